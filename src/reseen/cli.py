@@ -1,0 +1,302 @@
+"""The command line: parse, call one function, print; no science.
+
+Exit codes: 0, 1 for an error with a message, 2 for wrong usage. Progress is shown on terminals only.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reseen.errors import ReseenError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from reseen.recipe import Recipe
+
+app = typer.Typer(
+    name="reseen",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Reconstruct what a person saw from their fMRI, with a frozen latent diffusion model.",
+)
+
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="a TOML file, or a bare name such as demo")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="results folder; left out: out/ and the recipe's name")]
+DataOption = Annotated[Path | None, typer.Option("--data", help="where the data lie, instead of data.path")]
+ModelOption = Annotated[str | None, typer.Option("--model", help="another diffusion model than model.name")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; not part of the recipe")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="another value for a key; repeatable")
+]
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    import warnings
+
+    warnings.showwarning = _show_warning
+    try:
+        app()
+    except ReseenError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("stopped. Run the same command again to go on.", err=True)
+        raise SystemExit(1) from None
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_where: object, **_more: object) -> None:
+    """Show what reseen warns of in one line; what libraries say to programmers is not for the reader of a terminal."""
+    if issubclass(category, UserWarning):
+        typer.echo(f"warning: {message}", err=True)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="results folder")] = Path("out/demo"),
+    device: DeviceOption = "cpu",
+) -> None:
+    """Run the whole job on a digital subject, in minutes."""
+    from reseen.recipe import load_recipe
+
+    _run(load_recipe("demo"), out, device, "report")
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = "cpu",
+    settings: SetOption = None,
+) -> None:
+    """Run a recipe to its report; a run that was stopped goes on where it was."""
+    _run_until("report", recipe, out, data, model, device, settings)
+
+
+@app.command()
+def check(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = "cpu",
+    settings: SetOption = None,
+) -> None:
+    """Prove in seconds that a recipe can run: files, ROIs, model, space and time."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from reseen import pipeline
+
+    read = _read_recipe(recipe, data, model, settings)
+    findings = pipeline.check(read, _folder(read, out), device=device)
+    table = Table("", "what", "found", box=None, pad_edge=False)
+    for finding in findings:
+        table.add_row("ok" if finding.ok else "NO", finding.what, finding.found)
+    Console(markup=False, highlight=False, soft_wrap=True).print(table)
+    bad = sum(not finding.ok for finding in findings)
+    typer.echo(f"{recipe} cannot run: {bad} to mend." if bad else f"{recipe} can run.")
+    raise typer.Exit(1 if bad else 0)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="folder to write the data set into")],
+    recipe: Annotated[str, typer.Option("--recipe", help="recipe whose section [simulate] to follow")] = "digital",
+    pictures: Annotated[Path | None, typer.Option("--pictures", help="folder of pictures of your own")] = None,
+    nifti: Annotated[bool, typer.Option("--nifti", help="write the betas as NIfTI too")] = False,
+    settings: SetOption = None,
+) -> None:
+    """Write a data set of digital subjects, in the layout of the Natural Scenes Dataset."""
+    from reseen import pipeline
+
+    with _progress() as progress:
+        read = _read_recipe(recipe, None, None, settings)
+        pipeline.write_data_set(read, out, pictures=pictures, nifti=nifti, progress=progress)
+    typer.echo(f"data set: {out}")
+
+
+@app.command()
+def extract(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = "cpu",
+    settings: SetOption = None,
+) -> None:
+    """Run a recipe up to the features: what the diffusion model makes of each picture and its captions."""
+    _run_until("extract", recipe, out, data, model, device, settings)
+
+
+@app.command()
+def decode(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = "cpu",
+    settings: SetOption = None,
+) -> None:
+    """Run a recipe up to the decoders: brain to features."""
+    _run_until("decode", recipe, out, data, model, device, settings)
+
+
+@app.command()
+def encode(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = "cpu",
+    settings: SetOption = None,
+) -> None:
+    """Run a recipe up to the encoding models: features to brain."""
+    _run_until("encode", recipe, out, data, model, device, settings)
+
+
+@app.command()
+def reconstruct(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = "cpu",
+    settings: SetOption = None,
+) -> None:
+    """Run a recipe up to the pictures."""
+    _run_until("reconstruct", recipe, out, data, model, device, settings)
+
+
+@app.command()
+def evaluate(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = "cpu",
+    settings: SetOption = None,
+) -> None:
+    """Run a recipe up to the scores, each between its floor and its ceiling."""
+    _run_until("evaluate", recipe, out, data, model, device, settings)
+
+
+@app.command()
+def report(
+    recipe: RecipeArgument,
+    out: OutOption = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = "cpu",
+    settings: SetOption = None,
+) -> None:
+    """Run a recipe up to the report, and write the report anew."""
+    read = _read_recipe(recipe, data, model, settings)
+    folder = _folder(read, out)
+    (folder / "report.html").unlink(missing_ok=True)
+    _run(read, folder, device, "report")
+
+
+@app.command()
+def recipe(
+    name: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="which; left out: a template")] = None,
+) -> None:
+    """Print a commented recipe, every key with its default and what it means."""
+    from reseen.recipe import Recipe, load_recipe, to_toml
+
+    typer.echo(to_toml(load_recipe(name) if name else Recipe(), explained=True), nl=False)
+
+
+def _run_until(
+    stage: str,
+    recipe: str,
+    out: Path | None,
+    data: Path | None,
+    model: str | None,
+    device: str,
+    settings: list[str] | None,
+) -> None:
+    read = _read_recipe(recipe, data, model, settings)
+    _run(read, _folder(read, out), device, stage)
+
+
+def _read_recipe(name: str, data: Path | None, model: str | None, settings: list[str] | None) -> Recipe:
+    from reseen.recipe import load_recipe, with_settings
+
+    changes = list(settings or ())
+    changes += [f"data.path={data.resolve()}"] if data else []
+    changes += [f"model.name={model}"] if model else []
+    return with_settings(load_recipe(name), changes)
+
+
+def _folder(recipe: Recipe, out: Path | None) -> Path:
+    return out or Path("out") / recipe.name
+
+
+def _run(recipe: Recipe, out: Path, device: str, stage: str) -> None:
+    from reseen import pipeline
+
+    with _progress() as progress:
+        results = pipeline.run(recipe, out, until=stage, device=device, progress=progress)
+    if (results.path / "scores.csv").is_file():
+        _print_scores(results.load_table("scores"))
+    typer.echo(f"results: {results.path}")
+    if stage == "report":
+        typer.echo(f"report: {results.path / 'report.html'}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
+    """Show what is being done and how long it will still take; nothing where nobody looks."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), Remaining())
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+
+        def show(doing: str, done: int, total: int) -> None:
+            if doing not in tasks:
+                tasks[doing] = bars.add_task(doing, total=total)
+            bars.update(tasks[doing], completed=done, total=total)
+
+        yield show
+
+
+def _print_scores(scores: pd.DataFrame) -> None:
+    """Print the headline scores of each condition, between floors and ceiling."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from reseen.evaluate import summary, verdict
+
+    table = Table("subject", "score", "pictures", "from", title="Scores between floor and ceiling")
+    for column in ("wrong truths", "shuffled", "result", "95 %", "ceiling", "n"):
+        table.add_column(column, justify="right")
+    for row in summary(scores).to_dict("records"):
+        numbers = [_number(row[column]) for column in ("floor_repaired", "floor_shuffled", "result")]
+        interval = f"{_number(row['low'])}–{_number(row['high'])}" if row["low"] == row["low"] else ""
+        words = [str(row[column]) for column in ("subject", "score", "subset", "condition")]
+        table.add_row(*words, *numbers, interval, _number(row["ceiling"]), str(row["n"]))
+    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
+    console.print(table)
+    console.print(verdict(scores))
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if value == value else ""

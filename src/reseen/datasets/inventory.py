@@ -1,0 +1,53 @@
+"""Say of a needed file whether it is there and whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from reseen.errors import DataError
+
+
+class FileCheck(NamedTuple):
+    """Say whether one needed file is there and whole.
+
+    Parameters
+    ----------
+    path
+        Where it lies or should lie.
+    size
+        Bytes on disk; of a missing file the bytes to expect, or None where that is unknown.
+    ok
+        Whether it can be used.
+    note
+        What it holds, or what is wrong and how to mend it.
+    """
+
+    path: Path
+    size: int | None
+    ok: bool
+    note: str
+
+
+def check_file(path: Path, describe: Callable[[], str], *, missing: str, expected_size: int | None = None) -> FileCheck:
+    """Look at one file.
+
+    Parameters
+    ----------
+    path
+        Where it should lie.
+    describe
+        Says what the file holds; a DataError it raises is the note of a damaged file.
+    missing
+        The note where there is no such file.
+    expected_size
+        Bytes to expect where there is none.
+    """
+    if not path.exists():
+        return FileCheck(path, expected_size, False, missing)
+    size = path.stat().st_size if path.is_file() else sum(part.stat().st_size for part in path.glob("*.npy"))
+    try:
+        return FileCheck(path, size, True, describe())
+    except DataError as error:
+        return FileCheck(path, size, False, str(error))

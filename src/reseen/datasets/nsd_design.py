@@ -1,0 +1,124 @@
+"""Read which picture each trial of NSD showed, and check the two files that say so against each other."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.datasets.nsd_facts import TRIALS_PER_SESSION, NsdFiles
+from reseen.datasets.volumes import reading
+from reseen.errors import DataError
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """Say what each trial showed, in order of presentation.
+
+    Parameters
+    ----------
+    session
+        Shape ``(n_trials,)``, counted from 1.
+    stimulus_id
+        Shape ``(n_trials,)``, 0-based.
+    shared
+        The pictures meant for every subject, 0-based.
+    """
+
+    session: NDArray[np.int64]
+    stimulus_id: NDArray[np.int64]
+    shared: NDArray[np.int64]
+
+
+def read_trial_table(files: NsdFiles, n_sessions: int, n_images: int, *, own: bool) -> TrialTable:
+    """Read the trials of the first sessions.
+
+    Parameters
+    ----------
+    files
+        Where they lie.
+    n_sessions, n_images
+        Sessions to read; pictures that exist.
+    own
+        Whether the tree is NSD's own, with 750 trials in a session.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or damaged, or if the responses and the design disagree.
+    """
+    path = files.responses
+    session, stimulus_id = _read_responses(path, n_sessions)
+    n_trials = np.bincount(session, minlength=n_sessions + 1)[1:]
+    expected = TRIALS_PER_SESSION if own else max(int(n_trials.max(initial=0)), 1)
+    for number, count in enumerate(n_trials, start=1):
+        if count != expected:
+            raise DataError(
+                f"{path} lists {count} trials of session {number}; {expected} are expected. Fetch it again."
+            )
+    if stimulus_id.min() < 0 or stimulus_id.max() >= n_images:
+        raise DataError(
+            f"{path} names pictures {stimulus_id.min() + 1} to {stimulus_id.max() + 1} (73KID, counted from 1); "
+            f"{files.stimuli} holds {n_images}. The two files belong to different data sets."
+        )
+    design = _read_design(files.design)
+    _check_design(files, design, session, stimulus_id)
+    return TrialTable(session, stimulus_id, design["sharedix"].ravel() - 1)
+
+
+def _read_responses(path: Path, n_sessions: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Read the session (from 1) and the stimulus (from 0) of each trial, in order of presentation."""
+    names = ("SESSION", "RUN", "TRIAL", "73KID")
+    try:
+        with reading(path), path.open(newline="", encoding="utf-8") as file:
+            rows = [tuple(int(float(row[name])) for name in names) for row in csv.DictReader(file, delimiter="\t")]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path} lacks a value or a column ({error}); {', '.join(names)} are needed.") from error
+    table = np.array(sorted(rows), dtype=np.int64).reshape(-1, 4)
+    table = table[table[:, 0] <= n_sessions]
+    return table[:, 0], table[:, 3] - 1
+
+
+def _read_design(path: Path) -> dict[str, NDArray[np.int64]]:
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    names = ("masterordering", "sharedix", "subjectim")
+    try:
+        with reading(path):
+            content: dict[str, Any] = loadmat(path, variable_names=names)
+    except (MatReadError, TypeError, NotImplementedError) as error:
+        raise DataError(f"{path} is no MATLAB file of version 5 ({error}). Fetch it again.") from error
+    missing = [name for name in names if name not in content]
+    if missing:
+        raise DataError(
+            f"{path} holds no {', '.join(missing)}; it is not NSD's design or is truncated. Fetch it again."
+        )
+    return {name: np.asarray(content[name]).astype(np.int64) for name in names}
+
+
+def _check_design(
+    files: NsdFiles, design: dict[str, NDArray[np.int64]], session: NDArray[np.int64], stimulus_id: NDArray[np.int64]
+) -> None:
+    """Check that trial t of subject s showed ``subjectim[s, masterordering[t] - 1] - 1``."""
+    order, subjects = design["masterordering"].ravel(), np.atleast_2d(design["subjectim"])
+    number = files.subject.removeprefix("subj")
+    row = int(number) - 1 if number.isdecimal() else -1
+    if not 0 <= row < len(subjects) or len(order) < len(stimulus_id):
+        raise DataError(
+            f"{files.design} plans {len(order)} trials of {len(subjects)} subjects; {files.responses} lists "
+            f"{len(stimulus_id)} trials of {files.subject}. The two files belong to different data sets."
+        )
+    planned = subjects[row, order[: len(stimulus_id)] - 1] - 1
+    wrong = np.flatnonzero(planned != stimulus_id)
+    if len(wrong):
+        trial = int(wrong[0])
+        raise DataError(
+            f"{files.responses} says that trial {trial + 1} (session {session[trial]}) of {files.subject} showed 73KID "
+            f"{stimulus_id[trial] + 1}; {files.design} says {planned[trial] + 1}. Fetch both again: one of them is not "
+            "this subject's or has lost trials."
+        )

@@ -1,0 +1,204 @@
+"""The names and facts of the Natural Scenes Dataset (NSD): where each file lies and what must be in it.
+
+Names and ROI labels are a convention that any tree in NSD's layout follows. Numbers such as sessions per subject belong
+to NSD itself: a tree is NSD's own if its stimulus file holds 73,000 pictures.
+
+Sources: Allen et al., Nature Neuroscience 25 (2022), and the NSD data manual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+BUCKET = "s3://natural-scenes-dataset"
+TERMS = (
+    "NSD asks you to accept its terms and conditions before you use it (https://naturalscenesdataset.org); "
+    "its pictures and responses may not be passed on."
+)
+COCO_CAPTIONS = "http://images.cocodataset.org/annotations/annotations_trainval2017.zip"
+
+N_IMAGES = 73_000
+TRIALS_PER_SESSION = 750
+RUNS_PER_SESSION = 12
+INT16_PER_PERCENT = 300.0
+"""NSD stores betas as int16: 300 times per cent signal change."""
+
+CocoSplit = Literal["train2017", "val2017"]
+
+
+@dataclass(frozen=True)
+class SubjectFacts:
+    """Say how much of NSD one subject has.
+
+    Parameters
+    ----------
+    n_sessions
+        Sessions scanned.
+    volume_shape
+        Functional space -> (X, Y, Z) in voxels.
+    """
+
+    n_sessions: int
+    volume_shape: Mapping[str, tuple[int, int, int]]
+
+
+def _facts(n_sessions: int, fine: tuple[int, int, int], coarse: tuple[int, int, int]) -> SubjectFacts:
+    return SubjectFacts(n_sessions, {"func1mm": fine, "func1pt8mm": coarse})
+
+
+SUBJECTS: Mapping[str, SubjectFacts] = {
+    "subj01": _facts(40, (145, 186, 148), (81, 104, 83)),
+    "subj02": _facts(40, (146, 190, 150), (82, 106, 84)),
+    "subj03": _facts(32, (145, 190, 146), (81, 106, 82)),
+    "subj04": _facts(30, (152, 177, 143), (85, 99, 80)),
+    "subj05": _facts(40, (141, 173, 139), (79, 97, 78)),
+    "subj06": _facts(32, (152, 202, 148), (85, 113, 83)),
+    "subj07": _facts(40, (139, 170, 145), (78, 95, 81)),
+    "subj08": _facts(30, (143, 184, 139), (80, 103, 78)),
+}
+
+ROI_LABELS: Mapping[str, Mapping[str, int]] = {
+    "streams": {
+        "early": 1,
+        "midventral": 2,
+        "midlateral": 3,
+        "midparietal": 4,
+        "ventral": 5,
+        "lateral": 6,
+        "parietal": 7,
+    },
+    "prf-visualrois": {"V1v": 1, "V1d": 2, "V2v": 3, "V2d": 4, "V3v": 5, "V3d": 6, "hV4": 7},
+    "prf-eccrois": {"ecc0pt5": 1, "ecc1": 2, "ecc2": 3, "ecc4": 4, "ecc4+": 5},
+    "floc-faces": {"OFA": 1, "FFA-1": 2, "FFA-2": 3, "mTL-faces": 4, "aTL-faces": 5},
+    "floc-bodies": {"EBA": 1, "FBA-1": 2, "FBA-2": 3, "mTL-bodies": 4},
+    "floc-places": {"OPA": 1, "PPA": 2, "RSC": 3},
+    "floc-words": {"OWFA": 1, "VWFA-1": 2, "VWFA-2": 3, "mfs-words": 4, "mTL-words": 5},
+    "nsdgeneral": {"nsdgeneral": 1},
+}
+"""Atlas -> ROI -> label in ``roi/<atlas>.nii.gz``; -1 is no cortex, 0 is cortex without a label."""
+
+ROI_UNIONS: Mapping[str, tuple[str, ...]] = {"V1": ("V1v", "V1d"), "V2": ("V2v", "V2d"), "V3": ("V3v", "V3d")}
+
+RESPONSE_COLUMNS = (
+    "SUBJECT",
+    "SESSION",
+    "RUN",
+    "TRIAL",
+    "73KID",
+    "10KID",
+    "TIME",
+    "ISOLD",
+    "ISCORRECT",
+    "RT",
+    "CHANGEMIND",
+    "MEMORYRECENT",
+    "MEMORYFIRST",
+    "ISOLDCURRENT",
+    "ISCORRECTCURRENT",
+    "TOTAL1",
+    "TOTAL2",
+    "BUTTON",
+    "MISSINGDATA",
+)
+
+
+def find_label(roi: str) -> tuple[str, frozenset[int]] | None:
+    """Give the atlas and the labels that make an ROI, or None where no atlas knows it.
+
+    ``"streams:5"`` names a label by its number, for atlases without a table here, such as ``"HCP_MMP1:1"``.
+    """
+    atlas, _, number = roi.rpartition(":")
+    if atlas and number.isdecimal():
+        return atlas, frozenset({int(number)})
+    parts = ROI_UNIONS.get(roi, (roi,))
+    for atlas, labels in ROI_LABELS.items():
+        if all(part in labels for part in parts):
+            return atlas, frozenset(labels[part] for part in parts)
+    return None
+
+
+@dataclass(frozen=True)
+class NsdFiles:
+    """Give the path of each file that one subject's reconstruction needs.
+
+    Parameters
+    ----------
+    root
+        The folder that holds ``nsddata``, ``nsddata_betas`` and ``nsddata_stimuli``.
+    subject, space, betas
+        Names of folders: ``"subj01"``, ``"func1pt8mm"``, ``"betas_fithrf_GLMdenoise_RR"``.
+    """
+
+    root: Path
+    subject: str
+    space: str
+    betas: str
+
+    @property
+    def stimuli(self) -> Path:
+        """Every picture: dataset ``imgBrick`` (n, H, W, 3) uint8."""
+        return self.root / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+
+    def captions(self, split: str) -> Path:
+        """Give COCO's captions of ``train2017`` or ``val2017``."""
+        return self.root / f"nsddata_stimuli/stimuli/nsd/annotations/captions_{split}.json"
+
+    @property
+    def design(self) -> Path:
+        """Which picture each trial of each subject shows."""
+        return self.root / "nsddata/experiments/nsd/nsd_expdesign.mat"
+
+    @property
+    def stim_info(self) -> Path:
+        """Where in COCO each picture comes from."""
+        return self.root / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
+
+    @property
+    def responses(self) -> Path:
+        """One row for each trial shown."""
+        return self.root / f"nsddata/ppdata/{self.subject}/behav/responses.tsv"
+
+    @property
+    def subject_folder(self) -> Path:
+        """The subject's anatomy in this space."""
+        return self.root / f"nsddata/ppdata/{self.subject}/{self.space}"
+
+    @property
+    def brainmask(self) -> Path:
+        """Voxels inside the brain."""
+        return self.subject_folder / "brainmask.nii.gz"
+
+    def roi(self, atlas: str) -> Path:
+        """Give the label volume of an atlas."""
+        return self.subject_folder / f"roi/{atlas}.nii.gz"
+
+    @property
+    def betas_folder(self) -> Path:
+        """Where the sessions lie."""
+        return self.root / f"nsddata_betas/ppdata/{self.subject}/{self.space}/{self.betas}"
+
+    @property
+    def ncsnr(self) -> Path:
+        """Noise-ceiling signal-to-noise ratio of each voxel."""
+        return self.betas_folder / "ncsnr.nii.gz"
+
+    def session(self, session: int, suffix: str = "hdf5") -> Path:
+        """Give the betas of a session (counted from 1), as ``hdf5`` or ``nii.gz``."""
+        return self.betas_folder / f"betas_session{session:02d}.{suffix}"
+
+    @property
+    def truth(self) -> Path:
+        """What a digital subject is known to be; absent from a real brain."""
+        return self.root / "reseen_truth.json"
+
+    def fetch_command(self, path: Path) -> str:
+        """Give the command that fetches a file of NSD."""
+        relative = path.relative_to(self.root)
+        if relative.name.startswith("captions_"):
+            return (
+                f"curl -O {COCO_CAPTIONS} && unzip -j annotations_trainval2017.zip '*/{relative.name}' -d {path.parent}"
+            )
+        return f"aws s3 cp --no-sign-request {BUCKET}/{relative.as_posix()} {path}"

@@ -1,0 +1,126 @@
+"""Read NSD's pictures and COCO's captions of them, on demand."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.datasets.nsd_facts import NsdFiles
+from reseen.datasets.volumes import reading
+from reseen.errors import DataError
+from reseen.stimuli import Stimuli
+
+
+def count_pictures(files: NsdFiles) -> int:
+    """Give the number of pictures in the stimulus file.
+
+    Raises
+    ------
+    DataError
+        If it is missing, truncated or holds no pictures.
+    """
+    import h5py
+
+    with reading(files.stimuli), h5py.File(files.stimuli, "r") as file:
+        if "imgBrick" not in file:
+            raise DataError(f"{files.stimuli} holds no dataset 'imgBrick'; it holds {', '.join(file) or 'nothing'}.")
+        shape, dtype = file["imgBrick"].shape, file["imgBrick"].dtype
+    if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8:
+        raise DataError(
+            f"{files.stimuli} holds pictures of shape {shape} and type {dtype}; (n, H, W, 3) uint8 is needed."
+        )
+    return int(shape[0])
+
+
+def read_pictures(files: NsdFiles, n_images: int) -> Stimuli:
+    """Give the pictures of a tree; nothing but the subsets is read yet."""
+    return Stimuli(np.arange(n_images), _image_reader(files), _caption_reader(files, n_images), read_subsets(files))
+
+
+def read_subsets(files: NsdFiles) -> dict[str, frozenset[int]]:
+    """Read the subsets of a digital subject's pictures, 0-based; none where the tree is a real brain's.
+
+    Raises
+    ------
+    DataError
+        If the file that names them is damaged.
+    """
+    if not files.truth.exists():
+        return {}
+    with reading(files.truth):
+        truth = json.loads(files.truth.read_text(encoding="utf-8"))
+    subsets = truth.get("subsets", {}) if isinstance(truth, dict) else {}
+    return {str(name): frozenset(int(i) for i in ids) for name, ids in subsets.items()}
+
+
+def _image_reader(files: NsdFiles) -> Callable[[int], NDArray[np.uint8]]:
+    def read_image(stimulus_id: int) -> NDArray[np.uint8]:
+        import h5py
+
+        with reading(files.stimuli), h5py.File(files.stimuli, "r") as file:
+            picture: NDArray[np.uint8] = file["imgBrick"][stimulus_id]
+        return picture
+
+    return read_image
+
+
+def _caption_reader(files: NsdFiles, n_images: int) -> Callable[[int], Sequence[str]]:
+    @cache
+    def sources() -> list[tuple[str, int]]:
+        return read_sources(files, n_images)
+
+    @cache
+    def captions(split: str) -> Mapping[int, tuple[str, ...]]:
+        return _read_coco(files, split, frozenset(coco_id for where, coco_id in sources() if where == split))
+
+    def read_captions(stimulus_id: int) -> Sequence[str]:
+        split, coco_id = sources()[stimulus_id]
+        return captions(split).get(coco_id, ())
+
+    return read_captions
+
+
+def read_sources(files: NsdFiles, n_images: int) -> list[tuple[str, int]]:
+    """Read which picture of COCO each stimulus is: ``(split, COCO id)`` by 0-based stimulus id.
+
+    Raises
+    ------
+    DataError
+        If the table is missing, damaged or about other pictures.
+    """
+    path = files.stim_info
+    try:
+        with reading(path), path.open(newline="", encoding="utf-8") as file:
+            found = {int(row["nsdId"]): (row["cocoSplit"], int(row["cocoId"])) for row in csv.DictReader(file)}
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} lacks a value in a column ({error}); nsdId, cocoId and cocoSplit are needed."
+        ) from error
+    if sorted(found) != list(range(n_images)):
+        raise DataError(
+            f"{path} describes {len(found)} pictures; {files.stimuli} holds {n_images} (nsdId 0 to {n_images - 1}). "
+            "The two files belong to different data sets, or one is truncated."
+        )
+    return [found[i] for i in range(n_images)]
+
+
+def _read_coco(files: NsdFiles, split: str, wanted: frozenset[int]) -> Mapping[int, tuple[str, ...]]:
+    path = files.captions(split)
+    if not path.exists():
+        raise DataError(
+            f"{path} is missing; it holds the captions of COCO's {split}. Fetch it: {files.fetch_command(path)}"
+        )
+    with reading(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or "annotations" not in content:
+        raise DataError(f"{path} holds no 'annotations'; COCO's captions_{split}.json is needed.")
+    captions: dict[int, list[str]] = {}
+    for annotation in content["annotations"]:
+        if annotation["image_id"] in wanted:
+            captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
+    return {coco_id: tuple(texts) for coco_id, texts in captions.items()}

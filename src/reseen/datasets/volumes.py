@@ -1,0 +1,183 @@
+"""Read chosen voxels of NIfTI and HDF5 volumes in bounded memory; a damaged file becomes a DataError that names it."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.errors import DataError
+
+BLOCK_BYTES = 64 * 2**20
+"""At most so much of a volume that is not chunked by voxel is held at a time."""
+
+Shape = tuple[int, int, int]
+
+DAMAGED = (OSError, EOFError, RuntimeError, ValueError, csv.Error, zlib.error)
+"""What readers raise where a file is cut short or is not what its name says."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what a missing or damaged file raises into a DataError that says which file it is.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be opened or read to the end.
+    """
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing. Run `reseen check` to see every file that is needed.") from error
+    except (*DAMAGED, ImageFileError, HeaderDataError) as error:
+        size = path.stat().st_size if path.exists() else 0
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        raise DataError(
+            f"{path} cannot be read ({reason}). It has {size:,} bytes and seems truncated or damaged: "
+            "delete it and fetch or write it again."
+        ) from error
+
+
+def read_volume(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Read a small NIfTI volume, such as an ROI atlas: its values ``(X, Y, Z)`` and its affine ``(4, 4)``.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, truncated or no NIfTI.
+    """
+    import nibabel
+
+    with reading(path):
+        image: Any = nibabel.load(path)
+        return np.asarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)
+
+
+def peek(path: Path) -> tuple[int, Shape]:
+    """Read from the header how many trials a session holds, and the shape ``(X, Y, Z)`` of its volume.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, truncated or not a session of betas.
+    """
+    with reading(path), _open_betas(path) as betas:
+        shape = betas.shape
+    if len(shape) != 4:
+        raise DataError(f"{path} holds betas of shape {shape}; four axes (trials and a volume) are needed.")
+    if path.suffix == ".hdf5":
+        n_trials, z, y, x = shape
+    else:
+        x, y, z, n_trials = shape
+    return int(n_trials), (int(x), int(y), int(z))
+
+
+def read_voxels(path: Path, voxel_index: NDArray[np.int64]) -> NDArray[Any]:
+    """Read some voxels of a session, ``(n_trials, n_voxels)`` in the file's own data type.
+
+    Parameters
+    ----------
+    path
+        ``betas_sessionNN.hdf5``, dataset ``betas`` (trials, Z, Y, X), or ``.nii.gz`` (X, Y, Z, trials).
+    voxel_index
+        Shape ``(n_voxels,)``: C-order index into the volume (X, Y, Z).
+
+    Raises
+    ------
+    DataError
+        If the file is missing or truncated.
+    """
+    n_trials, shape = peek(path)
+    x, y, z = np.unravel_index(voxel_index, shape)
+    with reading(path), _open_betas(path) as betas:
+        if path.suffix != ".hdf5":
+            return _read_nifti(betas, (x, y, z), n_trials)
+        found = np.empty((n_trials, len(voxel_index)), dtype=betas.dtype)
+        if betas.chunks is not None and betas.chunks[0] >= n_trials:
+            _read_cells(betas, (z, y, x), found)
+        else:
+            _read_trials(betas, (z, y, x), found)
+    return found
+
+
+@contextmanager
+def _open_betas(path: Path) -> Iterator[Any]:
+    if path.suffix == ".hdf5":
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            if "betas" not in file:
+                raise DataError(f"{path} holds no dataset 'betas'; it holds {', '.join(file) or 'nothing'}.")
+            yield file["betas"]
+    else:
+        import nibabel
+
+        with gzip.open(path) as stream:
+            yield nibabel.Nifti1Image.from_stream(stream).dataobj
+
+
+def _read_cells(betas: Any, zyx: tuple[NDArray[np.intp], ...], found: NDArray[Any]) -> None:
+    """Visit once each chunk that holds a wanted voxel: NSD's files have one voxel and all trials in a chunk."""
+    size = betas.chunks[1:]
+    grid = tuple(-(-n // step) for n, step in zip(betas.shape[1:], size, strict=True))
+    cell = np.ravel_multi_index([a // step for a, step in zip(zyx, size, strict=True)], grid)
+    order = np.argsort(cell, kind="stable")
+    for voxels in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1):
+        start = [int(a[voxels[0]]) // step * step for a, step in zip(zyx, size, strict=True)]
+        block = betas[(slice(None), *(slice(first, first + step) for first, step in zip(start, size, strict=True)))]
+        inside = tuple(a[voxels] - first for a, first in zip(zyx, start, strict=True))
+        found[:, voxels] = block[(slice(None), *inside)]
+
+
+def _read_trials(betas: Any, zyx: tuple[NDArray[np.intp], ...], found: NDArray[Any]) -> None:
+    """Read the box around the wanted voxels, some trials at a time."""
+    start = [int(a.min()) for a in zyx]
+    box = tuple(slice(first, int(a.max()) + 1) for first, a in zip(start, zyx, strict=True))
+    inside = tuple(a - first for a, first in zip(zyx, start, strict=True))
+    n_bytes = betas.dtype.itemsize * int(np.prod([s.stop - s.start for s in box]))
+    for rows in _blocks(len(found), n_bytes):
+        found[rows] = betas[(rows, *box)][(slice(None), *inside)]
+
+
+def _read_nifti(betas: Any, xyz: tuple[NDArray[np.intp], ...], n_trials: int) -> NDArray[Any]:
+    """Decompress a NIfTI from start to end, keeping only the wanted voxels of each trial."""
+    found: list[NDArray[Any]] = []
+    n_bytes = betas.dtype.itemsize * int(np.prod(betas.shape[:3]))
+    for rows in _blocks(n_trials, n_bytes):
+        block = np.asarray(betas[..., rows])
+        found.append(block[xyz].T)
+    return np.concatenate(found)
+
+
+def _blocks(n_trials: int, bytes_per_trial: int) -> Iterator[slice]:
+    step = max(1, BLOCK_BYTES // max(bytes_per_trial, 1))
+    for first in range(0, n_trials, step):
+        yield slice(first, min(first + step, n_trials))
+
+
+def check_gzip(path: Path) -> None:
+    """Check in no time whether a gzipped NIfTI is whole, by the length it declares at its end.
+
+    Raises
+    ------
+    DataError
+        If the file ends early.
+    """
+    with reading(path), _open_betas(path) as betas:
+        expected = int(betas.offset) + betas.dtype.itemsize * int(np.prod(betas.shape))
+    with reading(path), path.open("rb") as file:
+        file.seek(-4, 2)
+        found = int.from_bytes(file.read(4), "little")
+    if found != expected % 2**32:
+        raise DataError(f"{path} ends early: its header declares {expected:,} bytes. Delete it and fetch it again.")

@@ -1,0 +1,8 @@
+"""Score decoded features and pictures between floor and ceiling, one tidy row for each number."""
+
+from reseen.evaluate.features import evaluate_features, nearest_training
+from reseen.evaluate.pictures import evaluate
+from reseen.evaluate.scores import COLUMNS
+from reseen.evaluate.verdict import summary, verdict
+
+__all__ = ["COLUMNS", "evaluate", "evaluate_features", "nearest_training", "summary", "verdict"]

@@ -1,0 +1,122 @@
+"""Score decoded features before any picture is made, and find what retrieval alone would show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen import metrics
+from reseen.errors import ShapeError
+from reseen.evaluate.scores import DIRECTIONS, Pool, Score, matrix_score, pools, rows_of, table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from reseen.features import Features
+    from reseen.recipe import EvaluateRecipe
+
+
+def evaluate_features(
+    subject: str,
+    name: str,
+    decoded: NDArray[Any],
+    truth: NDArray[Any],
+    training_mean: NDArray[Any],
+    *,
+    stimulus_id: NDArray[np.int64],
+    subsets: Mapping[str, frozenset[int]],
+    recipe: EvaluateRecipe,
+    seed: int,
+    shuffled: NDArray[Any] | None = None,
+) -> DataFrame:
+    """Score decoded features themselves, before any picture is made.
+
+    Parameters
+    ----------
+    subject, name
+        For the table; ``name`` (``"z"`` or ``"c"``) becomes the condition.
+    decoded, truth
+        Shape ``(n, n_targets)``, rows of the same items.
+    training_mean
+        Shape ``(n_targets,)``: mean of the training stimuli's features, removed from both.
+    stimulus_id, subsets, recipe, seed
+        See `evaluate`.
+    shuffled
+        Shape ``(n, n_targets)``: decoded by a decoder fitted on shuffled brain rows, for ``floor_shuffled``.
+
+    Returns
+    -------
+    A table of `COLUMNS`, observer ``"features"``. Metrics: ``target_r`` (of each target across items, averaged over
+    targets), ``picture_r`` (of each item across targets, averaged over items) and ``identification``.
+
+    Raises
+    ------
+    ShapeError
+        If the arrays do not fit each other or there are fewer than three stimuli.
+    """
+    levels = {"result": decoded} if shuffled is None else {"result": decoded, "floor_shuffled": shuffled}
+    for array in levels.values():
+        if array.shape != truth.shape or len(truth) != len(stimulus_id) or training_mean.shape != truth.shape[1:]:
+            raise ShapeError(
+                f"{name}: decoded {array.shape}, truth {truth.shape}, training mean {training_mean.shape} and "
+                f"{len(stimulus_id)} stimulus ids do not belong together; (n, n_targets) twice, (n_targets,) and n do."
+            )
+    true = truth - training_mean
+    found = {level: array - training_mean for level, array in levels.items()}
+    matrices = {level: metrics.correlation_matrix(true, array) for level, array in found.items()}
+    rows = []
+    for pool in pools(stimulus_id, subsets, recipe, seed):
+        fixed = {"subject": subject, "condition": name, "observer": "features", "layer": "", "subset": pool.subset}
+        for metric, directions in (("target_r", ("",)), ("picture_r", ("",)), ("identification", DIRECTIONS)):
+            for direction in directions:
+                scores = {}
+                for level, array in found.items():
+                    if metric == "target_r":
+                        scores[level] = _target_score(true, array, pool)
+                    else:
+                        scores[level] = matrix_score(matrices[level], pool, direction)
+                rows += rows_of({**fixed, "metric": metric, "direction": direction}, scores, len(pool.items))
+    return table(rows)
+
+
+def nearest_training(decoded: Features, training: Features) -> NDArray[np.int64]:
+    """Find the training stimulus whose features are nearest to each decoded item.
+
+    Near is correlation across targets, after the training stimuli's mean is removed. What the pictures found score is
+    what retrieval alone would reach: a baseline that any reconstruction has to beat.
+
+    Parameters
+    ----------
+    decoded
+        ``(n, ...)``: decoded features.
+    training
+        ``(n_training, ...)``: features of the stimuli the decoder was fitted on, one row each.
+
+    Returns
+    -------
+    Shape ``(n,)``: stimulus ids of training stimuli.
+    """
+    mean = training.flat.mean(axis=0, dtype=np.float64)
+    best = np.full(len(decoded), -np.inf)
+    ids = np.zeros(len(decoded), dtype=np.int64)
+    guess = decoded.flat - mean
+    for start in range(0, len(training), 256):  # a few hundred rows in float64 at a time
+        r = metrics.correlation_matrix(guess, training.flat[start : start + 256] - mean)
+        winner = r.argmax(axis=1)
+        value = r[np.arange(len(r)), winner]
+        ids = np.where(value > best, training.stimulus_id[start + winner], ids)
+        best = np.maximum(best, value)
+    return ids
+
+
+def _target_score(true: NDArray[Any], decoded: NDArray[Any], pool: Pool) -> Score:
+    true, decoded = true[pool.items], decoded[pool.items]
+    paired = metrics.target_products(true, decoded)
+    return Score(
+        float(np.diagonal(paired).mean()),
+        metrics.bootstrap_target_r(true, decoded, pool.weights),
+        metrics.repaired_scores(paired, pool.wrong_rows),
+    )

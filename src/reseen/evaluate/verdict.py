@@ -1,0 +1,213 @@
+"""Read the table of scores: the headline rows, and in plain words what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reseen import metrics
+from reseen.evaluate.scores import COLUMNS
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    Numbers = tuple[float, float, float, int]
+    Line = Mapping[str, float]
+
+SUMMARY_COLUMNS = (
+    "subject",
+    "score",
+    "subset",
+    "condition",
+    "floor_repaired",
+    "floor_shuffled",
+    "result",
+    "low",
+    "high",
+    "ceiling",
+    "gap_closed",
+    "null_sds",
+    "p",
+    "n",
+)
+"""The columns of `summary`: ``null_sds`` is how many null standard deviations the result lies above its floor."""
+
+_NONE = (float("nan"), float("nan"), float("nan"), 0)
+
+
+def summary(scores: DataFrame, *, observer: str | None = None) -> DataFrame:
+    """Give the headline rows, one for each score with its floors and ceiling beside it.
+
+    Two-way identification with the original held fixed, by an observer's late and early layers (its last and first
+    where it names them otherwise); pixel correlation and SSIM; identification of decoded features. All test pictures,
+    and by the late layer each subset too.
+
+    Parameters
+    ----------
+    scores
+        A table of `COLUMNS`, of any number of subjects; read back from CSV it may hold NaN for empty words.
+    observer
+        The judge of the headline; left out: ``"judge"``, or the first observer where there is none of that name.
+
+    Returns
+    -------
+    A table of `SUMMARY_COLUMNS`.
+    """
+    import pandas as pd
+
+    known = _numbers(scores)
+    judge, layers = _judge(known, observer)
+    kinds = [(f"{judge} {layer}", ("identification", judge, layer, "original")) for layer in layers]
+    kinds += [("pixcorr", ("pixcorr", "", "", "")), ("ssim", ("ssim", "", "", ""))]
+    kinds += [("features", ("identification", "features", "", "original"))]
+    lines = []
+    for subject in dict.fromkeys(key[0] for key in known):
+        for score, kind in kinds:
+            subsets = dict.fromkeys(key[6] for key in known if key[0] == subject and key[2:6] == kind)
+            for subset in subsets:
+                if subset != "all" and score != kinds[0][0]:
+                    continue
+                for condition in dict.fromkeys(key[1] for key in known if key[0] == subject and key[2:6] == kind):
+                    words = {"subject": subject, "score": score, "subset": subset, "condition": condition}
+                    lines.append({**words, **_line(known, subject, condition, kind, subset)})
+    return pd.DataFrame(lines, columns=list(SUMMARY_COLUMNS))
+
+
+def verdict(scores: DataFrame, *, observer: str | None = None) -> str:
+    """Say in plain words what the scores show, a paragraph for each subject, by rules stated here.
+
+    Of two scores one is *above* the other when each lies outside the other's interval; otherwise they are *level*.
+    A score *carries what was seen* when it lies at least three null standard deviations above its re-paired floor,
+    *hints at it* from two on, and else is *not told from chance*. A shuffled-training floor is *at chance* within
+    three null standard deviations, ``sqrt(1 / (12 n))``, of one half. The nearest training picture is the best of the
+    retrieved conditions. All by two-way identification with the original held fixed.
+
+    Parameters
+    ----------
+    scores, observer
+        See `summary`.
+
+    Returns
+    -------
+    Text; empty where no observer scored a picture.
+    """
+    headline = summary(scores, observer=observer)
+    judged = [score for score in dict.fromkeys(headline["score"]) if score not in ("pixcorr", "ssim", "features")]
+    if not judged:
+        return ""
+    paragraphs = []
+    for subject, rows in headline.groupby("subject", sort=False):
+        mine: dict[tuple[str, str, str], Line] = {
+            (row["score"], row["subset"], row["condition"]): {name: float(row[name]) for name in SUMMARY_COLUMNS[4:]}
+            for row in rows.to_dict("records")
+        }
+        paragraphs.append(f"{subject}: " + " ".join(_sentences(mine, judged)))
+    return "\n".join(paragraphs)
+
+
+def _sentences(mine: Mapping[tuple[str, str, str], Line], judged: list[str]) -> Iterator[str]:
+    late, early = judged[0], judged[-1]
+    at = {condition: line for (score, subset, condition), line in mine.items() if (score, subset) == (late, "all")}
+    made = [condition for condition in at if not condition.startswith("nearest")]
+    if not made:
+        return
+    main = "zc" if "zc" in made else made[0]
+    yield _against_chance(main, at[main], late)
+    others = [condition for condition in made if condition != main]
+    if others:
+        parts = [f"{_order(at[main], at[other])} {other} ({_share(at[other])})" for other in others]
+        yield f"There it is {' and '.join(parts)}."
+    if "z" in others and early != late:
+        z, both = mine[early, "all", "z"], mine[early, "all", main]
+        yield f"By {early}, z ({_share(z)}) is {_order(z, both)} {main} ({_share(both)})."
+    nearest = max((c for c in at if c.startswith("nearest")), key=lambda c: at[c]["result"], default=None)
+    if nearest is not None:
+        line = at[nearest]
+        yield f"It is {_order(at[main], line)} the nearest training picture ({nearest}: {_share(line)})."
+    seen, novel = mine.get((late, "seen", main)), mine.get((late, "novel", main))
+    if seen and novel:
+        order = _order(novel, seen)
+        yield f"Novel pictures ({_share(novel)}) are {order} those like the ones trained on ({_share(seen)})."
+    yield from _floor(at[main])
+
+
+def _against_chance(condition: str, line: Line, score: str) -> str:
+    sds = line["null_sds"]
+    claim = "carry what was seen" if sds >= 3 else "hint at what was seen" if sds >= 2 else "are not told from chance"
+    text = (
+        f"By {score}, {condition} pictures {claim}: {_share(line)} of the pairs are told apart, {sds:.1f} null "
+        f"standard deviations above the re-paired floor of {_percent(line['floor_repaired'])}"
+    )
+    if np.isfinite(line["gap_closed"]):
+        text += f", and {_percent(line['gap_closed'])} of the way to the ceiling of {_percent(line['ceiling'])}"
+    return text + f" (n = {line['n']:.0f})."
+
+
+def _floor(line: Line) -> Iterator[str]:
+    shuffled = line["floor_shuffled"]
+    if not np.isfinite(shuffled):
+        return
+    if abs(shuffled - 0.5) <= 3 * metrics.null_sd(int(line["n"])):
+        yield f"Decoders fitted on shuffled brains are at chance ({_percent(shuffled)}), as they must be."
+    else:
+        yield f"Decoders fitted on shuffled brains are NOT at chance ({_percent(shuffled)}): look for a leak."
+
+
+def _order(a: Line, b: Line) -> str:
+    if a["result"] > b["high"] and b["result"] < a["low"]:
+        return "above"
+    if a["result"] < b["low"] and b["result"] > a["high"]:
+        return "below"
+    return "level with"
+
+
+def _share(line: Line) -> str:
+    return _percent(line["result"])
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %" if np.isfinite(value) else "unknown"
+
+
+def _line(
+    known: Mapping[tuple[str, ...], Numbers], subject: str, condition: str, kind: tuple[str, ...], subset: str
+) -> dict[str, float]:
+    def numbers(level: str, suffix: str = "") -> Numbers:
+        return known.get((subject, condition, kind[0] + suffix, *kind[1:], subset, level), _NONE)
+
+    result, floor, sd = numbers("result"), numbers("floor_repaired"), numbers("result", "_null_sd")
+    return {
+        "floor_repaired": floor[0],
+        "floor_shuffled": numbers("floor_shuffled")[0],
+        "result": result[0],
+        "low": result[1],
+        "high": result[2],
+        "ceiling": numbers("ceiling")[0],
+        "gap_closed": numbers("result", "_gap_closed")[0],
+        "null_sds": (result[0] - floor[0]) / sd[0] if sd[0] > 0 else float("nan"),
+        "p": numbers("result", "_p")[0],
+        "n": result[3],
+    }
+
+
+def _numbers(scores: DataFrame) -> dict[tuple[str, ...], Numbers]:
+    """Index the table by its words, from ``subject`` to ``level``."""
+    words = scores[list(COLUMNS[:8])].fillna("").astype(str)
+    values = (scores[column] for column in COLUMNS[8:])
+    return {
+        key: (float(value), float(low), float(high), int(n))
+        for key, value, low, high, n in zip(words.itertuples(index=False, name=None), *values, strict=True)
+    }
+
+
+def _judge(known: Mapping[tuple[str, ...], Numbers], observer: str | None) -> tuple[str, list[str]]:
+    """Name the observer of the headline, and its late and early layers in this order."""
+    looked = dict.fromkeys((key[3], key[4]) for key in known if key[2] == "identification" and key[4])
+    names = list(dict.fromkeys(name for name, _ in looked))
+    if observer is None:
+        observer = "judge" if "judge" in names or not names else names[0]
+    layers = [layer for name, layer in looked if name == observer]
+    ends: list[str] = [layer for layer in ("late", "early") if layer in layers]
+    return observer, ends if len(ends) == 2 else list(dict.fromkeys(layers[-1:] + layers[:1]))

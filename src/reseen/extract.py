@@ -1,0 +1,140 @@
+"""Extract: pictures and their captions to the features that decoders learn, z and c."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.errors import DataError, RecipeError
+from reseen.features import Features
+from reseen.recipe import ExtractRecipe
+
+if TYPE_CHECKING:
+    from reseen.ldm import LatentDiffusion
+    from reseen.stimuli import Stimuli
+
+Progress = Callable[[int, int], None]
+AT_ONCE = 64
+"""Stimuli that are in memory together."""
+RELEASED_SEED = 42
+"""The seed that the authors' script sets once, when it starts."""
+
+
+def extract(
+    stimuli: Stimuli,
+    stimulus_id: Sequence[int] | NDArray[np.int64],
+    ldm: LatentDiffusion,
+    *,
+    recipe: ExtractRecipe,
+    progress: Progress | None = None,
+) -> dict[str, Features]:
+    """Extract z and c of stimuli.
+
+    z is the autoencoder's code of the picture, resized to ``z_size`` by Lanczos (Takagi & Nishimoto: 320 of 512
+    pixels). Its posterior mean belongs to the picture alone. A *sample* of the posterior, which the authors' script
+    takes, does not: that script sets one seed when it starts, so that a picture's z depends on its place in the list of
+    pictures, and so it does here. c is the mean, over a picture's captions, of the text encoder's last hidden states.
+
+    Parameters
+    ----------
+    stimuli
+        Where pictures and captions come from.
+    stimulus_id
+        Shape ``(n_stimuli,)``, 0-based.
+    ldm
+        The frozen model.
+    recipe
+        Size of the picture, and mean or sample of the posterior.
+    progress
+        Called with the number of stimuli done and the number there are.
+
+    Returns
+    -------
+    dict
+        ``"z"``: ``(n_stimuli, channels, z_size / factor, z_size / factor)``; ``"c"``: ``(n_stimuli, n_tokens, dim)``.
+
+    Raises
+    ------
+    RecipeError
+        If the model cannot encode pictures of ``z_size``.
+    DataError
+        If there is no stimulus, or one has no caption.
+    """
+    ids = np.asarray(stimulus_id, dtype=np.int64)
+    if not len(ids):
+        raise DataError("there is no stimulus to extract features of.")
+    size = z_size(ldm, recipe)
+    z, c = [], []
+    for start in range(0, len(ids), AT_ONCE):
+        batch = ids[start : start + AT_ONCE]
+        images = np.stack([_resized(stimuli.image(int(i)), size) for i in batch])
+        seed = None if recipe.posterior == "mean" else _batch_seed(start)
+        z.append(ldm.image_to_latent(images, seed=seed))
+        c.append(mean_conditioning(ldm, [_captions(stimuli, int(i)) for i in batch]))
+        if progress is not None:
+            progress(start + len(batch), len(ids))
+    return {"z": Features("z", np.concatenate(z), ids), "c": Features("c", np.concatenate(c), ids)}
+
+
+def z_size(ldm: LatentDiffusion, recipe: ExtractRecipe) -> int:
+    """Give the side, in pixels, of the picture whose z is decoded: the recipe's, or 5/8 of the model's picture.
+
+    Raises
+    ------
+    RecipeError
+        If the model's autoencoder cannot halve it as often as it must.
+    """
+    size = recipe.z_size or ldm.image_size * 5 // 8
+    if size % ldm.factor:
+        raise RecipeError(
+            f"extract.z_size is {size}; the model {ldm.name} needs a multiple of {ldm.factor}, such as "
+            f"{max(size // ldm.factor, 1) * ldm.factor}."
+        )
+    return size
+
+
+def mean_conditioning(ldm: LatentDiffusion, captions: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+    """Average the conditioning over each stimulus's captions.
+
+    Parameters
+    ----------
+    ldm
+        The frozen model.
+    captions
+        For each of ``n`` stimuli at least one caption.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(n, n_tokens, dim)``, float32.
+    """
+    counts = [len(own) for own in captions]
+    each = ldm.text_to_conditioning([caption for own in captions for caption in own])
+    ends = np.cumsum(counts)
+    return np.stack([each[end - n : end].mean(axis=0) for n, end in zip(counts, ends, strict=True)])
+
+
+def _captions(stimuli: Stimuli, stimulus_id: int) -> tuple[str, ...]:
+    captions = stimuli.captions(stimulus_id)
+    if not captions:
+        raise DataError(
+            f"stimulus {stimulus_id} has no caption, and c is the mean over a picture's captions. "
+            "Give each picture at least one."
+        )
+    return captions
+
+
+def _resized(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    if image.shape[:2] == (size, size):
+        return image
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
+
+
+def _batch_seed(start: int) -> int:
+    """Give the seed of the stretch of one noise stream that begins at a place in the list of stimuli."""
+    return int(np.random.SeedSequence((RELEASED_SEED, start)).generate_state(1, np.uint64)[0])

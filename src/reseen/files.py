@@ -1,0 +1,136 @@
+"""Files: written whole or not at all, and folders that one process holds at a time."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from reseen.errors import ResultsError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a path to write to; what was written there is moved to ``path`` once it is whole.
+
+    Raises
+    ------
+    ResultsError
+        If it cannot be written, for want of space above all.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise ResultsError(_why(path, error)) from error
+    except Exception as error:
+        if type(error).__name__ == "SafetensorError":  # safetensors wraps what the system said
+            raise ResultsError(_why(path, error)) from error
+        raise
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to write to; it is moved to ``path``, which must not hold anything, once it is whole.
+
+    Raises
+    ------
+    ResultsError
+        If ``path`` holds something, or cannot be written.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        raise ResultsError(f"{path} is not empty. Give a folder that does not exist yet, or delete this one first.")
+    part = path.with_name(f".{path.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
+        part.mkdir(parents=True)
+        yield part
+        if path.is_dir():
+            path.rmdir()
+        part.replace(path)
+    except OSError as error:
+        raise ResultsError(_why(path, error)) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _why(path: Path, error: Exception) -> str:
+    code = getattr(error, "errno", None)
+    if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error) or "os error 28" in str(error):
+        return f"no space left to write {path}. Free some and run the same command again: it goes on where it stopped."
+    return f"cannot write {path}: {getattr(error, 'strerror', None) or error}."
+
+
+def lock(path: Path) -> IO[str]:
+    """Hold a folder by an advisory lock, which the system lets go of when a process ends, however it ends.
+
+    Parameters
+    ----------
+    path
+        The folder.
+
+    Returns
+    -------
+    file
+        Close it to let go.
+
+    Raises
+    ------
+    ResultsError
+        If another process holds the folder, or nothing can be written there.
+    """
+    try:
+        file = (path / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise ResultsError(f"cannot write to the results folder {path}: {error.strerror}.") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise ResultsError(f"{path} is in use by {holder}. Wait for it to end, or choose another --out.") from error
+    except OSError:
+        pass  # a file system without locks: go on without one
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    file.flush()
+    return file
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
+    with writing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file, whole or not at all, its keys sorted."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file; one that is not there is empty.
+
+    Raises
+    ------
+    ResultsError
+        If it is damaged.
+    """
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"cannot read {path}: {error}. Delete it and run the recipe again.") from error
+    return found

@@ -1,0 +1,161 @@
+"""The door to frozen latent diffusion models: what one must be able to do, and how to load one by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from reseen.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from reseen.diffusion import Schedule
+
+BUILTIN = Path(__file__).parent / "builtin"
+SINGLE_FILES = (".safetensors", ".ckpt")
+HUB_PATTERNS = ("vae/*", "unet/*", "text_encoder/*", "tokenizer/*", "scheduler/*", "model_index.json")
+HUB_IGNORED = ("*.bin", "*.msgpack", "*.fp16.*", "*non_ema*", "*.onnx*")
+
+
+class LatentDiffusion(Protocol):
+    """Be a frozen latent diffusion model: an autoencoder, a text encoder and a noise predictor."""
+
+    @property
+    def name(self) -> str:
+        """Give what it was loaded by."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Give what changes whenever the weights do."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Give the side, in pixels, of the square pictures that the noise predictor was made for."""
+        ...
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Give ``(channels, height, width)`` of the latents of such a picture."""
+        ...
+
+    @property
+    def factor(self) -> int:
+        """Give the pixels per latent element along a side."""
+        ...
+
+    @property
+    def conditioning_shape(self) -> tuple[int, int]:
+        """Give ``(n_tokens, dim)`` of the text encoder's output."""
+        ...
+
+    @property
+    def schedule(self) -> Schedule:
+        """Give the noise schedule that it was trained with."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Give where its networks lie."""
+        ...
+
+    def image_to_latent(
+        self, images: NDArray[np.uint8] | NDArray[np.float32], *, seed: int | None = None
+    ) -> NDArray[np.float32]:
+        """Encode pictures ``(n, height, width, 3)``, uint8 or float in 0 to 1, as latents ``(n, channels, h, w)``."""
+        ...
+
+    def latent_to_image(self, latents: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
+        """Decode latents ``(n, channels, h, w)`` to pictures ``(n, height, width, 3)`` in 0 to 1."""
+        ...
+
+    def text_to_conditioning(self, captions: Sequence[str]) -> NDArray[np.float32]:
+        """Encode captions as ``(n, n_tokens, dim)``; the empty one is the unconditional conditioning."""
+        ...
+
+    def predict_noise(self, latents: Tensor, timestep: int, conditioning: Tensor) -> Tensor:
+        """Predict the noise in latents ``(n, channels, h, w)`` under conditioning ``(n, n_tokens, dim)``."""
+        ...
+
+
+def load_ldm(
+    name: str,
+    *,
+    revision: str | None = None,
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32",
+    device: str = "cpu",
+) -> LatentDiffusion:
+    """Load a frozen latent diffusion model.
+
+    No safety checker is ever loaded, and nothing is unpickled: weights are safetensors, or a ``.ckpt`` read by
+    ``torch.load(weights_only=True)``.
+
+    Parameters
+    ----------
+    name
+        ``"builtin"``; the path of a diffusers folder; the path of an original ``.safetensors`` or ``.ckpt`` file; or a
+        hub id such as ``"CompVis/stable-diffusion-v1-4"`` (Stable Diffusion 1.x and 2.x).
+    revision
+        Commit of a hub model.
+    precision
+        Of the noise predictor. Autoencoder and text encoder always compute in fp32: they cost little, and half
+        precision in the autoencoder is what turns pictures black.
+    device
+        Such as ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model here and it cannot be fetched, if it is of a kind that cannot be used, or if the
+        device is not there.
+    """
+    from reseen.ldm.loading import load_folder, load_single_file
+    from reseen.ldm.stable import check_device
+
+    check_device(device)
+    path = Path(name).expanduser()
+    if name == "builtin":
+        return load_folder(BUILTIN, name, precision=precision, device=device)
+    if path.is_dir():
+        return load_folder(path, name, precision=precision, device=device)
+    if path.suffix in SINGLE_FILES:
+        return load_single_file(path, name, precision=precision, device=device)
+    folder = _fetch(name, revision)
+    # the hub keeps each commit in a folder of that name, so the folder's name pins the weights
+    fingerprint = f"{name}@{folder.name}"
+    return load_folder(folder, name, precision=precision, device=device, fingerprint=fingerprint)
+
+
+def _fetch(name: str, revision: str | None) -> Path:
+    """Give the folder of a hub model, from the local cache where it is there, else from the network."""
+    owner, slash, model = name.partition("/")
+    if not (owner and slash and model) or "/" in model or name.startswith((".", "~")):
+        raise ModelError(
+            f"there is no model {name!r}: expected 'builtin', a diffusers folder, a .safetensors or .ckpt file, or a "
+            "hub id such as CompVis/stable-diffusion-v1-4."
+        )
+    import huggingface_hub
+
+    try:
+        folder = huggingface_hub.snapshot_download(
+            name, revision=revision, allow_patterns=list(HUB_PATTERNS), ignore_patterns=list(HUB_IGNORED)
+        )
+    except Exception as error:  # the hub's client raises a dozen kinds, from a wrong name to a lost connection
+        raise ModelError(
+            f"cannot get the model {name} from the hub or its local cache ({type(error).__name__}). "
+            f"Where there is a network, run `{fetch_command(name, revision)}`, or give the path of a local copy."
+        ) from error
+    return Path(folder)
+
+
+def fetch_command(name: str, revision: str | None = None) -> str:
+    """Give the command that fetches a hub model's files into the local cache."""
+    pinned = f" --revision {revision}" if revision else ""
+    wanted = " ".join(f'"{pattern}"' for pattern in HUB_PATTERNS)
+    ignored = " ".join(f'"{pattern}"' for pattern in HUB_IGNORED)
+    return f"huggingface-cli download {name}{pinned} --include {wanted} --exclude {ignored}"

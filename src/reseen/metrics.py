@@ -1,0 +1,466 @@
+"""Scores of decoded arrays and of pictures, with their nulls and intervals. Arrays in, arrays out.
+
+Every two-way score comes from one matrix: ``r[i, j]``, the correlation of original ``i`` with reconstruction ``j``.
+Wrong pairings, intervals and nulls are read off the same matrix, so no network looks at a picture twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from reseen.errors import ShapeError
+
+Direction = Literal["original", "reconstruction"]
+Floats = NDArray[np.float64]
+
+TIE = 1e-7
+"""Correlations closer than this are a tie and count one half: float32 features differ by about as much by rounding."""
+
+SSIM_VARIANT = "scikit-image, grey, gaussian_weights, sigma 1.5, use_sample_covariance=False, data_range 1"
+"""Which of the several numbers called SSIM ``ssim`` gives."""
+
+_CHUNK = 1 << 14
+
+
+@dataclass(frozen=True)
+class Null:
+    """Hold what a score is when pictures meet the wrong truths.
+
+    Parameters
+    ----------
+    mean, sd
+        Mean and standard deviation of the score over wrong pairings.
+    low, high
+        The middle 95 % of the wrong pairings.
+    p
+        One-sided: ``(1 + wrong pairings that score at least as high) / (1 + wrong pairings)``.
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    p: float
+
+
+def correlation_matrix(a: NDArray[Any], b: NDArray[Any]) -> Floats:
+    """Correlate every row of ``a`` with every row of ``b``, in float64, a slab of columns at a time.
+
+    Parameters
+    ----------
+    a, b
+        Shapes ``(n, d)`` and ``(m, d)``, any numeric type.
+
+    Returns
+    -------
+    Shape ``(n, m)``, Pearson's r. A row without variance correlates 0 with everything.
+
+    Raises
+    ------
+    ShapeError
+        If the rows differ in length or hold numbers that are not finite.
+    """
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+        raise ShapeError(f"correlating rows needs (n, d) and (m, d); found {a.shape} and {b.shape}.")
+    means = [rows.mean(axis=1, dtype=np.float64, keepdims=True) for rows in (a, b)]
+    if not all(np.isfinite(mean).all() for mean in means):
+        raise ShapeError("cannot correlate rows that hold NaN or infinity; look for what made them so.")
+    product = np.zeros((len(a), len(b)))
+    squares = [np.zeros(len(a)), np.zeros(len(b))]
+    largest = [np.zeros(len(a)), np.zeros(len(b))]
+    for start in range(0, a.shape[1], _CHUNK):
+        centred = [rows[:, start : start + _CHUNK] - mean for rows, mean in zip((a, b), means, strict=True)]
+        product += centred[0] @ centred[1].T
+        for k, part in enumerate(centred):
+            squares[k] += np.einsum("ij,ij->i", part, part)
+            largest[k] = np.maximum(largest[k], np.abs(part + means[k]).max(axis=1))
+    norms = []
+    for square, size in zip(squares, largest, strict=True):
+        norm = np.sqrt(square)
+        constant = norm <= 1e-10 * size * np.sqrt(a.shape[1])
+        norms.append(np.where(constant, np.inf, norm))
+    r: Floats = np.clip(product / norms[0][:, None] / norms[1], -1.0, 1.0)
+    return r
+
+
+def pixcorr(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
+    """Correlate each picture with its reconstruction over pixels and colours; ``(n, H, W, 3)`` twice to ``(n,)``."""
+    _check_pictures(true, predicted)
+    pairs = zip(true, predicted, strict=True)
+    return np.array([correlation_matrix(t.reshape(1, -1), p.reshape(1, -1))[0, 0] for t, p in pairs])
+
+
+def ssim(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
+    """Give the structural similarity of each picture with its reconstruction, as ``SSIM_VARIANT`` says.
+
+    Parameters
+    ----------
+    true, predicted
+        Shape ``(n, H, W, 3)``, uint8 or floats in 0...1, at least 11 pixels a side.
+
+    Returns
+    -------
+    Shape ``(n,)``.
+
+    Raises
+    ------
+    ShapeError
+        If the stacks differ in shape or the pictures are too small.
+    """
+    from skimage.color import rgb2gray
+    from skimage.metrics import structural_similarity
+
+    _check_pictures(true, predicted)
+    if min(true.shape[1:3]) < 11:
+        raise ShapeError(f"SSIM needs pictures of at least 11 pixels a side; found {true.shape[1]}x{true.shape[2]}.")
+    similarity: Callable[..., float] = structural_similarity  # scikit-image leaves it without types
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": None}
+    pairs = zip(true, predicted, strict=True)
+    return np.array([similarity(rgb2gray(t), rgb2gray(p), data_range=1.0, **options) for t, p in pairs])
+
+
+def identification(
+    true: NDArray[Any],
+    predicted: NDArray[Any],
+    *,
+    direction: Direction = "original",
+    labels: ArrayLike | None = None,
+) -> Floats:
+    """Score two-way identification of each item from features.
+
+    Parameters
+    ----------
+    true, predicted
+        Shape ``(n, d)``: features of originals and of reconstructions, row by row of the same items.
+    direction, labels
+        See `identification_from_correlations`.
+
+    Returns
+    -------
+    Shape ``(n,)``; the score is its mean, chance is one half.
+    """
+    return identification_from_correlations(correlation_matrix(true, predicted), direction=direction, labels=labels)
+
+
+def identification_from_correlations(
+    r: Floats, *, direction: Direction = "original", labels: ArrayLike | None = None
+) -> Floats:
+    """Score two-way identification of each item from correlations.
+
+    Parameters
+    ----------
+    r
+        Shape ``(n, n)``: original ``i`` (row) with reconstruction ``j`` (column).
+    direction
+        Which side is held fixed. ``"original"``: the right reconstruction against each other reconstruction (Takagi
+        & Nishimoto's ``identification.py``). ``"reconstruction"``: the right original against each other original
+        (Brain-Diffuser, MindEye). They differ where some reconstructions resemble everything.
+    labels
+        Shape ``(n,)``: which stimulus each item is of. Pairs of one stimulus are dropped. Left out: all differ.
+
+    Returns
+    -------
+    Shape ``(n,)``: the share of distractors that lose to the right one, ties counting one half; NaN where an item has
+    no distractor.
+    """
+    wins, valid = pairwise_wins(r, direction=direction, labels=labels)
+    n_distractors = valid.sum(axis=1)
+    return np.where(n_distractors > 0, (wins * valid).sum(axis=1) / np.maximum(n_distractors, 1), np.nan)
+
+
+def pairwise_wins(
+    r: Floats, *, direction: Direction = "original", labels: ArrayLike | None = None
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Compare the right match of each fixed item with each distractor; see `identification_from_correlations`.
+
+    Returns
+    -------
+    ``wins (n, n)``: fixed item, distractor; 1, one half (a tie) or 0. ``valid (n, n)``: whether the pair counts.
+    """
+    fixed, known = _oriented(r, direction, labels)
+    right = np.diagonal(fixed)[:, None]
+    return _beats(right, fixed), known[:, None] != known[None, :]
+
+
+def pairing_accuracy(r: Floats, *, direction: Direction = "original", labels: ArrayLike | None = None) -> Floats:
+    """Score identification for every pairing of an original with a reconstruction, right or wrong.
+
+    The distractors of a pairing are the items of other stimuli than the two paired, so that the right answer is never
+    among the wrong ones. The diagonal is `identification_from_correlations`.
+
+    Returns
+    -------
+    Shape ``(n, n)``: original, reconstruction; NaN where a pairing has no distractor.
+    """
+    fixed, known = _oriented(r, direction, labels)
+    n_items = len(fixed)
+    beaten = np.empty_like(fixed)
+    for row, values in enumerate(fixed):
+        ranked = np.sort(values)
+        below = np.searchsorted(ranked, values - TIE, side="left")
+        beaten[row] = 0.5 * (below + np.searchsorted(ranked, values + TIE, side="right"))
+    count = np.full((n_items, n_items), float(n_items))
+    for label in np.unique(known):
+        members = np.flatnonzero(known == label)
+        others = np.flatnonzero(known != label)
+        for k in members:
+            beaten[:, members] -= _beats(fixed[:, members], fixed[:, [k]])  # the same stimulus as the one paired
+            beaten[np.ix_(members, others)] -= _beats(fixed[np.ix_(members, others)], fixed[members, k][:, None])
+        count[:, members] -= len(members)
+        count[np.ix_(members, others)] -= len(members)
+    accuracy = np.where(count > 0, beaten / np.maximum(count, 1), np.nan)
+    return accuracy if direction == "original" else accuracy.T
+
+
+def derangements(labels: ArrayLike, n_derangements: int, *, seed: int) -> NDArray[np.int64]:
+    """Draw wrong pairings in which every stimulus gets another stimulus as its truth.
+
+    Stimuli are permuted, not items: all repetitions of a picture get the same wrong truth.
+
+    Returns
+    -------
+    Shape ``(n_derangements, n)``: for each item the row of its wrong truth.
+
+    Raises
+    ------
+    ShapeError
+        If there is only one stimulus.
+    """
+    distinct, first, stimulus = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
+    if len(distinct) < 2:
+        raise ShapeError("pairing pictures with wrong truths needs at least two stimuli; found one.")
+    rng = np.random.default_rng([seed, 1])
+    rows = np.empty((n_derangements, len(stimulus)), dtype=np.int64)
+    for draw in range(n_derangements):
+        order = rng.permutation(len(distinct))
+        while np.any(order == np.arange(len(distinct))):  # about e tries, whatever the number of stimuli
+            order = rng.permutation(len(distinct))
+        rows[draw] = first[order[stimulus]]
+    return rows
+
+
+def repaired_scores(paired: Floats, rows: NDArray[np.int64]) -> Floats:
+    """Score the same pictures against wrong truths.
+
+    Parameters
+    ----------
+    paired
+        Shape ``(n, n)``: the score of pairing original ``i`` with reconstruction ``j``.
+    rows
+        Shape ``(n_derangements, n)``: see `derangements`.
+
+    Returns
+    -------
+    Shape ``(n_derangements,)``: mean over items; pairings without a score (NaN) are left out.
+    """
+    return nan_mean(paired[rows, np.arange(paired.shape[1])])
+
+
+def permutation_null(observed: float, wrong: Floats) -> Null:
+    """Sum up what wrong pairings score, ``(n_derangements,)``, beside the observed score."""
+    known = wrong[np.isfinite(wrong)]
+    if not len(known) or not np.isfinite(observed):
+        return Null(np.nan, np.nan, np.nan, np.nan, np.nan)
+    low, high = interval(known)
+    p = (1 + np.count_nonzero(known >= observed - 1e-12)) / (1 + len(known))
+    return Null(float(known.mean()), float(known.std()), low, high, float(p))
+
+
+def null_sd(n_items: int) -> float:
+    """Give the standard deviation of two-way identification at chance, ``sqrt(1 / (12 n))``.
+
+    The pairs of one item share its right answer: each item's accuracy is uniform on 0...1, of variance 1/12. Counting
+    the ``n (n - 1)`` pairs as independent would claim many times the certainty.
+    """
+    return float(np.sqrt(1 / (12 * n_items)))
+
+
+def bootstrap_weights(labels: ArrayLike, n_bootstrap: int, *, seed: int) -> Floats:
+    """Draw stimuli with replacement; an item's weight is how often its stimulus was drawn, ``(n_bootstrap, n)``."""
+    distinct, stimulus = np.unique(np.asarray(labels), return_inverse=True)
+    rng = np.random.default_rng([seed, 2])
+    n_stimuli = len(distinct)
+    drawn = rng.multinomial(n_stimuli, np.full(n_stimuli, 1 / n_stimuli), size=n_bootstrap)
+    return drawn[:, stimulus].astype(np.float64)
+
+
+def bootstrap_mean(values: Floats, weights: Floats) -> Floats:
+    """Give the weighted mean of items ``(n,)`` for each resampling ``(n_bootstrap, n)``; items of NaN are left out."""
+    known = np.isfinite(values)
+    total = weights[:, known].sum(axis=1)
+    return _ratio(weights[:, known] @ values[known], total)
+
+
+def bootstrap_identification(
+    r: Floats, weights: Floats, *, direction: Direction = "original", labels: ArrayLike | None = None
+) -> Floats:
+    """Score identification for each resampling of the pictures, as rows and as columns together.
+
+    A picture drawn twice is no distractor of itself: pairs of one stimulus are dropped.
+
+    Parameters
+    ----------
+    r, direction, labels
+        See `identification_from_correlations`.
+    weights
+        Shape ``(n_bootstrap, n)``: see `bootstrap_weights`.
+
+    Returns
+    -------
+    Shape ``(n_bootstrap,)``.
+    """
+    wins, valid = pairwise_wins(r, direction=direction, labels=labels)
+    accuracy = _ratio(weights @ (wins * valid).T, weights @ valid.T.astype(np.float64))
+    counted = weights * np.isfinite(accuracy)
+    return _ratio((counted * np.nan_to_num(accuracy)).sum(axis=1), counted.sum(axis=1))
+
+
+def target_products(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
+    """Give the matrix whose mean diagonal is the mean correlation of each target across items.
+
+    With both sides standardised over items, the correlation of a target is a mean over items of products; averaging
+    over targets first leaves a matrix of items against items, from which wrong pairings are read as from any other.
+
+    Parameters
+    ----------
+    true, predicted
+        Shape ``(n, n_targets)``.
+
+    Returns
+    -------
+    Shape ``(n, n)``. Targets that do not vary in truth are left out; predictions that do not vary correlate 0.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes differ.
+    """
+    if true.ndim != 2 or true.shape != predicted.shape:
+        raise ShapeError(f"truth and prediction must have one shape (n, n_targets): {true.shape}, {predicted.shape}.")
+    products = np.zeros((len(true), len(true)))
+    n_targets = 0
+    for start in range(0, true.shape[1], _CHUNK):
+        standard, varies = _standardise(true[:, start : start + _CHUNK])
+        guess, _ = _standardise(predicted[:, start : start + _CHUNK])
+        products += standard @ guess.T
+        n_targets += int(varies.sum())
+    return products / n_targets if n_targets else np.full_like(products, np.nan)
+
+
+def bootstrap_target_r(true: NDArray[Any], predicted: NDArray[Any], weights: Floats) -> Floats:
+    """Give the mean correlation of each target across items for each resampling.
+
+    Parameters
+    ----------
+    true, predicted
+        Shape ``(n, n_targets)``.
+    weights
+        Shape ``(n_bootstrap, n)``: see `bootstrap_weights`.
+
+    Returns
+    -------
+    Shape ``(n_bootstrap,)``.
+    """
+    share = weights / weights.sum(axis=1, keepdims=True)
+    total, n_targets = np.zeros(len(weights)), 0
+    for start in range(0, true.shape[1], 1024):
+        y, varies = _standardise(true[:, start : start + 1024])
+        y = y[:, varies]
+        x, _ = _standardise(predicted[:, start : start + 1024][:, varies])
+        mean_y, mean_x = share @ y, share @ x
+        covariance = share @ (y * x) - mean_y * mean_x
+        variances = (share @ (y * y) - mean_y**2) * (share @ (x * x) - mean_x**2)
+        defined = variances > 1e-20
+        total += np.where(defined, covariance / np.sqrt(np.where(defined, variances, 1.0)), 0.0).sum(axis=1)
+        n_targets += int(varies.sum())
+    return total / n_targets if n_targets else np.full(len(weights), np.nan)
+
+
+def interval(replicates: Floats, *, coverage: float = 0.95) -> tuple[float, float]:
+    """Give the middle ``coverage`` of resampled scores; NaN twice where none is known."""
+    known = replicates[np.isfinite(replicates)]
+    if not len(known):
+        return np.nan, np.nan
+    low, high = np.quantile(known, [(1 - coverage) / 2, (1 + coverage) / 2])
+    return float(low), float(high)
+
+
+def gap_closed(value: ArrayLike, floor: ArrayLike, ceiling: ArrayLike) -> Floats:
+    """Give the share of the way from floor to ceiling; NaN where the ceiling is not above the floor."""
+    value, floor, ceiling = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (value, floor, ceiling)))
+    return _ratio(value - floor, ceiling - floor)
+
+
+def noise_ceiling(ncsnr: ArrayLike, n_repetitions: ArrayLike) -> Floats:
+    """Give the explainable share of variance of averaged responses.
+
+    Parameters
+    ----------
+    ncsnr
+        Shape ``(n_voxels,)``: noise-ceiling signal-to-noise ratio.
+    n_repetitions
+        Shape ``(n_stimuli,)``, or one number: how many trials each response averages; they may differ.
+
+    Returns
+    -------
+    Shape ``(n_voxels,)``, in 0...1: ``ncsnr² / (ncsnr² + mean(1 / n_repetitions))``, NSD's formula for mixed
+    repetitions. A correlation's ceiling is its square root.
+
+    Raises
+    ------
+    ShapeError
+        If a response averages no trial.
+    """
+    repetitions = np.atleast_1d(np.asarray(n_repetitions, dtype=np.float64))
+    if not len(repetitions) or repetitions.min() < 1:
+        raise ShapeError("a noise ceiling needs at least one repetition of each stimulus.")
+    signal = np.asarray(ncsnr, dtype=np.float64) ** 2
+    ceiling: Floats = signal / (signal + np.mean(1 / repetitions))
+    return ceiling
+
+
+def nan_mean(values: Floats) -> Floats:
+    """Average over the last axis what is known, without a warning where nothing is."""
+    known = np.isfinite(values)
+    return _ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(np.float64))
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    defined = below > 0
+    return np.where(defined, above / np.where(defined, below, 1.0), np.nan)
+
+
+def _beats(candidate: Floats, distractor: Floats) -> Floats:
+    above: Floats = 0.5 * (
+        (distractor < candidate - TIE).astype(np.float64) + (distractor <= candidate + TIE).astype(np.float64)
+    )
+    return above
+
+
+def _oriented(r: Floats, direction: Direction, labels: ArrayLike | None) -> tuple[Floats, NDArray[Any]]:
+    if r.ndim != 2 or r.shape[0] != r.shape[1]:
+        raise ShapeError(f"identification needs one reconstruction for each original; found {r.shape}.")
+    if direction not in ("original", "reconstruction"):
+        raise ShapeError(f"direction is 'original' or 'reconstruction', not {direction!r}.")
+    known = np.arange(len(r)) if labels is None else np.asarray(labels)
+    if known.shape != (len(r),):
+        raise ShapeError(f"{len(r)} items need {len(r)} labels; found shape {known.shape}.")
+    return (r if direction == "original" else r.T), known
+
+
+def _standardise(columns: NDArray[Any]) -> tuple[Floats, NDArray[np.bool_]]:
+    centred = columns - columns.mean(axis=0, dtype=np.float64)
+    norm = np.sqrt((centred**2).sum(axis=0))
+    varies = norm > 1e-7 * np.abs(columns).max(axis=0, initial=0.0) * np.sqrt(len(columns))
+    scaled: Floats = centred * np.where(varies, np.sqrt(len(columns)) / np.where(varies, norm, 1.0), 0.0)
+    return scaled, varies
+
+
+def _check_pictures(true: NDArray[Any], predicted: NDArray[Any]) -> None:
+    if true.ndim != 4 or true.shape[3] != 3 or true.shape != predicted.shape:
+        raise ShapeError(f"pictures must both be (n, H, W, 3); found {true.shape} and {predicted.shape}.")

@@ -1,0 +1,139 @@
+"""Observers: networks that look at a picture, so that pictures can be compared by what is seen in them.
+
+``judge`` is the independent one: trained to name what is there, on pictures of its own. ``image_encoder`` learned
+together with the text encoder whose output is c; a score by it says so, since a generator steered by c may please it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reseen.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+LAYERS = ("early", "middle", "late")
+_FOLDER = Path(__file__).parent / "observer_weights"
+_BATCH = 100
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Look at pictures through one frozen network.
+
+    Parameters
+    ----------
+    name
+        What scores call it.
+    fingerprint
+        SHA-256 of its weights.
+    labels
+        What it can name, one for each output; empty where its outputs are an embedding.
+    network
+        Gives the layers of a batch of pictures, see ``make_network``.
+    """
+
+    name: str
+    fingerprint: str
+    labels: tuple[str, ...]
+    network: nn.Module
+    layers: tuple[str, ...] = LAYERS
+
+    def look(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """Give each layer's response to pictures ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
+        return self._respond(images, self.layers)
+
+    def name_contents(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Give the log-odds of each label in each picture, ``(n, n_labels)``.
+
+        Raises
+        ------
+        ModelError
+            If this observer names nothing.
+        """
+        if not self.labels:
+            raise ModelError(f"the observer {self.name} has no labels; ask the judge.")
+        return self._respond(images, ("output",))["output"]
+
+    def _respond(self, images: NDArray[np.uint8], layers: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
+        import torch
+
+        parts: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in layers}
+        with torch.inference_mode():
+            for start in range(0, len(images), _BATCH):
+                responses = self.network(as_input(images[start : start + _BATCH]))
+                for layer in layers:
+                    parts[layer].append(responses[layer].flatten(1).numpy())
+        return {layer: np.concatenate(part) for layer, part in parts.items()}
+
+
+def load_observer(name: str) -> Observer:
+    """Load a built-in observer: ``"judge"`` or ``"image_encoder"``.
+
+    Raises
+    ------
+    ModelError
+        If there is no such observer, or its weights are missing or damaged.
+    """
+    weights, about = _FOLDER / f"{name}.safetensors", _FOLDER / f"{name}.json"
+    if not weights.exists():
+        known = ", ".join(sorted(path.stem for path in _FOLDER.glob("*.safetensors"))) or "none"
+        raise ModelError(f"there is no observer {name!r}; reseen has {known}.")
+    import safetensors.torch
+
+    labels = tuple(json.loads(about.read_text())["labels"])
+    try:
+        state = safetensors.torch.load_file(weights)
+        network = make_network(state["output.weight"].shape[0])
+        network.load_state_dict({key: value.float() for key, value in state.items()})
+    except (KeyError, RuntimeError, safetensors.SafetensorError) as error:
+        raise ModelError(
+            f"the weights of the observer {name} in {weights} are damaged; install reseen again."
+        ) from error
+    return Observer(name, hashlib.sha256(weights.read_bytes()).hexdigest(), labels, network.eval())
+
+
+def as_input(images: NDArray[np.uint8]) -> Any:
+    """Give pictures as the networks take them: a tensor ``(n, 3, 64, 64)`` in -1...1, resized where needed."""
+    import torch
+
+    x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    if x.shape[2:] != (64, 64):
+        x = torch.nn.functional.interpolate(x, size=(64, 64), mode="bilinear", antialias=True)
+    return x
+
+
+def make_network(n_outputs: int) -> nn.Module:
+    """Make an untrained observer: five convolutions and one hidden layer.
+
+    Its ``forward`` gives ``early`` (32, 32, 32), ``middle`` (128, 8, 8), ``late`` (128,) and ``output`` (n_outputs,).
+    """
+    from torch import nn
+
+    def block(n_in: int, n_out: int, stride: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU())
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.early = nn.Sequential(block(3, 16, 1), block(16, 32, 2))
+            self.middle = nn.Sequential(block(32, 64, 2), block(64, 128, 2))
+            self.deep = nn.Sequential(block(128, 128, 1), nn.MaxPool2d(2), nn.Flatten())
+            self.late = nn.Sequential(nn.Linear(128 * 16, 128), nn.ReLU())
+            self.output = nn.Linear(128, n_outputs)
+
+        def forward(self, x: Any) -> dict[str, Any]:
+            early = self.early(x)
+            middle = self.middle(early)
+            late = self.late(self.deep(middle))
+            return {"early": early, "middle": middle, "late": late, "output": self.output(late)}
+
+    return Network()

@@ -1,0 +1,17 @@
+"""Pipeline: the verbs in order, over one results folder; what is there already is not made again.
+
+::
+
+    order.py     run(): which stages a run needs, one after the other, each timed
+    job.py       what the stages share: data, model, settings, progress
+    stages.py    simulate, extract, decode, encode, reconstruct: from one file of the results folder to the next
+    scoring.py   evaluate
+    showing.py   report
+    plan.py      check(): can this recipe run, and what will it take?
+"""
+
+from reseen.pipeline.order import STAGES, run
+from reseen.pipeline.plan import Finding, check
+from reseen.pipeline.stages import write_data_set
+
+__all__ = ["STAGES", "Finding", "check", "run", "write_data_set"]

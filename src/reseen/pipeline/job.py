@@ -1,0 +1,151 @@
+"""Job: what the stages of one run share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from reseen.datasets import load
+from reseen.features import Features
+from reseen.ldm import LatentDiffusion, load_ldm
+from reseen.recipe import DataRecipe, Recipe, identity
+from reseen.results import Results, digest
+from reseen.stimuli import Stimuli
+from reseen.trials import Split, Trials
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done and how much there is."""
+
+N_SAMPLED_PICTURES = 16
+SECTIONS = {
+    "extract": ("model", "extract"),
+    "decode": ("seed", "data", "model", "extract", "decode"),
+    "encode": ("seed", "data", "model", "extract", "encode"),
+}
+"""What of the recipe each stage's arrays depend on, besides the data themselves."""
+
+
+@dataclass
+class Job:
+    """Hold the recipe, its results folder, and data and model once they are needed.
+
+    Parameters
+    ----------
+    recipe
+        What to run.
+    results
+        Where to.
+    device
+        Where the model's networks lie.
+    progress
+        Whom to tell.
+    """
+
+    recipe: Recipe
+    results: Results
+    device: str = "cpu"
+    progress: Progress | None = None
+    _brain: tuple[str, tuple[Trials, Stimuli, Split]] | None = field(default=None, repr=False)
+    _ldm: LatentDiffusion | None = field(default=None, repr=False)
+
+    @property
+    def data(self) -> DataRecipe:
+        """Give the section about data, with the path it lies at."""
+        return self.recipe.data.model_copy(update={"path": data_path(self.recipe, self.results.path)})
+
+    @property
+    def subjects(self) -> Sequence[str]:
+        """Give the subjects to run."""
+        return self.recipe.data.subjects
+
+    def brain(self, subject: str) -> tuple[Trials, Stimuli, Split]:
+        """Read a subject's data; the last subject's are kept, and all are held against what the results began with."""
+        if self._brain is None or self._brain[0] != subject:
+            self._brain = None  # let go of one brain before the next is read
+            self.tell(f"read {subject}", 0, 1)
+            found = load(self.data, subject)
+            self.tell(f"read {subject}", 1, 1)
+            self.results.claim(f"data of {subject}", fingerprint(*found))
+            self._brain = subject, found
+        return self._brain[1]
+
+    def ldm(self) -> LatentDiffusion:
+        """Load the model once, and hold it against the one that the results were begun with."""
+        if self._ldm is None:
+            model = self.recipe.model
+            self.tell("load the model", 0, 1)
+            self._ldm = load_ldm(model.name, revision=model.revision, precision=model.precision, device=self.device)
+            self.tell("load the model", 1, 1)
+            self.results.claim("model", self._ldm.fingerprint)
+        return self._ldm
+
+    def true(self, subject: str, name: str) -> Features:
+        """Give the features that the model makes of what a subject was shown."""
+        return self.results.load_features(self.results.features_path(f"{subject}/{name}"))
+
+    def decoded(self, subject: str, name: str, *, shuffled: bool = False) -> Features:
+        """Give the features decoded from a subject's brain, or by decoders fitted on shuffled rows."""
+        return self.results.load_features(self.results.decode_path(subject, f"{'shuffled_' if shuffled else ''}{name}"))
+
+    def made_by(self, stage: str, subject: str) -> dict[str, str]:
+        """Say what a stage's arrays are made by: the settings that matter, the data and the model."""
+        settings = {
+            where: value for where, value in identity(self.recipe).items() if where.partition(".")[0] in SECTIONS[stage]
+        }
+        known = self.results.provenance
+        return {
+            "stage": stage,
+            "settings": json.dumps(settings, sort_keys=True),
+            "data": known.get(f"data of {subject}", ""),
+            "model": known.get("model", ""),
+            "versions": digest({key: value for key, value in known.items() if key.startswith("version of ")}),
+        }
+
+    def tell(self, doing: str, done: int, total: int) -> None:
+        """Tell how far a piece of work is."""
+        if self.progress is not None:
+            self.progress(doing, done, total)
+
+    def counter(self, doing: str) -> Callable[[int, int], None]:
+        """Give a callback ``(done, total)`` about one piece of work."""
+        return lambda done, total: self.tell(doing, done, total)
+
+    @contextmanager
+    def noting_warnings(self) -> Iterator[None]:
+        """Keep what is warned of for the report, and warn all the same."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+        for warning in caught:
+            if issubclass(warning.category, UserWarning):
+                self.results.add_warning(str(warning.message))
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+def data_path(recipe: Recipe, out: Path) -> Path | None:
+    """Give where the data lie; a digital subject that has no place of its own lies in the results folder."""
+    if recipe.data.path is None and recipe.data.kind == "digital":
+        return out / "data"
+    return recipe.data.path
+
+
+def fingerprint(trials: Trials, stimuli: Stimuli, split: Split) -> str:
+    """Give the SHA-256 of a subject's data: all betas, labels, ROIs and folds, and a sample of the pictures."""
+    total = hashlib.sha256()
+    for array in (trials.betas, trials.stimulus_id, trials.session, trials.n_repetitions):
+        total.update(np.ascontiguousarray(array).data)
+    for name in sorted(trials.rois):
+        total.update(name.encode() + np.packbits(trials.rois[name]).tobytes())
+    for part in (ids for fold in split.folds for ids in fold):
+        total.update(np.asarray(part, dtype=np.int64).tobytes())
+    shown = np.unique(trials.stimulus_id)
+    for stimulus in shown[np.linspace(0, len(shown) - 1, min(N_SAMPLED_PICTURES, len(shown))).astype(int)]:
+        total.update(stimuli.image(int(stimulus)).tobytes() + "\n".join(stimuli.captions(int(stimulus))).encode())
+    return f"sha256:{total.hexdigest()}"

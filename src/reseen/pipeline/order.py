@@ -1,0 +1,101 @@
+"""Order: which stages a run needs, one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reseen.errors import RecipeError
+from reseen.ldm.stable import check_device
+from reseen.pipeline import scoring, showing, stages
+from reseen.pipeline.job import Job, Progress
+from reseen.recipe import Recipe, with_settings
+from reseen.results import Results
+
+STAGES: dict[str, tuple[Callable[[Job], bool], tuple[str, ...]]] = {
+    "simulate": (stages.simulate_stage, ()),
+    "extract": (stages.extract_stage, ("simulate",)),
+    "decode": (stages.decode_stage, ("extract",)),
+    "encode": (stages.encode_stage, ("extract",)),
+    "reconstruct": (stages.reconstruct_stage, ("decode",)),
+    "evaluate": (scoring.evaluate_stage, ("reconstruct",)),
+    "report": (showing.report_stage, ("encode", "evaluate")),
+}
+"""Each stage: the function that says whether there was anything to do, and the stages that must have run before."""
+
+
+def run(
+    recipe: Recipe,
+    out: Path | str,
+    *,
+    until: str = "report",
+    data: Path | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Results:
+    """Run a recipe into a results folder, up to a stage; what is there already is not made again.
+
+    A run that was stopped, in whatever way, goes on where it was and ends with the same files as an unbroken one.
+
+    Parameters
+    ----------
+    recipe
+        What to run.
+    out
+        The results folder.
+    until
+        The last stage: a key of `STAGES`. Stages that it does not need are left out.
+    data
+        Where the data lie, instead of the recipe's ``data.path``.
+    device
+        Where the model's networks lie.
+    progress
+        Called with what is being done, how much of it is done and how much there is.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such stage, or the recipe does not fit the data.
+    DataError, ModelError
+        If data or model cannot be read.
+    ResultsError
+        If the folder holds other results, is in use or cannot be written.
+    """
+    if until not in STAGES:
+        raise RecipeError(f"there is no stage {until!r}; the stages are {', '.join(STAGES)}.")
+    if data is not None:
+        recipe = with_settings(recipe, [f"data.path={data}"])
+    check_device(device)
+    with Results.open(out, recipe) as results:
+        job = Job(recipe, results, device, progress)
+        if "evaluate" in needed(until):
+            scoring.claim_observers(job)  # one that is not there is better known before hours of sampling
+        for stage in needed(until):
+            with _timed(job, stage) as note:
+                note(STAGES[stage][0](job))
+    return results
+
+
+def needed(until: str) -> list[str]:
+    """Give the stages that a stage needs and itself, in the order of running."""
+    wanted: set[str] = set()
+    stack = [until]
+    while stack:
+        stage = stack.pop()
+        wanted.add(stage)
+        stack += STAGES[stage][1]
+    return [stage for stage in STAGES if stage in wanted]
+
+
+@contextmanager
+def _timed(job: Job, stage: str) -> Iterator[Callable[[bool], None]]:
+    """Add up the time a stage takes, also when it is broken off; a stage that finds all done adds nothing."""
+    worked = [True]
+    start = time.monotonic()
+    try:
+        yield lambda did: worked.__setitem__(0, did)
+    finally:
+        if worked[0]:
+            job.results.add_time(stage, time.monotonic() - start, job.device)

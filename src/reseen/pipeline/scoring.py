@@ -1,0 +1,162 @@
+"""Scoring: from decoded features and pictures to scores.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reseen.evaluate import evaluate, evaluate_features, nearest_training
+from reseen.features import Features
+from reseen.observers import load_observer
+from reseen.pipeline.job import Job
+from reseen.pipeline.stages import Pictures, pictures_of, tabulate
+from reseen.results import Results
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from reseen.trials import Split
+
+
+def evaluate_stage(job: Job) -> bool:
+    """Score every subject's decoded features and pictures."""
+    return tabulate(job, "scores", _score)
+
+
+def claim_observers(job: Job) -> None:
+    """Hold the observers against those that the results were begun with."""
+    for name in job.recipe.evaluate.observers:
+        job.results.claim(f"observer {name}", load_observer(name).fingerprint)
+
+
+def _score(job: Job, subject: str) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([_score_features(job, subject), _score_pictures(job, subject)], ignore_index=True)
+
+
+def _score_features(job: Job, subject: str) -> pd.DataFrame:
+    """Score decoded features; the training mean is taken away fold by fold, since it differs between folds."""
+    import pandas as pd
+
+    _, stimuli, split = job.brain(subject)
+    tables = []
+    for name in feature_names(job):
+        decoded, true = job.decoded(subject, name), job.true(subject, name)
+        mean = _training_mean(decoded, true, split)
+        shuffled = job.decoded(subject, name, shuffled=True).flat - mean if job.recipe.evaluate.floor_shuffled else None
+        job.tell(f"score decoded {name} of {subject}", 0, 1)
+        table = evaluate_features(
+            subject,
+            name,
+            decoded.flat - mean,
+            true.rows(decoded.stimulus_id).reshape(len(decoded), -1) - mean,
+            np.zeros(mean.shape[1], dtype=np.float32),
+            stimulus_id=decoded.stimulus_id,
+            subsets=stimuli.subsets,
+            recipe=job.recipe.evaluate,
+            seed=job.recipe.seed,
+            shuffled=shuffled,
+        )
+        job.tell(f"score decoded {name} of {subject}", 1, 1)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def feature_names(job: Job) -> list[str]:
+    """Give the features that the recipe's conditions are made from."""
+    return [name for name in ("z", "c") if any(name in condition for condition in job.recipe.reconstruct.conditions)]
+
+
+def _training_mean(decoded: Features, true: Features, split: Split) -> NDArray[np.float32]:
+    """Give, for each decoded item, the mean of the features its decoder was trained on, ``(n_items, n_targets)``."""
+    mean = np.zeros_like(decoded.flat)
+    for train, test in split.folds:
+        rows = np.isin(decoded.stimulus_id, test)
+        mean[rows] = true.rows(train).reshape(len(train), -1).mean(axis=0, dtype=np.float64)
+    return mean
+
+
+def _score_pictures(job: Job, subject: str) -> pd.DataFrame:
+    _, stimuli, _ = job.brain(subject)
+    stacks = Stacks(job, subject)
+    return evaluate(
+        subject,
+        stimuli.images(stacks.stimulus_id),
+        stacks.stimulus_id,
+        stacks,
+        [load_observer(name) for name in job.recipe.evaluate.observers],
+        stimuli.subsets,
+        job.recipe.evaluate,
+        job.recipe.seed,
+        progress=lambda _, done, total: job.tell(f"score pictures of {subject}", done, total),
+    )
+
+
+class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
+    """Read a subject's pictures as they are asked for: ``(level, condition) -> (n_items, n_draws, H, W, 3)``.
+
+    Beside the pictures made stand, under the conditions ``nearest_z`` and ``nearest_c``, the training pictures whose
+    features are nearest to those decoded.
+
+    Parameters
+    ----------
+    job, subject
+        Whose.
+    largest
+        Shrink pictures to at most this side; left out: as they are.
+    """
+
+    def __init__(self, job: Job, subject: str, *, largest: int | None = None) -> None:
+        self._job, self._subject, self._largest = job, subject, largest
+        self._sets: dict[tuple[str, str], Pictures] = {(p.level, p.condition): p for p in pictures_of(job, subject)}
+        self.stimulus_id = next(iter(self._sets.values())).stimulus_id
+        self._nearest = {("result", f"nearest_{name}"): name for name in feature_names(job)}
+
+    def __getitem__(self, key: tuple[str, str]) -> NDArray[np.uint8]:
+        if key in self._nearest:
+            return self._shrunk(self._retrieved(self._nearest[key]))
+        pictures = self._sets[key]
+        row_of = {int(stimulus): row for row, stimulus in enumerate(pictures.stimulus_id)}
+        single = key[0] != "ceiling"
+        rows = range(len(self.stimulus_id)) if single else [row_of[int(stimulus)] for stimulus in self.stimulus_id]
+        return np.stack([self._shrunk(read_stack(self._job.results, pictures.paths[row])) for row in rows])
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter((*self._sets, *self._nearest))
+
+    def __len__(self) -> int:
+        return len(self._sets) + len(self._nearest)
+
+    def _retrieved(self, name: str) -> NDArray[np.uint8]:
+        _, stimuli, split = self._job.brain(self._subject)
+        decoded, true = self._job.decoded(self._subject, name), self._job.true(self._subject, name)
+        found = np.zeros(len(decoded), dtype=np.int64)
+        for train, test in split.folds:
+            rows = np.isin(decoded.stimulus_id, test)
+            part = Features(name, decoded.array[rows], decoded.stimulus_id[rows])
+            found[rows] = nearest_training(part, Features(name, true.rows(train), np.asarray(train, dtype=np.int64)))
+        return stimuli.images(found)[:, None]
+
+    def _shrunk(self, stack: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        step = 1 if self._largest is None else -(-max(stack.shape[-3:-1]) // self._largest)
+        return shrink(stack, step)
+
+
+def read_stack(results: Results, paths: tuple[object, ...]) -> NDArray[np.uint8]:
+    """Read the draws of one item, ``(n_draws, height, width, 3)``."""
+    return np.stack([results.load_picture(path) for path in paths])  # type: ignore[arg-type]
+
+
+def shrink(stack: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+    """Average blocks of ``step`` by ``step`` pixels of pictures ``(..., height, width, 3)``; odd rims are cut off."""
+    if step <= 1:
+        return stack
+    height, width = (side // step for side in stack.shape[-3:-1])
+    cut = stack[..., : height * step, : width * step, :]
+    blocks = cut.reshape(*stack.shape[:-3], height, step, width, step, 3)
+    small: NDArray[np.uint8] = blocks.mean(axis=(-4, -2)).round().astype(np.uint8)
+    return small

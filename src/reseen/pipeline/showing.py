@@ -1,0 +1,138 @@
+"""Showing: what the report shows, gathered from the results folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reseen import metrics, reconstruct, report
+from reseen.evaluate import verdict
+from reseen.observers import load_observer
+from reseen.pipeline.job import Job
+from reseen.pipeline.scoring import Stacks, feature_names
+from reseen.recipe import to_toml
+from reseen.ridge import RidgeMap
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from reseen.trials import Trials
+
+THUMBNAIL = 128
+"""Largest side of a picture in the report, in pixels."""
+
+
+def report_stage(job: Job) -> bool:
+    """Write report.html."""
+    if (job.results.path / "report.html").is_file():
+        return False
+    scores = job.results.load_table("scores")
+    subjects = []
+    for done, subject in enumerate(job.subjects):
+        job.tell("write the report", done, len(job.subjects))
+        subjects.append(_subject(job, subject))
+    contents = report.ReportInput(
+        recipe=job.recipe,
+        scores=scores,
+        subjects=tuple(subjects),
+        verdict=verdict(scores),
+        provenance=_provenance(job),
+        encoding=job.results.load_table("encoding"),
+        recipe_text=to_toml(job.recipe),
+    )
+    job.results.save_text("report.html", report.report(contents))
+    job.tell("write the report", len(job.subjects), len(job.subjects))
+    return True
+
+
+def _subject(job: Job, subject: str) -> report.SubjectReport:
+    trials, stimuli, _ = job.brain(subject)
+    stacks = Stacks(job, subject, largest=THUMBNAIL)
+    ids = stacks.stimulus_id
+    pictures = {key: stacks[key] for key in stacks if not key[1].startswith("nearest")}
+    presented = stimuli.images(ids)
+    score = _ranking(job, presented, ids, pictures)
+    maps = {name: _maps(job, subject, name) for name in feature_names(job)}
+    return report.SubjectReport(
+        subject=subject,
+        stimulus_id=ids,
+        presented=presented,
+        pictures=pictures,
+        score=score,
+        alphas={name: np.concatenate([fold.alpha for fold in folds]) for name, folds in maps.items()},
+        alpha_grid={name: np.unique(np.concatenate([fold.alphas for fold in folds])) for name, folds in maps.items()},
+        roi_sizes={name: int(mask.sum()) for name, mask in trials.rois.items()},
+        noise_ceiling=_ceilings(trials, ids),
+        films=_films(job, subject, score),
+    )
+
+
+def _main_condition(job: Job) -> str:
+    conditions = job.recipe.reconstruct.conditions
+    return "zc" if "zc" in conditions else conditions[-1]
+
+
+def _ranking(
+    job: Job, presented: NDArray[np.uint8], ids: NDArray[np.int64], pictures: dict[tuple[str, str], NDArray[np.uint8]]
+) -> NDArray[np.float64]:
+    """Score each item alone, ``(n_items,)``: the share of other items' pictures that look less like what was shown."""
+    observer = load_observer(job.recipe.evaluate.observers[0])
+    layer = observer.layers[-1]
+    stack = pictures["result", _main_condition(job)]
+    true = observer.look(presented)[layer]
+    draws = [observer.look(stack[:, draw])[layer] for draw in range(stack.shape[1])]
+    r = np.mean([metrics.correlation_matrix(true, draw) for draw in draws], axis=0)
+    return metrics.identification_from_correlations(r, direction="original", labels=ids)
+
+
+def _maps(job: Job, subject: str, name: str) -> list[RidgeMap]:
+    folder = job.results.decode_path(subject, name).parent
+    return [RidgeMap.load(path) for path in sorted(folder.glob(f"{name}_fold*.safetensors"))]
+
+
+def _ceilings(trials: Trials, ids: NDArray[np.int64]) -> dict[str, NDArray[np.floating[Any]]]:
+    """Give each ROI's noise ceilings for the test responses as they were decoded: averaged or single."""
+    if trials.ncsnr is None:
+        return {}
+    tested = trials.select(ids)
+    averaged = len(np.unique(ids)) == len(ids)
+    n_repetitions = tested.average().n_repetitions if averaged else tested.n_repetitions
+    ceiling = metrics.noise_ceiling(trials.ncsnr, n_repetitions)
+    return {name: ceiling[mask] for name, mask in trials.rois.items()}
+
+
+def _films(job: Job, subject: str, score: NDArray[np.float64]) -> tuple[report.Film, ...]:
+    """Film the first draw of the first few pictures that the report draws at random."""
+    condition = _main_condition(job)
+    if "c" not in condition or not job.recipe.report.n_films:
+        return ()
+    sample = report.declared_sample(score, n_random=job.recipe.report.n_random, seed=job.recipe.seed)
+    z = job.decoded(subject, "z") if "z" in condition else None
+    c = job.decoded(subject, "c")
+    films = []
+    for item in sample.random[: job.recipe.report.n_films]:
+        frames = reconstruct.film(
+            job.ldm(),
+            None if z is None else z.array[item],
+            c.array[item],
+            recipe=job.recipe.reconstruct,
+            seed=job.recipe.seed,
+            subject=subject,
+            stimulus_id=int(c.stimulus_id[item]),
+        )
+        films.append(report.Film(int(c.stimulus_id[item]), frames, frames[-1]))
+    return tuple(films)
+
+
+def _provenance(job: Job) -> dict[str, Any]:
+    known = job.results.provenance
+    mark = "version of "
+    return {
+        "fingerprint": job.results.fingerprint,
+        "warnings": job.results.warnings,
+        "times": {stage: entry["seconds"] for stage, entry in job.results.times.items()},
+        "devices": {stage: entry["device"] for stage, entry in job.results.times.items()},
+        "fingerprints": {name: value for name, value in known.items() if not name.startswith(mark)},
+        "versions": {name.removeprefix(mark): value for name, value in known.items() if name.startswith(mark)},
+    }

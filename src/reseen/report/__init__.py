@@ -1,0 +1,22 @@
+"""Report: tables, pictures and films become one self-contained HTML page.
+
+``report(contents)`` gives the page as text. It reads no file, fetches nothing and runs no script;
+everything it shows is in its argument, so a page can be made from plain arrays.
+
+::
+
+    contents.py   what a page is made from
+    sample.py     which pictures are shown: a declared rule, never a choice
+    marks.py      a score between its floors and its ceiling, read from the tidy table, and said in words
+    charts.py     hand-written SVG
+    embed.py      pictures as data URIs
+    gallery.py    presented against reconstructed, and films
+    scores.py     the table at the top and the charts
+    page.py       the sections, rendered by report.html.j2
+"""
+
+from reseen.report.contents import Film, ReportInput, SubjectReport
+from reseen.report.page import report
+from reseen.report.sample import Sample, declared_sample
+
+__all__ = ["Film", "ReportInput", "Sample", "SubjectReport", "declared_sample", "report"]

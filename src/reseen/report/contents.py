@@ -1,0 +1,162 @@
+"""Contents: what a report is made from, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reseen.errors import ShapeError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from reseen.recipe import Recipe
+
+SCORE_COLUMNS = (
+    *("subject", "condition", "metric", "observer", "layer", "direction", "subset", "level"),
+    *("value", "low", "high", "n"),
+)
+"""Columns of the scores, one row per number."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """Hold the denoising of one picture, step by step.
+
+    Parameters
+    ----------
+    stimulus_id
+        Which stimulus, 0-based.
+    frames
+        Shape ``(1 + n_steps, height, width, 3)``, uint8 or floats in [0, 1]: where it starts, and the picture after
+        each step; the last is the finished one.
+    presented
+        Shape ``(height, width, 3)``: what was shown; left out, it is looked up among the subject's pictures.
+
+    Raises
+    ------
+    ShapeError
+        If there is no frame, or the frames are no RGB pictures.
+    """
+
+    stimulus_id: int
+    frames: NDArray[Any]
+    presented: NDArray[Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or len(self.frames) == 0 or self.frames.shape[-1] != 3:
+            raise ShapeError(
+                f"the film of stimulus {self.stimulus_id} needs frames (n_steps, height, width, 3); "
+                f"found {self.frames.shape}."
+            )
+
+
+@dataclass(frozen=True)
+class SubjectReport:
+    """Hold what the report shows of one subject; the items are its test pictures (or single test trials).
+
+    Parameters
+    ----------
+    subject
+        Name, such as ``"subj01"``.
+    stimulus_id
+        Shape ``(n_items,)``, 0-based; ids repeat where items are single trials.
+    presented
+        Shape ``(n_items, height, width, 3)``, uint8: what was shown.
+    pictures
+        ``(level, condition) -> (n_items, n_draws, height, width, 3)`` uint8, where level is ``"result"``,
+        ``"floor_shuffled"`` or ``"ceiling"`` and condition ``"z"``, ``"c"`` or ``"zc"``. Any may be missing.
+    score
+        Shape ``(n_items,)``: the score that ranks the items, higher is better; NaN where there is none.
+    alphas
+        Feature name -> the ridge penalty chosen for each target, ``(n_targets,)``; several fits laid end to end.
+    alpha_grid
+        Feature name -> the penalties tried, ``(n_alphas,)``.
+    roi_sizes
+        ROI -> number of voxels.
+    noise_ceiling
+        ROI -> share in [0, 1] of the variance of the averaged test responses that the picture can explain,
+        ``(n_voxels,)``; NaN where unknown.
+    films
+        The films to show.
+
+    Raises
+    ------
+    ShapeError
+        If the arrays do not have one row for each item.
+    """
+
+    subject: str
+    stimulus_id: NDArray[np.int64]
+    presented: NDArray[np.uint8]
+    pictures: Mapping[tuple[str, str], NDArray[np.uint8]]
+    score: NDArray[np.floating[Any]]
+    alphas: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
+    alpha_grid: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
+    roi_sizes: Mapping[str, int] = field(default_factory=dict)
+    noise_ceiling: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
+    films: tuple[Film, ...] = ()
+
+    def __post_init__(self) -> None:
+        n_items = len(self.stimulus_id)
+        rows = {"presented": self.presented, "score": self.score}
+        rows |= {f"pictures of {level} {condition}": array for (level, condition), array in self.pictures.items()}
+        for name, array in rows.items():
+            if len(array) != n_items:
+                raise ShapeError(f"{self.subject}: {name} has {len(array)} rows; {n_items} items need {n_items}.")
+        for (level, condition), array in self.pictures.items():
+            if array.ndim != 5 or array.shape[-1] != 3 or array.shape[1] == 0:
+                raise ShapeError(
+                    f"{self.subject}: pictures of {level} {condition} must be (n_items, n_draws, height, width, 3); "
+                    f"found {array.shape}."
+                )
+
+
+@dataclass(frozen=True)
+class ReportInput:
+    """Hold everything a report is made from.
+
+    Parameters
+    ----------
+    recipe
+        What ran.
+    scores
+        Tidy table with the columns ``SCORE_COLUMNS``, one row per number; may be empty.
+    subjects
+        What to show of each subject.
+    verdict
+        The result in a sentence or a few, shown first.
+    provenance
+        What made the results. ``"warnings"`` (a list of texts) stands at the top of the page; ``"times"``
+        (stage -> seconds, or -> ``{"seconds": ..., "device": ...}``), ``"versions"``, ``"fingerprints"`` and every
+        other mapping become tables; everything else is listed as it is.
+    encoding
+        Tidy table of the encoding models, or ``None``.
+    score_name
+        What ``SubjectReport.score`` is, in words.
+    recipe_text
+        The recipe as it was written; left out, it is printed from ``recipe``.
+
+    Raises
+    ------
+    ShapeError
+        If the scores lack a column.
+    """
+
+    recipe: Recipe
+    scores: pd.DataFrame
+    subjects: tuple[SubjectReport, ...]
+    verdict: str
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    encoding: pd.DataFrame | None = None
+    score_name: str = "two-way identification of zc by the judge's late layer"
+    recipe_text: str | None = None
+
+    def __post_init__(self) -> None:
+        missing = [name for name in SCORE_COLUMNS if name not in self.scores.columns]
+        if missing:
+            raise ShapeError(f"the scores have no column {missing[0]!r}; they need {', '.join(SCORE_COLUMNS)}.")

@@ -1,0 +1,67 @@
+"""Embed: pictures and films as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+LOSSLESS_SIDE = 96
+"""Pictures up to this side are embedded as they are (PNG)."""
+LARGEST_SIDE = 192
+"""Larger pictures are embedded at this side (WebP)."""
+FILM_SIDE = 128
+MOST_FRAMES = 60
+
+
+def as_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Give an image as uint8; floats are taken to lie in [0, 1], NaN as 0."""
+    if image.dtype != np.uint8:
+        image = np.round(np.clip(np.nan_to_num(image), 0, 1) * 255)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def picture_uri(image: NDArray[Any]) -> str:
+    """Give one picture, ``(height, width, 3)``, as a data URI."""
+    picture = Image.fromarray(as_uint8(image))
+    if max(picture.size) <= LOSSLESS_SIDE:
+        return _uri(picture, "png", optimize=True)
+    return _uri(_shrink(picture, LARGEST_SIDE), "webp", quality=90, method=4)
+
+
+def sprite_uri(frames: NDArray[Any]) -> tuple[str, int]:
+    """Lay frames, ``(n_frames, height, width, 3)``, side by side in one picture.
+
+    Gives its data URI and the number of frames in it: at most ``MOST_FRAMES``, evenly spaced, the first and the last
+    among them.
+    """
+    kept = [_shrink(Image.fromarray(as_uint8(frames[step])), FILM_SIDE) for step in evenly(len(frames), MOST_FRAMES)]
+    width, height = kept[0].size
+    sheet = Image.new("RGB", (width * len(kept), height))
+    for place, frame in enumerate(kept):
+        sheet.paste(frame, (place * width, 0))
+    return _uri(sheet, "webp", quality=85, method=4), len(kept)
+
+
+def evenly(n_steps: int, n_kept: int) -> tuple[int, ...]:
+    """Give at most ``n_kept`` evenly spaced steps out of ``n_steps``, from the first to the last."""
+    return tuple(dict.fromkeys(int(step) for step in np.linspace(0, n_steps - 1, min(n_steps, n_kept)).round()))
+
+
+def _shrink(picture: Image.Image, side: int) -> Image.Image:
+    scale = side / max(picture.size)
+    if scale >= 1:
+        return picture
+    width, height = picture.size
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, format=kind.upper(), **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -1,0 +1,162 @@
+"""Gallery: the pictures and films of a report, by the declared rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from reseen.report.contents import Film, ReportInput, SubjectReport
+from reseen.report.embed import evenly, picture_uri, sprite_uri
+from reseen.report.sample import declared_sample
+
+CONDITIONS = ("z", "c", "zc")
+TITLES = {"best": "Best", "median": "Median", "worst": "Worst", "random": "At random"}
+N_STRIP = 8
+"""Steps of a film shown side by side."""
+
+
+def _kinds(subject: SubjectReport) -> list[tuple[str, str, str]]:
+    """List level, condition and heading of the columns: results, then ceiling and floor of the last condition."""
+    made = [condition for condition in CONDITIONS if ("result", condition) in subject.pictures]
+    made += [name for level, name in subject.pictures if level == "result" and name not in CONDITIONS]
+    kinds = [("result", condition, condition) for condition in made]
+    for level, name in (("ceiling", "ceiling"), ("floor_shuffled", "shuffled")):
+        last = next((condition for condition in reversed(made) if (level, condition) in subject.pictures), None)
+        if last is not None:
+            kinds.append((level, last, f"{last}, {name}"))
+    return kinds
+
+
+def gallery(subject: SubjectReport, contents: ReportInput) -> dict[str, Any]:
+    """Show one subject's sample: presented, reconstructed, and by the same generator from truth and wrong decoders.
+
+    Every picture is its draw 0; all draws of the last condition come apart.
+    """
+    recipe = contents.recipe
+    sample = declared_sample(subject.score, n_random=recipe.report.n_random, seed=recipe.seed)
+    kinds = _kinds(subject)
+    last = next((kind for kind in reversed(kinds) if kind[0] == "result"), None)
+    n_draws = {array.shape[1] for array in subject.pictures.values()}
+    groups = [
+        {"title": TITLES[name], "rows": [_row(subject, item, f"{name} {k + 1}", kinds) for k, item in enumerate(items)]}
+        for name, items in sample.groups
+    ]
+    draws = []
+    if last is not None and subject.pictures[last[:2]].shape[1] > 1:
+        shown = dict.fromkeys(item for _, items in sample.groups for item in items)
+        draws = [_all_draws(subject, item, last[1]) for item in shown]
+    return {
+        "subject": subject.subject,
+        "rule": sample.rule(contents.score_name),
+        "several": max(n_draws, default=1) > 1,
+        "groups": groups,
+        "draws": draws,
+        "drawn_condition": last[1] if last else "",
+    }
+
+
+def _row(subject: SubjectReport, item: int, label: str, kinds: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+    name = _item_name(subject, item)
+    cells = [_shown(subject.presented[item], "presented", f"{name}: the presented picture", "truth")]
+    for level, condition, heading in kinds:
+        alt = f"{name}: {_said(level, condition)}"
+        cells.append(_shown(subject.pictures[level, condition][item, 0], heading, alt, level))
+    score = float(subject.score[item])
+    return {
+        "label": label,
+        "item": name,
+        "score": "no score" if math.isnan(score) else f"score {score:.2f}",
+        "cells": cells,
+    }
+
+
+def _said(level: str, condition: str) -> str:
+    return {
+        "result": f"reconstruction from decoded {condition}",
+        "ceiling": f"the same generator given the true {condition}",
+        "floor_shuffled": f"reconstruction of {condition} by decoders trained on shuffled brains",
+    }.get(level, f"{level} {condition}")
+
+
+def _shown(image: Any, caption: str, alt: str, kind: str = "result") -> dict[str, str]:
+    return {"uri": picture_uri(image), "caption": caption, "alt": alt, "kind": kind}
+
+
+def _item_name(subject: SubjectReport, item: int) -> str:
+    stimulus = subject.stimulus_id[item]
+    alone = np.count_nonzero(subject.stimulus_id == stimulus) == 1
+    return f"stimulus {stimulus}" if alone else f"stimulus {stimulus}, trial {item}"
+
+
+def _all_draws(subject: SubjectReport, item: int, condition: str) -> dict[str, Any]:
+    name = _item_name(subject, item)
+    drawn = subject.pictures["result", condition][item]
+    cells = [_shown(subject.presented[item], "presented", f"{name}: the presented picture", "truth")]
+    cells += [_shown(image, f"draw {k}", f"{name}: {condition}, draw {k}") for k, image in enumerate(drawn)]
+    return {"item": name, "cells": cells}
+
+
+def across(contents: ReportInput) -> dict[str, Any] | None:
+    """Set the same picture side by side for all subjects; None for one subject, or where they share no picture."""
+    subjects = contents.subjects
+    if len(subjects) < 2:
+        return None
+    shared = sorted(set.intersection(*({int(i) for i in subject.stimulus_id} for subject in subjects)))
+    conditions = [c for c in reversed(CONDITIONS) if all(("result", c) in subject.pictures for subject in subjects)]
+    if not shared or not conditions:
+        return None
+    items = [[int(np.flatnonzero(subject.stimulus_id == i)[0]) for i in shared] for subject in subjects]
+    scores = np.stack([subject.score[rows] for subject, rows in zip(subjects, items, strict=True)])
+    sample = declared_sample(
+        scores.mean(axis=0), n_random=min(4, contents.recipe.report.n_random), n_each=1, seed=contents.recipe.seed
+    )
+    rows = []
+    for name, positions in sample.groups:
+        for position in positions:
+            cells = [_shown(subjects[0].presented[items[0][position]], "presented", "the presented picture", "truth")]
+            for subject, mine in zip(subjects, items, strict=True):
+                picture = subject.pictures["result", conditions[0]][mine[position], 0]
+                cells.append(
+                    _shown(
+                        picture, subject.subject, f"stimulus {shared[position]}: from the brain of {subject.subject}"
+                    )
+                )
+            rows.append({"label": name, "item": f"stimulus {shared[position]}", "score": "", "cells": cells})
+    return {
+        "condition": conditions[0],
+        "rows": rows,
+        "rule": sample.rule(f"the mean over subjects of {contents.score_name}"),
+    }
+
+
+def film_strip(subject: SubjectReport, film: Film) -> dict[str, Any]:
+    """Show a film as a strip of steps and as an animation that holds its last frame for a quarter of its time."""
+    presented = film.presented
+    if presented is None and np.any(subject.stimulus_id == film.stimulus_id):
+        presented = subject.presented[int(np.flatnonzero(subject.stimulus_id == film.stimulus_id)[0])]
+    last = len(film.frames) - 1
+    name = f"stimulus {film.stimulus_id}"
+    sprite, n_frames = sprite_uri(film.frames)
+    strip = []
+    for step in evenly(last + 1, N_STRIP):
+        caption = "result" if step == last else f"step {step}" if step else "start"
+        alt = f"{name} after step {step} of {last}" if step else f"{name} before the first step"
+        strip.append(_shown(film.frames[step], caption, alt))
+    truth = None
+    if presented is not None:
+        truth = _shown(presented, "presented", f"{name}: the presented picture", "truth")
+    return {
+        "subject": subject.subject,
+        "item": name,
+        "n_steps": last,
+        "presented": truth,
+        "strip": strip,
+        "sprite": sprite,
+        "n_frames": n_frames,
+        "end": round(-100 * (n_frames - 1) / n_frames, 4),
+        "seconds": round(max(2.5, n_frames * 0.12) / 0.75, 2),
+        "aspect": f"{film.frames.shape[2]} / {film.frames.shape[1]}",
+    }

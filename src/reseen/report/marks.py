@@ -1,0 +1,207 @@
+"""Marks: a score between its floors and its ceiling, read from the tidy table, and said in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from reseen.metrics import gap_closed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ORDER = ("z", "c", "zc", "early", "middle", "late", "all", "seen", "novel")
+"""The order in which conditions, layers and subsets are read; others follow in the order of the table."""
+PERCENT = "\u00a0%"
+"""The sign, kept on the line of its number."""
+_LEVELS = ("floor_repaired", "floor_shuffled", "result", "ceiling")
+
+
+class Key(NamedTuple):
+    """Name one score; an empty text where a part does not apply."""
+
+    subject: str
+    metric: str
+    observer: str
+    direction: str
+    subset: str
+    layer: str
+    condition: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Hold one score with its interval, floors and ceiling; NaN where there is none, ``n`` 0 where unknown."""
+
+    key: Key
+    result: float
+    low: float
+    high: float
+    floor_repaired: float
+    floor_shuffled: float
+    ceiling: float
+    n: int
+
+    @property
+    def gap_closed(self) -> float:
+        """Give the share of the way from the floor to the ceiling; NaN where there is none."""
+        floor = self.floor_shuffled if math.isnan(self.floor_repaired) else self.floor_repaired
+        return float(gap_closed(self.result, floor, self.ceiling))
+
+    @property
+    def chance(self) -> float | None:
+        """Give what guessing scores."""
+        return chance_of(self.key.metric)
+
+
+def chance_of(metric: str) -> float | None:
+    """Give what guessing scores on this metric: one half for identification, 0 for correlations, otherwise unknown."""
+    if is_identification(metric):
+        return 0.5
+    return 0.0 if "corr" in metric else None
+
+
+def is_identification(metric: str) -> bool:
+    """Tell whether the metric counts pairwise comparisons won."""
+    return "identification" in metric or "two_way" in metric
+
+
+def read_marks(scores: pd.DataFrame) -> list[Mark]:
+    """Gather the rows of each score into one mark, in the order of reading.
+
+    A row of an unknown level is left to the full table. Of two rows for one number the last counts.
+    """
+    found: dict[Key, dict[str, Any]] = {}
+    for row in scores.to_dict("records"):
+        key = Key(*(_text(row[name]) for name in Key._fields))
+        if _text(row["level"]) in _LEVELS:
+            found.setdefault(key, {})[_text(row["level"])] = row
+    marks = [_mark(key, levels) for key, levels in found.items()]
+    return sorted(
+        marks, key=lambda mark: [_rank(part) for part in (mark.key.subset, mark.key.layer, mark.key.condition)]
+    )
+
+
+def _mark(key: Key, levels: dict[str, Any]) -> Mark:
+    value = {level: _number(levels.get(level, {}).get("value")) for level in _LEVELS}
+    result = levels.get("result", {})
+    count = _number(result.get("n"))
+    return Mark(
+        key=key,
+        **value,
+        low=_number(result.get("low")),
+        high=_number(result.get("high")),
+        n=0 if math.isnan(count) else int(count),
+    )
+
+
+def plain_mark(subject: str, condition: str, group: str, result: Any, ceiling: Any, n: Any) -> Mark:
+    """Make the mark of a correlation that has a ceiling at most: no interval and no floors."""
+    key = Key(subject, "correlation", "", "", "", group, condition)
+    return _mark(key, {"result": {"value": result, "n": n}, "ceiling": {"value": ceiling}})
+
+
+def _rank(part: str) -> int:
+    return ORDER.index(part) if part in ORDER else len(ORDER)
+
+
+def _text(cell: Any) -> str:
+    """Give a cell as text; the empty cells of a CSV file come back as NaN."""
+    missing = cell is None or cell != cell
+    return "" if missing else str(cell)
+
+
+def _number(cell: Any) -> float:
+    try:
+        return math.nan if cell is None else float(cell)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def unique(values: Iterable[str]) -> list[str]:
+    """Give the different values in order of appearance."""
+    return list(dict.fromkeys(values))
+
+
+def show(value: float, metric: str) -> str:
+    """Print a score: identification in per cent, others with two decimals, an en dash where there is none."""
+    if math.isnan(value):
+        return "–"
+    if is_identification(metric):
+        return percent(value)
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+
+
+def percent(share: float) -> str:
+    """Print a share in per cent."""
+    return f"{100 * share + 0.0:.0f}{PERCENT}".replace("-", "−")
+
+
+def interval(mark: Mark) -> str:
+    """Print an interval, or nothing where there is none."""
+    if math.isnan(mark.low) or math.isnan(mark.high):
+        return ""
+    low, high = show(mark.low, mark.key.metric), show(mark.high, mark.key.metric)
+    return f"{low.removesuffix(PERCENT)} to {high}"
+
+
+def reading(marks: Sequence[Mark]) -> str:
+    """Say in one sentence what a chart of these marks shows: its last mark in full, and what is highest where."""
+    marks = [mark for mark in marks if not math.isnan(mark.result)]
+    if not marks:
+        return "There is no score to show here."
+    last = marks[-1]
+    key = last.key
+    place = f" at the {key.layer} layer" if key.layer else ""
+    subset = f" on {key.subset} pictures" if key.subset not in ("", "all") else ""
+    what = f"{words(key.metric)} of {key.condition}" if key.condition else words(key.metric)
+    said = f"{what}{place}{subset} is {show(last.result, key.metric)} ({_beside(last)})"
+    leaders = leaders_of(marks)
+    return f"{said[0].upper()}{said[1:]}{'; ' + leaders if leaders else ''}."
+
+
+def _beside(mark: Mark) -> str:
+    metric = mark.key.metric
+    named = (
+        ("95 % interval", interval(mark)),
+        ("n =", str(mark.n) if mark.n else ""),
+        ("guessing", "" if mark.chance is None else show(mark.chance, metric)),
+        ("wrong truths", show(mark.floor_repaired, metric).replace("–", "")),
+        ("shuffled training", show(mark.floor_shuffled, metric).replace("–", "")),
+        ("ceiling", show(mark.ceiling, metric).replace("–", "")),
+    )
+    return ", ".join(f"{name} {value}" for name, value in named if value)
+
+
+def leaders_of(marks: Sequence[Mark]) -> str:
+    """Say which condition is highest in each group of several; nothing where there is no such group."""
+    said = []
+    groups = unique(group_of(mark) for mark in marks)
+    for group in groups:
+        rivals = [mark for mark in marks if group_of(mark) == group]
+        if len(rivals) > 1:
+            best = max(rivals, key=lambda mark: mark.result)
+            said.append(f"{best.key.condition} ({group})" if len(groups) > 1 else best.key.condition)
+    return "highest: " + ", ".join(said) if said else ""
+
+
+def group_of(mark: Mark) -> str:
+    """Name the group of rows a mark belongs to in a chart: its subset, layer or metric, the first that tells."""
+    key = mark.key
+    if key.subset not in ("", "all"):
+        return key.subset
+    return key.layer or ("" if is_identification(key.metric) else words(key.metric))
+
+
+def words(name: str) -> str:
+    """Print the name of a metric, an observer or a condition as people say it."""
+    known = {
+        "identification": "two-way identification",
+        "pixcorr": "pixel correlation",
+        "ssim": "SSIM",
+        "judge": "the judge",
+        "image_encoder": "the image encoder",
+    }
+    return known.get(name, name.replace("_", " "))

@@ -1,0 +1,179 @@
+"""Page: the sections of a report, gathered and rendered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reseen.recipe import to_toml
+from reseen.report import charts, gallery, marks, scores
+from reseen.report.contents import SCORE_COLUMNS, ReportInput, SubjectReport
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from jinja2 import Template
+
+_LONG_TABLE = 200
+
+
+def report(contents: ReportInput) -> str:
+    """Make the report: one HTML page that needs nothing outside itself.
+
+    Parameters
+    ----------
+    contents
+        What to show.
+
+    Returns
+    -------
+    str
+        The page; write it as UTF-8. The same contents give the same text.
+    """
+    found = marks.read_marks(contents.scores)
+    recipe = contents.recipe
+    return _template().render(
+        recipe=recipe,
+        verdict=contents.verdict,
+        warnings=[str(warning) for warning in contents.provenance.get("warnings", [])],
+        headline=scores.headline(found, recipe),
+        galleries=[gallery.gallery(subject, contents) for subject in contents.subjects],
+        across=gallery.across(contents),
+        films=[gallery.film_strip(subject, film) for subject in contents.subjects for film in subject.films],
+        score_groups=scores.chart_groups(found, recipe),
+        score_columns=SCORE_COLUMNS,
+        score_rows=_table_rows(contents.scores, SCORE_COLUMNS),
+        alphas=[alpha for subject in contents.subjects for alpha in _alphas(subject)],
+        rois=[_rois(subject) for subject in contents.subjects if subject.roi_sizes or subject.noise_ceiling],
+        encoding=_encoding(contents.encoding),
+        recipe_text=contents.recipe_text or to_toml(recipe),
+        times=_times(contents.provenance.get("times")),
+        tables=_provenance_tables(contents.provenance),
+        facts=_facts(contents.provenance),
+    )
+
+
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    pages = Environment(
+        loader=PackageLoader("reseen.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return pages.get_template("report.html.j2")
+
+
+def _alphas(subject: SubjectReport) -> Iterator[dict[str, Any]]:
+    for feature, chosen in subject.alphas.items():
+        grid = np.unique(np.asarray(subject.alpha_grid.get(feature, chosen), dtype=np.float64))
+        if not len(grid) or not np.any(np.isfinite(chosen)):
+            continue
+        counts = charts.count_alphas(chosen, grid)
+        at_edge = int(counts[0] + counts[-1]) if len(grid) > 1 else int(counts[0])
+        total = int(counts.sum())
+        low, high, middle = (charts.alpha_text(float(alpha)) for alpha in (grid[0], grid[-1], np.nanmedian(chosen)))
+        said = f"{marks.percent(at_edge / total)} of {total} choices sit at the edge of the grid ({low} to {high}); "
+        said += f"the median is {middle}."
+        yield {
+            "subject": subject.subject,
+            "feature": feature,
+            "chart": charts.alpha_chart(chosen, grid, f"Chosen alphas of {feature}, {subject.subject}. {said}"),
+            "reading": said,
+        }
+
+
+def _rois(subject: SubjectReport) -> dict[str, Any]:
+    medians = {name: float(np.nanmedian(v)) for name, v in subject.noise_ceiling.items() if np.any(np.isfinite(v))}
+    said = f"{len(subject.roi_sizes or subject.noise_ceiling)} ROIs"
+    if medians:
+        best = max(medians, key=lambda name: medians[name])
+        share = f"{marks.percent(medians[best])} of the variance of its averaged responses"
+        said += f"; the median voxel can explain most in {best} ({share})"
+    label = f"ROI sizes and noise ceilings of {subject.subject}. {said}"
+    chart = charts.roi_chart(subject.roi_sizes, subject.noise_ceiling, label)
+    return {"subject": subject.subject, "chart": chart, "reading": f"{said}. ROIs may overlap."}
+
+
+def _encoding(frame: pd.DataFrame | None) -> dict[str, Any] | None:
+    """Chart the median voxel of each ROI and feature where the table says it, above the table."""
+    if frame is None or frame.empty:
+        return None
+    columns = [str(name) for name in frame.columns]
+    figures = []
+    if {"subject", "feature", "roi", "median_r"} <= set(columns):
+        figures = [_encoding_figure(str(subject), rows) for subject, rows in frame.groupby("subject", sort=False)]
+    shown = frame.head(_LONG_TABLE)
+    about = "" if len(shown) == len(frame) else f"The first {len(shown)} of {len(frame)} rows."
+    return {"columns": columns, "rows": _table_rows(shown, list(frame.columns)), "about": about, "figures": figures}
+
+
+def _encoding_figure(subject: str, frame: pd.DataFrame) -> dict[str, Any]:
+    rows = frame.to_dict("records")
+    found = [
+        marks.plain_mark(
+            subject, str(row["feature"]), str(row["roi"]), row["median_r"], row.get("median_ceiling_r"), row.get("n")
+        )
+        for row in sorted(rows, key=lambda row: list(frame["roi"]).index(row["roi"]))
+    ]
+    leaders = marks.leaders_of([mark for mark in found if not math.isnan(mark.result)])
+    count = f" with the responses to {found[0].n} held-out pictures" if found[0].n else ""
+    said = f"Correlation of the median voxel's predictions{count}{'; ' + leaders if leaders else ''}."
+    return {
+        "subject": subject,
+        "chart": charts.score_chart(found, f"Encoding, {subject}. {said}"),
+        "reading": said,
+    }
+
+
+def _table_rows(frame: pd.DataFrame, columns: Sequence[Any]) -> list[list[str]]:
+    return [[_print(cell) for cell in row] for row in frame[list(columns)].itertuples(index=False, name=None)]
+
+
+def _print(cell: Any) -> str:
+    if cell is None or cell != cell:
+        return ""
+    if isinstance(cell, float | np.floating):
+        value = float(cell)
+        return f"{value:.0f}" if value.is_integer() and abs(value) >= 2 else f"{value:.4g}".replace("-", "−")
+    return str(cell)
+
+
+def _times(times: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
+    """List stage, time and device, and the time of all; a time is seconds, or a mapping of seconds and device."""
+    parts = {stage: time if isinstance(time, Mapping) else {"seconds": time} for stage, time in (times or {}).items()}
+    seconds = {stage: float(time.get("seconds", math.nan)) for stage, time in parts.items()}
+    rows = [(stage, duration(seconds[stage]), str(time.get("device", ""))) for stage, time in parts.items()]
+    return [*rows, ("all", duration(sum(seconds.values())), "")] if rows else []
+
+
+def duration(seconds: float) -> str:
+    """Print a time as people say it: 0.4 s, 12 s, 3 min 05 s, 2 h 07 min."""
+    if not math.isfinite(seconds):
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _provenance_tables(provenance: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    tables = []
+    for name, value in provenance.items():
+        if isinstance(value, Mapping) and name != "times" and value:
+            tables.append((str(name).replace("_", " "), [(str(key), _print(entry)) for key, entry in value.items()]))
+    return tables
+
+
+def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    plain = [(name, value) for name, value in provenance.items() if name not in ("warnings", "times")]
+    return [(str(name).replace("_", " "), _print(value)) for name, value in plain if not isinstance(value, Mapping)]

@@ -1,0 +1,168 @@
+"""Scores: the table at the top of a report, and the charts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reseen.report import charts, marks
+from reseen.report.marks import Mark
+
+if TYPE_CHECKING:
+    from reseen.recipe import Recipe
+
+PIXEL_METRICS = ("pixcorr", "ssim")
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Hold the table at the top: one row per subject and condition, and what it is about in words."""
+
+    columns: tuple[str, ...]
+    rows: tuple[dict[str, Any], ...]
+    about: str
+
+
+def headline(found: Sequence[Mark], recipe: Recipe) -> Headline | None:
+    """Pick one observer, one direction and all pictures; its last layer is set beside its floors and its ceiling."""
+    whole = [mark for mark in found if mark.key.subset in ("", "all")]
+    seen = [mark for mark in whole if marks.is_identification(mark.key.metric) and mark.key.observer]
+    first = _first_family(seen, recipe) if seen else _without_observer(whole)
+    if not first:
+        return None
+    layers = marks.unique(mark.key.layer for mark in first)
+    pixels = [mark for mark in whole if mark.key.metric in PIXEL_METRICS and mark.key.condition]
+    rows: list[dict[str, Any]] = []
+    for subject in marks.unique(mark.key.subject for mark in first):
+        for condition in marks.unique(mark.key.condition for mark in first):
+            mine = [mark for mark in first if (mark.key.subject, mark.key.condition) == (subject, condition)]
+            beside = [mark for mark in pixels if (mark.key.subject, mark.key.condition) == (subject, condition)]
+            if mine:
+                first_row = not rows or rows[-1]["subject"] != subject
+                rows.append({**_headline_row(subject, condition, mine, beside, layers), "first": first_row})
+    names = [layer or marks.words(first[0].key.metric) for layer in layers]
+    key = first[0].key
+    seen_by = f" by {marks.words(key.observer)}" if key.observer else ""
+    about = f"{marks.words(key.metric)}{seen_by}{_direction(key.direction)}"
+    about = f"{about[0].upper()}{about[1:]}{'' if about.endswith('?') else '.'}"
+    return Headline((*names, "wrong truths", "shuffled training", "ceiling", "gap closed"), tuple(rows), about)
+
+
+def _first_family(seen: Sequence[Mark], recipe: Recipe) -> list[Mark]:
+    observers = marks.unique(mark.key.observer for mark in seen)
+    observer = next((name for name in recipe.evaluate.observers if name in observers), observers[0])
+    directions = marks.unique(mark.key.direction for mark in seen if mark.key.observer == observer)
+    direction = "original" if "original" in directions else directions[0]
+    return [mark for mark in seen if (mark.key.observer, mark.key.direction) == (observer, direction)]
+
+
+def _without_observer(whole: Sequence[Mark]) -> list[Mark]:
+    """Fall back to pixel correlation, then to whatever metric comes first."""
+    metrics = marks.unique(mark.key.metric for mark in whole)
+    metric = "pixcorr" if "pixcorr" in metrics else next(iter(metrics), "")
+    family = [mark for mark in whole if mark.key.metric == metric]
+    return [mark for mark in family if mark.key.direction == family[0].key.direction]
+
+
+def _headline_row(
+    subject: str, condition: str, mine: Sequence[Mark], beside: Sequence[Mark], layers: Sequence[str]
+) -> dict[str, Any]:
+    by_layer = {mark.key.layer: mark for mark in mine}
+    last = by_layer.get(layers[-1], mine[-1])
+    metric = last.key.metric
+    pixels = {mark.key.metric: marks.show(mark.result, mark.key.metric) for mark in beside}
+    return {
+        "subject": subject,
+        "condition": condition,
+        "n": last.n or "–",
+        "layers": [_cell(by_layer.get(layer)) for layer in layers],
+        "beside": [marks.show(value, metric) for value in (last.floor_repaired, last.floor_shuffled, last.ceiling)],
+        "gap": "–" if math.isnan(last.gap_closed) else marks.percent(last.gap_closed),
+        "pixels": [pixels.get(name, "–") for name in PIXEL_METRICS],
+    }
+
+
+def _cell(mark: Mark | None) -> tuple[str, str]:
+    return ("–", "") if mark is None else (marks.show(mark.result, mark.key.metric), marks.interval(mark))
+
+
+def _direction(direction: str) -> str:
+    said = {
+        "original": "; for each presented picture: is its own reconstruction more like it than another picture's?",
+        "reconstruction": "; for each reconstruction: is it more like its own presented picture than like another?",
+    }
+    return said.get(direction, f"; {direction}" if direction else "")
+
+
+@dataclass(frozen=True)
+class Question:
+    """Hold what one group of charts asks, and the marks that answer; the main ones stand open on the page."""
+
+    title: str
+    about: str
+    chosen: list[Mark]
+    main: bool = True
+
+
+def chart_groups(found: Sequence[Mark], recipe: Recipe) -> list[dict[str, Any]]:
+    """Give one group of charts per question, each with one chart per subject."""
+    questions = list(_questions(found, recipe))
+    return [{"title": q.title, "about": q.about, "main": q.main, "figures": list(_figures(q))} for q in questions]
+
+
+def _figures(question: Question) -> Iterator[dict[str, Any]]:
+    for subject in marks.unique(mark.key.subject for mark in question.chosen):
+        mine = [mark for mark in question.chosen if mark.key.subject == subject]
+        said = marks.reading(mine)
+        chart = charts.score_chart(mine, f"{question.title}, {subject}. {said}")
+        yield {"subject": subject, "chart": chart, "reading": said}
+
+
+def _questions(found: Sequence[Mark], recipe: Recipe) -> Iterator[Question]:
+    """Ask what the headline asks, then what needs no observer, then the same of other observers and directions."""
+    seen = [mark for mark in found if marks.is_identification(mark.key.metric) and mark.key.observer]
+    if seen:
+        main = _family(_first_family(seen, recipe)[0])
+        yield from _family_questions([mark for mark in seen if _family(mark) == main], main=True)
+    yield from _without_observers([mark for mark in found if mark not in seen and mark.key.subset in ("", "all")])
+    for family in dict.fromkeys(_family(mark) for mark in seen):
+        if family != main:
+            yield from _family_questions([mark for mark in seen if _family(mark) == family], main=False)
+
+
+def _family(mark: Mark) -> tuple[str, str, str]:
+    return mark.key.metric, mark.key.observer, mark.key.direction
+
+
+def _family_questions(family: Sequence[Mark], *, main: bool) -> Iterator[Question]:
+    key = family[0].key
+    side = {"original": ", presented picture held fixed", "reconstruction": ", reconstruction held fixed"}
+    title = f"{marks.words(key.metric)} by {marks.words(key.observer)}{side.get(key.direction, '')}"
+    title = title[0].upper() + title[1:]
+    whole = [mark for mark in family if mark.key.subset in ("", "all")]
+    if whole:
+        shared = "This observer shares its training with c, which flatters c and zc. "
+        about = _direction(key.direction).removeprefix("; ").capitalize()
+        yield Question(title, (shared if key.observer == "image_encoder" else "") + about, whole, main)
+    split = [mark for mark in family if mark.key.subset not in ("", "all")]
+    if split:
+        layer = split[-1].key.layer
+        about = f"The {layer} layer's comparisons, scored" if layer else "The same comparisons, scored"
+        last = [mark for mark in split if mark.key.layer == layer]
+        yield Question(f"{title}: by kind of picture", f"{about} for each kind of test picture apart.", last, main)
+
+
+def _without_observers(rest: Sequence[Mark]) -> Iterator[Question]:
+    """Put pixel scores into one chart and every other metric into its own."""
+    pixels = [mark for mark in rest if mark.key.metric in PIXEL_METRICS]
+    if pixels:
+        about = "Each picture against its own truth, pixel by pixel; blind to meaning."
+        yield Question("Pixel scores", about, sorted(pixels, key=lambda mark: PIXEL_METRICS.index(mark.key.metric)))
+    others = [mark for mark in rest if mark.key.metric not in PIXEL_METRICS]
+    for family in dict.fromkeys(_family(mark) for mark in others):
+        metric, observer, direction = family
+        parts = (marks.words(metric), f"by {marks.words(observer)}" if observer else "")
+        title = " ".join(part for part in parts if part) + (f", {direction} held fixed" if direction else "")
+        yield Question(title[0].upper() + title[1:], "", [mark for mark in others if _family(mark) == family])

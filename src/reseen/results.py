@@ -1,0 +1,330 @@
+"""Results: the folder a recipe is run into, in which every array says what made it.
+
+::
+
+    out/
+    ├── recipe.toml           what is run; another recipe is refused here
+    ├── provenance.json       fingerprints of data and model, versions of the libraries
+    ├── times.json            how long each stage took, and on what: differs between two equal runs
+    ├── warnings.json         what was warned of, if anything
+    ├── features/<subject>/   z.safetensors, c.safetensors
+    ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: the decoder; shuffled_...: the floor's
+    ├── <subject>/pictures/   <level>/<condition>/<stimulus_id>_<draw>.png, with -t<item> for single trials
+    ├── <subject>/encode/     voxels.safetensors: correlation, penalty and ceiling of each voxel
+    ├── scores.csv            one row per number; encoding.csv: one per feature and ROI; each subject's in its folder
+    └── report.html
+
+A file is there whole or not at all: it is written beside its place and then moved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from reseen.errors import ResultsError
+from reseen.features import Features
+from reseen.files import lock, read_json, write_json, write_text, writing
+from reseen.recipe import Recipe, differences, identity, load_recipe, to_toml
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+Level = Literal["result", "floor_shuffled", "ceiling"]
+
+LIBRARIES = ("reseen", "numpy", "scipy", "pillow", "scikit-image", "torch", "diffusers", "transformers")
+
+
+class Results:
+    """Be the results folder of one recipe, held by one process at a time.
+
+    Use it as a context manager, or call :meth:`close`, to let go of the folder.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    recipe
+        What is run into it.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, held: IO[str] | None = None) -> None:
+        self.path = path
+        self.recipe = recipe
+        self._held = held
+
+    @classmethod
+    def open(cls, path: Path | str, recipe: Recipe) -> Results:
+        """Take hold of a results folder, making it if need be.
+
+        Raises
+        ------
+        ResultsError
+            If the folder holds the results of another recipe or of other library versions (the field is named),
+            if another process is writing to it, or if it cannot be written.
+        """
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResultsError(f"cannot make the results folder {path}: {error.strerror}.") from error
+        results = cls(path, recipe, lock(path))
+        try:
+            results._compare_recipe()
+            for library, found in library_versions().items():
+                results.claim(f"version of {library}", found)
+        except BaseException:
+            results.close()
+            raise
+        return results
+
+    @classmethod
+    def read(cls, path: Path | str) -> Results:
+        """Look into a finished results folder, without holding it.
+
+        Raises
+        ------
+        ResultsError
+            If it is no results folder.
+        """
+        path = Path(path)
+        if not (path / "recipe.toml").is_file():
+            raise ResultsError(f"{path} is no results folder: it has no recipe.toml. Run a recipe into it first.")
+        return cls(path, load_recipe(path / "recipe.toml"))
+
+    def __enter__(self) -> Results:
+        """Give itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of the folder."""
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder; the files stay readable through this object."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    # ------------------------------------------------------------------------------------------------ identity
+
+    def claim(self, name: str, value: str) -> None:
+        """Record something the results depend on, or hold it against what was recorded when they were begun.
+
+        Raises
+        ------
+        ResultsError
+            If another value was recorded under this name.
+        """
+        known = self.provenance
+        if name not in known:
+            write_json(self.path / "provenance.json", {**known, name: value})
+        elif known[name] != value:
+            raise ResultsError(
+                f"{self.path} was begun with another {name}: expected {known[name]}, found {value}. "
+                "Choose another folder, or restore what it was begun with."
+            )
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Give what the results depend on besides the recipe: fingerprints and versions."""
+        found: dict[str, str] = read_json(self.path / "provenance.json")
+        return found
+
+    @property
+    def fingerprint(self) -> str:
+        """Give the digest of everything that could change a result: recipe, data, model, versions."""
+        return digest({"recipe": identity(self.recipe), "provenance": self.provenance})
+
+    def _compare_recipe(self) -> None:
+        file = self.path / "recipe.toml"
+        if file.is_file():
+            differ = differences(self.recipe, load_recipe(file))
+            if differ:
+                raise ResultsError(
+                    f"{self.path} holds the results of another recipe:\n  "
+                    + "\n  ".join(differ)
+                    + "\nChoose another folder with --out, or go back to the recipe in its recipe.toml."
+                )
+        else:
+            write_text(file, to_toml(self.recipe))
+
+    # ------------------------------------------------------------------------------------------------ arrays
+
+    def features_path(self, name: str) -> Path:
+        """Give where features of this name lie, such as ``"subj01/z"``."""
+        return self.path / "features" / f"{name}.safetensors"
+
+    def decode_path(self, subject: str, name: str) -> Path:
+        """Give where something decoded lies: ``"z"``, ``"shuffled_z"``, or a decoder such as ``"z_fold0"``."""
+        return self.path / subject / "decode" / f"{name}.safetensors"
+
+    def encode_path(self, subject: str) -> Path:
+        """Give where the numbers of each voxel's encoding models lie."""
+        return self.path / subject / "encode" / "voxels.safetensors"
+
+    def picture_path(
+        self, subject: str, level: Level, condition: str, stimulus_id: int, draw: int, *, trial: int | None = None
+    ) -> Path:
+        """Give where a reconstructed picture lies; ``trial`` is the item's number where items are single trials."""
+        name = f"{stimulus_id:05d}{'' if trial is None else f'-t{trial}'}_{draw}.png"
+        return self.path / subject / "pictures" / level / condition / name
+
+    def save_features(self, path: Path, features: Features, made_by: Mapping[str, str]) -> None:
+        """Write features to a path of this folder, with the settings that made them.
+
+        Raises
+        ------
+        ResultsError
+            If they cannot be written.
+        """
+        tensors: dict[str, NDArray[Any]] = {"array": features.array, "stimulus_id": features.stimulus_id}
+        self.save_arrays(path, tensors, {"name": features.name, **made_by})
+
+    def save_arrays(self, path: Path, arrays: Mapping[str, NDArray[Any]], made_by: Mapping[str, str]) -> None:
+        """Write named arrays to a path of this folder, with the settings that made them.
+
+        Raises
+        ------
+        ResultsError
+            If they cannot be written.
+        """
+        from safetensors.numpy import save_file
+
+        with writing(path) as part:
+            whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+            save_file(whole, str(part), metadata=as_metadata(made_by))
+
+    def load_features(self, path: Path, made_by: Mapping[str, str] | None = None) -> Features:
+        """Read features from a path of this folder.
+
+        Raises
+        ------
+        ResultsError
+            If they are not there, are damaged, or were made by something other than ``made_by``.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="numpy") as file:
+                metadata: dict[str, str] = json.loads((file.metadata() or {}).get("made_by", "{}"))
+                features = Features(
+                    metadata.get("name", path.stem), file.get_tensor("array"), file.get_tensor("stimulus_id")
+                )
+        except (OSError, SafetensorError) as error:
+            raise ResultsError(f"cannot read {path}: {error}. Delete it and run the recipe again.") from error
+        for key, expected in (made_by or {}).items():
+            if metadata.get(key) != expected:
+                raise ResultsError(
+                    f"{path} was made with another {key}: expected {expected}, found {metadata.get(key)}. "
+                    "Delete it and run the recipe again."
+                )
+        return features
+
+    # ------------------------------------------------------------------------------------------------ the rest
+
+    def save_picture(self, path: Path, picture: NDArray[np.uint8]) -> None:
+        """Write a picture, ``(height, width, 3)`` uint8, as PNG."""
+        from PIL import Image
+
+        with writing(path) as part:
+            Image.fromarray(picture).save(part, format="PNG")
+
+    def load_picture(self, path: Path) -> NDArray[np.uint8]:
+        """Read a picture, ``(height, width, 3)`` uint8.
+
+        Raises
+        ------
+        ResultsError
+            If it is not there or damaged.
+        """
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(path) as image:
+                return np.asarray(image.convert("RGB"))
+        except (OSError, UnidentifiedImageError) as error:
+            raise ResultsError(f"cannot read {path}: {error}. Delete it and run the recipe again.") from error
+
+    def save_table(self, name: str, table: pd.DataFrame) -> None:
+        """Write a table as CSV, such as ``"scores"`` to ``scores.csv``."""
+        write_text(self.path / f"{name}.csv", table.to_csv(index=False))
+
+    def load_table(self, name: str) -> pd.DataFrame:
+        """Read a table written by :meth:`save_table`; empty cells come back as empty strings where text is expected.
+
+        Raises
+        ------
+        ResultsError
+            If it is not there.
+        """
+        import pandas as pd
+
+        path = self.path / f"{name}.csv"
+        if not path.is_file():
+            raise ResultsError(f"{path} is not there. Run the recipe up to the stage that writes it.")
+        table = pd.read_csv(path)
+        words = table.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]]
+        return table.fillna(dict.fromkeys(words, ""))
+
+    def save_text(self, name: str, text: str) -> Path:
+        """Write a text file, such as ``"report.html"``, and give its path."""
+        write_text(self.path / name, text)
+        return self.path / name
+
+    def add_warning(self, text: str) -> None:
+        """Note something the reader of the results ought to know, once."""
+        known = self.warnings
+        if text not in known:
+            write_json(self.path / "warnings.json", {"warnings": [*known, text]})
+
+    @property
+    def warnings(self) -> list[str]:
+        """Give what was warned of."""
+        found: list[str] = read_json(self.path / "warnings.json").get("warnings", [])
+        return found
+
+    def add_time(self, stage: str, seconds: float, device: str) -> None:
+        """Add to the time a stage took; a run that is taken up again adds to its first part."""
+        times = self.times
+        before = times.get(stage, {}).get("seconds", 0.0)
+        write_json(
+            self.path / "times.json", {**times, stage: {"seconds": round(before + seconds, 3), "device": device}}
+        )
+
+    @property
+    def times(self) -> dict[str, dict[str, Any]]:
+        """Give, for each stage, its ``seconds`` and the ``device`` it last ran on."""
+        found: dict[str, dict[str, Any]] = read_json(self.path / "times.json")
+        return found
+
+
+def as_metadata(made_by: Mapping[str, str]) -> dict[str, str]:
+    """Give what made an array as safetensors metadata: one entry, since the order of several is not fixed."""
+    return {"made_by": json.dumps(made_by, sort_keys=True)}
+
+
+def digest(value: Any) -> str:
+    """Give the SHA-256 of a JSON value, as 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def library_versions() -> dict[str, str]:
+    """Give the versions of the libraries that could change a result."""
+    found = {}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library).partition("+")[0]  # what follows the + is the device it was built for
+        except PackageNotFoundError:
+            found[library] = "not installed"
+    return found

@@ -1,0 +1,193 @@
+"""Cortex: what each voxel of a digital subject answers to a picture, before any noise.
+
+Early voxels pool local tones, colours and oriented edges in a receptive field and compress the sum. Ventral voxels read
+a frozen random network, which no observer and no decoder shares, in large receptive fields, and to a lesser part the
+categories of what is shown. The streams between mix both. Nothing here sees captions or a diffusion model's features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.simulate.filters import RandomNetwork, batches, early_channels, receptive_fields
+
+Array = NDArray[np.float32]
+PARTS = ("early", "middle", "late", "category")
+"""What a response is made of: early vision, the network's middle and last layer, categories."""
+
+DECORRELATION = 0.6
+"""How far voxels undo correlations between the network's units, 0 not at all, 1 wholly: it sets the dimensionality."""
+_TUNED_ON = 128
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Hold noise-free responses to pictures, standardised over the pictures a cortex was tuned on.
+
+    Parameters
+    ----------
+    signal
+        Shape ``(n, n_voxels)`` float32.
+    category
+        Shape ``(n, n_voxels)`` float32: the part of ``signal`` that categories make.
+    """
+
+    signal: Array
+    category: Array
+
+    def category_share(self) -> NDArray[np.float64]:
+        """Give the share of each voxel's signal variance that is due to categories, ``(n_voxels,)``.
+
+        What categories and the picture's own part have in common is given to each by half.
+        """
+        signal = self.signal - self.signal.mean(axis=0, dtype=np.float64)
+        category = self.category - self.category.mean(axis=0, dtype=np.float64)
+        variance = np.mean(signal**2, axis=0)
+        return np.asarray(np.mean(signal * category, axis=0) / np.where(variance > 0, variance, 1))
+
+
+@dataclass(frozen=True)
+class Cortex:
+    """Hold one subject's voxels.
+
+    Parameters
+    ----------
+    x, y, size
+        Shape ``(n_voxels,)``: receptive field, degrees from the centre of gaze (right, up) and standard deviation.
+    compression
+        Shape ``(n_voxels,)``: exponent on early vision's sum.
+    share
+        Shape ``(3, n_voxels)``: of the picture-driven variance, the parts of early, middle and late.
+    category_target
+        Shape ``(n_voxels,)``: share of the signal variance meant for categories.
+    network
+        The subject's own random network.
+    early_weights, middle_weights, late_weights, category_weights
+        Shapes ``(n_channels, n_voxels)``, ``(128, n_voxels)``, ``(256, n_voxels)``, ``(n_attributes, n_voxels)``.
+    offset, gain
+        Shape ``(4, n_voxels)`` or None before ``tune``: each part is shifted and scaled before they are summed.
+    """
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    size: NDArray[np.float64]
+    compression: NDArray[np.float64]
+    share: NDArray[np.float64]
+    category_target: NDArray[np.float64]
+    network: RandomNetwork
+    early_weights: Array
+    middle_weights: Array
+    late_weights: Array
+    category_weights: Array
+    offset: Array | None = None
+    gain: Array | None = None
+
+    def tune(self, pictures: NDArray[np.uint8], attributes: Array | None) -> tuple[Cortex, Responses]:
+        """Set the gains so that each voxel's responses to these pictures have mean 0 and variance 1.
+
+        Parameters
+        ----------
+        pictures
+            Shape ``(n, 64, 64, 3)`` uint8.
+        attributes
+            Shape ``(n, n_attributes)``, or None where the categories are unknown: no voxel answers to them then.
+
+        Returns
+        -------
+        Cortex
+            The same cortex, its gains set.
+        Responses
+            Its answers to these pictures.
+        """
+        awake = self._awake(pictures[:_TUNED_ON])
+        parts = awake._parts(pictures, attributes)
+        offset = np.stack([part.mean(axis=0) for part in parts]).astype(np.float32)
+        target = self.category_target if attributes is not None else np.zeros_like(self.category_target)
+        gain = _balance(parts, self.share, target)
+        tuned = replace(awake, offset=offset, gain=gain)
+        return tuned, tuned._combine(parts)
+
+    def _awake(self, pictures: NDArray[np.uint8]) -> Cortex:
+        """Standardise the network's units on some pictures and decorrelate, in part, what voxels read from them."""
+        network = self.network.tuned(pictures)
+        middle, late = network.look(pictures)
+        return replace(
+            self,
+            network=network,
+            middle_weights=_decorrelation(middle) @ self.middle_weights,
+            late_weights=_decorrelation(late) @ self.late_weights,
+        )
+
+    def respond(self, pictures: NDArray[np.uint8], attributes: Array | None) -> Responses:
+        """Answer pictures ``(n, 64, 64, 3)`` with the gains that ``tune`` set."""
+        return self._combine(self._parts(pictures, attributes))
+
+    def _combine(self, parts: Array) -> Responses:
+        if self.offset is None or self.gain is None:
+            raise ValueError("a cortex must be tuned before it responds: call Cortex.tune first.")
+        category: Array = (parts[3] - self.offset[3]) * self.gain[3]
+        picture = np.einsum("knv,kv->nv", parts[:3], self.gain[:3]) - np.sum(self.offset[:3] * self.gain[:3], axis=0)
+        return Responses(signal=np.asarray(picture + category, dtype=np.float32), category=category)
+
+    def _parts(self, pictures: NDArray[np.uint8], attributes: Array | None) -> Array:
+        """Give every part's raw answer, ``(4, n, n_voxels)`` float32; voxels without a part get zeros."""
+        parts = np.zeros((len(PARTS), len(pictures), len(self.x)), dtype=np.float32)
+        used = [np.flatnonzero(self.share[k] > 0) for k in range(3)]
+        grids = zip(used, (32, 8, 8), strict=True)
+        fields = [receptive_fields(self.x[v], self.y[v], self.size[v], side).T for v, side in grids]
+        weights = (self.early_weights, self.middle_weights, self.late_weights)
+        for rows in batches(len(pictures)):
+            seen = (early_channels(pictures[rows]), *self.network.look(pictures[rows]))
+            for k, planes in enumerate(seen):
+                pooled = _pool(planes, fields[k], weights[k][:, used[k]])
+                parts[k, rows, used[k]] = (pooled ** self.compression[used[0]] if k == 0 else pooled).T
+        if attributes is not None:
+            parts[3] = attributes @ self.category_weights
+        return parts
+
+
+def _decorrelation(planes: Array) -> Array:
+    """Give the matrix ``(c, c)`` that flattens the spectrum of ``(n, c, h, w)``, to the power 1 - DECORRELATION."""
+    flat = np.moveaxis(planes, 1, 3).reshape(-1, planes.shape[1]).astype(np.float64)
+    flat -= flat.mean(axis=0)
+    values, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
+    values = np.maximum(values, 1e-4 * values.max())
+    return np.asarray((vectors * values ** (-DECORRELATION / 2)) @ vectors.T, dtype=np.float32)
+
+
+def _pool(planes: Array, fields: Array, weights: Array) -> Array:
+    """Sum ``(n, c, h, w)`` over fields ``(h * w, n_voxels)`` and weights ``(c, n_voxels)``, to ``(n, n_voxels)``."""
+    n, channels = planes.shape[:2]
+    pooled = np.empty((n, fields.shape[1]), dtype=np.float32)
+    flat = planes.reshape(n, channels, -1)
+    for i in range(n):
+        pooled[i] = np.einsum("cv,cv->v", flat[i] @ fields, weights)
+    return pooled
+
+
+def _balance(parts: Array, share: NDArray[np.float64], category: NDArray[np.float64]) -> Array:
+    """Find the gain of each part, ``(4, n_voxels)``, that gives it its share of a total variance of one.
+
+    Of what categories and the picture's own part have in common, half counts as the categories' where it adds to them,
+    and nothing where it cancels them: by either count they have no more than their share.
+    """
+    spread = parts.std(axis=1, dtype=np.float64)
+    per_unit = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)
+    centred = parts - parts.mean(axis=1, keepdims=True)
+    gain = np.zeros_like(spread)
+    gain[:3] = np.sqrt(share) * per_unit[:3]
+    picture = np.einsum("knv,kv->nv", centred[:3], gain[:3].astype(np.float32))
+    size = picture.std(axis=0, dtype=np.float64)
+    gain[:3] *= np.divide(1.0, size, out=np.zeros_like(size), where=size > 1e-6)
+    overlap = np.mean(picture * centred[3], axis=0, dtype=np.float64) * per_unit[3] / np.where(size > 1e-6, size, 1)
+    shared = np.maximum(overlap, 0)
+    a, b = np.sqrt(category), np.sqrt(1 - category)
+    for _ in range(60):  # a² + ab·shared = category, and a² + b² + 2ab·overlap = 1
+        a = (np.sqrt((b * shared) ** 2 + 4 * category) - b * shared) / 2
+        b = np.sqrt((a * overlap) ** 2 + 1 - a**2) - a * overlap
+    gain[:3] *= b
+    gain[3] = a * per_unit[3]
+    return np.asarray(gain, dtype=np.float32)

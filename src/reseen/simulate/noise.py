@@ -1,0 +1,174 @@
+"""Noise: what a scanner day makes of the noise-free responses, and the noise-ceiling figures measured back from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from reseen.simulate.anatomy import Anatomy
+
+Array = NDArray[np.float32]
+
+NOISE_SHARES = {"own": 0.50, "spatial": 0.22, "signal_like": 0.20, "arousal": 0.03, "drift": 0.05}
+"""Parts of each voxel's noise variance: its own; shared with near voxels; along the signal's leading dimensions; shared
+by the whole brain; slow within a session."""
+SPATIAL_REACH_MM = 8.0
+N_LEADING = 20
+LAPSE_RATE = 0.025
+LAPSE_GAIN = 0.2
+SESSION_GAIN_SPREAD = 0.10
+_LARGEST_PERCENT = 100.0
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """Hold what one subject's noise is like.
+
+    Parameters
+    ----------
+    ncsnr
+        Shape ``(n_voxels,)``: signal over noise standard deviation of single trials that is aimed for.
+    noise_sd
+        Shape ``(n_voxels,)``: standard deviation of the added noise, where the signal has 1.
+    amplitude, baseline
+        Shape ``(n_voxels,)``: per cent signal change of one unit of signal, and of the mean response.
+    near
+        Shape ``(n_voxels, n_voxels)``: mixes independent noise into noise that near voxels share, unit variance.
+    leading
+        Shape ``(n_leading, n_voxels)``: the signal's leading dimensions, scaled to give noise of unit variance.
+    arousal
+        Shape ``(n_voxels,)``: unit-variance loadings on the fluctuation that the whole brain shares.
+    session_gain
+        Shape ``(n_sessions, n_voxels)``: how strongly each voxel answers in each session, 1 on average.
+    """
+
+    ncsnr: NDArray[np.float64]
+    noise_sd: NDArray[np.float64]
+    amplitude: NDArray[np.float64]
+    baseline: NDArray[np.float64]
+    near: Array
+    leading: Array
+    arousal: Array
+    session_gain: NDArray[np.float64]
+
+
+def sample_scanner(
+    anatomy: Anatomy, signal: Array, ncsnr: NDArray[np.float64], n_sessions: int, rng: Generator
+) -> Scanner:
+    """Draw one subject's noise; part of it lies along the dimensions of ``signal`` ``(n_stimuli, n_voxels)``."""
+    n = len(anatomy)
+    lapses = LAPSE_RATE * (1 - LAPSE_RATE) * (1 - LAPSE_GAIN) ** 2
+    spread = signal.std(axis=0, dtype=np.float64)
+    gain = 1 + SESSION_GAIN_SPREAD * np.sqrt(0.5) * (
+        rng.normal(size=(n_sessions, 1)) + rng.normal(size=(n_sessions, n))
+    )
+    gain /= gain.mean(axis=0)
+    kept = (1 - LAPSE_RATE * (1 - LAPSE_GAIN)) ** 2
+    added = (kept / ncsnr**2 - lapses - gain.var(axis=0)) * spread**2
+    return Scanner(
+        ncsnr=ncsnr,
+        noise_sd=np.sqrt(np.maximum(added, 1e-4)),
+        amplitude=np.exp(rng.normal(np.log(0.5), 0.35, n)),
+        baseline=np.abs(rng.normal(1.0, 0.7, n)),
+        near=_spatial_mixing(anatomy),
+        leading=_leading_dimensions(signal),
+        arousal=(1 + rng.normal(0, 0.5, n)).astype(np.float32) / np.float32(np.sqrt(1.25)),
+        session_gain=gain,
+    )
+
+
+def _spatial_mixing(anatomy: Anatomy) -> Array:
+    """Give the factor of a covariance that falls off exponentially with distance."""
+    square = np.sum(anatomy.position**2, axis=1)
+    distance = np.sqrt(np.maximum(square[:, None] + square - 2 * anatomy.position @ anatomy.position.T, 0))
+    covariance = np.exp(-distance / SPATIAL_REACH_MM)
+    return np.asarray(np.linalg.cholesky(covariance + 1e-6 * np.eye(len(covariance))), dtype=np.float32)
+
+
+def _leading_dimensions(signal: Array) -> Array:
+    """Give the signal's principal dimensions, each weighted by its sd, scaled to unit variance a voxel."""
+    centred = signal.astype(np.float64) - signal.mean(axis=0, dtype=np.float64)
+    gram = centred @ centred.T
+    vectors = np.linalg.eigh(gram)[1]
+    top = vectors[:, ::-1][:, : min(N_LEADING, len(gram))]
+    directions = top.T @ centred
+    size = np.sqrt(np.sum(directions**2, axis=0))
+    return np.asarray(directions / np.where(size > 0, size, 1), dtype=np.float32)
+
+
+def measure_session(scanner: Scanner, session: int, signal: Array, rng: Generator) -> tuple[Array, NDArray[np.bool_]]:
+    """Scan one session.
+
+    Parameters
+    ----------
+    session
+        Which one, from 0.
+    signal
+        Shape ``(n_trials, n_voxels)``: the noise-free response to each trial's picture, in order of presentation.
+
+    Returns
+    -------
+    betas
+        Shape ``(n_trials, n_voxels)`` float32: per cent signal change.
+    lapse
+        Shape ``(n_trials,)``: trials on which the subject did not look.
+    """
+    n_trials, n_voxels = signal.shape
+    lapse = rng.random((n_trials,)) < LAPSE_RATE
+    seen = signal * (np.where(lapse, LAPSE_GAIN, 1.0)[:, None] * scanner.session_gain[session])
+    noise = _sample_noise(scanner, n_trials, rng) * scanner.noise_sd.astype(np.float32)
+    baseline = scanner.baseline + scanner.amplitude * rng.normal(0, 0.3, n_voxels)
+    percent = np.clip(baseline + scanner.amplitude * (seen + noise), -_LARGEST_PERCENT, _LARGEST_PERCENT)
+    return np.asarray(percent, dtype=np.float32), np.asarray(lapse)
+
+
+def _sample_noise(scanner: Scanner, n_trials: int, rng: Generator) -> Array:
+    """Draw the noise of one session, ``(n_trials, n_voxels)`` float32, unit variance."""
+    n_voxels = len(scanner.ncsnr)
+
+    def draw(columns: int) -> Array:
+        return rng.standard_normal((n_trials, columns), dtype=np.float32)
+
+    share = {name: np.float32(np.sqrt(part)) for name, part in NOISE_SHARES.items()}
+    noise = share["own"] * draw(n_voxels)
+    noise += share["spatial"] * (draw(n_voxels) @ scanner.near.T)
+    noise += share["signal_like"] * (draw(len(scanner.leading)) @ scanner.leading)
+    noise += share["arousal"] * (draw(1) * scanner.arousal)
+    drift = rng.standard_normal((4, n_voxels), dtype=np.float32) @ scanner.near.T
+    noise += share["drift"] * (_slow_waves(n_trials) @ drift)
+    return np.asarray(noise, dtype=np.float32)
+
+
+def _slow_waves(n_trials: int) -> Array:
+    """Give four waves of half a period to two in a session, ``(n_trials, 4)``, each with variance 1/4."""
+    time = (np.arange(n_trials) + 0.5) / n_trials
+    return np.stack([np.cos(np.pi * k * time) * np.sqrt(0.5) for k in range(1, 5)], axis=1).astype(np.float32)
+
+
+def measure_ncsnr(betas: Array, stimulus_id: NDArray[np.int64], session: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Measure the noise-ceiling signal-to-noise ratio as NSD's manual does, ``(n_voxels,)``.
+
+    Betas are z-scored within each session; the noise variance is the mean over pictures shown three times of the
+    variance (ddof 1) over the three; the signal variance is what is left of one. Pictures shown twice serve where none
+    was shown three times.
+    """
+    scaled = np.empty(betas.shape, dtype=np.float32)
+    for one in np.unique(session):
+        rows = session == one
+        part = betas[rows] - betas[rows].mean(axis=0)
+        spread = part.std(axis=0)
+        scaled[rows] = part / np.where(spread > 0, spread, 1)
+    _, row, count = np.unique(stimulus_id, return_inverse=True, return_counts=True)
+    shown = min(int(count.max()), 3)
+    if shown < 2:
+        return np.zeros(betas.shape[1], dtype=np.float32)
+    wanted = count == shown
+    chosen = np.flatnonzero(wanted[row])
+    order = chosen[np.argsort(row[chosen], kind="stable")]
+    together = scaled[order].reshape(int(wanted.sum()), -1, betas.shape[1])
+    noise = together.var(axis=1, ddof=1).mean(axis=0)
+    signal = np.maximum(1 - noise, 0)
+    return np.asarray(np.sqrt(signal / np.where(noise > 0, noise, 1)), dtype=np.float32)

@@ -1,0 +1,168 @@
+"""Pictures: what the digital subjects are shown, scenes drawn for them or a folder of the user's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from reseen.errors import DataError, RecipeError
+from reseen.recipe import SimulateRecipe
+from reseen.simulate.attributes import describe
+from reseen.simulate.captions import write_captions
+from reseen.simulate.design import deal_ids
+from reseen.simulate.filters import SIDE
+from reseen.simulate.painting import draw_scene
+from reseen.simulate.scenes import sample_scene
+
+OWN_SIZE = 425
+"""Side in pixels to which the user's pictures are brought, as NSD's are."""
+N_CAPTIONS = 5
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+_SCENE_STREAM = 211
+"""Keeps these scenes apart from those that any model was trained on."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Hold every picture of a data set, and who sees it.
+
+    Parameters
+    ----------
+    images
+        Shape ``(n, height, width, 3)`` uint8.
+    small
+        Shape ``(n, 64, 64, 3)`` uint8: what the cortex looks at.
+    captions
+        For each picture what people say of it.
+    attributes
+        Shape ``(n, n_attributes)`` float32, or None where nothing is known of the pictures' categories.
+    shared
+        Shape ``(n_test,)``, ascending: the test pictures, shown to every subject.
+    own
+        For each subject ``(n_train,)``: its training pictures.
+    subsets
+        ``"seen"`` and ``"novel"`` test pictures, or nothing.
+    descriptions
+        For each picture what it was drawn from, or the name of its file.
+    """
+
+    images: NDArray[np.uint8]
+    small: NDArray[np.uint8]
+    captions: tuple[tuple[str, ...], ...]
+    attributes: NDArray[np.float32] | None
+    shared: NDArray[np.int64]
+    own: tuple[NDArray[np.int64], ...]
+    subsets: Mapping[str, list[int]]
+    descriptions: tuple[Mapping[str, Any], ...]
+
+
+def draw_pictures(recipe: SimulateRecipe, rng: Generator) -> Shown:
+    """Draw scenes: half of the test pictures are held-out combinations, and no training picture holds one."""
+    n = recipe.n_test + recipe.n_subjects * recipe.n_train
+    shared, own = deal_ids(recipe.n_test, recipe.n_train, recipe.n_subjects, n, rng)
+    novel = frozenset(rng.permutation(shared)[: recipe.n_test // 2].tolist())
+    seed = recipe.seed % 2**63
+    scenes, captions, images = [], [], np.empty((n, SIDE, SIDE, 3), dtype=np.uint8)
+    for i in range(n):
+        own_rng = np.random.default_rng((seed, _SCENE_STREAM, i))
+        scenes.append(sample_scene(own_rng, novel=i in novel))
+        images[i] = draw_scene(scenes[i])
+        captions.append(write_captions(scenes[i], own_rng, N_CAPTIONS))
+    subsets = {"seen": [i for i in shared.tolist() if i not in novel], "novel": sorted(novel)}
+    return Shown(
+        images=images,
+        small=images,
+        captions=tuple(captions),
+        attributes=describe(scenes),
+        shared=shared,
+        own=tuple(own),
+        subsets=subsets,
+        descriptions=tuple(asdict(scene) for scene in scenes),
+    )
+
+
+def read_pictures(folder: Path, recipe: SimulateRecipe, rng: Generator) -> Shown:
+    """Take the user's own pictures: ``*.png`` or ``*.jpg`` with ``captions.json`` or a ``.txt`` beside each.
+
+    ``captions.json`` maps a file name to a caption or a list of them; a ``.txt`` holds one caption a line. Pictures are
+    cropped to their middle square. Subjects see different training pictures where there are enough.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing, a picture cannot be read or has no caption.
+    RecipeError
+        If there are fewer pictures than the recipe asks for.
+    """
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}; name one that holds .png or .jpg pictures and their captions.")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    needed = recipe.n_test + recipe.n_train
+    if len(files) < needed:
+        raise RecipeError(
+            f"{folder} holds {len(files)} pictures; simulate.n_test + simulate.n_train asks for {needed}. Set them to "
+            "fit, and simulate.n_sessions and simulate.trials_per_session to about three trials a picture."
+        )
+    shared, own = deal_ids(recipe.n_test, recipe.n_train, recipe.n_subjects, len(files), rng)
+    used = np.unique(np.concatenate([shared, *own]))
+    chosen = [files[i] for i in used]
+    captions = _read_captions(folder, chosen)
+    images = np.stack([_read_square(path, OWN_SIZE) for path in chosen])
+    small = np.stack([np.asarray(Image.fromarray(full).resize((SIDE, SIDE), Image.Resampling.BOX)) for full in images])
+    return Shown(
+        images=images,
+        small=small,
+        captions=captions,
+        attributes=None,
+        shared=np.searchsorted(used, shared),
+        own=tuple(np.searchsorted(used, ids) for ids in own),
+        subsets={},
+        descriptions=tuple({"file": path.name} for path in chosen),
+    )
+
+
+def _read_square(path: Path, side: int) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as file:
+            picture = file.convert("RGB")
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"{path} cannot be read as a picture ({error}). Mend it or take it away.") from error
+    edge = min(picture.size)
+    left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
+    square = picture.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + edge, top + edge))
+    return np.asarray(square)
+
+
+def _read_captions(folder: Path, files: list[Path]) -> tuple[tuple[str, ...], ...]:
+    table = folder / "captions.json"
+    named: Any = {}
+    if table.exists():
+        try:
+            named = json.loads(table.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"{table} is no valid JSON: {error}.") from error
+        if not isinstance(named, dict):
+            raise DataError(f"{table} must map file names to captions; it holds a {type(named).__name__}.")
+    return tuple(_captions_of(path, named) for path in files)
+
+
+def _captions_of(path: Path, named: Mapping[str, Any]) -> tuple[str, ...]:
+    beside = path.with_suffix(".txt")
+    found = named.get(path.name, named.get(path.stem))
+    if found is None and beside.exists():
+        found = beside.read_text(encoding="utf-8").splitlines()
+    lines = [found] if isinstance(found, str) else found
+    captions = tuple(str(line).strip() for line in lines if str(line).strip()) if isinstance(lines, list) else ()
+    if not captions:
+        raise DataError(
+            f"{path} has no caption: add it to captions.json in its folder, or write {beside.name} beside it."
+        )
+    return captions

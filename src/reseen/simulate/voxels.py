@@ -1,0 +1,160 @@
+"""Voxels: what those of each stream are like, and one subject's own draw of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from reseen.simulate.anatomy import STREAMS, Anatomy
+from reseen.simulate.attributes import ATTRIBUTES, NAMED
+from reseen.simulate.cortex import Cortex
+from reseen.simulate.filters import CHANNELS, CYCLES_PER_PICTURE, N_EDGES, N_ORIENTATIONS, N_TONES, sample_network
+
+Array = NDArray[np.float32]
+
+MAX_CATEGORY_SHARE = 1 / 3
+"""No voxel owes more of its signal variance to categories."""
+
+
+@dataclass(frozen=True)
+class StreamProperties:
+    """Say what the voxels of one stream are like; sizes in degrees of visual angle.
+
+    Parameters
+    ----------
+    early, middle, late
+        Parts of the picture-driven variance that come from early vision and from the random network.
+    category
+        Mean and largest share of the whole signal variance that categories have.
+    size, size_slope
+        Receptive field's standard deviation at the centre of gaze, and its growth with eccentricity.
+    compression
+        Exponent of the compressive nonlinearity on early vision's sum.
+    ncsnr, ncsnr_spread
+        Median of the noise-ceiling signal-to-noise ratio, and standard deviation of its logarithm.
+    """
+
+    early: float
+    middle: float
+    late: float
+    category: tuple[float, float]
+    size: float
+    size_slope: float
+    compression: float
+    ncsnr: float
+    ncsnr_spread: float
+
+
+PROPERTIES = {
+    "early": StreamProperties(1.0, 0.0, 0.0, (0.0, 0.0), 0.30, 0.14, 0.5, 0.58, 0.50),
+    "midventral": StreamProperties(0.35, 0.65, 0.0, (0.08, 0.15), 0.50, 0.35, 0.4, 0.50, 0.50),
+    "midlateral": StreamProperties(0.40, 0.60, 0.0, (0.06, 0.12), 0.60, 0.40, 0.4, 0.45, 0.50),
+    "midparietal": StreamProperties(0.50, 0.50, 0.0, (0.04, 0.08), 0.60, 0.40, 0.4, 0.40, 0.50),
+    "ventral": StreamProperties(0.0, 0.25, 0.75, (0.22, 0.31), 1.20, 0.50, 0.4, 0.42, 0.50),
+    "lateral": StreamProperties(0.0, 0.30, 0.70, (0.20, 0.30), 1.20, 0.55, 0.4, 0.40, 0.50),
+    "parietal": StreamProperties(0.20, 0.45, 0.35, (0.08, 0.16), 1.50, 0.60, 0.4, 0.32, 0.50),
+}
+"""The streams, from the brain side alone; docs/digital_subject.md says where each figure comes from."""
+
+AREA_SIZE = {1: (0.20, 0.10), 2: (0.25, 0.15), 3: (0.35, 0.22)}
+"""Receptive field size and its slope for V1, V2 and V3, in place of the stream's."""
+AREA_COMPRESSION = {1: 0.55, 2: 0.45, 3: 0.40}
+
+
+def sample_cortex(anatomy: Anatomy, rng: Generator) -> Cortex:
+    """Draw one subject's cortex on the shared anatomy: receptive fields, preferences, network and categories."""
+    n = len(anatomy)
+    x, y, size, compression = _sample_fields(anatomy, rng)
+    share, category = np.zeros((3, n)), np.zeros(n)
+    for name, stream in PROPERTIES.items():
+        voxels = anatomy.where(name)
+        count = int(voxels.sum())
+        wish = np.array([stream.early, stream.middle, stream.late])
+        drawn = rng.gamma(12 * np.maximum(wish, 1e-9)[:, None], size=(3, count)) * (wish > 0)[:, None]
+        share[:, voxels] = drawn / drawn.sum(axis=0)
+        mean, most = stream.category
+        category[voxels] = np.clip(rng.normal(mean, 0.25 * mean, count), 0, most)
+    near = _smoothing(anatomy)
+    return Cortex(
+        x=x,
+        y=y,
+        size=size,
+        compression=compression,
+        share=share,
+        category_target=category,
+        network=sample_network(rng),
+        early_weights=_sample_early(anatomy, size, rng),
+        middle_weights=_sample_tuning(128, near, rng),
+        late_weights=_sample_tuning(256, near, rng),
+        category_weights=_sample_tuning(len(ATTRIBUTES), near, rng) * _attribute_weight(),
+    )
+
+
+def _sample_fields(anatomy: Anatomy, rng: Generator) -> tuple[NDArray[np.float64], ...]:
+    """Scatter the template's receptive fields: this subject's own places, sizes and exponents."""
+    n = len(anatomy)
+    eccentricity = anatomy.eccentricity * np.exp(rng.normal(0, 0.2, n)) + np.abs(rng.normal(0, 0.1, n))
+    angle = anatomy.angle + rng.normal(0, 0.25, n)
+    base, slope, exponent = np.zeros(n), np.zeros(n), np.zeros(n)
+    for name, stream in PROPERTIES.items():
+        voxels = anatomy.where(name)
+        base[voxels], slope[voxels], exponent[voxels] = stream.size, stream.size_slope, stream.compression
+    for area, (area_base, area_slope) in AREA_SIZE.items():
+        voxels = anatomy.area == area
+        base[voxels], slope[voxels], exponent[voxels] = area_base, area_slope, AREA_COMPRESSION[area]
+    size = (base + slope * eccentricity) * np.exp(rng.normal(0, 0.2, n))
+    compression = np.clip(exponent + rng.normal(0, 0.08, n), 0.2, 1.0)
+    return eccentricity * np.cos(angle), eccentricity * np.sin(angle), size, compression
+
+
+def _sample_early(anatomy: Anatomy, size: NDArray[np.float64], rng: Generator) -> Array:
+    """Draw preferences over the early channels: tones, an orientation, and finer edges in smaller fields."""
+    n = len(anatomy)
+    tones = rng.gamma(1.0, size=(N_TONES, n)) * np.repeat([1.5, 2.0, 2.0], 2)[:, None]
+    preferred = rng.uniform(0, np.pi, n)
+    turns = np.arange(N_ORIENTATIONS)[:, None] * np.pi / N_ORIENTATIONS
+    orientation = np.exp(rng.gamma(2.0, 0.4, n) * np.cos(2 * (turns - preferred)))
+    best = np.log(3.0 / np.clip(size, 0.3, 2.0)) + rng.normal(0, 0.3, n)
+    fineness = np.exp(-((np.log(CYCLES_PER_PICTURE)[:, None] - np.log(5.0) - best + 0.9) ** 2) / 2)
+    edges = (fineness[:, None] * orientation[None]).reshape(N_EDGES, n)
+    edges *= 10 / edges.sum(axis=0)
+    coloured = rng.gamma(1.0, size=(len(CHANNELS) - N_TONES - N_EDGES, n))
+    weights = np.concatenate([tones * 0.4, edges, coloured])
+    return np.asarray(weights * np.exp(rng.normal(0, 0.3, weights.shape)), dtype=np.float32)
+
+
+def _smoothing(anatomy: Anatomy, reach_mm: float = 6.0) -> Array:
+    """Give rows of unit length that average over near voxels, so that preferences change smoothly along the cortex."""
+    square = np.sum(anatomy.position**2, axis=1)
+    distance = np.maximum(square[:, None] + square - 2 * anatomy.position @ anatomy.position.T, 0)
+    kernel = np.exp(-distance / (2 * reach_mm**2)) * (anatomy.stream[:, None] == anatomy.stream)
+    return np.asarray(kernel / np.linalg.norm(kernel, axis=1, keepdims=True), dtype=np.float32)
+
+
+def _sample_tuning(n: int, near: Array, rng: Generator) -> Array:
+    """Draw weights ``(n, n_voxels)``: half their variance is shared with near voxels, half is each voxel's own."""
+    drawn = rng.standard_normal((2, n, len(near))).astype(np.float32)
+    return np.asarray((drawn[0] @ near.T + drawn[1]) / np.float32(np.sqrt(2)), dtype=np.float32)
+
+
+def _attribute_weight() -> Array:
+    weight = np.full((len(ATTRIBUTES), 1), 0.7, dtype=np.float32)
+    weight[: len(NAMED)] = 1.0
+    return weight
+
+
+def sample_ncsnr(anatomy: Anatomy, rng: Generator) -> NDArray[np.float64]:
+    """Draw each voxel's ncsnr, ``(n_voxels,)``: log-normal in a stream, smooth along the cortex, a level a subject."""
+    field = _sample_tuning(1, _smoothing(anatomy), rng)[0]
+    level = np.exp(np.clip(rng.normal(0, 0.08), -0.1, 0.1))
+    ncsnr = np.zeros(len(anatomy))
+    for name in STREAMS:
+        voxels = anatomy.where(name)
+        order = (np.argsort(np.argsort(field[voxels])) + 0.5) / voxels.sum()
+        stream = PROPERTIES[name]
+        ncsnr[voxels] = level * stream.ncsnr * np.exp(stream.ncsnr_spread * ndtri(order))
+    return np.clip(ncsnr, 0.03, 2.0)

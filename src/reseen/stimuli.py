@@ -1,0 +1,60 @@
+"""Stimuli: the pictures that were shown and what people say of them, read on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.errors import DataError
+
+
+@dataclass(frozen=True)
+class Stimuli:
+    """Look up pictures and captions by stimulus id.
+
+    Parameters
+    ----------
+    stimulus_id
+        Shape ``(n_stimuli,)``, 0-based: every picture that can be asked for.
+    read_image
+        ``stimulus_id -> (height, width, 3)`` uint8, RGB.
+    read_captions
+        ``stimulus_id -> captions``; an empty sequence where nobody described the picture.
+    subsets
+        Named sets of stimuli whose scores are told apart, such as ``"seen"`` and ``"novel"``; may be empty.
+    """
+
+    stimulus_id: NDArray[np.int64]
+    read_image: Callable[[int], NDArray[np.uint8]]
+    read_captions: Callable[[int], Sequence[str]]
+    subsets: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+    def image(self, stimulus_id: int) -> NDArray[np.uint8]:
+        """Give one picture, ``(height, width, 3)`` uint8.
+
+        Raises
+        ------
+        DataError
+            If there is no such stimulus.
+        """
+        self._check(stimulus_id)
+        return self.read_image(int(stimulus_id))
+
+    def images(self, stimulus_id: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Give several pictures of one size, ``(n, height, width, 3)`` uint8."""
+        return np.stack([self.image(int(i)) for i in stimulus_id])
+
+    def captions(self, stimulus_id: int) -> tuple[str, ...]:
+        """Give the captions of one picture, in the data set's order."""
+        self._check(stimulus_id)
+        return tuple(self.read_captions(int(stimulus_id)))
+
+    def _check(self, stimulus_id: int) -> None:
+        if not np.any(self.stimulus_id == stimulus_id):
+            raise DataError(
+                f"there is no stimulus {stimulus_id}; this data set holds {len(self.stimulus_id)} pictures "
+                f"with 0-based ids from {self.stimulus_id.min()} to {self.stimulus_id.max()}."
+            )

@@ -1,0 +1,89 @@
+"""What the tests of the pipeline and of the command line share: a small model, untrained observers, a small brain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reseen.recipe import Recipe, with_settings
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory) -> Path:
+    """A diffusers folder of the smallest sizes, random weights: pictures of 32 pixels."""
+    from tiny_ldm import write_tiny_ldm
+
+    return write_tiny_ldm(tmp_path_factory.mktemp("model") / "ldm", image_size=32)
+
+
+@pytest.fixture(scope="module")
+def random_observers() -> Iterator[None]:
+    """Untrained observers, so that tests need no trained weights."""
+    import torch
+
+    from reseen import observers
+
+    def load(name: str) -> observers.Observer:
+        with torch.random.fork_rng():
+            torch.manual_seed(len(name))
+            network = observers.make_network(4)
+        return observers.Observer(name, f"random-{name}", (), network.eval())
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("scoring", "showing", "plan"):
+            patch.setattr(f"reseen.pipeline.{module}.load_observer", load)
+        yield
+
+
+@pytest.fixture(scope="session")
+def brain_file(tmp_path_factory) -> Path:
+    """One npz: 8 pictures, 4 of them shown 3 times and 4 twice, 40 voxels that answer to the picture."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (8, 4, 4, 3), dtype=np.uint8).repeat(16, axis=1).repeat(16, axis=2)
+    stimulus_id = np.concatenate([np.arange(8), np.arange(8), np.arange(4)])
+    signal = pictures.reshape(8, -1)[:, ::307].astype(np.float32) / 255
+    weights = rng.normal(size=(signal.shape[1], 40))
+    betas = signal[stimulus_id] @ weights + 0.3 * rng.normal(size=(len(stimulus_id), 40))
+    path = tmp_path_factory.mktemp("brain") / "subj01.npz"
+    np.savez(
+        path,
+        betas=betas.astype(np.float32),
+        stimulus_pictures=pictures,
+        stimulus_id=stimulus_id,
+        run=np.repeat([1, 2], 10),
+        captions=np.array([f"picture {i}" for i in range(8)]),
+        roi_low=np.arange(40) < 20,
+        roi_high=np.arange(40) >= 20,
+        test_stimulus_id=np.array([0, 1, 4, 5]),
+        ncsnr=np.full(40, 0.5),
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_recipe(brain_file, tiny_model) -> Recipe:
+    """Everything on the small brain with the small model, in about a second."""
+    return with_settings(
+        Recipe(name="small"),
+        [
+            "data.kind=arrays",
+            f"data.path={brain_file}",
+            'data.rois=["low", "high"]',
+            f"model.name={tiny_model}",
+            'decode.z_rois=["low"]',
+            'decode.c_rois=["high"]',
+            "decode.n_folds=2",
+            "decode.alphas=[1.0, 10.0]",
+            "encode.n_folds=2",
+            "reconstruct.n_draws=2",
+            "reconstruct.n_steps=2",
+            "reconstruct.strength=0.5",
+            "evaluate.n_derangements=5",
+            "evaluate.n_bootstrap=5",
+            "report.n_random=2",
+            "report.n_films=1",
+        ],
+    )

@@ -1,0 +1,247 @@
+"""The reader of plain arrays, and a real brain where its file is at hand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reseen.datasets import inventory, load
+from reseen.datasets.arrays import magnify
+from reseen.errors import DataError, RecipeError
+from reseen.recipe import DataRecipe
+
+MIYAWAKI = Path(
+    os.environ.get("RESEEN_MIYAWAKI")
+    or Path(__file__).parents[2] / "shared/data/miyawaki2008/miyawaki2008_v1_figures.npz"
+)
+
+
+def make_arrays(**changes: object) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    arrays: dict[str, object] = {
+        "betas": rng.normal(size=(12, 7)),
+        "stimulus_pictures": rng.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8),
+        "stimulus_id": np.tile([0, 3, 1, 2], 3),
+        "run": np.repeat([1, 2, 3], 4),
+        "captions": np.array([["a cat", "one cat"], ["a dog", ""], ["a hut", "home"], ["sea", ""]]),
+        "roi_front": np.arange(7) < 3,
+        "ncsnr": np.linspace(0, 1, 7),
+    }
+    arrays.update(changes)
+    return {name: np.asarray(values) for name, values in arrays.items() if values is not None}
+
+
+def save(path: Path, **changes: object) -> Path:
+    np.savez(path, **make_arrays(**changes))
+    return path
+
+
+def recipe_for(path: Path | None, **settings: object) -> DataRecipe:
+    return DataRecipe.model_validate(
+        {"kind": "arrays", "path": path, "rois": ("all",), "n_folds": 2, "zscore_sessions": False, **settings}
+    )
+
+
+def test_arrays_come_back_as_trials_and_stimuli(tmp_path: Path) -> None:
+    path = save(tmp_path / "brain.npz")
+    trials, stimuli, split = load(recipe_for(path), "anyone")
+    arrays = make_arrays()
+    np.testing.assert_allclose(trials.betas, arrays["betas"], rtol=1e-6)
+    assert trials.betas.dtype == np.float32
+    np.testing.assert_array_equal(trials.stimulus_id, arrays["stimulus_id"])
+    np.testing.assert_array_equal(trials.session, arrays["run"])
+    np.testing.assert_array_equal(stimuli.images([3, 0]), arrays["stimulus_pictures"][[3, 0]])
+    assert stimuli.captions(0) == ("a cat", "one cat")
+    assert stimuli.captions(1) == ("a dog",)
+    assert len(split.folds) == 2
+    assert not any(np.intersect1d(train, test).size for train, test in split.folds)
+
+
+def test_folder_of_npy_files_is_the_same(tmp_path: Path) -> None:
+    for name, values in make_arrays().items():
+        np.save(tmp_path / f"{name}.npy", values)
+    trials, stimuli, _ = load(recipe_for(tmp_path), "anyone")
+    np.testing.assert_allclose(trials.betas, make_arrays()["betas"], rtol=1e-6)
+    assert stimuli.captions(3) == ("sea",)
+
+
+def test_each_subject_may_have_its_own_file(tmp_path: Path) -> None:
+    save(tmp_path / "a.npz")
+    save(tmp_path / "b.npz", betas=np.ones((12, 7)))
+    recipe = recipe_for(tmp_path, subjects=("a", "b"))
+    assert (load(recipe, "b")[0].betas == 1).all()
+    assert not (load(recipe, "a")[0].betas == 1).all()
+
+
+def test_one_file_is_not_two_subjects(tmp_path: Path) -> None:
+    path = save(tmp_path / "brain.npz")
+    with pytest.raises(DataError, match=r"arrays of one subject; data\.subjects names 2"):
+        load(recipe_for(path, subjects=("a", "b")), "a")
+
+
+def test_rois_choose_voxels(tmp_path: Path) -> None:
+    path = save(tmp_path / "brain.npz")
+    trials, _, _ = load(recipe_for(path, rois=("front",)), "anyone")
+    assert trials.betas.shape == (12, 3)
+    np.testing.assert_allclose(trials.ncsnr, [0, 1 / 6, 1 / 3], rtol=1e-6)
+    trials, _, _ = load(recipe_for(path, rois=("front", "all")), "anyone")
+    assert trials.rois["front"].sum() == 3
+    with pytest.raises(DataError, match="no ROI 'early'; it has all, front"):
+        load(recipe_for(path, rois=("early",)), "anyone")
+
+
+def test_fixed_test_set_is_kept_unless_folds_are_asked_for(tmp_path: Path) -> None:
+    path = save(tmp_path / "brain.npz", test_stimulus_id=[2, 1])
+    ((train, test),) = load(recipe_for(path), "anyone")[2].folds
+    assert (train.tolist(), test.tolist()) == ([0, 3], [1, 2])
+    assert len(load(recipe_for(path, test="folds"), "anyone")[2].folds) == 2
+    ((_, test),) = load(recipe_for(path, n_test=1), "anyone")[2].folds
+    assert test.tolist() == [1]
+
+
+def test_fewer_test_pictures_need_a_fixed_test_set(tmp_path: Path) -> None:
+    path = save(tmp_path / "brain.npz")
+    with pytest.raises(RecipeError, match="n_test"):
+        load(recipe_for(path, n_test=1), "anyone")
+
+
+def test_pictures_by_trial_define_stimuli_where_no_ids_are_given(tmp_path: Path) -> None:
+    shown = make_arrays()["stimulus_pictures"][make_arrays()["stimulus_id"]]
+    path = save(tmp_path / "brain.npz", stimulus_pictures=None, pictures=shown, stimulus_id=None, captions=None)
+    trials, stimuli, _ = load(recipe_for(path), "anyone")
+    np.testing.assert_array_equal(stimuli.images(trials.stimulus_id), shown)
+    assert len(stimuli.stimulus_id) == 4
+    assert stimuli.captions(0) == ()
+
+
+def test_pictures_by_trial_must_agree_with_the_ids(tmp_path: Path) -> None:
+    shown = make_arrays()["stimulus_pictures"][make_arrays()["stimulus_id"]]
+    shown[5] = 0
+    path = save(tmp_path / "brain.npz", stimulus_pictures=None, pictures=shown)
+    with pytest.raises(DataError, match="two trials of stimulus 3 show different pictures"):
+        load(recipe_for(path), "anyone")
+
+
+def test_order_of_pictures_that_could_be_either_is_asked_for(tmp_path: Path) -> None:
+    pictures = np.zeros((12, 64, 64), dtype=np.uint8)
+    path = save(
+        tmp_path / "brain.npz",
+        stimulus_pictures=None,
+        pictures=pictures,
+        stimulus_id=np.arange(12)[::-1],
+        captions=None,
+    )
+    with pytest.raises(DataError, match="may be ordered by trial or by stimulus"):
+        load(recipe_for(path), "anyone")
+
+
+@pytest.mark.parametrize("kind", [bool, np.float32, np.float64, np.int64])
+def test_grey_pictures_of_any_type_become_rgb(tmp_path: Path, kind: type) -> None:
+    pictures = np.zeros((4, 64, 64))
+    pictures[:, 2] = 255 if kind is np.int64 else 1
+    path = save(tmp_path / "brain.npz", stimulus_pictures=pictures.astype(kind))
+    picture = load(recipe_for(path), "anyone")[1].image(0)
+    assert picture.shape == (64, 64, 3)
+    assert (picture[2] == 255).all()
+    assert picture.sum() == 255 * 64 * 3
+
+
+def test_cells_are_magnified_whole_and_centred() -> None:
+    cells = np.random.default_rng(1).integers(0, 256, (2, 10, 10, 3), dtype=np.uint8)
+    large = magnify(cells)
+    assert large.shape == (2, 64, 64, 3)
+    np.testing.assert_array_equal(large[:, 2:62, 2:62][:, 3::6, 3::6], cells)
+    np.testing.assert_array_equal(large[:, 2:62, 2:62][:, ::6, ::6], large[:, 2:62, 2:62][:, 5::6, 5::6])
+    assert not large[:, :2].any()
+    assert not large[:, :, 62:].any()
+
+
+def test_pictures_that_are_large_enough_stay_as_they_are() -> None:
+    pictures = np.ones((2, 64, 48, 3), dtype=np.uint8)
+    assert magnify(pictures) is pictures
+
+
+def test_runs_are_standardised_if_the_recipe_says_so(tmp_path: Path) -> None:
+    path = save(tmp_path / "brain.npz")
+    trials, _, _ = load(recipe_for(path, zscore_sessions=True), "anyone")
+    for run in (1, 2, 3):
+        np.testing.assert_allclose(trials.betas[trials.session == run].std(axis=0), 1, atol=1e-5)
+
+
+def test_run_of_one_trial_is_not_silently_set_to_zero(tmp_path: Path) -> None:
+    path = save(tmp_path / "brain.npz", run=[0, *[1] * 11])
+    with pytest.raises(DataError, match=r"run 0 holds 1 trials, too few.*zscore_sessions to false"):
+        load(recipe_for(path, zscore_sessions=True), "anyone")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"betas": None}, r"holds no betas \(or responses, fmri\); it holds captions"),
+        ({"betas": np.full((12, 7), np.nan)}, "NaN or infinite values in 7 of 7 voxels"),
+        ({"betas": np.zeros(12)}, r"betas has shape \(12,\)"),
+        ({"stimulus_id": np.arange(11)}, r"stimulus_id has shape \(11,\)"),
+        ({"stimulus_id": np.arange(12) / 2}, "whole numbers"),
+        ({"stimulus_id": np.tile([1, 2, 3, 4], 3)}, "4 pictures need a stimulus_id from 0 to 3; found ids to 4"),
+        ({"stimulus_id": np.tile([-1, 0, 1, 2], 3)}, "ids count from 0"),
+        ({"stimulus_id": None}, "need a stimulus_id from 0 to 3; found none"),
+        ({"stimulus_pictures": np.full((4, 8, 8), 3.5)}, "floats from 0 to 1"),
+        ({"stimulus_pictures": np.zeros((4, 8), np.uint8)}, r"pictures have shape \(4, 8\)"),
+        ({"captions": np.array(["a", "b"])}, "2 captions or names; 4 stimuli"),
+        ({"run": np.arange(5)}, r"run has shape \(5,\)"),
+        ({"roi_front": np.ones(3, bool)}, r"roi_front has shape \(3,\)"),
+        ({"ncsnr": np.ones(3)}, r"ncsnr has shape \(3,\)"),
+        ({"test_stimulus_id": [9]}, "test_stimulus_id names stimulus 9, which no trial shows"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    path = save(tmp_path / "brain.npz", **changes)
+    with pytest.raises(DataError, match=message) as caught:
+        load(recipe_for(path), "anyone")
+    assert "brain.npz" in str(caught.value)
+
+
+def test_missing_truncated_and_pickled_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="pass --data"):
+        load(recipe_for(None), "anyone")
+    with pytest.raises(DataError, match=r"there is no .*none\.npz"):
+        load(recipe_for(tmp_path / "none.npz"), "anyone")
+    path = save(tmp_path / "brain.npz")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match=r"brain\.npz cannot be read"):
+        load(recipe_for(path), "anyone")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no arrays"):
+        load(recipe_for(tmp_path / "empty"), "anyone")
+    np.savez(tmp_path / "pickled.npz", betas=np.array([{}], dtype=object))
+    with pytest.raises(DataError, match=r"pickled\.npz cannot be read"):
+        load(recipe_for(tmp_path / "pickled.npz"), "anyone")
+
+
+def test_inventory_says_what_the_file_holds(tmp_path: Path) -> None:
+    path = save(tmp_path / "brain.npz")
+    (check,) = inventory(recipe_for(path), "anyone")
+    assert check.ok
+    assert check.size == path.stat().st_size
+    assert check.note == "12 trials of 4 stimuli, 7 voxels"
+    (check,) = inventory(recipe_for(path, rois=("early",)), "anyone")
+    assert not check.ok
+    assert "no ROI 'early'" in check.note
+
+
+@pytest.mark.skipif(not MIYAWAKI.exists(), reason="the file of real fMRI is not here; RESEEN_MIYAWAKI may name it")
+def test_a_real_brain_that_saw_figures_is_read() -> None:
+    trials, stimuli, split = load(recipe_for(MIYAWAKI, n_folds=10), "subj01")
+    assert trials.betas.shape == (119, 967)
+    assert trials.rois["all"].all()
+    assert len(split.folds) == 10
+    assert sorted(np.concatenate([test for _, test in split.folds])) == list(range(20))
+    pictures = stimuli.images(range(20))
+    assert pictures.shape == (20, 64, 64, 3)
+    assert set(np.unique(pictures)) == {0, 255}
+    with np.load(MIYAWAKI) as content:
+        cells = stimuli.images(trials.stimulus_id)[:, 2:62, 2:62, 0][:, 3::6, 3::6]
+        np.testing.assert_array_equal(cells, content["pictures"])
+        np.testing.assert_array_equal(trials.session, content["run"])
+        assert stimuli.captions(0) == (f"a white {content['figure_name'][0]} on black",)

@@ -1,0 +1,194 @@
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from reseen import cli
+from reseen.recipe import Recipe, load_recipe, to_toml
+
+COMMANDS = (
+    *("demo", "run", "check", "recipe", "simulate"),
+    *("extract", "decode", "encode", "reconstruct", "evaluate", "report"),
+)
+
+
+@pytest.fixture
+def reseen(monkeypatch, capsys):
+    """Run the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["reseen", *map(str, arguments)])
+        try:
+            cli.main()
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        else:
+            code = 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def recipe_file(small_recipe, tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(to_toml(small_recipe), encoding="utf-8")
+    return path
+
+
+def test_help_names_every_command(reseen):
+    code, out, _ = reseen("--help")
+    assert code == 0
+    assert [name for name in COMMANDS if not re.search(rf"^\s*{name}\s", out, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(reseen, command):
+    code, out, _ = reseen(command, "--help")
+    assert code == 0
+    assert "Usage" in out
+
+
+def test_help_loads_no_heavy_library():
+    code = """
+import sys
+from reseen.cli import main
+sys.argv = ["reseen", "--help"]
+try:
+    main()
+except SystemExit:
+    heavy = ("torch", "pandas", "pydantic", "numpy", "h5py", "matplotlib")
+    print([name for name in heavy if name in sys.modules])
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip().endswith("[]")
+
+
+def test_help_takes_no_time():
+    spent = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "reseen", "--help"], capture_output=True, check=True)
+        spent.append(time.perf_counter() - start)
+        if spent[-1] < 0.6:
+            return
+    bare = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    assert min(spent) < 0.6 + 10 * (time.perf_counter() - bare)  # a busy machine starts Python slowly, too
+
+
+def test_recipe_prints_a_template_that_is_a_recipe(reseen, tmp_path):
+    code, out, _ = reseen("recipe")
+    assert code == 0
+    (tmp_path / "template.toml").write_text(out, encoding="utf-8")
+    assert load_recipe(tmp_path / "template.toml") == Recipe()
+
+
+def test_recipe_prints_one_that_comes_with_reseen(reseen, tmp_path):
+    _, out, _ = reseen("recipe", "demo")
+    (tmp_path / "demo.toml").write_text(out, encoding="utf-8")
+    assert load_recipe(tmp_path / "demo.toml") == load_recipe("demo")
+
+
+@pytest.mark.usefixtures("random_observers")
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["nosuch"], 2, "nosuch"),
+        (["run"], 2, "RECIPE"),
+        (["run", "demo", "--nosuch"], 2, "--nosuch"),
+        (["run", "nosuch"], 1, "cannot read the recipe nosuch"),
+        (["run", "tiny", "--set", "reconstruct.n_stepz=3"], 1, "reconstruct.n_stepz: unknown key"),
+        (["run", "tiny", "--set", "nonsense"], 1, "expected section.key=value"),
+        (["run", "tiny", "--device", "cuda:99"], 1, "cuda"),
+        (["run", "tiny", "--device", "toaster"], 1, "toaster"),
+        (["run", "tiny", "--model", "nosuch"], 1, "there is no model 'nosuch'"),
+        (["run", "takagi2023", "--model", "builtin"], 1, "no data folder was given"),
+        (["run", "takagi2023", "--model", "builtin", "--data", "/nosuch"], 1, "there is no data folder /nosuch"),
+        (["recipe", "nosuch"], 1, "cannot read the recipe nosuch"),
+    ],
+)
+def test_a_users_mistake_gives_a_message_and_its_exit_code(reseen, tmp_path, monkeypatch, arguments, code, says):
+    monkeypatch.chdir(tmp_path)
+    found, _, err = reseen(*arguments)
+    assert found == code
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_a_mistake_of_our_own_is_not_hidden(reseen, monkeypatch):
+    def fail(*_args, **_options):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("reseen.recipe.to_toml", fail)
+    with pytest.raises(ZeroDivisionError):
+        reseen("recipe")
+
+
+@pytest.mark.usefixtures("random_observers")
+@pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
+class TestOnASmallBrain:
+    def test_run_prints_scores_and_the_path_of_the_report(self, reseen, recipe_file, tmp_path):
+        code, out, err = reseen("run", recipe_file, "--out", tmp_path / "out")
+        assert code == 0, err
+        assert f"report: {tmp_path / 'out' / 'report.html'}" in out.replace("\n", "")
+        assert "ceiling" in out
+        assert "judge late" in out
+
+    @pytest.mark.parametrize(
+        ("command", "made"),
+        [
+            ("extract", "features/subj01/c.safetensors"),
+            ("decode", "subj01/decode/c.safetensors"),
+            ("encode", "encoding.csv"),
+        ],
+    )
+    def test_a_verb_runs_the_recipe_up_to_itself(self, reseen, recipe_file, tmp_path, command, made):
+        code, _, err = reseen(command, recipe_file, "--out", tmp_path / "out")
+        assert code == 0, err
+        assert (tmp_path / "out" / made).is_file()
+        assert not (tmp_path / "out/subj01/pictures").exists()
+
+    def test_a_recipe_that_does_not_fit_the_folder_is_refused(self, reseen, recipe_file, tmp_path):
+        reseen("extract", recipe_file, "--out", tmp_path / "out")
+        code, _, err = reseen("run", recipe_file, "--out", tmp_path / "out", "--set", "reconstruct.guidance=3")
+        assert code == 1
+        assert "reconstruct.guidance: expected 5.0, found 3.0" in err
+
+    def test_an_interrupted_run_says_how_to_go_on(self, reseen, recipe_file, tmp_path, monkeypatch):
+        def interrupt(*_args, **_options):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("reseen.pipeline.stages.extract.extract", interrupt)
+        code, _, err = reseen("run", recipe_file, "--out", tmp_path / "out")
+        assert code != 0
+        assert "Traceback" not in err
+
+    def test_check_tells_what_a_recipe_takes(self, reseen, recipe_file, tmp_path):
+        code, out, _ = reseen("check", recipe_file, "--out", tmp_path / "out")
+        assert code == 0
+        assert "U-Net evaluations" in out
+        assert out.rstrip().endswith("can run.")
+
+    def test_check_fails_where_the_data_are_missing(self, reseen, recipe_file, tmp_path):
+        code, out, _ = reseen("check", recipe_file, "--out", tmp_path / "out", "--data", tmp_path / "nosuch")
+        assert code == 1
+        assert "cannot run" in out
+
+    def test_the_report_is_written_anew_on_request(self, reseen, recipe_file, tmp_path):
+        reseen("report", recipe_file, "--out", tmp_path / "out")
+        page = tmp_path / "out/report.html"
+        page.write_text("old")
+        reseen("report", recipe_file, "--out", tmp_path / "out")
+        assert page.stat().st_size > 10_000
+
+
+def test_simulate_refuses_a_folder_that_holds_something(reseen, tmp_path):
+    (tmp_path / "mine.txt").write_text("keep me")
+    code, _, err = reseen("simulate", tmp_path, "--recipe", "tiny")
+    assert code == 1
+    assert "is not empty" in err
+    assert (tmp_path / "mine.txt").read_text() == "keep me"

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reseen import decode
+from reseen.errors import ShapeError
+from reseen.features import Features
+from reseen.recipe import DecodeRecipe, Rows
+from reseen.ridge import RidgeMap
+from reseen.trials import Split, Trials
+
+RECIPE = DecodeRecipe()
+TEST = list(range(1000, 1020))
+TRAIN = list(range(100, 180))
+
+
+def subject(noise: float = 2.0, seed: int = 0) -> tuple[Trials, Features]:
+    """Give 1 to 3 trials of 100 stimuli; early voxels know the feature, ventral ones do not."""
+    rng = np.random.default_rng(seed)
+    ids = np.array([*TRAIN, *TEST])
+    code = rng.standard_normal((len(ids), 2, 3)).astype(np.float32)
+    row = rng.permutation(np.repeat(np.arange(len(ids)), np.resize([3, 3, 2, 1], len(ids))))
+    betas = rng.standard_normal((len(row), 30)) * noise
+    betas[:, :20] += code.reshape(len(ids), -1)[row] @ rng.standard_normal((6, 20))
+    early = np.arange(30) < 20
+    trials = Trials(
+        subject="subj01",
+        betas=betas.astype(np.float32),
+        stimulus_id=ids[row],
+        session=np.zeros(len(row), dtype=np.int64),
+        rois={"early": early, "ventral": ~early},
+        n_repetitions=np.ones(len(row), dtype=np.int64),
+    )
+    scrambled = rng.permutation(len(ids))
+    return trials, Features("z", code[scrambled] + 4, ids[scrambled])
+
+
+def agreement(decoded: Features, feature: Features) -> float:
+    truth = feature.rows(decoded.stimulus_id).reshape(len(decoded), -1)
+    return float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(truth.T, decoded.flat.T, strict=True)]))
+
+
+def test_held_out_pictures_are_decoded_from_the_voxels_that_know_them() -> None:
+    trials, feature = subject()
+    split = Split.fixed(TRAIN, TEST)
+    maps, decoded = decode.decode(trials, split, feature, rois=["early"], recipe=RECIPE, seed=0)
+    assert len(maps) == 1
+    assert decoded.name == "z"
+    assert decoded.array.shape == (20, 2, 3)
+    assert decoded.stimulus_id.tolist() == TEST
+    assert agreement(decoded, feature) > 0.7
+    assert decoded.array.mean() == pytest.approx(4, abs=0.3)
+    _, blind = decode.decode(trials, split, feature, rois=["ventral"], recipe=RECIPE, seed=0)
+    assert abs(agreement(blind, feature)) < 0.35
+
+
+def test_features_of_test_pictures_are_never_looked_at() -> None:
+    trials, feature = subject()
+    split = Split.fixed(TRAIN, TEST)
+    _, decoded = decode.decode(trials, split, feature, rois=["early"], recipe=RECIPE, seed=0)
+    known = np.isin(feature.stimulus_id, TRAIN)
+    only_training = Features("z", feature.array[known], feature.stimulus_id[known])
+    _, same = decode.decode(trials, split, only_training, rois=["early"], recipe=RECIPE, seed=0)
+    np.testing.assert_array_equal(decoded.array, same.array)
+
+
+def test_the_order_of_trials_and_of_features_does_not_matter() -> None:
+    trials, feature = subject()
+    split = Split.fixed(TRAIN, TEST)
+    _, decoded = decode.decode(trials, split, feature, rois=["early"], recipe=RECIPE, seed=0)
+    rng = np.random.default_rng(5)
+    moved, order = trials.take(rng.permutation(len(trials))), rng.permutation(len(feature))
+    again = Features("z", feature.array[order], feature.stimulus_id[order])
+    _, same = decode.decode(moved, split, again, rois=["early"], recipe=RECIPE, seed=0)
+    np.testing.assert_allclose(decoded.array, same.array, atol=1e-3)
+
+
+@pytest.mark.parametrize("how", ["averaged", "single"])
+def test_every_fold_is_decoded_in_the_order_of_held_out(how: Rows) -> None:
+    trials, feature = subject()
+    split = Split.leave_out(trials.stimulus_id, 4, seed=1)
+    maps, decoded = decode.decode(trials, split, feature, rois=["early"], recipe=RECIPE, seed=0, test_trials=how)
+    items = decode.held_out(trials, split, test_trials=how)
+    assert len(maps) == 4
+    np.testing.assert_array_equal(decoded.stimulus_id, items.stimulus_id)
+    assert len(decoded) == (100 if how == "averaged" else len(trials))
+    assert agreement(decoded, feature) > 0.5
+    fold = next(k for k, (_, test) in enumerate(split.folds) if items.stimulus_id[7] in test)
+    alone = decode.predict(maps[fold], items.take(np.array([7])), rois=["early"], name="z", shape=(2, 3))
+    np.testing.assert_allclose(alone.array[0], decoded.array[7], atol=1e-4)
+
+
+def test_a_saved_map_decodes_one_trial(tmp_path) -> None:
+    trials, feature = subject()
+    fitted = decode.fit(trials.select(TRAIN), feature, rois=["early"], recipe=RECIPE, seed=0)
+    fitted.save(tmp_path / "z.safetensors")
+    loaded = RidgeMap.load(tmp_path / "z.safetensors")
+    one = trials.select([TEST[0]]).take(np.array([0]))
+    decoded = decode.predict(loaded, one, rois=["early"], name="z", shape=(2, 3))
+    assert decoded.array.shape == (1, 2, 3)
+    assert np.isfinite(decoded.array).all()
+
+
+def test_shuffled_training_decodes_nothing_and_says_nothing_of_edges() -> None:
+    trials, feature = subject(noise=0.5)
+    split = Split.leave_out(trials.stimulus_id, 2, seed=0)
+    recipe = DecodeRecipe(alphas=(1e-3, 1e-2))
+    scores = []
+    for seed in range(4):
+        _, decoded = decode.decode(trials, split, feature, rois=["early"], recipe=recipe, seed=seed, shuffle=True)
+        scores.append(agreement(decoded, feature))
+    assert abs(np.mean(scores)) < 0.15
+    assert len(set(scores)) == 4
+
+
+def test_rescaled_averages_are_wider_and_closer_and_single_trials_are_left() -> None:
+    trials, feature = subject(noise=5.0)
+    split = Split.leave_out(trials.stimulus_id, 5, seed=0)
+    both = {}
+    for how in ("averaged", "single"):
+        for rescale in (True, False):
+            recipe = DecodeRecipe(rescale_averages=rescale)
+            _, both[how, rescale] = decode.decode(
+                trials, split, feature, rois=["early"], recipe=recipe, seed=0, test_trials=how
+            )
+    np.testing.assert_array_equal(both["single", True].array, both["single", False].array)
+    gained, plain = both["averaged", True], both["averaged", False]
+    truth = feature.rows(gained.stimulus_id)
+    assert gained.array.std() > 1.1 * plain.array.std()
+    assert np.mean((gained.array - truth) ** 2) < np.mean((plain.array - truth) ** 2)
+    once = decode.held_out(trials, split).n_repetitions == 1
+    np.testing.assert_array_equal(gained.array[once], plain.array[once])
+
+
+def test_averaged_training_is_a_row_for_each_stimulus() -> None:
+    trials, feature = subject()
+    split = Split.fixed(TRAIN, TEST)
+    (fitted,), decoded = decode.decode(
+        trials, split, feature, rois=["early"], recipe=RECIPE, seed=0, train_trials="averaged"
+    )
+    assert fitted.noise_share is None
+    assert agreement(decoded, feature) > 0.7
+
+
+def test_what_cannot_be_decoded_is_refused() -> None:
+    trials, feature = subject()
+    with pytest.raises(ShapeError, match="no test trials"):
+        decode.decode(trials, Split.fixed(TRAIN, [5]), feature, rois=["early"], recipe=RECIPE, seed=0)
+    with pytest.raises(ShapeError, match="no training trials"):
+        decode.decode(trials, Split.fixed([5], TEST), feature, rois=["early"], recipe=RECIPE, seed=0)
+    with pytest.raises(ShapeError, match="no ROI 'V9'"):
+        decode.decode(trials, Split.fixed(TRAIN, TEST), feature, rois=["V9"], recipe=RECIPE, seed=0)
+    few = Features("z", feature.array[:3], feature.stimulus_id[:3])
+    with pytest.raises(ShapeError, match="z has no row"):
+        decode.decode(trials, Split.fixed(TRAIN, TEST), few, rois=["early"], recipe=RECIPE, seed=0)
+    fitted = decode.fit(trials.select(TRAIN), feature, rois=["early"], recipe=RECIPE, seed=0)
+    with pytest.raises(ShapeError, match="predicts 6 numbers"):
+        decode.predict(fitted, trials, rois=["early"], name="z", shape=(4, 4))

@@ -1,0 +1,363 @@
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reseen import metrics
+from reseen.errors import ShapeError
+from reseen.evaluate import COLUMNS, evaluate, evaluate_features, nearest_training, summary, verdict
+from reseen.features import Features
+from reseen.recipe import EvaluateRecipe
+
+RECIPE = EvaluateRecipe(n_derangements=60, n_bootstrap=80)
+N_ITEMS = 14
+SUBSETS = {"seen": frozenset(range(7)), "novel": frozenset(range(7, 14))}
+
+
+class RandomObserver:
+    """Look through fixed random projections."""
+
+    fingerprint = "none"
+    layers = ("early", "middle", "late")
+
+    def __init__(self, name, seed):
+        self.name, self.seed, self.n_looks = name, seed, 0
+
+    def look(self, images):
+        self.n_looks += 1
+        flat = images.reshape(len(images), -1).astype(np.float32) / 255
+        rng = np.random.default_rng(self.seed)
+        return {layer: flat @ rng.normal(size=(flat.shape[1], 40)).astype(np.float32) for layer in self.layers}
+
+
+def some_pictures(seed, *shape):
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 16, 16, 3), dtype=np.uint8)
+
+
+def noisy(truth, spread, n_draws, seed=0):
+    rng = np.random.default_rng(seed)
+    stack = truth[:, None] + rng.normal(0, spread, (len(truth), n_draws, *truth.shape[1:]))
+    return np.clip(stack, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    return some_pictures(0, N_ITEMS)
+
+
+@pytest.fixture(scope="module")
+def pictures(truth):
+    return {
+        ("result", "z"): noisy(truth, 900, 2, seed=1),
+        ("result", "zc"): noisy(truth, 350, 2, seed=2),
+        ("floor_shuffled", "zc"): noisy(np.roll(truth, 3, axis=0), 350, 2, seed=3),
+        ("ceiling", "zc"): noisy(truth, 20, 2, seed=4),
+        ("result", "nearest_c"): some_pictures(5, N_ITEMS, 1),
+    }
+
+
+@pytest.fixture(scope="module")
+def scores(truth, pictures):
+    observers = [RandomObserver("judge", 1), RandomObserver("image_encoder", 2)]
+    return evaluate("subj01", truth, np.arange(N_ITEMS), pictures, observers, SUBSETS, RECIPE, seed=0)
+
+
+def the_row(scores, **words):
+    found = scores
+    for column, word in {"subset": "all", "level": "result", **words}.items():
+        found = found[found[column] == word]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def late(condition="zc", **words):
+    where = {"metric": "identification", "observer": "judge", "layer": "late", "direction": "original"}
+    return {"condition": condition, **where, **words}
+
+
+def test_the_table_has_the_columns_of_scores_csv_and_one_row_for_each_number(scores):
+    assert tuple(scores.columns) == COLUMNS
+    assert not scores.duplicated(subset=list(COLUMNS[:8])).any()
+    assert set(scores["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
+    assert set(scores["subset"]) == {"all", "seen", "novel"}
+    assert set(scores["direction"]) == {"", "original", "reconstruction"}
+    assert {"identification", "pixcorr", "ssim", "identification_gap_closed", "ssim_p"} <= set(scores["metric"])
+
+
+def test_a_correlation_is_averaged_over_draws_before_items_are_compared(scores, truth, pictures):
+    look = RandomObserver("judge", 1).look
+    stack = pictures["result", "z"]
+    r = sum(metrics.correlation_matrix(look(truth)["late"], look(stack[:, k])["late"]) for k in range(2)) / 2
+    for direction in ("original", "reconstruction"):
+        expected = metrics.identification_from_correlations(r, direction=direction).mean()
+        assert the_row(scores, **late("z", direction=direction))["value"] == pytest.approx(expected)
+
+
+def test_pixel_scores_are_means_over_items_and_draws(scores, truth, pictures):
+    for metric, function in (("pixcorr", metrics.pixcorr), ("ssim", metrics.ssim)):
+        expected = np.mean([function(truth, pictures["result", "zc"][:, k]) for k in range(2)])
+        row = the_row(scores, condition="zc", metric=metric, observer="", direction="")
+        assert row["value"] == pytest.approx(expected)
+        assert row["low"] < row["value"] < row["high"]
+
+
+def test_a_subset_is_scored_within_its_own_pool(scores, truth, pictures):
+    novel = {key: stack[7:] for key, stack in pictures.items()}
+    alone = evaluate(
+        "subj01",
+        truth[7:],
+        np.arange(7, 14),
+        novel,
+        [RandomObserver("judge", 1)],
+        {"novel": SUBSETS["novel"]},
+        RECIPE,
+        0,
+    )
+    together = scores[(scores["subset"] == "novel") & (scores["observer"] != "image_encoder")]
+    inside = alone[alone["subset"] == "novel"]
+    pd.testing.assert_frame_equal(together.reset_index(drop=True), inside.reset_index(drop=True))
+    assert the_row(scores, **late(), subset="novel")["n"] == 7
+
+
+def test_floor_result_and_ceiling_stand_in_this_order(scores):
+    floor, result, ceiling = (the_row(scores, **late(), level=k) for k in ("floor_repaired", "result", "ceiling"))
+    assert floor["value"] == pytest.approx(0.5, abs=0.05)
+    assert floor["low"] < floor["value"] < floor["high"]
+    assert floor["value"] < result["value"] <= ceiling["value"] == 1
+    share = the_row(scores, **late(metric="identification_gap_closed"))
+    assert share["value"] == pytest.approx((result["value"] - floor["value"]) / (1 - floor["value"]))
+    assert the_row(scores, **late(metric="identification_p"))["value"] == pytest.approx(1 / 61)
+    sd = the_row(scores, **late(metric="identification_null_sd"))["value"]
+    assert sd == pytest.approx(metrics.null_sd(N_ITEMS), rel=0.35)
+
+
+def test_the_floor_of_ssim_is_what_wrong_truths_give(scores, truth, pictures):
+    wrong = metrics.derangements(np.arange(N_ITEMS), 60, seed=0)[:10]
+    stack = pictures["result", "zc"][:, 0]
+    expected = np.mean([metrics.ssim(truth[rows], stack) for rows in wrong])
+    row = the_row(scores, condition="zc", metric="ssim", level="floor_repaired")
+    assert row["value"] == pytest.approx(expected, abs=0.005)  # a random draw of the ten
+
+
+def test_pictures_that_have_nothing_to_do_with_the_truth_are_at_chance(scores):
+    row = the_row(scores, **late("nearest_c"))
+    assert abs(row["value"] - 0.5) < 4 * metrics.null_sd(N_ITEMS)
+    assert row["low"] < 0.5 < row["high"]
+
+
+@pytest.mark.parametrize("direction", ["original", "reconstruction"])
+def test_the_same_picture_for_every_brain_scores_exactly_one_half(truth, direction):
+    same = np.broadcast_to(some_pictures(8), (N_ITEMS, 2, 16, 16, 3))
+    table = evaluate(
+        "s", truth, np.arange(N_ITEMS), {("result", "zc"): same}, [RandomObserver("judge", 1)], {}, RECIPE, 0
+    )
+    assert the_row(table, **late(direction=direction))["value"] == 0.5
+
+
+def test_trials_of_one_stimulus_do_not_compete(truth):
+    ids = np.repeat(np.arange(N_ITEMS), 2)
+    shown = truth[ids]
+    table = evaluate(
+        "s", shown, ids, {("result", "z"): shown[:, None]}, [RandomObserver("judge", 1)], SUBSETS, RECIPE, 0
+    )
+    row = the_row(table, **late("z"))
+    assert (row["value"], row["low"], row["high"], row["n"]) == (1, 1, 1, 2 * N_ITEMS)
+    assert the_row(table, **late("z"), level="floor_repaired")["value"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_same_seed_gives_the_same_table_whatever_the_order_of_pictures(truth, pictures):
+    def table(keys):
+        ordered = {key: pictures[key] for key in keys}
+        found = evaluate("s", truth, np.arange(N_ITEMS), ordered, [RandomObserver("judge", 1)], SUBSETS, RECIPE, 3)
+        return found.sort_values(list(COLUMNS[:8])).reset_index(drop=True)
+
+    few = list(pictures)[:2]
+    pd.testing.assert_frame_equal(table(few), table(few[::-1]))
+
+
+def test_pictures_of_another_size_are_resized_to_the_generated_ones(truth):
+    large = truth.repeat(3, axis=1).repeat(3, axis=2)
+    stacks = {("result", "nearest_z"): large[:, None], ("result", "zc"): truth[:, None]}
+    observer = RandomObserver("judge", 1)
+    calls = []
+    table = evaluate(
+        "s", large, np.arange(N_ITEMS), stacks, [observer], {}, RECIPE, 0, lambda *about: calls.append(about)
+    )
+    assert the_row(table, **late("nearest_z"))["value"] == 1
+    assert the_row(table, condition="nearest_z", metric="pixcorr")["value"] == pytest.approx(1)
+    assert the_row(table, **late())["value"] == 1
+    assert calls == [("evaluate", 1, 2), ("evaluate", 2, 2)]
+    assert observer.n_looks == 3  # truth once, each stack once
+
+
+def test_a_subset_too_small_for_distractors_is_left_out(truth):
+    table = evaluate(
+        "s", truth, np.arange(N_ITEMS), {("result", "z"): truth[:, None]}, [], {"few": frozenset({1, 2})}, RECIPE, 0
+    )
+    assert set(table["subset"]) == {"all"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pictures": {}}, "no pictures to score"),
+        ({"pictures": {("best", "z"): some_pictures(0, N_ITEMS, 1)}}, "unknown level 'best'"),
+        ({"pictures": {("result", "z"): some_pictures(0, 3, 1)}}, r"result/z must be uint8 \(14, n_draws"),
+        ({"pictures": {("result", "z"): some_pictures(0, N_ITEMS, 1) / 255}}, "found float64"),
+        ({"truth_images": some_pictures(0, 3)}, r"need pictures \(14, H, W, 3\)"),
+        ({"stimulus_id": np.zeros(N_ITEMS, dtype=np.int64)}, "at least three test pictures; found 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_was_expected(truth, change, message):
+    given = {
+        "subject": "s",
+        "truth_images": truth,
+        "stimulus_id": np.arange(N_ITEMS),
+        "pictures": {("result", "z"): truth[:, None]},
+        "observers": [],
+        "subsets": {},
+        "recipe": RECIPE,
+        "seed": 0,
+    }
+    with pytest.raises(ShapeError, match=message):
+        evaluate(**{**given, **change})
+
+
+def decoded_features(spread, seed=0):
+    rng = np.random.default_rng(seed)
+    mean = rng.normal(0, 3, 30)
+    truth = (mean + rng.normal(size=(N_ITEMS, 30))).astype(np.float32)
+    return (truth + spread * rng.normal(size=truth.shape)).astype(np.float32), truth, mean.astype(np.float32)
+
+
+def test_decoded_features_are_scored_by_target_by_picture_and_two_way():
+    decoded, truth, mean = decoded_features(1.0)
+    shuffled = np.roll(decoded, 1, axis=0)
+    ids = np.arange(N_ITEMS)
+    table = evaluate_features(
+        "s", "z", decoded, truth, mean, stimulus_id=ids, subsets=SUBSETS, recipe=RECIPE, seed=0, shuffled=shuffled
+    )
+    by_target = np.mean([np.corrcoef(decoded[:, k], truth[:, k])[0, 1] for k in range(30)])
+    by_picture = np.mean([np.corrcoef(decoded[i] - mean, truth[i] - mean)[0, 1] for i in range(N_ITEMS)])
+    two_way = metrics.identification(truth - mean, decoded - mean, direction="reconstruction").mean()
+    assert tuple(table.columns) == COLUMNS
+    assert set(table["observer"]) == {"features"}
+    for metric, direction, expected in (
+        ("target_r", "", by_target),
+        ("picture_r", "", by_picture),
+        ("identification", "reconstruction", two_way),
+    ):
+        row = the_row(table, metric=metric, direction=direction)
+        assert row["value"] == pytest.approx(expected, abs=1e-6)
+        assert row["low"] <= row["value"] <= row["high"]
+        floor = the_row(table, metric=metric, direction=direction, level="floor_repaired")
+        assert floor["value"] == pytest.approx(0.5 if metric == "identification" else 0, abs=0.1)
+        assert the_row(table, metric=metric, direction=direction, level="floor_shuffled")["value"] < row["value"]
+
+
+def test_decoding_the_training_mean_for_everyone_scores_nothing():
+    _, truth, mean = decoded_features(1.0)
+    decoded = np.tile(mean, (N_ITEMS, 1))
+    table = evaluate_features(
+        "s", "c", decoded, truth, mean, stimulus_id=np.arange(N_ITEMS), subsets={}, recipe=RECIPE, seed=0
+    )
+    assert the_row(table, metric="identification", direction="original")["value"] == 0.5
+    assert the_row(table, metric="picture_r")["value"] == 0
+    assert the_row(table, metric="target_r")["value"] == 0
+
+
+def test_features_that_do_not_belong_together_are_refused():
+    decoded, truth, mean = decoded_features(1.0)
+    with pytest.raises(ShapeError, match=r"z: decoded \(14, 30\).*13 stimulus ids"):
+        evaluate_features("s", "z", decoded, truth, mean, stimulus_id=np.arange(13), subsets={}, recipe=RECIPE, seed=0)
+
+
+def test_the_nearest_training_picture_is_found_by_correlation_without_the_training_mean():
+    rng = np.random.default_rng(0)
+    training = Features("z", rng.normal(5, 1, (600, 4, 3)).astype(np.float32), np.arange(600)[::-1] + 1000)
+    wanted = np.array([3, 599, 256, 3])
+    mean = training.array.mean(axis=0)
+    shrunken = mean + 0.1 * (training.array[wanted] - mean)
+    found = nearest_training(Features("z", shrunken, np.arange(4)), training)
+    assert np.array_equal(found, training.stimulus_id[wanted])
+    expected = np.corrcoef((shrunken - mean).reshape(4, -1), (training.array - mean).reshape(600, -1))[:4, 4:]
+    assert np.array_equal(expected.argmax(axis=1), wanted)
+
+
+def test_the_summary_sets_each_headline_beside_its_floors_and_ceiling(scores):
+    features = evaluate_features(
+        "subj01", "z", *decoded_features(1.0), stimulus_id=np.arange(N_ITEMS), subsets={}, recipe=RECIPE, seed=0
+    )
+    table = summary(pd.concat([scores, features], ignore_index=True))
+    assert list(dict.fromkeys(table["score"])) == ["judge late", "judge early", "pixcorr", "ssim", "features"]
+    row = table[(table["score"] == "judge late") & (table["subset"] == "all") & (table["condition"] == "zc")].iloc[0]
+    assert row["result"] == the_row(scores, **late())["value"]
+    assert row["ceiling"] == 1
+    assert row["floor_shuffled"] == the_row(scores, **late(), level="floor_shuffled")["value"]
+    assert row["null_sds"] > 3
+    assert set(table[table["score"] == "judge late"]["subset"]) == {"all", "seen", "novel"}
+    assert set(table[table["score"] != "judge late"]["subset"]) == {"all"}
+    assert summary(scores, observer="image_encoder")["score"].iloc[0] == "image_encoder late"
+
+
+def test_summary_and_verdict_read_the_same_from_a_csv_file(scores):
+    again = pd.read_csv(io.StringIO(scores.to_csv(index=False)))
+    pd.testing.assert_frame_equal(summary(again), summary(scores))
+    assert verdict(again) == verdict(scores)
+
+
+def headline_rows(condition, value, spread=0.02, subject="s", layer="late", subset="all", shuffled=0.51):
+    where = (subject, condition, "identification", "judge", layer, "original", subset)
+    sd = ("identification_null_sd", 0.03)
+    return [
+        (*where, "result", value, value - spread, value + spread, 100),
+        (*where, "floor_repaired", 0.5, 0.44, 0.56, 100),
+        (*where, "floor_shuffled", shuffled, 0.45, 0.57, 100),
+        (*where[:2], sd[0], *where[3:], "result", sd[1], np.nan, np.nan, 100),
+    ]
+
+
+def verdict_of(*rows):
+    return verdict(pd.DataFrame([row for part in rows for row in part], columns=list(COLUMNS)))
+
+
+def test_the_verdict_says_what_the_numbers_say():
+    text = verdict_of(
+        headline_rows("z", 0.6),
+        headline_rows("c", 0.79),
+        headline_rows("zc", 0.8),
+        headline_rows("nearest_z", 0.55),
+        headline_rows("nearest_c", 0.7),
+        headline_rows("z", 0.9, layer="early"),
+        headline_rows("zc", 0.8, layer="early"),
+        headline_rows("zc", 0.85, subset="seen"),
+        headline_rows("zc", 0.75, subset="novel"),
+    )
+    for sentence in (
+        "s: By judge late, zc pictures carry what was seen: 80.0 % of the pairs are told apart, 10.0 null standard "
+        "deviations above the re-paired floor of 50.0 % (n = 100).",
+        "There it is above z (60.0 %) and level with c (79.0 %).",
+        "By judge early, z (90.0 %) is above zc (80.0 %).",
+        "It is above the nearest training picture (nearest_c: 70.0 %).",
+        "Novel pictures (75.0 %) are below those like the ones trained on (85.0 %).",
+        "Decoders fitted on shuffled brains are at chance (51.0 %), as they must be.",
+    ):
+        assert sentence in text
+
+
+@pytest.mark.parametrize(
+    ("value", "claim"), [(0.595, "carry what"), (0.57, "hint at what"), (0.52, "are not told from chance")]
+)
+def test_the_verdict_claims_no_more_than_the_null_allows(value, claim):
+    assert f"zc pictures {claim}" in verdict_of(headline_rows("zc", value))
+
+
+def test_the_verdict_calls_out_a_shuffled_floor_that_is_not_at_chance():
+    assert "NOT at chance (65.0 %): look for a leak" in verdict_of(headline_rows("zc", 0.8, shuffled=0.65))
+
+
+def test_the_verdict_is_silent_without_an_observer_and_speaks_of_every_subject(truth):
+    pixels = evaluate("s", truth, np.arange(N_ITEMS), {("result", "z"): truth[:, None]}, [], {}, RECIPE, 0)
+    assert verdict(pixels) == ""
+    assert verdict_of(headline_rows("zc", 0.8), headline_rows("zc", 0.7, subject="t")).count("\n") == 1

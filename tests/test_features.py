@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reseen.errors import ShapeError
+from reseen.features import Features
+
+
+def test_rows_come_in_the_order_asked_for_and_repeat() -> None:
+    feature = Features("z", np.arange(12, dtype=np.float32).reshape(3, 2, 2), np.array([30, 10, 20]))
+    np.testing.assert_array_equal(feature.rows([10, 30, 10]), feature.array[[1, 0, 1]])
+    assert feature.rows([]).shape == (0, 2, 2)
+    assert feature.flat.shape == (3, 4)
+    assert len(feature) == 3
+
+
+def test_a_missing_row_is_named() -> None:
+    feature = Features("c", np.zeros((2, 3), dtype=np.float32), np.array([1, 4]))
+    with pytest.raises(ShapeError, match=r"c has no row for 2 of the stimuli asked for \(the first is 9\)"):
+        feature.rows([1, 9, 0, 9])
+    with pytest.raises(ShapeError, match="has no row for 1"):
+        Features("c", np.zeros((0, 3), dtype=np.float32), np.array([], dtype=np.int64)).rows([1])
+
+
+def test_several_rows_of_one_stimulus_are_no_look_up() -> None:
+    feature = Features("z", np.zeros((2, 3), dtype=np.float32), np.array([1, 1]))
+    with pytest.raises(ShapeError, match="several rows for one stimulus"):
+        feature.rows([1])
+
+
+def test_every_row_needs_an_id() -> None:
+    with pytest.raises(ShapeError, match="one stimulus id for each row"):
+        Features("z", np.zeros((2, 3), dtype=np.float32), np.array([1]))

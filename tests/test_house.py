@@ -1,0 +1,143 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import reseen
+from reseen.recipe import Recipe, identity, recipe_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+
+PUBLIC = {
+    "Features",
+    "LatentDiffusion",
+    "Recipe",
+    "ReseenError",
+    "Results",
+    "RidgeMap",
+    "Split",
+    "Stimuli",
+    "Trials",
+    "denoise",
+    "fit_ridge",
+    "load_data",
+    "load_ldm",
+    "load_observer",
+    "load_recipe",
+    "run",
+}
+
+
+def test_the_public_names_are_those_that_are_documented():
+    assert set(reseen.__all__) == PUBLIC
+    assert set(dir(reseen)) >= PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_name_is_there_and_says_what_it_is(name):
+    assert getattr(reseen, name).__doc__
+
+
+def test_an_unknown_name_is_no_attribute():
+    with pytest.raises(AttributeError, match="nosuch"):
+        _ = reseen.nosuch
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_importing_reseen_loads_nothing_heavy():
+    heavy = ("torch", "pandas", "numpy", "pydantic", "h5py", "nibabel", "nilearn", "matplotlib", "diffusers", "zarr")
+    assert python(f"import sys, reseen; print([m for m in {heavy} if m in sys.modules])") == "[]"
+
+
+@pytest.mark.parametrize(
+    "module", ["pipeline", "decode", "reconstruct", "evaluate", "report", "simulate", "datasets", "ldm"]
+)
+def test_a_module_loads_its_heavy_libraries_only_when_they_are_used(module):
+    heavy = ("torch", "pandas", "h5py", "nibabel", "nilearn", "matplotlib", "diffusers", "transformers", "zarr")
+    found = python(f"import sys, reseen.{module}; print([m for m in {heavy} if m in sys.modules])")
+    assert found == "[]"
+
+
+def test_importing_reseen_takes_no_time():
+    code = "import time; t = time.perf_counter(); import reseen; print(time.perf_counter() - t)"
+    assert min(float(python(code)) for _ in range(3)) < 0.3
+
+
+def test_modules_are_short_enough_to_read():
+    allowed = {"metrics.py": 480}  # many short formulas that know nothing of each other
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "src").rglob("*.py")}
+    assert {path: n for path, n in lengths.items() if n > allowed.get(path.name, 400)} == {}
+
+
+def test_there_is_no_room_for_odds_and_ends():
+    rooms = {"utils.py", "helpers.py", "common.py", "core.py", "base.py"}
+    assert [path for path in (ROOT / "src").rglob("*.py") if path.name in rooms] == []
+
+
+def test_nothing_is_printed_or_pickled_by_the_library():
+    for path in (ROOT / "src").rglob("*.py"):
+        lines = path.read_text().splitlines()
+        assert not [line for line in lines if line.lstrip().startswith(("print(", "import pickle", "from pickle"))], (
+            path
+        )
+
+
+def test_every_module_has_its_test():
+    tests = {path.stem for path in (ROOT / "tests").glob("test_*.py")}
+    modules = {path.stem for path in (ROOT / "src/reseen").glob("*.py")} - {"__init__", "__main__", "errors"}
+    modules -= {"gram"}  # what ridge is made of: tested with it
+    assert {f"test_{module}" for module in modules} - tests == set()
+
+
+def test_every_recipe_is_listed_in_the_changelog():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert [path.stem for path in recipe_folder().glob("*.toml") if f"`{path.stem}`" not in text] == []
+
+
+def test_the_constraints_pin_every_dependency_exactly():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pinned = {name.lower().replace("_", "-") for name in pins}
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = {entry.split(">")[0].split("<")[0].strip().lower() for entry in wanted}
+    assert names - pinned == set()
+    assert pins["torch"] == "2.13.0"
+
+
+def test_the_paper_recipes_say_where_every_value_was_read():
+    for name in ("takagi2023", "takagi2023_as_released"):
+        for line in (recipe_folder() / f"{name}.toml").read_text().splitlines():
+            if "=" in line and not line.startswith(("#", "name", "kind")):
+                assert "#" in line, (name, line)
+
+
+def test_every_key_of_a_recipe_is_known_to_the_template():
+    from reseen.recipe import to_toml
+
+    text = to_toml(Recipe(), explained=True)
+    assert [where for where in identity(Recipe()) if f"{where.rpartition('.')[2]} =" not in text] == []
+
+
+def test_the_example_is_short():
+    assert len((ROOT / "examples/pipeline.py").read_text().splitlines()) <= 30
+
+
+@pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
+def test_the_example_makes_a_picture_for_each_test_stimulus(small_recipe, tmp_path, monkeypatch):
+    import runpy
+
+    from reseen.recipe import to_toml
+
+    (tmp_path / "small.toml").write_text(to_toml(small_recipe), encoding="utf-8")
+    path = ROOT / "examples/pipeline.py"
+    monkeypatch.setattr(
+        sys, "argv", [str(path), str(tmp_path / "small.toml"), str(small_recipe.data.path), str(tmp_path)]
+    )
+    runpy.run_path(str(path))
+    assert len(list(tmp_path.glob("*.png"))) == 4 * 2

@@ -1,0 +1,328 @@
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reseen import metrics
+from reseen.errors import ShapeError
+
+
+def loop_identification(r, direction, labels):
+    """Write the definition as a loop."""
+    r = r if direction == "original" else r.T
+    accuracy = []
+    for fixed in range(len(r)):
+        results = []
+        for other in range(len(r)):
+            if labels[other] != labels[fixed]:
+                difference = r[fixed, fixed] - r[fixed, other]
+                results.append(0.5 if abs(difference) <= metrics.TIE else float(difference > 0))
+        accuracy.append(np.mean(results) if results else np.nan)
+    return np.array(accuracy)
+
+
+def loop_pairing(r, original, reconstruction, direction, labels):
+    """Write the accuracy of one pairing, right or wrong, as a loop."""
+    right, results = r[original, reconstruction], []
+    fixed, paired = (original, reconstruction) if direction == "original" else (reconstruction, original)
+    for other in range(len(r)):
+        if labels[other] in (labels[fixed], labels[paired]):
+            continue
+        wrong = r[original, other] if direction == "original" else r[other, reconstruction]
+        results.append(0.5 if abs(right - wrong) <= metrics.TIE else float(right > wrong))
+    return np.mean(results) if results else np.nan
+
+
+@st.composite
+def correlations_with_ties(draw):
+    n_items = draw(st.integers(2, 9))
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    r = rng.integers(-3, 4, size=(n_items, n_items)) / 4  # few values, so that ties are many
+    labels = rng.integers(0, draw(st.integers(1, n_items)), size=n_items)
+    return r, labels, draw(st.sampled_from(["original", "reconstruction"]))
+
+
+@given(correlations_with_ties())
+@settings(max_examples=60, deadline=None)
+def test_identification_is_its_definition_written_as_a_loop(case):
+    r, labels, direction = case
+    found = metrics.identification_from_correlations(r, direction=direction, labels=labels)
+    np.testing.assert_allclose(found, loop_identification(r, direction, labels))
+
+
+@given(correlations_with_ties())
+@settings(max_examples=60, deadline=None)
+def test_pairing_accuracy_is_its_definition_and_holds_identification_on_its_diagonal(case):
+    r, labels, direction = case
+    found = metrics.pairing_accuracy(r, direction=direction, labels=labels)
+    items = range(len(r))
+    np.testing.assert_allclose(
+        found, [[loop_pairing(r, i, j, direction, labels) for j in items] for i in items], atol=1e-12
+    )
+    diagonal = metrics.identification_from_correlations(r, direction=direction, labels=labels)
+    np.testing.assert_allclose(np.diagonal(found), diagonal)
+
+
+@given(correlations_with_ties())
+@settings(max_examples=30, deadline=None)
+def test_bootstrap_of_identification_is_identification_of_the_resampled_items(case):
+    r, labels, direction = case
+    weights = metrics.bootstrap_weights(labels, 5, seed=3)
+    found = metrics.bootstrap_identification(r, weights, direction=direction, labels=labels)
+    for weight, value in zip(weights, found, strict=True):
+        rows = np.repeat(np.arange(len(r)), weight.astype(int))
+        resampled = metrics.identification_from_correlations(
+            r[np.ix_(rows, rows)], direction=direction, labels=labels[rows]
+        )
+        np.testing.assert_allclose(value, metrics.nan_mean(resampled))
+
+
+def test_correlations_are_numpys():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(3, 1, (5, 40)).astype(np.float32), rng.normal(size=(7, 40))
+    np.testing.assert_allclose(metrics.correlation_matrix(a, b), np.corrcoef(a, b)[:5, 5:], atol=1e-12)
+
+
+def test_correlations_of_many_columns_come_in_slabs(monkeypatch):
+    monkeypatch.setattr(metrics, "_CHUNK", 7)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 50), dtype=np.uint8)
+    found = metrics.correlation_matrix(pictures, pictures[::-1])
+    np.testing.assert_allclose(found, np.corrcoef(pictures, pictures[::-1])[:4, 4:], atol=1e-12)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e6, 3e-8])
+def test_a_row_without_variance_correlates_zero(value):
+    rows = np.stack([np.full(33, value), np.arange(33)]).astype(np.float32)
+    np.testing.assert_allclose(metrics.correlation_matrix(rows, rows), np.diag([0.0, 1.0]), atol=1e-12)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused(bad):
+    rows = np.ones((2, 3))
+    rows[1, 2] = bad
+    with pytest.raises(ShapeError, match="NaN or infinity"):
+        metrics.correlation_matrix(rows, np.ones((2, 3)))
+
+
+def test_rows_of_different_length_are_refused():
+    with pytest.raises(ShapeError, match=r"\(2, 3\) and \(2, 4\)"):
+        metrics.correlation_matrix(np.ones((2, 3)), np.ones((2, 4)))
+
+
+@pytest.mark.parametrize("direction", ["original", "reconstruction"])
+def test_one_answer_for_everything_scores_exactly_one_half(direction):
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=(37, 501)).astype(np.float32)
+    answer = np.tile(rng.normal(size=501).astype(np.float32), (37, 1))
+    assert metrics.identification(true, answer, direction=direction).mean() == 0.5
+
+
+@pytest.mark.parametrize("direction", ["original", "reconstruction"])
+def test_identification_of_the_truth_is_perfect(direction):
+    true = np.random.default_rng(0).normal(size=(20, 50))
+    assert metrics.identification(true, true, direction=direction).mean() == 1.0
+
+
+def test_identification_of_noise_is_at_chance_with_the_spread_that_null_sd_gives():
+    rng = np.random.default_rng(1)
+    scores = [metrics.identification(*rng.normal(size=(2, 30, 64))).mean() for _ in range(400)]
+    assert np.mean(scores) == pytest.approx(0.5, abs=4 * metrics.null_sd(30) / 20)
+    assert np.std(scores) == pytest.approx(metrics.null_sd(30), rel=0.15)
+
+
+def test_directions_differ_where_some_reconstructions_resemble_everything():
+    rng = np.random.default_rng(2)
+    own, common = rng.normal(size=(300, 64)), rng.normal(size=64)
+    guess = own + 1.5 * rng.normal(size=own.shape)
+    hubs = guess + 3 * rng.normal(size=(300, 1)) * common
+
+    def scores(true, predicted):
+        return [metrics.identification(true, predicted, direction=d).mean() for d in ("original", "reconstruction")]
+
+    original, reconstruction = scores(own, guess)
+    assert original == pytest.approx(reconstruction, abs=0.01)
+    original, reconstruction = scores(own + common, hubs)
+    assert original < 0.75
+    assert reconstruction > 0.95
+
+
+def test_a_hub_wins_against_every_original_and_costs_only_itself_the_other_way():
+    r = np.array([[0.5, 0.1, 0.9], [0.1, 0.5, 0.9], [0.1, 0.1, 0.9]])
+    np.testing.assert_allclose(metrics.identification_from_correlations(r, direction="original"), [0.5, 0.5, 1])
+    np.testing.assert_allclose(metrics.identification_from_correlations(r, direction="reconstruction"), [1, 1, 0.5])
+
+
+def test_trials_of_one_stimulus_are_no_distractors_of_each_other():
+    rng = np.random.default_rng(3)
+    true = np.repeat(rng.normal(size=(6, 30)), 3, axis=0)
+    labels = np.repeat(np.arange(6), 3)
+    assert metrics.identification(true, true, labels=labels).mean() == 1.0
+    assert metrics.identification(true, true).mean() < 1.0
+    assert np.isnan(metrics.identification(true, true, labels=np.zeros(18))).all()
+
+
+def test_labels_that_do_not_fit_and_unknown_directions_are_refused():
+    with pytest.raises(ShapeError, match="4 labels"):
+        metrics.identification_from_correlations(np.eye(4), labels=[0, 1])
+    with pytest.raises(ShapeError, match="sideways"):
+        metrics.identification_from_correlations(np.eye(4), direction="sideways")  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="one reconstruction for each original"):
+        metrics.identification_from_correlations(np.zeros((4, 5)))
+
+
+def test_wrong_pairings_give_no_stimulus_its_own_truth_and_repetitions_the_same_one():
+    labels = np.array([4, 9, 4, 2, 9, 7])
+    rows = metrics.derangements(labels, 50, seed=0)
+    truth = labels[rows]
+    assert rows.shape == (50, 6)
+    assert not np.any(truth == labels)
+    assert np.array_equal(truth[:, 0], truth[:, 2])
+    assert all(set(row) == set(labels) for row in truth)
+    assert np.array_equal(rows, metrics.derangements(labels, 50, seed=0))
+    assert not np.array_equal(rows, metrics.derangements(labels, 50, seed=1))
+    with pytest.raises(ShapeError, match="at least two stimuli"):
+        metrics.derangements([1, 1], 3, seed=0)
+
+
+@pytest.mark.parametrize("direction", ["original", "reconstruction"])
+def test_pictures_against_wrong_truths_are_at_chance_even_where_the_right_ones_are_perfect(direction):
+    rng = np.random.default_rng(4)
+    true = rng.normal(size=(60, 40))
+    r = metrics.correlation_matrix(true, true + 0.3 * rng.normal(size=true.shape))
+    paired = metrics.pairing_accuracy(r, direction=direction)
+    wrong = metrics.repaired_scores(paired, metrics.derangements(np.arange(60), 400, seed=0))
+    null = metrics.permutation_null(float(np.diagonal(paired).mean()), wrong)
+    assert null.mean == pytest.approx(0.5, abs=0.01)
+    assert null.sd == pytest.approx(metrics.null_sd(60), rel=0.2)
+    assert null.p == pytest.approx(1 / 401)
+    assert null.low < 0.5 < null.high
+
+
+def test_the_permutation_null_rejects_noise_as_often_as_it_says():
+    rng = np.random.default_rng(5)
+    rows = metrics.derangements(np.arange(20), 99, seed=0)
+    p = []
+    for _ in range(200):
+        paired = metrics.pairing_accuracy(metrics.correlation_matrix(*rng.normal(size=(2, 20, 10))))
+        observed = float(np.diagonal(paired).mean())
+        p.append(metrics.permutation_null(observed, metrics.repaired_scores(paired, rows)).p)
+    assert 0.01 <= np.mean(np.array(p) <= 0.05) <= 0.10
+    assert np.mean(p) == pytest.approx(0.5, abs=0.08)
+
+
+def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(6)
+
+    def sample(n_items):
+        true = rng.normal(size=(n_items, 12))
+        return metrics.correlation_matrix(true, true + 2 * rng.normal(size=true.shape))
+
+    expected = np.mean([metrics.identification_from_correlations(sample(40)).mean() for _ in range(150)])
+    weights = metrics.bootstrap_weights(np.arange(40), 200, seed=0)
+    intervals = [metrics.interval(metrics.bootstrap_identification(sample(40), weights)) for _ in range(150)]
+    assert 0.87 <= np.mean([low <= expected <= high for low, high in intervals]) <= 1.0
+
+
+def test_a_thousand_resamplings_of_a_hundred_pictures_take_less_than_a_second():
+    r = np.random.default_rng(0).normal(size=(100, 100))
+    weights = metrics.bootstrap_weights(np.arange(100), 1000, seed=0)
+    start = time.perf_counter()
+    metrics.bootstrap_identification(r, weights)
+    assert time.perf_counter() - start < 1
+
+
+def test_resampling_draws_stimuli_whole():
+    weights = metrics.bootstrap_weights([5, 5, 8, 1], 20, seed=0)
+    assert np.array_equal(weights[:, 0], weights[:, 1])
+    assert np.all(weights[:, 1:].sum(axis=1) == 3)
+
+
+def test_bootstrap_of_a_mean_is_the_mean_of_the_resampled_items():
+    values, weights = np.array([1.0, np.nan, 3.0]), np.array([[2.0, 5.0, 1.0], [0.0, 3.0, 0.0]])
+    np.testing.assert_allclose(metrics.bootstrap_mean(values, weights), [5 / 3, np.nan])
+
+
+def test_target_products_average_to_the_mean_correlation_of_each_target():
+    rng = np.random.default_rng(7)
+    true = rng.normal(2, 1, (15, 6)).astype(np.float32)
+    predicted = (true + rng.normal(size=true.shape)).astype(np.float32)
+    true[:, 2] = 0.3  # undefined: left out
+    predicted[:, 4] = 0.7  # says nothing: 0
+    expected = np.mean([np.corrcoef(true[:, k], predicted[:, k])[0, 1] for k in (0, 1, 3, 5)]) * 4 / 5
+    assert np.diagonal(metrics.target_products(true, predicted)).mean() == pytest.approx(expected, abs=1e-6)
+    once = metrics.bootstrap_target_r(true, predicted, np.ones((1, 15)))
+    assert once[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_bootstrap_of_target_correlations_is_that_of_the_resampled_items():
+    rng = np.random.default_rng(8)
+    true, predicted = rng.normal(size=(2, 12, 5))
+    weights = metrics.bootstrap_weights(np.arange(12), 4, seed=0)
+    found = metrics.bootstrap_target_r(true, predicted, weights)
+    for weight, value in zip(weights, found, strict=True):
+        rows = np.repeat(np.arange(12), weight.astype(int))
+        assert value == pytest.approx(np.mean([np.corrcoef(true[rows, k], predicted[rows, k])[0, 1] for k in range(5)]))
+
+
+def test_targets_that_never_vary_leave_no_score():
+    assert np.isnan(metrics.target_products(np.ones((4, 3)), np.ones((4, 3)))).all()
+    assert np.isnan(metrics.bootstrap_target_r(np.ones((4, 3)), np.ones((4, 3)), np.ones((2, 4)))).all()
+    with pytest.raises(ShapeError, match="one shape"):
+        metrics.target_products(np.ones((4, 3)), np.ones((4, 2)))
+
+
+def test_pixel_correlation_is_numpys_and_a_black_picture_scores_zero():
+    pictures = np.random.default_rng(9).integers(0, 256, (3, 12, 12, 3), dtype=np.uint8)
+    guesses = pictures[::-1].copy()
+    guesses[1] = 0
+    found = metrics.pixcorr(pictures, guesses)
+    assert found[0] == pytest.approx(np.corrcoef(pictures[0].ravel(), guesses[0].ravel())[0, 1])
+    assert found[1] == 0
+
+
+def test_ssim_is_the_variant_that_it_names():
+    from scipy.ndimage import gaussian_filter
+    from skimage.color import rgb2gray
+
+    pictures = np.random.default_rng(10).integers(0, 256, (2, 24, 20, 3), dtype=np.uint8)
+    a, b = rgb2gray(pictures[0]), rgb2gray(pictures[1])
+
+    def blur(x):
+        return gaussian_filter(x, 1.5, truncate=3.5)
+
+    variances = blur(a * a) - blur(a) ** 2, blur(b * b) - blur(b) ** 2
+    covariance = blur(a * b) - blur(a) * blur(b)
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = ((2 * blur(a) * blur(b) + c1) * (2 * covariance + c2)) / (
+        (blur(a) ** 2 + blur(b) ** 2 + c1) * (sum(variances) + c2)
+    )
+    found = metrics.ssim(pictures, pictures[::-1])
+    assert found[0] == pytest.approx(similarity[5:-5, 5:-5].mean(), abs=1e-10)
+    np.testing.assert_allclose(metrics.ssim(pictures, pictures), 1.0)
+
+
+def test_pictures_that_do_not_fit_are_refused():
+    small = np.zeros((1, 8, 8, 3), dtype=np.uint8)
+    with pytest.raises(ShapeError, match="at least 11 pixels"):
+        metrics.ssim(small, small)
+    with pytest.raises(ShapeError, match="pictures must both be"):
+        metrics.pixcorr(small, small[:, :4])
+
+
+def test_the_noise_ceiling_of_mixed_repetitions_is_nsds():
+    ncsnr = np.array([0.0, 0.5, 2.0])
+    n3, n2, n1 = 60, 30, 10
+    mixed = (n3 / 3 + n2 / 2 + n1) / (n3 + n2 + n1)
+    found = metrics.noise_ceiling(ncsnr, np.repeat([3, 2, 1], [n3, n2, n1]))
+    np.testing.assert_allclose(found, ncsnr**2 / (ncsnr**2 + mixed))
+    np.testing.assert_allclose(metrics.noise_ceiling(ncsnr, 3), ncsnr**2 / (ncsnr**2 + 1 / 3))
+    with pytest.raises(ShapeError, match="at least one repetition"):
+        metrics.noise_ceiling(ncsnr, [3, 0])
+
+
+def test_the_share_of_the_gap_closed_is_undefined_without_a_gap():
+    np.testing.assert_allclose(metrics.gap_closed([0.75, 0.6], 0.5, [1.0, 0.5]), [0.5, np.nan])
+    assert metrics.interval(np.array([np.nan])) == pytest.approx((np.nan, np.nan), nan_ok=True)
+    assert np.isnan(metrics.permutation_null(np.nan, np.ones(3)).p)

@@ -1,0 +1,426 @@
+"""The NSD reader: ids, axes, units, the split, and a message for every damaged tree."""
+
+import csv
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+from nsd_tree import N_IMAGES, SHAPE, SHARED, Known, make_captions, make_images, make_subject, make_tree, recipe_for
+from scipy.io import loadmat, savemat
+
+from reseen.datasets import load, nsd, volumes
+from reseen.datasets.nsd_design import read_trial_table
+from reseen.datasets.nsd_facts import ROI_LABELS, SUBJECTS, NsdFiles, find_label
+from reseen.errors import DataError, RecipeError
+
+BETAS = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
+PEOPLE = "nsddata/ppdata/subj01"
+DESIGN = "nsddata/experiments/nsd/nsd_expdesign.mat"
+
+
+@pytest.fixture(scope="module")
+def known() -> Known:
+    return make_subject("subj01")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, known: Known) -> Path:
+    root = tmp_path_factory.mktemp("whole")
+    make_tree(root, known, make_subject("subj02", n_sessions=2))
+    return root
+
+
+@pytest.fixture
+def tree(tmp_path: Path, whole: Path) -> Path:
+    """Give a copy to damage."""
+    return Path(shutil.copytree(whole, tmp_path / "tree"))
+
+
+def expected_betas(known: Known, n_sessions: int = 3) -> np.ndarray:
+    """Give the betas of the 10 voxels labelled early (the first five) or ventral."""
+    return np.concatenate(known.betas[:n_sessions])[:, :10]
+
+
+def rewrite(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    with h5py.File(path) as file:
+        betas = change(file["betas"][:])
+    with h5py.File(path, "w") as file:
+        file["betas"] = betas
+
+
+def cut(path: Path, share: float = 0.5) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+
+
+# What is read
+
+
+def test_what_was_written_is_read(whole: Path, known: Known) -> None:
+    trials, stimuli, _ = load(recipe_for(whole), "subj01")
+    np.testing.assert_array_equal(trials.stimulus_id, known.stimulus_id)
+    np.testing.assert_array_equal(trials.session, np.repeat([1, 2, 3], 6))
+    np.testing.assert_allclose(trials.betas, expected_betas(known), atol=1e-5)
+    assert trials.betas.dtype == np.float32
+    np.testing.assert_array_equal(trials.voxel_index, known.subject.voxel_index[:10])
+    np.testing.assert_array_equal(trials.rois["early"], np.arange(10) < 5)
+    np.testing.assert_allclose(trials.ncsnr, known.subject.ncsnr[:10])
+    assert trials.volume_shape == SHAPE
+    np.testing.assert_array_equal(stimuli.images([3, 11]), make_images()[[3, 11]])
+    assert [stimuli.captions(i) for i in range(N_IMAGES)] == [tuple(texts) for texts in make_captions()]
+
+
+def test_a_digital_subject_is_read_by_the_same_reader(whole: Path, known: Known) -> None:
+    trials, _, _ = load(recipe_for(whole, kind="digital"), "subj01")
+    np.testing.assert_allclose(trials.betas, expected_betas(known), atol=1e-5)
+
+
+def test_test_set_is_the_shared_pictures_seen_in_the_sessions_read(whole: Path) -> None:
+    _, _, split = load(recipe_for(whole), "subj01")
+    ((train, test),) = split.folds
+    assert test.tolist() == sorted(SHARED)
+    assert train.tolist() == [0, 1, 3, 4, 6]
+    _, _, split = load(recipe_for(whole, sessions=1), "subj01")
+    ((_, test),) = split.folds
+    assert test.tolist() == [2, 5], "the third shared picture comes in session 3 only"
+
+
+def test_folds_test_every_stimulus_once(whole: Path) -> None:
+    _, _, split = load(recipe_for(whole, test="folds", n_folds=4), "subj01")
+    assert len(split.folds) == 4
+    assert sorted(np.concatenate([test for _, test in split.folds])) == [0, 1, 2, 3, 4, 5, 6, 11]
+
+
+def test_more_folds_than_stimuli_are_refused(whole: Path) -> None:
+    with pytest.raises(RecipeError, match="n_folds is 9"):
+        load(recipe_for(whole, test="folds", n_folds=9), "subj01")
+
+
+def test_fewer_sessions_are_the_first_ones(whole: Path, known: Known) -> None:
+    trials, _, _ = load(recipe_for(whole, sessions=2), "subj01")
+    np.testing.assert_allclose(trials.betas, expected_betas(known, 2), atol=1e-5)
+
+
+def test_another_subject_has_its_own_pictures_and_sessions(whole: Path) -> None:
+    trials, _, _ = load(recipe_for(whole), "subj02")
+    np.testing.assert_array_equal(trials.stimulus_id, make_subject("subj02", 2).stimulus_id)
+    assert trials.session.max() == 2
+
+
+def test_sessions_are_standardised_one_by_one(whole: Path) -> None:
+    trials, _, _ = load(recipe_for(whole, zscore_sessions=True), "subj01")
+    for session in (1, 2, 3):
+        part = trials.betas[trials.session == session]
+        np.testing.assert_allclose(part.mean(axis=0), 0, atol=1e-5)
+        np.testing.assert_allclose(part.std(axis=0), 1, atol=1e-5)
+
+
+def test_unscaled_betas_are_nsds_integers(whole: Path, known: Known) -> None:
+    trials, _, _ = load(recipe_for(whole, scale_int16=False), "subj01")
+    np.testing.assert_allclose(trials.betas, np.rint(expected_betas(known) * 300), atol=1e-3)
+
+
+def test_rois_may_overlap_and_be_named_by_atlas_or_label(whole: Path) -> None:
+    trials, _, _ = load(recipe_for(whole, rois=("nsdgeneral", "streams:5", "lateral")), "subj01")
+    assert trials.betas.shape[1] == 15
+    assert {name: int(mask.sum()) for name, mask in trials.rois.items()} == {
+        "nsdgeneral": 15,
+        "streams:5": 5,
+        "lateral": 5,
+    }
+
+
+@pytest.mark.parametrize("chunks", [None, (6, 3, 4, 5), (2, 2, 2, 2), (6, 2, 2, 2)])
+def test_betas_do_not_depend_on_how_the_hdf5_is_chunked(
+    tree: Path, known: Known, chunks: tuple[int, ...] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volumes, "BLOCK_BYTES", 200)
+    for path in (tree / BETAS).glob("*.hdf5"):
+        with h5py.File(path) as file:
+            betas = file["betas"][:]
+        with h5py.File(path, "w") as file:
+            file.create_dataset("betas", data=betas, chunks=chunks)
+    trials, _, _ = load(recipe_for(tree), "subj01")
+    np.testing.assert_allclose(trials.betas, expected_betas(known), atol=1e-5)
+
+
+def test_nifti_betas_are_read_where_there_is_no_hdf5(
+    tmp_path: Path, known: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volumes, "BLOCK_BYTES", 200)
+    make_tree(tmp_path, known, nifti=True)
+    for path in (tmp_path / BETAS).glob("*.hdf5"):
+        path.unlink()
+    trials, _, _ = load(recipe_for(tmp_path), "subj01")
+    np.testing.assert_allclose(trials.betas, expected_betas(known), atol=1e-5)
+    assert all(check.ok for check in nsd.inventory(recipe_for(tmp_path), "subj01"))
+
+
+def test_only_chunks_of_roi_voxels_are_read(whole: Path) -> None:
+    """NSD keeps a voxel in a chunk: 10 voxels of 60 are 10 reads of one voxel."""
+    read: list[tuple[slice, ...]] = []
+
+    class Watched:
+        def __init__(self, betas: np.ndarray) -> None:
+            self.betas, self.chunks, self.shape = betas, (6, 1, 1, 1), betas.shape
+
+        def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
+            read.append(key)
+            return self.betas[key]
+
+    index = np.array([1, 17, 59])
+    at = np.unravel_index(index, SHAPE)[::-1]
+    betas = np.random.default_rng(0).normal(size=(6, *SHAPE[::-1]))
+    found = np.empty((6, 3))
+    volumes._read_cells(Watched(betas), at, found)
+    assert len(read) == 3
+    assert sum(np.prod([s.stop - s.start for s in key[1:]]) for key in read) == 3
+    np.testing.assert_array_equal(found, betas[:, *at])
+
+
+def test_float_betas_are_per_cent_already(tree: Path, known: Known) -> None:
+    for path in (tree / BETAS).glob("*.hdf5"):
+        rewrite(path, lambda betas: betas.astype(np.float32) / 300)
+    trials, _, _ = load(recipe_for(tree), "subj01")
+    np.testing.assert_allclose(trials.betas, expected_betas(known), atol=1e-5)
+
+
+def test_ncsnr_is_unknown_where_nobody_wrote_it(tree: Path) -> None:
+    (tree / BETAS / "ncsnr.nii.gz").unlink()
+    assert load(recipe_for(tree), "subj01")[0].ncsnr is None
+
+
+# Fewer test pictures
+
+
+@pytest.mark.parametrize(("n_test", "expected"), [(1, {2}), (2, {2, 5}), (3, set(SHARED))])
+def test_a_smaller_test_set_is_half_seen_and_half_novel(tree: Path, n_test: int, expected: set[int]) -> None:
+    (tree / "reseen_truth.json").write_text(json.dumps({"subsets": {"seen": [2, 11], "novel": [5]}}))
+    _, stimuli, split = load(recipe_for(tree, n_test=n_test), "subj01")
+    ((train, test),) = split.folds
+    assert set(test) == expected
+    assert train.tolist() == [0, 1, 3, 4, 6], "test pictures left out do not train"
+    assert stimuli.subsets == {"seen": frozenset({2, 11}), "novel": frozenset({5})}
+
+
+def test_more_test_pictures_than_were_seen_are_refused(whole: Path) -> None:
+    with pytest.raises(RecipeError, match="n_test asks for 4 test pictures; the subject saw 3"):
+        load(recipe_for(whole, n_test=4), "subj01")
+
+
+# Damaged trees
+
+
+def test_no_data_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"there is no data folder .*nowhere"):
+        load(recipe_for(tmp_path / "nowhere"), "subj01")
+    with pytest.raises(DataError, match="pass --data"):
+        load(recipe_for(None), "subj01")
+
+
+def test_unknown_subject_is_named_beside_those_that_exist(whole: Path) -> None:
+    with pytest.raises(DataError, match=r"no subject 'subj07', found subj01, subj02"):
+        load(recipe_for(whole), "subj07")
+
+
+def test_truncated_hdf5_is_named(tree: Path) -> None:
+    cut(tree / BETAS / "betas_session02.hdf5")
+    with pytest.raises(DataError, match=r"betas_session02\.hdf5 cannot be read.*truncated") as caught:
+        load(recipe_for(tree), "subj01")
+    assert "fetch or write it again" in str(caught.value)
+
+
+def test_truncated_stimulus_file_is_named(tree: Path) -> None:
+    cut(tree / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5", 0.9)
+    with pytest.raises(DataError, match=r"nsd_stimuli\.hdf5 cannot be read"):
+        load(recipe_for(tree), "subj01")
+
+
+def test_missing_session_in_the_middle_is_named(tree: Path) -> None:
+    (tree / BETAS / "betas_session02.hdf5").unlink()
+    with pytest.raises(DataError, match=r"betas_session02\.hdf5 is missing.*found 1, 3.*data.sessions to 1"):
+        load(recipe_for(tree), "subj01")
+
+
+def test_more_sessions_than_exist_are_refused(whole: Path) -> None:
+    with pytest.raises(DataError, match=r"betas_session04\.hdf5 is missing.*sessions 1 to 4 are needed"):
+        load(recipe_for(whole, sessions=4), "subj01")
+
+
+def test_session_that_lost_a_trial_is_named(tree: Path) -> None:
+    rewrite(tree / BETAS / "betas_session03.hdf5", lambda betas: betas[:-1])
+    with pytest.raises(DataError, match=r"betas_session03\.hdf5 holds 5 trials; 6 are expected"):
+        load(recipe_for(tree), "subj01")
+
+
+def test_session_of_749_trials_is_refused_in_nsds_own_tree(tmp_path: Path) -> None:
+    files = NsdFiles(tmp_path, "subj01", "func1pt8mm", "b3")
+    files.responses.parent.mkdir(parents=True)
+    with files.responses.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter="\t")
+        writer.writerow(["SESSION", "RUN", "TRIAL", "73KID"])
+        writer.writerows([1, 1 + trial // 63, 1 + trial % 63, trial + 1] for trial in range(749))
+    with pytest.raises(DataError, match="749 trials of session 1; 750 are expected"):
+        read_trial_table(files, 1, 73_000, own=True)
+
+
+def test_betas_that_are_no_numbers_are_counted(tree: Path, known: Known) -> None:
+    def spoil(betas: np.ndarray) -> np.ndarray:
+        betas = betas.astype(np.float32)
+        x, y, z = np.unravel_index(known.subject.voxel_index[3], SHAPE)
+        betas[2, z, y, x] = np.nan
+        return betas
+
+    rewrite(tree / BETAS / "betas_session02.hdf5", spoil)
+    with pytest.raises(DataError, match=r"betas_session02\.hdf5 holds betas.*NaN.* in 1 of the 10 ROI voxels"):
+        load(recipe_for(tree), "subj01")
+
+
+def test_unknown_roi_is_refused(whole: Path) -> None:
+    with pytest.raises(RecipeError, match="no ROI 'erly'"):
+        load(recipe_for(whole, rois=("erly",)), "subj01")
+
+
+def test_roi_without_voxels_and_missing_atlas_are_named(whole: Path) -> None:
+    with pytest.raises(DataError, match=r"streams\.nii\.gz has no voxel labelled parietal"):
+        load(recipe_for(whole, rois=("parietal",)), "subj01")
+    with pytest.raises(DataError, match=r"floc-faces\.nii\.gz is missing"):
+        load(recipe_for(whole, rois=("FFA-1",)), "subj01")
+
+
+def test_atlas_of_another_space_is_refused(tree: Path) -> None:
+    path = tree / PEOPLE / "func1pt8mm/roi/streams.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.ones((7, 4, 3), dtype=np.int16), np.eye(4)), path)
+    with pytest.raises(DataError, match=r"streams\.nii\.gz has shape \(7, 4, 3\).*\(5, 4, 3\)"):
+        load(recipe_for(tree), "subj01")
+
+
+def test_truncated_atlas_is_named(tree: Path) -> None:
+    cut(tree / PEOPLE / "func1pt8mm/roi/streams.nii.gz", 0.8)
+    with pytest.raises(DataError, match=r"streams\.nii\.gz cannot be read"):
+        load(recipe_for(tree), "subj01")
+
+
+def test_truncated_nifti_betas_are_named(tmp_path: Path, known: Known) -> None:
+    make_tree(tmp_path, known, nifti=True)
+    for path in (tmp_path / BETAS).glob("*.hdf5"):
+        path.unlink()
+    cut(tmp_path / BETAS / "betas_session02.nii.gz", 0.7)
+    with pytest.raises(DataError, match=r"betas_session02\.nii\.gz cannot be read"):
+        load(recipe_for(tmp_path), "subj01")
+    bad = [check for check in nsd.inventory(recipe_for(tmp_path), "subj01") if not check.ok]
+    assert [check.path.name for check in bad] == ["betas_session02.nii.gz"]
+
+
+def test_responses_of_another_subject_are_refused(tree: Path) -> None:
+    shutil.copy(tree / "nsddata/ppdata/subj02/behav/responses.tsv", tree / PEOPLE / "behav/responses.tsv")
+    with pytest.raises(DataError, match=r"trial 2 \(session 1\) of subj01 showed 73KID 8; .*says 1"):
+        load(recipe_for(tree, sessions=2), "subj01")
+
+
+def test_design_without_the_tables_is_refused(tree: Path) -> None:
+    savemat(tree / DESIGN, {"sharedix": np.array([[1]])})
+    with pytest.raises(DataError, match=r"nsd_expdesign\.mat holds no masterordering, subjectim"):
+        load(recipe_for(tree), "subj01")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
+def test_truncated_design_is_named(tree: Path, share: float) -> None:
+    cut(tree / DESIGN, share)
+    with pytest.raises(DataError, match=r"nsd_expdesign\.mat"):
+        load(recipe_for(tree), "subj01")
+
+
+def test_pictures_of_another_data_set_are_refused(tree: Path) -> None:
+    path = tree / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+    with h5py.File(path, "w") as file:
+        file["imgBrick"] = make_images()[:5]
+    with pytest.raises(DataError, match=r"names pictures .* to 12 .*holds 5"):
+        load(recipe_for(tree), "subj01")
+
+
+def test_missing_captions_say_how_to_fetch_them_once_they_are_needed(tree: Path) -> None:
+    path = tree / "nsddata_stimuli/stimuli/nsd/annotations/captions_val2017.json"
+    path.unlink()
+    _, stimuli, _ = load(recipe_for(tree), "subj01")
+    assert stimuli.captions(0) == ("picture 0 by person 0",)
+    with pytest.raises(DataError, match=r"captions_val2017\.json is missing.*images\.cocodataset\.org"):
+        stimuli.captions(4)
+
+
+def test_table_of_other_pictures_is_refused(tree: Path) -> None:
+    path = tree / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-2]))
+    _, stimuli, _ = load(recipe_for(tree), "subj01")
+    with pytest.raises(DataError, match=r"nsd_stim_info_merged\.csv describes 12 pictures"):
+        stimuli.captions(0)
+
+
+# What is there
+
+
+def test_inventory_of_a_whole_tree_is_all_right_and_says_sizes(whole: Path) -> None:
+    checks = nsd.inventory(recipe_for(whole), "subj01")
+    assert all(check.ok for check in checks), [check for check in checks if not check.ok]
+    assert all(check.size == check.path.stat().st_size for check in checks)
+    assert sum("betas_session" in check.path.name for check in checks) == 3
+
+
+def test_inventory_of_nothing_lists_what_to_fetch(tmp_path: Path) -> None:
+    checks = nsd.inventory(recipe_for(tmp_path, sessions=2, rois=("early", "V1")), "subj01")
+    assert not any(check.ok for check in checks)
+    by_name = {check.path.name: check for check in checks}
+    assert {"streams.nii.gz", "prf-visualrois.nii.gz", "betas_session02.hdf5", "responses.tsv"} <= set(by_name)
+    assert "betas_session03.hdf5" not in by_name
+    assert by_name["betas_session01.hdf5"].size == 750 * 81 * 104 * 83 * 2
+    note = by_name["responses.tsv"].note
+    assert "aws s3 cp --no-sign-request s3://natural-scenes-dataset/nsddata/ppdata/subj01/behav/responses.tsv" in note
+    assert "accept" in nsd.TERMS
+
+
+def test_inventory_says_what_is_damaged(tree: Path) -> None:
+    cut(tree / BETAS / "betas_session02.hdf5")
+    (tree / "reseen_truth.json").write_text("{}")
+    (tree / PEOPLE / "func1pt8mm/roi/streams.nii.gz").unlink()
+    bad = {check.path.name: check.note for check in nsd.inventory(recipe_for(tree), "subj01") if not check.ok}
+    assert set(bad) == {"betas_session02.hdf5", "streams.nii.gz"}
+    assert "truncated" in bad["betas_session02.hdf5"]
+    assert "reseen simulate" in bad["streams.nii.gz"]
+
+
+def test_shortened_gzip_is_found_without_unpacking_it(tmp_path: Path) -> None:
+    path = tmp_path / "betas_session01.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((*SHAPE, 6), dtype=np.int16), np.eye(4)), path)
+    volumes.check_gzip(path)
+    with gzip.open(path) as file:
+        content = file.read()
+    path.write_bytes(gzip.compress(content[:-100]))
+    with pytest.raises(DataError, match="ends early"):
+        volumes.check_gzip(path)
+
+
+# Facts
+
+
+def test_facts_of_nsd_are_the_published_ones() -> None:
+    assert [SUBJECTS[f"subj{i:02d}"].n_sessions for i in range(1, 9)] == [40, 40, 32, 30, 40, 32, 40, 30]
+    assert SUBJECTS["subj01"].volume_shape["func1pt8mm"] == (81, 104, 83)
+    assert SUBJECTS["subj07"].volume_shape["func1mm"] == (139, 170, 145)
+    assert ROI_LABELS["streams"]["ventral"] == 5
+
+
+def test_regions_lead_to_their_atlas_and_labels() -> None:
+    assert find_label("V1") == ("prf-visualrois", frozenset({1, 2}))
+    assert find_label("FFA-2") == ("floc-faces", frozenset({3}))
+    assert find_label("HCP_MMP1:18") == ("HCP_MMP1", frozenset({18}))
+    assert find_label("nothing") is None
+
+
+def test_design_is_a_matlab_file_of_version_5(whole: Path) -> None:
+    assert set(loadmat(whole / DESIGN)) >= {"basiccnt", "masterordering", "sharedix", "stimpattern", "subjectim"}

@@ -1,0 +1,256 @@
+import json
+import shutil
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from reseen import pipeline
+from reseen.errors import DataError, ModelError, RecipeError, ResultsError
+from reseen.ldm import load_ldm
+from reseen.pipeline.order import needed
+from reseen.pipeline.plan import count_evaluations, count_items
+from reseen.recipe import Recipe, load_recipe, with_settings
+from reseen.results import Results
+
+CHANGING = {"times.json", ".lock", "report.html"}
+"""Files that may differ between two equal runs; the report tells the times."""
+
+pytestmark = [
+    pytest.mark.usefixtures("random_observers"),
+    pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning"),  # a few trials leave the penalty undecided
+]
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in CHANGING
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(small_recipe, random_observers, tmp_path_factory):
+    """The folder of an unbroken run; not to be written to."""
+    folder = tmp_path_factory.mktemp("finished")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipeline.run(small_recipe, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(finished):
+    """Every file of an unbroken run."""
+    return contents(finished)
+
+
+def test_a_run_ends_with_pictures_scores_and_a_report(finished):
+    results = Results.read(finished)
+    scores = results.load_table("scores")
+    assert set(scores["condition"]) >= {"z", "c", "zc", "nearest_z", "nearest_c"}
+    assert set(scores["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
+    assert (finished / "report.html").stat().st_size > 10_000
+    assert len(list(finished.glob("subj01/pictures/*/zc/*.png"))) == 3 * 4 * 2
+    assert len(list(finished.glob("subj01/pictures/*/z/*.png"))) == 3 * 4
+    assert set(results.times) == {"extract", "decode", "encode", "reconstruct", "evaluate", "report"}
+
+
+def test_a_second_run_computes_nothing(small_recipe, finished, tmp_path, monkeypatch):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    calls = []
+    for name in ("extract.extract", "decode.decode", "reconstruct.reconstruct"):
+        monkeypatch.setattr(f"reseen.{name}", lambda *_args, name=name, **_options: calls.append(name))
+    monkeypatch.setattr("reseen.pipeline.scoring.evaluate", lambda *_args, **_options: calls.append("evaluate"))
+    pipeline.run(small_recipe, tmp_path)
+    assert calls == []
+
+
+def test_two_runs_give_the_same_bytes(small_recipe, tmp_path, whole):
+    pipeline.run(small_recipe, tmp_path / "again")
+    assert contents(tmp_path / "again") == whole
+
+
+def test_batch_size_changes_no_picture(small_recipe, tmp_path, whole):
+    pipeline.run(with_settings(small_recipe, ["reconstruct.batch_size=3"]), tmp_path / "again")
+    found = contents(tmp_path / "again")
+    found["recipe.toml"] = whole["recipe.toml"]
+    assert found == whole
+
+
+@pytest.mark.parametrize("n_before_the_kill", [1, 6, 11, 30])
+def test_a_killed_run_started_again_ends_like_an_unbroken_one(
+    small_recipe, tmp_path, whole, monkeypatch, n_before_the_kill
+):
+    saved = []
+    save = Results.save_picture
+
+    def save_until_killed(self, path, picture):
+        if len(saved) == n_before_the_kill:
+            raise KeyboardInterrupt
+        saved.append(path)
+        save(self, path, picture)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Results, "save_picture", save_until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(small_recipe, tmp_path / "killed")
+    pipeline.run(small_recipe, tmp_path / "killed")
+    assert contents(tmp_path / "killed") == whole
+
+
+@pytest.mark.parametrize("lost", ["decode", "encode"])
+def test_a_run_killed_while_fitting_ends_like_an_unbroken_one(small_recipe, tmp_path, whole, lost):
+    pipeline.run(small_recipe, tmp_path / "killed", until=lost)
+    made = [path for path in (tmp_path / "killed").rglob("*.*") if path.is_file() and path.name not in CHANGING]
+    newest = max(made, key=lambda path: path.stat().st_mtime_ns)
+    newest.unlink()
+    pipeline.run(small_recipe, tmp_path / "killed")
+    assert contents(tmp_path / "killed") == whole
+
+
+def test_single_test_trials_make_a_picture_each_and_a_ceiling_for_each_stimulus(small_recipe, tmp_path):
+    results = pipeline.run(with_settings(small_recipe, ["data.test_trials=single"]), tmp_path)
+    names = {path.name for path in tmp_path.glob("subj01/pictures/result/zc/*_0.png")}
+    assert names == {f"{i:05d}-t{k}_0.png" for k, i in enumerate([0, 0, 0, 1, 1, 1, 4, 4, 5, 5])}
+    assert len(list(tmp_path.glob("subj01/pictures/ceiling/zc/*_0.png"))) == 4
+    scores = results.load_table("scores")
+    assert set(scores["n"]) == {10}
+
+
+def test_folds_hold_out_every_stimulus_once(small_recipe, tmp_path):
+    results = pipeline.run(with_settings(small_recipe, ["data.test=folds", "data.n_folds=4"]), tmp_path, until="decode")
+    decoded = results.load_features(results.decode_path("subj01", "z"))
+    assert decoded.stimulus_id.tolist() == list(range(8))
+    assert len(list(tmp_path.glob("subj01/decode/z_fold*.safetensors"))) == 4
+
+
+def test_every_array_tells_what_made_it(finished):
+    from safetensors import safe_open
+
+    results = Results.read(finished)
+    for path in finished.rglob("*.safetensors"):
+        with safe_open(path, framework="numpy") as file:
+            metadata = json.loads(file.metadata()["made_by"])
+        assert metadata["data"] == results.provenance["data of subj01"], path
+        assert metadata["model"] == results.provenance["model"], path
+        assert ('"decode.intercept": true' in metadata["settings"]) == (metadata["stage"] == "decode"), path
+
+
+def test_other_data_in_the_same_folder_are_refused(small_recipe, tmp_path, brain_file):
+    pipeline.run(small_recipe, tmp_path / "out", until="extract")
+    arrays = dict(np.load(brain_file))
+    arrays["betas"] = arrays["betas"] + 1e-3
+    np.savez(tmp_path / "other.npz", **arrays)
+    with pytest.raises(ResultsError, match="another data of subj01"):
+        pipeline.run(small_recipe, tmp_path / "out", data=tmp_path / "other.npz", until="decode")
+
+
+def test_the_same_data_elsewhere_are_taken(small_recipe, tmp_path, brain_file):
+    pipeline.run(small_recipe, tmp_path / "out", until="extract")
+    (tmp_path / "moved.npz").write_bytes(brain_file.read_bytes())
+    pipeline.run(small_recipe, tmp_path / "out", data=tmp_path / "moved.npz", until="decode")
+
+
+def test_another_model_under_the_same_name_is_refused(small_recipe, tmp_path, tiny_model, monkeypatch):
+    pipeline.run(small_recipe, tmp_path, until="decode")
+    other = replace(load_ldm(str(tiny_model)), fingerprint="sha256:other")
+    monkeypatch.setattr("reseen.pipeline.job.load_ldm", lambda *_args, **_options: other)
+    with pytest.raises(ResultsError, match="another model"):
+        pipeline.run(small_recipe, tmp_path, until="reconstruct")
+
+
+def test_only_the_stages_that_are_needed_run():
+    assert needed("extract") == ["simulate", "extract"]
+    assert needed("encode") == ["simulate", "extract", "encode"]
+    assert needed("report") == list(pipeline.STAGES)
+
+
+def test_an_unknown_stage_is_refused(small_recipe, tmp_path):
+    with pytest.raises(RecipeError, match="there is no stage 'dream'"):
+        pipeline.run(small_recipe, tmp_path, until="dream")
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(small_recipe, tmp_path):
+    with pytest.raises(ModelError):
+        pipeline.run(small_recipe, tmp_path / "out", device="cuda:99")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_data_folder_says_what_to_give(tmp_path, tiny_model):
+    recipe = with_settings(Recipe(), [f"model.name={tiny_model}"])
+    with pytest.raises(DataError, match="--data"):
+        pipeline.run(recipe, tmp_path)
+
+
+def test_progress_counts_up_to_its_total(small_recipe, tmp_path):
+    seen = {}
+    pipeline.run(small_recipe, tmp_path, progress=lambda doing, done, total: seen.__setitem__(doing, (done, total)))
+    assert "reconstruct subj01 result zc" in seen
+    assert all(done == total for done, total in seen.values())
+
+
+def test_warnings_are_kept_for_the_report(small_recipe, tmp_path):
+    settings = ["decode.alphas=[1e-6, 1e-5]"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = pipeline.run(with_settings(small_recipe, settings), tmp_path, until="decode")
+    assert any("alpha" in text or "penalt" in text for text in results.warnings)
+
+
+# ------------------------------------------------------------------------------------------------------------ check
+
+
+def findings(recipe, out, **options):
+    return {finding.what: finding for finding in pipeline.check(recipe, out, **options)}
+
+
+def test_check_finds_nothing_wrong_with_a_recipe_that_runs(small_recipe, tmp_path):
+    found = findings(small_recipe, tmp_path / "out")
+    assert all(finding.ok for finding in found.values()), found
+    assert not (tmp_path / "out").exists()
+    assert {"ROIs", "model", "space", "time", "data of subj01"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("setting", "what", "says"),
+    [
+        ("data.path=/nosuch", "data of subj01", "there is no /nosuch"),
+        ('data.rois=["low"]', "ROIs", "decode names 'high'"),
+        ('decode.z_rois=["V9"]', "ROIs", "decode names 'V9'"),
+        ("model.name=nosuch", "model", "there is no model 'nosuch'"),
+    ],
+)
+def test_check_says_what_to_mend(small_recipe, tmp_path, setting, what, says):
+    found = findings(with_settings(small_recipe, [setting]), tmp_path)
+    assert not found[what].ok
+    assert says in found[what].found
+
+
+def test_check_tells_that_the_folder_holds_another_recipe(small_recipe, tmp_path):
+    Results.open(tmp_path, with_settings(small_recipe, ["seed=7"])).close()
+    found = findings(small_recipe, tmp_path)
+    assert not found["results folder"].ok
+    assert "seed: expected 7, found 0" in found["results folder"].found
+
+
+def test_check_tells_that_the_disk_is_too_small(small_recipe, tmp_path, monkeypatch):
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("reseen.pipeline.plan.shutil.disk_usage", lambda _: usage(10, 10, 0))
+    assert not findings(small_recipe, tmp_path)["space"].ok
+
+
+def test_check_of_a_digital_subject_needs_no_data(tiny_model, tmp_path):
+    recipe = with_settings(load_recipe("tiny"), [f"model.name={tiny_model}"])
+    assert "will be written" in findings(recipe, tmp_path)["data"].found
+    wrong = with_settings(recipe, ['data.subjects=["subj07"]'])
+    assert not findings(wrong, tmp_path)["data"].ok
+
+
+def test_the_count_of_evaluations_is_what_the_demo_says():
+    recipe = load_recipe("demo")
+    assert count_evaluations(recipe, count_items(recipe)) == 24 * 2 * 72 * 3

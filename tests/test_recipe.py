@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import pytest
+
+from reseen.errors import RecipeError
+from reseen.recipe import Recipe, differences, identity, load_recipe, recipe_folder, to_toml, with_settings
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(recipe_folder().glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_that_comes_with_reseen_is_valid(path):
+    assert load_recipe(path).name == path.stem
+
+
+def test_a_recipe_is_found_by_its_bare_name():
+    assert load_recipe("demo") == load_recipe(recipe_folder() / "demo.toml")
+
+
+def test_an_unknown_recipe_lists_those_there_are(tmp_path):
+    with pytest.raises(RecipeError, match=r"cannot read the recipe nosuch.*demo.*tiny"):
+        load_recipe("nosuch")
+
+
+def test_an_unknown_key_is_refused_by_name(tmp_path):
+    with pytest.raises(RecipeError, match=r"reconstruct\.n_stepz: unknown key"):
+        load_recipe(write(tmp_path, "[reconstruct]\nn_stepz = 3\n"))
+
+
+def test_a_value_out_of_range_is_refused_by_name(tmp_path):
+    with pytest.raises(RecipeError, match=r"reconstruct\.strength: .*less than or equal to 1"):
+        load_recipe(write(tmp_path, "[reconstruct]\nstrength = 1.5\n"))
+
+
+def test_what_is_no_toml_is_refused_with_the_line(tmp_path):
+    with pytest.raises(RecipeError, match=r"no valid TOML.*line 1"):
+        load_recipe(write(tmp_path, "seed == 3\n"))
+
+
+def test_what_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match="not UTF-8"):
+        load_recipe(path)
+
+
+def test_every_key_is_described():
+    sections = [
+        section.annotation for section in Recipe.model_fields.values() if hasattr(section.annotation, "model_fields")
+    ]
+    assert len(sections) >= 9
+    fields = {f"{section.__name__}.{key}": field for section in sections for key, field in section.model_fields.items()}
+    assert [where for where, field in fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("explained", [True, False])
+def test_a_recipe_written_as_toml_reads_back_the_same(tmp_path, explained):
+    recipe = with_settings(
+        Recipe(), ["decode.alphas=[1e-6, 1.0, 1e20]", 'data.path=/a/"b" c', "data.sessions=3", "evaluate.ceiling=false"]
+    )
+    assert load_recipe(write(tmp_path, to_toml(recipe, explained=explained))) == recipe
+
+
+def test_the_template_shows_every_key_even_those_left_out():
+    text = to_toml(Recipe(), explained=True)
+    assert "# sessions =" in text
+    assert all(where.rpartition(".")[2] in text for where in identity(Recipe()))
+
+
+@pytest.mark.parametrize(
+    ("setting", "found"),
+    [
+        ("reconstruct.n_steps=7", 7),
+        ("reconstruct.conditions=['z']", ("z",)),
+        ("model.name=some/model", "some/model"),
+        ("seed=5", 5),
+    ],
+)
+def test_a_setting_changes_one_value(setting, found):
+    recipe = with_settings(Recipe(), [setting])
+    value = recipe
+    for part in setting.partition("=")[0].split("."):
+        value = getattr(value, part)
+    assert value == found
+
+
+def test_an_empty_setting_leaves_the_key_out():
+    assert with_settings(with_settings(Recipe(), ["data.sessions=3"]), ["data.sessions="]).data.sessions is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("reconstruct.n_steps", "expected section.key=value"),
+        ("a.b.c=1", "expected section.key=value"),
+        ("seed.x=1", "seed is no section"),
+        ("reconstruct.nosuch=1", "unknown key"),
+        ("nosuch.key=1", "unknown key"),
+        ("reconstruct.n_steps=many", "reconstruct.n_steps"),
+    ],
+)
+def test_a_bad_setting_is_refused_with_what_was_expected(setting, message):
+    with pytest.raises(RecipeError, match=message):
+        with_settings(Recipe(), [setting])
+
+
+def test_name_path_and_batch_size_do_not_change_what_a_recipe_is():
+    other = with_settings(Recipe(), ["name=x", "data.path=/elsewhere", "reconstruct.batch_size=3"])
+    assert differences(other, Recipe()) == []
+
+
+def test_differences_name_the_field_and_both_values():
+    other = with_settings(Recipe(), ["reconstruct.guidance=7.5"])
+    assert differences(other, Recipe()) == ["reconstruct.guidance: expected 5.0, found 7.5"]

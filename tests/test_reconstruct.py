@@ -1,0 +1,254 @@
+"""Pictures from z and c: what each condition does, and that a picture depends on nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_ldm import write_tiny_ldm
+
+from reseen.diffusion import add_noise, denoise
+from reseen.errors import ModelError, RecipeError, ShapeError
+from reseen.features import Features
+from reseen.ldm import LatentDiffusion, load_ldm
+from reseen.recipe import Condition, ReconstructRecipe
+from reseen.reconstruct import PictureWarning, draw_noise, film, n_draws, reconstruct
+
+IDS = np.array([5, 3, 8, 3, 0, 11, 6], dtype=np.int64)
+RECIPE = ReconstructRecipe(n_draws=3, n_steps=4, strength=0.75, batch_size=8)
+Pictures = dict[tuple[int, int], np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def ldm(tmp_path_factory: pytest.TempPathFactory) -> LatentDiffusion:
+    return load_ldm(str(write_tiny_ldm(tmp_path_factory.mktemp("ldm") / "tiny")))
+
+
+def features(name: str, *shape: int, ids: np.ndarray = IDS) -> Features:
+    # one row for each stimulus and place, so that the two trials of stimulus 3 differ
+    rows = np.random.default_rng(len(name)).standard_normal((len(ids), *shape), dtype=np.float32)
+    return Features(name, rows, ids)
+
+
+Z = features("z", 4, 5, 5)
+C = features("cc", 24, 32)
+NOISE_OF_VERSION_ONE = [-0.7045815, 0.02621911, 0.2347291]
+
+
+def run(
+    ldm: LatentDiffusion,
+    condition: Condition = "zc",
+    recipe: ReconstructRecipe = RECIPE,
+    z: Features | None = Z,
+    c: Features | None = C,
+    made: Pictures | None = None,
+    **options: object,
+) -> Pictures:
+    pictures: Pictures = {} if made is None else made
+
+    def write(item: int, draw: int, picture: np.ndarray) -> None:
+        assert picture.dtype == np.uint8
+        assert picture.shape == (32, 32, 3)
+        assert (item, draw) not in pictures
+        pictures[item, draw] = picture
+
+    settings = {"seed": 1, "subject": "subj01"} | options
+    reconstruct(
+        ldm,
+        condition,
+        z,
+        c,
+        recipe=recipe,
+        write=write,
+        done=lambda *job: job in pictures,
+        **settings,  # type: ignore[arg-type]
+    )
+    return pictures
+
+
+def assert_same(one: Pictures, other: Pictures) -> None:
+    assert one.keys() == other.keys()
+    for job, picture in one.items():
+        np.testing.assert_array_equal(picture, other[job])
+
+
+@pytest.fixture(scope="module")
+def whole(ldm: LatentDiffusion) -> Pictures:
+    return run(ldm)
+
+
+def by_hand(ldm: LatentDiffusion, item: int, draw: int, recipe: ReconstructRecipe, condition: str) -> np.ndarray:
+    """Make one picture of the paper's pipeline, written out for a single item and draw."""
+    noise = torch.from_numpy(draw_noise(1, "subj01", int(IDS[item]), draw, (4, 8, 8)))[None]
+    timesteps = ldm.schedule.timesteps(recipe.n_steps)
+    if condition == "zc":
+        coarse = ldm.latent_to_image(Z.array[[item]])[0]
+        large = Image.fromarray((coarse * 255).astype(np.uint8)).resize((32, 32), Image.Resampling.BICUBIC)
+        latent = torch.from_numpy(ldm.image_to_latent(np.asarray(large)[None]))
+        start, timesteps = ldm.schedule.partial_timesteps(recipe.n_steps, recipe.strength, recipe.noise_index)
+        noise = add_noise(latent, noise, start, ldm.schedule)
+    latents = denoise(
+        ldm.predict_noise,
+        noise,
+        torch.from_numpy(C.array[[item]]),
+        schedule=ldm.schedule,
+        timesteps=timesteps,
+        guidance=recipe.guidance,
+        unconditional=torch.from_numpy(ldm.text_to_conditioning([""])),
+    )
+    return np.round(ldm.latent_to_image(latents)[0] * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("noise_index", ["diffusers", "compvis"])
+def test_zc_is_the_papers_pipeline_written_out_for_one_picture(ldm: LatentDiffusion, noise_index: str) -> None:
+    recipe = RECIPE.model_copy(update={"truncate_coarse": True, "noise_index": noise_index, "n_draws": 1})
+    pictures = run(ldm, recipe=recipe)
+    for item in (0, 4):
+        np.testing.assert_array_equal(pictures[item, 0], by_hand(ldm, item, 0, recipe, "zc"))
+
+
+def test_c_starts_from_pure_noise_and_takes_every_step(ldm: LatentDiffusion) -> None:
+    pictures = run(ldm, "c", z=None)
+    assert len(pictures) == len(IDS) * 3
+    np.testing.assert_array_equal(pictures[2, 1], by_hand(ldm, 2, 1, RECIPE, "c"))
+
+
+def test_z_is_one_picture_of_the_latent_itself(ldm: LatentDiffusion) -> None:
+    pictures = run(ldm, "z", c=None)
+    assert set(pictures) == {(item, 0) for item in range(len(IDS))}
+    assert n_draws("z", RECIPE) == 1
+    assert n_draws("zc", RECIPE) == 3
+    small = np.round(ldm.latent_to_image(Z.array[[1]])[0] * 255).astype(np.uint8)
+    large = np.asarray(Image.fromarray(small).resize((32, 32), Image.Resampling.BICUBIC))
+    assert np.abs(pictures[1, 0].astype(int) - large.astype(int)).max() <= 4
+
+
+def test_rounding_the_coarse_picture_to_bytes_is_a_small_change(ldm: LatentDiffusion) -> None:
+    exact, cut = (
+        run(ldm, "z", recipe=RECIPE.model_copy(update={"truncate_coarse": truncate})) for truncate in (False, True)
+    )
+    difference = np.abs(exact[0, 0].astype(int) - cut[0, 0].astype(int))
+    assert 0 < difference.max() <= 4
+
+
+def test_the_pictures_do_not_depend_on_the_batch_size(ldm: LatentDiffusion, whole: Pictures) -> None:
+    for batch_size in (5, 64):
+        assert_same(whole, run(ldm, recipe=RECIPE.model_copy(update={"batch_size": batch_size})))
+
+
+def test_the_pictures_do_not_depend_on_the_order_or_on_what_is_made_beside_them(
+    ldm: LatentDiffusion, whole: Pictures
+) -> None:
+    order = np.array([6, 2, 0, 5])
+    z, c = (Features(part.name, part.array[order], part.stimulus_id[order]) for part in (Z, C))
+    for (item, draw), picture in run(ldm, z=z, c=c).items():
+        np.testing.assert_array_equal(picture, whole[int(order[item]), draw])
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_pictures(ldm: LatentDiffusion, whole: Pictures) -> None:
+    made: Pictures = {}
+    n_calls = 0
+
+    def killed(done: int, _total: int) -> None:
+        if done >= 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(ldm, made=made, progress=killed)
+    assert len(made) == 8
+    del made[2, 1]  # also a hole in the middle
+
+    def count(_done: int, _total: int) -> None:
+        nonlocal n_calls
+        n_calls += 1
+
+    assert_same(whole, run(ldm, made=made, progress=count))
+    assert n_calls == 1 + 2  # 14 pictures in batches of 8, after the first word
+
+
+def test_nothing_is_computed_when_all_is_done(whole: Pictures) -> None:
+    class Untouchable:
+        name, latent_shape, conditioning_shape = "untouchable", (4, 8, 8), (24, 32)
+
+    seen: list[tuple[int, int]] = []
+    run(Untouchable(), made=dict(whole), progress=lambda *count: seen.append(count))  # type: ignore[arg-type]
+    assert seen == [(21, 21)]
+
+
+def test_progress_counts_pictures(ldm: LatentDiffusion) -> None:
+    seen: list[tuple[int, int]] = []
+    run(ldm, "z", progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(0, 7), (7, 7)]
+
+
+def test_the_empty_caption_is_encoded_once(ldm: LatentDiffusion, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    encode = type(ldm).text_to_conditioning
+
+    def counted(self: LatentDiffusion, captions: list[str]) -> np.ndarray:
+        asked.append(captions)
+        return encode(self, captions)
+
+    monkeypatch.setattr(type(ldm), "text_to_conditioning", counted)
+    run(ldm)
+    assert asked == [[""]]
+
+
+def test_seed_subject_stimulus_and_draw_each_change_the_noise() -> None:
+    reference = draw_noise(0, "subj01", 7, 0, (4, 8, 8))
+    np.testing.assert_array_equal(reference, draw_noise(0, "subj01", 7, 0, (4, 8, 8)))
+    for other in ((1, "subj01", 7, 0), (0, "subj02", 7, 0), (0, "subj01", 8, 0), (0, "subj01", 7, 1)):
+        assert abs(np.corrcoef(reference.ravel(), draw_noise(*other, (4, 8, 8)).ravel())[0, 1]) < 0.25
+    many = draw_noise(0, "subj01", 7, 0, (100_000,))
+    assert many.mean() == pytest.approx(0, abs=0.02)
+    assert many.std() == pytest.approx(1, abs=0.02)
+
+
+def test_the_noise_of_a_draw_never_changes_between_versions() -> None:
+    np.testing.assert_allclose(draw_noise(0, "subj01", 7, 0, (3,)), NOISE_OF_VERSION_ONE, rtol=1e-6)
+
+
+def test_a_film_ends_with_the_picture_itself(ldm: LatentDiffusion, whole: Pictures) -> None:
+    frames = film(ldm, Z.array[4], C.array[4], recipe=RECIPE, seed=1, subject="subj01", stimulus_id=int(IDS[4]), draw=2)
+    assert frames.shape == (1 + 3, 32, 32, 3)
+    assert frames.dtype == np.uint8
+    np.testing.assert_array_equal(frames[-1], whole[4, 2])
+    np.testing.assert_array_equal(frames[0], run(ldm, "z")[4, 0])
+
+
+def test_a_film_without_z_starts_from_noise(ldm: LatentDiffusion) -> None:
+    frames = film(ldm, None, C.array[2], recipe=RECIPE, seed=1, subject="subj01", stimulus_id=int(IDS[2]), draw=1)
+    assert frames.shape == (1 + 4, 32, 32, 3)
+    np.testing.assert_array_equal(frames[-1], by_hand(ldm, 2, 1, RECIPE, "c"))
+
+
+def test_features_that_do_not_fit_are_refused(ldm: LatentDiffusion) -> None:
+    with pytest.raises(ShapeError, match=r"takes a c of shape \(24, 32\); found \(77, 768\)"):
+        run(ldm, c=features("c", 77, 768))
+    with pytest.raises(ShapeError, match="takes a z of shape"):
+        run(ldm, z=features("z", 100))
+    with pytest.raises(ShapeError, match="stimulus ids differ"):
+        run(ldm, c=Features("c", C.array, IDS[::-1].copy()))
+    with pytest.raises(ShapeError, match="needs c; found none"):
+        run(ldm, c=None)
+
+
+def test_a_strength_that_leaves_no_step_is_refused(ldm: LatentDiffusion) -> None:
+    with pytest.raises(RecipeError, match="leaves no step"):
+        run(ldm, recipe=RECIPE.model_copy(update={"strength": 0.1}))
+
+
+def test_numbers_that_are_not_finite_name_the_stimulus_and_are_never_written(ldm: LatentDiffusion) -> None:
+    broken = C.array.copy()
+    broken[2] = np.nan
+    made: Pictures = {}
+    with pytest.raises(ModelError, match="not finite for stimulus 8, draw 0"):
+        run(ldm, c=Features("c", broken, IDS), made=made)
+    assert all(item < 2 for item, _ in made)
+
+
+def test_black_pictures_are_warned_of(ldm: LatentDiffusion, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(ldm), "latent_to_image", lambda _self, z: np.zeros((len(z), 20, 20, 3), dtype=np.float32))
+    with pytest.warns(PictureWarning, match="7 of 7 pictures of condition z are black all over"):
+        run(ldm, "z")

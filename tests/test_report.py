@@ -1,0 +1,382 @@
+"""The report, made from made-up pictures and scores."""
+
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reseen.errors import ShapeError
+from reseen.recipe import Recipe
+from reseen.report import Film, ReportInput, SubjectReport, declared_sample, report
+from reseen.report.charts import alpha_text, count_alphas
+from reseen.report.contents import SCORE_COLUMNS
+from reseen.report.embed import evenly, picture_uri, sprite_uri
+from reseen.report.marks import read_marks, reading
+from reseen.report.page import duration
+
+N = 12
+VOID = {"meta", "img", "input", "br"}
+
+
+class Page(HTMLParser):
+    """Read a page, and complain where a tag is not closed."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], []
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text.append(data)
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).replace("\u00a0", " ").split())
+
+
+def pictures(seed, *shape):
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 8, 8, 3), dtype=np.uint8)
+
+
+def subject(name="subj01", **changes):
+    made = {("result", c): pictures(k, N, 1 if c == "z" else 2) for k, c in enumerate(("z", "c", "zc"))}
+    made |= {("ceiling", "zc"): pictures(5, N, 2), ("floor_shuffled", "zc"): pictures(6, N, 2)}
+    grid = np.logspace(1, 5, 5)
+    whole = SubjectReport(
+        subject=name,
+        stimulus_id=np.arange(100, 100 + N),
+        presented=pictures(9, N),
+        pictures=made,
+        score=np.linspace(0, 1, N),
+        alphas={"z": np.repeat(grid, [1, 1, 1, 1, 6])},
+        alpha_grid={"z": grid},
+        roi_sizes={"early": 650, "ventral": 820},
+        noise_ceiling={"early": np.linspace(0, 0.9, 50), "ventral": np.full(5, np.nan)},
+        films=(Film(103, pictures(7, 11)),),
+    )
+    return replace(whole, **changes)
+
+
+def scores(subjects=("subj01",), *, value=0.8):
+    rows = [
+        (name, condition, "identification", "judge", layer, "original", subset, level, level_value, 0.7, 0.9, N)
+        for name in subjects
+        for condition in ("z", "c", "zc")
+        for layer in ("late", "early")
+        for subset in ("all", "novel")
+        for level, level_value in (("result", value), ("floor_repaired", 0.5), ("ceiling", 0.95))
+    ]
+    rows += [(name, "zc", "pixcorr", "", "", "", "all", "result", 0.4, 0.3, 0.5, N) for name in subjects]
+    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+
+
+def contents(*subjects, **changes):
+    subjects = subjects or (subject(),)
+    whole = ReportInput(
+        recipe=Recipe(name="made up"),
+        scores=scores([s.subject for s in subjects]),
+        subjects=subjects,
+        verdict="It reads.",
+        provenance={
+            "warnings": ["alpha at the edge"],
+            "times": {"decode": 12.0, "reconstruct": {"seconds": 75.0, "device": "cpu"}},
+            "versions": {"reseen": "0.1.0"},
+            "started": "today",
+        },
+    )
+    return replace(whole, **changes)
+
+
+def test_the_page_needs_nothing_outside_itself():
+    html = report(contents(subject(), subject("subj02")))
+    page = Page(html)
+    assert not re.search(r"https?://|@import|url\(", html)
+    assert not page.all("script")
+    assert not page.all("link")
+    for _, attributes in page.tags:
+        assert str(attributes.get("src", "data:")).startswith("data:")
+        assert str(attributes.get("href", "#")).startswith("#")
+
+
+def test_every_picture_says_what_it_is():
+    images = Page(report(contents())).all("img")
+    assert images
+    assert all(image["alt"].strip() for image in images)
+
+
+def test_links_lead_to_sections():
+    page = Page(report(contents(subject(), subject("subj02"))))
+    there = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    assert {link["href"].removeprefix("#") for link in page.all("a")} <= there
+    assert {label["for"] for label in page.all("label")} <= there
+
+
+def test_the_same_contents_give_the_same_page():
+    assert report(contents()) == report(contents())
+
+
+def test_the_verdict_and_the_warnings_come_before_everything_else():
+    words = Page(report(contents())).words
+    assert words.index("It reads.") < words.index("alpha at the edge") < words.index("Presented, and reconstructed")
+
+
+def test_what_comes_from_outside_is_escaped():
+    nasty = "<script>alert('x')</script>\"&"
+    table = scores([nasty])
+    table["observer"] = nasty
+    table["metric"] = nasty
+    odd = subject(
+        nasty,
+        alphas={nasty: np.ones(3)},
+        roi_sizes={nasty: 3},
+        noise_ceiling={nasty: np.ones(3)},
+        pictures={("result", nasty): pictures(0, N, 1)},
+    )
+    html = report(
+        contents(
+            odd,
+            recipe=Recipe(name=nasty),
+            scores=table,
+            verdict=nasty,
+            provenance={"warnings": [nasty], "versions": {nasty: nasty}, nasty: nasty},
+            encoding=pd.DataFrame(
+                {"subject": [nasty], "feature": [nasty], "roi": [nasty], "median_r": [0.1], nasty: 1}
+            ),
+            score_name=nasty,
+            recipe_text=nasty,
+        )
+    )
+    page = Page(html)
+    assert not page.all("script")
+    assert "<script" not in html
+    assert page.words.count("<script>alert('x')</script>") > 10
+
+
+def test_the_sample_is_best_median_worst_and_random():
+    sample = declared_sample(np.array([0.1, 0.9, 0.5, 0.7, 0.3, 0.8, 0.2, 0.6, 0.4, 1.0]), n_random=4, seed=3)
+    assert sample.best == (9, 1, 5)
+    assert sample.median == (3, 7, 2)
+    assert sample.worst == (4, 6, 0)
+    assert len(set(sample.random)) == 4
+    assert "3 best" in sample.rule("luck")
+    assert "4 are drawn at random from all 10 (seed 3)" in sample.rule("luck")
+
+
+def test_the_random_pictures_do_not_depend_on_the_scores():
+    one, other = (declared_sample(np.random.default_rng(k).random(30), n_random=6, seed=1) for k in range(2))
+    assert one.random == other.random
+    assert one.best != other.best
+    assert declared_sample(np.zeros(30), n_random=6, seed=2).random != one.random
+
+
+def test_ties_are_ranked_in_the_order_of_the_items():
+    assert declared_sample(np.zeros(9), n_random=0).best == (0, 1, 2)
+
+
+def test_pictures_without_a_score_are_not_ranked():
+    sample = declared_sample(np.array([np.nan, 0.5, 0.1, np.nan, 0.9]), n_random=9)
+    assert (sample.best, sample.median, sample.worst) == ((4,), (1,), (2,))
+    assert sample.random == (0, 1, 2, 3, 4)
+    assert "2 without a score are not ranked" in sample.rule("luck")
+
+
+@pytest.mark.parametrize("score", [np.array([]), np.array([0.5]), np.full(4, np.nan)])
+def test_too_few_scores_leave_only_random_pictures(score):
+    sample = declared_sample(score, n_random=2)
+    assert sample.best == sample.worst == ()
+    assert len(sample.random) == min(2, len(score))
+    assert "Too few" in sample.rule("luck")
+
+
+def test_the_gallery_shows_draw_0_and_never_another_outside_the_list_of_all_draws():
+    one = subject()
+    html = report(contents(one))
+    gallery = html[html.index('id="pictures"') : html.index("Every draw of zc")]
+    assert picture_uri(one.pictures["result", "zc"][N - 1, 0]) in gallery
+    assert picture_uri(one.pictures["result", "zc"][N - 1, 1]) not in gallery
+    assert picture_uri(one.pictures["result", "zc"][N - 1, 1]) in html
+    assert "draw 0 is shown" in Page(html).words
+
+
+def test_several_subjects_stand_side_by_side_for_the_pictures_they_share():
+    other = subject("subj02", stimulus_id=np.arange(105, 105 + N))
+    words = Page(report(contents(subject(), other))).words
+    assert "The same picture, read from each brain" in words
+    assert "from all 7 (seed 0)" in words
+    apart = subject("subj02", stimulus_id=np.arange(500, 500 + N))
+    assert "read from each brain" not in Page(report(contents(subject(), apart))).words
+
+
+def test_one_subject_without_films_encoding_or_decoders_makes_a_page():
+    bare = subject(films=(), alphas={}, alpha_grid={}, roi_sizes={}, noise_ceiling={})
+    words = Page(report(contents(bare, provenance={}))).words
+    for absent in ("The brain steers", "Encoding:", "Chosen ridge penalties", "ROIs and their", "Warning"):
+        assert absent not in words
+
+
+@pytest.mark.parametrize(
+    "kept", [[], [("result", "z")], [("result", "c"), ("ceiling", "z")], [("floor_shuffled", "zc")]]
+)
+def test_missing_conditions_leave_out_their_columns(kept):
+    whole = subject()
+    some = subject(pictures={key: whole.pictures.get(key, whole.pictures["result", "z"]) for key in kept})
+    Page(report(contents(some, subject("subj02"))))
+
+
+def test_single_trials_of_one_stimulus_are_told_apart():
+    words = Page(report(contents(subject(stimulus_id=np.repeat(np.arange(4), 3))))).words
+    assert "stimulus 3, trial 11" in words
+
+
+def test_no_scores_at_all_make_a_page():
+    empty = pd.DataFrame(columns=list(SCORE_COLUMNS))
+    words = Page(report(contents(subject(score=np.full(N, np.nan)), scores=empty))).words
+    assert "No score was made." in words
+    assert "Too few pictures have a score" in words
+
+
+def test_scores_that_are_nan_are_shown_as_missing():
+    html = report(contents(scores=scores(value=math.nan)))
+    words = Page(html).words
+    assert "There is no score to show here." in words
+    assert "nan" not in words.lower()
+    assert '"nan"' not in html.lower()
+
+
+def test_empty_cells_of_a_csv_file_are_read_as_empty(tmp_path):
+    scores().to_csv(tmp_path / "scores.csv", index=False)
+    table = pd.read_csv(tmp_path / "scores.csv")
+    assert read_marks(table) == read_marks(scores())
+    assert report(contents(scores=table)) == report(contents())
+
+
+def test_a_chart_reads_as_one_sentence_with_n_interval_and_null():
+    marks = [mark for mark in read_marks(scores()) if mark.key.subset == "all" and mark.key.observer]
+    assert reading(marks).replace("\u00a0", " ") == (
+        "Two-way identification of zc at the late layer is 80 % (95 % interval 70 to 90 %, n = 12, guessing 50 %, "
+        "wrong truths 50 %, ceiling 95 %); highest: z (early), z (late)."
+    )
+
+
+def test_the_gap_closed_lies_between_floor_and_ceiling():
+    words = Page(report(contents())).words
+    assert "67 %" in words  # (0.8 - 0.5) / (0.95 - 0.5)
+
+
+def test_recipe_times_and_versions_are_on_the_page():
+    words = Page(report(contents())).words
+    for there in (
+        "guidance = 5.0",
+        "decode 12 s",
+        "reconstruct 1 min 15 s cpu",
+        "all 1 min 27 s",
+        "reseen 0.1.0",
+        "today",
+    ):
+        assert there in words
+
+
+def test_alphas_at_the_edge_of_the_grid_are_counted():
+    assert "70 % of 10 choices sit at the edge of the grid (10 to 1e5)" in Page(report(contents())).words
+
+
+def test_a_chosen_alpha_counts_for_the_nearest_of_the_grid():
+    assert count_alphas(np.array([10000.001, 0.999, 1, np.nan]), np.array([1.0, 1e4])).tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("alpha", "text"), [(0.0, "0"), (0.05, "0.05"), (46.4, "46.4"), (2154.4, "2154"), (1e5, "1e5"), (2.2e-6, "2.2e−6")]
+)
+def test_alphas_print_in_few_characters(alpha, text):
+    assert alpha_text(alpha) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.44, "0.4 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7620, "2 h 07 min"), (math.nan, "–")],
+)
+def test_times_print_as_people_say_them(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_encoding_models_are_charted_beside_their_ceilings():
+    table = pd.DataFrame(
+        {
+            "subject": "subj01",
+            "feature": ["z", "c", "z", "c"],
+            "roi": ["early", "early", "ventral", "ventral"],
+            "median_r": [0.4, 0.1, 0.1, 0.3],
+            "median_ceiling_r": 0.6,
+            "n": N,
+        }
+    )
+    words = Page(report(contents(encoding=table))).words
+    assert "with the responses to 12 held-out pictures; highest: z (early), c (ventral)" in words
+    Page(report(contents(encoding=pd.DataFrame({"voxel": range(300), "r": 0.1}))))
+    assert "Encoding:" not in Page(report(contents(encoding=table.head(0)))).words
+
+
+def test_a_film_becomes_a_strip_and_an_animation_that_can_rest():
+    html = report(contents())
+    page = Page(html)
+    assert "prefers-reduced-motion" in html
+    assert "denoising steps" in next(i["alt"] for i in page.all("img") if "film" in i["alt"])
+    strip = html[html.index('id="films"') : html.index('id="scores"')]
+    assert re.findall(r"<figcaption>(.*?)</figcaption>", strip) == [
+        *("presented", "start", "step 1", "step 3", "step 4", "step 6", "step 7", "step 9", "result")
+    ]
+
+
+def test_a_film_of_one_frame_and_of_floats_makes_a_page():
+    still = Film(1, np.full((1, 8, 8, 3), 0.5, dtype=np.float32))
+    Page(report(contents(subject(films=(still,)))))
+
+
+def test_steps_are_spaced_evenly_from_first_to_last():
+    assert evenly(41, 8) == (0, 6, 11, 17, 23, 29, 34, 40)
+    assert evenly(3, 8) == (0, 1, 2)
+    assert evenly(1, 8) == (0,)
+
+
+def test_a_long_film_keeps_its_first_and_last_frame_within_bounds():
+    _, n_frames = sprite_uri(np.zeros((200, 4, 4, 3), dtype=np.uint8))
+    assert n_frames == 60
+
+
+def test_large_pictures_are_shrunk():
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
+    uri = picture_uri(noise)
+    assert uri.startswith("data:image/webp")
+    assert len(uri) < 80_000
+
+
+def test_arrays_that_do_not_belong_together_are_refused():
+    with pytest.raises(ShapeError, match="score has 3 rows; 12 items need 12"):
+        subject(score=np.zeros(3))
+    with pytest.raises(ShapeError, match="must be \\(n_items, n_draws"):
+        subject(pictures={("result", "z"): pictures(0, N)})
+    with pytest.raises(ShapeError, match="film of stimulus 4"):
+        Film(4, np.zeros((8, 8, 3)))
+    with pytest.raises(ShapeError, match="no column 'n'"):
+        contents(scores=scores().drop(columns="n"))

@@ -1,0 +1,167 @@
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reseen.errors import ResultsError
+from reseen.features import Features
+from reseen.recipe import Recipe, with_settings
+from reseen.results import Results, library_versions
+
+
+@pytest.fixture
+def results(tmp_path):
+    with Results.open(tmp_path / "out", Recipe()) as opened:
+        yield opened
+
+
+def some_features() -> Features:
+    return Features("z", np.arange(12, dtype=np.float32).reshape(3, 2, 2), np.array([4, 1, 9]))
+
+
+def test_the_same_recipe_opens_the_same_folder_again(tmp_path):
+    for _ in range(2):
+        Results.open(tmp_path, Recipe()).close()
+
+
+def test_another_recipe_in_the_same_folder_is_refused_with_the_field_named(tmp_path):
+    Results.open(tmp_path, Recipe()).close()
+    with pytest.raises(ResultsError, match=r"reconstruct\.n_steps: expected 50, found 20"):
+        Results.open(tmp_path, with_settings(Recipe(), ["reconstruct.n_steps=20"]))
+
+
+def test_batch_size_and_data_path_may_change_between_runs(tmp_path):
+    Results.open(tmp_path, Recipe()).close()
+    Results.open(tmp_path, with_settings(Recipe(), ["reconstruct.batch_size=2", "data.path=/elsewhere"])).close()
+
+
+def test_a_refused_folder_is_let_go_of(tmp_path):
+    Results.open(tmp_path, Recipe()).close()
+    with pytest.raises(ResultsError):
+        Results.open(tmp_path, with_settings(Recipe(), ["seed=1"]))
+    Results.open(tmp_path, Recipe()).close()
+
+
+def test_other_data_or_another_model_is_refused_with_both_fingerprints(results):
+    results.claim("model", "aaa")
+    results.claim("model", "aaa")
+    with pytest.raises(ResultsError, match="another model: expected aaa, found bbb"):
+        results.claim("model", "bbb")
+
+
+def test_other_library_versions_are_refused(tmp_path, monkeypatch):
+    Results.open(tmp_path, Recipe()).close()
+    monkeypatch.setattr("reseen.results.library_versions", lambda: {**library_versions(), "numpy": "0.1"})
+    with pytest.raises(ResultsError, match=r"version of numpy: expected .*, found 0\.1"):
+        Results.open(tmp_path, Recipe())
+
+
+def test_two_runs_at_once_in_one_folder_are_refused(tmp_path):
+    with Results.open(tmp_path, Recipe()), pytest.raises(ResultsError, match=r"in use by process \d+"):
+        Results.open(tmp_path, Recipe())
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
+    code = f"import os; from reseen.results import *; Results.open({str(tmp_path)!r}, Recipe()); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    assert (tmp_path / ".lock").is_file()
+    Results.open(tmp_path, Recipe()).close()
+
+
+def test_a_folder_that_cannot_be_made_says_why(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ResultsError, match="cannot make the results folder"):
+        Results.open(tmp_path / "file" / "out", Recipe())
+
+
+def test_features_read_back_as_they_were_saved(results):
+    path = results.features_path("subj01/z")
+    results.save_features(path, some_features(), {"stage": "extract"})
+    loaded = results.load_features(path, {"stage": "extract"})
+    assert loaded.name == "z"
+    assert np.array_equal(loaded.array, some_features().array)
+    assert np.array_equal(loaded.stimulus_id, some_features().stimulus_id)
+
+
+def test_features_made_by_something_else_are_refused(results):
+    path = results.features_path("subj01/z")
+    results.save_features(path, some_features(), {"model": "aaa"})
+    with pytest.raises(ResultsError, match="another model: expected bbb, found aaa"):
+        results.load_features(path, {"model": "bbb"})
+
+
+def test_damaged_features_say_so(results):
+    path = results.features_path("z")
+    results.save_features(path, some_features(), {})
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ResultsError, match="cannot read"):
+        results.load_features(path)
+
+
+def test_pictures_read_back_and_their_names_tell_item_and_draw(results):
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    path = results.picture_path("subj01", "result", "zc", 42, 1)
+    results.save_picture(path, picture)
+    assert path.relative_to(results.path) == Path("subj01/pictures/result/zc/00042_1.png")
+    assert np.array_equal(results.load_picture(path), picture)
+    assert results.picture_path("subj01", "result", "zc", 42, 1, trial=7).name == "00042-t7_1.png"
+
+
+def test_tables_read_back_with_empty_words_empty(results):
+    table = pd.DataFrame({"layer": ["", "late"], "value": [0.5, np.nan], "n": [3, 4]})
+    results.save_table("scores", table)
+    pd.testing.assert_frame_equal(results.load_table("scores"), table, check_dtype=False)
+
+
+def test_a_full_disk_is_told_as_such_and_leaves_nothing_behind(results, monkeypatch):
+    def full(*_args, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(ResultsError, match=r"no space left to write .*report\.html"):
+        results.save_text("report.html", "page")
+    assert not list(results.path.glob("*report*"))
+
+
+def test_a_full_disk_is_told_when_features_are_written(results, monkeypatch):
+    def full(*_args, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    with pytest.raises(ResultsError, match=r"no space left"):
+        results.save_features(results.features_path("z"), some_features(), {})
+    assert not results.features_path("z").exists()
+
+
+def test_times_add_up_over_runs_and_lie_in_a_file_of_their_own(results):
+    results.add_time("decode", 1.5, "cpu")
+    results.add_time("decode", 2.0, "cuda")
+    assert results.times == {"decode": {"seconds": 3.5, "device": "cuda"}}
+    assert "decode" not in (results.path / "provenance.json").read_text()
+
+
+def test_a_damaged_provenance_says_what_to_do(results):
+    (results.path / "provenance.json").write_text("{")
+    with pytest.raises(ResultsError, match=r"cannot read .*provenance\.json"):
+        _ = results.provenance
+
+
+def test_reading_what_is_no_results_folder_says_so(tmp_path):
+    with pytest.raises(ResultsError, match="no results folder"):
+        Results.read(tmp_path)
+
+
+def test_the_fingerprint_changes_with_anything_that_could_change_a_result(results, tmp_path):
+    before = results.fingerprint
+    assert before == results.fingerprint
+    results.claim("model", "aaa")
+    assert results.fingerprint != before
+    with Results.open(tmp_path / "other", with_settings(Recipe(), ["seed=1"])) as other:
+        other.claim("model", "aaa")
+        assert other.fingerprint != results.fingerprint
+    json.loads((results.path / "provenance.json").read_text())

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reseen.errors import DataError, RecipeError, ResultsError
+from reseen.recipe import DataRecipe, SimulateRecipe
+from reseen.simulate import digital_subjects, simulate
+from reseen.simulate.design import count_repetitions, deal_ids, plan_trials
+from reseen.simulate.scenes import is_held_out
+
+SMALL = SimulateRecipe(
+    n_subjects=2, n_sessions=2, trials_per_session=30, n_train=14, n_test=8, voxel_share=0.05, seed=4
+)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("digital") / "tree"
+    simulate(out, SMALL)
+    return out
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def scenes(tree: Path) -> list[dict]:
+    return json.loads((tree / "truth/pictures.json").read_text())
+
+
+def is_novel(scene: dict) -> bool:
+    return any(is_held_out(scene["background"], thing["kind"], thing["colour"]) for thing in scene["things"])
+
+
+def test_the_same_seed_writes_the_same_bytes(tree: Path, tmp_path: Path) -> None:
+    simulate(tmp_path / "again", SMALL)
+    assert digests(tmp_path / "again") == digests(tree)
+
+
+def test_another_seed_writes_other_pictures_and_other_betas(tree: Path, tmp_path: Path) -> None:
+    simulate(tmp_path / "other", SMALL.model_copy(update={"seed": 5}))
+    one, other = digests(tree), digests(tmp_path / "other")
+    differ = {name for name in one if one[name] != other.get(name)}
+    assert any("nsd_stimuli" in name for name in differ)
+    assert all(name in differ for name in one if "betas_session" in name)
+
+
+def test_training_pictures_hold_no_held_out_combination(tree: Path) -> None:
+    truth = json.loads((tree / "reseen_truth.json").read_text())
+    test = {*truth["subsets"]["seen"], *truth["subsets"]["novel"]}
+    described = scenes(tree)
+    assert not any(is_novel(scene) for i, scene in enumerate(described) if i not in test)
+    assert len(described) == SMALL.n_test + SMALL.n_subjects * SMALL.n_train
+
+
+def test_half_of_the_test_pictures_are_held_out_combinations(tree: Path) -> None:
+    subsets = json.loads((tree / "reseen_truth.json").read_text())["subsets"]
+    described = scenes(tree)
+    assert len(subsets["novel"]) == len(subsets["seen"]) == SMALL.n_test // 2
+    assert all(is_novel(described[i]) for i in subsets["novel"])
+    assert not any(is_novel(described[i]) for i in subsets["seen"])
+
+
+def test_the_reader_finds_the_betas_that_were_scanned(tree: Path) -> None:
+    datasets = pytest.importorskip("reseen.datasets")
+    data = DataRecipe(kind="digital", path=tree, zscore_sessions=False)
+    trials, stimuli, split = datasets.load(data, "subj02")
+    _, shown, subjects = digital_subjects(SMALL)
+    subject = subjects[1]
+    np.testing.assert_array_equal(trials.stimulus_id, np.concatenate(subject.stimulus_id))
+    np.testing.assert_allclose(trials.betas, np.concatenate(subject.betas), atol=0.5 / 300 + 1e-5)
+    some = int(split.folds[0][1][0])
+    np.testing.assert_array_equal(stimuli.image(some), shown.images[some])
+    assert stimuli.captions(some) == shown.captions[some]
+    assert set(split.folds[0][1].tolist()) == set(shown.shared.tolist())
+
+
+def test_subjects_share_test_pictures_and_anatomy_and_nothing_else(tree: Path) -> None:
+    one, two = (np.load(tree / f"truth/subj0{k}.npz") for k in (1, 2))
+    shared = np.intersect1d(one["stimulus_id"], two["stimulus_id"])
+    assert len(shared) == SMALL.n_test
+    np.testing.assert_array_equal(one["voxel_index"], two["voxel_index"])
+    for name in ("prf_x", "prf_size", "ncsnr", "amplitude", "category_share"):
+        assert not np.allclose(one[name], two[name])
+    first, second = (t["signal"][np.isin(t["stimulus_id"], shared)] for t in (one, two))
+    late = one["stream"] == 5
+    alike = [np.corrcoef(a, b)[0, 1] for a, b in zip(first.T[late], second.T[late], strict=True)]
+    assert np.mean(alike) < 0.5
+
+
+def test_a_data_set_is_not_written_over_another(tree: Path) -> None:
+    with pytest.raises(ResultsError, match="already holds"):
+        simulate(tree, SMALL)
+
+
+def test_progress_ends_where_it_said_it_would(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    recipe = SMALL.model_copy(update={"n_subjects": 1})
+    simulate(tmp_path / "tree", recipe, progress=lambda *now: told.append(now))
+    assert told[0][1] == 0
+    assert told[-1][1] == told[-1][2]
+
+
+@pytest.mark.parametrize(("n_pictures", "n_trials"), [(10, 30), (31, 90), (20, 31), (20, 20), (9, 30), (1030, 3000)])
+def test_repetitions_fill_the_trials(n_pictures: int, n_trials: int) -> None:
+    count = count_repetitions(n_pictures, n_trials, np.random.default_rng(0))
+    assert count.sum() == n_trials
+    assert count.min() >= 1
+
+
+def test_the_default_design_shows_most_pictures_three_times_and_some_once_or_twice() -> None:
+    count = count_repetitions(1030, 3000, np.random.default_rng(0))
+    assert np.bincount(count).tolist() == [0, 30, 30, 970]
+
+
+def test_every_session_is_full_and_repetitions_lie_in_different_sessions() -> None:
+    plan = plan_trials(10, 93, 4, 75, np.random.default_rng(0))
+    assert [len(shown) for shown in plan] == [75] * 4
+    twice = sum(len(shown) - len(np.unique(shown)) for shown in plan)
+    assert twice <= 3
+    assert set(np.concatenate(plan).tolist()) == set(range(103))
+
+
+def test_more_pictures_than_trials_are_refused() -> None:
+    with pytest.raises(RecipeError, match="do not fit"):
+        plan_trials(10, 100, 1, 50, np.random.default_rng(0))
+
+
+def test_training_pictures_are_dealt_apart_where_there_are_enough() -> None:
+    shared, own = deal_ids(5, 10, 2, 25, np.random.default_rng(0))
+    assert sorted([*shared, *own[0], *own[1]]) == list(range(25))
+    shared, own = deal_ids(5, 10, 2, 18, np.random.default_rng(0))
+    assert not np.intersect1d(shared, np.concatenate(own)).size
+
+
+def fill_folder(folder: Path, n: int) -> None:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        pixels = rng.integers(0, 256, (5, 8, 3), dtype=np.uint8).repeat(9, axis=0).repeat(9, axis=1)
+        Image.fromarray(pixels).save(folder / f"p{i}.png")
+        (folder / f"p{i}.txt").write_text(f"picture {i}\nsome squares\n")
+
+
+def test_own_pictures_and_captions_are_shown(tmp_path: Path) -> None:
+    fill_folder(tmp_path / "mine", 10)
+    (tmp_path / "mine/captions.json").write_text(json.dumps({"p0.png": "the first", "p1": ["a", "b"]}))
+    recipe = SimulateRecipe(n_sessions=1, trials_per_session=24, n_train=5, n_test=3, voxel_share=0.02)
+    _, shown, (subject,) = digital_subjects(recipe, pictures=tmp_path / "mine")
+    assert shown.images.shape == (8, 425, 425, 3)
+    assert shown.subsets == {}
+    for captions, description in zip(shown.captions, shown.descriptions, strict=True):
+        number = int(description["file"][1:-4])
+        expected = {0: ("the first",), 1: ("a", "b")}.get(number, (f"picture {number}", "some squares"))
+        assert captions == expected
+    assert np.all(subject.responses.category == 0)
+    np.testing.assert_allclose(subject.responses.signal.std(axis=0), 1, atol=1e-3)
+
+
+def test_own_pictures_that_do_not_do_are_refused(tmp_path: Path) -> None:
+    recipe = SimulateRecipe(n_sessions=1, trials_per_session=24, n_train=5, n_test=3, voxel_share=0.02)
+    with pytest.raises(DataError, match="no folder"):
+        digital_subjects(recipe, pictures=tmp_path / "nowhere")
+    fill_folder(tmp_path / "few", 4)
+    with pytest.raises(RecipeError, match="holds 4 pictures"):
+        digital_subjects(recipe, pictures=tmp_path / "few")
+    fill_folder(tmp_path / "mute", 8)
+    (tmp_path / "mute/p3.txt").unlink()
+    with pytest.raises(DataError, match=r"p3\.png has no caption"):
+        digital_subjects(recipe, pictures=tmp_path / "mute")
+    fill_folder(tmp_path / "broken", 8)
+    (tmp_path / "broken/p5.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"p5\.png cannot be read"):
+        digital_subjects(recipe, pictures=tmp_path / "broken")

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reseen.errors import ShapeError
+from reseen.trials import Split, Trials
+
+
+def some_trials(stimulus_id: list[int], n_repetitions: list[int] | None = None) -> Trials:
+    n = len(stimulus_id)
+    rng = np.random.default_rng(0)
+    return Trials(
+        subject="subj01",
+        betas=rng.standard_normal((n, 4)).astype(np.float32),
+        stimulus_id=np.array(stimulus_id, dtype=np.int64),
+        session=np.arange(n, dtype=np.int64) // 3,
+        rois={"early": np.array([True, True, False, False]), "ventral": np.array([False, True, True, False])},
+        n_repetitions=np.array(n_repetitions or [1] * n, dtype=np.int64),
+    )
+
+
+def test_averages_are_means_over_repetitions_sorted_by_stimulus() -> None:
+    trials = some_trials([7, 2, 7, 5, 7])
+    averaged = trials.average()
+    assert averaged.stimulus_id.tolist() == [2, 5, 7]
+    assert averaged.n_repetitions.tolist() == [1, 1, 3]
+    np.testing.assert_allclose(averaged.betas[2], trials.betas[[0, 2, 4]].mean(0), rtol=1e-6)
+    assert set(averaged.session.tolist()) == {-1}
+
+
+def test_an_average_of_averages_weighs_them_by_their_repetitions() -> None:
+    trials = some_trials([3, 3, 3])
+    parts = Trials(
+        "subj01",
+        np.stack([trials.betas[:2].mean(0), trials.betas[2]]),
+        np.array([3, 3]),
+        np.array([0, 0]),
+        trials.rois,
+        np.array([2, 1]),
+    )
+    np.testing.assert_allclose(parts.average().betas, trials.average().betas, rtol=1e-5)
+
+
+def test_sessions_are_standardised_apart() -> None:
+    trials = some_trials(list(range(9)))
+    trials.betas[:, 3] = 2.0
+    standardised = trials.zscore_sessions()
+    for session in range(3):
+        part = standardised.betas[standardised.session == session]
+        np.testing.assert_allclose(part.mean(0), 0, atol=1e-6)
+        np.testing.assert_allclose(part.std(0), [1, 1, 1, 0], rtol=1e-5)
+
+
+def test_selection_keeps_the_order_of_presentation() -> None:
+    trials = some_trials([7, 2, 7, 5])
+    assert trials.select([7, 5]).stimulus_id.tolist() == [7, 7, 5]
+    assert len(trials.select([1])) == 0
+    np.testing.assert_array_equal(trials.take(np.array([3, 0])).betas, trials.betas[[3, 0]])
+
+
+def test_the_union_of_rois_is_a_mask_over_voxels() -> None:
+    trials = some_trials([1, 2])
+    assert trials.roi(["early", "ventral"]).tolist() == [True, True, True, False]
+    with pytest.raises(ShapeError, match="has no ROI 'V9'; it has early, ventral"):
+        trials.roi(["V9"])
+    with pytest.raises(ShapeError, match="hold no voxel"):
+        trials.roi([])
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
+    trials = some_trials([1, 2])
+    with pytest.raises(ShapeError, match="session has shape"):
+        Trials("s", trials.betas, trials.stimulus_id, np.zeros(3, dtype=np.int64), {}, trials.n_repetitions)
+    with pytest.raises(ShapeError, match="early has shape"):
+        Trials("s", trials.betas, trials.stimulus_id, trials.session, {"early": np.ones(3, bool)}, trials.n_repetitions)
+
+
+def test_a_fixed_split_holds_sorted_ids_once() -> None:
+    split = Split.fixed([5, 1, 1, 3], [2, 2])
+    ((train, test),) = split.folds
+    assert train.tolist() == [1, 3, 5]
+    assert test.tolist() == [2]
+    assert train.dtype == test.dtype == np.int64
+    assert split.test_ids.tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("folds", "message"),
+    [
+        ((), "at least one fold"),
+        (((np.array([1]), np.array([], dtype=np.int64)),), "at least one fold"),
+        (((np.array([1, 2]), np.array([2, 3])),), "first is 2"),
+        (((np.array([1]), np.array([2])), (np.array([1]), np.array([2]))), "tested in two folds"),
+    ],
+)
+def test_a_split_that_leaks_or_is_empty_is_refused(folds: tuple, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        Split(folds)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=80), st.integers(2, 6), st.integers(0, 99))
+def test_whole_stimuli_are_left_out_each_once(stimulus_id: list[int], n_folds: int, seed: int) -> None:
+    ids = sorted(set(stimulus_id))
+    if len(ids) < n_folds:
+        with pytest.raises(ShapeError, match="can be left out in"):
+            Split.leave_out(stimulus_id, n_folds, seed)
+        return
+    split = Split.leave_out(stimulus_id, n_folds, seed)
+    assert split.test_ids.tolist() == ids
+    sizes = [len(test) for _, test in split.folds]
+    assert max(sizes) - min(sizes) <= 1
+    for train, test in split.folds:
+        assert sorted([*train, *test]) == ids
+    again = Split.leave_out(stimulus_id, n_folds, seed)
+    assert all((a[1] == b[1]).all() for a, b in zip(split.folds, again.folds, strict=True))
