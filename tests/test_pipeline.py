@@ -200,6 +200,54 @@ def test_warnings_are_kept_for_the_report(small_recipe, tmp_path):
     assert any("alpha" in text or "penalt" in text for text in results.warnings)
 
 
+# -------------------------------------------------------------------------------------------------- the recipes
+
+
+@pytest.fixture(scope="module")
+def digital_subject(tmp_path_factory):
+    """A digital subject of few trials and voxels."""
+    folder = tmp_path_factory.mktemp("digital") / "subject"
+    pipeline.write_data_set(load_recipe("tiny"), folder)
+    return folder
+
+
+def test_the_tiny_recipe_goes_through_the_whole_chain_with_a_subject_of_its_own(tiny_model, tmp_path):
+    results = pipeline.run(with_settings(load_recipe("tiny"), [f"model.name={tiny_model}"]), tmp_path)
+    assert (tmp_path / "data/nsddata").is_dir()
+    scores = results.load_table("scores")
+    assert set(scores["subset"]) == {"all", "seen", "novel"}
+    assert (tmp_path / "report.html").is_file()
+
+
+@pytest.mark.parametrize("name", ["takagi2023", "takagi2023_as_released", "reseen"])
+def test_the_recipes_for_nsd_run_on_a_digital_subject_too(digital_subject, tiny_model, tmp_path, name):
+    on_digital = ['data.subjects=["subj01"]', "data.sessions=", "data.n_test=6", f"model.name={tiny_model}"]
+    small = ["reconstruct.n_draws=1", "reconstruct.n_steps=4", "evaluate.n_bootstrap=5", "evaluate.n_derangements=5"]
+    recipe = with_settings(load_recipe(name), [*on_digital, *small])
+    results = pipeline.run(recipe, tmp_path, data=digital_subject, until="evaluate")
+    assert set(results.load_table("scores")["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
+
+
+def test_a_killed_simulation_leaves_nothing_that_could_be_taken_for_a_subject(tiny_model, tmp_path, monkeypatch):
+    def killed(out, *_args, **_options):
+        (out / "nsddata").mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reseen.pipeline.stages.simulate.simulate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(with_settings(load_recipe("tiny"), [f"model.name={tiny_model}"]), tmp_path)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_digital_subject_that_saw_pictures_of_your_own_needs_another_model(digital_subject, tmp_path):
+    shutil.copytree(digital_subject, tmp_path / "data")
+    (tmp_path / "data/truth/pictures.json").write_text('[{"file": "my_cat.png"}]')
+    recipe = with_settings(load_recipe("tiny"), [f"data.path={tmp_path / 'data'}"])
+    found = findings(recipe, tmp_path / "out")
+    assert not found["pictures"].ok
+    assert "Stable Diffusion" in found["pictures"].found
+
+
 # ------------------------------------------------------------------------------------------------------------ check
 
 

@@ -271,6 +271,12 @@ def test_empty_cells_of_a_csv_file_are_read_as_empty(tmp_path):
     assert report(contents(scores=table)) == report(contents())
 
 
+def test_numbers_about_a_score_are_not_taken_for_scores():
+    table = scores()
+    about = table.assign(metric=table.metric + "_gap_closed", value=0.123)
+    assert read_marks(pd.concat([table, about])) == read_marks(table)
+
+
 def test_a_chart_reads_as_one_sentence_with_n_interval_and_null():
     marks = [mark for mark in read_marks(scores()) if mark.key.subset == "all" and mark.key.observer]
     assert reading(marks).replace("\u00a0", " ") == (

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from reseen import datasets
+from reseen.datasets import FileCheck
+from reseen.datasets.nsd import TERMS
 from reseen.errors import ReseenError, ResultsError
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.observers import load_observer
@@ -137,12 +139,26 @@ def _data(recipe: Recipe, out: Path) -> Iterator[Finding]:
         except ReseenError as error:
             yield Finding(f"data of {subject}", False, str(error))
             continue
-        bad = [file for file in files if not file.ok]
-        size = sum(file.size or 0 for file in files) / GB
-        if not bad:
-            yield Finding(f"data of {subject}", True, f"{len(files)} files, {size:.3g} GB, in {path}")
-        for file in bad:
-            yield Finding(f"data of {subject}", False, f"{file.path}: {file.note}")
+        yield from _files(subject, path, files)
+
+
+def _files(subject: str, path: Path | None, files: list[FileCheck]) -> Iterator[Finding]:
+    """Sum up a subject's files, then tell of each folder with bad ones what is wrong with the first of them."""
+    what = f"data of {subject}"
+    bad: dict[Path, list[FileCheck]] = {}
+    for file in files:
+        if not file.ok:
+            bad.setdefault(file.path.parent, []).append(file)
+    if not bad:
+        yield Finding(what, True, f"{len(files)} files, {sum(file.size or 0 for file in files) / GB:.3g} GB, in {path}")
+        return
+    n_bad, size = sum(map(len, bad.values())), sum(file.size or 0 for part in bad.values() for file in part)
+    terms = f". {TERMS}" if any("natural-scenes-dataset" in file.note for file in files) else ""
+    found = f"{n_bad} of {len(files)} files cannot be used; at least {size / GB:.3g} GB to fetch{terms}"
+    yield Finding(what, False, found)
+    for folder, part in bad.items():
+        more = f" (and {len(part) - 1} more in {folder})" if len(part) > 1 else ""
+        yield Finding(what, False, f"{part[0].path}: {part[0].note}{more}")
 
 
 def _shows_other_pictures(path: Path) -> bool:

@@ -16,6 +16,8 @@ ORDER = ("z", "c", "zc", "early", "middle", "late", "all", "seen", "novel")
 """The order in which conditions, layers and subsets are read; others follow in the order of the table."""
 PERCENT = "\u00a0%"
 """The sign, kept on the line of its number."""
+_DERIVED = ("_null_sd", "_p", "_gap_closed")
+"""Endings of metrics that say something about a score and are no score themselves."""
 _LEVELS = ("floor_repaired", "floor_shuffled", "result", "ceiling")
 
 
@@ -71,12 +73,13 @@ def is_identification(metric: str) -> bool:
 def read_marks(scores: pd.DataFrame) -> list[Mark]:
     """Gather the rows of each score into one mark, in the order of reading.
 
-    A row of an unknown level is left to the full table. Of two rows for one number the last counts.
+    A row of an unknown level, or of a number about a score, is left to the full table. Of two rows for one number the
+    last counts.
     """
     found: dict[Key, dict[str, Any]] = {}
     for row in scores.to_dict("records"):
         key = Key(*(_text(row[name]) for name in Key._fields))
-        if _text(row["level"]) in _LEVELS:
+        if _text(row["level"]) in _LEVELS and not key.metric.endswith(_DERIVED):
             found.setdefault(key, {})[_text(row["level"])] = row
     marks = [_mark(key, levels) for key, levels in found.items()]
     return sorted(

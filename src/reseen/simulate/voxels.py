@@ -77,7 +77,7 @@ def sample_cortex(anatomy: Anatomy, rng: Generator) -> Cortex:
         drawn = rng.gamma(12 * np.maximum(wish, 1e-9)[:, None], size=(3, count)) * (wish > 0)[:, None]
         share[:, voxels] = drawn / drawn.sum(axis=0)
         mean, most = stream.category
-        category[voxels] = np.clip(rng.normal(mean, 0.25 * mean, count), 0, most)
+        category[voxels] = np.clip(rng.normal(mean, 0.25 * mean, count), 0, min(most, MAX_CATEGORY_SHARE))
     near = _smoothing(anatomy)
     return Cortex(
         x=x,
