@@ -335,11 +335,11 @@ def test_the_verdict_says_what_the_numbers_say():
         headline_rows("zc", 0.75, subset="novel"),
     )
     for sentence in (
-        "s: By judge late, zc pictures carry what was seen: 80.0 % of the pairs are told apart, 10.0 null standard "
-        "deviations above the re-paired floor of 50.0 % (n = 100).",
+        "s: By the judge's late layer, zc pictures carry what was seen: 80.0 % of the pairs are told apart, 10.0 null "
+        "standard deviations above the re-paired floor of 50.0 % (n = 100).",
         "There it is above z (60.0 %) and level with c (79.0 %).",
-        "By judge early, z (90.0 %) is above zc (80.0 %).",
-        "It is above the nearest training picture (nearest_c: 70.0 %).",
+        "By the judge's early layer, z (90.0 %) is above zc (80.0 %).",
+        "It is above the training picture nearest to decoded c (70.0 %).",
         "Novel pictures (75.0 %) are below those like the ones trained on (85.0 %).",
         "Decoders fitted on shuffled brains are at chance (51.0 %), as they must be.",
     ):

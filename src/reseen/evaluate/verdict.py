@@ -81,8 +81,9 @@ def verdict(scores: DataFrame, *, observer: str | None = None) -> str:
     Of two scores one is *above* the other when each lies outside the other's interval; otherwise they are *level*.
     A score *carries what was seen* when it lies at least three null standard deviations above its re-paired floor,
     *hints at it* from two on, and else is *not told from chance*. A shuffled-training floor is *at chance* within
-    three null standard deviations, ``sqrt(1 / (12 n))``, of one half. The nearest training picture is the best of the
-    retrieved conditions. All by two-way identification with the original held fixed.
+    three null standard deviations, ``sqrt(1 / (12 n))``, of one half; below it is told apart from
+    above. The nearest training picture is the best of the retrieved conditions. All by two-way identification with
+    the original held fixed.
 
     Parameters
     ----------
@@ -121,11 +122,11 @@ def _sentences(mine: Mapping[tuple[str, str, str], Line], judged: list[str]) -> 
         yield f"There it is {' and '.join(parts)}."
     if "z" in others and early != late:
         z, both = mine[early, "all", "z"], mine[early, "all", main]
-        yield f"By {early}, z ({_share(z)}) is {_order(z, both)} {main} ({_share(both)})."
+        yield f"By {_whose(early)}, z ({_share(z)}) is {_order(z, both)} {main} ({_share(both)})."
     nearest = max((c for c in at if c.startswith("nearest")), key=lambda c: at[c]["result"], default=None)
     if nearest is not None:
         line = at[nearest]
-        yield f"It is {_order(at[main], line)} the nearest training picture ({nearest}: {_share(line)})."
+        yield f"It is {_order(at[main], line)} the training picture nearest to decoded {nearest[-1]} ({_share(line)})."
     seen, novel = mine.get((late, "seen", main)), mine.get((late, "novel", main))
     if seen and novel:
         order = _order(novel, seen)
@@ -133,11 +134,17 @@ def _sentences(mine: Mapping[tuple[str, str, str], Line], judged: list[str]) -> 
     yield from _floor(at[main])
 
 
+def _whose(score: str) -> str:
+    """Say whose layer a score is by: ``judge late`` is the judge's late layer."""
+    observer, _, layer = score.rpartition(" ")
+    return f"the {observer.replace('_', ' ')}'s {layer} layer"
+
+
 def _against_chance(condition: str, line: Line, score: str) -> str:
     sds = line["null_sds"]
     claim = "carry what was seen" if sds >= 3 else "hint at what was seen" if sds >= 2 else "are not told from chance"
     text = (
-        f"By {score}, {condition} pictures {claim}: {_share(line)} of the pairs are told apart, {sds:.1f} null "
+        f"By {_whose(score)}, {condition} pictures {claim}: {_share(line)} of the pairs are told apart, {sds:.1f} null "
         f"standard deviations above the re-paired floor of {_percent(line['floor_repaired'])}"
     )
     if np.isfinite(line["gap_closed"]):
@@ -151,6 +158,11 @@ def _floor(line: Line) -> Iterator[str]:
         return
     if abs(shuffled - 0.5) <= 3 * metrics.null_sd(int(line["n"])):
         yield f"Decoders fitted on shuffled brains are at chance ({_percent(shuffled)}), as they must be."
+    elif shuffled < 0.5:
+        yield (
+            f"Decoders fitted on shuffled brains are below chance ({_percent(shuffled)}). Where stimuli are left out "
+            "in turn that is expected: to know nothing is to predict the mean of the others."
+        )
     else:
         yield f"Decoders fitted on shuffled brains are NOT at chance ({_percent(shuffled)}): look for a leak."
 

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from reseen.metrics import null_sd
-from reseen.report.marks import Mark, group_of, interval, is_identification, percent, show, unique
+from reseen.report.marks import Mark, group_of, interval, is_identification, percent, show, unique, words
 
 WIDTH = 400
 _LEFT, _RIGHT = 52, 352
@@ -102,7 +102,7 @@ def _null(marks: Sequence[Mark], x: _Scale, bottom: float) -> list[str]:
 def _score_row(mark: Mark, x: _Scale, y: float) -> str:
     kind = mark.key.condition if mark.key.condition in _CONDITIONS else "other"
     said = show(mark.result, mark.key.metric)
-    parts = [_words(_LEFT - 10, y + 4, mark.key.condition, "end"), _words(WIDTH, y + 4, said, "end value")]
+    parts = [_words(_LEFT - 10, y + 4, words(mark.key.condition), "end"), _words(WIDTH, y + 4, said, "end value")]
     floor = mark.floor_repaired if math.isfinite(mark.floor_repaired) else mark.floor_shuffled
     if math.isfinite(floor) and math.isfinite(mark.ceiling):
         left, right = sorted((x(floor), x(mark.ceiling)))

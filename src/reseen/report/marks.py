@@ -206,5 +206,7 @@ def words(name: str) -> str:
         "ssim": "SSIM",
         "judge": "the judge",
         "image_encoder": "the image encoder",
+        "nearest_z": "nearest by z",
+        "nearest_c": "nearest by c",
     }
     return known.get(name, name.replace("_", " "))

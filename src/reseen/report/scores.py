@@ -76,6 +76,7 @@ def _headline_row(
     return {
         "subject": subject,
         "condition": condition,
+        "said": marks.words(condition),
         "n": last.n or "–",
         "layers": [_cell(by_layer.get(layer)) for layer in layers],
         "beside": [marks.show(value, metric) for value in (last.floor_repaired, last.floor_shuffled, last.ceiling)],
