@@ -83,11 +83,14 @@ def as_pictures(ldm: reseen.LatentDiffusion, z: np.ndarray) -> np.ndarray:
 def main() -> None:
     """Run, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="the figures; left out: nothing to do")
     parser.add_argument("--recipe", default="miyawaki2008")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    if arguments.data is None:
+        print("skipped: real fMRI does not come with reseen; name yours with --data.")
+        return
     recipe = with_settings(load_recipe(arguments.recipe), [f"data.path={arguments.data.resolve()}", *arguments.set])
     figures = compare(recipe)
     for figure in figures:
