@@ -1,7 +1,8 @@
 """Attribute what separates the recipes, one setting at a time: ``python benchmarks/attribution.py [--data SUBJECT]``.
 
-SUBJECT is a tree that ``reseen simulate`` wrote; left out, one is written to out/attribution. Starting from ``takagi2023_as_released`` one setting after another is
-changed to ours, and the decoded z and c are held against the truth, without any sampling of pictures:
+SUBJECT is a tree that ``reseen simulate`` wrote; left out, one is written to out/attribution. Starting from
+``takagi2023_as_released`` one setting after another is changed to ours, and the decoded z and c are held against the
+truth, without any sampling of pictures:
 
 - error: mean squared error of the held-out pictures, in variances of the target (1 is what predicting its mean gets)
 - picture_r: correlation across targets, training mean removed, averaged over pictures
