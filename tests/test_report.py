@@ -15,6 +15,7 @@ from reseen.report import Film, ReportInput, SubjectReport, declared_sample, rep
 from reseen.report.charts import alpha_text, count_alphas
 from reseen.report.contents import SCORE_COLUMNS
 from reseen.report.embed import evenly, picture_uri, sprite_uri
+from reseen.report.gallery import film_strip
 from reseen.report.marks import read_marks, reading
 from reseen.report.page import duration
 
@@ -352,6 +353,14 @@ def test_a_film_becomes_a_strip_and_an_animation_that_can_rest():
     assert re.findall(r"<figcaption>(.*?)</figcaption>", strip) == [
         *("presented", "start", "step 1", "step 3", "step 4", "step 6", "step 7", "step 9", "result")
     ]
+
+
+def test_a_film_shows_what_was_presented_and_not_its_own_last_frame():
+    mine = subject()
+    strip = film_strip(mine, Film(103, pictures(7, 11)))
+    row = int(np.flatnonzero(mine.stimulus_id == 103)[0])
+    assert strip["presented"]["uri"] == picture_uri(mine.presented[row])
+    assert strip["presented"]["uri"] != strip["strip"][-1]["uri"]
 
 
 def test_a_film_of_one_frame_and_of_floats_makes_a_page():

@@ -68,8 +68,8 @@ def encode_all(vae: AutoencoderKL, images: np.ndarray, cache: Path) -> tuple[tor
     return state["mean"], state["std"]
 
 
-def main(work: Path, steps: int) -> None:
-    """Train and write."""
+def main(work: Path, steps: int, start: Path | None) -> None:
+    """Train, from another U-Net's weights where one is named, and write."""
     built = work / "builtin"
     images = np.load(work / "world/images.npy", mmap_mode="r")
     captions = json.loads((work / "world/captions.json").read_text())
@@ -84,6 +84,8 @@ def main(work: Path, steps: int) -> None:
     signal = scheduler.alphas_cumprod
     weight = torch.minimum(signal / (1 - signal), torch.tensor(5.0)) / (signal / (1 - signal))
     unet = make().train()
+    if start is not None:
+        unet.load_state_dict(UNet2DConditionModel.from_pretrained(start).float().state_dict())
 
     def loss(step: int) -> torch.Tensor:
         rng = np.random.default_rng((3, step))
@@ -128,4 +130,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--start", type=Path, help="folder of a U-Net to go on from, such as the one that is built in")
     main(**vars(parser.parse_args()))

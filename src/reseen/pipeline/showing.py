@@ -121,7 +121,7 @@ def _films(job: Job, subject: str, score: NDArray[np.float64]) -> tuple[report.F
             subject=subject,
             stimulus_id=int(c.stimulus_id[item]),
         )
-        films.append(report.Film(int(c.stimulus_id[item]), frames, frames[-1]))
+        films.append(report.Film(int(c.stimulus_id[item]), frames))
     return tuple(films)
 
 

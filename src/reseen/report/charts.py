@@ -14,7 +14,7 @@ from reseen.metrics import null_sd
 from reseen.report.marks import Mark, group_of, interval, is_identification, percent, show, unique, words
 
 WIDTH = 400
-_LEFT, _RIGHT = 52, 352
+_LEFT, _RIGHT = 92, 352
 _ROW, _HEAD, _AXIS = 20, 25, 34
 _CONDITIONS = ("z", "c", "zc")
 

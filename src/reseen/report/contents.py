@@ -34,8 +34,6 @@ class Film:
     frames
         Shape ``(1 + n_steps, height, width, 3)``, uint8 or floats in [0, 1]: where it starts, and the picture after
         each step; the last is the finished one.
-    presented
-        Shape ``(height, width, 3)``: what was shown; left out, it is looked up among the subject's pictures.
 
     Raises
     ------
@@ -45,7 +43,6 @@ class Film:
 
     stimulus_id: int
     frames: NDArray[Any]
-    presented: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 4 or len(self.frames) == 0 or self.frames.shape[-1] != 3:

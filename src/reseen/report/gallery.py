@@ -134,9 +134,7 @@ def across(contents: ReportInput) -> dict[str, Any] | None:
 
 def film_strip(subject: SubjectReport, film: Film) -> dict[str, Any]:
     """Show a film as a strip of steps and as an animation that holds its last frame for a quarter of its time."""
-    presented = film.presented
-    if presented is None and np.any(subject.stimulus_id == film.stimulus_id):
-        presented = subject.presented[int(np.flatnonzero(subject.stimulus_id == film.stimulus_id)[0])]
+    shown = np.flatnonzero(subject.stimulus_id == film.stimulus_id)
     last = len(film.frames) - 1
     name = f"stimulus {film.stimulus_id}"
     sprite, n_frames = sprite_uri(film.frames)
@@ -146,8 +144,8 @@ def film_strip(subject: SubjectReport, film: Film) -> dict[str, Any]:
         alt = f"{name} after step {step} of {last}" if step else f"{name} before the first step"
         strip.append(_shown(film.frames[step], caption, alt))
     truth = None
-    if presented is not None:
-        truth = _shown(presented, "presented", f"{name}: the presented picture", "truth")
+    if len(shown):
+        truth = _shown(subject.presented[shown[0]], "presented", f"{name}: the presented picture", "truth")
     return {
         "subject": subject.subject,
         "item": name,

@@ -151,11 +151,11 @@ def interval(mark: Mark) -> str:
 
 
 def reading(marks: Sequence[Mark]) -> str:
-    """Say in one sentence what a chart of these marks shows: its last mark in full, and what is highest where."""
+    """Say in one sentence what a chart shows: the last of the method's own marks in full, and what is highest where."""
     marks = [mark for mark in marks if not math.isnan(mark.result)]
     if not marks:
         return "There is no score to show here."
-    last = marks[-1]
+    last = ([mark for mark in marks if not mark.key.condition.startswith("nearest")] or marks)[-1]
     key = last.key
     place = f" at the {key.layer} layer" if key.layer else ""
     subset = f" on {key.subset} pictures" if key.subset not in ("", "all") else ""
@@ -186,7 +186,8 @@ def leaders_of(marks: Sequence[Mark]) -> str:
         rivals = [mark for mark in marks if group_of(mark) == group]
         if len(rivals) > 1:
             best = max(rivals, key=lambda mark: mark.result)
-            said.append(f"{best.key.condition} ({group})" if len(groups) > 1 else best.key.condition)
+            name = words(best.key.condition)
+            said.append(f"{name} ({group})" if len(groups) > 1 else name)
     return "highest: " + ", ".join(said) if said else ""
 
 
