@@ -171,6 +171,12 @@ class TestOnASmallBrain:
         reseen("report", recipe_file, "--out", tmp_path / "out")
         assert page.stat().st_size > 10_000
 
+    def test_a_refused_report_leaves_the_old_one_where_it_is(self, reseen, recipe_file, tmp_path):
+        reseen("report", recipe_file, "--out", tmp_path / "out")
+        code, _, _ = reseen("report", recipe_file, "--out", tmp_path / "out", "--set", "reconstruct.guidance=3")
+        assert code == 1
+        assert (tmp_path / "out/report.html").is_file()
+
 
 def test_simulate_refuses_a_folder_that_holds_something(reseen, tmp_path):
     (tmp_path / "mine.txt").write_text("keep me")

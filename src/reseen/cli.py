@@ -199,9 +199,7 @@ def report(
 ) -> None:
     """Run a recipe up to the report, and write the report anew."""
     read = _read_recipe(recipe, data, model, settings)
-    folder = _folder(read, out)
-    (folder / "report.html").unlink(missing_ok=True)
-    _run(read, folder, device, "report")
+    _run(read, _folder(read, out), device, "report", report_anew=True)
 
 
 @app.command()
@@ -240,11 +238,11 @@ def _folder(recipe: Recipe, out: Path | None) -> Path:
     return out or Path("out") / recipe.name
 
 
-def _run(recipe: Recipe, out: Path, device: str, stage: str) -> None:
+def _run(recipe: Recipe, out: Path, device: str, stage: str, *, report_anew: bool = False) -> None:
     from reseen import pipeline
 
     with _progress() as progress:
-        results = pipeline.run(recipe, out, until=stage, device=device, progress=progress)
+        results = pipeline.run(recipe, out, until=stage, device=device, report_anew=report_anew, progress=progress)
     if (results.path / "scores.csv").is_file():
         _print_scores(results.load_table("scores"))
     typer.echo(f"results: {results.path}")

@@ -33,6 +33,7 @@ def run(
     until: str = "report",
     data: Path | None = None,
     device: str = "cpu",
+    report_anew: bool = False,
     progress: Progress | None = None,
 ) -> Results:
     """Run a recipe into a results folder, up to a stage; what is there already is not made again.
@@ -51,6 +52,8 @@ def run(
         Where the data lie, instead of the recipe's ``data.path``.
     device
         Where the model's networks lie.
+    report_anew
+        Write the report again even if there is one.
     progress
         Called with what is being done, how much of it is done and how much there is.
 
@@ -70,6 +73,8 @@ def run(
     check_device(device)
     with Results.open(out, recipe) as results:
         job = Job(recipe, results, device, progress)
+        if report_anew:
+            (results.path / "report.html").unlink(missing_ok=True)
         if "evaluate" in needed(until):
             scoring.claim_observers(job)  # one that is not there is better known before hours of sampling
         for stage in needed(until):
