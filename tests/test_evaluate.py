@@ -357,6 +357,12 @@ def test_the_verdict_calls_out_a_shuffled_floor_that_is_not_at_chance():
     assert "NOT at chance (65.0 %): look for a leak" in verdict_of(headline_rows("zc", 0.8, shuffled=0.65))
 
 
+def test_the_verdict_tells_a_shuffled_floor_below_chance_from_a_leak():
+    said = verdict_of(headline_rows("zc", 0.8, shuffled=0.2))
+    assert "below chance (20.0 %)" in said
+    assert "leak" not in said
+
+
 def test_the_verdict_is_silent_without_an_observer_and_speaks_of_every_subject(truth):
     pixels = evaluate("s", truth, np.arange(N_ITEMS), {("result", "z"): truth[:, None]}, [], {}, RECIPE, 0)
     assert verdict(pixels) == ""
