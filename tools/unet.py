@@ -68,6 +68,20 @@ def encode_all(vae: AutoencoderKL, images: np.ndarray, cache: Path) -> tuple[tor
     return state["mean"], state["std"]
 
 
+@torch.inference_mode()
+def condition_all(text: CLIPTextModel, ids: torch.Tensor, cache: Path) -> torch.Tensor:
+    """Give the conditioning of every caption of every picture, (n, 5, 24, 128) float16; the text encoder is frozen."""
+    if cache.exists():
+        return torch.load(cache, weights_only=True)
+    parts = []
+    for block in ids.split(64):
+        with torch.autocast("cpu", torch.bfloat16):
+            parts.append(text(block.flatten(0, 1)).last_hidden_state.half().unflatten(0, (-1, 5)))
+    conditioning = torch.cat(parts)
+    torch.save(conditioning, cache)
+    return conditioning
+
+
 def main(work: Path, steps: int, start: Path | None) -> None:
     """Train, from another U-Net's weights where one is named, and write."""
     built = work / "builtin"
@@ -78,6 +92,7 @@ def main(work: Path, steps: int, start: Path | None) -> None:
     text = CLIPTextModel.from_pretrained(built / "text_encoder").float().eval()
     mean, std = encode_all(vae, images, work / "latents.pt")
     ids = torch.stack([token_ids(tokenizer, [five[k] for five in captions]) for k in range(5)], dim=1)
+    conditioning = condition_all(text, ids, work / "conditioning.pt")
     with torch.inference_mode():
         empty = text(token_ids(tokenizer, [""])).last_hidden_state
     scheduler = make_scheduler()
@@ -92,9 +107,7 @@ def main(work: Path, steps: int, start: Path | None) -> None:
         rows = torch.from_numpy(np.sort(rng.choice(len(images), BATCH, replace=False)))
         z = mean[rows].float() + std[rows].float() * torch.randn(BATCH, 4, 16, 16)
         several = (1, 5, 2, 5)[step % 4]
-        chosen = ids[rows][:, rng.choice(5, several, replace=False)]
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            c = text(chosen.flatten(0, 1)).last_hidden_state.float().unflatten(0, (BATCH, several)).mean(dim=1)
+        c = conditioning[rows][:, rng.choice(5, several, replace=False)].float().mean(dim=1)
         c = torch.where(torch.rand(BATCH, 1, 1) < EMPTY_SHARE, empty, c)
         t = torch.randint(0, 1000, (BATCH,))
         noise = torch.randn_like(z)
