@@ -94,6 +94,14 @@ def test_a_correlation_is_averaged_over_draws_before_items_are_compared(scores, 
         assert the_row(scores, **late("z", direction=direction))["value"] == pytest.approx(expected)
 
 
+def test_shuffles_are_scored_one_by_one_and_their_scores_averaged(scores, truth, pictures):
+    look = RandomObserver("judge", 1).look
+    stack = pictures["floor_shuffled", "zc"]
+    each = [metrics.identification(look(truth)["late"], look(stack[:, k])["late"]).mean() for k in range(2)]
+    assert each[0] != each[1]
+    assert the_row(scores, **late(level="floor_shuffled"))["value"] == pytest.approx(np.mean(each))
+
+
 def test_pixel_scores_are_means_over_items_and_draws(scores, truth, pictures):
     for metric, function in (("pixcorr", metrics.pixcorr), ("ssim", metrics.ssim)):
         expected = np.mean([function(truth, pictures["result", "zc"][:, k]) for k in range(2)])
@@ -234,10 +242,9 @@ def decoded_features(spread, seed=0):
 def test_decoded_features_are_scored_by_target_by_picture_and_two_way():
     decoded, truth, mean = decoded_features(1.0)
     shuffled = np.roll(decoded, 1, axis=0)
-    ids = np.arange(N_ITEMS)
-    table = evaluate_features(
-        "s", "z", decoded, truth, mean, stimulus_id=ids, subsets=SUBSETS, recipe=RECIPE, seed=0, shuffled=shuffled
-    )
+    shuffles = [shuffled, 2 * mean - shuffled]  # one leans to the other side of the mean as far as the other
+    where = {"stimulus_id": np.arange(N_ITEMS), "subsets": SUBSETS}
+    table = evaluate_features("s", "z", decoded, truth, mean, **where, recipe=RECIPE, seed=0, shuffled=shuffles)
     by_target = np.mean([np.corrcoef(decoded[:, k], truth[:, k])[0, 1] for k in range(30)])
     by_picture = np.mean([np.corrcoef(decoded[i] - mean, truth[i] - mean)[0, 1] for i in range(N_ITEMS)])
     two_way = metrics.identification(truth - mean, decoded - mean, direction="reconstruction").mean()
@@ -253,7 +260,10 @@ def test_decoded_features_are_scored_by_target_by_picture_and_two_way():
         assert row["low"] <= row["value"] <= row["high"]
         floor = the_row(table, metric=metric, direction=direction, level="floor_repaired")
         assert floor["value"] == pytest.approx(0.5 if metric == "identification" else 0, abs=0.1)
-        assert the_row(table, metric=metric, direction=direction, level="floor_shuffled")["value"] < row["value"]
+        chance = 0.5 if metric == "identification" else 0
+        assert the_row(table, metric=metric, direction=direction, level="floor_shuffled")["value"] == pytest.approx(
+            chance, abs=1e-6
+        )
 
 
 def test_decoding_the_training_mean_for_everyone_scores_nothing():

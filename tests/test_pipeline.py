@@ -53,8 +53,8 @@ def test_a_run_ends_with_pictures_scores_and_a_report(finished):
     assert set(scores["condition"]) >= {"z", "c", "zc", "nearest_z", "nearest_c"}
     assert set(scores["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
     assert (finished / "report.html").stat().st_size > 10_000
-    assert len(list(finished.glob("subj01/pictures/*/zc/*.png"))) == 3 * 4 * 2
-    assert len(list(finished.glob("subj01/pictures/*/z/*.png"))) == 3 * 4
+    assert len(list(finished.glob("subj01/pictures/*/zc/*.png"))) == (2 + 3 + 2) * 4  # draws, shuffles, draws
+    assert len(list(finished.glob("subj01/pictures/*/z/*.png"))) == (1 + 3 + 1) * 4
     assert set(results.times) == {"extract", "decode", "encode", "reconstruct", "evaluate", "report"}
 
 

@@ -91,7 +91,7 @@ def decode(
     seed: int,
     train_trials: Rows = "single",
     test_trials: Rows = "averaged",
-    shuffle: bool = False,
+    shuffle: int | None = None,
 ) -> tuple[list[RidgeMap], Features]:
     """Fit on the training stimuli of each fold and predict the held-out ones.
 
@@ -110,7 +110,8 @@ def decode(
     train_trials, test_trials
         Whether repetitions are averaged before the fit, and before the prediction.
     shuffle
-        Give every training stimulus's trials the feature of another training stimulus: the shuffled-training floor.
+        Give every training stimulus's trials the feature of another training stimulus: the shuffled-training floor. The
+        number says which of many shuffles. Left out: no shuffle.
 
     Returns
     -------
@@ -129,10 +130,10 @@ def decode(
     for train_ids, test_ids in split.folds:
         train = _rows(trials.select(train_ids), train_trials, "training")
         test = _rows(trials.select(test_ids), test_trials, "test")
-        if shuffle:
-            fitted = _fit_shuffled(train, feature, rois=rois, recipe=recipe, seed=seed)
-        else:
+        if shuffle is None:
             fitted = fit(train, feature, rois=rois, recipe=recipe, seed=seed)
+        else:
+            fitted = _fit_shuffled(train, feature, rois=rois, recipe=recipe, seed=seed, shuffle=shuffle)
         maps.append(fitted)
         decoded.append(
             predict(
@@ -180,11 +181,11 @@ def _fit(
 
 
 def _fit_shuffled(
-    train: Trials, feature: Features, *, rois: Sequence[str], recipe: DecodeRecipe, seed: int
+    train: Trials, feature: Features, *, rois: Sequence[str], recipe: DecodeRecipe, seed: int, shuffle: int
 ) -> RidgeMap:
     ids, row = np.unique(train.stimulus_id, return_inverse=True)
     targets = feature.rows(ids).reshape(len(ids), -1)
-    ring = np.random.default_rng(seed).permutation(len(ids))
+    ring = np.random.default_rng((seed, shuffle)).permutation(len(ids))
     other = np.empty(len(ids), dtype=np.int64)
     other[ring] = np.roll(ring, 1)  # the next on a random ring: nobody keeps their own
     with warnings.catch_warnings():

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic.fields import FieldInfo
 
 from reseen.errors import RecipeError
@@ -122,7 +122,9 @@ class EvaluateRecipe(_Section):
 
     observers: tuple[str, ...] = Field(("judge", "image_encoder"), description="networks that look at the pictures")
     ceiling: bool = Field(True, description="also reconstruct from the true z and c")
-    floor_shuffled: bool = Field(True, description="also reconstruct with decoders fitted on shuffled brain rows")
+    n_shuffles: NonNegativeInt = Field(
+        3, description="also reconstruct with decoders fitted on brain rows shuffled so many times; 0: no such floor"
+    )
     n_derangements: PositiveInt = Field(200, description="wrong pairings behind the re-paired floor")
     n_bootstrap: PositiveInt = Field(1000, description="resamplings of pictures behind each interval")
 

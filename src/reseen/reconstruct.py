@@ -67,10 +67,11 @@ def reconstruct(
     seed: int,
     subject: str,
     write: Write,
+    draws: Sequence[int] | None = None,
     done: Done | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Reconstruct every draw of every item, and hand each picture over as it is ready.
+    """Reconstruct draws of every item, and hand each picture over as it is ready.
 
     Parameters
     ----------
@@ -87,6 +88,8 @@ def reconstruct(
         With the stimulus id and the draw, what the noise is drawn from.
     write
         Called with item, draw and picture.
+    draws
+        Which draws to make; left out: the recipe's ``n_draws``, or one for condition ``z``, whose draws are all alike.
     done
         Says whether the picture of an item and draw is there already and need not be made again.
     progress
@@ -105,7 +108,8 @@ def reconstruct(
         If a picture is black all over.
     """
     ids = _check(ldm, condition, z, c)
-    wanted = [(item, draw) for item in range(len(ids)) for draw in range(n_draws(condition, recipe))]
+    asked = range(n_draws(condition, recipe)) if draws is None else draws
+    wanted = [(item, draw) for item in range(len(ids)) for draw in asked]
     jobs = [job for job in wanted if done is None or not done(*job)]
     n_ready = len(wanted) - len(jobs)
     if progress is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from reseen import metrics
 from reseen.errors import ShapeError
-from reseen.evaluate.scores import DIRECTIONS, Pool, Score, matrix_score, pools, rows_of, table
+from reseen.evaluate.scores import DIRECTIONS, Pool, Score, matrix_score, mean_score, pools, rows_of, table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -30,7 +30,7 @@ def evaluate_features(
     subsets: Mapping[str, frozenset[int]],
     recipe: EvaluateRecipe,
     seed: int,
-    shuffled: NDArray[Any] | None = None,
+    shuffled: Sequence[NDArray[Any]] = (),
 ) -> DataFrame:
     """Score decoded features themselves, before any picture is made.
 
@@ -45,7 +45,8 @@ def evaluate_features(
     stimulus_id, subsets, recipe, seed
         See `evaluate`.
     shuffled
-        Shape ``(n, n_targets)``: decoded by a decoder fitted on shuffled brain rows, for ``floor_shuffled``.
+        For each shuffle, shape ``(n, n_targets)``: decoded by a decoder fitted on shuffled brain rows. The scores of
+        ``floor_shuffled`` are means over shuffles.
 
     Returns
     -------
@@ -57,27 +58,27 @@ def evaluate_features(
     ShapeError
         If the arrays do not fit each other or there are fewer than three stimuli.
     """
-    levels = {"result": decoded} if shuffled is None else {"result": decoded, "floor_shuffled": shuffled}
-    for array in levels.values():
+    levels = {"result": [decoded], **({"floor_shuffled": list(shuffled)} if len(shuffled) else {})}
+    for array in (decoded, *shuffled):
         if array.shape != truth.shape or len(truth) != len(stimulus_id) or training_mean.shape != truth.shape[1:]:
             raise ShapeError(
                 f"{name}: decoded {array.shape}, truth {truth.shape}, training mean {training_mean.shape} and "
                 f"{len(stimulus_id)} stimulus ids do not belong together; (n, n_targets) twice, (n_targets,) and n do."
             )
     true = truth - training_mean
-    found = {level: array - training_mean for level, array in levels.items()}
-    matrices = {level: metrics.correlation_matrix(true, array) for level, array in found.items()}
+    found = {level: [array - training_mean for array in arrays] for level, arrays in levels.items()}
+    matrices = {level: [metrics.correlation_matrix(true, array) for array in arrays] for level, arrays in found.items()}
     rows = []
     for pool in pools(stimulus_id, subsets, recipe, seed):
         fixed = {"subject": subject, "condition": name, "observer": "features", "layer": "", "subset": pool.subset}
         for metric, directions in (("target_r", ("",)), ("picture_r", ("",)), ("identification", DIRECTIONS)):
             for direction in directions:
                 scores = {}
-                for level, array in found.items():
+                for level, arrays in found.items():
                     if metric == "target_r":
-                        scores[level] = _target_score(true, array, pool)
+                        scores[level] = mean_score([_target_score(true, array, pool) for array in arrays])
                     else:
-                        scores[level] = matrix_score(matrices[level], pool, direction)
+                        scores[level] = mean_score([matrix_score(r, pool, direction) for r in matrices[level]])
                 rows += rows_of({**fixed, "metric": metric, "direction": direction}, scores, len(pool.items))
     return table(rows)
 

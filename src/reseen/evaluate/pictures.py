@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from reseen import metrics
 from reseen.errors import ShapeError
-from reseen.evaluate.scores import DIRECTIONS, Pool, Score, matrix_score, pools, rows_of, table
+from reseen.evaluate.scores import DIRECTIONS, Pool, Score, matrix_score, mean_score, pools, rows_of, table
 from reseen.metrics import Floats
 
 if TYPE_CHECKING:
@@ -47,9 +47,10 @@ def evaluate(
     """Score one subject's pictures.
 
     A correlation is averaged over a picture's draws before items are compared (Takagi & Nishimoto's
-    ``identification.py``), and so are pixel correlation and SSIM. A subset is scored within its own pool: its items
-    are compared with each other only. Pairs of one stimulus are dropped. Subsets of fewer than three stimuli are left
-    out, for want of distractors.
+    ``identification.py``), and so are pixel correlation and SSIM. At the shuffled floor each draw comes from a shuffle
+    of its own, and it is scores that are averaged: one shuffle's pictures lean to one side or the other. A subset is
+    scored within its own pool: its items are compared with each other only. Pairs of one stimulus are dropped.
+    Subsets of fewer than three stimuli are left out, for want of distractors.
 
     Parameters
     ----------
@@ -90,10 +91,11 @@ def evaluate(
     size = _scored_size(pictures, len(stimulus_id))
     truth = _resized(truth_images, size)
     truth_seen = {observer.name: observer.look(truth) for observer in observers}
-    seen: dict[str, dict[str, _Seen]] = {}
+    seen: dict[str, dict[str, list[_Seen]]] = {}
     for done, (level, condition) in enumerate(pictures):
         stack = _resized(_stack(pictures, (level, condition), len(stimulus_id)), size)
-        seen.setdefault(condition, {})[level] = _look(truth, stack, observers, truth_seen)
+        alone = np.split(stack, stack.shape[1], axis=1) if level == "floor_shuffled" else [stack]
+        seen.setdefault(condition, {})[level] = [_look(truth, part, observers, truth_seen) for part in alone]
         if progress is not None:
             progress("evaluate", done + 1, len(pictures))
     rows = []
@@ -106,20 +108,29 @@ def evaluate(
 
 
 def _picture_scores(
-    truth: NDArray[np.uint8], levels: Mapping[str, _Seen], pool: Pool, recipe: EvaluateRecipe, seed: int
+    truth: NDArray[np.uint8], levels: Mapping[str, list[_Seen]], pool: Pool, recipe: EvaluateRecipe, seed: int
 ) -> Iterator[tuple[dict[str, str], dict[str, Score]]]:
     pixel = {"observer": "", "layer": "", "direction": ""}
-    yield {"metric": "pixcorr", **pixel}, {k: matrix_score(seen.pixels, pool, "") for k, seen in levels.items()}
+    yield (
+        {"metric": "pixcorr", **pixel},
+        {k: mean_score([matrix_score(seen.pixels, pool, "") for seen in parts]) for k, parts in levels.items()},
+    )
     scores = {}
-    for level, seen in levels.items():
-        values = seen.ssim[pool.items]
-        wrong = _wrong_ssim(truth, seen.first_draw, pool, recipe, seed) if level == "result" else np.empty(0)
+    for level, parts in levels.items():
+        values = np.mean([seen.ssim for seen in parts], axis=0)[pool.items]
+        wrong = _wrong_ssim(truth, parts[0].first_draw, pool, recipe, seed) if level == "result" else np.empty(0)
         scores[level] = Score(float(values.mean()), metrics.bootstrap_mean(values, pool.weights), wrong)
     yield {"metric": "ssim", **pixel}, scores
-    for observer, layer in next(iter(levels.values())).layers:
+    for observer, layer in next(iter(levels.values()))[0].layers:
         for direction in DIRECTIONS:
             where = {"metric": "identification", "observer": observer, "layer": layer, "direction": direction}
-            yield where, {k: matrix_score(s.layers[observer, layer], pool, direction) for k, s in levels.items()}
+            yield (
+                where,
+                {
+                    k: mean_score([matrix_score(seen.layers[observer, layer], pool, direction) for seen in parts])
+                    for k, parts in levels.items()
+                },
+            )
 
 
 def _wrong_ssim(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -97,6 +97,15 @@ def matrix_score(matrix: Floats, pool: Pool, direction: str) -> Score:
         float(metrics.nan_mean(np.diagonal(paired))),
         metrics.bootstrap_identification(r, pool.weights, direction=towards, labels=pool.labels),
         metrics.repaired_scores(paired, pool.wrong_rows),
+    )
+
+
+def mean_score(scores: Sequence[Score]) -> Score:
+    """Average scores of the same items, resampling by resampling."""
+    return Score(
+        float(np.mean([score.value for score in scores])),
+        np.mean([score.replicates for score in scores], axis=0),
+        np.mean([score.wrong for score in scores], axis=0),
     )
 
 

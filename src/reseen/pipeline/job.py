@@ -90,9 +90,9 @@ class Job:
         """Give the features that the model makes of what a subject was shown."""
         return self.results.load_features(self.results.features_path(f"{subject}/{name}"))
 
-    def decoded(self, subject: str, name: str, *, shuffled: bool = False) -> Features:
-        """Give the features decoded from a subject's brain, or by decoders fitted on shuffled rows."""
-        return self.results.load_features(self.results.decode_path(subject, f"{'shuffled_' if shuffled else ''}{name}"))
+    def decoded(self, subject: str, name: str, *, shuffle: int | None = None) -> Features:
+        """Give the features decoded from a subject's brain, or by decoders fitted on the rows of a shuffle."""
+        return self.results.load_features(self.results.decode_path(subject, decoded_stem(name, shuffle)))
 
     def made_by(self, stage: str, subject: str) -> dict[str, str]:
         """Say what a stage's arrays are made by: the settings that matter, the data and the model."""
@@ -127,6 +127,11 @@ class Job:
             if issubclass(warning.category, UserWarning):
                 self.results.add_warning(str(warning.message))
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+
+
+def decoded_stem(name: str, shuffle: int | None) -> str:
+    """Name the file of a decoded feature: ``z``, or ``shuffled0_z`` for the first shuffle."""
+    return name if shuffle is None else f"shuffled{shuffle}_{name}"
 
 
 def data_path(recipe: Recipe, out: Path) -> Path | None:

@@ -19,7 +19,7 @@ from reseen.errors import ReseenError, ResultsError
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.observers import load_observer
 from reseen.pipeline.job import data_path
-from reseen.pipeline.stages import TRUTH, levels
+from reseen.pipeline.stages import TRUTH, draws_at, levels
 from reseen.recipe import Recipe, differences, load_recipe
 
 GB = 1e9
@@ -92,7 +92,8 @@ def count_evaluations(recipe: Recipe, n_items: int) -> int:
     passes = 2 if section.guidance > 1 else 1
     steps = {"z": 0, "c": section.n_steps, "zc": int(section.n_steps * section.strength)}
     per_draw = sum(steps[condition] for condition in section.conditions) * passes
-    return per_draw * section.n_draws * n_items * len(levels(recipe)) * len(recipe.data.subjects)
+    n_draws = sum(draws_at(recipe, level, "zc") for level in levels(recipe))
+    return per_draw * n_draws * n_items * len(recipe.data.subjects)
 
 
 def count_items(recipe: Recipe) -> int:
@@ -181,14 +182,15 @@ def _folder(recipe: Recipe, out: Path) -> str:
 
 def _space(recipe: Recipe, out: Path, ldm: LatentDiffusion) -> Finding:
     n_items, n_subjects = count_items(recipe), len(recipe.data.subjects)
-    n_pictures = n_items * recipe.reconstruct.n_draws * len(recipe.reconstruct.conditions) * len(levels(recipe))
+    conditions = recipe.reconstruct.conditions
+    n_pictures = n_items * sum(draws_at(recipe, level, kind) for level in levels(recipe) for kind in conditions)
     pictures = n_pictures * ldm.image_size**2 * BYTES_PER_PIXEL
     n_stimuli = 10_000 if recipe.data.kind == "nsd" else recipe.simulate.n_train + recipe.simulate.n_test
     z_side = (recipe.extract.z_size or ldm.image_size * 5 // 8) // ldm.factor
     targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)
     n_voxels = 15_000 if recipe.data.kind == "nsd" else 2_500
     n_maps = 1 if recipe.data.test == "shared" else recipe.data.n_folds
-    arrays = 4 * targets * (n_stimuli + (n_voxels * n_maps + n_items) * (1 + recipe.evaluate.floor_shuffled))
+    arrays = 4 * targets * (n_stimuli + n_voxels * n_maps + n_items * (1 + recipe.evaluate.n_shuffles))
     needed = n_subjects * (pictures + arrays)
     folder = next(parent for parent in (out.resolve(), *out.resolve().parents) if parent.exists())
     free = shutil.disk_usage(folder).free

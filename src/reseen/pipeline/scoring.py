@@ -47,7 +47,7 @@ def _score_features(job: Job, subject: str) -> pd.DataFrame:
     for name in feature_names(job):
         decoded, true = job.decoded(subject, name), job.true(subject, name)
         mean = _training_mean(decoded, true, split)
-        shuffled = job.decoded(subject, name, shuffled=True).flat - mean if job.recipe.evaluate.floor_shuffled else None
+        shuffles = range(job.recipe.evaluate.n_shuffles)
         job.tell(f"score decoded {name} of {subject}", 0, 1)
         table = evaluate_features(
             subject,
@@ -59,7 +59,7 @@ def _score_features(job: Job, subject: str) -> pd.DataFrame:
             subsets=stimuli.subsets,
             recipe=job.recipe.evaluate,
             seed=job.recipe.seed,
-            shuffled=shuffled,
+            shuffled=[job.decoded(subject, name, shuffle=shuffle).flat - mean for shuffle in shuffles],
         )
         job.tell(f"score decoded {name} of {subject}", 1, 1)
         tables.append(table)

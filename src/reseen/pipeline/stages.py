@@ -12,7 +12,7 @@ import numpy as np
 from reseen import decode, encode, extract, reconstruct, simulate
 from reseen.features import Features
 from reseen.files import writing, writing_folder
-from reseen.pipeline.job import Job, Progress
+from reseen.pipeline.job import Job, Progress, decoded_stem
 from reseen.recipe import Condition, Recipe
 from reseen.results import Level, as_metadata
 
@@ -98,18 +98,17 @@ def decode_stage(job: Job) -> bool:
     worked = False
     for subject in job.subjects:
         for name, rois in (("z", job.recipe.decode.z_rois), ("c", job.recipe.decode.c_rois)):
-            for shuffled in (False, True) if job.recipe.evaluate.floor_shuffled else (False,):
-                stem = f"{'shuffled_' if shuffled else ''}{name}"
-                if not job.results.decode_path(subject, stem).is_file():
-                    _decode(job, subject, name, rois, shuffled=shuffled)
+            for shuffle in (None, *range(job.recipe.evaluate.n_shuffles)):
+                if not job.results.decode_path(subject, decoded_stem(name, shuffle)).is_file():
+                    _decode(job, subject, name, rois, shuffle=shuffle)
                     worked = True
     return worked
 
 
-def _decode(job: Job, subject: str, name: str, rois: Sequence[str], *, shuffled: bool) -> None:
+def _decode(job: Job, subject: str, name: str, rois: Sequence[str], *, shuffle: int | None) -> None:
     """Fit one feature's decoders; the predictions are written last, and say that all is there."""
     trials, _, split = job.brain(subject)
-    stem = f"{'shuffled_' if shuffled else ''}{name}"
+    stem = decoded_stem(name, shuffle)
     job.tell(f"decode {stem} of {subject}", 0, 1)
     with job.noting_warnings():
         maps, decoded = decode.decode(
@@ -121,10 +120,10 @@ def _decode(job: Job, subject: str, name: str, rois: Sequence[str], *, shuffled:
             seed=job.recipe.seed,
             train_trials=job.recipe.data.train_trials,
             test_trials=job.recipe.data.test_trials,
-            shuffle=shuffled,
+            shuffle=shuffle,
         )
     made_by = job.made_by("decode", subject)
-    for fold, fitted in enumerate([] if shuffled else maps):
+    for fold, fitted in enumerate(maps if shuffle is None else []):
         with writing(job.results.decode_path(subject, f"{stem}_fold{fold}")) as part:
             fitted.save(part, as_metadata(made_by))
     job.results.save_features(job.results.decode_path(subject, stem), decoded, made_by)
@@ -197,29 +196,35 @@ class Pictures:
 def levels(recipe: Recipe) -> tuple[Level, ...]:
     """Give the levels that pictures are made at."""
     wanted: list[Level] = ["result"]
-    wanted += ["floor_shuffled"] if recipe.evaluate.floor_shuffled else []
+    wanted += ["floor_shuffled"] if recipe.evaluate.n_shuffles else []
     wanted += ["ceiling"] if recipe.evaluate.ceiling else []
     return tuple(wanted)
+
+
+def draws_at(recipe: Recipe, level: Level, condition: Condition) -> int:
+    """Give how many pictures of each item a level has; at the shuffled floor one from each shuffle."""
+    if level == "floor_shuffled":
+        return recipe.evaluate.n_shuffles
+    return reconstruct.n_draws(condition, recipe.reconstruct)
 
 
 def pictures_of(job: Job, subject: str) -> Iterator[Pictures]:
     """Give every set of pictures of a subject, level by level.
 
     Items of ``result`` and ``floor_shuffled`` are those decoded, which may be single trials; those of ``ceiling`` are
-    the stimuli themselves, each once.
+    the stimuli themselves, each once. Draw k of ``floor_shuffled`` is made from the features of shuffle k.
     """
     decoded = job.decoded(subject, job.recipe.reconstruct.conditions[0][-1]).stimulus_id
     for level in levels(job.recipe):
         ids = np.unique(decoded) if level == "ceiling" else decoded
         single = len(np.unique(ids)) < len(ids)
         for condition in job.recipe.reconstruct.conditions:
-            n_draws = reconstruct.n_draws(condition, job.recipe.reconstruct)
             paths = tuple(
                 tuple(
                     job.results.picture_path(
                         subject, level, condition, int(stimulus), draw, trial=item if single else None
                     )
-                    for draw in range(n_draws)
+                    for draw in range(draws_at(job.recipe, level, condition))
                 )
                 for item, stimulus in enumerate(ids)
             )
@@ -238,7 +243,17 @@ def reconstruct_stage(job: Job) -> bool:
 
 
 def _reconstruct(job: Job, pictures: Pictures) -> None:
-    z, c = (_given(job, pictures, name) if name in pictures.condition else None for name in ("z", "c"))
+    """Make what is missing of a set of pictures, at the shuffled floor one draw from each shuffle."""
+    what = f"reconstruct {pictures.subject} {pictures.level} {pictures.condition}"
+    if pictures.level != "floor_shuffled":
+        _draw(job, pictures, what)
+        return
+    for shuffle in range(job.recipe.evaluate.n_shuffles):
+        _draw(job, pictures, f"{what} {shuffle + 1}", shuffle)
+
+
+def _draw(job: Job, pictures: Pictures, what: str, shuffle: int | None = None) -> None:
+    z, c = (_given(job, pictures, name, shuffle) if name in pictures.condition else None for name in ("z", "c"))
     with job.noting_warnings():
         reconstruct.reconstruct(
             job.ldm(),
@@ -250,13 +265,14 @@ def _reconstruct(job: Job, pictures: Pictures) -> None:
             subject=pictures.subject,
             write=lambda item, draw, picture: job.results.save_picture(pictures.paths[item][draw], picture),
             done=lambda item, draw: pictures.paths[item][draw].is_file(),
-            progress=job.counter(f"reconstruct {pictures.subject} {pictures.level} {pictures.condition}"),
+            draws=None if shuffle is None else (shuffle,),
+            progress=job.counter(what),
         )
 
 
-def _given(job: Job, pictures: Pictures, name: str) -> Features:
+def _given(job: Job, pictures: Pictures, name: str, shuffle: int | None) -> Features:
     """Give the features that a set of pictures is made from, one row for each item."""
     if pictures.level != "ceiling":
-        return job.decoded(pictures.subject, name, shuffled=pictures.level == "floor_shuffled")
+        return job.decoded(pictures.subject, name, shuffle=shuffle)
     true = job.true(pictures.subject, name)
     return Features(name, true.rows(pictures.stimulus_id), pictures.stimulus_id)
