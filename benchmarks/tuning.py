@@ -1,0 +1,99 @@
+"""Weigh strength and guidance on a validation subject: ``python benchmarks/tuning.py --out FOLDER [--json FILE]``.
+
+The subject is simulated from a seed of its own: other pictures and another brain than any that results are reported
+of. Its decoders are those of the recipe ``reseen``; its held-out pictures are reconstructed (zc, one draw) under every
+setting of the grid. Printed: two-way identification by the judge, original held fixed, and pixel correlation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+
+import reseen
+from reseen import pipeline
+from reseen.evaluate import evaluate
+from reseen.observers import load_observer
+from reseen.recipe import Recipe, load_recipe, with_settings
+from reseen.reconstruct import reconstruct
+from reseen.results import Results
+
+SEED = 7000
+STRENGTHS = (0.6, 0.7, 0.8, 0.9)
+GUIDANCES = (1.5, 3.0, 5.0, 7.5)
+COLUMNS = ("early", "middle", "late", "pixcorr")
+
+
+def prepare(out: Path, n_test: int) -> tuple[Recipe, Results]:
+    """Simulate the validation subject and decode its held-out pictures."""
+    simulated = with_settings(load_recipe("digital"), [f"simulate.seed={SEED}", "simulate.n_subjects=1"])
+    if not (out / "data").exists():
+        pipeline.write_data_set(simulated, out / "data")
+    changes = [f"data.path={out / 'data'}", "model.name=builtin", "evaluate.n_shuffles=0", f"data.n_test={n_test}"]
+    recipe = with_settings(load_recipe("reseen"), changes)
+    return recipe, pipeline.run(recipe, out / "results", until="decode")
+
+
+def score(recipe: Recipe, results: Results) -> dict[str, float]:
+    """Reconstruct every held-out picture once and score the pictures."""
+    subject = recipe.data.subjects[0]
+    ldm = reseen.load_ldm("builtin")
+    z, c = (results.load_features(results.decode_path(subject, name)) for name in ("z", "c"))
+    made = np.zeros((len(z), 1, ldm.image_size, ldm.image_size, 3), dtype=np.uint8)
+
+    def keep(item: int, draw: int, picture: np.ndarray) -> None:
+        made[item, draw] = picture
+
+    reconstruct(ldm, "zc", z, c, recipe=recipe.reconstruct, seed=recipe.seed, subject=subject, write=keep, draws=(0,))
+    _, stimuli, _ = reseen.load_data(recipe.data, subject)
+    table = evaluate(
+        subject,
+        stimuli.images(z.stimulus_id),
+        z.stimulus_id,
+        {("result", "zc"): made},
+        [load_observer("judge")],
+        {},
+        recipe.evaluate,
+        recipe.seed,
+    )
+    table = table[(table["level"] == "result") & table["direction"].isin(["", "original"])]
+    by_layer = table[table["metric"] == "identification"].set_index("layer")["value"]
+    pixels = table.loc[table["metric"] == "pixcorr", "value"].item()
+    return {**{layer: float(by_layer[layer]) for layer in COLUMNS[:3]}, "pixcorr": float(pixels)}
+
+
+def main() -> None:
+    """Run the grid, print a table and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("out/tuning"))
+    parser.add_argument("--n", type=int, default=50, help="held-out pictures")
+    parser.add_argument("--quick", action="store_true", help="four settings and twelve pictures")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    grid = list(itertools.product(STRENGTHS, GUIDANCES))[:: 5 if arguments.quick else 1]
+    out = arguments.out.resolve()
+    base, results = prepare(out / "quick" if arguments.quick else out, 12 if arguments.quick else arguments.n)
+    figures = []
+    print("strength guidance " + " ".join(f"{name:>8s}" for name in COLUMNS) + "  seconds")
+    for strength, guidance in grid:
+        start = time.monotonic()
+        recipe = with_settings(base, [f"reconstruct.strength={strength}", f"reconstruct.guidance={guidance}"])
+        found = score(recipe, results)
+        numbers = " ".join(f"{found[name]:8.3f}" for name in COLUMNS)
+        print(f"{strength:8.1f} {guidance:8.1f} {numbers} {time.monotonic() - start:8.0f}", flush=True)
+        for name in COLUMNS:
+            label = f"{name}_strength{strength}_guidance{guidance}"
+            figures.append({"name": label, "value": round(found[name], 4), "unit": "share", "goal": ""})
+    if arguments.json:
+        machine = {"machine": platform.processor() or platform.machine(), "versions": {"numpy": np.__version__}}
+        arguments.json.write_text(json.dumps({**machine, "figures": figures}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
