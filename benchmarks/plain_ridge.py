@@ -6,8 +6,8 @@ both ways round, and the same with decoders fitted on shuffled figures.
 
 Leaving one figure out puts a decoder that knows nothing *below* one half: it predicts mixtures of the other figures,
 which resemble every figure but the one left out. ``centred`` takes each fold's training mean away first, which is not
-enough. ``pairs`` leaves out two figures at a time and tells only these two apart, less the mean of the others; there
-the two are on an equal footing, and one half is chance.
+enough. ``pairs`` leaves out two figures at a time and tells only these two apart, less what the mean
+of the others looks like; there the two are on an equal footing, and one half is chance.
 """
 
 from __future__ import annotations
@@ -87,9 +87,10 @@ def tell_pairs_apart(recipe: Recipe, n_shuffles: int) -> list[dict[str, object]]
         for shuffles in ((None,), tuple(range(n_shuffles))):
             won = {"original": [], "reconstruction": []}
             for shuffle, pair in itertools.product(shuffles, itertools.combinations(range(len(ids)), 2)):
+                others = np.delete(ids, pair)
                 _, decoded = decode.decode(
                     trials,
-                    Split(((np.delete(ids, pair), ids[list(pair)]),)),
+                    Split(((others, ids[list(pair)]),)),
                     feature,
                     rois=recipe.decode.z_rois,
                     recipe=recipe.decode,
@@ -97,14 +98,16 @@ def tell_pairs_apart(recipe: Recipe, n_shuffles: int) -> list[dict[str, object]]
                     test_trials="single",
                     shuffle=shuffle,
                 )
-                cells = decoded.flat if name == "pixels" else to_cells(as_pictures(ldm, decoded.array))
+                known_nothing = feature.rows(others).mean(axis=0, keepdims=True)
+                cells, nothing = (
+                    features.reshape(len(features), -1) if name == "pixels" else to_cells(as_pictures(ldm, features))
+                    for features in (decoded.array, known_nothing)
+                )
                 first = decoded.stimulus_id == ids[pair[0]]
                 mean = np.delete(shown, pair, axis=0).mean(axis=0)
-                r = correlation_matrix(shown[list(pair)] - mean, cells - mean)
-                better = r[0] - r[1]  # of each trial: how much more it looks like the first figure
-                won["reconstruction"].append((better * np.where(first, 1, -1) > 0).mean())
-                across = (r[0, first][:, None] > r[0, ~first], r[1, ~first][:, None] > r[1, first])
-                won["original"].append(np.mean([part.mean() for part in across]))
+                r = correlation_matrix(shown[list(pair)] - mean, cells - nothing)
+                for direction, score in won_of_pair(r, first).items():
+                    won[direction].append(score)
             for direction, scores in won.items():
                 label = f"pairs_{name}_{direction}_fixed" + ("" if shuffles[0] is None else "_shuffled")
                 rows.append({"name": label, "value": round(float(np.mean(scores)), 4), "unit": "share", "goal": GOAL})
@@ -112,6 +115,15 @@ def tell_pairs_apart(recipe: Recipe, n_shuffles: int) -> list[dict[str, object]]
                     spread = np.reshape(scores, (n_shuffles, -1)).mean(axis=1).std(ddof=1)
                     rows.append({"name": label + "_sd", "value": round(float(spread), 4), "unit": "share", "goal": ""})
     return rows
+
+
+def won_of_pair(r: np.ndarray, first: np.ndarray) -> dict[str, float]:
+    """Score a pair of figures from correlations (2, n_trials), told apart either way round; ``first``: whose trial."""
+    across = (r[0, first][:, None] > r[0, ~first], r[1, ~first][:, None] > r[1, first])
+    return {
+        "original": float(np.mean([part.mean() for part in across])),
+        "reconstruction": float(((r[0] - r[1]) * np.where(first, 1, -1) > 0).mean()),
+    }
 
 
 def as_pictures(ldm: reseen.LatentDiffusion, z: np.ndarray) -> np.ndarray:
