@@ -1,7 +1,7 @@
 """Where the ridge calculates: numpy, or torch on a device that the caller names. Nothing moves elsewhere by itself.
 
-Arrays on a device are numpy arrays or torch tensors; both know ``@``, ``.T``, slices and broadcasting. What they spell differently is
-here.
+Arrays on a device are numpy arrays or torch tensors; both know ``@``, ``.T``, slices and broadcasting. What they spell
+differently is here.
 """
 
 from __future__ import annotations

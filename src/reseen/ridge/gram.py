@@ -54,9 +54,9 @@ class Rows:
 class Decomposition:
     """Hold what turns targets of training stimuli into predictions of held-out rows.
 
-    ``probe @ ((moments @ targets[seen]) / (eigenvalues + alpha))``. The rows of one held-out stimulus are turned so that the
-    first is their sum over the square root of their number and the others have mean zero: sums of squares stay, and
-    targets, which repeat with the stimulus, meet the first alone.
+    ``probe @ ((moments @ targets[seen]) / (eigenvalues + alpha))``. The rows of one held-out stimulus are turned so
+    that the first is their sum over the square root of their number and the others have mean zero: sums of squares
+    stay, and targets, which repeat with the stimulus, meet the first alone.
     """
 
     eigenvalues: Float64  # (rank,)

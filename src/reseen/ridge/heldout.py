@@ -1,9 +1,10 @@
 """How well held-out trials are predicted at each penalty: by predicting them, or by quadratic forms of the stimuli.
 
-Residuals of held-out rows are linear in the targets, and targets belong to stimuli: ``E(alpha) @ targets``, with E of shape
-``(n_rows, n_stimuli)``. Their squares, summed over all folds, are ``targets' (sum of E'E) targets``. `ByStimulus` makes that
-matrix before it sees a target: a target then costs half of ``n_stimuli²`` products for each penalty, whatever the number
-of trials and voxels. `ByPrediction` predicts every row, which is cheaper where targets are few or stimuli many.
+Residuals of held-out rows are linear in the targets, and targets belong to stimuli: ``E(alpha) @ targets``, with E of
+shape ``(n_rows, n_stimuli)``. Their squares, summed over all folds, are ``targets' (sum of E'E) targets``. `ByStimulus`
+makes that matrix before it sees a target: a target then costs half of ``n_stimuli²`` products for each penalty,
+whatever the number of trials and voxels. `ByPrediction` predicts every row, which is cheaper where targets are few or
+stimuli many.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Scoring:
         return truth - self.device.put(side.weight) @ targets if self.intercept else truth
 
     def root(self, side: Sides, *, scored: bool) -> Array:
-        """Give what residuals of stimulus means weigh by, ``(n_held, 1)``: the root of the trials, or one if `scored` so."""
+        """Give the roots of the trials of held-out stimuli, ``(n_held, 1)``; ones where means are `scored`."""
         count = side.count if self.on_trials or not scored else np.ones(len(side.count))
         return self.device.put(np.sqrt(count, dtype=np.float32)[:, None])
 
