@@ -11,11 +11,10 @@ it predicts the mean of the other figures, which resembles every figure but the 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 from pathlib import Path
 
 import numpy as np
+from figures import figure, write
 
 import reseen
 from reseen import Features, decode, extract
@@ -67,7 +66,7 @@ def compare(recipe: Recipe) -> list[dict[str, object]]:
                 for direction in ("original", "reconstruction"):
                     score = identification(original, made, direction=direction, labels=decoded.stimulus_id).mean()
                     label = f"two_way_{name}_{direction}_fixed{kind}" + ("_shuffled" if shuffle else "")
-                    rows.append({"name": label, "value": round(float(score), 4), "unit": "share", "goal": GOAL})
+                    rows.append(figure(label, round(float(score), 4), "share", GOAL))
     return rows
 
 
@@ -93,11 +92,9 @@ def main() -> None:
         return
     recipe = with_settings(load_recipe(arguments.recipe), [f"data.path={arguments.data.resolve()}", *arguments.set])
     figures = compare(recipe)
-    for figure in figures:
-        print(f"{figure['name']:45s} {figure['value']}")
-    if arguments.json:
-        machine = {"machine": platform.processor() or platform.machine(), "versions": {"numpy": np.__version__}}
-        arguments.json.write_text(json.dumps({**machine, "figures": figures}, indent=2))
+    for row in figures:
+        print(f"{row['name']:45s} {row['value']}")
+    write(arguments.json, figures)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from reseen.ridge.device import Array, Device, Float32, Float64, Integers
 from reseen.ridge.gram import Decomposition
 
 PANEL_ROWS = 256  # of a symmetric matrix: a product of an eighth more than the half that is needed at 2,000 rows
-FORM_BYTES = 8 * 2**30  # more than this for quadratic forms is not worth their speed
+FORM_BYTES = 2**32  # quadratic forms that need more are not made; NSD with seven penalties needs 3.2 GiB
 
 
 @dataclass(frozen=True)
@@ -197,10 +197,16 @@ HeldOut = ByPrediction | ByStimulus
 def cheaper_by_stimulus(
     sides: Sequence[Sides], *, n_stimuli: int, rank: int, n_alphas: int, n_targets: int, repeated: bool
 ) -> bool:
-    """Say whether quadratic forms cost fewer products than predictions, forming them included, and fit in memory.
+    """Say whether quadratic forms cost fewer products than predictions, forming them included, and fit in memory."""
+    cost = products(sides, n_stimuli=n_stimuli, rank=rank, n_alphas=n_alphas, n_targets=n_targets, repeated=repeated)
+    form_bytes = 4 * n_alphas * (3 if repeated else 1) * n_stimuli * (n_stimuli + PANEL_ROWS) // 2
+    return form_bytes <= FORM_BYTES and cost["stimulus"] < cost["prediction"]
 
-    The count is of multiplications of float32; it knows nothing of the machine, so that every worker chooses alike.
-    """
+
+def products(
+    sides: Sequence[Sides], *, n_stimuli: int, rank: int, n_alphas: int, n_targets: int, repeated: bool
+) -> dict[str, int]:
+    """Count the multiplications of float32 that each form takes to score all targets; every machine counts alike."""
     predicting, forming = 0, 0
     for side in sides:
         n_held, n_seen = int(side.count.sum()), int((side.weight > 0).sum())
@@ -210,8 +216,7 @@ def cheaper_by_stimulus(
         forming += n_alphas * n_rows * n_seen * rank
         forming += n_alphas * (n_rows + (len(side.held) if repeated else 0)) * n_stimuli**2 // 2
     n_forms = n_alphas + (2 if repeated else 0)
-    held_bytes = 4 * n_alphas * (3 if repeated else 1) * n_stimuli * (n_stimuli + PANEL_ROWS) // 2
-    return held_bytes <= FORM_BYTES and forming + n_forms * n_targets * n_stimuli**2 // 2 < predicting
+    return {"stimulus": forming + n_forms * n_targets * n_stimuli**2 // 2, "prediction": predicting}
 
 
 def _shrinkage(part: Decomposition, alpha: float) -> Float32:
