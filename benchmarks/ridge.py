@@ -1,8 +1,8 @@
 """Set the ridge beside its peers: ``python benchmarks/ridge.py [--json FILE] [--quick] [--true-size]``.
 
 Same trials, targets, folds and penalties for all, float32, each contender in a process of its own. Sizes grow in
-stimuli, voxels and targets; what would not fit into the time left (``--seconds``) prints ``not measured``, as do GPU rows
-without a GPU.
+stimuli, voxels and targets; what would not fit into the time left (``--seconds``) prints ``not measured``, as do GPU
+rows without a GPU.
 
 - seconds: median of up to three fits
 - peak: largest resident memory of the process, data included
@@ -12,8 +12,8 @@ without a GPU.
 - error: largest difference of its predictions of 64 trials from the reference's, in standard deviations of the target's
   predictions, over sampled targets of the same penalty
 
-scikit-learn's RidgeCV chooses one penalty for all targets where folds are given, so that its ``alphas`` and ``error`` are
-empty.
+scikit-learn's RidgeCV chooses one penalty for all targets where folds are given, so that its ``alphas`` and ``error``
+are empty. A second table makes voxels worse and worse conditioned, at a penalty of a tenth of the smallest eigenvalue.
 """
 
 from __future__ import annotations
@@ -321,6 +321,36 @@ def show(size: Size, name: str, row: dict[str, Any], ours: dict[str, Any]) -> No
     )
 
 
+def conditioning() -> list[dict[str, Any]]:
+    """Print and give the error of float32 predictions, in standard deviations, as voxels grow badly conditioned."""
+    from himalaya.backend import set_backend
+    from himalaya.ridge import Ridge
+
+    from reseen import fit_ridge
+
+    there = set_backend("torch")
+    print(f"\n{'largest / smallest eigenvalue':36s}{'reseen':>10s}{'himalaya':>10s}")
+    figures = []
+    for condition in (1e2, 1e4, 1e6, 1e8):
+        rng = np.random.default_rng(0)
+        u, v = (np.linalg.qr(rng.standard_normal((n, 100)))[0] for n in (600, 100))
+        betas = (u * np.geomspace(1, condition**-0.5, 100) @ v.T).astype(np.float32)
+        targets = (u @ rng.standard_normal((100, 200)) + 0.01 * rng.standard_normal((600, 200))).astype(np.float32)
+        x = (betas - betas.mean(0, dtype=np.float64)) / betas.std(0, dtype=np.float64)
+        y = targets.astype(np.float64)
+        values = np.linalg.eigvalsh(x.T @ x)
+        alpha = float(values[0] / 10)
+        exact = x @ np.linalg.solve(x.T @ x + alpha * np.eye(100), x.T @ (y - y.mean(0))) + y.mean(0)
+        ours = fit_ridge(betas, targets, alphas=[alpha], n_folds=1).predict(betas)
+        single = there.asarray(x.astype(np.float32))
+        theirs = there.to_numpy(Ridge(alpha, fit_intercept=True).fit(single, there.asarray(targets)).predict(single))
+        errors = [float(np.abs(made - exact).max() / exact.std()) for made in (ours, theirs)]
+        print(f"{values[-1] / values[0]:<36.0e}{errors[0]:10.1e}{errors[1]:10.1e}")
+        label = f"error at condition {values[-1] / values[0]:.0e}"
+        figures += [figure(f"{name}: {label}", e, "sd") for name, e in zip(("reseen", "himalaya"), errors, strict=True)]
+    return figures
+
+
 def headline(rows: dict[tuple[Size, str], dict[str, Any]], size: Size) -> list[dict[str, Any]]:
     """Give the three figures that have a goal."""
     ours, theirs = rows.get((size, "reseen"), {}), rows.get((size, "himalaya, torch"), {})
@@ -352,6 +382,8 @@ def main() -> None:
     sizes = QUICK if arguments.quick else SIZES + (TRUE if arguments.true_size else ())
     with tempfile.TemporaryDirectory() as folder:
         rows = compare(sizes, arguments.seconds, Path(folder))
+    conditioned = conditioning()
+    print()
     figures = headline(rows, QUICK[0] if arguments.quick else HEADLINE)
     for row in figures:
         print(f"{row['name']:28s}{row['value']} {row['unit']} (goal: {row['goal']})")
@@ -362,7 +394,7 @@ def main() -> None:
                 figures.append(figure(f"{label}: {key}", row[key], unit))
         if "why" in row:
             figures.append(figure(f"{label}: seconds", "not measured", "s"))
-    write(arguments.json, figures, PACKAGES)
+    write(arguments.json, figures + conditioned, PACKAGES)
 
 
 if __name__ == "__main__":
