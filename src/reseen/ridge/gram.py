@@ -153,7 +153,8 @@ def _primal(data: Rows, held: NDArray[np.bool_]) -> tuple[Array, Any]:
 
     def project(vectors: Array) -> tuple[Array, ...]:
         parts = (between @ vectors, within @ vectors, vectors.T @ sums.T)
-        return *map(device.single, parts), device.single(vectors)
+        weights = vectors[: 0 if len(out) else None]  # only the fit on all rows needs them
+        return *map(device.single, parts), device.single(weights)
 
     return gram, project
 
@@ -173,7 +174,7 @@ def _dual(data: Rows, held: NDArray[np.bool_]) -> tuple[Array, Any]:
         stimulus = np.unique(data.stimulus[train], return_inverse=True)[1]
         moments = _turn(device, vectors, stimulus, contrasts=False)[0].T
         rotation = device.zeros(0, vectors.shape[1])
-        if not held.any():  # only the fit on all rows needs weights, and voxels are many here
+        if not held.any():  # as in the primal form, and voxels are many here
             rows = data.rows - data.rows.mean(0) if data.intercept else data.rows
             rotation = rows.T @ device.single(vectors)
         return *map(device.single, (between @ vectors, within @ vectors, moments)), rotation
