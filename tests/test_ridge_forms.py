@@ -232,6 +232,8 @@ def test_a_block_of_other_stimuli_or_a_penalty_off_the_grid_is_refused() -> None
         fit_block(factored, targets, alpha=3.0)
     with pytest.raises(ShapeError, match="two-dimensional"):
         fit_ridge(betas, np.ones(40), target_row=row)
+    with pytest.raises(ShapeError, match="no target"):
+        fit_ridge(betas, targets[:, :0], target_row=row)
 
 
 def test_averages_choose_smaller_penalties_than_single_trials() -> None:

@@ -194,10 +194,12 @@ def as_targets(targets: ArrayLike | Targets) -> Targets:
     Raises
     ------
     ShapeError
-        If they are not two-dimensional.
+        If they are not two-dimensional, or there is none.
     """
     table: Any = targets if hasattr(targets, "shape") else np.asarray(targets)
     if len(table.shape) != 2:
         raise ShapeError(f"targets must be two-dimensional, (n_stimuli, n_targets); they have shape {table.shape}.")
+    if not table.shape[1]:
+        raise ShapeError(f"there is no target to fit; targets have shape {table.shape}.")
     kept: Targets = table
     return kept
