@@ -12,11 +12,10 @@ truth, without any sampling of pictures:
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 from pathlib import Path
 
 import numpy as np
+from figures import figure, write
 
 import reseen
 from reseen import Features, Recipe, decode, extract
@@ -84,12 +83,10 @@ def main() -> None:
             features[posterior] = extract.extract(stimuli, stimuli.stimulus_id, ldm, recipe=how)
         figures = score(recipe, features[recipe.extract.posterior], features["mean"])
         if not rows:
-            print(f"{'':24s}" + "".join(f"{figure:>14s}" for figure in figures))
+            print(f"{'':24s}" + "".join(f"{key:>14s}" for key in figures))
         print(f"{name:24s}" + "".join(f"{value:14.3f}" for value in figures.values()), flush=True)
-        rows += [{"name": f"{name}: {key}", "value": value, "unit": "", "goal": ""} for key, value in figures.items()]
-    if arguments.json:
-        machine = {"machine": platform.processor() or platform.machine(), "versions": {"numpy": np.__version__}}
-        arguments.json.write_text(json.dumps({**machine, "figures": rows}, indent=2))
+        rows += [figure(f"{name}: {key}", value) for key, value in figures.items()]
+    write(arguments.json, rows)
 
 
 if __name__ == "__main__":

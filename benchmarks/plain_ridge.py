@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import platform
 from pathlib import Path
 
 import numpy as np
+from figures import figure, write
 
 import reseen
 from reseen import Features, decode, extract
@@ -71,7 +70,7 @@ def compare(recipe: Recipe) -> list[dict[str, object]]:
                 for direction in ("original", "reconstruction"):
                     score = identification(original, made, direction=direction, labels=decoded.stimulus_id).mean()
                     label = f"two_way_{name}_{direction}_fixed{kind}" + ("_shuffled" if shuffle is not None else "")
-                    rows.append({"name": label, "value": round(float(score), 4), "unit": "share", "goal": GOAL})
+                    rows.append(figure(label, round(float(score), 4), "share", GOAL))
     return rows
 
 
@@ -110,10 +109,10 @@ def tell_pairs_apart(recipe: Recipe, n_shuffles: int) -> list[dict[str, object]]
                     won[direction].append(score)
             for direction, scores in won.items():
                 label = f"pairs_{name}_{direction}_fixed" + ("" if shuffles[0] is None else "_shuffled")
-                rows.append({"name": label, "value": round(float(np.mean(scores)), 4), "unit": "share", "goal": GOAL})
+                rows.append(figure(label, round(float(np.mean(scores)), 4), "share", GOAL))
                 if shuffles[0] is not None:
                     spread = np.reshape(scores, (n_shuffles, -1)).mean(axis=1).std(ddof=1)
-                    rows.append({"name": label + "_sd", "value": round(float(spread), 4), "unit": "share", "goal": ""})
+                    rows.append(figure(f"{label}_sd", round(float(spread), 4), "share"))
     return rows
 
 
@@ -151,11 +150,9 @@ def main() -> None:
     figures = compare(recipe)
     if arguments.shuffles:
         figures += tell_pairs_apart(recipe, arguments.shuffles)
-    for figure in figures:
-        print(f"{figure['name']:45s} {figure['value']}")
-    if arguments.json:
-        machine = {"machine": platform.processor() or platform.machine(), "versions": {"numpy": np.__version__}}
-        arguments.json.write_text(json.dumps({**machine, "figures": figures}, indent=2))
+    for row in figures:
+        print(f"{row['name']:45s} {row['value']}")
+    write(arguments.json, figures)
 
 
 if __name__ == "__main__":

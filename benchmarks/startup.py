@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from figures import figure, write
 
 COMMANDS = {"import reseen": (["-c", "import reseen"], 0.3), "reseen --help": (["-m", "reseen", "--help"], 0.6)}
 
@@ -30,17 +30,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     json_file = parser.parse_args().json
     figures = [
-        {"name": name, "value": round(seconds(arguments), 3), "unit": "s", "goal": f"under {goal}"}
-        for name, (arguments, goal) in COMMANDS.items()
+        figure(name, round(seconds(arguments), 3), "s", f"under {goal}") for name, (arguments, goal) in COMMANDS.items()
     ]
-    for figure in figures:
-        print(f"{figure['name']:16s} {figure['value']:.3f} s ({figure['goal']})")
-    if json_file:
-        about = {
-            "machine": platform.processor() or platform.machine(),
-            "versions": {"python": platform.python_version()},
-        }
-        json_file.write_text(json.dumps({**about, "figures": figures}, indent=2))
+    for row in figures:
+        print(f"{row['name']:16s} {row['value']:.3f} s ({row['goal']})")
+    write(json_file, figures, packages=())
 
 
 if __name__ == "__main__":

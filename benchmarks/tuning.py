@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import platform
 import time
 from pathlib import Path
 
 import numpy as np
+from figures import figure, write
 
 import reseen
 from reseen import pipeline
@@ -89,10 +88,8 @@ def main() -> None:
         print(f"{strength:8.1f} {guidance:8.1f} {numbers} {time.monotonic() - start:8.0f}", flush=True)
         for name in COLUMNS:
             label = f"{name}_strength{strength}_guidance{guidance}"
-            figures.append({"name": label, "value": round(found[name], 4), "unit": "share", "goal": ""})
-    if arguments.json:
-        machine = {"machine": platform.processor() or platform.machine(), "versions": {"numpy": np.__version__}}
-        arguments.json.write_text(json.dumps({**machine, "figures": figures}, indent=2))
+            figures.append(figure(label, round(found[name], 4), "share"))
+    write(arguments.json, figures)
 
 
 if __name__ == "__main__":

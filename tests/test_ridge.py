@@ -125,8 +125,8 @@ def test_the_primal_and_the_dual_form_are_one_map() -> None:
 def test_blocks_of_targets_do_not_change_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     betas, targets, row = brain()
     whole = fit_ridge(betas, targets, target_row=row, groups=row)
-    monkeypatch.setattr("reseen.gram.BLOCK_VALUES", 250)
-    monkeypatch.setattr("reseen.gram.ROWS_AT_ONCE", 17)
+    monkeypatch.setattr("reseen.ridge.blocks.BLOCK_VALUES", 250)
+    monkeypatch.setattr("reseen.ridge.gram.ROWS_AT_ONCE", 17)
     parts = fit_ridge(betas, targets, target_row=row, groups=row)
     np.testing.assert_allclose(whole.alpha, parts.alpha)
     np.testing.assert_allclose(whole.weights, parts.weights, atol=1e-5)

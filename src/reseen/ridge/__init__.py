@@ -1,0 +1,31 @@
+"""Ridge regression from many voxels to very many targets, exact, with a penalty for each target.
+
+`fit_ridge` is the whole; `factor`, `target_blocks`, `fit_block` and `assemble` are its parts, for work that is spread.
+"""
+
+from reseen.ridge.blocks import BlockScores, fit_block, score_block, shared_alpha, target_blocks
+from reseen.ridge.factored import Factored, factor
+from reseen.ridge.fit import assemble, fit_blocks, fit_ridge, predict_blocks, varying_alphas
+from reseen.ridge.folds import EdgeWarning, assign_folds, default_alphas, warn_at_edge
+from reseen.ridge.maps import RidgeMap, average_gain
+
+__all__ = [
+    "BlockScores",
+    "EdgeWarning",
+    "Factored",
+    "RidgeMap",
+    "assemble",
+    "assign_folds",
+    "average_gain",
+    "default_alphas",
+    "factor",
+    "fit_block",
+    "fit_blocks",
+    "fit_ridge",
+    "predict_blocks",
+    "score_block",
+    "shared_alpha",
+    "target_blocks",
+    "varying_alphas",
+    "warn_at_edge",
+]

@@ -1,0 +1,135 @@
+"""A ridge problem before it has seen a target: factored once, whatever the number of targets and of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from reseen.errors import ShapeError
+from reseen.ridge.device import Device, Float32, Float64, Integers
+from reseen.ridge.folds import assign_folds, check_alphas, default_alphas
+from reseen.ridge.gram import Decomposition, Rows, decompose, prepare
+from reseen.ridge.heldout import ByPrediction, ByStimulus, HeldOut, Scoring, Sides, cheaper_by_stimulus
+
+Form = Literal["auto", "stimulus", "prediction"]
+ScoreOn = Literal["trials", "stimuli"]
+
+
+@dataclass(frozen=True)
+class Factored:
+    """Hold a ridge problem before it has seen a target: what `fit_block` needs, and no betas.
+
+    Parameters
+    ----------
+    used, share
+        Shape ``(n_used,)``: the rows of targets that have trials, and their share of the trials.
+    n_rows, n_repeated
+        How many trials there are, and how many held-out ones repeat a stimulus of their fold.
+    voxel_mean, voxel_scale
+        Shape ``(n_voxels,)``, as in `RidgeMap`.
+    whole
+        The decomposition of all rows.
+    alphas
+        Shape ``(n_alphas,)``, ascending.
+    held_out
+        How held-out trials are scored; ``None`` where nothing is held out.
+    intercept, device
+        As in `factor`.
+    """
+
+    used: Integers
+    share: Float64
+    n_rows: int
+    n_repeated: int
+    voxel_mean: Float32
+    voxel_scale: Float32
+    whole: Decomposition
+    alphas: Float64
+    held_out: HeldOut | None
+    intercept: bool
+    device: Device
+
+
+def factor(
+    betas: ArrayLike,
+    targets_shape: tuple[int, int],
+    *,
+    target_row: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    alphas: Sequence[float] | None = None,
+    n_folds: int = 5,
+    score_on: ScoreOn = "trials",
+    intercept: bool = True,
+    seed: int = 0,
+    device: str = "numpy",
+    form: Form = "auto",
+) -> Factored:
+    """Do everything of `fit_ridge` that needs no targets, once for all of them.
+
+    Parameters
+    ----------
+    targets_shape
+        ``(n_stimuli, n_targets)`` of all targets together. Their number decides which form is cheaper.
+    form
+        Score held-out trials by ``"prediction"``, by quadratic forms of the ``"stimulus"``, or, ``"auto"``, by
+        whichever takes fewer products. The Gram matrix is that of voxels or of trials, whichever are fewer.
+
+    The other parameters, and what is raised, are those of `fit_ridge`.
+    """
+    data = prepare(betas, target_row, targets_shape[0], intercept=intercept, device=Device(device))
+    whole = decompose(data, np.zeros(data.n_rows, dtype=bool))
+    grid = default_alphas(whole.eigenvalues) if alphas is None else check_alphas(alphas)
+    fold = _folds(data, groups, grid, n_folds, seed)
+    held_out, n_repeated = None, 0
+    if fold is not None:
+        sides = [Sides.of(data.stimulus, fold == k, data.n_stimuli) for k in np.unique(fold)]
+        n_repeated = sum(int((side.count - 1).sum()) for side in sides)
+        scoring = Scoring(grid, score_on == "trials", intercept, n_repeated > 0, data.device)
+        held_out = _held_out(data, fold, sides, scoring, form, len(whole.eigenvalues), targets_shape[1])
+    return Factored(
+        used=data.used,
+        share=np.bincount(data.stimulus) / data.n_rows,
+        n_rows=data.n_rows,
+        n_repeated=n_repeated,
+        voxel_mean=data.voxel_mean,
+        voxel_scale=data.voxel_scale,
+        whole=whole,
+        alphas=grid,
+        held_out=held_out,
+        intercept=intercept,
+        device=data.device,
+    )
+
+
+def _folds(data: Rows, groups: ArrayLike | None, grid: Float64, n_folds: int, seed: int) -> Integers | None:
+    """Give the fold of each sorted row, or None where there is nothing to choose and too little to hold out."""
+    group = None if groups is None else np.asarray(groups)
+    if group is not None and group.shape != (data.n_rows,):
+        raise ShapeError(f"groups have shape {group.shape}; {data.n_rows} trials need ({data.n_rows},).")
+    n_groups = data.n_rows if group is None else len(np.unique(group))
+    if len(grid) == 1 and not 2 <= n_folds <= n_groups:
+        return None
+    return assign_folds(group, data.n_rows, n_folds, seed)[data.order]
+
+
+def _held_out(
+    data: Rows, fold: Integers, sides: Sequence[Sides], scoring: Scoring, form: Form, rank: int, n_targets: int
+) -> HeldOut:
+    parts = (decompose(data, fold == k) for k in np.unique(fold))
+    by_stimulus = form == "stimulus"
+    if form == "auto":
+        by_stimulus = cheaper_by_stimulus(
+            sides,
+            n_stimuli=data.n_stimuli,
+            rank=rank,
+            n_alphas=len(scoring.alphas),
+            n_targets=n_targets,
+            repeated=scoring.repeated,
+        )
+    if by_stimulus:
+        return ByStimulus.build(scoring, zip(sides, parts, strict=True), data.n_stimuli)
+    return ByPrediction(scoring, tuple(sides), tuple(parts))

@@ -1,0 +1,205 @@
+"""Exact ridge regression from many voxels to very many targets, with a penalty for each target.
+
+`factor` does everything that knows nothing of targets; `fit_block` fits a block of targets with it. A block's map is
+the same bytes whether it is fitted alone or among others, here or on another worker of the same kind, and
+`target_blocks` cuts the blocks by a rule that knows nothing of workers. `fit_ridge` is both in one call.
+
+The targets belong to stimuli and the rows to trials: repeated trials share one row of targets, which is never copied.
+Targets may lie on disk (a memory map, a zarr array): a block of columns is read when its turn comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from reseen.errors import ShapeError
+from reseen.ridge.blocks import BlockScores, fit_block, score_block, shared_alpha, target_blocks
+from reseen.ridge.device import Float32, Float64
+from reseen.ridge.factored import Factored, ScoreOn, factor
+from reseen.ridge.folds import warn_at_edge
+from reseen.ridge.maps import RidgeMap
+
+
+class Targets(Protocol):
+    """Be a table of targets, ``(n_stimuli, n_targets)``, whose columns can be sliced: an array, a memory map, zarr."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Give ``(n_stimuli, n_targets)``."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Give ``targets[:, block]``."""
+
+
+def fit_ridge(
+    betas: ArrayLike,
+    targets: ArrayLike | Targets,
+    *,
+    target_row: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    alphas: Sequence[float] | None = None,
+    n_folds: int = 5,
+    share_alpha: bool = False,
+    score_on: ScoreOn = "trials",
+    intercept: bool = True,
+    seed: int = 0,
+    device: str = "numpy",
+) -> RidgeMap:
+    """Fit a ridge regression with the best penalty for each target.
+
+    Parameters
+    ----------
+    betas
+        Shape ``(n_trials, n_voxels)``. Standardised inside; the means and scales become part of the map.
+    targets
+        Shape ``(n_stimuli, n_targets)``: an array, or anything whose columns can be sliced; read block by block.
+    target_row
+        Shape ``(n_trials,)``: which row of ``targets`` each trial belongs to; left out: the i-th.
+    groups
+        Shape ``(n_trials,)``: trials of one group are never on both sides of a fold. Left out: consecutive rows make
+        the folds, which lets repetitions of a stimulus leak.
+    alphas
+        Grid of penalties; left out: `default_alphas`.
+    n_folds
+        Folds that choose the penalty by held-out squared error; the larger penalty wins a tie.
+    share_alpha
+        Choose one penalty for all targets together, by their summed squared error. Better where a few dozen stimuli are
+        too few to tell targets apart; targets should then share a unit.
+    score_on
+        Whether the squared error is that of held-out ``"trials"``, or of ``"stimuli"``: of predictions averaged over
+        the held-out repetitions of a stimulus, each stimulus counting once. Averages forgive noise: they choose
+        smaller penalties, right for a map that will predict from averages.
+    intercept
+        False fits no mean of the targets and does not centre within folds, like the script that Takagi and Nishimoto
+        released (``make_pipeline(StandardScaler(), RidgeCV(alphas))`` of himalaya).
+    seed
+        Decides which groups share a fold.
+    device
+        Where to calculate: ``"numpy"``, or torch's name of a device (``"cpu"``, ``"cuda"``).
+
+    Raises
+    ------
+    ShapeError
+        If arrays do not fit each other, or there is too little to fit or to hold out.
+    DataError
+        If a number is not finite, a penalty not positive, or there is no such device.
+
+    Warns
+    -----
+    EdgeWarning
+        If many targets choose an edge of the grid that a further step could improve on.
+    """
+    table = as_targets(targets)
+    factored = factor(
+        betas,
+        (table.shape[0], table.shape[1]),
+        target_row=target_row,
+        groups=groups,
+        alphas=alphas,
+        n_folds=n_folds,
+        score_on=score_on,
+        intercept=intercept,
+        seed=seed,
+        device=device,
+    )
+    return assemble(factored, table.shape[1], fit_blocks(factored, table, share_alpha=share_alpha))
+
+
+def fit_blocks(
+    factored: Factored, targets: ArrayLike | Targets, *, share_alpha: bool = False
+) -> Iterator[tuple[slice, RidgeMap]]:
+    """Fit block after block, and keep none: yield each block's columns and its map.
+
+    Targets are read twice where a penalty is shared: once to choose it, once to fit.
+
+    Warns
+    -----
+    EdgeWarning
+        After the last block, if many targets chose an edge of the grid.
+    """
+    table = as_targets(targets)
+    blocks = target_blocks(factored, table.shape[1])
+    scores: list[BlockScores | None] = [None] * len(blocks)
+    alpha = None
+    if share_alpha:
+        known = [score_block(factored, table[:, block]) for block in blocks]
+        alpha, scores = shared_alpha(factored, known), [*known]
+    chosen = []
+    for block, score in zip(blocks, scores, strict=True):
+        fitted = fit_block(factored, table[:, block], scores=score, alpha=alpha)
+        chosen.append(varying_alphas(fitted))
+        yield block, fitted
+    warn_at_edge(np.concatenate(chosen), factored.alphas, factored.whole.eigenvalues)
+
+
+def predict_blocks(
+    factored: Factored,
+    targets: ArrayLike | Targets,
+    betas: ArrayLike,
+    *,
+    n_repetitions: ArrayLike | None = None,
+    share_alpha: bool = False,
+) -> Iterator[tuple[slice, Float32]]:
+    """Predict some rows block after block, and keep no weights: memory does not grow with the number of targets.
+
+    Parameters
+    ----------
+    betas, n_repetitions
+        As in `RidgeMap.predict`, whose numbers these are.
+
+    Yields
+    ------
+    block, predictions
+        The columns, and their predictions, ``(n_rows, n_block)``.
+    """
+    for block, fitted in fit_blocks(factored, targets, share_alpha=share_alpha):
+        yield block, fitted.predict(betas, n_repetitions=n_repetitions)
+
+
+def assemble(factored: Factored, n_targets: int, blocks: Iterable[tuple[slice, RidgeMap]]) -> RidgeMap:
+    """Put maps of blocks together, in whatever order they come; each may be let go once it is copied."""
+    n_alphas, held = len(factored.alphas), factored.held_out is not None
+    whole = RidgeMap(
+        weights=np.empty((len(factored.voxel_mean), n_targets), dtype=np.float32),
+        intercept=np.empty(n_targets, dtype=np.float32),
+        voxel_mean=factored.voxel_mean,
+        voxel_scale=factored.voxel_scale,
+        alpha=np.empty(n_targets),
+        alphas=factored.alphas,
+        cv_score=np.empty((n_alphas, n_targets)) if held else None,
+        noise_share=np.empty(n_targets) if factored.n_repeated else None,
+    )
+    for block, part in blocks:
+        for name in ("weights", "intercept", "alpha", "cv_score", "noise_share"):
+            into = getattr(whole, name)
+            if into is not None:
+                into[..., block] = getattr(part, name)
+    return whole
+
+
+def varying_alphas(fitted: RidgeMap) -> Float64:
+    """Give the penalties of targets that vary and were chosen on held-out trials; the others had no choice."""
+    if fitted.cv_score is None:
+        return np.empty(0)
+    return fitted.alpha[fitted.cv_score.any(axis=0)]
+
+
+def as_targets(targets: ArrayLike | Targets) -> Targets:
+    """Take targets as they are where their columns can be sliced, else as an array.
+
+    Raises
+    ------
+    ShapeError
+        If they are not two-dimensional, or there is none.
+    """
+    table: Any = targets if hasattr(targets, "shape") else np.asarray(targets)
+    if len(table.shape) != 2:
+        raise ShapeError(f"targets must be two-dimensional, (n_stimuli, n_targets); they have shape {table.shape}.")
+    if not table.shape[1]:
+        raise ShapeError(f"there is no target to fit; targets have shape {table.shape}.")
+    kept: Targets = table
+    return kept

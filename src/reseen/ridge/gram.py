@@ -1,0 +1,214 @@
+"""One Gram matrix for all folds: what a many-target ridge needs to know of its rows, once for every penalty.
+
+The matrix is voxels by voxels (primal), or trials by trials (dual) where there are more voxels than trials. A fold's
+matrix is the whole less the fold's own part. After one eigendecomposition, predictions for any penalty ``alpha`` are
+``probe @ ((moments @ targets) / (eigenvalues + alpha))``, in either form.
+
+Cross-products and decompositions are float64: a penalty far below the largest eigenvalue would drown in the rounding of
+float32. What is multiplied with targets afterwards is float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from reseen.errors import DataError, ShapeError
+from reseen.ridge.device import Array, Device, Float32, Float64, Integers
+
+ROWS_AT_ONCE = 4096
+RANK_TOLERANCE = 1e-11  # eigenvalues below this share of the largest are rounding
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Hold checked rows, standardised and sorted by stimulus, and their one Gram matrix. Nothing of targets."""
+
+    rows: Array  # (n_rows, n_voxels) float32
+    order: Integers  # (n_rows,) where each row stood
+    used: Integers  # (n_stimuli,) the rows of targets that have trials
+    stimulus: Integers  # (n_rows,) ascending, counted among those used
+    sums: Array  # (n_stimuli, n_voxels) float64, rows summed by stimulus; empty where dual
+    gram: Array  # float64, voxels by voxels, or rows by rows where dual
+    voxel_mean: Float32
+    voxel_scale: Float32
+    dual: bool
+    intercept: bool
+    device: Device
+
+    @property
+    def n_rows(self) -> int:
+        """Give the number of rows."""
+        return len(self.order)
+
+    @property
+    def n_stimuli(self) -> int:
+        """Give the number of stimuli that have rows."""
+        return len(self.used)
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """Hold what turns targets of training stimuli into predictions of held-out rows.
+
+    ``probe @ ((moments @ targets[seen]) / (eigenvalues + alpha))``. The rows of one held-out stimulus are turned so
+    that the first is their sum over the square root of their number and the others have mean zero: sums of squares
+    stay, and targets, which repeat with the stimulus, meet the first alone.
+    """
+
+    eigenvalues: Float64  # (rank,)
+    moments: Array  # (rank, n_seen) float32
+    seen: Integers  # (n_seen,) stimuli of the training rows
+    between: Array  # (n_held_stimuli, rank) float32, one row a stimulus
+    within: Array  # (at most n_held - n_held_stimuli, rank) float32, what repetitions differ by
+    rotation: Array  # (n_voxels, rank) float32 where nothing was held out: eigenvectors as weights of voxels
+
+
+def prepare(
+    betas: ArrayLike, target_row: ArrayLike | None, n_target_rows: int, *, intercept: bool, device: Device
+) -> Rows:
+    """Check betas and the index into targets, standardise the rows and sort them by stimulus.
+
+    Raises
+    ------
+    ShapeError
+        If arrays do not fit each other or there are fewer than two rows.
+    DataError
+        If a number is not finite or no column of ``betas`` varies.
+    """
+    x = np.asarray(betas, dtype=np.float32)
+    if x.ndim != 2:
+        raise ShapeError(f"betas must be two-dimensional, (n_trials, n_voxels); they have shape {x.shape}.")
+    row = np.arange(n_target_rows) if target_row is None else np.asarray(target_row, dtype=np.int64)
+    if row.shape != (len(x),) or (len(row) and not 0 <= row.min() <= row.max() < n_target_rows):
+        raise ShapeError(f"each of the {len(x)} trials needs the number of its row of targets, below {n_target_rows}.")
+    if len(x) < 2:
+        raise ShapeError(f"a ridge map cannot be fitted on {len(x)} trials; at least two are needed.")
+    check_finite("betas", x)
+    used, row = np.unique(row, return_inverse=True)
+    order = np.argsort(row, kind="stable")
+    mean, scale = _moments(x)
+    rows = device.put((x[order] - mean) / scale)
+    dual = x.shape[1] > len(x)
+    sums = device.zeros(0, 0, double=True) if dual else _turn(device, rows, row[order], contrasts=False)[0]
+    gram = _gram(device, rows.T if dual else rows)
+    return Rows(rows, order, used, row[order], sums, gram, mean, scale, dual, intercept, device)
+
+
+def _moments(x: Float32) -> tuple[Float32, Float32]:
+    """Give mean and standard deviation of each column; 1 for a constant one."""
+    mean = x.mean(axis=0, dtype=np.float64)
+    square = np.zeros(x.shape[1])
+    for start in range(0, len(x), ROWS_AT_ONCE):
+        square += ((x[start : start + ROWS_AT_ONCE] - mean) ** 2).sum(axis=0)
+    spread = np.sqrt(square / len(x))
+    varies = spread > 1e-7 * np.abs(mean)
+    if not varies.any():
+        raise DataError("no voxel varies over the training trials; there is nothing to decode from.")
+    return mean.astype(np.float32), np.where(varies, spread, 1.0).astype(np.float32)
+
+
+def _gram(device: Device, x: Array) -> Array:
+    gram = device.zeros(x.shape[1], x.shape[1], double=True)
+    for start in range(0, x.shape[0], ROWS_AT_ONCE):
+        part = device.double(x[start : start + ROWS_AT_ONCE])
+        gram += part.T @ part
+    return gram
+
+
+def decompose(data: Rows, held: NDArray[np.bool_]) -> Decomposition:
+    """Decompose the rows that are not held out, and project those that are."""
+    gram, project = _dual(data, held) if data.dual else _primal(data, held)
+    device = data.device
+    values, vectors = device.eigh(gram)
+    rank = int((values > RANK_TOLERANCE * max(values[-1], 0.0)).sum())
+    vectors = vectors[:, len(values) - rank :]
+    seen = np.unique(data.stimulus[~held])
+    between, within, moments, rotation = project(vectors)
+    if within.shape[0] > rank:
+        within = device.upper_factor(within)  # fewer rows with the same sums of squares
+    return Decomposition(values[len(values) - rank :], moments, seen, between, within, rotation)
+
+
+def _primal(data: Rows, held: NDArray[np.bool_]) -> tuple[Array, Any]:
+    device, out = data.device, data.stimulus[held]
+    between, within = _turn(device, data.rows[np.flatnonzero(held)], out)
+    held_stimuli, n_held = np.unique(out, return_counts=True)
+    count = np.bincount(data.stimulus[~held], minlength=data.n_stimuli).astype(np.float64)
+    sums = data.sums + 0.0
+    sums[held_stimuli] -= between
+    n_train = int((~held).sum())
+    mean = sums.sum(0) / n_train if data.intercept else sums[0] * 0.0
+    root = device.put(np.sqrt(n_held)[:, None])
+    gram = data.gram - n_train * mean[:, None] * mean
+    if len(out):
+        between = between / root
+        gram = gram - between.T @ between - within.T @ within
+        between = between - root * mean
+    seen = np.flatnonzero(count)
+    sums = sums[seen] - device.put(count[seen][:, None]) * mean
+
+    def project(vectors: Array) -> tuple[Array, ...]:
+        parts = (between @ vectors, within @ vectors, vectors.T @ sums.T)
+        weights = vectors[: 0 if len(out) else None]  # only the fit on all rows needs them
+        return *map(device.single, parts), device.single(weights)
+
+    return gram, project
+
+
+def _dual(data: Rows, held: NDArray[np.bool_]) -> tuple[Array, Any]:
+    device, train = data.device, np.flatnonzero(~held)
+    gram = data.gram[train][:, train]
+    across = data.gram[np.flatnonzero(held)][:, train]
+    if data.intercept:
+        mean = gram.mean(0)
+        across = across - across.mean(1)[:, None] - mean + mean.mean()
+        gram = gram - mean - mean[:, None] + mean.mean()
+    between, within = _turn(device, across, data.stimulus[held])
+    between = between / device.put(np.sqrt(np.unique(data.stimulus[held], return_counts=True)[1])[:, None])
+
+    def project(vectors: Array) -> tuple[Array, ...]:
+        stimulus = np.unique(data.stimulus[train], return_inverse=True)[1]
+        moments = _turn(device, vectors, stimulus, contrasts=False)[0].T
+        rotation = device.zeros(0, vectors.shape[1])
+        if not held.any():  # as in the primal form, and voxels are many here
+            rows = data.rows - data.rows.mean(0) if data.intercept else data.rows
+            rotation = rows.T @ device.single(vectors)
+        return *map(device.single, (between @ vectors, within @ vectors, moments)), rotation
+
+    return gram, project
+
+
+def _turn(device: Device, rows: Array, stimulus: Integers, *, contrasts: bool = True) -> tuple[Array, Array]:
+    """Sum rows by stimulus, and give contrasts of each stimulus's rows: orthonormal, and orthogonal to their sum.
+
+    The stimuli ascend. Sums have one row a stimulus; contrasts one for each further row of it (Helmert's), so that
+    sums over the square root of the counts, and contrasts, have together the squares of the rows.
+    """
+    present, start, count = np.unique(stimulus, return_index=True, return_counts=True)
+    if not len(present):
+        return device.zeros(0, rows.shape[1], double=True), device.zeros(0, rows.shape[1], double=True)
+    sums = device.double(rows[start])
+    parts = [device.zeros(0, rows.shape[1], double=True)]
+    for j in range(1, int(count.max())):
+        where = np.flatnonzero(count > j)
+        row = device.double(rows[start[where] + j])
+        if contrasts:
+            parts.append((sums[where] - j * row) / (j * (j + 1)) ** 0.5)
+        sums[where] += row
+    return sums, device.join(parts)
+
+
+def check_finite(name: str, array: Float32) -> None:
+    """Raise a DataError that counts the numbers that are not finite, if there are any."""
+    finite = np.isfinite(array)
+    if not finite.all():
+        bad = np.flatnonzero(~finite.all(axis=1))
+        raise DataError(
+            f"{name} hold {finite.size - int(finite.sum())} numbers that are not finite, "
+            f"in {len(bad)} of {len(array)} rows (the first is row {bad[0]}). "
+            "Leave these rows or columns out, or fill them."
+        )

@@ -1,0 +1,142 @@
+"""The fitted map of a ridge regression, its affine part included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from reseen.errors import ResultsError, ShapeError
+from reseen.ridge.device import Float32, Float64
+from reseen.ridge.gram import check_finite
+
+
+@dataclass(frozen=True)
+class RidgeMap:
+    """Hold a fitted linear map, its affine part included; usable on a single trial.
+
+    ``prediction = ((betas - voxel_mean) / voxel_scale) @ weights + intercept``
+
+    Parameters
+    ----------
+    weights
+        Shape ``(n_voxels, n_targets)``, float32: target units per standard deviation of the voxel.
+    intercept
+        Shape ``(n_targets,)``: training mean of each target over trials, zeros if fitted without.
+    voxel_mean, voxel_scale
+        Shape ``(n_voxels,)``: training mean and standard deviation (ddof 0; 1 for a constant voxel, which weighs
+        nothing).
+    alpha
+        Shape ``(n_targets,)``: the penalty of each target, as sklearn's ``Ridge`` counts it.
+    alphas
+        Shape ``(n_alphas,)``, ascending: the grid it was chosen from.
+    cv_score
+        Shape ``(n_alphas, n_targets)``: 1 - squared error / squared distance from the fold's training mean, over all
+        held-out trials (0 for a constant target), or ``None`` where nothing was held out.
+    noise_share
+        Shape ``(n_targets,)``, in [0, 1]: how much of the variance of held-out single-trial predictions is trial
+        noise, as the spread over repetitions of a stimulus tells; ``None`` where no stimulus was repeated.
+    """
+
+    weights: Float32
+    intercept: Float32
+    voxel_mean: Float32
+    voxel_scale: Float32
+    alpha: Float64
+    alphas: Float64
+    cv_score: Float64 | None = None
+    noise_share: Float64 | None = None
+
+    def predict(self, betas: ArrayLike, *, n_repetitions: ArrayLike | None = None) -> Float32:
+        """Predict the targets of some rows.
+
+        Parameters
+        ----------
+        betas
+            Shape ``(n_rows, n_voxels)``, in the units of the training betas.
+        n_repetitions
+            Shape ``(n_rows,)``: how many trials each row averages. Where given, the deviation of each prediction from
+            the intercept is multiplied by `average_gain`; ones change nothing.
+
+        Returns
+        -------
+        ndarray, shape (n_rows, n_targets), float32
+
+        Raises
+        ------
+        ShapeError
+            If the voxels are not those of the fit.
+        DataError
+            If betas are not finite.
+        """
+        rows = np.asarray(betas, dtype=np.float32)
+        if rows.ndim != 2 or rows.shape[1] != len(self.voxel_mean):
+            raise ShapeError(f"betas have shape {rows.shape}; this map needs (n_rows, {len(self.voxel_mean)}).")
+        check_finite("betas", rows)
+        predicted = ((rows - self.voxel_mean) / self.voxel_scale).astype(np.float32) @ self.weights
+        if n_repetitions is not None and self.noise_share is not None:
+            count = np.asarray(n_repetitions)
+            if count.shape != (len(rows),):
+                raise ShapeError(f"n_repetitions has shape {count.shape}; {len(rows)} rows need ({len(rows)},).")
+            for k in np.unique(count):
+                predicted[count == k] *= average_gain(self.noise_share, int(k)).astype(np.float32)
+        predicted += self.intercept
+        return predicted
+
+    def save(self, path: Path | str, metadata: dict[str, str] | None = None) -> None:
+        """Write the map as one safetensors file, whole or not at all.
+
+        Raises
+        ------
+        ResultsError
+            If the file cannot be written.
+        """
+        from safetensors.numpy import save_file
+
+        path = Path(path)
+        arrays = {name: np.ascontiguousarray(value) for name, value in vars(self).items() if value is not None}
+        temporary = path.with_name(path.name + ".tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(arrays, temporary, metadata=metadata)
+            temporary.replace(path)
+        except Exception as error:  # safetensors raises its own type for a full disk
+            if temporary.is_file():
+                temporary.unlink()
+            raise ResultsError(f"cannot write the ridge map {path}: {error}. Is there room on the disk?") from error
+
+    @classmethod
+    def load(cls, path: Path | str) -> RidgeMap:
+        """Read a map that `save` wrote.
+
+        Raises
+        ------
+        ResultsError
+            If there is no such file or it holds no ridge map.
+        """
+        from safetensors.numpy import load_file
+
+        try:
+            return cls(**load_file(Path(path)))
+        except Exception as error:  # missing, truncated, or of something else: one answer to all three
+            raise ResultsError(f"{path} holds no ridge map: {error}. Run `reseen decode` again.") from error
+
+
+def average_gain(noise_share: Float64, n_repetitions: int) -> Float64:
+    """Give the factor that undoes the shrinkage of predictions from averages.
+
+    A map fitted on single trials is shrunken as much as single trials are noisy: the slope of truth on prediction is
+    ``cov(truth, prediction) / var(prediction)``. Averaging k trials leaves the covariance and divides the noise part of
+    the variance by k, so that the best slope grows by ``1 / (1 - noise_share * (1 - 1/k))``: between 1 and k.
+
+    Parameters
+    ----------
+    noise_share
+        Shape ``(n_targets,)``: share of the variance of single-trial predictions that is trial noise.
+    n_repetitions
+        k, how many trials the row averages.
+    """
+    gain: Float64 = 1.0 / (1.0 - noise_share * (1.0 - 1.0 / n_repetitions))
+    return gain
