@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen import metrics
+from reseen import metrics, statistics
 from reseen.errors import ShapeError
 from reseen.evaluate.scores import DIRECTIONS, Pool, Score, matrix_score, pools, rows_of, table
 from reseen.metrics import Floats
@@ -114,7 +114,7 @@ def _picture_scores(
     for level, seen in levels.items():
         values = seen.ssim[pool.items]
         wrong = _wrong_ssim(truth, seen.first_draw, pool, recipe, seed) if level == "result" else np.empty(0)
-        scores[level] = Score(float(values.mean()), metrics.bootstrap_mean(values, pool.weights), wrong)
+        scores[level] = Score(float(values.mean()), statistics.bootstrap_mean(values, pool.weights), wrong)
     yield {"metric": "ssim", **pixel}, scores
     for observer, layer in next(iter(levels.values())).layers:
         for direction in DIRECTIONS:
