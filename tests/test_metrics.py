@@ -172,20 +172,6 @@ def test_labels_that_do_not_fit_and_unknown_directions_are_refused():
         metrics.identification_from_correlations(np.zeros((4, 5)))
 
 
-def test_wrong_pairings_give_no_stimulus_its_own_truth_and_repetitions_the_same_one():
-    labels = np.array([4, 9, 4, 2, 9, 7])
-    rows = statistics.derangements(labels, 50, seed=0)
-    truth = labels[rows]
-    assert rows.shape == (50, 6)
-    assert not np.any(truth == labels)
-    assert np.array_equal(truth[:, 0], truth[:, 2])
-    assert all(set(row) == set(labels) for row in truth)
-    assert np.array_equal(rows, statistics.derangements(labels, 50, seed=0))
-    assert not np.array_equal(rows, statistics.derangements(labels, 50, seed=1))
-    with pytest.raises(ShapeError, match="at least two stimuli"):
-        statistics.derangements([1, 1], 3, seed=0)
-
-
 @pytest.mark.parametrize("direction", ["original", "reconstruction"])
 def test_pictures_against_wrong_truths_are_at_chance_even_where_the_right_ones_are_perfect(direction):
     rng = np.random.default_rng(4)
@@ -231,17 +217,6 @@ def test_a_thousand_resamplings_of_a_hundred_pictures_take_less_than_a_second():
     start = time.perf_counter()
     metrics.bootstrap_identification(r, weights)
     assert time.perf_counter() - start < 1
-
-
-def test_resampling_draws_stimuli_whole():
-    weights = statistics.bootstrap_weights([5, 5, 8, 1], 20, seed=0)
-    assert np.array_equal(weights[:, 0], weights[:, 1])
-    assert np.all(weights[:, 1:].sum(axis=1) == 3)
-
-
-def test_bootstrap_of_a_mean_is_the_mean_of_the_resampled_items():
-    values, weights = np.array([1.0, np.nan, 3.0]), np.array([[2.0, 5.0, 1.0], [0.0, 3.0, 0.0]])
-    np.testing.assert_allclose(statistics.bootstrap_mean(values, weights), [5 / 3, np.nan])
 
 
 def test_target_products_average_to_the_mean_correlation_of_each_target():
@@ -320,9 +295,3 @@ def test_the_noise_ceiling_of_mixed_repetitions_is_nsds():
     np.testing.assert_allclose(metrics.noise_ceiling(ncsnr, 3), ncsnr**2 / (ncsnr**2 + 1 / 3))
     with pytest.raises(ShapeError, match="at least one repetition"):
         metrics.noise_ceiling(ncsnr, [3, 0])
-
-
-def test_the_share_of_the_gap_closed_is_undefined_without_a_gap():
-    np.testing.assert_allclose(statistics.gap_closed([0.75, 0.6], 0.5, [1.0, 0.5]), [0.5, np.nan])
-    assert statistics.interval(np.array([np.nan])) == pytest.approx((np.nan, np.nan), nan_ok=True)
-    assert np.isnan(statistics.permutation_null(np.nan, np.ones(3)).p)

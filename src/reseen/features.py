@@ -10,6 +10,8 @@ import numpy as np
 from reseen.errors import ShapeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, NDArray
 
 
@@ -60,6 +62,24 @@ class Features:
         ShapeError
             If a stimulus has no row here, or several.
         """
+        rows: NDArray[np.float32] = self.array[self._places(stimulus_id)]
+        return rows
+
+    def blocks(self, stimulus_id: ArrayLike, width: int) -> Iterator[NDArray[np.float32]]:
+        """Give the rows of these stimuli a few columns at a time, ``(n_stimuli, <=width)`` float32.
+
+        Of an array that is mapped from a file, no more than that is ever in memory.
+
+        Raises
+        ------
+        ShapeError
+            If a stimulus has no row here, or several.
+        """
+        places = self._places(stimulus_id)
+        for start in range(0, self.flat.shape[1], width):
+            yield self.flat[:, start : start + width][places].astype(np.float32, copy=False)
+
+    def _places(self, stimulus_id: ArrayLike) -> NDArray[np.int64]:
         wanted = np.asarray(stimulus_id, dtype=np.int64)
         order = np.argsort(self.stimulus_id, kind="stable")
         known = self.stimulus_id[order]
@@ -72,5 +92,5 @@ class Features:
                 f"{self.name} has no row for {len(np.unique(missing))} of the stimuli asked for "
                 f"(the first is {missing[0]}). Extract the features of these stimuli first."
             )
-        rows: NDArray[np.float32] = self.array[order[at]]
-        return rows
+        place: NDArray[np.int64] = order[at]
+        return place

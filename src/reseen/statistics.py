@@ -6,6 +6,7 @@ What is resampled or permuted is always whole stimuli, never rows or pairs: thos
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from reseen.errors import ShapeError
 
 Floats = NDArray[np.float64]
+
+_PERMUTED = 64  # targets at a time, which stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -140,3 +143,73 @@ def ratio(above: Floats, below: Floats) -> Floats:
     """Divide where the divisor is above 0; NaN elsewhere."""
     defined = below > 0
     return np.where(defined, above / np.where(defined, below, 1.0), np.nan)
+
+
+def p_of_correlation(r: ArrayLike, n: int) -> Floats:
+    """Give the one-sided p of correlations under the null of two independent Gaussian vectors of length ``n``.
+
+    That null is what Takagi & Nishimoto drew at random; its distribution is known, and so nothing needs to be drawn:
+    ``r * sqrt((n - 2) / (1 - r²))`` has Student's t distribution with ``n - 2`` degrees of freedom. NaN stays NaN.
+
+    Raises
+    ------
+    ShapeError
+        If ``n`` is below 3, where every correlation is -1, 0 or 1.
+    """
+    from scipy.stats import t
+
+    if n < 3:
+        raise ShapeError(f"a p-value of a correlation needs at least three stimuli; found {n}.")
+    known = np.clip(np.asarray(r, dtype=np.float64), -1.0, 1.0)
+    with np.errstate(divide="ignore"):
+        p: Floats = t.sf(known * np.sqrt((n - 2) / (1 - known**2)), n - 2)
+    return p
+
+
+def permutation_p(true: NDArray[Any], predicted: NDArray[Any], n_permutations: int, *, seed: int) -> Floats:
+    """Give the one-sided p of each target's correlation under permutations of the stimuli.
+
+    All targets meet the same permutations, so that what is common to them stays common.
+
+    Parameters
+    ----------
+    true, predicted
+        Shape ``(n, n_targets)``, one row a stimulus.
+    n_permutations
+        How many; the smallest p is ``1 / (1 + n_permutations)``.
+    seed
+        Of the permutations.
+
+    Returns
+    -------
+    Shape ``(n_targets,)``: ``(1 + permutations that correlate at least as well) / (1 + permutations)``; NaN where the
+    truth does not vary.
+    """
+    rng = np.random.default_rng([seed, 3])
+    orders = [rng.permutation(len(true)) for _ in range(n_permutations)]
+    p = np.empty(true.shape[1])
+    for start in range(0, true.shape[1], _PERMUTED):
+        block = slice(start, start + _PERMUTED)
+        y = true[:, block] - true[:, block].mean(axis=0, dtype=np.float64)
+        x = predicted[:, block] - predicted[:, block].mean(axis=0, dtype=np.float64)
+        observed = (y * x).sum(axis=0)  # norms stay as they are whatever the order
+        reached = observed - 1e-12 * np.sqrt((y**2).sum(axis=0) * (x**2).sum(axis=0))
+        beaten = np.zeros(y.shape[1])
+        for order in orders:
+            beaten += np.einsum("ij,ij->j", y[order], x) >= reached
+        p[block] = np.where((y**2).sum(axis=0) > 0, (1 + beaten) / (1 + n_permutations), np.nan)
+    return p
+
+
+def benjamini_hochberg(p: ArrayLike) -> Floats:
+    """Give each test's q: the smallest false discovery rate at which it would be called significant.
+
+    Benjamini & Hochberg's (1995) step-up procedure, over all tests whose p is known; NaN stays NaN.
+    """
+    known = np.asarray(p, dtype=np.float64)
+    tested = np.flatnonzero(np.isfinite(known))
+    order = tested[np.argsort(-known[tested], kind="stable")]  # the largest first
+    q = np.full(known.shape, np.nan)
+    rank = np.arange(len(order), 0, -1)
+    q[order] = np.minimum.accumulate(np.minimum(known[order] * len(order) / rank, 1.0))
+    return q
