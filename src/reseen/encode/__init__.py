@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from reseen.encode.fits import Space, fit_alone, fit_together, lay_out
+from reseen.encode.fits import Columns, Space, fit_alone, fit_together, lay_out
 from reseen.encode.names import ANCHOR, Analysis, analysis_of, anchor_first, layers_of
 from reseen.encode.scores import COLUMNS, Sheet
 from reseen.errors import ShapeError
-from reseen.features import Features
 from reseen.recipe import EncodeRecipe
 from reseen.trials import Split, Trials
 
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "Analysis", "analysis_of", "anchor_first", "encode", "layers_of"]
+__all__ = ["COLUMNS", "Analysis", "Columns", "analysis_of", "anchor_first", "encode", "layers_of"]
 
 
 def encode(
-    trials: Trials, split: Split, features: Iterable[Features], *, recipe: EncodeRecipe, seed: int
+    trials: Trials, split: Split, features: Iterable[Columns], *, recipe: EncodeRecipe, seed: int
 ) -> tuple[pd.DataFrame, dict[str, NDArray[Any]]]:
     """Fit every voxel from each feature space, and from some spaces together, and score it on held-out pictures.
 
@@ -47,8 +46,9 @@ def encode(
     split
         Which stimuli are held out, fold by fold.
     features
-        Feature spaces that cover the training and the test stimuli. They are taken one after the other and let go of,
-        so that a generator keeps one in memory. ``z`` comes before those that it is fitted with.
+        Feature spaces that cover the training and the test stimuli, each read a few columns at a time. They are taken
+        one after the other and let go of, so that a generator keeps one in memory. ``z`` comes before those that it
+        is fitted with.
     recipe
         Folds that choose each voxel's penalty, reduction of the features, null, false discovery rate, resamplings.
     seed

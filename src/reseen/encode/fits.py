@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from reseen.errors import DataError, ShapeError
-from reseen.features import Features
 from reseen.kernels import default_alphas, fit_kernels, linear_kernels, principal_kernel, projected_kernels
 from reseen.recipe import EncodeRecipe
 from reseen.ridge import assign_folds
@@ -21,6 +21,19 @@ Integers = NDArray[np.int64]
 
 BLOCK_VALUES = 1 << 24
 """Numbers of a feature space in memory at a time, 64 MiB."""
+
+
+class Columns(Protocol):
+    """Be a feature space that is read a few columns at a time: `reseen.features.Features`, or one that lies on disk."""
+
+    @property
+    def name(self) -> str:
+        """Give what the features are."""
+        ...
+
+    def blocks(self, stimulus_id: ArrayLike, width: int) -> Iterator[Float32]:
+        """Give the rows of these stimuli in blocks ``(n_stimuli, <=width)``, one after the other."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -120,7 +133,7 @@ def lay_out(trials: Trials, split: Split, recipe: EncodeRecipe, seed: int) -> De
     return Design(seen.stimulus_id, seen.betas, tuple(folds), alphas)
 
 
-def fit_alone(design: Design, feature: Features, recipe: EncodeRecipe, seed: int) -> tuple[Space, Prediction]:
+def fit_alone(design: Design, feature: Columns, recipe: EncodeRecipe, seed: int) -> tuple[Space, Prediction]:
     """Fit every voxel from one feature space."""
     kernels, lost = _kernels(design, feature, recipe, seed)
     prediction, errors = _fit(design, (feature.name,), [(kernel,) for kernel in kernels], lost=lost)
@@ -161,7 +174,7 @@ def _fit(
     return Prediction(spaces, parts, alpha, lost), tuple(errors)
 
 
-def _kernels(design: Design, feature: Features, recipe: EncodeRecipe, seed: int) -> tuple[list[Float64], float]:
+def _kernels(design: Design, feature: Columns, recipe: EncodeRecipe, seed: int) -> tuple[list[Float64], float]:
     """Give a feature space's kernel for each fold, in one pass over its columns, and what a reduction lost."""
     ids, trains = design.stimulus_id, [fold.train for fold in design.folds]
     columns = feature.blocks(ids, max(1, BLOCK_VALUES // len(ids)))
