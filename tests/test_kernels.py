@@ -173,6 +173,10 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     x = space(4)
     with pytest.raises(DataError, match="varies"):
         linear_kernels([np.ones((N, 3), dtype=np.float32)], [TRAIN])
+    with pytest.raises(DataError, match="varies"):
+        linear_kernels([], [TRAIN])
+    with pytest.raises(DataError, match="varies"):
+        projected_kernels([], [TRAIN], 5, seed=0)
     x[0, 0] = np.nan
     with pytest.raises(DataError, match="NaN or infinity"):
         linear_kernels([x], [TRAIN])

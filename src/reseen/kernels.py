@@ -85,6 +85,7 @@ def linear_kernels(columns: Iterable[Float32], trains: Sequence[Integers]) -> li
             scaled, _ = _standardised(block, train)
             totals[k] += scaled @ scaled.T
             counts[k] += scaled.shape[1]
+    _some(len(totals))
     return [total / _some(count) for total, count in zip(totals, counts, strict=True)]
 
 
@@ -124,8 +125,9 @@ def projected_kernels(
             n_sampled = min(SAMPLED_ROWS, len(block))
             sums = [np.zeros((n_components, len(block))) for _ in trains]
             exact = [np.zeros((n_sampled, n_sampled)) for _ in trains]
-        into = rng.integers(0, n_components, block.shape[1])
-        sign = rng.integers(0, 2, block.shape[1]).astype(np.float32) * 2 - 1
+        width = (block.shape[1],)
+        into = rng.integers(0, n_components, width)
+        sign = rng.choice(np.array([-1.0, 1.0], dtype=np.float32), width)
         for k, train in enumerate(trains):
             scaled, kept = _standardised(block, train)
             place = np.flatnonzero(kept)
@@ -134,7 +136,8 @@ def projected_kernels(
             )
             exact[k] += scaled[:n_sampled] @ scaled[:n_sampled].T
             counts[k] += scaled.shape[1]
-    kernels = [total.T @ total / _some(count) for total, count in zip(sums, counts, strict=True)]
+    _some(len(sums))
+    kernels: list[Float64] = [total.T @ total / _some(count) for total, count in zip(sums, counts, strict=True)]
     errors = [
         np.linalg.norm(kernel[: len(true), : len(true)] - true / count) / np.linalg.norm(true / count)
         for kernel, true, count in zip(kernels, exact, counts, strict=True)
