@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from reseen.encode import COLUMNS, encode
-from reseen.errors import ShapeError
+from reseen import metrics
+from reseen.encode import COLUMNS, anchor_first, encode, layers_of
+from reseen.errors import DataError, ShapeError
+from reseen.extract import extract
 from reseen.features import Features
-from reseen.recipe import EncodeRecipe
+from reseen.ldm import load_ldm
+from reseen.recipe import EncodeRecipe, ExtractRecipe, SimulateRecipe
+from reseen.simulate import DigitalSubject, digital_subjects
+from reseen.stimuli import Stimuli
 from reseen.trials import Split, Trials
 
-RECIPE = EncodeRecipe()
+RECIPE = EncodeRecipe(n_bootstrap=100)
+FIXED = Split.fixed(range(50, 150), range(150, 200))
 
 
 def subject(n_features: int = 8, ncsnr: float = 0.7) -> tuple[Trials, Features, Features]:
@@ -35,63 +45,232 @@ def subject(n_features: int = 8, ncsnr: float = 0.7) -> tuple[Trials, Features, 
     return trials, Features("z", z, ids), Features("c", c, ids)
 
 
+def numbers(table: pd.DataFrame, statistic: str) -> dict[tuple[str, str, str], float]:
+    """Give one statistic of each model, feature and ROI."""
+    rows = table[table["statistic"] == statistic]
+    return dict(zip(zip(rows["model"], rows["feature"], rows["roi"], strict=True), rows["value"], strict=True))
+
+
+def layer(name: str, like: Features, noise: float, seed: int = 1) -> Features:
+    """Give a feature space that holds another, under noise."""
+    rng = np.random.default_rng(seed)
+    array = like.array + noise * rng.standard_normal(like.array.shape)
+    return Features(name, array.astype(np.float32), like.stimulus_id)
+
+
 def test_voxels_are_predicted_up_to_their_ceiling_by_the_feature_they_follow() -> None:
     trials, z, c = subject()
     table, voxels = encode(trials, Split.leave_out(z.stimulus_id, 5, 0), [z, c], recipe=RECIPE, seed=0)
     assert tuple(table.columns) == COLUMNS
-    assert table[["feature", "roi"]].to_numpy().tolist() == [
-        [feature, roi] for feature in ("z", "c") for roi in ("all", "early", "ventral")
-    ]
-    row = table.set_index(["feature", "roi"])
-    assert row.loc[("z", "early"), "n_voxels"] == 10
-    assert row.loc[("z", "early"), "n"] == 150
+    assert set(table["analysis"]) == {"features"}
+    assert set(table["n"]) == {150}
+    assert table[table["roi"] == "early"]["n_voxels"].unique().tolist() == [10]
     expected = np.sqrt(0.49 / (0.49 + 1 / 3))
-    assert row.loc[("z", "early"), "median_ceiling_r"] == pytest.approx(expected, abs=1e-3)
-    assert row.loc[("z", "early"), "median_r"] == pytest.approx(expected, abs=0.06)
-    assert row.loc[("z", "early"), "median_normalised_r"] == pytest.approx(1, abs=0.08)
-    assert abs(row.loc[("c", "early"), "mean_r"]) < 0.15
-    assert abs(row.loc[("z", "ventral"), "mean_r"]) < 0.15
-    assert np.isnan(row.loc[("z", "ventral"), "median_normalised_r"])
-    assert {name: array.shape for name, array in voxels.items()} == dict.fromkeys(
-        ("ceiling_r", "r/z", "alpha/z", "r/c", "alpha/c"), (15,)
-    )
+    assert numbers(table, "median_ceiling_r")["z", "z", "early"] == pytest.approx(expected, abs=1e-3)
+    assert numbers(table, "median_r")["z", "z", "early"] == pytest.approx(expected, abs=0.06)
+    reached = numbers(table, "median_normalised_r")
+    assert reached["z", "z", "early"] == pytest.approx(1, abs=0.08)
+    assert np.isnan(reached["z", "z", "ventral"])
+    r = numbers(table, "mean_r")
+    assert abs(r["c", "c", "early"]) < 0.15
+    assert abs(r["z", "z", "ventral"]) < 0.15
+    assert numbers(table, "share_significant")["z", "z", "early"] == 1
+    kinds = ("r", "r2", "p", "q", "alpha")
+    assert set(voxels) == {"ceiling_r", *(f"{kind}/{name}" for kind in kinds for name in ("z", "c"))}
+    assert {(array.shape, array.dtype.name) for array in voxels.values()} == {((15,), "float32")}
 
 
 def test_more_features_than_pictures_work_too() -> None:
     trials, z, _ = subject()
     rng = np.random.default_rng(1)
     wide = Features("wide", (z.array @ rng.standard_normal((8, 600))).astype(np.float32), z.stimulus_id)
-    table, _ = encode(trials, Split.fixed(range(50, 150), range(150, 200)), [wide], recipe=RECIPE, seed=0)
-    assert table.set_index("roi").loc["early", "median_r"] > 0.6
+    table, _ = encode(trials, FIXED, [wide], recipe=RECIPE, seed=0)
+    assert numbers(table, "median_r")["wide", "wide", "early"] > 0.6
 
 
-def test_correlations_are_those_of_the_definition() -> None:
-    trials, z, _ = subject()
-    split = Split.fixed(range(50, 150), range(150, 200))
-    _, voxels = encode(trials, split, [z], recipe=RECIPE, seed=0)
+def test_correlations_are_those_of_the_primal_ridge() -> None:
+    from reseen.kernels import default_alphas
     from reseen.ridge import fit_ridge
 
-    train, test = trials.select(split.folds[0][0]).average(), trials.select(split.folds[0][1]).average()
-    fitted = fit_ridge(z.rows(train.stimulus_id), train.betas, groups=train.stimulus_id)
+    trials, z, _ = subject()
+    _, voxels = encode(trials, FIXED, [z], recipe=RECIPE, seed=0)
+    train, test = (trials.select(ids).average() for ids in FIXED.folds[0])
+    fitted = fit_ridge(z.rows(train.stimulus_id), train.betas, groups=train.stimulus_id, alphas=default_alphas(100) * 8)
     predicted = fitted.predict(z.rows(test.stimulus_id))
     r = [np.corrcoef(test.betas[:, v], predicted[:, v])[0, 1] for v in range(15)]
     np.testing.assert_allclose(voxels["r/z"], r, atol=1e-4)
+    np.testing.assert_allclose(voxels["alpha/z"] * 8, fitted.alpha, rtol=1e-5)
+
+
+def test_a_joint_model_is_split_between_its_spaces() -> None:
+    trials, z, c = subject()
+    late = Features("zc@strength=0.8", c.array, c.stimulus_id)
+    early = layer("zc@strength=0.2", z, 0.3)
+    table, voxels = encode(trials, FIXED, [z, early, late], recipe=RECIPE, seed=0)
+    for name in (early.name, late.name):
+        joint = f"z+{name}"
+        parts = [voxels[f"split/{joint}/{part}"] for part in ("z", name)]
+        np.testing.assert_allclose(parts[0] + parts[1], voxels[f"r/{joint}"], atol=1e-5)
+        for part, other in (("z", name), (name, "z")):
+            np.testing.assert_allclose(
+                voxels[f"unique/{joint}/{part}"], voxels[f"r2/{joint}"] - voxels[f"r2/{other}"], atol=1e-6
+            )
+    split, unique = numbers(table, "split_r"), numbers(table, "unique_r2")
+    assert split["z+zc@strength=0.8", "z", "early"] > 0.6
+    assert abs(split["z+zc@strength=0.8", "zc@strength=0.8", "early"]) < 0.05
+    assert unique["z+zc@strength=0.8", "z", "early"] > 0.4
+    assert split["z+zc@strength=0.2", "zc@strength=0.2", "early"] > 0.02  # it holds z, so that either may bring it
+    assert set(table[table["model"].str.contains("strength")]["analysis"]) == {"noise"}
+    rows = table[table["statistic"].isin(["mean_r", "mean_r2", "split_r", "unique_r2"])]
+    assert (rows["low"] <= rows["high"]).all()
+    assert ((rows["low"] - 0.05 <= rows["value"]) & (rows["value"] <= rows["high"] + 0.05)).all()
+    assert table[~table.index.isin(rows.index)]["low"].isna().all()
+
+
+def test_the_best_layer_of_each_voxel_is_found_stage_by_stage() -> None:
+    trials, z, c = subject()
+    names = ["unet/down@progress=0.2", "unet/mid@progress=0.2", "unet/mid@progress=1", "unet/down@progress=1"]
+    spaces = [layer(names[0], z, 0.1), layer(names[1], c, 0.0), layer(names[2], z, 0.1), layer(names[3], z, 1.0)]
+    table, voxels = encode(trials, FIXED, spaces, recipe=RECIPE, seed=0)
+    assert layers_of(names) == ["down", "mid"]
+    assert voxels["winner/progress=0.2"].tolist() == [0] * 10 + [-1] * 5
+    assert voxels["winner/progress=1"].tolist() == [1] * 10 + [-1] * 5
+    assert voxels["winner/progress=1"].dtype == np.int64
+    margin = voxels[f"r/{names[2]}"] - voxels[f"r/{names[3]}"]
+    np.testing.assert_allclose(voxels["margin/progress=1"][:10], margin[:10], atol=1e-6)
+    assert np.isnan(voxels["margin/progress=1"][10:]).all()
+    share, distance = numbers(table, "win_share"), numbers(table, "win_margin")
+    assert share[names[2], names[2], "early"] == 1
+    assert share[names[3], names[3], "all"] == 0
+    assert np.isnan(share[names[2], names[2], "ventral"])
+    assert distance[names[2], names[2], "early"] == pytest.approx(margin[:10].mean(), abs=1e-6)
+
+
+def test_voxels_of_noise_have_uniform_p_and_few_are_called_significant() -> None:
+    from scipy.stats import kstest
+
+    rng = np.random.default_rng(5)
+    ids = np.arange(120)
+    z = Features("z", rng.standard_normal((120, 6)).astype(np.float32), ids)
+    n_false = []
+    for null in ("parametric", "permutation"):
+        betas = rng.standard_normal((120, 800)).astype(np.float32)
+        zeros, ones = np.zeros(120, dtype=np.int64), np.ones(120, dtype=np.int64)
+        noise = Trials("subj01", betas, ids, zeros, {}, ones)
+        recipe = RECIPE.model_copy(update={"null": null, "n_permutations": 200})
+        table, voxels = encode(noise, Split.fixed(ids[:60], ids[60:]), [z], recipe=recipe, seed=0)
+        # voxels whose best prediction is the mean of the training pictures still point somewhere
+        assert kstest(voxels["p/z"], "uniform").pvalue > 0.005
+        n_false.append(int((voxels["q/z"] <= 0.05).sum()))
+        assert numbers(table, "share_significant")["z", "z", "all"] == pytest.approx(n_false[-1] / 800)
+    assert max(n_false) <= 1
+
+
+def test_reduced_features_say_what_the_reduction_lost() -> None:
+    trials, z, _ = subject()
+    errors = {}
+    for reduce, n_components in (("pca", 4), ("pca", 8), ("projection", 8), ("projection", 4000)):
+        recipe = RECIPE.model_copy(update={"reduce": reduce, "n_components": n_components})
+        table, _ = encode(trials, FIXED, [z], recipe=recipe, seed=0)
+        errors[reduce, n_components] = numbers(table, "reduction_error")["z", "z", "all"]
+    assert 0.3 < errors["pca", 4] < 0.6
+    assert errors["pca", 8] < 1e-6
+    assert 0 < errors["projection", 4000] < errors["projection", 8] < 1.5
+    assert not numbers(encode(trials, FIXED, [z], recipe=RECIPE, seed=0)[0], "reduction_error")
+
+
+def test_features_are_taken_one_at_a_time_and_may_be_mapped_from_a_file(tmp_path: Path) -> None:
+    trials, z, c = subject()
+    np.save(tmp_path / "z.npy", z.array)
+    mapped = Features("z", np.load(tmp_path / "z.npy", mmap_mode="r"), z.stimulus_id)
+    _, streamed = encode(trials, FIXED, (feature for feature in (mapped, c)), recipe=RECIPE, seed=0)
+    _, whole = encode(trials, FIXED, [z, c], recipe=RECIPE, seed=0)
+    for name, values in whole.items():
+        np.testing.assert_array_equal(streamed[name], values)
 
 
 def test_unknown_ceilings_and_constant_voxels_are_nan_and_do_not_spoil_the_rest() -> None:
     trials, z, _ = subject()
     trials.betas[:, 0] = 1.0
     blind = Trials(trials.subject, trials.betas, trials.stimulus_id, trials.session, trials.rois, trials.n_repetitions)
-    table, voxels = encode(blind, Split.fixed(range(50, 150), range(150, 200)), [z], recipe=RECIPE, seed=0)
+    table, voxels = encode(blind, FIXED, [z], recipe=RECIPE, seed=0)
     assert np.isnan(voxels["ceiling_r"]).all()
-    assert np.isnan(voxels["r/z"]).tolist() == [True] + [False] * 14
-    assert table["median_ceiling_r"].isna().all()
-    assert table["median_r"].notna().all()
+    for name in ("r", "r2", "p", "q"):
+        assert np.isnan(voxels[f"{name}/z"]).tolist() == [True] + [False] * 14
+    assert np.isnan(numbers(table, "median_ceiling_r")["z", "z", "all"])
+    assert all(np.isfinite(list(numbers(table, name).values())).all() for name in ("median_r", "mean_r2"))
 
 
 def test_what_cannot_be_encoded_is_refused() -> None:
     trials, z, _ = subject()
     with pytest.raises(ShapeError, match="name of its own"):
-        encode(trials, Split.fixed(range(50, 150), range(150, 200)), [z, z], recipe=RECIPE, seed=0)
-    with pytest.raises(ShapeError, match="at least two test pictures"):
+        encode(trials, FIXED, [z, z], recipe=RECIPE, seed=0)
+    with pytest.raises(ShapeError, match="at least three test pictures"):
         encode(trials, Split.fixed(range(50, 150), [150]), [z], recipe=RECIPE, seed=0)
+    with pytest.raises(ShapeError, match="must come before"):
+        encode(trials, FIXED, [layer("zc@progress=0.44", z, 0.1), z], recipe=RECIPE, seed=0)
+    assert anchor_first(["c", "zc@progress=0.44", "z"]) == ["z", "c", "zc@progress=0.44"]
+    trials.betas[3, 2] = np.inf
+    with pytest.raises(DataError, match="NaN or infinity"):
+        encode(trials, FIXED, [z], recipe=RECIPE, seed=0)
+
+
+# ------------------------------------------------------------------------------------ the digital subject
+
+
+@pytest.fixture(scope="module")
+def digital() -> tuple[Trials, Split, dict[str, Features], DigitalSubject]:
+    """Give a small digital subject's trials, its z and c, and all that is true of it."""
+    recipe = SimulateRecipe(n_sessions=2, trials_per_session=390, n_train=160, n_test=100, voxel_share=0.08, seed=4)
+    _, shown, (brain,) = digital_subjects(recipe)
+    ids = np.concatenate(brain.stimulus_id)
+    trials = Trials(
+        subject=brain.name,
+        betas=np.concatenate(brain.betas),
+        stimulus_id=ids,
+        session=np.repeat([0, 1], 390),
+        rois={},
+        n_repetitions=np.ones(len(ids), dtype=np.int64),
+        ncsnr=brain.ncsnr,
+    ).zscore_sessions()
+    stimuli = Stimuli(brain.seen, lambda i: shown.images[i], lambda i: shown.captions[i])
+    found = extract(stimuli, brain.seen, load_ldm("builtin"), recipe=ExtractRecipe())
+    split = Split.fixed(np.setdiff1d(brain.seen, shown.shared), shown.shared)
+    return trials, split, found, brain
+
+
+def test_early_responses_follow_z_and_what_categories_make_of_responses_follows_c(digital) -> None:
+    _, split, found, brain = digital  # noise-free responses: of so few pictures noise would hide the difference
+    early = brain.responses.signal[:, brain.cortex.share[0] > 0.9]
+    category = brain.responses.category[:, brain.responses.category_share() > 0.05]
+    ids = brain.seen
+    which = np.arange(early.shape[1] + category.shape[1]) < early.shape[1]
+    true = Trials(
+        brain.name,
+        np.hstack([early, category]),
+        ids,
+        np.zeros(len(ids), dtype=np.int64),
+        {"early": which, "category": ~which},
+        np.ones(len(ids), dtype=np.int64),
+    )
+    r = numbers(encode(true, split, found.values(), recipe=RECIPE, seed=0)[0], "mean_r")
+    assert r["z", "z", "early"] > r["c", "c", "early"] + 0.02
+    assert r["c", "c", "category"] > r["z", "z", "category"] + 0.2
+
+
+def test_the_noise_free_response_reaches_the_ceiling(digital) -> None:
+    trials, split, _, brain = digital
+    voxels = np.flatnonzero(trials.ncsnr > 0.3)[:12]
+    some = replace(trials, betas=trials.betas[:, voxels], rois={}, ncsnr=trials.ncsnr[voxels])
+    known = Features("response", brain.responses.signal[:, voxels], brain.seen)
+    table, _ = encode(some, split, [known], recipe=RECIPE, seed=0)
+    assert numbers(table, "median_normalised_r")["response", "response", "all"] == pytest.approx(1, abs=0.1)
+
+
+def test_the_ceiling_of_simulated_responses_is_that_of_their_ncsnr() -> None:
+    rng = np.random.default_rng(6)
+    ncsnr, n_repetitions = np.array([0.2, 0.5, 1.0]), np.repeat([1, 2, 3], [200, 300, 1500])
+    signal = rng.standard_normal((2000, 3)) * ncsnr
+    measured = signal + rng.standard_normal((2000, 3)) / np.sqrt(n_repetitions)[:, None]
+    r = [np.corrcoef(signal[:, v], measured[:, v])[0, 1] for v in range(3)]
+    np.testing.assert_allclose(r, np.sqrt(metrics.noise_ceiling(ncsnr, n_repetitions)), atol=0.03)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reseen import metrics
+from reseen import metrics, statistics
 from reseen.errors import ShapeError
 from reseen.evaluate import COLUMNS, evaluate, evaluate_features, nearest_training, summary, verdict
 from reseen.features import Features
@@ -137,11 +137,11 @@ def test_floor_result_and_ceiling_stand_in_this_order(scores):
     assert share["value"] == pytest.approx((result["value"] - floor["value"]) / (1 - floor["value"]))
     assert the_row(scores, **late(metric="identification_p"))["value"] == pytest.approx(1 / 61)
     sd = the_row(scores, **late(metric="identification_null_sd"))["value"]
-    assert sd == pytest.approx(metrics.null_sd(N_ITEMS), rel=0.35)
+    assert sd == pytest.approx(statistics.null_sd(N_ITEMS), rel=0.35)
 
 
 def test_the_floor_of_ssim_is_what_wrong_truths_give(scores, truth, pictures):
-    wrong = metrics.derangements(np.arange(N_ITEMS), 60, seed=0)[:10]
+    wrong = statistics.derangements(np.arange(N_ITEMS), 60, seed=0)[:10]
     stack = pictures["result", "zc"][:, 0]
     expected = np.mean([metrics.ssim(truth[rows], stack) for rows in wrong])
     row = the_row(scores, condition="zc", metric="ssim", level="floor_repaired")
@@ -150,7 +150,7 @@ def test_the_floor_of_ssim_is_what_wrong_truths_give(scores, truth, pictures):
 
 def test_pictures_that_have_nothing_to_do_with_the_truth_are_at_chance(scores):
     row = the_row(scores, **late("nearest_c"))
-    assert abs(row["value"] - 0.5) < 4 * metrics.null_sd(N_ITEMS)
+    assert abs(row["value"] - 0.5) < 4 * statistics.null_sd(N_ITEMS)
     assert row["low"] < 0.5 < row["high"]
 
 

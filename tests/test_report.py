@@ -162,7 +162,16 @@ def test_what_comes_from_outside_is_escaped():
             verdict=nasty,
             provenance={"warnings": [nasty], "versions": {nasty: nasty}, nasty: nasty},
             encoding=pd.DataFrame(
-                {"subject": [nasty], "feature": [nasty], "roi": [nasty], "median_r": [0.1], nasty: 1}
+                {
+                    "subject": [nasty],
+                    "analysis": "features",
+                    "feature": nasty,
+                    "roi": nasty,
+                    "statistic": "median_r",
+                    "value": 0.1,
+                    "n": 1,
+                    nasty: 1,
+                }
             ),
             score_name=nasty,
             recipe_text=nasty,
@@ -328,16 +337,14 @@ def test_times_print_as_people_say_them(seconds, text):
 
 
 def test_encoding_models_are_charted_beside_their_ceilings():
-    table = pd.DataFrame(
-        {
-            "subject": "subj01",
-            "feature": ["z", "c", "z", "c"],
-            "roi": ["early", "early", "ventral", "ventral"],
-            "median_r": [0.4, 0.1, 0.1, 0.3],
-            "median_ceiling_r": 0.6,
-            "n": N,
-        }
-    )
+    median = {("z", "early"): 0.4, ("c", "early"): 0.1, ("z", "ventral"): 0.1, ("c", "ventral"): 0.3}
+    rows = [
+        ("subj01", analysis, feature, roi, statistic, value, N)
+        for analysis, factor in (("features", 1), ("layers", 2))  # of which only the first is charted here
+        for (feature, roi), r in median.items()
+        for statistic, value in (("median_r", factor * r), ("median_ceiling_r", 0.6))
+    ]
+    table = pd.DataFrame(rows, columns=["subject", "analysis", "feature", "roi", "statistic", "value", "n"])
     words = Page(report(contents(encoding=table))).words
     assert "with the responses to 12 held-out pictures; highest: z (early), c (ventral)" in words
     Page(report(contents(encoding=pd.DataFrame({"voxel": range(300), "r": 0.1}))))

@@ -10,6 +10,8 @@ import numpy as np
 from reseen.errors import ShapeError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, NDArray
 
 
@@ -60,17 +62,43 @@ class Features:
         ShapeError
             If a stimulus has no row here, or several.
         """
-        wanted = np.asarray(stimulus_id, dtype=np.int64)
-        order = np.argsort(self.stimulus_id, kind="stable")
-        known = self.stimulus_id[order]
-        if np.any(known[1:] == known[:-1]):
-            raise ShapeError(f"{self.name} holds several rows for one stimulus; rows() needs one row for each.")
-        at = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
-        missing = wanted[known[at] != wanted] if len(known) else wanted
-        if len(missing):
-            raise ShapeError(
-                f"{self.name} has no row for {len(np.unique(missing))} of the stimuli asked for "
-                f"(the first is {missing[0]}). Extract the features of these stimuli first."
-            )
-        rows: NDArray[np.float32] = self.array[order[at]]
+        rows: NDArray[np.float32] = self.array[find_rows(self.name, self.stimulus_id, stimulus_id)]
         return rows
+
+    def blocks(self, stimulus_id: ArrayLike, width: int) -> Iterator[NDArray[np.float32]]:
+        """Give the rows of these stimuli a few columns at a time, ``(n_stimuli, <=width)`` float32.
+
+        Of an array that is mapped from a file, no more than that is ever in memory.
+
+        Raises
+        ------
+        ShapeError
+            If a stimulus has no row here, or several.
+        """
+        rows = find_rows(self.name, self.stimulus_id, stimulus_id)
+        for start in range(0, self.flat.shape[1], width):
+            yield self.flat[:, start : start + width][rows].astype(np.float32, copy=False)
+
+
+def find_rows(name: str, known: NDArray[np.int64], wanted: ArrayLike) -> NDArray[np.int64]:
+    """Find the row of each wanted stimulus among the known ids of a feature, ``(n_wanted,)``.
+
+    Raises
+    ------
+    ShapeError
+        If a stimulus has no row, or several.
+    """
+    ids = np.asarray(wanted, dtype=np.int64)
+    order = np.argsort(known, kind="stable")
+    known = known[order]
+    if np.any(known[1:] == known[:-1]):
+        raise ShapeError(f"{name} holds several rows for one stimulus; one row for each is needed.")
+    at = np.minimum(np.searchsorted(known, ids), max(len(known) - 1, 0))
+    missing = ids[known[at] != ids] if len(known) else ids
+    if len(missing):
+        raise ShapeError(
+            f"{name} has no row for {len(np.unique(missing))} of the stimuli asked for "
+            f"(the first is {missing[0]}). Extract the features of these stimuli first."
+        )
+    row: NDArray[np.int64] = order[at]
+    return row

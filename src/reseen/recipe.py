@@ -134,6 +134,18 @@ class EncodeRecipe(_Section):
 
     features: tuple[str, ...] = Field(("z", "c"), description="feature spaces, one encoding model each")
     n_folds: PositiveInt = Field(5, description="folds that choose alpha")
+    reduce: Literal["none", "pca", "projection"] = Field(
+        "none", description="keep every feature, their first principal components, or a random projection of them"
+    )
+    n_components: PositiveInt = Field(
+        6400, description="how many components or projections, where features are reduced"
+    )
+    null: Literal["parametric", "permutation"] = Field(
+        "parametric", description="null of r: independent Gaussian vectors, or the test pictures permuted"
+    )
+    n_permutations: PositiveInt = Field(1000, description="permutations, where they are the null")
+    fdr: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="false discovery rate over a subject's voxels")
+    n_bootstrap: PositiveInt = Field(1000, description="resamplings of test pictures behind each interval")
 
 
 class ReportRecipe(_Section):

@@ -10,8 +10,8 @@
     ├── features/<subject>/   z.safetensors, c.safetensors
     ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: the decoder; shuffled_...: the floor's
     ├── <subject>/pictures/   <level>/<condition>/<stimulus_id>_<draw>.png, with -t<item> for single trials
-    ├── <subject>/encode/     voxels.safetensors: correlation, penalty and ceiling of each voxel
-    ├── scores.csv            one row per number; encoding.csv: one per feature and ROI; each subject's in its folder
+    ├── <subject>/encode/     voxels.safetensors: every model's numbers of each voxel
+    ├── scores.csv            one row per number; encoding.csv likewise; each subject's in its folder
     └── report.html
 
 A file is there whole or not at all: it is written beside its place and then moved.

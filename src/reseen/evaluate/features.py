@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen import metrics
+from reseen import metrics, statistics
 from reseen.errors import ShapeError
 from reseen.evaluate.scores import DIRECTIONS, Pool, Score, matrix_score, mean_score, pools, rows_of, table
 
@@ -119,5 +119,5 @@ def _target_score(true: NDArray[Any], decoded: NDArray[Any], pool: Pool) -> Scor
     return Score(
         float(np.diagonal(paired).mean()),
         metrics.bootstrap_target_r(true, decoded, pool.weights),
-        metrics.repaired_scores(paired, pool.wrong_rows),
+        statistics.repaired_scores(paired, pool.wrong_rows),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen import metrics
+from reseen import metrics, statistics
 from reseen.errors import ShapeError
 from reseen.evaluate.scores import DIRECTIONS, Pool, Score, matrix_score, mean_score, pools, rows_of, table
 from reseen.metrics import Floats
@@ -119,7 +119,7 @@ def _picture_scores(
     for level, parts in levels.items():
         values = np.mean([seen.ssim for seen in parts], axis=0)[pool.items]
         wrong = _wrong_ssim(truth, parts[0].first_draw, pool, recipe, seed) if level == "result" else np.empty(0)
-        scores[level] = Score(float(values.mean()), metrics.bootstrap_mean(values, pool.weights), wrong)
+        scores[level] = Score(float(values.mean()), statistics.bootstrap_mean(values, pool.weights), wrong)
     yield {"metric": "ssim", **pixel}, scores
     for observer, layer in next(iter(levels.values()))[0].layers:
         for direction in DIRECTIONS:

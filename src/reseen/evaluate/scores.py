@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen import metrics
+from reseen import metrics, statistics
 from reseen.errors import ShapeError
 from reseen.metrics import Direction, Floats
 
@@ -78,8 +78,8 @@ def pools(
                     "Ask for more test pictures."
                 )
             continue
-        wrong_rows = metrics.derangements(labels, recipe.n_derangements, seed=seed)
-        weights = metrics.bootstrap_weights(labels, recipe.n_bootstrap, seed=seed)
+        wrong_rows = statistics.derangements(labels, recipe.n_derangements, seed=seed)
+        weights = statistics.bootstrap_weights(labels, recipe.n_bootstrap, seed=seed)
         found.append(Pool(subset, items, labels, wrong_rows, weights))
     return found
 
@@ -89,14 +89,14 @@ def matrix_score(matrix: Floats, pool: Pool, direction: str) -> Score:
     r = matrix[np.ix_(pool.items, pool.items)]
     if not direction:
         diagonal = np.diagonal(r).copy()
-        replicates = metrics.bootstrap_mean(diagonal, pool.weights)
-        return Score(float(diagonal.mean()), replicates, metrics.repaired_scores(r, pool.wrong_rows))
+        replicates = statistics.bootstrap_mean(diagonal, pool.weights)
+        return Score(float(diagonal.mean()), replicates, statistics.repaired_scores(r, pool.wrong_rows))
     towards = cast("Direction", direction)
     paired = metrics.pairing_accuracy(r, direction=towards, labels=pool.labels)
     return Score(
-        float(metrics.nan_mean(np.diagonal(paired))),
+        float(statistics.nan_mean(np.diagonal(paired))),
         metrics.bootstrap_identification(r, pool.weights, direction=towards, labels=pool.labels),
-        metrics.repaired_scores(paired, pool.wrong_rows),
+        statistics.repaired_scores(paired, pool.wrong_rows),
     )
 
 
@@ -117,17 +117,17 @@ def rows_of(where: Mapping[str, str], scores: Mapping[str, Score], n_items: int)
 
     metric, rows = where["metric"], []
     if (result := scores.get("result")) is not None:
-        null = metrics.permutation_null(result.value, result.wrong)
+        null = statistics.permutation_null(result.value, result.wrong)
         rows.append(row(metric, "floor_repaired", null.mean, null.low, null.high))
     levels = [level for level in ("floor_shuffled", "result", "ceiling") if level in scores]
-    rows += [row(metric, k, scores[k].value, *metrics.interval(scores[k].replicates)) for k in levels]
+    rows += [row(metric, k, scores[k].value, *statistics.interval(scores[k].replicates)) for k in levels]
     if result is not None:
         rows.append(row(f"{metric}_null_sd", "result", null.sd))
         rows.append(row(f"{metric}_p", "result", null.p))
         if (ceiling := scores.get("ceiling")) is not None:
-            share = metrics.gap_closed(result.value, null.mean, ceiling.value)
-            spread = metrics.gap_closed(result.replicates, null.mean, ceiling.replicates)
-            rows.append(row(f"{metric}_gap_closed", "result", float(share), *metrics.interval(spread)))
+            share = statistics.gap_closed(result.value, null.mean, ceiling.value)
+            spread = statistics.gap_closed(result.replicates, null.mean, ceiling.replicates)
+            rows.append(row(f"{metric}_gap_closed", "result", float(share), *statistics.interval(spread)))
     return rows
 
 

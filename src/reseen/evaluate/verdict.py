@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reseen import metrics
+from reseen import statistics
 from reseen.evaluate.scores import COLUMNS
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _floor(line: Line) -> Iterator[str]:
     shuffled = line["floor_shuffled"]
     if not np.isfinite(shuffled):
         return
-    if abs(shuffled - 0.5) <= 3 * metrics.null_sd(int(line["n"])):
+    if abs(shuffled - 0.5) <= 3 * statistics.null_sd(int(line["n"])):
         yield f"Decoders fitted on shuffled brains are at chance ({_percent(shuffled)}), as they must be."
     elif shuffled < 0.5:
         yield (

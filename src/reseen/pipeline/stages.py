@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,14 +141,22 @@ def encode_stage(job: Job) -> bool:
 
 def _encode(job: Job, subject: str) -> pd.DataFrame:
     trials, _, split = job.brain(subject)
-    features = [job.true(subject, name) for name in job.recipe.encode.features]
-    job.tell(f"encode {subject}", 0, 1)
-    with job.noting_warnings():
-        table, voxels = encode.encode(trials, split, features, recipe=job.recipe.encode, seed=job.recipe.seed)
+    names = encode.anchor_first(job.recipe.encode.features)
+    table, voxels = encode.encode(
+        trials, split, _true_in_turn(job, subject, names), recipe=job.recipe.encode, seed=job.recipe.seed
+    )
     where = {} if trials.voxel_index is None else {"voxel_index": trials.voxel_index}
-    job.results.save_arrays(job.results.encode_path(subject), {**voxels, **where}, job.made_by("encode", subject))
-    job.tell(f"encode {subject}", 1, 1)
+    made_by = {**job.made_by("encode", subject), "layers": json.dumps(encode.layers_of(names))}
+    job.results.save_arrays(job.results.encode_path(subject), {**voxels, **where}, made_by)
     return table
+
+
+def _true_in_turn(job: Job, subject: str, names: Sequence[str]) -> Iterator[Features]:
+    """Give feature spaces one at a time; what was done with one is done when the next is asked for."""
+    for done, name in enumerate(names):
+        job.tell(f"encode {subject}", done, len(names))
+        yield job.true(subject, name)
+    job.tell(f"encode {subject}", len(names), len(names))
 
 
 def tabulate(job: Job, name: str, make: Callable[[Job, str], pd.DataFrame]) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from reseen.metrics import null_sd
 from reseen.report.marks import Mark, group_of, interval, is_identification, percent, show, unique, words
+from reseen.statistics import null_sd
 
 WIDTH = 400
 _LEFT, _RIGHT = 92, 352

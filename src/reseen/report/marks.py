@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from reseen.metrics import gap_closed
+from reseen.statistics import gap_closed
 
 if TYPE_CHECKING:
     import pandas as pd

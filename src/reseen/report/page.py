@@ -105,20 +105,28 @@ def _encoding(frame: pd.DataFrame | None) -> dict[str, Any] | None:
         return None
     columns = [str(name) for name in frame.columns]
     figures = []
-    if {"subject", "feature", "roi", "median_r"} <= set(columns):
-        figures = [_encoding_figure(str(subject), rows) for subject, rows in frame.groupby("subject", sort=False)]
+    if {"analysis", "statistic", "value"} <= set(columns):
+        alone = frame[frame["analysis"] == "features"]
+        figures = [_encoding_figure(str(subject), rows) for subject, rows in alone.groupby("subject", sort=False)]
     shown = frame.head(_LONG_TABLE)
     about = "" if len(shown) == len(frame) else f"The first {len(shown)} of {len(frame)} rows."
     return {"columns": columns, "rows": _table_rows(shown, list(frame.columns)), "about": about, "figures": figures}
 
 
 def _encoding_figure(subject: str, frame: pd.DataFrame) -> dict[str, Any]:
-    rows = frame.to_dict("records")
+    known = {(row["statistic"], str(row["roi"]), str(row["feature"])): row for row in frame.to_dict("records")}
+    rois = list(dict.fromkeys(roi for _, roi, _ in known))
     found = [
         marks.plain_mark(
-            subject, str(row["feature"]), str(row["roi"]), row["median_r"], row.get("median_ceiling_r"), row.get("n")
+            subject,
+            feature,
+            roi,
+            row["value"],
+            known.get(("median_ceiling_r", roi, feature), {}).get("value"),
+            row["n"],
         )
-        for row in sorted(rows, key=lambda row: list(frame["roi"]).index(row["roi"]))
+        for (statistic, roi, feature), row in sorted(known.items(), key=lambda item: rois.index(item[0][1]))
+        if statistic == "median_r"
     ]
     leaders = marks.leaders_of([mark for mark in found if not math.isnan(mark.result)])
     count = f" with the responses to {found[0].n} held-out pictures" if found[0].n else ""

@@ -1,0 +1,94 @@
+"""Encode: from features to every voxel, scored on held-out pictures beside each voxel's noise ceiling.
+
+::
+
+    names.py     what the name of a feature space says about it
+    fits.py      what all models of a subject share; one space alone, two together
+    scores.py    each voxel's numbers, and what they come to over ROIs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from reseen.encode.fits import Columns, Space, fit_alone, fit_together, lay_out
+from reseen.encode.names import ANCHOR, Analysis, analysis_of, anchor_first, layers_of
+from reseen.encode.scores import COLUMNS, Sheet
+from reseen.errors import ShapeError
+from reseen.recipe import EncodeRecipe
+from reseen.trials import Split, Trials
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["COLUMNS", "Analysis", "Columns", "analysis_of", "anchor_first", "encode", "layers_of"]
+
+
+def encode(
+    trials: Trials, split: Split, features: Iterable[Columns], *, recipe: EncodeRecipe, seed: int
+) -> tuple[pd.DataFrame, dict[str, NDArray[Any]]]:
+    """Fit every voxel from each feature space, and from some spaces together, and score it on held-out pictures.
+
+    Repetitions are averaged on both sides: the response to a picture is the row, whether it trains or tests. Which
+    analysis a space belongs to is read from its name (`reseen.encode.names`):
+
+    - ``features``: each space alone.
+    - ``noise``, ``denoising``: zc at a strength, or after a share of the denoising, alone and together with z; the
+      joint model's correlation is split between the two.
+    - ``layers``: each U-Net layer alone; the best one of each voxel, stage by stage.
+
+    Parameters
+    ----------
+    trials
+        Single trials of one subject.
+    split
+        Which stimuli are held out, fold by fold.
+    features
+        Feature spaces that cover the training and the test stimuli, each read a few columns at a time. They are taken
+        one after the other and let go of, so that a generator keeps one in memory. ``z`` comes before those that it
+        is fitted with.
+    recipe
+        Folds that choose each voxel's penalty, reduction of the features, null, false discovery rate, resamplings.
+    seed
+        Decides which stimuli share a fold, are resampled and permuted.
+
+    Returns
+    -------
+    table
+        One row for each number, see `COLUMNS`. ``model`` joins with ``+`` the spaces that are fitted together,
+        ``feature`` is the part that the number is about, ``roi`` one of the subject's or ``"all"``, ``low`` and
+        ``high`` are a 95 % interval over resampled test pictures (NaN where none is drawn), ``n`` the number of test
+        pictures. `reseen.encode.scores` says what each ``statistic`` is.
+    voxels
+        Arrays of shape ``(n_voxels,)``, float32 but for the winners: ``ceiling_r``; for each model ``r``, ``r2``,
+        ``p``, ``q`` and ``alpha``, such as ``"r/z"``; ``"split/<model>/<feature>"``, ``"unique/<model>/<feature>"``;
+        ``"winner/progress=0.2"``, int64, an index into `layers_of` the features' names, -1 where no layer is
+        significant, and ``"margin/progress=0.2"``, how far its r is above the second's, NaN there.
+
+    Raises
+    ------
+    ShapeError
+        If two feature spaces share a name, z comes too late, a stimulus has no feature, or there are too few stimuli or
+        test pictures.
+    DataError
+        If responses or features are not finite, or features do not vary.
+    """
+    design = lay_out(trials, split, recipe, seed)
+    sheet = Sheet(trials, design, recipe, seed)
+    anchor: Space | None = None
+    for feature in features:
+        if feature.name in sheet.models:
+            raise ShapeError(f"each feature space needs a name of its own; found {feature.name} twice.")
+        analysis = analysis_of(feature.name)
+        space, prediction = fit_alone(design, feature, recipe, seed)
+        sheet.add(analysis, prediction)
+        if feature.name == ANCHOR:
+            anchor = space
+        if analysis in ("noise", "denoising"):
+            if anchor is None:
+                raise ShapeError(f"{feature.name} is fitted together with {ANCHOR}, which must come before it.")
+            sheet.add(analysis, fit_together(design, anchor, space))
+    sheet.compare_layers()
+    return sheet.table(), sheet.voxels

@@ -1,0 +1,318 @@
+"""Ridge by way of kernels: features may be far more than stimuli, and need never be whole in memory.
+
+All that held-out predictions need of a feature space is its linear kernel, the inner products between stimuli. Kernels
+are accumulated over blocks of columns, exactly; weights of single features are never made. Two spaces are fitted
+together by the kernel ``share * A + (1 - share) * B``, which gives each space a penalty of its own (banded ridge), and
+the prediction is the sum of what each space says. A kernel's mean diagonal over the training rows is one, so that
+penalties mean the same for spaces of any width: ``alpha * n_columns`` is the penalty as sklearn's ``Ridge`` counts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.errors import DataError, ShapeError
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+SHARES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+"""Of the first of two kernels in their mixture; the ends leave one space out."""
+GRID_BOTTOM = 1e-3
+GRID_TOP = 10.0  # times the number of rows, which no eigenvalue of a kernel exceeds
+GRID_PER_DECADE = 2
+RANK_TOLERANCE = 1e-7  # eigenvalues below this share of the largest are rounding of float32 features
+BLOCK_TARGETS = 4096
+SAMPLED_ROWS = 256
+
+
+@dataclass(frozen=True)
+class KernelFit:
+    """Hold the predictions of held-out rows, and the penalties that were chosen for them.
+
+    Parameters
+    ----------
+    parts
+        Shape ``(n_kernels, n_test, n_targets)``: what each space says. They add up to the prediction; the training mean
+        is dealt out equally.
+    alpha, share
+        Shape ``(n_targets,)``: penalty, and share of the first kernel (1 where there is only one).
+    errors
+        Shape ``(n_alphas, n_targets)``: squared error on the rows that folds held out, with the first kernel alone.
+    """
+
+    parts: Float32
+    alpha: Float64
+    share: Float64
+    errors: Float64
+
+
+# -------------------------------------------------------------------------------------------------- kernels
+
+
+def linear_kernels(columns: Iterable[Float32], trains: Sequence[Integers]) -> list[Float64]:
+    """Accumulate the linear kernel of standardised features, once for each choice of training rows.
+
+    Parameters
+    ----------
+    columns
+        Blocks of columns, each ``(n_rows, <=width)``; read once, one in memory at a time.
+    trains
+        For each kernel, the rows whose means and standard deviations (ddof 0) standardise the columns. A column that is
+        constant there counts for nothing.
+
+    Returns
+    -------
+    list
+        Kernels ``(n_rows, n_rows)``, divided by the number of columns that vary.
+
+    Raises
+    ------
+    DataError
+        If a feature is not finite, or none varies over the training rows.
+    """
+    totals: list[Float64] = []
+    counts = [0] * len(trains)
+    for block in columns:
+        if not totals:
+            totals = [np.zeros((len(block), len(block))) for _ in trains]
+        for k, train in enumerate(trains):
+            scaled, _ = _standardised(block, train)
+            totals[k] += scaled @ scaled.T
+            counts[k] += scaled.shape[1]
+    _some(len(totals))
+    return [total / _some(count) for total, count in zip(totals, counts, strict=True)]
+
+
+def projected_kernels(
+    columns: Iterable[Float32], trains: Sequence[Integers], n_components: int, *, seed: int
+) -> tuple[list[Float64], float]:
+    """Approximate `linear_kernels` by a sparse random projection: each column is added, with a random sign, to one sum.
+
+    The projected inner products are right on average (Clarkson & Woodruff 2013); they cost ``n_rows * n_columns``
+    operations where the exact kernel costs ``n_rows`` times as many.
+
+    Parameters
+    ----------
+    columns, trains
+        See `linear_kernels`.
+    n_components
+        How many sums.
+    seed
+        Of the projection.
+
+    Returns
+    -------
+    kernels
+        As `linear_kernels` gives them, nearly.
+    error
+        Relative error of the kernel, ``|approximate - exact| / |exact|`` (Frobenius), measured on the first
+        `SAMPLED_ROWS` rows; the largest of all kernels.
+    """
+    from scipy.sparse import csr_array
+
+    rng = np.random.default_rng([seed, 4])
+    sums: list[Float64] = []
+    exact: list[Float64] = []
+    counts = [0] * len(trains)
+    for block in columns:
+        if not sums:
+            n_sampled = min(SAMPLED_ROWS, len(block))
+            sums = [np.zeros((n_components, len(block))) for _ in trains]
+            exact = [np.zeros((n_sampled, n_sampled)) for _ in trains]
+        width = (block.shape[1],)
+        into = rng.integers(0, n_components, width)
+        sign = rng.choice(np.array([-1.0, 1.0], dtype=np.float32), width)
+        for k, train in enumerate(trains):
+            scaled, kept = _standardised(block, train)
+            place = np.flatnonzero(kept)
+            sums[k] += (
+                csr_array((sign[place], (into[place], np.arange(len(place)))), (n_components, len(place))) @ scaled.T
+            )
+            exact[k] += scaled[:n_sampled] @ scaled[:n_sampled].T
+            counts[k] += scaled.shape[1]
+    _some(len(sums))
+    kernels: list[Float64] = [total.T @ total / _some(count) for total, count in zip(sums, counts, strict=True)]
+    errors = [
+        np.linalg.norm(kernel[: len(true), : len(true)] - true / count) / np.linalg.norm(true / count)
+        for kernel, true, count in zip(kernels, exact, counts, strict=True)
+    ]
+    return kernels, float(max(errors))
+
+
+def principal_kernel(kernel: Float64, train: Integers, n_components: int) -> tuple[Float64, float]:
+    """Keep what the first principal components of the training rows hold of a kernel.
+
+    Parameters
+    ----------
+    kernel
+        Shape ``(n_rows, n_rows)``, of features centred over the training rows.
+    train
+        The rows that the components are fitted on.
+    n_components
+        How many are kept.
+
+    Returns
+    -------
+    kernel
+        Shape ``(n_rows, n_rows)``.
+    error
+        Share of the training rows' variance that is lost.
+    """
+    values, vectors = np.linalg.eigh(kernel[np.ix_(train, train)])
+    values, vectors = values[::-1], vectors[:, ::-1]
+    n_kept = min(n_components, int(np.sum(values > RANK_TOLERANCE * values[0])))
+    score = kernel[:, train] @ (vectors[:, :n_kept] / np.sqrt(values[:n_kept]))
+    lost = 1.0 - values[:n_kept].sum() / np.maximum(values, 0.0).sum()
+    return score @ score.T, float(max(lost, 0.0))
+
+
+def _standardised(block: Float32, train: Integers) -> tuple[Float32, NDArray[np.bool_]]:
+    """Standardise the columns that vary over the training rows, and leave the others out; say which were kept."""
+    if not np.isfinite(block).all():
+        raise DataError("a feature holds NaN or infinity; look for what made it so and extract it again.")
+    mean = block[train].mean(axis=0, dtype=np.float64).astype(np.float32)
+    centred = block - mean
+    spread: Float32 = np.sqrt(np.mean(centred[train] ** 2, axis=0))
+    kept: NDArray[np.bool_] = spread > 1e-6 * np.abs(mean)
+    return (centred if kept.all() else centred[:, kept]) / spread[kept], kept
+
+
+def _some(count: int) -> int:
+    if not count:
+        raise DataError("no column of the features varies over the training stimuli; there is nothing to encode from.")
+    return count
+
+
+# -------------------------------------------------------------------------------------------------- ridge
+
+
+def default_alphas(n_rows: int) -> Float64:
+    """Give penalties from nearly none to nearly the training mean, for kernels whose mean diagonal is one."""
+    bottom, top = GRID_BOTTOM, GRID_TOP * n_rows
+    return np.geomspace(bottom, top, int(np.ceil(np.log10(top / bottom) * GRID_PER_DECADE)) + 1)
+
+
+def fit_kernels(
+    kernels: Sequence[Float64],
+    targets: Float32,
+    *,
+    train: Integers,
+    test: Integers,
+    fold: Integers,
+    alphas: Float64,
+    alone: Sequence[Float64] | None = None,
+    shares: Sequence[float] = SHARES,
+) -> KernelFit:
+    """Fit targets from one feature space, or two, and predict the held-out rows; penalties are each target's own.
+
+    Parameters
+    ----------
+    kernels
+        One or two, ``(n_rows, n_rows)``, of training and test rows together.
+    targets
+        Shape ``(n_train, n_targets)``.
+    train, test
+        Rows to fit and to predict.
+    fold
+        Shape ``(n_train,)``: folds that choose penalty and share, by held-out squared error; the larger penalty wins a
+        tie.
+    alphas
+        Shape ``(n_alphas,)``, ascending.
+    alone
+        For two kernels: ``errors`` of the fit of each alone, so that they need not be found again.
+    shares
+        Grid of the first kernel's share in the mixture, for two kernels.
+
+    Raises
+    ------
+    ShapeError
+        If there is not one or two kernels, or arrays do not fit each other.
+    """
+    if len(kernels) not in (1, 2) or len(targets) != len(train) or len(fold) != len(train):
+        raise ShapeError(
+            f"one or two kernels and a row of targets for each training row are needed; found {len(kernels)} kernels, "
+            f"{len(targets)} rows of targets and {len(fold)} folds for {len(train)} training rows."
+        )
+    known = dict(zip((1.0, 0.0), alone or (), strict=False))
+    grid = (1.0,) if len(kernels) == 1 else tuple(shares)
+    best = np.full(targets.shape[1], np.inf)
+    alpha, share = np.empty((2, targets.shape[1]))
+    first = np.empty((len(alphas), targets.shape[1]))
+    for candidate in grid:
+        errors = known.get(candidate)
+        if errors is None:
+            errors = _errors(_mixture(kernels, candidate)[np.ix_(train, train)], targets, fold, alphas)
+        if candidate == 1.0:
+            first = errors
+        at = len(alphas) - 1 - errors[::-1].argmin(axis=0)  # the larger penalty wins a tie
+        lowest = np.take_along_axis(errors, at[None], axis=0)[0]
+        better = lowest < best
+        best[better], alpha[better], share[better] = lowest[better], alphas[at[better]], candidate
+    mean = targets.mean(axis=0, dtype=np.float64).astype(np.float32)
+    parts = _predict(kernels, targets - mean, train, test, alpha, share)
+    return KernelFit(parts + mean / np.float32(len(kernels)), alpha, share, first)
+
+
+def _mixture(kernels: Sequence[Float64], share: float) -> Float64:
+    if share == 1.0:
+        return kernels[0]
+    return kernels[1] if share == 0.0 else share * kernels[0] + (1.0 - share) * kernels[1]
+
+
+def _centred(kernel: Float64, rows: Integers, train: Integers) -> Float64:
+    """Give inner products of rows with training rows, both less the mean of the training rows."""
+    mean = kernel[np.ix_(train, train)].mean(axis=0)
+    across = kernel[np.ix_(rows, train)]
+    centred: Float64 = across - across.mean(axis=1, keepdims=True) - mean + mean.mean()
+    return centred
+
+
+def _eigen(gram: Float64) -> tuple[Float64, Float64]:
+    values, vectors = np.linalg.eigh(gram)
+    keep = values > RANK_TOLERANCE * max(values[-1], 0.0)
+    return values[keep], vectors[:, keep]
+
+
+def _errors(kernel: Float64, targets: Float32, fold: Integers, alphas: Float64) -> Float64:
+    """Sum the squared errors on held-out rows over the folds, ``(n_alphas, n_targets)``."""
+    errors = np.zeros((len(alphas), targets.shape[1]))
+    for k in np.unique(fold):
+        held, rest = np.flatnonzero(fold == k), np.flatnonzero(fold != k)
+        values, vectors = _eigen(_centred(kernel, rest, rest))
+        probe = _centred(kernel, held, rest) @ vectors
+        vectors = vectors.astype(np.float32)
+        for start in range(0, targets.shape[1], BLOCK_TARGETS):
+            block = slice(start, start + BLOCK_TARGETS)
+            mean = targets[rest, block].mean(axis=0)
+            moments = vectors.T @ (targets[rest, block] - mean)
+            truth = targets[held, block] - mean
+            for a, alpha in enumerate(alphas):
+                missed = (probe / (values + alpha)).astype(np.float32) @ moments
+                missed -= truth
+                errors[a, block] += np.einsum("ij,ij->j", missed, missed)
+    return errors
+
+
+def _predict(
+    kernels: Sequence[Float64], centred: Float32, train: Integers, test: Integers, alpha: Float64, share: Float64
+) -> Float32:
+    """Predict test rows, space by space; targets that share a mixture share its eigendecomposition."""
+    parts = np.zeros((len(kernels), len(test), centred.shape[1]), dtype=np.float32)
+    across = [_centred(kernel, test, train).astype(np.float32) for kernel in kernels]
+    for candidate in np.unique(share):
+        chosen = np.flatnonzero(share == candidate)
+        values, vectors = _eigen(_centred(_mixture(kernels, candidate), train, train))
+        vectors = vectors.astype(np.float32)
+        for start in range(0, len(chosen), BLOCK_TARGETS):
+            block = chosen[start : start + BLOCK_TARGETS]
+            dual = vectors @ ((vectors.T @ centred[:, block]) / (values[:, None] + alpha[block])).astype(np.float32)
+            for k, weight in enumerate((candidate, 1.0 - candidate)[: len(kernels)]):
+                if weight:
+                    parts[k][:, block] = np.float32(weight) * (across[k] @ dual)
+    return parts

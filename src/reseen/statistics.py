@@ -1,0 +1,215 @@
+"""How sure a number is: nulls, intervals over stimuli, p-values, false discoveries. Arrays in, arrays out.
+
+What is resampled or permuted is always whole stimuli, never rows or pairs: those are not independent of each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from reseen.errors import ShapeError
+
+Floats = NDArray[np.float64]
+
+_PERMUTED = 64  # targets at a time, which stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Null:
+    """Hold what a score is when pictures meet the wrong truths.
+
+    Parameters
+    ----------
+    mean, sd
+        Mean and standard deviation of the score over wrong pairings.
+    low, high
+        The middle 95 % of the wrong pairings.
+    p
+        One-sided: ``(1 + wrong pairings that score at least as high) / (1 + wrong pairings)``.
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    p: float
+
+
+def derangements(labels: ArrayLike, n_derangements: int, *, seed: int) -> NDArray[np.int64]:
+    """Draw wrong pairings in which every stimulus gets another stimulus as its truth.
+
+    Stimuli are permuted, not items: all repetitions of a picture get the same wrong truth.
+
+    Returns
+    -------
+    Shape ``(n_derangements, n)``: for each item the row of its wrong truth.
+
+    Raises
+    ------
+    ShapeError
+        If there is only one stimulus.
+    """
+    distinct, first, stimulus = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
+    if len(distinct) < 2:
+        raise ShapeError("pairing pictures with wrong truths needs at least two stimuli; found one.")
+    rng = np.random.default_rng([seed, 1])
+    rows = np.empty((n_derangements, len(stimulus)), dtype=np.int64)
+    for draw in range(n_derangements):
+        order = rng.permutation(len(distinct))
+        while np.any(order == np.arange(len(distinct))):  # about e tries, whatever the number of stimuli
+            order = rng.permutation(len(distinct))
+        rows[draw] = first[order[stimulus]]
+    return rows
+
+
+def repaired_scores(paired: Floats, rows: NDArray[np.int64]) -> Floats:
+    """Score the same pictures against wrong truths.
+
+    Parameters
+    ----------
+    paired
+        Shape ``(n, n)``: the score of pairing original ``i`` with reconstruction ``j``.
+    rows
+        Shape ``(n_derangements, n)``: see `derangements`.
+
+    Returns
+    -------
+    Shape ``(n_derangements,)``: mean over items; pairings without a score (NaN) are left out.
+    """
+    return nan_mean(paired[rows, np.arange(paired.shape[1])])
+
+
+def permutation_null(observed: float, wrong: Floats) -> Null:
+    """Sum up what wrong pairings score, ``(n_derangements,)``, beside the observed score."""
+    known = wrong[np.isfinite(wrong)]
+    if not len(known) or not np.isfinite(observed):
+        return Null(np.nan, np.nan, np.nan, np.nan, np.nan)
+    low, high = interval(known)
+    p = (1 + np.count_nonzero(known >= observed - 1e-12)) / (1 + len(known))
+    return Null(float(known.mean()), float(known.std()), low, high, float(p))
+
+
+def null_sd(n_items: int) -> float:
+    """Give the standard deviation of two-way identification at chance, ``sqrt(1 / (12 n))``.
+
+    The pairs of one item share its right answer: each item's accuracy is uniform on 0...1, of variance 1/12. Counting
+    the ``n (n - 1)`` pairs as independent would claim many times the certainty.
+    """
+    return float(np.sqrt(1 / (12 * n_items)))
+
+
+def bootstrap_weights(labels: ArrayLike, n_bootstrap: int, *, seed: int) -> Floats:
+    """Draw stimuli with replacement; an item's weight is how often its stimulus was drawn, ``(n_bootstrap, n)``."""
+    distinct, stimulus = np.unique(np.asarray(labels), return_inverse=True)
+    rng = np.random.default_rng([seed, 2])
+    n_stimuli = len(distinct)
+    drawn = rng.multinomial(n_stimuli, np.full(n_stimuli, 1 / n_stimuli), size=n_bootstrap)
+    return drawn[:, stimulus].astype(np.float64)
+
+
+def bootstrap_mean(values: Floats, weights: Floats) -> Floats:
+    """Give the weighted mean of items ``(n,)`` for each resampling ``(n_bootstrap, n)``; items of NaN are left out."""
+    known = np.isfinite(values)
+    total = weights[:, known].sum(axis=1)
+    return ratio(weights[:, known] @ values[known], total)
+
+
+def interval(replicates: Floats, *, coverage: float = 0.95) -> tuple[float, float]:
+    """Give the middle ``coverage`` of resampled scores; NaN twice where none is known."""
+    known = replicates[np.isfinite(replicates)]
+    if not len(known):
+        return np.nan, np.nan
+    low, high = np.quantile(known, [(1 - coverage) / 2, (1 + coverage) / 2])
+    return float(low), float(high)
+
+
+def gap_closed(value: ArrayLike, floor: ArrayLike, ceiling: ArrayLike) -> Floats:
+    """Give the share of the way from floor to ceiling; NaN where the ceiling is not above the floor."""
+    value, floor, ceiling = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (value, floor, ceiling)))
+    return ratio(value - floor, ceiling - floor)
+
+
+def nan_mean(values: Floats) -> Floats:
+    """Average over the last axis what is known, without a warning where nothing is."""
+    known = np.isfinite(values)
+    return ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(np.float64))
+
+
+def ratio(above: Floats, below: Floats) -> Floats:
+    """Divide where the divisor is above 0; NaN elsewhere."""
+    defined = below > 0
+    return np.where(defined, above / np.where(defined, below, 1.0), np.nan)
+
+
+def p_of_correlation(r: ArrayLike, n: int) -> Floats:
+    """Give the one-sided p of correlations under the null of two independent Gaussian vectors of length ``n``.
+
+    That null is what Takagi & Nishimoto drew at random; its distribution is known, and so nothing needs to be drawn:
+    ``r * sqrt((n - 2) / (1 - r²))`` has Student's t distribution with ``n - 2`` degrees of freedom. NaN stays NaN.
+
+    Raises
+    ------
+    ShapeError
+        If ``n`` is below 3, where every correlation is -1, 0 or 1.
+    """
+    from scipy.stats import t
+
+    if n < 3:
+        raise ShapeError(f"a p-value of a correlation needs at least three stimuli; found {n}.")
+    known = np.clip(np.asarray(r, dtype=np.float64), -1.0, 1.0)
+    with np.errstate(divide="ignore"):
+        p: Floats = t.sf(known * np.sqrt((n - 2) / (1 - known**2)), n - 2)
+    return p
+
+
+def permutation_p(true: NDArray[Any], predicted: NDArray[Any], n_permutations: int, *, seed: int) -> Floats:
+    """Give the one-sided p of each target's correlation under permutations of the stimuli.
+
+    All targets meet the same permutations, so that what is common to them stays common.
+
+    Parameters
+    ----------
+    true, predicted
+        Shape ``(n, n_targets)``, one row a stimulus.
+    n_permutations
+        How many; the smallest p is ``1 / (1 + n_permutations)``.
+    seed
+        Of the permutations.
+
+    Returns
+    -------
+    Shape ``(n_targets,)``: ``(1 + permutations that correlate at least as well) / (1 + permutations)``; NaN where the
+    truth does not vary.
+    """
+    rng = np.random.default_rng([seed, 3])
+    orders = [rng.permutation(len(true)) for _ in range(n_permutations)]
+    p = np.empty(true.shape[1])
+    for start in range(0, true.shape[1], _PERMUTED):
+        block = slice(start, start + _PERMUTED)
+        y = true[:, block] - true[:, block].mean(axis=0, dtype=np.float64)
+        x = predicted[:, block] - predicted[:, block].mean(axis=0, dtype=np.float64)
+        observed = (y * x).sum(axis=0)  # norms stay as they are whatever the order
+        reached = observed - 1e-12 * np.sqrt((y**2).sum(axis=0) * (x**2).sum(axis=0))
+        beaten = np.zeros(y.shape[1])
+        for order in orders:
+            beaten += np.einsum("ij,ij->j", y[order], x) >= reached
+        p[block] = np.where((y**2).sum(axis=0) > 0, (1 + beaten) / (1 + n_permutations), np.nan)
+    return p
+
+
+def benjamini_hochberg(p: ArrayLike) -> Floats:
+    """Give each test's q: the smallest false discovery rate at which it would be called significant.
+
+    Benjamini & Hochberg's (1995) step-up procedure, over all tests whose p is known; NaN stays NaN.
+    """
+    known = np.asarray(p, dtype=np.float64)
+    tested = np.flatnonzero(np.isfinite(known))
+    order = tested[np.argsort(-known[tested], kind="stable")]  # the largest first
+    q = np.full(known.shape, np.nan)
+    rank = np.arange(len(order), 0, -1)
+    q[order] = np.minimum.accumulate(np.minimum(known[order] * len(order) / rank, 1.0))
+    return q

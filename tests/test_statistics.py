@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reseen import statistics
+from reseen.errors import ShapeError
+
+
+def test_wrong_pairings_give_no_stimulus_its_own_truth_and_repetitions_the_same_one():
+    labels = np.array([4, 9, 4, 2, 9, 7])
+    rows = statistics.derangements(labels, 50, seed=0)
+    truth = labels[rows]
+    assert rows.shape == (50, 6)
+    assert not np.any(truth == labels)
+    assert np.array_equal(truth[:, 0], truth[:, 2])
+    assert all(set(row) == set(labels) for row in truth)
+    assert np.array_equal(rows, statistics.derangements(labels, 50, seed=0))
+    assert not np.array_equal(rows, statistics.derangements(labels, 50, seed=1))
+    with pytest.raises(ShapeError, match="at least two stimuli"):
+        statistics.derangements([1, 1], 3, seed=0)
+
+
+def test_resampling_draws_stimuli_whole():
+    weights = statistics.bootstrap_weights([5, 5, 8, 1], 20, seed=0)
+    assert np.array_equal(weights[:, 0], weights[:, 1])
+    assert np.all(weights[:, 1:].sum(axis=1) == 3)
+
+
+def test_bootstrap_of_a_mean_is_the_mean_of_the_resampled_items():
+    values, weights = np.array([1.0, np.nan, 3.0]), np.array([[2.0, 5.0, 1.0], [0.0, 3.0, 0.0]])
+    np.testing.assert_allclose(statistics.bootstrap_mean(values, weights), [5 / 3, np.nan])
+
+
+def test_the_share_of_the_gap_closed_is_undefined_without_a_gap():
+    np.testing.assert_allclose(statistics.gap_closed([0.75, 0.6], 0.5, [1.0, 0.5]), [0.5, np.nan])
+    assert statistics.interval(np.array([np.nan])) == pytest.approx((np.nan, np.nan), nan_ok=True)
+    assert np.isnan(statistics.permutation_null(np.nan, np.ones(3)).p)
+
+
+@pytest.mark.parametrize("n", [3, 20, 982])
+def test_p_of_a_correlation_is_scipys(n):
+    from scipy.stats import pearsonr
+
+    x, y = np.random.default_rng(n).normal(size=(2, n))
+    y += 0.1 * x
+    expected = pearsonr(x, y, alternative="greater").pvalue
+    assert statistics.p_of_correlation(np.corrcoef(x, y)[0, 1], n) == pytest.approx(expected, rel=1e-6)
+
+
+def test_p_of_a_correlation_at_its_ends_and_where_there_is_none():
+    np.testing.assert_allclose(statistics.p_of_correlation([1.0, 0.0, -1.0, np.nan], 10), [0, 0.5, 1, np.nan])
+    assert statistics.p_of_correlation(0.0525, 982) == pytest.approx(0.05, abs=1e-4)
+    with pytest.raises(ShapeError, match="three stimuli"):
+        statistics.p_of_correlation([0.1], 2)
+
+
+def test_p_of_noise_is_uniform_by_either_null():
+    from scipy.stats import kstest, norm
+
+    rng = np.random.default_rng(0)
+    true, predicted = rng.normal(size=(2, 60, 2000)).astype(np.float32)
+    a, b = true - true.mean(0), predicted - predicted.mean(0)
+    r = (a * b).sum(0) / np.sqrt((a**2).sum(0) * (b**2).sum(0))
+    parametric = statistics.p_of_correlation(r, 60)
+    permuted = statistics.permutation_p(true, predicted, 199, seed=0)
+    assert kstest(parametric, "uniform").pvalue > 0.01
+    assert kstest(permuted - 0.5 / 200, "uniform").pvalue > 0.01
+    sd = np.sqrt(0.25 / 200)  # of a p of one half that is told from 200 orders
+    assert np.abs(norm.ppf(permuted.clip(0.005, 0.995)) - norm.ppf(parametric.clip(0.005, 0.995))).mean() < 3 * sd
+
+
+def test_permutations_find_what_is_there_and_leave_constant_targets_without_p():
+    rng = np.random.default_rng(1)
+    true = rng.normal(size=(30, 3))
+    predicted = true + 0.5 * rng.normal(size=true.shape)
+    true[:, 2], predicted[:, 1] = 1.0, 1.0
+    found = statistics.permutation_p(true, predicted, 99, seed=0)
+    np.testing.assert_allclose(found, [0.01, 1, np.nan])
+
+
+def test_q_is_scipys_and_tests_without_p_are_not_counted():
+    from scipy.stats import false_discovery_control
+
+    p = np.random.default_rng(2).uniform(size=50) ** 3
+    p[7] = p[9]
+    q = statistics.benjamini_hochberg(np.concatenate([p, [np.nan]]))
+    np.testing.assert_allclose(q[:-1], false_discovery_control(p), rtol=1e-12)
+    assert np.isnan(q[-1])
+    assert np.isnan(statistics.benjamini_hochberg([np.nan, np.nan])).all()
+
+
+@pytest.mark.parametrize("n_signals", [0, 100])
+def test_the_mean_false_discovery_proportion_stays_at_or_below_the_rate(n_signals):
+    rng = np.random.default_rng(3)
+    n, n_tests, fdr, proportions = 100, 400, 0.1, []
+    for _ in range(500):
+        r = np.tanh(rng.normal(size=n_tests) / np.sqrt(n - 3))
+        r[:n_signals] = np.tanh(np.arctanh(0.35) + rng.normal(size=n_signals) / np.sqrt(n - 3))
+        found = statistics.benjamini_hochberg(statistics.p_of_correlation(r, n)) <= fdr
+        proportions.append(found[n_signals:].sum() / max(found.sum(), 1))
+    error = np.std(proportions) / np.sqrt(len(proportions))
+    assert np.mean(proportions) <= fdr * (1 - n_signals / n_tests) + 3 * error
