@@ -20,7 +20,7 @@ class Features:
     Parameters
     ----------
     name
-        What the array is: ``"z"``, ``"c"``, ``"zc@0.8"``, ...
+        What the array is: ``"z"``, ``"c"``, ``"zc@strength=0.8"``, ...
     array
         Shape ``(n_items, ...)``, float32.
     stimulus_id

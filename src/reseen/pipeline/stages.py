@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reseen import decode, encode, extract, reconstruct, simulate
+from reseen import decode, encode, reconstruct, simulate
 from reseen.features import Features
 from reseen.files import writing, writing_folder
 from reseen.pipeline.job import Job, Progress
@@ -67,27 +67,6 @@ def write_data_set(
     """
     with writing_folder(out) as part:
         simulate.simulate(part, recipe.simulate, pictures=pictures, nifti=nifti, progress=progress)
-
-
-# ---------------------------------------------------------------------------------------------------- extract
-
-
-def extract_stage(job: Job) -> bool:
-    """Extract z and c of every picture that a subject was shown."""
-    worked = False
-    for subject in job.subjects:
-        paths = {name: job.results.features_path(f"{subject}/{name}") for name in ("z", "c")}
-        if all(path.is_file() for path in paths.values()):
-            continue
-        _, stimuli, split = job.brain(subject)
-        shown = np.unique(np.concatenate([ids for fold in split.folds for ids in fold]))
-        found = extract.extract(
-            stimuli, shown, job.ldm(), recipe=job.recipe.extract, progress=job.counter(f"extract {subject}")
-        )
-        for name, path in paths.items():
-            job.results.save_features(path, found[name], job.made_by("extract", subject))
-        worked = True
-    return worked
 
 
 # ---------------------------------------------------------------------------------------------------- decode

@@ -1,0 +1,132 @@
+"""Blocks: one feature space on disk, in files of some stimuli each, read a block at a time.
+
+Every file is a safetensors file of ``array (n, ...)``, in single or half precision, and ``stimulus_id (n,)``. Its
+metadata say of how many files the whole is made, so that a part is not taken for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.errors import ResultsError
+from reseen.features import Features
+
+BYTES_AT_ONCE = 256_000_000
+"""A block takes up no more memory than this, in single precision, unless one stimulus does."""
+
+
+@dataclass(frozen=True)
+class FeatureBlocks:
+    """Hold one feature space that lies on disk.
+
+    Parameters
+    ----------
+    name
+        What the features are.
+    shape
+        ``(n_items, ...)``.
+    stimulus_id
+        Shape ``(n_items,)``, 0-based.
+    parts
+        File, first row and end row of each block, in order.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    stimulus_id: NDArray[np.int64]
+    parts: tuple[tuple[Path, int, int], ...]
+
+    @classmethod
+    def open(cls, name: str, paths: Sequence[Path]) -> FeatureBlocks:
+        """Look at the files of a feature space, without reading what they hold.
+
+        Raises
+        ------
+        ResultsError
+            If there is none, one is damaged or missing, or they do not belong together.
+        """
+        found = [_look(path) for path in paths]
+        wanted = found[0][2] if found else 0
+        if not found or len(found) != wanted:
+            raise ResultsError(
+                f"the features {name} are not there, or not whole: {len(found)} of {wanted or 'their'} files are. "
+                "Run the recipe again, up to the stage extract or further."
+            )
+        shapes = {shape[1:] for shape, _, _ in found}
+        if len(shapes) > 1:
+            raise ResultsError(f"the files of {name} hold rows of different shapes. Delete them and run again.")
+        parts = [(path, *rows) for path, (shape, _, _) in zip(paths, found, strict=True) for rows in _stretches(shape)]
+        ids = np.concatenate([ids for _, ids, _ in found])
+        return cls(name, (len(ids), *shapes.pop()), ids, tuple(parts))
+
+    def __len__(self) -> int:
+        """Give the number of items."""
+        return len(self.stimulus_id)
+
+    def __iter__(self) -> Iterator[Features]:
+        """Read block after block, in single precision, with the ids of its stimuli."""
+        start = 0
+        for path, first, end in self.parts:
+            stop = start + end - first
+            yield Features(self.name, _read(path, first, end), self.stimulus_id[start:stop])
+            start = stop
+
+    def load(self) -> Features:
+        """Read the whole, in single precision, for those that fit in memory."""
+        array = np.empty(self.shape, dtype=np.float32)
+        start = 0
+        for block in self:
+            array[start : start + len(block)] = block.array
+            start += len(block)
+        return Features(self.name, array, self.stimulus_id)
+
+
+def are_whole(paths: Sequence[Path]) -> bool:
+    """Tell whether these are all the files of a feature space."""
+    return bool(paths) and _look(paths[0])[2] == len(paths)
+
+
+def rows_at_once(bytes_per_row: int) -> int:
+    """Say how many stimuli a block holds: at most 64, a multiple of 8 where it can be, and at least one."""
+    fitting = min(max(BYTES_AT_ONCE // max(bytes_per_row, 1), 1), 64)
+    return fitting if fitting < 8 else fitting // 8 * 8
+
+
+def _look(path: Path) -> tuple[tuple[int, ...], NDArray[np.int64], int]:
+    """Give the shape of a file's array, its stimulus ids, and of how many files it is one."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            made_by: dict[str, str] = json.loads((file.metadata() or {}).get("made_by", "{}"))
+            shape = tuple(file.get_slice("array").get_shape())
+            return shape, file.get_tensor("stimulus_id"), int(made_by.get("n_files", "1"))
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+
+
+def _read(path: Path, first: int, end: int) -> NDArray[np.float32]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            rows: NDArray[np.float32] = file.get_slice("array")[first:end].astype(np.float32, copy=False)
+            return rows
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ResultsError:
+    return ResultsError(f"cannot read {path}: {error}. Delete it and run the recipe again.")
+
+
+def _stretches(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    at_once = max(BYTES_AT_ONCE // max(4 * int(np.prod(shape[1:])), 1), 1)
+    for start in range(0, shape[0], at_once):
+        yield start, min(start + at_once, shape[0])
