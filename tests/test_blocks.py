@@ -54,6 +54,15 @@ def test_a_large_file_is_read_in_stretches(tmp_path: Path, monkeypatch: pytest.M
     np.testing.assert_array_equal(found.load().array, ROWS.astype(np.float32))
 
 
+@pytest.mark.parametrize(("bytes_at_once", "n_slices"), [(1, 2), (10**6, 1)])
+def test_slices_hold_every_feature_of_all_items_once(files: list[Path], bytes_at_once: int, n_slices: int) -> None:
+    slices = list(FeatureBlocks.open("zc", files).slices(bytes_at_once))
+    assert len(slices) == n_slices
+    np.testing.assert_array_equal(np.concatenate(slices, axis=1), ROWS.reshape(7, 6).astype(np.float32))
+    flat = ROWS.reshape(7, 6).astype(np.float32)
+    np.testing.assert_allclose(sum(part @ part.T for part in slices), flat @ flat.T, rtol=1e-5)
+
+
 def test_a_part_is_not_taken_for_the_whole(files: list[Path]) -> None:
     assert are_whole(files)
     assert not are_whole(files[:2])

@@ -1,4 +1,4 @@
-"""Blocks: one feature space on disk, in files of some stimuli each, read a block at a time.
+"""Blocks: one feature space on disk, in files of some stimuli each, read by stimuli or by features.
 
 Every file is a safetensors file of ``array (n, ...)``, in single or half precision, and ``stimulus_id (n,)``. Its
 metadata say of how many files the whole is made, so that a part is not taken for it.
@@ -7,6 +7,7 @@ metadata say of how many files the whole is made, so that a part is not taken fo
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ class FeatureBlocks:
     name
         What the features are.
     shape
-        ``(n_items, ...)``.
+        ``(n_items, ...)``, at least two axes.
     stimulus_id
         Shape ``(n_items,)``, 0-based.
     parts
@@ -72,10 +73,36 @@ class FeatureBlocks:
     def __iter__(self) -> Iterator[Features]:
         """Read block after block, in single precision, with the ids of its stimuli."""
         start = 0
-        for path, first, end in self.parts:
-            stop = start + end - first
-            yield Features(self.name, _read(path, first, end), self.stimulus_id[start:stop])
-            start = stop
+        for path, row, stop in self.parts:
+            end = start + stop - row
+            yield Features(self.name, _read(path, row, stop), self.stimulus_id[start:end])
+            start = end
+
+    def slices(self, bytes_at_once: int = 4 * BYTES_AT_ONCE) -> Iterator[NDArray[np.float32]]:
+        """Read slice after slice of the features, each for all items, so that every byte is read once.
+
+        This is what accumulates a Gram matrix of the items: the sum of ``slice @ slice.T`` over all slices.
+
+        Parameters
+        ----------
+        bytes_at_once
+            Memory of a slice; one is as many channels (rows of the first axis of one item) as fit, and at least one.
+
+        Yields
+        ------
+        ndarray
+            Shape ``(n_items, n_features_of_the_slice)``, float32.
+        """
+        n_channels = self.shape[1]
+        at_once = max(bytes_at_once // max(4 * math.prod(self.shape) // n_channels, 1), 1)
+        for first in range(0, n_channels, at_once):
+            end = min(first + at_once, n_channels)
+            array = np.empty((len(self), end - first, *self.shape[2:]), dtype=np.float32)
+            start = 0
+            for path, row, stop in self.parts:
+                array[start : start + stop - row] = _read(path, row, stop, first, end)
+                start += stop - row
+            yield array.reshape(len(self), -1)
 
     def load(self) -> Features:
         """Read the whole, in single precision, for those that fit in memory."""
@@ -111,12 +138,13 @@ def _look(path: Path) -> tuple[tuple[int, ...], NDArray[np.int64], int]:
         raise _damaged(path, error) from error
 
 
-def _read(path: Path, first: int, end: int) -> NDArray[np.float32]:
+def _read(path: Path, row: int, stop: int, first: int = 0, end: int | None = None) -> NDArray[np.float32]:
+    """Read some rows of a file, and of each the channels from first to end."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="numpy") as file:
-            rows: NDArray[np.float32] = file.get_slice("array")[first:end].astype(np.float32, copy=False)
+            rows: NDArray[np.float32] = file.get_slice("array")[row:stop, first:end].astype(np.float32, copy=False)
             return rows
     except (OSError, SafetensorError) as error:
         raise _damaged(path, error) from error
@@ -127,6 +155,6 @@ def _damaged(path: Path, error: Exception) -> ResultsError:
 
 
 def _stretches(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    at_once = max(BYTES_AT_ONCE // max(4 * int(np.prod(shape[1:])), 1), 1)
+    at_once = max(BYTES_AT_ONCE // max(4 * math.prod(shape[1:]), 1), 1)
     for start in range(0, shape[0], at_once):
         yield start, min(start + at_once, shape[0])

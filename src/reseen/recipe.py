@@ -140,7 +140,7 @@ class EncodeRecipe(_Section):
         (), description="U-Net modules by name, see `reseen layers`; auto: five of them; none: left out"
     )
     layer_progress: tuple[Share, ...] = Field(
-        (0.2, 0.66, 1.0), description="shares of the denoising steps at which the modules are recorded"
+        (0.2, 0.66, 1.0), description="shares of the denoising steps at which modules are recorded, under the caption"
     )
     activations: Literal["fp16", "fp32"] = Field("fp16", description="how the modules' activations are kept on disk")
     n_folds: PositiveInt = Field(5, description="folds that choose alpha")
