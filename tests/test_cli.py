@@ -79,6 +79,16 @@ def test_recipe_prints_one_that_comes_with_reseen(reseen, tmp_path):
     assert load_recipe(tmp_path / "demo.toml") == load_recipe("demo")
 
 
+def test_layers_lists_modules_with_shapes_and_marks_the_default_ones(reseen, tiny_model):
+    code, out, _ = reseen("layers", "tiny", "--model", tiny_model)
+    assert code == 0
+    lines = out.splitlines()
+    assert sum(line.startswith("* ") for line in lines) == 5 + 1
+    assert any(line.split() == ["*", "mid_block", "32", "x", "4", "x", "4"] for line in lines)
+    assert "down_blocks.0.resnets.0.conv1" not in out
+    assert "down_blocks.0.resnets.0.conv1" in reseen("layers", "tiny", "--model", tiny_model, "--all")[1]
+
+
 @pytest.mark.usefixtures("random_observers")
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
@@ -148,7 +158,7 @@ class TestOnASmallBrain:
         def interrupt(*_args, **_options):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("reseen.pipeline.stages.extract.extract", interrupt)
+        monkeypatch.setattr("reseen.pipeline.extraction.extract.extract", interrupt)
         code, _, err = reseen("run", recipe_file, "--out", tmp_path / "out")
         assert code != 0
         assert "Traceback" not in err

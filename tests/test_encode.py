@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from reseen import metrics
-from reseen.encode import COLUMNS, anchor_first, encode, layers_of
+from reseen.analyses import layers_of
+from reseen.encode import COLUMNS, encode
 from reseen.errors import DataError, ShapeError
 from reseen.extract import extract
 from reseen.features import Features
@@ -209,7 +210,6 @@ def test_what_cannot_be_encoded_is_refused() -> None:
         encode(trials, Split.fixed(range(50, 150), [150]), [z], recipe=RECIPE, seed=0)
     with pytest.raises(ShapeError, match="must come before"):
         encode(trials, FIXED, [layer("zc@progress=0.44", z, 0.1), z], recipe=RECIPE, seed=0)
-    assert anchor_first(["c", "zc@progress=0.44", "z"]) == ["z", "c", "zc@progress=0.44"]
     trials.betas[3, 2] = np.inf
     with pytest.raises(DataError, match="NaN or infinity"):
         encode(trials, FIXED, [z], recipe=RECIPE, seed=0)

@@ -1,17 +1,23 @@
-"""Features of pictures and captions: z and c."""
+"""Features of pictures and captions: z and c, and what the model makes of them while it denoises."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tiny_ldm import write_tiny_ldm
 
-from reseen import extract as module
-from reseen.errors import DataError, RecipeError
-from reseen.extract import extract, mean_conditioning, z_size
+from reseen.errors import DataError, ModelError, RecipeError
+from reseen.extract import extract, harvest, mean_conditioning, plan_harvest, z_size
+from reseen.extract import pictures as module
+from reseen.extract.harvesting import steps_taken
+from reseen.features import Features
 from reseen.ldm import LatentDiffusion, load_ldm
-from reseen.recipe import ExtractRecipe
+from reseen.ldm.recording import Recording
+from reseen.ldm.sampling import begin, coarse_latents, draw_noise
+from reseen.recipe import ExtractRecipe, ReconstructRecipe
+from reseen.reconstruct import reconstruct
 from reseen.stimuli import Stimuli
 
 IDS = np.array([4, 9, 2, 7, 5], dtype=np.int64)
@@ -97,3 +103,174 @@ def test_a_size_that_the_autoencoder_cannot_halve_is_refused(ldm: LatentDiffusio
     assert z_size(ldm, ExtractRecipe(z_size=32)) == 32
     with pytest.raises(RecipeError, match="a multiple of 4, such as 20"):
         z_size(ldm, ExtractRecipe(z_size=21))
+
+
+# ---------------------------------------------------------------------------------------------------- harvest
+
+SAMPLING = ReconstructRecipe(n_steps=5, strength=0.8, guidance=3.0, batch_size=64)
+WANTED = ("zc", "zc@progress=0.0", "zc@progress=0.5", "zc@strength=0.4", "unet/mid_block@progress=0.5")
+
+
+@pytest.fixture(scope="module")
+def true(ldm: LatentDiffusion) -> dict[str, Features]:
+    return extract(STIMULI, IDS, ldm, recipe=RECIPE)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reseen.extract.harvesting.rows_at_once", lambda _bytes: 2)
+
+
+def collect(
+    ldm: LatentDiffusion,
+    true: dict[str, Features],
+    features: tuple[str, ...] = WANTED,
+    recipe: ReconstructRecipe = SAMPLING,
+    made: dict[int, dict[str, np.ndarray]] | None = None,
+    stop_before: int = -1,
+) -> dict[int, dict[str, np.ndarray]]:
+    blocks = {} if made is None else made
+
+    def write(number: int, ids: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
+        assert number not in blocks
+        if number == stop_before:
+            raise KeyboardInterrupt
+        blocks[number] = {"stimulus_id": ids, **arrays}
+
+    harvest(
+        plan_harvest(ldm, features, recipe=recipe),
+        ldm,
+        true["z"],
+        true["c"],
+        recipe=recipe,
+        seed=3,
+        subject="subj01",
+        write=write,
+        done=blocks.__contains__,
+    )
+    return blocks
+
+
+@pytest.fixture(scope="module")
+def collected(ldm: LatentDiffusion, true: dict[str, Features]) -> dict[str, np.ndarray]:
+    (block,) = collect(ldm, true).values()
+    return block
+
+
+def by_hand(ldm: LatentDiffusion, true: dict[str, Features], item: int, strength: float) -> list[torch.Tensor]:
+    """Give the latents before and after every step, written out for one stimulus, and what mid_block gave at each."""
+    latents, timesteps = begin(
+        ldm,
+        coarse_latents(ldm, true["z"].array[[item]], SAMPLING),
+        draw_noise(3, "subj01", int(IDS[item]), 0, ldm.latent_shape)[None],
+        SAMPLING,
+        strength,
+    )
+    empty, c = torch.from_numpy(ldm.text_to_conditioning([""])), torch.from_numpy(true["c"].array[[item]])
+    levels = [float(ldm.schedule.signal_level[t]) for t in (*timesteps, 0)]
+    seen, path = [], [latents]
+    hook = ldm.unet.mid_block.register_forward_hook(lambda _m, _i, output: seen.append(output[:1].clone()))
+    for timestep, level, following in zip(timesteps, levels, levels[1:], strict=False):
+        without, under = (ldm.predict_noise(latents, timestep, given) for given in (empty, c))
+        noise = without + SAMPLING.guidance * (under - without)
+        clean = (latents - (1 - level) ** 0.5 * noise) / level**0.5
+        latents = following**0.5 * clean + (1 - following) ** 0.5 * noise
+        path.append(latents)
+    hook.remove()
+    return [*path, *seen[1::2]]
+
+
+def test_latents_and_activations_are_those_of_the_loop_written_out(
+    ldm: LatentDiffusion, true: dict[str, Features], collected: dict[str, np.ndarray]
+) -> None:
+    for item in (0, 4):
+        path = by_hand(ldm, true, item, 0.8)  # the noised latent, four steps, four activations
+        for name, expected in (("zc@progress=0.0", path[0]), ("zc@progress=0.5", path[2]), ("zc", path[4])):
+            np.testing.assert_allclose(collected[name][item], expected[0].numpy(), atol=1e-4)
+        activations = collected["unet/mid_block@progress=0.5"]
+        assert activations.dtype == np.float16
+        # half of four steps: the second one
+        np.testing.assert_allclose(activations[item], path[6][0].numpy(), rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(
+            collected["zc@strength=0.4"][item], by_hand(ldm, true, item, 0.4)[2][0].numpy(), atol=1e-4
+        )
+
+
+def test_zc_is_what_reconstruct_makes_its_ceiling_of(
+    ldm: LatentDiffusion, true: dict[str, Features], collected: dict[str, np.ndarray]
+) -> None:
+    pictures = {}
+    reconstruct(
+        ldm,
+        "zc",
+        true["z"],
+        true["c"],
+        recipe=SAMPLING.model_copy(update={"n_draws": 1}),
+        seed=3,
+        subject="subj01",
+        write=lambda item, _draw, picture: pictures.__setitem__(item, picture),
+    )
+    shown = np.round(ldm.latent_to_image(collected["zc"]) * 255).astype(np.uint8)
+    for item in range(len(IDS)):
+        np.testing.assert_array_equal(shown[item], pictures[item])
+
+
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_blocks_hold_the_same_bytes_whatever_the_batch_or_a_kill(
+    ldm: LatentDiffusion,
+    true: dict[str, Features],
+    collected: dict[str, np.ndarray],
+    small_blocks: None,
+    batch_size: int,
+) -> None:
+    recipe = SAMPLING.model_copy(update={"batch_size": batch_size})
+    made: dict[int, dict[str, np.ndarray]] = {}
+    with pytest.raises(KeyboardInterrupt):
+        collect(ldm, true, recipe=recipe, made=made, stop_before=1)
+    assert set(made) == {0}
+    first = made[0]
+    collect(ldm, true, recipe=recipe, made=made)
+    assert made[0] is first
+    assert set(made) == {0, 1, 2}
+    for name in (*WANTED, "stimulus_id"):
+        joined = np.concatenate([made[number][name] for number in range(3)])
+        assert joined.dtype == collected[name].dtype
+        np.testing.assert_array_equal(joined, collected[name])
+
+
+def test_what_a_harvest_costs_is_what_it_takes(
+    ldm: LatentDiffusion, true: dict[str, Features], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_harvest(ldm, ("z", "c", *WANTED), recipe=SAMPLING)
+    counted = []
+    predict = type(ldm).predict_noise
+    monkeypatch.setattr(
+        type(ldm),
+        "predict_noise",
+        lambda self, latents, *rest: counted.append(len(latents)) or predict(self, latents, *rest),
+    )
+    (block,) = collect(ldm, true).values()
+    assert sum(counted) == plan.n_evaluations(5) == 5 * 2 * (4 + 2)
+    assert sum(block[name].nbytes for name in WANTED) == plan.n_bytes(5)
+    assert plan.told(5) == "5 features of 5 pictures, 2.6e-05 GB, 60 U-Net evaluations"
+    assert plan_harvest(ldm, ("z", "c"), recipe=SAMPLING).runs == ()
+
+
+def test_activations_without_room_in_half_precision_are_refused(
+    ldm: LatentDiffusion, true: dict[str, Features], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Recording, "taken", lambda _self, _layer: np.full((5, 32, 4, 4), np.inf, dtype=np.float16))
+    with pytest.raises(ModelError, match=r"mid_block.*not finite.*encode.activations to 'fp32'"):
+        collect(ldm, true)
+
+
+@pytest.mark.parametrize(("progress", "steps"), [(None, 16), (0.0, 0), (0.2, 3), (0.44, 7), (0.86, 14), (1.0, 16)])
+def test_a_share_of_the_steps_is_the_nearest_number_of_steps(progress: float | None, steps: int) -> None:
+    assert steps_taken(progress, 16) == steps
+
+
+def test_what_cannot_be_denoised_is_refused_beforehand(ldm: LatentDiffusion) -> None:
+    with pytest.raises(RecipeError, match="no step to denoise"):
+        plan_harvest(ldm, ["zc@strength=0.1"], recipe=SAMPLING)
+    with pytest.raises(RecipeError, match="no module 'nosuch'"):
+        plan_harvest(ldm, ["unet/nosuch@progress=1.0"], recipe=SAMPLING)

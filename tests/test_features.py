@@ -17,13 +17,13 @@ def test_rows_come_in_the_order_asked_for_and_repeat() -> None:
 
 def test_blocks_of_columns_side_by_side_are_the_rows() -> None:
     feature = Features("z", np.arange(30, dtype=np.float32).reshape(3, 2, 5), np.array([30, 10, 20]))
-    found = list(feature.blocks([20, 30], 4))
+    found = list(feature.columns([20, 30], 4))
     assert [block.shape for block in found] == [(2, 4), (2, 4), (2, 2)]
     np.testing.assert_array_equal(np.hstack(found), feature.rows([20, 30]).reshape(2, -1))
     half = Features("z", feature.array.astype(np.float16), feature.stimulus_id)
-    assert {block.dtype.name for block in half.blocks([10], 4)} == {"float32"}
+    assert {block.dtype.name for block in half.columns([10], 4)} == {"float32"}
     with pytest.raises(ShapeError, match="has no row"):
-        next(feature.blocks([11], 4))
+        next(feature.columns([11], 4))
 
 
 def test_a_missing_row_is_named() -> None:

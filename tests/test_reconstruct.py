@@ -12,8 +12,9 @@ from reseen.diffusion import add_noise, denoise
 from reseen.errors import ModelError, RecipeError, ShapeError
 from reseen.features import Features
 from reseen.ldm import LatentDiffusion, load_ldm
+from reseen.ldm.sampling import draw_noise
 from reseen.recipe import Condition, ReconstructRecipe
-from reseen.reconstruct import PictureWarning, draw_noise, film, n_draws, reconstruct
+from reseen.reconstruct import PictureWarning, film, n_draws, reconstruct
 
 IDS = np.array([5, 3, 8, 3, 0, 11, 6], dtype=np.int64)
 RECIPE = ReconstructRecipe(n_draws=3, n_steps=4, strength=0.75, batch_size=8)

@@ -5,6 +5,7 @@ Exit codes: 0, 1 for an error with a message, 2 for wrong usage. Progress is sho
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from reseen.recipe import Recipe
+
+OUTER_LAYER = r"conv_in|conv_out|(mid_block|(down|up)_blocks\.\d+)(\.(resnets|attentions|(down|up)samplers)\.\d+)?"
+"""The names that `reseen layers` lists unless it is asked for all."""
 
 app = typer.Typer(
     name="reseen",
@@ -200,6 +204,25 @@ def report(
     """Run a recipe up to the report, and write the report anew."""
     read = _read_recipe(recipe, data, model, settings)
     _run(read, _folder(read, out), device, "report", report_anew=True)
+
+
+@app.command()
+def layers(
+    recipe: RecipeArgument,
+    model: ModelOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="also what lies inside blocks of layers")] = False,
+) -> None:
+    """List the U-Net modules that encode.layers can name, with the shape that each gives for one picture."""
+    from reseen.ldm import load_ldm
+    from reseen.ldm.recording import default_layers, layer_shapes
+
+    section = _read_recipe(recipe, None, model, None).model
+    ldm = load_ldm(section.name, revision=section.revision)
+    chosen = default_layers(ldm)
+    for name, shape in layer_shapes(ldm).items():
+        if everything or re.fullmatch(OUTER_LAYER, name):
+            typer.echo(f"{'*' if name in chosen else ' '} {name:<36} {' x '.join(map(str, shape))}")
+    typer.echo('* what encode.layers = ["auto"] stands for')
 
 
 @app.command()

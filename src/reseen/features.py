@@ -22,7 +22,7 @@ class Features:
     Parameters
     ----------
     name
-        What the array is: ``"z"``, ``"c"``, ``"zc@0.8"``, ...
+        What the array is: ``"z"``, ``"c"``, ``"zc@strength=0.8"``, ...
     array
         Shape ``(n_items, ...)``, float32.
     stimulus_id
@@ -65,7 +65,7 @@ class Features:
         rows: NDArray[np.float32] = self.array[find_rows(self.name, self.stimulus_id, stimulus_id)]
         return rows
 
-    def blocks(self, stimulus_id: ArrayLike, width: int) -> Iterator[NDArray[np.float32]]:
+    def columns(self, stimulus_id: ArrayLike, width: int) -> Iterator[NDArray[np.float32]]:
         """Give the rows of these stimuli a few columns at a time, ``(n_stimuli, <=width)`` float32.
 
         Of an array that is mapped from a file, no more than that is ever in memory.

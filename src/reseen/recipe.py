@@ -15,6 +15,7 @@ from reseen.errors import RecipeError
 
 Condition = Literal["z", "c", "zc"]
 Rows = Literal["averaged", "single"]
+Share = Annotated[float, Field(ge=0, le=1)]
 _NOT_IDENTITY: dict[str, Any] = {"identity": False}  # may change between runs into one results folder
 
 
@@ -132,7 +133,18 @@ class EvaluateRecipe(_Section):
 class EncodeRecipe(_Section):
     """Say how features become voxels."""
 
-    features: tuple[str, ...] = Field(("z", "c"), description="feature spaces, one encoding model each")
+    features: tuple[str, ...] = Field(("z", "c"), description="feature spaces, one encoding model each, such as zc")
+    noise: tuple[Share, ...] = Field((), description="strengths of zc, each in one model with z; none: left out")
+    denoising: tuple[Share, ...] = Field(
+        (), description="shares of the denoising steps, the latent after each in one model with z; none: left out"
+    )
+    layers: tuple[str, ...] = Field(
+        (), description="U-Net modules by name, see `reseen layers`; auto: five of them; none: left out"
+    )
+    layer_progress: tuple[Share, ...] = Field(
+        (0.2, 0.66, 1.0), description="shares of the denoising steps at which modules are recorded, under the caption"
+    )
+    activations: Literal["fp16", "fp32"] = Field("fp16", description="how the modules' activations are kept on disk")
     n_folds: PositiveInt = Field(5, description="folds that choose alpha")
     reduce: Literal["none", "pca", "projection"] = Field(
         "none", description="keep every feature, their first principal components, or a random projection of them"

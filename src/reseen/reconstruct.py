@@ -7,7 +7,6 @@ under c.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.diffusion import add_noise, denoise
+from reseen.diffusion import denoise
 from reseen.errors import ModelError, ShapeError
+from reseen.ldm.sampling import begin, coarse_latents, coarse_pictures, draw_noise
 from reseen.recipe import Condition, ReconstructRecipe
 
 if TYPE_CHECKING:
@@ -39,22 +39,6 @@ class PictureWarning(UserWarning):
 def n_draws(condition: Condition, recipe: ReconstructRecipe) -> int:
     """Give how many pictures a condition makes of each item: one for ``z``, which nothing is drawn for."""
     return 1 if condition == "z" else recipe.n_draws
-
-
-def draw_noise(seed: int, subject: str, stimulus_id: int, draw: int, shape: Sequence[int]) -> NDArray[np.float32]:
-    """Draw the standard normal noise of one draw of one stimulus.
-
-    It depends on these arguments only: not on the machine, the order, or what else is drawn. Conditions, floors and
-    ceilings share it, so that they differ by what the brain says alone.
-
-    Returns
-    -------
-    ndarray
-        ``shape``, float32.
-    """
-    key = hashlib.sha256(f"{seed}/{subject}/{stimulus_id}/{draw}".encode()).digest()
-    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(int.from_bytes(key, "big"))))
-    return generator.standard_normal(tuple(shape), dtype=np.float32)
 
 
 def reconstruct(
@@ -118,7 +102,7 @@ def reconstruct(
     for batch in _batches(jobs, recipe.batch_size):
         items = np.array([item for item, _ in batch])
         if condition == "z":
-            pictures = _coarse(ldm, _array(z)[items], recipe)
+            pictures = coarse_pictures(ldm, _array(z)[items], recipe)
         else:
             shape = ldm.latent_shape
             noise = np.stack([draw_noise(seed, subject, int(ids[item]), draw, shape) for item, draw in batch])
@@ -177,7 +161,7 @@ def film(
 
     z = None if z_row is None else z_row[None]
     last = _sample(ldm, z, c_row[None], noise, unconditional, recipe, remember)
-    first = ldm.latent_to_image(noise) if z is None else _coarse(ldm, z, recipe)
+    first = ldm.latent_to_image(noise) if z is None else coarse_pictures(ldm, z, recipe)
     frames = [first, *(ldm.latent_to_image(latents) for latents in (*seen[:-1], last))]
     return _to_uint8(np.concatenate(frames))
 
@@ -194,14 +178,13 @@ def _sample(
     """Give the clean latents of one batch, ``(n, channels, height, width)``, from z (or pure noise) and c."""
     import torch
 
-    latents = torch.from_numpy(noise).to(ldm.device)
-    timesteps = ldm.schedule.timesteps(recipe.n_steps)
-    if z is not None:
-        start, timesteps = ldm.schedule.partial_timesteps(recipe.n_steps, recipe.strength, recipe.noise_index)
+    if z is None:
+        latents, timesteps = torch.from_numpy(noise).to(ldm.device), ldm.schedule.timesteps(recipe.n_steps)
+    else:
         # the draws of an item share its coarse picture: one encoding for each
         rows, which = np.unique(z.reshape(len(z), -1), axis=0, return_inverse=True)
-        coarse = ldm.image_to_latent(_coarse(ldm, rows.reshape(-1, *z.shape[1:]), recipe))[which.reshape(-1)]
-        latents = add_noise(torch.from_numpy(coarse).to(ldm.device), latents, start, ldm.schedule)
+        coarse = coarse_latents(ldm, rows.reshape(-1, *z.shape[1:]), recipe)[which.reshape(-1)]
+        latents, timesteps = begin(ldm, coarse, noise, recipe, recipe.strength)
     return denoise(
         ldm.predict_noise,
         latents,
@@ -212,34 +195,6 @@ def _sample(
         unconditional=None if unconditional is None else torch.from_numpy(unconditional)[None].to(ldm.device),
         on_step=on_step,
     )
-
-
-def _coarse(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: ReconstructRecipe) -> NDArray[np.float32]:
-    """Give the pictures of z at the model's size, ``(n, image_size, image_size, 3)`` in 0 to 1, resized as PIL does."""
-    size = ldm.image_size
-    pictures = ldm.latent_to_image(z)
-    if recipe.truncate_coarse:
-        # the released script cuts the fraction off, where rounding would be nearer
-        return np.stack([_resize_uint8((picture * 255).astype(np.uint8), size) for picture in pictures])
-    return np.stack([_resize_float(picture, size) for picture in pictures])
-
-
-def _resize_uint8(picture: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    from PIL import Image
-
-    resized = Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(resized, dtype=np.float32) / np.float32(255)
-
-
-def _resize_float(picture: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    from PIL import Image
-
-    if picture.shape[:2] == (size, size):
-        return picture
-    planes = [Image.fromarray(np.ascontiguousarray(picture[..., colour])) for colour in range(3)]
-    resized = [plane.resize((size, size), Image.Resampling.BICUBIC) for plane in planes]
-    # bicubic weights overshoot
-    return np.clip(np.stack([np.asarray(plane, dtype=np.float32) for plane in resized], axis=-1), 0, 1)
 
 
 def _to_uint8(pictures: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@
     ├── provenance.json       fingerprints of data and model, versions of the libraries
     ├── times.json            how long each stage took, and on what: differs between two equal runs
     ├── warnings.json         what was warned of, if anything
-    ├── features/<subject>/   z.safetensors, c.safetensors
+    ├── features/<subject>/   z.safetensors, c.safetensors; <feature>/<block>.safetensors: what denoising gave
     ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: the decoder; shuffled_...: the floor's
     ├── <subject>/pictures/   <level>/<condition>/<stimulus_id>_<draw>.png, with -t<item> for single trials
     ├── <subject>/encode/     voxels.safetensors: every model's numbers of each voxel
@@ -29,6 +29,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from reseen.blocks import FeatureBlocks
 from reseen.errors import ResultsError
 from reseen.features import Features
 from reseen.files import lock, read_json, write_json, write_text, writing
@@ -164,6 +165,25 @@ class Results:
     def features_path(self, name: str) -> Path:
         """Give where features of this name lie, such as ``"subj01/z"``."""
         return self.path / "features" / f"{name}.safetensors"
+
+    def block_path(self, name: str, block: int) -> Path:
+        """Give where a block of features of this name lies, such as of ``"subj01/zc"``."""
+        return self.path / "features" / name / f"{block:05d}.safetensors"
+
+    def feature_files(self, name: str) -> list[Path]:
+        """Give the files there are of the features of this name: one, or a block each."""
+        whole = self.features_path(name)
+        return [whole] if whole.is_file() else sorted(self.block_path(name, 0).parent.glob("*.safetensors"))
+
+    def feature_blocks(self, name: str) -> FeatureBlocks:
+        """Give the features of this name, such as ``"subj01/zc"``, to be read whole or block by block.
+
+        Raises
+        ------
+        ResultsError
+            If they are not there, not whole or damaged.
+        """
+        return FeatureBlocks.open(name.partition("/")[2], self.feature_files(name))
 
     def decode_path(self, subject: str, name: str) -> Path:
         """Give where something decoded lies: ``"z"``, ``"shuffled_z"``, or a decoder such as ``"z_fold0"``."""

@@ -2,7 +2,6 @@
 
 ::
 
-    names.py     what the name of a feature space says about it
     fits.py      what all models of a subject share; one space alone, two together
     scores.py    each voxel's numbers, and what they come to over ROIs
 """
@@ -12,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from reseen.analyses import ANCHOR, analysis_of
 from reseen.encode.fits import Columns, Space, fit_alone, fit_together, lay_out
-from reseen.encode.names import ANCHOR, Analysis, analysis_of, anchor_first, layers_of
 from reseen.encode.scores import COLUMNS, Sheet
 from reseen.errors import ShapeError
 from reseen.recipe import EncodeRecipe
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "Analysis", "Columns", "analysis_of", "anchor_first", "encode", "layers_of"]
+__all__ = ["COLUMNS", "Columns", "encode"]
 
 
 def encode(
@@ -32,7 +31,7 @@ def encode(
     """Fit every voxel from each feature space, and from some spaces together, and score it on held-out pictures.
 
     Repetitions are averaged on both sides: the response to a picture is the row, whether it trains or tests. Which
-    analysis a space belongs to is read from its name (`reseen.encode.names`):
+    analysis a space belongs to is read from its name (`reseen.analyses`):
 
     - ``features``: each space alone.
     - ``noise``, ``denoising``: zc at a strength, or after a share of the denoising, alone and together with z; the
@@ -64,7 +63,7 @@ def encode(
     voxels
         Arrays of shape ``(n_voxels,)``, float32 but for the winners: ``ceiling_r``; for each model ``r``, ``r2``,
         ``p``, ``q`` and ``alpha``, such as ``"r/z"``; ``"split/<model>/<feature>"``, ``"unique/<model>/<feature>"``;
-        ``"winner/progress=0.2"``, int64, an index into `layers_of` the features' names, -1 where no layer is
+        ``"winner/progress=0.2"``, int64, an index into `reseen.analyses.layers_of` the features, -1 where none is
         significant, and ``"margin/progress=0.2"``, how far its r is above the second's, NaN there.
 
     Raises

@@ -24,14 +24,14 @@ BLOCK_VALUES = 1 << 24
 
 
 class Columns(Protocol):
-    """Be a feature space that is read a few columns at a time: `reseen.features.Features`, or one that lies on disk."""
+    """Be a feature space that is read a few columns at a time: `Features`, or `FeatureBlocks` on disk."""
 
     @property
     def name(self) -> str:
         """Give what the features are."""
         ...
 
-    def blocks(self, stimulus_id: ArrayLike, width: int) -> Iterator[Float32]:
+    def columns(self, stimulus_id: ArrayLike, width: int) -> Iterator[Float32]:
         """Give the rows of these stimuli in blocks ``(n_stimuli, <=width)``, one after the other."""
         ...
 
@@ -177,7 +177,7 @@ def _fit(
 def _kernels(design: Design, feature: Columns, recipe: EncodeRecipe, seed: int) -> tuple[list[Float64], float]:
     """Give a feature space's kernel for each fold, in one pass over its columns, and what a reduction lost."""
     ids, trains = design.stimulus_id, [fold.train for fold in design.folds]
-    columns = feature.blocks(ids, max(1, BLOCK_VALUES // len(ids)))
+    columns = feature.columns(ids, max(1, BLOCK_VALUES // len(ids)))
     if recipe.reduce == "projection":
         return projected_kernels(columns, trains, recipe.n_components, seed=seed)
     kernels = linear_kernels(columns, trains)

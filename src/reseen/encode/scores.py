@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen import metrics, statistics
+from reseen.analyses import layers_of
 from reseen.encode.fits import Design, Prediction
-from reseen.encode.names import analysis_of, layer_of, layers_of, stage_of
 from reseen.errors import ShapeError
 from reseen.recipe import EncodeRecipe
 from reseen.responses import Replicates, bootstrap_responses, r_squared, split_correlation
@@ -64,6 +64,7 @@ class Sheet:
             raise ShapeError(f"a correlation needs at least three test pictures; {trials.subject} saw {len(ids)}.")
         self.voxels: dict[str, NDArray[Any]] = {"ceiling_r": _ceiling_r(trials.select(ids).average())}
         self.models: dict[str, Replicates] = {}
+        self._layers: list[str] = []
         self._subject, self._recipe, self._seed = trials.subject, recipe, seed
         self._truth = design.responses[design.tested]
         self._groups = {"all": np.ones(self._truth.shape[1], dtype=bool), **trials.rois}
@@ -83,6 +84,7 @@ class Sheet:
         groups = np.stack(list(self._groups.values()))
         drawn = bootstrap_responses(truth, prediction.parts, self._weights, groups)
         self.models[model] = drawn
+        self._layers += [model] if analysis == "layers" else []
         self._summarise(analysis, model, drawn)
         if np.isfinite(prediction.lost):
             self._row(analysis, model, model, "all", "reduction_error", prediction.lost)
@@ -91,10 +93,9 @@ class Sheet:
 
     def compare_layers(self) -> None:
         """Find the best U-Net layer of each voxel at each stage, with its distance to the second."""
-        names = [name for name in self.models if analysis_of(name) == "layers"]
-        layers = layers_of(names)
-        for stage in dict.fromkeys(stage_of(name) for name in names):
-            here = [name for name in names if stage_of(name) == stage]
+        layers = layers_of(self._layers)
+        for stage in dict.fromkeys(_stage(name) for name in self._layers):
+            here = [name for name in self._layers if _stage(name) == stage]
             r = np.stack([np.nan_to_num(self.voxels[f"r/{name}"], nan=-1.0) for name in here])
             q = np.stack([np.nan_to_num(self.voxels[f"q/{name}"], nan=1.0) for name in here])
             significant: NDArray[np.bool_] = np.any(q <= self._recipe.fdr, axis=0)
@@ -103,7 +104,7 @@ class Sheet:
             if len(here) > 1:
                 ranked = np.sort(r, axis=0)
                 margin[significant] = (ranked[-1] - ranked[-2])[significant]
-            index = np.array([layers.index(layer_of(name)) for name in here])
+            index = np.array([layers.index(layers_of([name])[0]) for name in here])
             self.voxels[f"winner/{stage}"] = np.where(significant, index[best], -1).astype(np.int64)
             self.voxels[f"margin/{stage}"] = margin
             for k, name in enumerate(here):
@@ -168,6 +169,11 @@ class Sheet:
         low, high = (np.nan, np.nan) if drawn is None else statistics.interval(drawn)
         n_voxels, n = int(self._groups[roi].sum()), len(self._truth)
         self._rows.append((self._subject, analysis, model, feature, roi, n_voxels, statistic, value, low, high, n))
+
+
+def _stage(name: str) -> str:
+    """Give what stands behind the ``@``, such as ``"progress=0.2"``."""
+    return name.partition("@")[2]
 
 
 def _ceiling_r(test: Trials) -> Float32:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from reseen.errors import ModelError
 
@@ -62,6 +62,11 @@ class LatentDiffusion(Protocol):
     @property
     def device(self) -> str:
         """Give where its networks lie."""
+        ...
+
+    @property
+    def unet(self) -> Any:
+        """Give the U-Net behind ``predict_noise``, whose modules can be recorded (see ``reseen.ldm.recording``)."""
         ...
 
     def image_to_latent(

@@ -2,12 +2,13 @@
 
 ::
 
-    order.py     run(): which stages a run needs, one after the other, each timed
-    job.py       what the stages share: data, model, settings, progress
-    stages.py    simulate, extract, decode, encode, reconstruct: from one file of the results folder to the next
-    scoring.py   evaluate
-    showing.py   report
-    plan.py      check(): can this recipe run, and what will it take?
+    order.py       run(): which stages a run needs, one after the other, each timed
+    job.py         what the stages share: data, model, settings, progress
+    extraction.py  extract
+    stages.py      simulate, decode, encode, reconstruct: from one file of the results folder to the next
+    scoring.py     evaluate
+    showing.py     report
+    plan.py        check(): can this recipe run, and what will it take?
 """
 
 from reseen.pipeline.order import STAGES, run

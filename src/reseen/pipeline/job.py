@@ -12,9 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from reseen.analyses import AUTO, Analysis, analyses
+from reseen.blocks import FeatureBlocks
 from reseen.datasets import load
 from reseen.features import Features
 from reseen.ldm import LatentDiffusion, load_ldm
+from reseen.ldm.recording import default_layers
 from reseen.recipe import DataRecipe, Recipe, identity
 from reseen.results import Results, digest
 from reseen.stimuli import Stimuli
@@ -26,8 +29,9 @@ Progress = Callable[[str, int, int], None]
 N_SAMPLED_PICTURES = 16
 SECTIONS = {
     "extract": ("model", "extract"),
+    "harvest": ("seed", "model", "extract", "reconstruct"),
     "decode": ("seed", "data", "model", "extract", "decode"),
-    "encode": ("seed", "data", "model", "extract", "encode"),
+    "encode": ("seed", "data", "model", "extract", "reconstruct", "encode"),
 }
 """What of the recipe each stage's arrays depend on, besides the data themselves."""
 
@@ -88,7 +92,15 @@ class Job:
 
     def true(self, subject: str, name: str) -> Features:
         """Give the features that the model makes of what a subject was shown."""
-        return self.results.load_features(self.results.features_path(f"{subject}/{name}"))
+        return self.blocks(subject, name).load()
+
+    def blocks(self, subject: str, name: str) -> FeatureBlocks:
+        """Give the same features, to be read block by block where they do not fit in memory."""
+        return self.results.feature_blocks(f"{subject}/{name}")
+
+    def analyses(self) -> tuple[Analysis, ...]:
+        """List the encoding analyses that the recipe asks for."""
+        return analyses_of(self.recipe, self.ldm)
 
     def decoded(self, subject: str, name: str, *, shuffle: int | None = None) -> Features:
         """Give the features decoded from a subject's brain, or by decoders fitted on the rows of a shuffle."""
@@ -132,6 +144,11 @@ class Job:
 def decoded_stem(name: str, shuffle: int | None) -> str:
     """Name the file of a decoded feature: ``z``, or ``shuffled0_z`` for the first shuffle."""
     return name if shuffle is None else f"shuffled{shuffle}_{name}"
+
+
+def analyses_of(recipe: Recipe, ldm: Callable[[], LatentDiffusion]) -> tuple[Analysis, ...]:
+    """List the encoding analyses that a recipe asks for; the model is needed only to choose layers."""
+    return analyses(recipe.encode, auto=default_layers(ldm()) if AUTO in recipe.encode.layers else ())
 
 
 def data_path(recipe: Recipe, out: Path) -> Path | None:

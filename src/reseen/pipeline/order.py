@@ -9,14 +9,14 @@ from pathlib import Path
 
 from reseen.errors import RecipeError
 from reseen.ldm.stable import check_device
-from reseen.pipeline import scoring, showing, stages
+from reseen.pipeline import extraction, scoring, showing, stages
 from reseen.pipeline.job import Job, Progress
 from reseen.recipe import Recipe, with_settings
 from reseen.results import Results
 
 STAGES: dict[str, tuple[Callable[[Job], bool], tuple[str, ...]]] = {
     "simulate": (stages.simulate_stage, ()),
-    "extract": (stages.extract_stage, ("simulate",)),
+    "extract": (extraction.extract_stage, ("simulate",)),
     "decode": (stages.decode_stage, ("extract",)),
     "encode": (stages.encode_stage, ("extract",)),
     "reconstruct": (stages.reconstruct_stage, ("decode",)),

@@ -18,6 +18,7 @@ from reseen.datasets.nsd import TERMS
 from reseen.errors import ReseenError, ResultsError
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.observers import load_observer
+from reseen.pipeline.extraction import harvest_of
 from reseen.pipeline.job import data_path
 from reseen.pipeline.stages import TRUTH, draws_at, levels
 from reseen.recipe import Recipe, differences, load_recipe
@@ -62,7 +63,7 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
     Returns
     -------
     list
-        One finding for each thing: ROIs, data files, model, observers, results folder, space and time.
+        One finding for each thing: ROIs, data files, model, observers, results folder, encoding features, space, time.
     """
     findings = [_rois(recipe), *_data(recipe, out)]
     ldm: list[LatentDiffusion] = []
@@ -79,7 +80,7 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
     ]
     findings.append(_try("results folder", lambda: _folder(recipe, out)))
     if ldm:
-        findings += [_space(recipe, out, ldm[0]), _effort(recipe, ldm[0])]
+        findings += _costs(recipe, out, ldm[0])
     return findings
 
 
@@ -101,6 +102,11 @@ def count_items(recipe: Recipe) -> int:
     if recipe.data.n_test is not None:
         return recipe.data.n_test
     return recipe.simulate.n_test if recipe.data.kind == "digital" else 1000 if recipe.data.kind == "nsd" else 100
+
+
+def count_stimuli(recipe: Recipe) -> int:
+    """Guess how many pictures a subject was shown, without reading the data."""
+    return 10_000 if recipe.data.kind == "nsd" else recipe.simulate.n_train + recipe.simulate.n_test
 
 
 def _try(what: str, look: Callable[[], str]) -> Finding:
@@ -180,27 +186,39 @@ def _folder(recipe: Recipe, out: Path) -> str:
     return f"{out} is begun, and will be gone on with"
 
 
-def _space(recipe: Recipe, out: Path, ldm: LatentDiffusion) -> Finding:
+def _costs(recipe: Recipe, out: Path, ldm: LatentDiffusion) -> list[Finding]:
+    """Count what the run takes of the disk and of time; what the encoding analyses take is told apart."""
+    n_stimuli, n_subjects = count_stimuli(recipe), len(recipe.data.subjects)
+    try:
+        harvest = harvest_of(recipe, ldm)
+    except ReseenError as error:
+        return [Finding("encoding features", False, str(error))]
+    told = f"{harvest.told(n_stimuli)}, for each subject"
+    findings = [Finding("encoding features", True, told)] if harvest.runs else []
+    total = count_evaluations(recipe, count_items(recipe)) + n_subjects * harvest.n_evaluations(n_stimuli)
+    return [*findings, _space(recipe, out, ldm, n_subjects * harvest.n_bytes(n_stimuli)), _effort(total, ldm)]
+
+
+def _space(recipe: Recipe, out: Path, ldm: LatentDiffusion, harvested: int) -> Finding:
     n_items, n_subjects = count_items(recipe), len(recipe.data.subjects)
     conditions = recipe.reconstruct.conditions
     n_pictures = n_items * sum(draws_at(recipe, level, kind) for level in levels(recipe) for kind in conditions)
     pictures = n_pictures * ldm.image_size**2 * BYTES_PER_PIXEL
-    n_stimuli = 10_000 if recipe.data.kind == "nsd" else recipe.simulate.n_train + recipe.simulate.n_test
+    n_stimuli = count_stimuli(recipe)
     z_side = (recipe.extract.z_size or ldm.image_size * 5 // 8) // ldm.factor
     targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)
     n_voxels = 15_000 if recipe.data.kind == "nsd" else 2_500
     n_maps = 1 if recipe.data.test == "shared" else recipe.data.n_folds
     arrays = 4 * targets * (n_stimuli + n_voxels * n_maps + n_items * (1 + recipe.evaluate.n_shuffles))
-    needed = n_subjects * (pictures + arrays)
+    needed = n_subjects * (pictures + arrays) + harvested
     folder = next(parent for parent in (out.resolve(), *out.resolve().parents) if parent.exists())
     free = shutil.disk_usage(folder).free
     found = f"about {needed / GB:.2g} GB needed, {free / GB:.3g} GB free"
     return Finding("space", free > needed, found if free > needed else f"{found}: free some, or choose another --out.")
 
 
-def _effort(recipe: Recipe, ldm: LatentDiffusion) -> Finding:
+def _effort(total: int, ldm: LatentDiffusion) -> Finding:
     """Time the model on a few rows, and say how long all the U-Net evaluations will take."""
-    total = count_evaluations(recipe, count_items(recipe))
     seconds = total * seconds_per_evaluation(ldm)
     unit, size = ("s", 1) if seconds < 120 else ("min", 60) if seconds < 7200 else ("h", 3600)
     spoken = f"about {seconds / size:.0f} {unit} on {ldm.device}"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reseen import decode, encode, extract, reconstruct, simulate
+from reseen import decode, encode, reconstruct, simulate
+from reseen.analyses import in_order, layers_of
 from reseen.features import Features
 from reseen.files import writing, writing_folder
 from reseen.pipeline.job import Job, Progress, decoded_stem
@@ -70,27 +71,6 @@ def write_data_set(
         simulate.simulate(part, recipe.simulate, pictures=pictures, nifti=nifti, progress=progress)
 
 
-# ---------------------------------------------------------------------------------------------------- extract
-
-
-def extract_stage(job: Job) -> bool:
-    """Extract z and c of every picture that a subject was shown."""
-    worked = False
-    for subject in job.subjects:
-        paths = {name: job.results.features_path(f"{subject}/{name}") for name in ("z", "c")}
-        if all(path.is_file() for path in paths.values()):
-            continue
-        _, stimuli, split = job.brain(subject)
-        shown = np.unique(np.concatenate([ids for fold in split.folds for ids in fold]))
-        found = extract.extract(
-            stimuli, shown, job.ldm(), recipe=job.recipe.extract, progress=job.counter(f"extract {subject}")
-        )
-        for name, path in paths.items():
-            job.results.save_features(path, found[name], job.made_by("extract", subject))
-        worked = True
-    return worked
-
-
 # ---------------------------------------------------------------------------------------------------- decode
 
 
@@ -141,21 +121,21 @@ def encode_stage(job: Job) -> bool:
 
 def _encode(job: Job, subject: str) -> pd.DataFrame:
     trials, _, split = job.brain(subject)
-    names = encode.anchor_first(job.recipe.encode.features)
+    names = in_order(job.analyses())
     table, voxels = encode.encode(
         trials, split, _true_in_turn(job, subject, names), recipe=job.recipe.encode, seed=job.recipe.seed
     )
     where = {} if trials.voxel_index is None else {"voxel_index": trials.voxel_index}
-    made_by = {**job.made_by("encode", subject), "layers": json.dumps(encode.layers_of(names))}
+    made_by = {**job.made_by("encode", subject), "layers": json.dumps(layers_of(names))}
     job.results.save_arrays(job.results.encode_path(subject), {**voxels, **where}, made_by)
     return table
 
 
-def _true_in_turn(job: Job, subject: str, names: Sequence[str]) -> Iterator[Features]:
+def _true_in_turn(job: Job, subject: str, names: Sequence[str]) -> Iterator[encode.Columns]:
     """Give feature spaces one at a time; what was done with one is done when the next is asked for."""
     for done, name in enumerate(names):
         job.tell(f"encode {subject}", done, len(names))
-        yield job.true(subject, name)
+        yield job.blocks(subject, name)
     job.tell(f"encode {subject}", len(names), len(names))
 
 

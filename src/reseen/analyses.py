@@ -1,0 +1,158 @@
+"""Analyses: what a recipe asks of the diffusion model's components, and the names of the features it takes.
+
+A feature's name says what it is; it is used in recipes, file names and tables alike.
+
+======================================  ============================================================================
+``z``, ``c``                            the picture's latent; its captions' conditioning
+``zc``                                  z's picture, encoded again, noised and denoised under c to the end
+``zc@strength=0.2``                     the same at another strength than the recipe's
+``zc@progress=0.44``                    the latent after that share of the denoising steps; at 0 the noised latent
+``unet/mid_block@progress=1.0``         what that module of the U-Net gave at the step at that share; at 1 the last
+======================================  ============================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from reseen.errors import RecipeError
+from reseen.recipe import EncodeRecipe
+
+AUTO = "auto"
+AnalysisName = Literal["features", "noise", "denoising", "layers"]
+
+
+ANCHOR = "z"
+"""The feature that the noised and the denoised ones are fitted together with."""
+
+
+@dataclass(frozen=True)
+class FeatureName:
+    """Hold what a feature's name says.
+
+    Parameters
+    ----------
+    source
+        ``"z"``, ``"c"``, ``"zc"`` or ``"unet"``.
+    layer
+        Name of the U-Net module, for ``"unet"``.
+    strength
+        Share of the steps noised and undone, where it is not the recipe's.
+    progress
+        Share of the denoising steps after which, or at which, it was taken; left out: after all.
+    """
+
+    source: str
+    layer: str | None = None
+    strength: float | None = None
+    progress: float | None = None
+
+    def __str__(self) -> str:
+        """Write the name as recipes, files and tables have it."""
+        text = self.source if self.layer is None else f"{self.source}/{self.layer}"
+        if self.strength is not None:
+            return f"{text}@strength={self.strength}"
+        return text if self.progress is None else f"{text}@progress={self.progress}"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Hold one question to the encoding models.
+
+    Parameters
+    ----------
+    name
+        ``"features"`` and ``"layers"`` hold models of one feature each, ``"noise"`` and ``"denoising"`` joint models of
+        z with a zc.
+    models
+        For each model the names of its features.
+    """
+
+    name: AnalysisName
+    models: tuple[tuple[str, ...], ...]
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Give the names of all features, each once."""
+        return tuple(dict.fromkeys(feature for model in self.models for feature in model))
+
+
+def analysis_of(name: str) -> AnalysisName:
+    """Give the analysis that a feature belongs to: the first where the name is one's own."""
+    try:
+        feature = parse_feature(name)
+    except RecipeError:
+        return "features"
+    if feature.layer is not None:
+        return "layers"
+    if feature.strength is not None:
+        return "noise"
+    return "features" if feature.progress is None else "denoising"
+
+
+def layers_of(names: Iterable[str]) -> list[str]:
+    """List the U-Net modules among features, each once, in the order in which they come."""
+    layers = (parse_feature(name).layer for name in names)
+    return list(dict.fromkeys(layer for layer in layers if layer is not None))
+
+
+def in_order(found: Iterable[Analysis]) -> list[str]:
+    """List the features of analyses, each once, `ANCHOR` first."""
+    names = dict.fromkeys(name for analysis in found for name in analysis.features)
+    return sorted(names, key=lambda name: name != ANCHOR)
+
+
+def analyses(recipe: EncodeRecipe, *, auto: Sequence[str] = ()) -> tuple[Analysis, ...]:
+    """List the analyses that a recipe asks for; one whose list is empty is left out.
+
+    Parameters
+    ----------
+    recipe
+        The section about encoding.
+    auto
+        The U-Net modules that ``"auto"`` stands for in ``layers``.
+
+    Raises
+    ------
+    RecipeError
+        If a feature's name says nothing known.
+    """
+    layers = dict.fromkeys(name for layer in recipe.layers for name in (auto if layer == AUTO else (layer,)))
+    noise = [FeatureName("zc", strength=strength) for strength in recipe.noise]
+    denoising = [FeatureName("zc", progress=progress) for progress in recipe.denoising]
+    inside = [FeatureName("unet", layer, progress=progress) for progress in recipe.layer_progress for layer in layers]
+    found = (
+        Analysis("features", tuple((str(parse_feature(name)),) for name in recipe.features)),
+        Analysis("noise", tuple((ANCHOR, str(name)) for name in noise)),
+        Analysis("denoising", tuple((ANCHOR, str(name)) for name in denoising)),
+        Analysis("layers", tuple((str(name),) for name in inside)),
+    )
+    return tuple(analysis for analysis in found if analysis.models)
+
+
+def parse_feature(name: str) -> FeatureName:
+    """Read a feature's name.
+
+    Raises
+    ------
+    RecipeError
+        If it has another form than those above.
+    """
+    text, at, tail = name.partition("@")
+    source, slash, layer = text.partition("/")
+    key, _, value = tail.partition("=")
+    keys = {"z": (), "c": (), "zc": ("strength", "progress"), "unet": ("progress",)}.get(source, ())
+    try:
+        share = float(value) if key in keys else None
+    except ValueError:
+        share = None
+    if source in ("z", "c", "zc") and not slash and not at:
+        return FeatureName(source)
+    if share is None or not 0 <= share <= 1 or bool(layer) != (source == "unet"):
+        raise RecipeError(
+            f"there is no feature {name!r}; expected z, c, zc, zc@strength=0.2, zc@progress=0.44 or "
+            "unet/mid_block@progress=0.2, numbers from 0 to 1."
+        )
+    return FeatureName(source, layer or None, **{key: share})

@@ -1,0 +1,153 @@
+"""Denoising: one pass over the stimuli that collects every latent and activation that a harvest holds.
+
+For each stimulus the picture of the true z is encoded again, noised and denoised under the true c, as ``reconstruct``
+does with decoded ones, with the noise of draw 0. What is wanted is taken on the way; nothing is denoised twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.diffusion import denoise
+from reseen.errors import ModelError
+from reseen.extract.harvesting import Harvest, Run
+from reseen.ldm.recording import Recording, recording
+from reseen.ldm.sampling import begin, coarse_latents, draw_noise
+from reseen.recipe import ReconstructRecipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from reseen.diffusion import OnStep
+    from reseen.features import Features
+    from reseen.ldm import LatentDiffusion
+
+Arrays = dict[str, NDArray[Any]]
+Write = Callable[[int, NDArray[np.int64], Arrays], None]
+"""``(block, stimulus_id (n,), for each feature its array (n, ...))``"""
+Done = Callable[[int], bool]
+Progress = Callable[[int, int], None]
+
+
+def harvest(
+    wanted: Harvest,
+    ldm: LatentDiffusion,
+    z: Features,
+    c: Features,
+    *,
+    recipe: ReconstructRecipe,
+    seed: int,
+    subject: str,
+    write: Write,
+    done: Done | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Denoise every stimulus and hand over what is wanted of it, block by block.
+
+    No more than one block is in memory beside z, c and one batch. What a stimulus gives does not depend on the batch
+    size, nor on which blocks were made before.
+
+    Parameters
+    ----------
+    wanted
+        What is collected.
+    ldm
+        The frozen model.
+    z, c
+        The true features of the stimuli, in the same order.
+    recipe
+        Steps, guidance, batch size, as for pictures.
+    seed, subject
+        With the stimulus id, what the noise is drawn from; the draw is 0.
+    write
+        Called with the number of a block, its stimulus ids and its arrays.
+    done
+        Says whether a block is there already and need not be made again.
+    progress
+        Called with the number of stimuli done and the number there are.
+
+    Raises
+    ------
+    ModelError
+        If something collected is not finite, be it that it has no room in half precision.
+    """
+    unconditional = ldm.text_to_conditioning([""])
+    n_done = 0
+    for number, ids in enumerate(wanted.blocks(z.stimulus_id)):
+        if done is None or not done(number):
+            arrays: Arrays = {
+                feature: np.empty((len(ids), *shape), dtype=wanted.dtype(feature))
+                for feature, shape in wanted.shapes.items()
+            }
+            for start in range(0, len(ids), recipe.batch_size):
+                at = slice(start, min(start + recipe.batch_size, len(ids)))
+                noise = np.stack([draw_noise(seed, subject, int(i), 0, ldm.latent_shape) for i in ids[at]])
+                batch = _Batch(z.rows(ids[at]), c.rows(ids[at]), noise, unconditional)
+                _fill({feature: array[at] for feature, array in arrays.items()}, wanted, ldm, batch, recipe)
+            _check_finite(arrays, ids, ldm)
+            write(number, ids, arrays)
+        n_done += len(ids)
+        if progress is not None:
+            progress(n_done, len(z))
+
+
+class _Batch(NamedTuple):
+    """Hold what one batch is denoised from: ``(n, ...)`` each, and the conditioning of the empty caption."""
+
+    z: NDArray[np.float32]
+    c: NDArray[np.float32]
+    noise: NDArray[np.float32]
+    unconditional: NDArray[np.float32]
+
+
+def _fill(arrays: Arrays, wanted: Harvest, ldm: LatentDiffusion, batch: _Batch, recipe: ReconstructRecipe) -> None:
+    """Denoise one batch at every strength and fill in what is wanted of it."""
+    import torch
+
+    coarse = coarse_latents(ldm, batch.z, recipe)
+    for run in wanted.runs:
+        latents, timesteps = begin(ldm, coarse, batch.noise, recipe, run.strength)
+        _take_latents(arrays, run, 0, latents)
+        with recording(ldm, run.layers, run.recorded, n=len(coarse), precision=wanted.activations) as recorded:
+            denoise(
+                recorded.predict_noise,
+                latents,
+                torch.from_numpy(batch.c).to(ldm.device),
+                schedule=ldm.schedule,
+                timesteps=timesteps,
+                guidance=recipe.guidance,
+                unconditional=torch.from_numpy(batch.unconditional).to(ldm.device),
+                on_step=_taking(arrays, run, recorded),
+            )
+
+
+def _taking(arrays: Arrays, run: Run, recorded: Recording) -> OnStep:
+    def take(step: int, _timestep: int, latents: Tensor, _clean: Tensor) -> None:
+        _take_latents(arrays, run, step + 1, latents)
+        for feature, (layer, wanted) in run.activations.items():
+            if wanted == step:
+                arrays[feature][:] = recorded.taken(layer)
+
+    return take
+
+
+def _take_latents(arrays: Arrays, run: Run, n_steps: int, latents: Tensor) -> None:
+    for feature, wanted in run.latents.items():
+        if wanted == n_steps:
+            arrays[feature][:] = latents.float().cpu().numpy()
+
+
+def _check_finite(arrays: Arrays, stimulus_id: NDArray[np.int64], ldm: LatentDiffusion) -> None:
+    for feature, array in arrays.items():
+        bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        if bad.any():
+            raise ModelError(
+                f"{ldm.name} gave numbers in {feature} that are not finite, for stimulus "
+                f"{stimulus_id[int(np.argmax(bad))]} and {bad.sum() - 1} more of its block. If only activations are "
+                "affected, half precision has no room for them: set encode.activations to 'fp32'. Else set "
+                "model.precision to 'fp32'. Blocks made so far are kept."
+            )

@@ -1,0 +1,160 @@
+"""Harvesting: what one pass of denoising over the stimuli is to collect, and what that costs, known beforehand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.analyses import parse_feature
+from reseen.blocks import rows_at_once
+from reseen.ldm.recording import check_layers
+from reseen.recipe import ReconstructRecipe
+
+if TYPE_CHECKING:
+    from reseen.ldm import LatentDiffusion
+
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Run:
+    """Say what is collected while latents noised to one strength are denoised.
+
+    Parameters
+    ----------
+    strength
+        Share of the steps that is noised and undone.
+    timesteps
+        Falling.
+    latents
+        For each feature that is a latent, after how many steps it is taken; 0 for the noised latent.
+    activations
+        For each feature that a module of the U-Net gives, the module and the step (0-based) at which it is recorded.
+    """
+
+    strength: float
+    timesteps: tuple[int, ...]
+    latents: Mapping[str, int]
+    activations: Mapping[str, tuple[str, int]]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Give the modules that are recorded."""
+        return tuple(dict.fromkeys(layer for layer, _ in self.activations.values()))
+
+    @property
+    def recorded(self) -> frozenset[int]:
+        """Give the timesteps at which modules are recorded."""
+        return frozenset(self.timesteps[step] for _, step in self.activations.values())
+
+
+@dataclass(frozen=True)
+class Harvest:
+    """Hold what is collected from the denoising of every stimulus, and count what that takes.
+
+    Parameters
+    ----------
+    runs
+        One for each strength.
+    shapes
+        For each feature, its shape for one stimulus.
+    activations
+        How activations are kept; latents are kept in single precision.
+    n_passes
+        U-Net evaluations of each step: 2 under guidance.
+    """
+
+    runs: tuple[Run, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    activations: Literal["fp16", "fp32"]
+    n_passes: int
+
+    def blocks(self, stimulus_id: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Cut stimuli into the blocks that are written together; the same whatever the batch size."""
+        rows = rows_at_once(self.n_bytes(1))
+        return [stimulus_id[start : start + rows] for start in range(0, len(stimulus_id), rows)]
+
+    def n_evaluations(self, n_stimuli: int) -> int:
+        """Count the U-Net evaluations of single pictures."""
+        return n_stimuli * self.n_passes * sum(len(run.timesteps) for run in self.runs)
+
+    def n_bytes(self, n_stimuli: int) -> int:
+        """Count the bytes that the features take up on disk."""
+        return n_stimuli * sum(
+            math.prod(shape) * self.dtype(feature).itemsize for feature, shape in self.shapes.items()
+        )
+
+    def dtype(self, feature: str) -> np.dtype[Any]:
+        """Give how a feature is kept."""
+        half = self.activations == "fp16" and parse_feature(feature).layer is not None
+        return np.dtype(np.float16 if half else np.float32)
+
+    def told(self, n_stimuli: int) -> str:
+        """Say what is collected of so many stimuli."""
+        return (
+            f"{len(self.shapes)} features of {n_stimuli:,} pictures, {self.n_bytes(n_stimuli) / GB:.2g} GB, "
+            f"{self.n_evaluations(n_stimuli):,} U-Net evaluations"
+        )
+
+
+def plan_harvest(
+    ldm: LatentDiffusion,
+    features: Sequence[str],
+    *,
+    recipe: ReconstructRecipe,
+    activations: Literal["fp16", "fp32"] = "fp16",
+) -> Harvest:
+    """Plan how features are collected: features of the same strength share one denoising.
+
+    Parameters
+    ----------
+    ldm
+        The frozen model.
+    features
+        Names, see `reseen.analyses`; z and c need no denoising and are passed over.
+    recipe
+        Steps, strength, guidance.
+    activations
+        How the activations of modules are kept.
+
+    Raises
+    ------
+    RecipeError
+        If a feature's name says nothing known, or the U-Net has no such module, or no step is left to denoise.
+    """
+    names = {feature: parse_feature(feature) for feature in dict.fromkeys(features) if feature not in ("z", "c")}
+    layers = check_layers(ldm, list(dict.fromkeys(name.layer for name in names.values() if name.layer is not None)))
+    by_strength: dict[float, list[str]] = {}
+    for feature, name in names.items():
+        by_strength.setdefault(recipe.strength if name.strength is None else name.strength, []).append(feature)
+    return Harvest(
+        runs=tuple(_run(ldm, strength, own, recipe) for strength, own in by_strength.items()),
+        shapes={
+            feature: ldm.latent_shape if name.layer is None else layers[name.layer] for feature, name in names.items()
+        },
+        activations=activations,
+        n_passes=2 if recipe.guidance > 1 else 1,
+    )
+
+
+def steps_taken(progress: float | None, n_steps: int) -> int:
+    """Give how many of the steps a share is, to the nearest; all of them where no share is given."""
+    return n_steps if progress is None else int(progress * n_steps + 0.5)
+
+
+def _run(ldm: LatentDiffusion, strength: float, features: Sequence[str], recipe: ReconstructRecipe) -> Run:
+    _, timesteps = ldm.schedule.partial_timesteps(recipe.n_steps, strength, recipe.noise_index)
+    latents, activations = {}, {}
+    for feature in features:
+        name = parse_feature(feature)
+        steps = steps_taken(name.progress, len(timesteps))
+        if name.layer is None:
+            latents[feature] = steps
+        else:
+            activations[feature] = name.layer, max(steps - 1, 0)
+    return Run(strength, timesteps, latents, activations)

@@ -1,0 +1,119 @@
+"""Sampling: where the denoising of one draw begins, shared by whoever denoises.
+
+A draw is one way to denoise one stimulus: its noise depends on nothing but its key. The picture of z is made at the
+size z was encoded at, resized, and encoded again at the model's size; noised to a strength, it is what denoising starts
+from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.diffusion import add_noise
+from reseen.recipe import ReconstructRecipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from reseen.ldm import LatentDiffusion
+
+
+def draw_noise(seed: int, subject: str, stimulus_id: int, draw: int, shape: Sequence[int]) -> NDArray[np.float32]:
+    """Draw the standard normal noise of one draw of one stimulus.
+
+    It depends on these arguments only: not on the machine, the order, or what else is drawn. Conditions, floors and
+    ceilings share it, so that they differ by what the brain says alone.
+
+    Returns
+    -------
+    ndarray
+        ``shape``, float32.
+    """
+    key = hashlib.sha256(f"{seed}/{subject}/{stimulus_id}/{draw}".encode()).digest()
+    generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(int.from_bytes(key, "big"))))
+    return generator.standard_normal(tuple(shape), dtype=np.float32)
+
+
+def coarse_pictures(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: ReconstructRecipe) -> NDArray[np.float32]:
+    """Give the pictures that z is the code of, at the model's size, resized as PIL does.
+
+    Parameters
+    ----------
+    ldm
+        The frozen model.
+    z
+        Shape ``(n, channels, h, w)``.
+    recipe
+        Says whether pictures are rounded to 8 bits on the way.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(n, image_size, image_size, 3)``, float32, 0 to 1.
+    """
+    size = ldm.image_size
+    pictures = ldm.latent_to_image(z)
+    if recipe.truncate_coarse:
+        # the released script cuts the fraction off, where rounding would be nearer
+        return np.stack([_resize_uint8((picture * 255).astype(np.uint8), size) for picture in pictures])
+    return np.stack([_resize_float(picture, size) for picture in pictures])
+
+
+def coarse_latents(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: ReconstructRecipe) -> NDArray[np.float32]:
+    """Encode the pictures of z again at the model's size: ``(n, channels, h, w)`` to ``(n, *latent_shape)``."""
+    return ldm.image_to_latent(coarse_pictures(ldm, z, recipe))
+
+
+def begin(
+    ldm: LatentDiffusion,
+    coarse: NDArray[np.float32],
+    noise: NDArray[np.float32],
+    recipe: ReconstructRecipe,
+    strength: float,
+) -> tuple[Tensor, tuple[int, ...]]:
+    """Noise latents to a strength, and say which timesteps undo it.
+
+    Parameters
+    ----------
+    ldm
+        The frozen model.
+    coarse, noise
+        Shape ``(n, *latent_shape)``.
+    recipe
+        Steps of the whole run, and where the noise is put.
+    strength
+        Share of the steps that is noised and undone.
+
+    Returns
+    -------
+    tuple
+        The noised latents on the model's device, and the falling timesteps of denoising.
+    """
+    import torch
+
+    start, timesteps = ldm.schedule.partial_timesteps(recipe.n_steps, strength, recipe.noise_index)
+    latents = torch.from_numpy(coarse).to(ldm.device)
+    return add_noise(latents, torch.from_numpy(noise).to(ldm.device), start, ldm.schedule), timesteps
+
+
+def _resize_uint8(picture: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+    from PIL import Image
+
+    resized = Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC)
+    return np.asarray(resized, dtype=np.float32) / np.float32(255)
+
+
+def _resize_float(picture: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    from PIL import Image
+
+    if picture.shape[:2] == (size, size):
+        return picture
+    planes = [Image.fromarray(np.ascontiguousarray(picture[..., colour])) for colour in range(3)]
+    resized = [plane.resize((size, size), Image.Resampling.BICUBIC) for plane in planes]
+    # bicubic weights overshoot
+    return np.clip(np.stack([np.asarray(plane, dtype=np.float32) for plane in resized], axis=-1), 0, 1)

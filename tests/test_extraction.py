@@ -1,0 +1,110 @@
+"""The features of the encoding analyses on their way to disk, in a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from reseen import pipeline
+from reseen.errors import ResultsError
+from reseen.pipeline.job import Job
+from reseen.recipe import Recipe, with_settings
+from reseen.results import Results
+
+SETTINGS = [
+    "reconstruct.n_steps=4",
+    'encode.features=["z", "zc"]',
+    "encode.noise=[0.25]",
+    "encode.denoising=[0.0]",
+    'encode.layers=["auto"]',
+    "encode.layer_progress=[0.5, 1.0]",
+]
+N_BLOCKS, N_FEATURES = 3, 13
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reseen.extract.harvesting.rows_at_once", lambda _bytes: 3)
+
+
+@pytest.fixture
+def recipe(small_recipe: Recipe) -> Recipe:
+    return with_settings(small_recipe, SETTINGS)
+
+
+def features(folder: Path) -> dict[str, bytes]:
+    root = folder / "features"
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*.safetensors")}
+
+
+@pytest.fixture(scope="module")
+def whole(small_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("reseen.extract.harvesting.rows_at_once", lambda _bytes: 3)
+        pipeline.run(with_settings(small_recipe, SETTINGS), folder, until="extract")
+    return folder
+
+
+def test_every_feature_of_every_analysis_is_there_with_the_ids_of_its_stimuli(recipe: Recipe, whole: Path) -> None:
+    job = Job(recipe, Results.read(whole))
+    names = {name for analysis in job.analyses() for name in analysis.features}
+    assert len(names - {"z", "c"}) == N_FEATURES
+    for name in names:
+        blocks = job.blocks("subj01", name)
+        np.testing.assert_array_equal(blocks.stimulus_id, np.arange(8))
+        np.testing.assert_array_equal(np.concatenate([part.array for part in blocks]), job.true("subj01", name).array)
+    assert len(features(whole)) == 2 + N_BLOCKS * N_FEATURES
+    assert job.true("subj01", "unet/mid_block@progress=1.0").array.shape == (8, 32, 4, 4)
+
+
+def test_a_second_run_denoises_nothing(recipe: Recipe, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reseen.extract.harvest", None)
+    monkeypatch.setattr("reseen.extract.extract", None)
+    pipeline.run(recipe, whole, until="extract")
+
+
+@pytest.mark.parametrize("n_saved", [1, 2 + N_FEATURES + 4])
+def test_a_killed_run_started_again_with_other_batches_ends_with_the_same_files(
+    recipe: Recipe, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_saved: int
+) -> None:
+    saved: list[Path] = []
+    save = Results.save_arrays
+
+    def save_until_killed(self: Results, path: Path, *rest: object) -> None:
+        if len(saved) == n_saved:
+            raise KeyboardInterrupt
+        saved.append(path)
+        save(self, path, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Results, "save_arrays", save_until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(recipe, tmp_path, until="extract")
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("features/subj01/**/00000.safetensors")}
+    pipeline.run(with_settings(recipe, ["reconstruct.batch_size=2"]), tmp_path, until="extract")
+    assert features(tmp_path) == features(whole)
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+
+
+def test_room_on_the_disk_is_looked_for_before_the_work(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=1000))
+    monkeypatch.setattr("reseen.extract.harvest", None)
+    with pytest.raises(ResultsError, match=r"take .* GB more .* 1e-06 GB are free"):
+        pipeline.run(recipe, tmp_path, until="extract")
+
+
+def test_check_says_what_the_encoding_features_take(recipe: Recipe, tmp_path: Path) -> None:
+    found = {finding.what: finding for finding in pipeline.check(recipe, tmp_path)}
+    # 1,030 pictures as in a digital subject: two steps at strength 0.5 and one at 0.25, both under guidance
+    expected = f"{N_FEATURES} features of 1,030 pictures, 0.018 GB, {1030 * 2 * 3:,} U-Net evaluations"
+    assert expected in found["encoding features"].found
+    bad = with_settings(recipe, ['encode.layers=["nosuch"]'])
+    refused = {finding.what: finding for finding in pipeline.check(bad, tmp_path)}["encoding features"]
+    assert not refused.ok
+    assert "nosuch" in refused.found
