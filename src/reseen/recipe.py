@@ -132,6 +132,15 @@ class EncodeRecipe(_Section):
 
     features: tuple[str, ...] = Field(("z", "c"), description="feature spaces, one encoding model each")
     n_folds: PositiveInt = Field(5, description="folds that choose alpha")
+    null: Literal["parametric", "permutation"] = Field(
+        "parametric", description="null of r: independent Gaussian vectors, or the test pictures permuted"
+    )
+    fdr: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="false discovery rate over a subject's voxels")
+    export: tuple[Literal["nifti", "gifti"], ...] = Field(
+        (),
+        description="also write maps, named as BIDS derivatives: nifti in the volume, gifti on fsaverage",
+        json_schema_extra=_NOT_IDENTITY,
+    )
 
 
 class ReportRecipe(_Section):
