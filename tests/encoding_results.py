@@ -93,9 +93,9 @@ def made_up_table(stream: np.ndarray, voxels: dict[str, np.ndarray], subject: st
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def made_up_maps(anatomy: Anatomy, voxels: dict[str, np.ndarray]) -> CorticalMaps:
+def made_up_maps(anatomy: Anatomy, surface: Surface, voxels: dict[str, np.ndarray]) -> CorticalMaps:
     """These voxels on fsaverage5."""
-    surface, index = surface_of(anatomy), anatomy.voxel_index
+    index = anatomy.voxel_index
     return CorticalMaps(
         values={k: surface.values(v, index) for k, v in voxels.items() if k.startswith(("r/", "split/"))},
         significant={

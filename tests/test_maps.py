@@ -1,26 +1,27 @@
 """Maps and figures of encoding models, from made-up results over the digital subject's true voxels."""
 
+import json
 import math
 import re
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from encoding_results import LAYERS, made_up_maps, made_up_table, made_up_voxels, surface_of
+from encoding_results import LAYERS, made_up_maps, made_up_table, made_up_voxels
 from test_report import Page, contents, subject
 
 from reseen import report
-from reseen.recipe import EncodeRecipe
+from reseen.pipeline import mapping
+from reseen.pipeline.job import Job
+from reseen.recipe import EncodeRecipe, Recipe, with_settings
 from reseen.report import colours
 from reseen.report.bars import bar_chart, limits, ticks
-from reseen.report.cortex import Cortex
+from reseen.report.cortex import SMALL_WIDTH, Cortex
 from reseen.report.encoding import said_layer, said_r, said_stage
-from reseen.simulate.anatomy import STREAMS, build_anatomy
-
-
-@pytest.fixture(scope="module")
-def anatomy():
-    return build_anatomy()
+from reseen.results import Results
+from reseen.simulate.anatomy import STREAMS
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,8 @@ def voxels(anatomy):
 
 
 @pytest.fixture(scope="module")
-def maps(anatomy, voxels):
-    return made_up_maps(anatomy, voxels)
+def maps(anatomy, surface, voxels):
+    return made_up_maps(anatomy, surface, voxels)
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +56,10 @@ def solid(colour):
     )
 
 
-def test_a_colour_lies_where_its_voxels_are_and_nowhere_else(cortex, anatomy):
+def test_a_colour_lies_where_its_voxels_are_and_nowhere_else(cortex, anatomy, surface):
     red = solid((1.0, 0.0, 0.0))
     right = anatomy.where("early") & (anatomy.position[:, 0] > 3)
-    values = surface_of(anatomy).values(np.where(right, 1.0, np.nan), anatomy.voxel_index)
+    values = surface.values(np.where(right, 1.0, np.nan), anatomy.voxel_index)
     picture = cortex.paint(red(values)).astype(int)
     is_red = (picture[..., 0] > 200) & (picture[..., 1] < 60) & (picture[..., 3] > 200)
     width = picture.shape[1]
@@ -69,7 +70,7 @@ def test_a_colour_lies_where_its_voxels_are_and_nowhere_else(cortex, anatomy):
 
 
 def test_the_picture_has_the_size_it_says_and_is_transparent_around_the_cortex(cortex):
-    picture = cortex.paint(lambda view, side: np.zeros((*view.there.shape, 4)))
+    picture = cortex.paint(lambda view, _: np.zeros((*view.there.shape, 4)))
     assert (picture.shape[1], picture.shape[0]) == cortex.size
     assert picture.shape[2] == 4
     assert picture[0, 0, 3] == 0
@@ -91,12 +92,12 @@ def test_names_of_regions_stand_inside_of_them(cortex, maps):
         assert abs(np.median(around) / 25.5 - number) < 0.3
 
 
-def test_every_view_of_the_inflated_cortex_shows_its_side(cortex, anatomy):
+def test_every_view_of_the_inflated_cortex_shows_its_side(cortex, anatomy, surface):
     voxels = {"early": "medial", "lateral": "lateral", "ventral": "ventral"}
     blue = solid((0.0, 0.0, 1.0))
-    height, width = cortex.size[1], 132
+    width = SMALL_WIDTH
     for roi, best in voxels.items():
-        values = surface_of(anatomy).values(np.where(anatomy.where(roi), 1.0, np.nan), anatomy.voxel_index)
+        values = surface.values(np.where(anatomy.where(roi), 1.0, np.nan), anatomy.voxel_index)
         picture = cortex.paint(blue(values)).astype(int)[:, :width]
         shown = (picture[..., 2] > 200) & (picture[..., 0] < 60) & (picture[..., 3] > 200)
         rows = np.flatnonzero((picture[..., 3] > 0).any(axis=1))
@@ -104,16 +105,12 @@ def test_every_view_of_the_inflated_cortex_shows_its_side(cortex, anatomy):
         parts = np.split(rows, gaps + 1)
         counts = dict(zip(("lateral", "medial", "ventral"), (shown[part].sum() for part in parts), strict=True))
         assert max(counts, key=counts.get) == best, (roi, counts)
-    assert height > 0
 
 
 def test_only_significant_voxels_are_coloured(table, maps, found):
-    nothing = {
-        model: {side: np.zeros_like(v) for side, v in sides.items()} for model, sides in maps.significant.items()
-    }
-    from dataclasses import replace
-
-    empty = report.analyses(table, replace(maps, significant=nothing), EncodeRecipe())
+    silent = {side: np.zeros_like(labels) for side, labels in maps.significant["z"].items()}
+    alone = table[(table.analysis == "features") & (table.model == "z")]
+    empty = report.analyses(alone, replace(maps, significant={"z": silent}), EncodeRecipe())
     grey = empty[0].panels[0].picture[..., :3].astype(int)
     assert np.ptp(grey, axis=2).max() <= 1
     assert np.ptp(found[0].panels[0].picture[..., :3].astype(int), axis=2).max() > 100
@@ -129,9 +126,7 @@ def test_one_number_is_coloured_from_dark_to_light():
 
 def test_two_numbers_are_told_apart_by_colour_blind_eyes():
     corners = colours.two(np.array([0.0, 0.3, 0.0, 0.3]), np.array([0.0, 0.0, 0.3, 0.3]))[:, :3]
-    deuteranope = np.array(
-        [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]
-    )  # Machado et al. 2009
+    deuteranope = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])  # Machado 2009
     seen = np.clip(corners @ deuteranope.T, 0, 1)
     gaps = [np.linalg.norm(seen[i] - seen[j]) for i in range(4) for j in range(i)]
     assert min(gaps) > 0.3
@@ -200,7 +195,7 @@ def test_numbers_that_are_missing_are_left_out(table):
         assert analysis.reading == "There is no number to show here."
         chart = bar_chart(analysis, "empty")
         assert "nan" not in chart.lower()
-        report.draw(analysis, "subj01")
+    report.draw(empty[0], "subj01")
 
 
 def test_axes_span_intervals_and_ceilings_and_have_few_ticks(found):
@@ -246,3 +241,67 @@ def test_stages_layers_and_correlations_print_as_people_say_them():
     assert said_stage("odd") == "odd"
     assert said_layer("unet/mid_block@progress=1") == "mid_block"
     assert (said_r(0.314), said_r(-0.05), said_r(math.nan), said_r(1.0)) == (".31", "−.05", "–", "1.00")
+
+
+# ------------------------------------------------------------------------------------------ in a results folder
+
+
+@pytest.fixture
+def job(digital_tree, tmp_path):
+    """A digital subject's results folder in which the encoding models have just been scored."""
+    recipe = with_settings(
+        Recipe(), [f"data.path={digital_tree}", "data.kind=digital", 'encode.export=["nifti", "gifti"]']
+    )
+    with Results.open(tmp_path / "results", recipe) as results:
+        job = Job(recipe, results)
+        trials = job.brain("subj01")[0]
+        stream = np.sum([STREAMS[name] * mask for name, mask in trials.rois.items()], axis=0)
+        kept = ("r/z", "q/z", "alpha/z", "ceiling_r", "winner/progress=1")
+        voxels = made_up_voxels(stream) | {"alpha/z": np.ones(len(stream), dtype=np.float32)}
+        arrays = {name: voxels[name] for name in kept} | {"voxel_index": trials.voxel_index}
+        results.save_arrays(results.encode_path("subj01"), arrays, {"layers": json.dumps(LAYERS)})
+        yield job
+
+
+def test_a_subjects_numbers_are_carried_to_the_cortex_and_drawn(job, table):
+    maps, reason = mapping.cortical_maps(job, "subj01", job.brain("subj01")[0])
+    assert reason == ""
+    assert maps.layers == LAYERS
+    assert maps.region_names == tuple(STREAMS)
+    assert set(maps.values) == {"r/z"}
+    assert set(maps.winners) == {"progress=1"}
+    for side in ("lh", "rh"):
+        seen = np.isfinite(maps.values["r/z"][side])
+        assert np.array_equal(np.unique(maps.regions[side][seen & (maps.regions[side] >= 0)]), np.arange(len(STREAMS)))
+        assert set(np.unique(maps.significant["z"][side])) == {-1, 0, 1}
+    alone = table[(table.analysis == "features") & (table.model == "z")]
+    mapping.write_figures(job, "subj01", report.analyses(alone, maps, EncodeRecipe()))
+    path = job.results.figure_path("subj01", "features", "svg")
+    first = path.read_bytes()
+    mapping.write_figures(job, "subj01", report.analyses(alone, maps, EncodeRecipe()))
+    assert path.read_bytes() == first
+    assert b"Which cortex each component resembles" in first
+    assert path.with_suffix(".png").stat().st_size < 2_000_000
+
+
+def test_without_transform_files_a_sentence_says_what_to_fetch(job, digital_tree, tmp_path):
+    shutil.copytree(digital_tree, tmp_path / "tree", ignore=shutil.ignore_patterns("transforms"))
+    recipe = with_settings(job.recipe, [f"data.path={tmp_path / 'tree'}"])
+    maps, reason = mapping.cortical_maps(replace(job, recipe=recipe), "subj01", job.brain("subj01")[0])
+    assert maps is None
+    assert "There are no maps:" in reason
+    assert "aws s3 cp" in reason
+    nowhere = replace(job.brain("subj01")[0], voxel_index=None)
+    assert "no place in a volume" in mapping.cortical_maps(job, "subj01", nowhere)[1]
+
+
+def test_maps_are_exported_once_where_the_recipe_asks_for_them(job):
+    assert mapping.export_maps(job)
+    folder = job.results.path / "derivatives"
+    names = sorted(path.name for path in folder.rglob("*statmap*") if path.suffix != ".json")
+    assert len(names) == 4 * 3  # r, q, ceiling and winner: a volume and two hemispheres each
+    assert "sub-01_hemi-L_space-fsaverage_den-164k_stat-r_desc-z_statmap.func.gii" in names
+    assert "sub-01_space-func1pt8mm_stat-winner_desc-progress1_statmap.nii.gz" in names
+    assert (folder / "dataset_description.json").is_file()
+    assert not mapping.export_maps(job)
+    assert not mapping.export_maps(replace(job, recipe=with_settings(job.recipe, ["encode.export=[]"])))

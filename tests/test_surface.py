@@ -6,39 +6,20 @@ from dataclasses import replace
 import nibabel
 import numpy as np
 import pytest
-from encoding_results import made_up_voxels, surface_of
+from encoding_results import made_up_voxels
 
 from reseen.datasets import derivatives, fsaverage
 from reseen.datasets.nsd_facts import DEPTHS, NsdFiles
 from reseen.datasets.surface import Surface, read_affine, read_surface
 from reseen.errors import DataError, ShapeError
-from reseen.recipe import DataRecipe, SimulateRecipe
-from reseen.simulate import simulate
-from reseen.simulate.anatomy import STREAMS, build_anatomy
+from reseen.recipe import DataRecipe
+from reseen.simulate.anatomy import STREAMS
 
 ICOSAHEDRON = [
     *([0, 3, 4], [0, 4, 5], [0, 5, 1], [0, 1, 2], [0, 2, 3], [3, 2, 8], [3, 8, 9], [3, 9, 4], [4, 9, 10], [4, 10, 5]),
     *([5, 10, 6], [5, 6, 1], [1, 6, 7], [1, 7, 2], [2, 7, 8], [8, 11, 9], [9, 11, 10], [10, 11, 6], [6, 11, 7]),
     [7, 11, 8],
 ]
-
-
-@pytest.fixture(scope="module")
-def anatomy():
-    return build_anatomy()
-
-
-@pytest.fixture(scope="module")
-def surface(anatomy):
-    return surface_of(anatomy)
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    """A digital subject on disk, in NSD's layout."""
-    root = tmp_path_factory.mktemp("tree") / "data"
-    simulate(root, SimulateRecipe(n_sessions=1, trials_per_session=12, n_train=8, n_test=4, voxel_share=0.1))
-    return root
 
 
 def field(volume_shape, slope=(0.01, -0.02, 0.03)):
@@ -136,10 +117,10 @@ def test_the_middle_depth_decides_a_label():
     assert small.labels(np.array([7]), np.array([2]))["lh"].tolist() == [7]
 
 
-def test_early_voxels_land_on_occipital_vertices(tree):
-    data = DataRecipe(path=tree, rois=("early",))
-    shape = nibabel.load(tree / "nsddata/ppdata/subj01/func1pt8mm/roi/streams.nii.gz").shape
-    labels = np.asarray(nibabel.load(tree / "nsddata/ppdata/subj01/func1pt8mm/roi/streams.nii.gz").dataobj).ravel()
+def test_early_voxels_land_on_occipital_vertices(digital_tree):
+    data = DataRecipe(path=digital_tree, rois=("early",))
+    atlas = nibabel.load(digital_tree / "nsddata/ppdata/subj01/func1pt8mm/roi/streams.nii.gz")
+    shape, labels = atlas.shape, np.asarray(atlas.dataobj).ravel()
     early = np.flatnonzero(labels == STREAMS["early"])
     surface = read_surface(data, "subj01", shape)
     assert all(at.shape == (len(DEPTHS), fsaverage.N_FINE, 3) for at in surface.coordinates.values())
@@ -154,9 +135,9 @@ def test_early_voxels_land_on_occipital_vertices(tree):
         assert gap.max() < 6  # half a voxel's diagonal, and half the cortex
 
 
-def test_the_fine_vertices_lie_where_the_coarse_ones_around_them_do(tree):
-    data = DataRecipe(path=tree, rois=("early",))
-    shape = nibabel.load(tree / "nsddata/ppdata/subj01/func1pt8mm/roi/streams.nii.gz").shape
+def test_the_fine_vertices_lie_where_the_coarse_ones_around_them_do(digital_tree):
+    data = DataRecipe(path=digital_tree, rois=("early",))
+    shape = nibabel.load(digital_tree / "nsddata/ppdata/subj01/func1pt8mm/roi/streams.nii.gz").shape
     at = read_surface(data, "subj01", shape).coordinates["lh"][1]
     ends, _ = fsaverage.subdivide(fsaverage.load_faces("sphere", "lh"), fsaverage.N_COARSE)
     new = at[fsaverage.N_COARSE : fsaverage.N_COARSE + len(ends)]
@@ -164,11 +145,11 @@ def test_the_fine_vertices_lie_where_the_coarse_ones_around_them_do(tree):
     assert np.nanpercentile(gap, 99) < 0.01  # nearest means: the same as at one of its two ends
 
 
-def test_transform_files_have_nsds_names_axes_and_counts(tree):
-    files = NsdFiles(tree, "subj01", "func1pt8mm", "")
+def test_transform_files_have_nsds_names_axes_and_counts(digital_tree):
+    files = NsdFiles(digital_tree, "subj01", "func1pt8mm", "")
     layer = nibabel.load(files.to_layer("rh", 2))
     assert files.to_layer("rh", 2).name == "rh.func1pt8-to-layerB2.mgz"
-    assert NsdFiles(tree, "subj01", "func1mm", "").to_layer("lh", 1).name == "lh.func1pt0-to-layerB1.mgz"
+    assert NsdFiles(digital_tree, "subj01", "func1mm", "").to_layer("lh", 1).name == "lh.func1pt0-to-layerB1.mgz"
     found = np.asarray(layer.dataobj)
     assert found.shape == (fsaverage.N_COARSE, 1, 1, 3)
     assert found.dtype == np.dtype(">f4")
@@ -180,10 +161,10 @@ def test_transform_files_have_nsds_names_axes_and_counts(tree):
     assert np.array_equal(nearest[: fsaverage.N_COARSE], np.arange(1, fsaverage.N_COARSE + 1))
 
 
-def test_a_missing_or_wrong_transform_is_named(tree, tmp_path):
+def test_a_missing_or_wrong_transform_is_named(digital_tree, tmp_path):
     import shutil
 
-    shutil.copytree(tree / "nsddata", tmp_path / "nsddata")
+    shutil.copytree(digital_tree / "nsddata", tmp_path / "nsddata")
     files = NsdFiles(tmp_path, "subj01", "func1pt8mm", "")
     data = DataRecipe(path=tmp_path, rois=("early",))
     shutil.copy(files.to_layer("lh", 1), files.to_fsaverage("lh"))
