@@ -203,6 +203,11 @@ class NsdFiles:
         """Say which vertex of the subject's surface is nearest to each vertex of fsaverage."""
         return self._transforms / f"{hemisphere}.white-to-fsaverage.mgz"
 
+    def transforms(self) -> list[Path]:
+        """List every file that leads from this space to fsaverage."""
+        layers = [self.to_layer(side, depth) for side in ("lh", "rh") for depth in DEPTHS]
+        return [*layers, *(self.to_fsaverage(side) for side in ("lh", "rh"))]
+
     @property
     def _transforms(self) -> Path:
         return self.root / f"nsddata/ppdata/{self.subject}/transforms"
