@@ -79,6 +79,7 @@ def made_up_table(stream: np.ndarray, voxels: dict[str, np.ndarray], subject: st
         for name in [name.removeprefix("r/") for name in voxels if name.startswith("r/")]:
             kind = "noise" if "strength" in name else "denoising" if "progress" in name else "features"
             put(kind, name, name, roi, "mean_r", voxels[f"r/{name}"][mask].mean(), 0.03)
+            put(kind, name, name, roi, "share_significant", (voxels[f"q/{name}"][mask] <= 0.05).mean())
             put(kind, name, name, roi, "median_ceiling_r", np.median(voxels["ceiling_r"][mask]))
         for name in [name.removeprefix("split/") for name in voxels if name.startswith("split/")]:
             model, _, feature = name.partition("/")

@@ -159,6 +159,8 @@ def test_each_analysis_says_n_threshold_and_null(found, table):
         assert "n = 100 held-out pictures" in said
         assert "q < .05" in said
         assert "independent Gaussian" in said
+    assert re.search(r"of all voxels z \d+ %, c \d+ %, zc \d+ %", found[0].about.replace("\u00a0", " "))
+    assert re.search(r"of all voxels z\+zc@strength=0.2 \d+ %", found[1].about.replace("\u00a0", " "))
     permuted = report.analyses(table, None, EncodeRecipe(null="permutation", fdr=0.01))
     assert "Coloured" not in permuted[0].about
     assert "q < .01" in permuted[3].about.replace("\u00a0", " ")

@@ -230,6 +230,15 @@ def test_maps_on_fsaverage_are_gifti_with_a_hemisphere(maps, surface, tmp_path):
     assert winner.min() == derivatives.NOT_READ
 
 
+def test_a_q_is_some_voxels_own(anatomy, surface, tmp_path):
+    q = np.random.default_rng(0).random(len(anatomy)).astype(np.float32)
+    maps = derivatives.Maps("subj01", {"q/z": q}, anatomy.voxel_index, anatomy.volume_shape)
+    for path in derivatives.write_gifti(tmp_path, maps, surface):
+        found = nibabel.load(path).darrays[0].data
+        assert np.isin(found[np.isfinite(found)], q).all()
+        assert 500 < np.isfinite(found).sum() < len(found)
+
+
 def test_names_follow_the_rule_and_each_map_says_what_it_holds(maps, anatomy, tmp_path):
     paths = derivatives.write_nifti(tmp_path, maps, "func1pt8mm", anatomy.affine)
     labels = [path.name.split("_stat-")[1] for path in paths]

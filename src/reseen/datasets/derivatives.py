@@ -136,10 +136,7 @@ def write_gifti(root: Path, maps: Maps, surface: Surface) -> list[Path]:
     """
     written = []
     for name, array in maps.arrays.items():
-        if np.issubdtype(array.dtype, np.integer):
-            carried: Mapping[str, NDArray[Any]] = surface.labels(array, maps.voxel_index, NOT_READ)
-        else:
-            carried = surface.values(array, maps.voxel_index)
+        carried = _carry(name, array, maps.voxel_index, surface)
         for side, values in carried.items():
             letter, structure = HEMISPHERES[side]
             entities = {"hemi": letter, "space": "fsaverage", "den": f"{round(len(values) / 1000)}k"}
@@ -149,6 +146,18 @@ def write_gifti(root: Path, maps: Maps, surface: Surface) -> list[Path]:
             _describe(path, name, maps)
             written.append(path)
     return written
+
+
+def _carry(
+    name: str, array: NDArray[Any], voxel_index: NDArray[np.int64], surface: Surface
+) -> Mapping[str, NDArray[Any]]:
+    """Interpolate numbers; labels, and a voxel's q, which is about this voxel alone, are taken from one voxel each."""
+    if np.issubdtype(array.dtype, np.integer):
+        return surface.labels(array, voxel_index, NOT_READ)
+    if not name.startswith("q/"):
+        return surface.values(array, voxel_index)
+    places = surface.labels(np.arange(len(array)), voxel_index)
+    return {side: np.where(place >= 0, array[place], np.nan).astype(np.float32) for side, place in places.items()}
 
 
 def _gifti(values: NDArray[Any], structure: str, name: str) -> bytes:

@@ -305,7 +305,13 @@ def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, 
         "permutation": "r after the test pictures are permuted",
     }[recipe.null]
     threshold = f"q\u00a0<\u00a0{said_r(recipe.fdr)} (false discovery rate over all voxels, one-sided, null: {null})"
-    where = f" Coloured: {threshold}." if mapped else f" Significant: {threshold}." if kind == "layers" else ""
+    reached = [
+        f"{row['model']} {percent(_number(row['value']))}"
+        for row in _only(rows, "share_significant")
+        if row["roi"] == "all" and (kind == "one" or "+" in str(row["model"]))
+    ]
+    share = f"; of all voxels {', '.join(reached)}" if reached and kind != "layers" else ""
+    where = f" {'Coloured' if mapped else 'Significant'}: {threshold}{share}." if mapped or kind == "layers" else ""
     return f"{shown}; n\u00a0=\u00a0{n} held-out pictures.{where}"
 
 
