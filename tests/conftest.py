@@ -12,6 +12,33 @@ from reseen.recipe import Recipe, with_settings
 
 
 @pytest.fixture(scope="session")
+def anatomy():
+    """Where all voxels of the digital subjects lie."""
+    from reseen.simulate.anatomy import build_anatomy
+
+    return build_anatomy()
+
+
+@pytest.fixture(scope="session")
+def surface(anatomy):
+    """The way from these voxels to fsaverage5, without files."""
+    from encoding_results import surface_of
+
+    return surface_of(anatomy)
+
+
+@pytest.fixture(scope="session")
+def digital_tree(tmp_path_factory) -> Path:
+    """The smallest digital subject on disk, in NSD's layout."""
+    from reseen.recipe import SimulateRecipe
+    from reseen.simulate import simulate
+
+    root = tmp_path_factory.mktemp("digital") / "data"
+    simulate(root, SimulateRecipe(n_sessions=1, trials_per_session=12, n_train=8, n_test=4, voxel_share=0.1))
+    return root
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
     """A diffusers folder of the smallest sizes, random weights: pictures of 32 pixels."""
     from tiny_ldm import write_tiny_ldm

@@ -15,6 +15,7 @@ from reseen.report import Film, ReportInput, SubjectReport, declared_sample, rep
 from reseen.report.charts import alpha_text, count_alphas
 from reseen.report.contents import SCORE_COLUMNS
 from reseen.report.embed import evenly, picture_uri, sprite_uri
+from reseen.report.encoding import Analysis, Bar, Panel, Part
 from reseen.report.gallery import film_strip
 from reseen.report.marks import read_marks, reading
 from reseen.report.page import duration
@@ -149,6 +150,19 @@ def test_what_comes_from_outside_is_escaped():
     table["metric"] = nasty
     odd = subject(
         nasty,
+        no_maps=nasty,
+        encoding=(
+            Analysis(
+                "features",
+                "one",
+                (Panel(nasty, np.zeros((4, 4, 4), dtype=np.uint8)),),
+                {nasty: (1.0, 1.0)},
+                (Bar(nasty, nasty, (Part(nasty, 0.1, 0.0, 0.2, "#000000"),)),),
+                ((nasty, "#000000"),),
+                nasty,
+                nasty,
+            ),
+        ),
         alphas={nasty: np.ones(3)},
         roi_sizes={nasty: 3},
         noise_ceiling={nasty: np.ones(3)},
@@ -161,18 +175,7 @@ def test_what_comes_from_outside_is_escaped():
             scores=table,
             verdict=nasty,
             provenance={"warnings": [nasty], "versions": {nasty: nasty}, nasty: nasty},
-            encoding=pd.DataFrame(
-                {
-                    "subject": [nasty],
-                    "analysis": "features",
-                    "feature": nasty,
-                    "roi": nasty,
-                    "statistic": "median_r",
-                    "value": 0.1,
-                    "n": 1,
-                    nasty: 1,
-                }
-            ),
+            encoding=pd.DataFrame({"subject": [nasty], "feature": [nasty], "roi": [nasty], "value": [0.1], nasty: 1}),
             score_name=nasty,
             recipe_text=nasty,
         )
@@ -336,19 +339,11 @@ def test_times_print_as_people_say_them(seconds, text):
     assert duration(seconds) == text
 
 
-def test_encoding_models_are_charted_beside_their_ceilings():
-    median = {("z", "early"): 0.4, ("c", "early"): 0.1, ("z", "ventral"): 0.1, ("c", "ventral"): 0.3}
-    rows = [
-        ("subj01", analysis, feature, roi, statistic, value, N)
-        for analysis, factor in (("features", 1), ("layers", 2))  # of which only the first is charted here
-        for (feature, roi), r in median.items()
-        for statistic, value in (("median_r", factor * r), ("median_ceiling_r", 0.6))
-    ]
-    table = pd.DataFrame(rows, columns=["subject", "analysis", "feature", "roi", "statistic", "value", "n"])
-    words = Page(report(contents(encoding=table))).words
-    assert "with the responses to 12 held-out pictures; highest: z (early), c (ventral)" in words
-    Page(report(contents(encoding=pd.DataFrame({"voxel": range(300), "r": 0.1}))))
-    assert "Encoding:" not in Page(report(contents(encoding=table.head(0)))).words
+def test_encoding_models_that_have_no_figure_are_listed_in_a_table():
+    page = Page(report(contents(encoding=pd.DataFrame({"voxel": range(300), "r": 0.1}))))
+    assert "The first 200 of 300 rows." in page.words
+    assert not [image for image in page.all("img") if "cortex" in image["alt"]]
+    assert "Encoding:" not in Page(report(contents(encoding=pd.DataFrame({"r": []})))).words
 
 
 def test_a_film_becomes_a_strip_and_an_animation_that_can_rest():

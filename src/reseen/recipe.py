@@ -158,6 +158,11 @@ class EncodeRecipe(_Section):
     n_permutations: PositiveInt = Field(1000, description="permutations, where they are the null")
     fdr: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="false discovery rate over a subject's voxels")
     n_bootstrap: PositiveInt = Field(1000, description="resamplings of test pictures behind each interval")
+    export: tuple[Literal["nifti", "gifti"], ...] = Field(
+        (),
+        description="also write maps, named as BIDS derivatives: nifti in the volume, gifti on fsaverage",
+        json_schema_extra=_NOT_IDENTITY,
+    )
 
 
 class ReportRecipe(_Section):

@@ -12,6 +12,8 @@
     ├── <subject>/pictures/   <level>/<condition>/<stimulus_id>_<draw>.png, with -t<item> for single trials
     ├── <subject>/encode/     voxels.safetensors: every model's numbers of each voxel
     ├── scores.csv            one row per number; encoding.csv likewise; each subject's in its folder
+    ├── figures/              <subject>_<analysis>.png and .svg: the encoding analyses for print
+    ├── derivatives/          maps as NIfTI and GIFTI, named as BIDS derivatives, where the recipe asks for them
     └── report.html
 
 A file is there whole or not at all: it is written beside its place and then moved.
@@ -193,6 +195,10 @@ class Results:
         """Give where the numbers of each voxel's encoding models lie."""
         return self.path / subject / "encode" / "voxels.safetensors"
 
+    def figure_path(self, subject: str, analysis: str, kind: str) -> Path:
+        """Give where the figure of an encoding analysis lies, as ``"png"`` or ``"svg"``."""
+        return self.path / "figures" / f"{subject}_{analysis}.{kind}"
+
     def picture_path(
         self, subject: str, level: Level, condition: str, stimulus_id: int, draw: int, *, trial: int | None = None
     ) -> Path:
@@ -250,6 +256,23 @@ class Results:
                     "Delete it and run the recipe again."
                 )
         return features
+
+    def load_arrays(self, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+        """Read named arrays of this folder, and what made them.
+
+        Raises
+        ------
+        ResultsError
+            If they are not there or damaged.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="numpy") as file:
+                metadata: dict[str, str] = json.loads((file.metadata() or {}).get("made_by", "{}"))
+                return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (no mapping)
+        except (OSError, SafetensorError) as error:
+            raise ResultsError(f"cannot read {path}: {error}. Delete it and run the recipe again.") from error
 
     # ------------------------------------------------------------------------------------------------ the rest
 

@@ -26,6 +26,11 @@ RUNS_PER_SESSION = 12
 INT16_PER_PERCENT = 300.0
 """NSD stores betas as int16: 300 times per cent signal change."""
 
+DEPTHS = (1, 2, 3)
+"""Depths of NSD's surfaces layerB1, layerB2 and layerB3: 25, 50 and 75 % of the way from pial to white."""
+TRANSFORM_SPACES = {"func1pt8mm": "func1pt8", "func1mm": "func1pt0"}
+"""Name of a functional space's folder -> its name in the transform files."""
+
 CocoSplit = Literal["train2017", "val2017"]
 
 
@@ -188,6 +193,24 @@ class NsdFiles:
     def session(self, session: int, suffix: str = "hdf5") -> Path:
         """Give the betas of a session (counted from 1), as ``hdf5`` or ``nii.gz``."""
         return self.betas_folder / f"betas_session{session:02d}.{suffix}"
+
+    def to_layer(self, hemisphere: str, depth: int) -> Path:
+        """Say where in the functional volume each vertex of a surface (of `DEPTHS`) lies; ``"lh"`` or ``"rh"``."""
+        space = TRANSFORM_SPACES.get(self.space, self.space)
+        return self._transforms / f"{hemisphere}.{space}-to-layerB{depth}.mgz"
+
+    def to_fsaverage(self, hemisphere: str) -> Path:
+        """Say which vertex of the subject's surface is nearest to each vertex of fsaverage."""
+        return self._transforms / f"{hemisphere}.white-to-fsaverage.mgz"
+
+    def transforms(self) -> list[Path]:
+        """List every file that leads from this space to fsaverage."""
+        layers = [self.to_layer(side, depth) for side in ("lh", "rh") for depth in DEPTHS]
+        return [*layers, *(self.to_fsaverage(side) for side in ("lh", "rh"))]
+
+    @property
+    def _transforms(self) -> Path:
+        return self.root / f"nsddata/ppdata/{self.subject}/transforms"
 
     @property
     def truth(self) -> Path:

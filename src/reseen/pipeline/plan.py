@@ -15,13 +15,14 @@ import numpy as np
 from reseen import datasets
 from reseen.datasets import FileCheck
 from reseen.datasets.nsd import TERMS
+from reseen.datasets.nsd_facts import NsdFiles
 from reseen.errors import ReseenError, ResultsError
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.observers import load_observer
 from reseen.pipeline.extraction import harvest_of
 from reseen.pipeline.job import data_path
 from reseen.pipeline.stages import TRUTH, draws_at, levels
-from reseen.recipe import Recipe, differences, load_recipe
+from reseen.recipe import DataRecipe, Recipe, differences, load_recipe
 
 GB = 1e9
 BYTES_PER_PIXEL = 1.6
@@ -147,6 +148,20 @@ def _data(recipe: Recipe, out: Path) -> Iterator[Finding]:
             yield Finding(f"data of {subject}", False, str(error))
             continue
         yield from _files(subject, path, files)
+        yield from _transforms(section, subject)
+
+
+def _transforms(data: DataRecipe, subject: str) -> Iterator[Finding]:
+    """Say which files maps on the cortex would need; a run goes well without them."""
+    if data.kind == "arrays" or data.path is None:
+        return
+    files = NsdFiles(data.path, subject, data.space, data.betas)
+    missing = [path for path in files.transforms() if not path.is_file()]
+    if missing:
+        found = (
+            f"{len(missing)} transform files are missing, so there will be no maps on the cortex; fetch each, such as"
+        )
+        yield Finding(f"maps of {subject}", True, f"{found}: {files.fetch_command(missing[0])}")
 
 
 def _files(subject: str, path: Path | None, files: list[FileCheck]) -> Iterator[Finding]:

@@ -10,11 +10,13 @@ from reseen import metrics, reconstruct, report
 from reseen.evaluate import verdict
 from reseen.observers import load_observer
 from reseen.pipeline.job import Job
+from reseen.pipeline.mapping import cortical_maps, write_figures
 from reseen.pipeline.scoring import Stacks, feature_names
 from reseen.recipe import to_toml
 from reseen.ridge import RidgeMap
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     from reseen.trials import Trials
@@ -27,18 +29,19 @@ def report_stage(job: Job) -> bool:
     """Write report.html."""
     if (job.results.path / "report.html").is_file():
         return False
-    scores = job.results.load_table("scores")
+    scores, encoding = job.results.load_table("scores"), job.results.load_table("encoding")
     subjects = []
     for done, subject in enumerate(job.subjects):
         job.tell("write the report", done, len(job.subjects))
-        subjects.append(_subject(job, subject))
+        subjects.append(_subject(job, subject, encoding[encoding["subject"] == subject]))
+        write_figures(job, subject, subjects[-1].encoding)
     contents = report.ReportInput(
         recipe=job.recipe,
         scores=scores,
         subjects=tuple(subjects),
         verdict=verdict(scores),
         provenance=_provenance(job),
-        encoding=job.results.load_table("encoding"),
+        encoding=encoding,
         recipe_text=to_toml(job.recipe),
     )
     job.results.save_text("report.html", report.report(contents))
@@ -46,8 +49,9 @@ def report_stage(job: Job) -> bool:
     return True
 
 
-def _subject(job: Job, subject: str) -> report.SubjectReport:
+def _subject(job: Job, subject: str, encoding: pd.DataFrame) -> report.SubjectReport:
     trials, stimuli, _ = job.brain(subject)
+    cortical, no_maps = cortical_maps(job, subject, trials)
     stacks = Stacks(job, subject, largest=THUMBNAIL)
     ids = stacks.stimulus_id
     pictures = {key: stacks[key] for key in stacks if not key[1].startswith("nearest")}
@@ -65,6 +69,8 @@ def _subject(job: Job, subject: str) -> report.SubjectReport:
         roi_sizes={name: int(mask.sum()) for name, mask in trials.rois.items()},
         noise_ceiling=_ceilings(trials, ids),
         films=_films(job, subject, score),
+        encoding=report.analyses(encoding, cortical, job.recipe.encode),
+        no_maps=no_maps,
     )
 
 

@@ -15,6 +15,7 @@ from reseen.analyses import in_order, layers_of
 from reseen.features import Features
 from reseen.files import writing, writing_folder
 from reseen.pipeline.job import Job, Progress, decoded_stem
+from reseen.pipeline.mapping import export_maps
 from reseen.recipe import Condition, Recipe
 from reseen.results import Level, as_metadata
 
@@ -115,8 +116,9 @@ def _decode(job: Job, subject: str, name: str, rois: Sequence[str], *, shuffle: 
 
 
 def encode_stage(job: Job) -> bool:
-    """Fit the encoding models; the table is joined, and each voxel's numbers lie beside it."""
-    return tabulate(job, "encoding", _encode)
+    """Fit the encoding models; the table is joined, and each voxel's numbers lie beside it, also as maps if asked."""
+    worked = tabulate(job, "encoding", _encode)
+    return export_maps(job) or worked
 
 
 def _encode(job: Job, subject: str) -> pd.DataFrame:

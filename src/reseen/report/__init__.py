@@ -12,11 +12,27 @@ everything it shows is in its argument, so a page can be made from plain arrays.
     embed.py      pictures as data URIs
     gallery.py    presented against reconstructed, and films
     scores.py     the table at the top and the charts
+    encoding.py   the encoding models: which maps, bars and words each analysis shows
+    cortex.py     the cortex, flat and inflated; colours.py: scales that colour-blind eyes can read
+    bars.py       their charts on the page; figures.py: the same for print; section.py: their part of the page
     page.py       the sections, rendered by report.html.j2
 """
 
 from reseen.report.contents import Film, ReportInput, SubjectReport
+from reseen.report.encoding import Analysis, CorticalMaps, analyses
+from reseen.report.figures import draw
 from reseen.report.page import report
 from reseen.report.sample import Sample, declared_sample
 
-__all__ = ["Film", "ReportInput", "Sample", "SubjectReport", "declared_sample", "report"]
+__all__ = [
+    "Analysis",
+    "CorticalMaps",
+    "Film",
+    "ReportInput",
+    "Sample",
+    "SubjectReport",
+    "analyses",
+    "declared_sample",
+    "draw",
+    "report",
+]

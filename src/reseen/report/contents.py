@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reseen.errors import ShapeError
+from reseen.report.encoding import Analysis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +81,10 @@ class SubjectReport:
         ``(n_voxels,)``; NaN where unknown.
     films
         The films to show.
+    encoding
+        The analyses of the encoding models, painted.
+    no_maps
+        Why they have no maps, in a sentence.
 
     Raises
     ------
@@ -97,6 +102,8 @@ class SubjectReport:
     roi_sizes: Mapping[str, int] = field(default_factory=dict)
     noise_ceiling: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
     films: tuple[Film, ...] = ()
+    encoding: tuple[Analysis, ...] = ()
+    no_maps: str = ""
 
     def __post_init__(self) -> None:
         n_items = len(self.stimulus_id)

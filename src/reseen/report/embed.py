@@ -33,6 +33,11 @@ def picture_uri(image: NDArray[Any]) -> str:
     return _uri(_shrink(picture, LARGEST_SIDE), "webp", quality=90, method=4)
 
 
+def map_uri(picture: NDArray[np.uint8]) -> str:
+    """Give a map or a key, ``(height, width, 4)``, as a data URI, at its size and with what is transparent in it."""
+    return _uri(Image.fromarray(picture), "webp", quality=80, alpha_quality=100, method=4)
+
+
 def sprite_uri(frames: NDArray[Any]) -> tuple[str, int]:
     """Lay frames, ``(n_frames, height, width, 3)``, side by side in one picture.
 

@@ -100,12 +100,6 @@ def _mark(key: Key, levels: dict[str, Any]) -> Mark:
     )
 
 
-def plain_mark(subject: str, condition: str, group: str, result: Any, ceiling: Any, n: Any) -> Mark:
-    """Make the mark of a correlation that has a ceiling at most: no interval and no floors."""
-    key = Key(subject, "correlation", "", "", "", group, condition)
-    return _mark(key, {"result": {"value": result, "n": n}, "ceiling": {"value": ceiling}})
-
-
 def _rank(part: str) -> int:
     return ORDER.index(part) if part in ORDER else len(ORDER)
 

@@ -11,6 +11,7 @@ import numpy as np
 from reseen.recipe import to_toml
 from reseen.report import charts, gallery, marks, scores
 from reseen.report.contents import SCORE_COLUMNS, ReportInput, SubjectReport
+from reseen.report.section import encoding_section
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ def report(contents: ReportInput) -> str:
         score_rows=_table_rows(contents.scores, SCORE_COLUMNS),
         alphas=[alpha for subject in contents.subjects for alpha in _alphas(subject)],
         rois=[_rois(subject) for subject in contents.subjects if subject.roi_sizes or subject.noise_ceiling],
-        encoding=_encoding(contents.encoding),
+        encoding=_encoding(contents),
         recipe_text=contents.recipe_text or to_toml(recipe),
         times=_times(contents.provenance.get("times")),
         tables=_provenance_tables(contents.provenance),
@@ -99,43 +100,16 @@ def _rois(subject: SubjectReport) -> dict[str, Any]:
     return {"subject": subject.subject, "chart": chart, "reading": f"{said}. ROIs may overlap."}
 
 
-def _encoding(frame: pd.DataFrame | None) -> dict[str, Any] | None:
-    """Chart the median voxel of each ROI and feature where the table says it, above the table."""
+def _encoding(contents: ReportInput) -> dict[str, Any] | None:
+    """Give maps and bars of each subject, and the table below them."""
+    frame = contents.encoding
     if frame is None or frame.empty:
         return None
-    columns = [str(name) for name in frame.columns]
-    figures = []
-    if {"analysis", "statistic", "value"} <= set(columns):
-        alone = frame[frame["analysis"] == "features"]
-        figures = [_encoding_figure(str(subject), rows) for subject, rows in alone.groupby("subject", sort=False)]
     shown = frame.head(_LONG_TABLE)
     about = "" if len(shown) == len(frame) else f"The first {len(shown)} of {len(frame)} rows."
-    return {"columns": columns, "rows": _table_rows(shown, list(frame.columns)), "about": about, "figures": figures}
-
-
-def _encoding_figure(subject: str, frame: pd.DataFrame) -> dict[str, Any]:
-    known = {(row["statistic"], str(row["roi"]), str(row["feature"])): row for row in frame.to_dict("records")}
-    rois = list(dict.fromkeys(roi for _, roi, _ in known))
-    found = [
-        marks.plain_mark(
-            subject,
-            feature,
-            roi,
-            row["value"],
-            known.get(("median_ceiling_r", roi, feature), {}).get("value"),
-            row["n"],
-        )
-        for (statistic, roi, feature), row in sorted(known.items(), key=lambda item: rois.index(item[0][1]))
-        if statistic == "median_r"
-    ]
-    leaders = marks.leaders_of([mark for mark in found if not math.isnan(mark.result)])
-    count = f" with the responses to {found[0].n} held-out pictures" if found[0].n else ""
-    said = f"Correlation of the median voxel's predictions{count}{'; ' + leaders if leaders else ''}."
-    return {
-        "subject": subject,
-        "chart": charts.score_chart(found, f"Encoding, {subject}. {said}"),
-        "reading": said,
-    }
+    rows = _table_rows(shown, list(frame.columns))
+    columns = [str(name) for name in frame.columns]
+    return {"columns": columns, "rows": rows, "about": about, "subjects": encoding_section(contents)}
 
 
 def _table_rows(frame: pd.DataFrame, columns: Sequence[Any]) -> list[list[str]]:

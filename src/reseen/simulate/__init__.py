@@ -6,7 +6,7 @@
     figures.py captions.py             the second, plain figures; what people say of both
     attributes.py                      the categories in a scene
     pictures.py design.py              what is shown, to whom, in which order
-    anatomy.py                         where the voxels lie
+    anatomy.py surfaces.py             where the voxels lie, and how fsaverage's vertices lie among them
     filters.py cortex.py voxels.py     what a voxel answers to a picture
     noise.py                           what the scanner makes of it
     layout.py                          NSD's files
@@ -25,14 +25,16 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from reseen.datasets.nsd_facts import NsdFiles
 from reseen.errors import ResultsError
 from reseen.recipe import SimulateRecipe
 from reseen.simulate.anatomy import Anatomy, build_anatomy
 from reseen.simulate.cortex import Cortex, Responses
 from reseen.simulate.design import plan_trials
-from reseen.simulate.layout import SubjectTree, write_tree
+from reseen.simulate.layout import BETAS, SPACE, SubjectTree, write_tree
 from reseen.simulate.noise import Scanner, measure_ncsnr, measure_session, sample_scanner
 from reseen.simulate.pictures import Shown, draw_pictures, read_pictures
+from reseen.simulate.surfaces import surface_transforms
 from reseen.simulate.voxels import sample_cortex, sample_ncsnr
 
 __all__ = ["DigitalSubject", "digital_subjects", "scan_subject", "simulate"]
@@ -195,6 +197,7 @@ def _write(
             rois=_atlases(anatomy),
             ncsnr=subject.ncsnr,
             affine=anatomy.affine,
+            transforms=surface_transforms(anatomy, NsdFiles(Path(), subject.name, SPACE, BETAS)),
         )
         for subject in subjects
     ]

@@ -8,10 +8,11 @@ right, y to the front, z up; both hemispheres are drawn as mirror images.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from reseen.datasets.fsaverage import SIDES, load_points
 
 Points = NDArray[np.float64]
 
@@ -125,21 +126,7 @@ def build_anatomy(voxel_share: float = 1.0) -> Anatomy:
 
 def _cortical_points() -> Points:
     """Give the points half way between white matter and pial surface of both hemispheres, ``(n, 3)`` mm."""
-    from nilearn.datasets import fetch_surf_fsaverage
-
-    files = fetch_surf_fsaverage("fsaverage5")
-    halves = []
-    for side in ("left", "right"):
-        pial, white = (_points(files[f"{surface}_{side}"]) for surface in ("pial", "white"))
-        halves.append((pial + white) / 2)
-    return np.concatenate(halves)
-
-
-def _points(path: str) -> Points:
-    import nibabel
-
-    image: Any = nibabel.load(path)
-    return np.asarray(image.darrays[0].data, dtype=np.float64)
+    return np.concatenate([(load_points("pial", side) + load_points("white", side)) / 2 for side in SIDES])
 
 
 def _assign_streams(centres: Points, voxel_share: float) -> NDArray[np.int64]:

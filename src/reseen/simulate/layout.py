@@ -14,7 +14,7 @@ import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class SubjectTree:
         (4, 4): voxel to scanner millimetres; left out: 1.8 mm cubes.
     brainmask
         (X, Y, Z) bool; left out: the voxels.
+    transforms
+        Path of a transform file within the tree -> what it holds for each vertex, ``(n_vertices, n_columns)``.
     """
 
     name: str
@@ -67,6 +69,7 @@ class SubjectTree:
     ncsnr: NDArray[np.float32]
     affine: NDArray[np.float64] | None = None
     brainmask: NDArray[np.bool_] | None = None
+    transforms: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def row(self) -> int:
@@ -306,6 +309,8 @@ def _write_subject(files: NsdFiles, subject: SubjectTree, own: NDArray[np.int64]
     ncsnr = np.zeros((x, y, z), dtype=np.float32)
     ncsnr.ravel()[subject.voxel_index] = subject.ncsnr
     _write_nifti(files.ncsnr, ncsnr, affine)
+    for name, columns in subject.transforms.items():
+        _write_mgz(files.root / name, columns)
     for session, (ids, betas) in enumerate(zip(subject.stimulus_id, subject.betas, strict=True), start=1):
         if betas.shape != (len(ids), len(subject.voxel_index)) or not np.isfinite(betas).all():
             raise ShapeError(
@@ -343,6 +348,19 @@ def _write_nifti(path: Path, volume: NDArray[Any], affine: NDArray[np.float64]) 
     make: Any = nibabel.Nifti1Image  # typed in part only
     image = make(volume, affine)
     image.header.set_xyzt_units("mm", "sec")
+    _write_gzip(path, image)
+
+
+def _write_mgz(path: Path, columns: NDArray[Any]) -> None:
+    """Write some numbers for each vertex, as FreeSurfer does: ``(n_vertices, 1, 1, n_columns)``, or no fourth axis."""
+    import nibabel
+
+    make: Any = nibabel.MGHImage  # typed in part only
+    shape = (len(columns), 1, 1, columns.shape[1])[: 4 if columns.shape[1] > 1 else 3]
+    _write_gzip(path, make(columns.reshape(shape), np.eye(4)))
+
+
+def _write_gzip(path: Path, image: Any) -> None:
     with _make(path).open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
         file.write(image.to_bytes())
 

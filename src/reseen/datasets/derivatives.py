@@ -1,0 +1,217 @@
+"""Derivatives: write maps of a subject's voxels for other programs, as NIfTI and GIFTI named as BIDS derivatives.
+
+A name is ``sub-01[_hemi-L]_space-fsaverage[_den-164k]_stat-r_desc-z_statmap.func.gii``. The rule: entities in the order
+of the BIDS specification (``sub``, ``hemi``, ``space``, ``den``, with ``desc`` last), and labels of letters and digits.
+``stat`` and the suffix ``statmap`` are not in the specification; they are what nilearn and FitLins write. A point in a
+number becomes ``p``: ``zc@strength=0.2`` is ``desc-zcStrength0p2``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.datasets.surface import Surface
+from reseen.files import write_json, writing
+from reseen.results import library_versions
+
+BIDS_VERSION = "1.10.0"
+NOT_READ = -2
+"""In a map of labels: no voxel was read here; -1 is a voxel without a label."""
+HEMISPHERES = {"lh": ("L", "CortexLeft"), "rh": ("R", "CortexRight")}
+_SAID = {
+    "r": "Pearson correlation of predicted with measured responses to held-out pictures",
+    "r2": "share of the variance of the responses to held-out pictures that is predicted",
+    "q": "p of the correlation, corrected by the false discovery rate over the subject's voxels",
+    "split": "what the space after 'of' brings to the correlation of the joint model before it; parts add up to it",
+    "unique": "R2 of the joint model less that of the model without the space after 'of'",
+    "winner": "number of the U-Net layer with the highest correlation; -1 where none is significant, -2 outside",
+    "margin": "correlation of the winning layer less that of the second",
+}
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Hold numbers of a subject's voxels and where the voxels lie.
+
+    Parameters
+    ----------
+    subject
+        Name, such as ``"subj01"``.
+    arrays
+        Name -> ``(n_voxels,)``, such as ``"r/z"``, ``"split/z+zc@strength=0.2/z"`` or ``"ceiling_r"``; integers are
+        labels.
+    voxel_index
+        Shape ``(n_voxels,)``: C-order index into the volume.
+    volume_shape
+        (X, Y, Z).
+    labels
+        What labels count, by number.
+    """
+
+    subject: str
+    arrays: Mapping[str, NDArray[Any]]
+    voxel_index: NDArray[np.int64]
+    volume_shape: tuple[int, int, int]
+    labels: Sequence[str] = ()
+
+
+def describe_folder(root: Path) -> None:
+    """Write what BIDS asks of a folder of derivatives: ``dataset_description.json``."""
+    made_by = {"Name": "reseen", "Version": library_versions()["reseen"]}
+    told = {"BIDSVersion": BIDS_VERSION, "DatasetType": "derivative", "GeneratedBy": [made_by]}
+    write_json(root / "dataset_description.json", {"Name": "Voxelwise encoding models", **told})
+
+
+def write_nifti(root: Path, maps: Maps, space: str, affine: NDArray[np.float64]) -> list[Path]:
+    """Put the voxels back into their volume, one NIfTI for each map; NaN, or `NOT_READ` for labels, elsewhere.
+
+    Parameters
+    ----------
+    root
+        The folder of derivatives.
+    maps
+        What to write.
+    space
+        The volume's name, such as ``"func1pt8mm"``.
+    affine
+        (4, 4): voxels to millimetres.
+
+    Returns
+    -------
+    list
+        The files written.
+
+    Raises
+    ------
+    ResultsError
+        If a file cannot be written.
+    """
+    import nibabel
+
+    written = []
+    make: Any = nibabel.Nifti1Image  # typed in part only
+    for name, array in maps.arrays.items():
+        integers = np.issubdtype(array.dtype, np.integer)
+        volume = np.full(maps.volume_shape, NOT_READ if integers else np.nan, np.int16 if integers else np.float32)
+        volume.ravel()[maps.voxel_index] = array
+        image = make(volume, affine)
+        image.header.set_xyzt_units("mm", "sec")
+        path = root / _path(maps.subject, name, {"space": _label(space)}, ".nii.gz")
+        with writing(path) as part, part.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
+            file.write(image.to_bytes())
+        _describe(path, name, maps)
+        written.append(path)
+    return written
+
+
+def write_gifti(root: Path, maps: Maps, surface: Surface) -> list[Path]:
+    """Carry each map to fsaverage, one GIFTI for each hemisphere.
+
+    Parameters
+    ----------
+    root
+        The folder of derivatives.
+    maps
+        What to write.
+    surface
+        The subject's way to fsaverage.
+
+    Returns
+    -------
+    list
+        The files written.
+
+    Raises
+    ------
+    ResultsError
+        If a file cannot be written.
+    """
+    written = []
+    for name, array in maps.arrays.items():
+        carried = _carry(name, array, maps.voxel_index, surface)
+        for side, values in carried.items():
+            letter, structure = HEMISPHERES[side]
+            entities = {"hemi": letter, "space": "fsaverage", "den": f"{round(len(values) / 1000)}k"}
+            path = root / _path(maps.subject, name, entities, ".func.gii")
+            with writing(path) as part:
+                part.write_bytes(_gifti(values, structure, name))
+            _describe(path, name, maps)
+            written.append(path)
+    return written
+
+
+def _carry(
+    name: str, array: NDArray[Any], voxel_index: NDArray[np.int64], surface: Surface
+) -> Mapping[str, NDArray[Any]]:
+    """Interpolate numbers; labels, and a voxel's q, which is about this voxel alone, are taken from one voxel each."""
+    if np.issubdtype(array.dtype, np.integer):
+        return surface.labels(array, voxel_index, NOT_READ)
+    if not name.startswith("q/"):
+        return surface.values(array, voxel_index)
+    places = surface.labels(np.arange(len(array)), voxel_index)
+    return {side: np.where(place >= 0, array[place], np.nan).astype(np.float32) for side, place in places.items()}
+
+
+def _gifti(values: NDArray[Any], structure: str, name: str) -> bytes:
+    import nibabel.gifti
+
+    make: Any = nibabel.gifti  # publishes no types
+
+    integers = np.issubdtype(values.dtype, np.integer)
+    array = make.GiftiDataArray(
+        values.astype(np.int32 if integers else np.float32),
+        intent="NIFTI_INTENT_NONE",
+        datatype="NIFTI_TYPE_INT32" if integers else "NIFTI_TYPE_FLOAT32",
+        meta=make.GiftiMetaData({"Name": name}),
+    )
+    image = make.GiftiImage(darrays=[array], meta=make.GiftiMetaData({"AnatomicalStructurePrimary": structure}))
+    content: bytes = image.to_bytes()
+    return content
+
+
+def _path(subject: str, name: str, entities: Mapping[str, str], ending: str) -> Path:
+    person = f"sub-{_label(subject.removeprefix('subj').removeprefix('sub-'))}"
+    stat, desc = _split(name)
+    parts = [person, *(f"{key}-{value}" for key, value in entities.items()), f"stat-{stat}", f"desc-{desc}", "statmap"]
+    return Path(person) / "func" / ("_".join(parts) + ending)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Take a map's name apart: what it measures, and of what."""
+    if name == "ceiling_r":
+        return "r", "noiseCeiling"
+    stat, _, rest = name.partition("/")
+    if stat in ("split", "unique"):
+        model, _, feature = rest.rpartition("/")
+        rest = f"{model} of {feature}"
+    return stat, _label(rest)
+
+
+def _label(text: str) -> str:
+    """Turn any name into letters and digits: words are joined, each but the first beginning with a capital."""
+    words = [
+        word for word in re.split(r"[^0-9A-Za-z]+", re.sub(r"(?<=\d)\.(?=\d)", "p", text.replace("+", " and "))) if word
+    ]
+    return "".join([*words[:1], *(word[0].upper() + word[1:] for word in words[1:])])
+
+
+def _describe(path: Path, name: str, maps: Maps) -> None:
+    """Write the sidecar: what the map holds, in words."""
+    stat, _, of = name.partition("/")
+    told: dict[str, Any] = {"Description": _SAID.get(stat, "noise ceiling of the correlation" if not of else stat)}
+    told |= {"Feature": " of ".join(_parts(of))} if of else {}
+    told |= {"Levels": {str(number): label for number, label in enumerate(maps.labels)}} if stat == "winner" else {}
+    write_json(path.with_name(path.name.partition(".")[0] + ".json"), told)
+
+
+def _parts(of: str) -> Iterator[str]:
+    model, slash, feature = of.rpartition("/")
+    yield from (model, feature) if slash and "+" in model else (of,)

@@ -1,0 +1,251 @@
+"""Surface: carry a subject's voxels to the vertices of fsaverage, by NSD's own transform files.
+
+NSD says for three depths of the cortex (25, 50 and 75 % of the way from the pial surface) where in the functional
+volume each vertex of the subject's own surface lies, and for each vertex of fsaverage which vertex of the subject's is
+nearest. Coordinates and vertex numbers count from 1; 9999 is outside of what was scanned. Sources: the NSD data manual
+and nsdcode, whose ``nsd_mapdata`` does the same with a whole volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.datasets.fsaverage import N_COARSE, N_FINE, SIDES
+from reseen.datasets.nsd_facts import DEPTHS, NsdFiles, find_label
+from reseen.datasets.volumes import read_volume, reading
+from reseen.errors import DataError, ShapeError
+from reseen.recipe import DataRecipe
+
+Float32 = NDArray[np.float32]
+OUTSIDE = 9999.0
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Say where in one subject's volume the vertices of fsaverage lie.
+
+    Parameters
+    ----------
+    subject
+        Name, such as ``"subj01"``.
+    volume_shape
+        (X, Y, Z).
+    coordinates
+        Hemisphere (``"lh"``, ``"rh"``) -> ``(n_depths, n_vertices, 3)`` float32: place in the volume in voxels from 0,
+        NaN where it lies outside.
+    """
+
+    subject: str
+    volume_shape: tuple[int, int, int]
+    coordinates: Mapping[str, Float32]
+
+    def coarse(self) -> Surface:
+        """Keep fsaverage5: the first 10,242 vertices of each hemisphere."""
+        return replace(self, coordinates={side: at[:, :N_COARSE] for side, at in self.coordinates.items()})
+
+    def values(self, values: NDArray[np.floating[Any]], voxel_index: NDArray[np.int64]) -> dict[str, Float32]:
+        """Carry a quantity, such as a correlation, to every vertex: cubic interpolation, then the mean over depths.
+
+        Only some voxels were read. A cubic kernel over zeros elsewhere would pull the borders of every ROI towards
+        zero, so the volume is first continued outwards from the nearest voxel that has a value. A vertex gets a
+        value where, at some depth, the voxel it lies in has one.
+
+        Parameters
+        ----------
+        values
+            Shape ``(n_voxels,)``; NaN where a voxel has none.
+        voxel_index
+            Shape ``(n_voxels,)``: C-order index into the volume.
+
+        Returns
+        -------
+        dict
+            Hemisphere -> ``(n_vertices,)`` float32, NaN where there is nothing.
+
+        Raises
+        ------
+        ShapeError
+            If values and voxels do not fit each other or the volume.
+        """
+        self._check(values, voxel_index)
+        known = np.isfinite(values)
+        if not known.any():
+            return {side: np.full(at.shape[1], np.nan, dtype=np.float32) for side, at in self.coordinates.items()}
+        kept = np.asarray(voxel_index[known])
+        corner, block = _continue_outwards(np.asarray(values)[known], kept, self.volume_shape)
+        inside = {side: np.isin(row, kept) for side, row in self._nearest().items()}
+        return {
+            side: _mean_over_depths(_interpolate(block, at - corner), inside[side])
+            for side, at in self.coordinates.items()
+        }
+
+    def labels(
+        self, labels: NDArray[np.integer[Any]], voxel_index: NDArray[np.int64], missing: int = -1
+    ) -> dict[str, NDArray[np.int64]]:
+        """Carry labels, which have no mean, to every vertex: the voxel it lies in half way through the cortex.
+
+        Where that voxel was not read, the one at the outer and then the one at the inner depth is asked.
+
+        Parameters
+        ----------
+        labels
+            Shape ``(n_voxels,)``.
+        voxel_index
+            Shape ``(n_voxels,)``: C-order index into the volume.
+        missing
+            What vertices get that lie in none of these voxels.
+
+        Returns
+        -------
+        dict
+            Hemisphere -> ``(n_vertices,)``.
+
+        Raises
+        ------
+        ShapeError
+            If labels and voxels do not fit each other or the volume.
+        """
+        self._check(labels, voxel_index)
+        volume = np.full(int(np.prod(self.volume_shape)) + 1, -1, dtype=np.int64)  # the last place is outside
+        volume[voxel_index] = np.arange(len(labels))
+        found = {}
+        for side, nearest in self._nearest().items():
+            row = np.full(nearest.shape[1], -1, dtype=np.int64)
+            for depth in (1, 0, 2)[: len(nearest)]:
+                row = np.where(row < 0, volume[nearest[depth]], row)
+            found[side] = np.where(row >= 0, np.asarray(labels, dtype=np.int64)[row], missing)
+        return found
+
+    def _check(self, values: NDArray[Any], voxel_index: NDArray[np.int64]) -> None:
+        if values.shape != voxel_index.shape or values.ndim != 1:
+            raise ShapeError(
+                f"{values.shape} values were given for {voxel_index.shape} voxels; one for each is needed."
+            )
+        n_places = int(np.prod(self.volume_shape))
+        if len(voxel_index) and not 0 <= voxel_index.min() <= voxel_index.max() < n_places:
+            raise ShapeError(
+                f"voxels run from {voxel_index.min()} to {voxel_index.max()}; the volume {self.volume_shape} of "
+                f"{self.subject} holds {n_places}. Take both from one space."
+            )
+
+    def _nearest(self) -> dict[str, NDArray[np.int64]]:
+        """Give for each depth and vertex the voxel it lies in, ``(n_depths, n_vertices)``; -1 outside."""
+        found = {}
+        shape = np.array(self.volume_shape)
+        for side, at in self.coordinates.items():
+            cell = np.rint(np.nan_to_num(at, nan=-1.0)).astype(np.int64)
+            ok = ((cell >= 0) & (cell < shape)).all(axis=2)
+            flat = np.ravel_multi_index(tuple(np.moveaxis(np.clip(cell, 0, shape - 1), 2, 0)), self.volume_shape)
+            found[side] = np.where(ok, flat, -1)
+        return found
+
+
+def read_surface(data: DataRecipe, subject: str, volume_shape: tuple[int, int, int]) -> Surface:
+    """Read one subject's way from the functional volume to fsaverage.
+
+    Parameters
+    ----------
+    data
+        Where the tree lies, and its space.
+    subject
+        Folder name, such as ``"subj01"``.
+    volume_shape
+        (X, Y, Z) of the betas.
+
+    Raises
+    ------
+    DataError
+        If a transform file is missing (the message says how to fetch it), damaged, or does not fit the others.
+    """
+    files = _files(data, subject)
+    coordinates = {}
+    for side in SIDES:
+        nearest = _read(files, files.to_fsaverage(side), 1)[:, 0]
+        layers = [_read(files, files.to_layer(side, depth), 3) for depth in DEPTHS]
+        n_own = len(layers[0])
+        if any(len(layer) != n_own for layer in layers) or len(nearest) != N_FINE:
+            found = f"{', '.join(str(len(layer)) for layer in layers)} and {len(nearest)}"
+            raise DataError(
+                f"the {side} transforms of {subject} in {files.to_fsaverage(side).parent} have {found} vertices; the "
+                f"same number at {len(DEPTHS)} depths and {N_FINE} of fsaverage are needed. Fetch them again."
+            )
+        own = np.rint(nearest).astype(np.int64) - 1
+        if own.min() < 0 or own.max() >= n_own:
+            raise DataError(
+                f"{files.to_fsaverage(side)} names vertices {own.min() + 1} to {own.max() + 1}; the surface of "
+                f"{subject} has 1 to {n_own}. Fetch the transforms of one subject."
+            )
+        at = np.stack(layers)[:, own]
+        coordinates[side] = np.where((at == OUTSIDE).any(axis=2, keepdims=True), np.nan, at - 1).astype(np.float32)
+    return Surface(subject, volume_shape, coordinates)
+
+
+def read_affine(data: DataRecipe, subject: str) -> NDArray[np.float64]:
+    """Read from an ROI atlas how voxels of the functional volume become millimetres, ``(4, 4)``.
+
+    Raises
+    ------
+    DataError
+        If the atlas is missing or damaged.
+    """
+    known = find_label(data.rois[0])
+    if known is None:
+        raise DataError(f"there is no atlas with an ROI {data.rois[0]!r}. Mend data.rois.")
+    return read_volume(_files(data, subject).roi(known[0]))[1]
+
+
+def _files(data: DataRecipe, subject: str) -> NsdFiles:
+    if data.path is None or data.kind == "arrays":
+        raise DataError("maps on fsaverage need a tree in NSD's layout; plain arrays say nothing of a surface.")
+    return NsdFiles(data.path, subject, data.space, data.betas)
+
+
+def _read(files: NsdFiles, path: Path, n_columns: int) -> NDArray[np.float64]:
+    """Read a transform as ``(n_vertices, n_columns)``, whichever of its axes are of length 1."""
+    import nibabel
+
+    if not path.is_file():
+        raise DataError(f"{path} is missing: no map on fsaverage without it. Fetch it: {files.fetch_command(path)}")
+    with reading(path):
+        image: Any = nibabel.load(path)
+        found = np.asarray(image.dataobj, dtype=np.float64)
+    found = found.reshape(found.shape[0], -1, order="F")
+    if found.shape[1] != n_columns:
+        raise DataError(
+            f"{path} has {found.shape[1]} numbers for each vertex; {n_columns} are expected. Fetch it again."
+        )
+    return found
+
+
+def _continue_outwards(
+    values: NDArray[Any], voxel_index: NDArray[np.int64], shape: tuple[int, int, int]
+) -> tuple[Float32, NDArray[np.float64]]:
+    """Lay the values into the box around them, and the nearest value wherever there is none; give its corner, too."""
+    from scipy.ndimage import distance_transform_edt
+
+    at = np.stack(np.unravel_index(voxel_index, shape), axis=1)
+    first, last = np.maximum(at.min(axis=0) - 2, 0), np.minimum(at.max(axis=0) + 3, shape)
+    block = np.full(last - first, np.nan)
+    block[tuple((at - first).T)] = values
+    nearest = distance_transform_edt(np.isnan(block), return_distances=False, return_indices=True)
+    return first.astype(np.float32), block[tuple(nearest)]
+
+
+def _interpolate(block: NDArray[np.float64], at: Float32) -> Float32:
+    from scipy.ndimage import map_coordinates
+
+    where = np.nan_to_num(at).reshape(-1, 3).T
+    found = map_coordinates(block, where, order=3, mode="nearest").astype(np.float32)
+    return np.asarray(found.reshape(at.shape[:2]), dtype=np.float32)
+
+
+def _mean_over_depths(found: Float32, inside: NDArray[np.bool_]) -> Float32:
+    count = inside.sum(axis=0)
+    total = np.where(inside, found, 0).sum(axis=0, dtype=np.float64)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)

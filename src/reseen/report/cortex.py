@@ -1,0 +1,293 @@
+"""Cortex: paint a number for each vertex of fsaverage5 as a picture of the cortex, flat and inflated, in milliseconds.
+
+Every view is rastered once: for each pixel the triangle in front and the place in it. Painting a map is then a look-up,
+and a pixel is coloured where at least half of its triangle, by weight, has a value. Below lie the sulci, in light grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.datasets.fsaverage import SIDES, load_faces, load_points, load_sulci
+
+Floats = NDArray[np.floating[Any]]
+Hemispheres = Mapping[str, NDArray[Any]]
+Picture = NDArray[np.uint8]
+
+FLAT_WIDTH, SMALL_WIDTH = 400, 132
+"""Pixels of the two flat hemispheres together, and of each inflated view."""
+GAP = 4
+SMOOTH = 2
+"""Every side is painted so many times larger and then shrunk, so that edges are smooth."""
+GYRUS, SULCUS = 0.93, 0.78
+OUTLINE = 0.25
+MARGIN_MM = 12.0
+NEARLY_ALL = 99.5
+"""Per cent of the vertices read that the flat picture is cut to; a stray one far in front would shrink all others."""
+SMALL_VIEWS = ("lateral", "medial", "ventral")
+
+
+@dataclass(frozen=True)
+class View:
+    """Say for each pixel what lies there.
+
+    Parameters
+    ----------
+    vertices
+        Shape ``(height, width, 3)``: the corners of the triangle in front.
+    weights
+        Shape ``(height, width, 3)`` float32: how near each is; they add up to 1.
+    there
+        Shape ``(height, width)`` bool: whether there is cortex at all.
+    grey
+        Shape ``(height, width)``: the sulci below.
+    """
+
+    vertices: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    there: NDArray[np.bool_]
+    grey: NDArray[np.float32]
+
+    def mean(self, values: Floats) -> Floats:
+        """Interpolate a value for each pixel, NaN where less than half of the triangle has one."""
+        return _interpolate(self.vertices, self.weights, self.there, values)
+
+    def nearest(self, labels: NDArray[np.int64], missing: int) -> NDArray[np.int64]:
+        """Give for each pixel the label of the vertex nearest to it."""
+        corner = self.weights.argmax(axis=2)[..., None]
+        found = labels[np.take_along_axis(self.vertices, corner, axis=2)[..., 0]]
+        return np.where(self.there, found, missing)
+
+
+class Cortex:
+    """Paint maps of one subject: both hemispheres flat, back to back, and inflated views to the left and right.
+
+    The flat cortex is cut off a little before the foremost region.
+
+    Parameters
+    ----------
+    regions
+        Hemisphere -> ``(10242,)`` integers: the number of the region that a vertex lies in, -1 where none was read.
+    names
+        What the regions are called, by number.
+    """
+
+    def __init__(self, regions: Mapping[str, NDArray[np.int64]], names: Sequence[str]) -> None:
+        reach = round(max(_reach(side, regions[side]) for side in SIDES) + MARGIN_MM)
+        self.names = names
+        self._flat = {side: _flat_view(side, reach) for side in SIDES}
+        self._small = {side: [_small_view(side, name) for name in SMALL_VIEWS] for side in SIDES}
+        self._shown = {side: view.nearest(regions[side], -1) for side, view in self._flat.items()}
+        self._edges = {
+            side: [_edges(view.nearest(regions[side], -1)) for view in (self._flat[side], *self._small[side])]
+            for side in SIDES
+        }
+
+    def paint(self, colour: Callable[[View, str], Floats]) -> Picture:
+        """Paint one map.
+
+        Parameters
+        ----------
+        colour
+            Gives for a view and a hemisphere ``(height, width, 4)``: red, green, blue and opacity, in [0, 1].
+
+        Returns
+        -------
+        ndarray
+            Shape ``(height, width, 4)`` uint8, transparent around the cortex.
+        """
+        flat, small = {}, {}
+        for side in SIDES:
+            views = (self._flat[side], *self._small[side])
+            painted = [
+                _paint(view, colour(view, side), edge) for view, edge in zip(views, self._edges[side], strict=True)
+            ]
+            flat[side], small[side] = painted[0], _stack(painted[1:])
+        left, right = SIDES
+        return _row([small[left], flat[left], flat[right], small[right]])
+
+    def label_places(self) -> dict[str, tuple[float, float]]:
+        """Say where on the left flat cortex a region's name may stand, in pixels from the left and the top.
+
+        It is the pixel farthest from the region's borders.
+        """
+        from scipy.ndimage import distance_transform_edt
+
+        height = len(self._shown["lh"])
+        top = max(self._height - height // SMOOTH, 0) / 2
+        places = {}
+        for number, name in enumerate(self.names):
+            inside = self._shown["lh"] == number
+            if inside.any():
+                row, column = np.unravel_index(
+                    distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1].argmax(), inside.shape
+                )
+                places[name] = (SMALL_WIDTH + GAP + column / SMOOTH, top + row / SMOOTH)
+        return places
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Give width and height of every picture."""
+        return FLAT_WIDTH + 2 * SMALL_WIDTH + 2 * GAP, self._height
+
+    @property
+    def _height(self) -> int:
+        stack = sum(len(view.there) // SMOOTH for view in self._small["lh"]) + 2 * GAP * (len(SMALL_VIEWS) - 1)
+        return max(stack, *(len(view.there) // SMOOTH for view in self._flat.values()))
+
+
+def _paint(view: View, over: Floats, edge: NDArray[np.bool_]) -> Picture:
+    opacity = over[..., 3:]
+    painted = view.grey[..., None] * (1 - opacity) + over[..., :3] * opacity
+    painted[edge] = OUTLINE
+    return _shrink(painted, view.there)
+
+
+def _reach(side: str, regions: NDArray[np.int64]) -> float:
+    """Say how far the regions reach from the back end of the flat cortex, in mm."""
+    used = np.unique(load_faces("flat", side))
+    back = _from_the_back(side)
+    read = used[regions[used] >= 0]
+    return float(np.percentile(back[read], NEARLY_ALL) if len(read) else back[used].max())
+
+
+def _from_the_back(side: str) -> Floats:
+    across = load_points("flat", side)[:, 0] * (1 if side == "lh" else -1)
+    used = np.unique(load_faces("flat", side))
+    return np.asarray(across[used].max() - across)
+
+
+@lru_cache(maxsize=8)
+def _flat_view(side: str, reach: int) -> View:
+    points, faces = load_points("flat", side), load_faces("flat", side)
+    faces = faces[(_from_the_back(side)[faces] <= reach).all(axis=1)]
+    tall = np.ptp(points[np.unique(faces)][:, 1])
+    width = (FLAT_WIDTH - GAP) // 2 * SMOOTH
+    flat = np.zeros(len(points))
+    return _view(side, *_raster(points[:, 0], points[:, 1], flat, faces, width, round(width * tall / reach)))
+
+
+@lru_cache(maxsize=8)
+def _small_view(side: str, name: str) -> View:
+    """Look at the inflated cortex from one side; every view has the size that the longest one needs."""
+    x, y, z = load_points("infl", side).T
+    outer = -1 if side == "lh" else 1
+    sides = {
+        "lateral": (outer * y, z, outer * x),
+        "medial": (-outer * y, z, -outer * x),
+        "ventral": (-x, y, -z),
+    }
+    across, up, near = sides[name]
+    long, tall = (np.ptp(up), np.ptp(across)) if name == "ventral" else (np.ptp(across), np.ptp(up))
+    if name == "ventral":  # lie it down, the front to the outside as in the views beside it
+        across, up = outer * up, -outer * across
+    width = SMALL_WIDTH * SMOOTH
+    return _view(side, *_raster(across, up, near, load_faces("infl", side), width, round(width * tall / long)))
+
+
+def _interpolate(
+    vertices: NDArray[np.int32], weights: NDArray[np.float32], there: NDArray[np.bool_], values: Floats
+) -> Floats:
+    corner = values.astype(np.float32)[vertices]
+    weight = np.where(np.isfinite(corner), weights, 0)
+    total = _add(weight)
+    sure = there & (total >= 0.5)
+    mean = _add(np.where(weight > 0, corner, 0) * weight) / np.where(sure, total, 1)
+    return np.where(sure, mean, np.nan)
+
+
+def _add(corner: Floats) -> Floats:
+    """Add up a short last axis; numpy's own sum is slow there."""
+    return np.asarray(corner[..., 0] + corner[..., 1] + corner[..., 2])
+
+
+def _view(side: str, vertices: NDArray[np.int32], weights: NDArray[np.float32], there: NDArray[np.bool_]) -> View:
+    sulci = np.nan_to_num(_interpolate(vertices, weights, there, load_sulci(side)))
+    grey = GYRUS + (SULCUS - GYRUS) / (1 + np.exp(-8 * sulci))
+    return View(vertices, weights, there, grey.astype(np.float32))
+
+
+def _raster(
+    x: Floats, y: Floats, near: Floats, faces: NDArray[np.int64], width: int, height: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Fill a picture with triangles, seen from where ``near`` is largest, by dropping points densely onto each."""
+    used = np.unique(faces)
+    scale = min((width - 2) / np.ptp(x[used]), (height - 2) / np.ptp(y[used]))
+    column = (x - x[used].min()) * scale + (width - np.ptp(x[used]) * scale) / 2
+    row = (y[used].max() - y) * scale + (height - np.ptp(y[used]) * scale) / 2
+    ends = np.stack([column, row], axis=1)[faces]
+    longest = np.linalg.norm(ends - np.roll(ends, 1, axis=1), axis=2).max(axis=1)
+    vertices, weights = np.zeros((height * width, 3), dtype=np.int32), np.zeros((height * width, 3), dtype=np.float32)
+    depth = np.full(height * width, -np.inf)
+    for n in np.unique(steps := np.ceil(longest * 1.5).clip(2, 64).astype(int)):
+        some = faces[steps == n]
+        drops = _drops(int(n))
+        spot = [np.floor((a[some] @ drops.T).ravel()).astype(np.int64) for a in (row, column)]
+        pixel = np.clip(spot[0], 0, height - 1) * width + np.clip(spot[1], 0, width - 1)
+        front = (near[some] @ drops.T).ravel()
+        order = np.argsort(front, kind="stable")  # of several points on a pixel the last, the nearest, stays
+        order = order[front[order] >= depth[pixel[order]]]
+        depth[pixel[order]] = front[order]
+        vertices[pixel[order]] = some[order // len(drops)]
+        weights[pixel[order]] = drops[order % len(drops)]
+    shape = (height, width)
+    return vertices.reshape(*shape, 3), weights.reshape(*shape, 3), np.isfinite(depth).reshape(shape)
+
+
+def _drops(n: int) -> NDArray[np.float64]:
+    """Give points all over a triangle as weights of its corners, ``(n_points, 3)``."""
+    i, j = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
+    kept = i + j <= n
+    return np.stack([i[kept], j[kept], n - i[kept] - j[kept]], axis=1) / n
+
+
+def _edges(regions: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Find the pixels at which one region ends, two pixels wide."""
+    edge = np.zeros(regions.shape, dtype=bool)
+    for axis in (0, 1):
+        differ = np.diff(regions, axis=axis) != 0
+        before, after = [(slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None))]
+        edge[before] |= differ
+        edge[after] |= differ
+    return edge
+
+
+def _shrink(painted: Floats, there: NDArray[np.bool_]) -> Picture:
+    height, width = (n // SMOOTH * SMOOTH for n in there.shape)
+    corners = [(slice(i, height, SMOOTH), slice(j, width, SMOOTH)) for i in range(SMOOTH) for j in range(SMOOTH)]
+    colour, solid = np.zeros((height // SMOOTH, width // SMOOTH, 3)), np.zeros((height // SMOOTH, width // SMOOTH))
+    for corner in corners:
+        colour += painted[corner] * there[corner][..., None]
+        solid += there[corner]
+    whole = np.concatenate([colour / np.maximum(solid, 1)[..., None], solid[..., None] / SMOOTH**2], axis=2)
+    return np.asarray(np.round(whole.clip(0, 1) * 255), dtype=np.uint8)
+
+
+def _row(pictures: Sequence[Picture]) -> Picture:
+    """Lay pictures side by side, each in the middle of the row."""
+    height = max(len(picture) for picture in pictures)
+    width = sum(picture.shape[1] for picture in pictures) + GAP * (len(pictures) - 1)
+    row = np.zeros((height, width, 4), dtype=np.uint8)
+    left = 0
+    for picture in pictures:
+        top = (height - len(picture)) // 2
+        row[top : top + len(picture), left : left + picture.shape[1]] = picture
+        left += picture.shape[1] + GAP
+    return row
+
+
+def _stack(rows: Sequence[Picture]) -> Picture:
+    width = max(row.shape[1] for row in rows)
+    stack = np.zeros((sum(map(len, rows)) + 2 * GAP * (len(rows) - 1), width, 4), dtype=np.uint8)
+    top = 0
+    for row in rows:
+        left = (width - row.shape[1]) // 2
+        stack[top : top + len(row), left : left + row.shape[1]] = row
+        top += len(row) + 2 * GAP
+    return stack

@@ -1,0 +1,55 @@
+"""Surfaces: how the vertices of fsaverage lie in the digital subjects' volume, as NSD's transform files say it.
+
+A digital subject's own surface is the template's, fsaverage5, so that the nearest of its vertices to a vertex of
+fsaverage is found on the ball that both share.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.datasets.fsaverage import SIDES, fine_sphere, load_points
+from reseen.datasets.nsd_facts import DEPTHS, NsdFiles
+from reseen.datasets.surface import OUTSIDE
+from reseen.simulate.anatomy import Anatomy
+
+
+def surface_transforms(anatomy: Anatomy, files: NsdFiles) -> dict[str, NDArray[Any]]:
+    """Give what each transform file of a subject holds.
+
+    Parameters
+    ----------
+    anatomy
+        Where the volume lies.
+    files
+        The names; its root is what the paths are relative to.
+
+    Returns
+    -------
+    dict
+        Path -> float32 ``(10242, 3)``: voxel coordinates from 1 of each vertex of the subject's surface at one depth,
+        or 9999 outside the volume; or int32 ``(163842, 1)``: the subject's nearest vertex, from 1.
+    """
+    from scipy.spatial import cKDTree
+
+    found: dict[str, NDArray[Any]] = {}
+    for side in SIDES:
+        pial, white = load_points("pial", side), load_points("white", side)
+        for depth in DEPTHS:
+            points = pial + depth / (len(DEPTHS) + 1) * (white - pial)
+            found[str(files.to_layer(side, depth))] = _voxels_from_one(points, anatomy)
+        ball = load_points("sphere", side)
+        tree = cKDTree(ball / np.linalg.norm(ball, axis=1, keepdims=True))
+        found[str(files.to_fsaverage(side))] = tree.query(fine_sphere(side))[1].astype(np.int32)[:, None] + 1
+    return found
+
+
+def _voxels_from_one(points: NDArray[np.float64], anatomy: Anatomy) -> NDArray[np.float32]:
+    turn, shift = anatomy.affine[:3, :3], anatomy.affine[:3, 3]
+    at = (points - shift) @ np.linalg.inv(turn).T
+    outside = ((at < 0) | (at > np.array(anatomy.volume_shape) - 1)).any(axis=1)
+    at[outside] = OUTSIDE - 1
+    return (at + 1).astype(np.float32)
