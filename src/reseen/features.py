@@ -58,13 +58,24 @@ class Features:
         Raises
         ------
         ShapeError
+            As `where`.
+        """
+        rows: NDArray[np.float32] = self.array[self.where(stimulus_id)]
+        return rows
+
+    def where(self, stimulus_id: ArrayLike) -> NDArray[np.int64]:
+        """Give the numbers of the rows of these stimuli.
+
+        Raises
+        ------
+        ShapeError
             If a stimulus has no row here, or several.
         """
         wanted = np.asarray(stimulus_id, dtype=np.int64)
         order = np.argsort(self.stimulus_id, kind="stable")
         known = self.stimulus_id[order]
         if np.any(known[1:] == known[:-1]):
-            raise ShapeError(f"{self.name} holds several rows for one stimulus; rows() needs one row for each.")
+            raise ShapeError(f"{self.name} holds several rows for one stimulus; one row for each is needed.")
         at = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
         missing = wanted[known[at] != wanted] if len(known) else wanted
         if len(missing):
@@ -72,5 +83,5 @@ class Features:
                 f"{self.name} has no row for {len(np.unique(missing))} of the stimuli asked for "
                 f"(the first is {missing[0]}). Extract the features of these stimuli first."
             )
-        rows: NDArray[np.float32] = self.array[order[at]]
-        return rows
+        found: NDArray[np.int64] = order[at]
+        return found
