@@ -30,9 +30,13 @@ SPLIT = Split.fixed(TRAIN, TEST)
 
 @pytest.fixture(scope="module")
 def workers():
-    """Two local workers for the whole module."""
+    """Two local workers for the whole module; none of them is left behind."""
     with open_executor("dask", n_workers=2) as executor:
+        executor._start()
         yield executor
+        family = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    assert len(family) == 2
+    assert psutil.wait_procs(family, timeout=10)[1] == []
 
 
 class Folder:
