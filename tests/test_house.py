@@ -54,10 +54,22 @@ def test_importing_reseen_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "module", ["pipeline", "decode", "encode", "reconstruct", "evaluate", "report", "simulate", "datasets", "ldm"]
+    "module",
+    [
+        "pipeline",
+        "decode",
+        "encode",
+        "reconstruct",
+        "evaluate",
+        "report",
+        "simulate",
+        "datasets",
+        "ldm",
+        "executor",
+    ],
 )
 def test_a_module_loads_its_heavy_libraries_only_when_they_are_used(module):
-    heavy = ("torch", "pandas", "h5py", "nibabel", "nilearn", "matplotlib", "diffusers", "transformers", "zarr")
+    heavy = ("torch", "pandas", "h5py", "nibabel", "nilearn", "matplotlib", "diffusers", "transformers", "zarr", "dask")
     found = python(f"import sys, reseen.{module}; print([m for m in {heavy} if m in sys.modules])")
     assert found == "[]"
 
@@ -102,7 +114,8 @@ def test_the_constraints_pin_every_dependency_exactly():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
     pinned = {name.lower().replace("_", "-") for name in pins}
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["cluster"]]
     names = {entry.split(">")[0].split("<")[0].strip().lower() for entry in wanted}
     assert names - pinned == set()
     assert pins["torch"] == "2.13.0"

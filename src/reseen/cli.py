@@ -41,6 +41,23 @@ DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 o
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="another value for a key; repeatable")
 ]
+ExecutorOption = Annotated[str, typer.Option("--executor", help="serial, or dask: spread over workers")]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", help="with dask: a running cluster, such as tcp://node7:8786"),
+]
+WorkersOption = Annotated[int | None, typer.Option("--workers", help="with dask: how many local workers")]
+
+VERBS = {
+    "run": "Run a recipe to its report; a run that was stopped goes on where it was.",
+    "extract": "Run a recipe up to the features: what the diffusion model makes of each picture and its captions.",
+    "decode": "Run a recipe up to the decoders: brain to features.",
+    "encode": "Run a recipe up to the encoding models: features to brain.",
+    "reconstruct": "Run a recipe up to the pictures.",
+    "evaluate": "Run a recipe up to the scores, each between its floor and its ceiling.",
+    "report": "Run a recipe up to the report, and write the report anew.",
+}
+"""The commands that take a recipe up to a stage; their options are said once, in `_add_verb`."""
 
 
 def main() -> None:
@@ -52,9 +69,6 @@ def main() -> None:
         app()
     except ReseenError as error:
         typer.echo(f"error: {error}", err=True)
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        typer.echo("stopped. Run the same command again to go on.", err=True)
         raise SystemExit(1) from None
 
 
@@ -68,24 +82,37 @@ def _show_warning(message: Warning | str, category: type[Warning], *_where: obje
 def demo(
     out: Annotated[Path, typer.Option("--out", help="results folder")] = Path("out/demo"),
     device: DeviceOption = "cpu",
+    executor: ExecutorOption = "serial",
+    cluster: ClusterOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Run the whole job on a digital subject, in minutes."""
     from reseen.recipe import load_recipe
 
-    _run(load_recipe("demo"), out, device, "report")
+    _run("run", load_recipe("demo"), out, device, executor, cluster, workers)
 
 
-@app.command()
-def run(
-    recipe: RecipeArgument,
-    out: OutOption = None,
-    data: DataOption = None,
-    model: ModelOption = None,
-    device: DeviceOption = "cpu",
-    settings: SetOption = None,
-) -> None:
-    """Run a recipe to its report; a run that was stopped goes on where it was."""
-    _run_until("report", recipe, out, data, model, device, settings)
+def _add_verb(verb: str) -> None:
+    """Make one of `VERBS` a command."""
+
+    @app.command(verb, help=VERBS[verb])
+    def command(
+        recipe: RecipeArgument,
+        out: OutOption = None,
+        data: DataOption = None,
+        model: ModelOption = None,
+        device: DeviceOption = "cpu",
+        executor: ExecutorOption = "serial",
+        cluster: ClusterOption = None,
+        workers: WorkersOption = None,
+        settings: SetOption = None,
+    ) -> None:
+        read = _read_recipe(recipe, data, model, settings)
+        _run(verb, read, _folder(read, out), device, executor, cluster, workers)
+
+
+for _verb in VERBS:
+    _add_verb(_verb)
 
 
 @app.command()
@@ -128,85 +155,6 @@ def simulate(
 
 
 @app.command()
-def extract(
-    recipe: RecipeArgument,
-    out: OutOption = None,
-    data: DataOption = None,
-    model: ModelOption = None,
-    device: DeviceOption = "cpu",
-    settings: SetOption = None,
-) -> None:
-    """Run a recipe up to the features: what the diffusion model makes of each picture and its captions."""
-    _run_until("extract", recipe, out, data, model, device, settings)
-
-
-@app.command()
-def decode(
-    recipe: RecipeArgument,
-    out: OutOption = None,
-    data: DataOption = None,
-    model: ModelOption = None,
-    device: DeviceOption = "cpu",
-    settings: SetOption = None,
-) -> None:
-    """Run a recipe up to the decoders: brain to features."""
-    _run_until("decode", recipe, out, data, model, device, settings)
-
-
-@app.command()
-def encode(
-    recipe: RecipeArgument,
-    out: OutOption = None,
-    data: DataOption = None,
-    model: ModelOption = None,
-    device: DeviceOption = "cpu",
-    settings: SetOption = None,
-) -> None:
-    """Run a recipe up to the encoding models: features to brain."""
-    _run_until("encode", recipe, out, data, model, device, settings)
-
-
-@app.command()
-def reconstruct(
-    recipe: RecipeArgument,
-    out: OutOption = None,
-    data: DataOption = None,
-    model: ModelOption = None,
-    device: DeviceOption = "cpu",
-    settings: SetOption = None,
-) -> None:
-    """Run a recipe up to the pictures."""
-    _run_until("reconstruct", recipe, out, data, model, device, settings)
-
-
-@app.command()
-def evaluate(
-    recipe: RecipeArgument,
-    out: OutOption = None,
-    data: DataOption = None,
-    model: ModelOption = None,
-    device: DeviceOption = "cpu",
-    settings: SetOption = None,
-) -> None:
-    """Run a recipe up to the scores, each between its floor and its ceiling."""
-    _run_until("evaluate", recipe, out, data, model, device, settings)
-
-
-@app.command()
-def report(
-    recipe: RecipeArgument,
-    out: OutOption = None,
-    data: DataOption = None,
-    model: ModelOption = None,
-    device: DeviceOption = "cpu",
-    settings: SetOption = None,
-) -> None:
-    """Run a recipe up to the report, and write the report anew."""
-    read = _read_recipe(recipe, data, model, settings)
-    _run(read, _folder(read, out), device, "report", report_anew=True)
-
-
-@app.command()
 def layers(
     recipe: RecipeArgument,
     model: ModelOption = None,
@@ -235,19 +183,6 @@ def recipe(
     typer.echo(to_toml(load_recipe(name) if name else Recipe(), explained=True), nl=False)
 
 
-def _run_until(
-    stage: str,
-    recipe: str,
-    out: Path | None,
-    data: Path | None,
-    model: str | None,
-    device: str,
-    settings: list[str] | None,
-) -> None:
-    read = _read_recipe(recipe, data, model, settings)
-    _run(read, _folder(read, out), device, stage)
-
-
 def _read_recipe(name: str, data: Path | None, model: str | None, settings: list[str] | None) -> Recipe:
     from reseen.recipe import load_recipe, with_settings
 
@@ -261,15 +196,35 @@ def _folder(recipe: Recipe, out: Path | None) -> Path:
     return out or Path("out") / recipe.name
 
 
-def _run(recipe: Recipe, out: Path, device: str, stage: str, *, report_anew: bool = False) -> None:
+def _run(
+    verb: str, recipe: Recipe, out: Path, device: str, executor: str, cluster: str | None, workers: int | None
+) -> None:
+    """Run a recipe up to the stage of a verb, and say where the results are."""
     from reseen import pipeline
+    from reseen.executor import open_executor
 
-    with _progress() as progress:
-        results = pipeline.run(recipe, out, until=stage, device=device, report_anew=report_anew, progress=progress)
+    last = "report" if verb == "run" else verb
+    try:
+        with (
+            open_executor(executor, cluster=cluster, n_workers=workers, device=device, folder=out) as units,
+            _progress() as progress,
+        ):
+            results = pipeline.run(
+                recipe,
+                out,
+                until=last,
+                device=device,
+                report_anew=verb == "report",
+                progress=progress,
+                executor=units,
+            )
+    except KeyboardInterrupt:
+        typer.echo("stopped. Run the same command again to go on.", err=True)
+        raise typer.Exit(1) from None
     if (results.path / "scores.csv").is_file():
         _print_scores(results.load_table("scores"))
     typer.echo(f"results: {results.path}")
-    if stage == "report":
+    if last == "report":
         typer.echo(f"report: {results.path / 'report.html'}")
 
 

@@ -1,18 +1,32 @@
-"""Decode: from the responses of some ROIs to features, fitted on training trials and applied to held-out ones."""
+"""Decode: from the responses of some ROIs to features, fitted on training trials and applied to held-out ones.
+
+The unit of work is a block of targets of one fold. Blocks are the same wherever they are fitted, and so are the maps.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reseen.errors import ShapeError
+from reseen.executor import Executor, Serial, read_shared, write_shared
 from reseen.features import Features
 from reseen.recipe import DecodeRecipe, Rows
-from reseen.ridge import EdgeWarning, RidgeMap, fit_ridge
+from reseen.ridge import EdgeWarning, Factored, RidgeMap, assemble, factor, fit_blocks
 from reseen.trials import Split, Trials
+
+TARGETS_AT_ONCE = 4096
+"""Targets in one unit of work."""
+Unit = tuple[int, int, int]
+"""Fold, first target, and the one after the last."""
+PER_TRIAL = ("betas", "stimulus_id", "session", "n_repetitions")
 
 
 def fit(train: Trials, feature: Features, *, rois: Sequence[str], recipe: DecodeRecipe, seed: int) -> RidgeMap:
@@ -38,8 +52,8 @@ def fit(train: Trials, feature: Features, *, rois: Sequence[str], recipe: Decode
     DataError
         If a number is not finite.
     """
-    ids, row = np.unique(train.stimulus_id, return_inverse=True)
-    return _fit(train, feature.rows(ids).reshape(len(ids), -1), row, rois=rois, recipe=recipe, seed=seed)
+    task = _Task(_voxels(train, rois), feature, (train.stimulus_id,), recipe, seed)
+    return _fit_all(task, Serial(), None)[0]
 
 
 def predict(
@@ -92,6 +106,8 @@ def decode(
     train_trials: Rows = "single",
     test_trials: Rows = "averaged",
     shuffle: int | None = None,
+    executor: Executor | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[RidgeMap], Features]:
     """Fit on the training stimuli of each fold and predict the held-out ones.
 
@@ -112,6 +128,10 @@ def decode(
     shuffle
         Give every training stimulus's trials the feature of another training stimulus: the shuffled-training floor. The
         number says which of many shuffles. Left out: no shuffle.
+    executor
+        Who fits; left out: this process. The result is the same.
+    progress
+        Called with the number of blocks of targets fitted and the number there are.
 
     Returns
     -------
@@ -125,26 +145,20 @@ def decode(
     ------
     ShapeError
         If a fold has no training or test trials, or as in `fit`.
+    DataError
+        As in `fit`.
+    ClusterError
+        If the executor loses its workers.
     """
-    maps, decoded = [], []
-    for train_ids, test_ids in split.folds:
-        train = _rows(trials.select(train_ids), train_trials, "training")
-        test = _rows(trials.select(test_ids), test_trials, "test")
-        if shuffle is None:
-            fitted = fit(train, feature, rois=rois, recipe=recipe, seed=seed)
-        else:
-            fitted = _fit_shuffled(train, feature, rois=rois, recipe=recipe, seed=seed, shuffle=shuffle)
-        maps.append(fitted)
-        decoded.append(
-            predict(
-                fitted,
-                test,
-                rois=rois,
-                name=feature.name,
-                shape=feature.array.shape[1:],
-                rescale_averages=recipe.rescale_averages,
-            )
-        )
+    tests = [_rows(trials.select(test), test_trials, "test") for _, test in split.folds]
+    folds = tuple(train for train, _ in split.folds)
+    task = _Task(_voxels(trials, rois), feature, folds, recipe, seed, train_trials, shuffle)
+    maps = _fit_all(task, executor or Serial(), progress)
+    shape, rescale = feature.array.shape[1:], recipe.rescale_averages
+    decoded = [
+        predict(fitted, test, rois=rois, name=feature.name, shape=shape, rescale_averages=rescale)
+        for fitted, test in zip(maps, tests, strict=True)
+    ]
     array = np.concatenate([part.array for part in decoded])
     ids = np.concatenate([part.stimulus_id for part in decoded])
     order = np.argsort(ids, kind="stable")
@@ -158,38 +172,133 @@ def held_out(trials: Trials, split: Split, *, test_trials: Rows = "averaged") ->
     return test.take(order)
 
 
-def _fit(
-    train: Trials,
-    targets: NDArray[np.float32],
-    row: NDArray[np.int64],
-    *,
-    rois: Sequence[str],
-    recipe: DecodeRecipe,
-    seed: int,
-) -> RidgeMap:
-    return fit_ridge(
-        train.betas[:, train.roi(rois)],
-        targets,
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """Hold what all fits of one call share; a worker opens its own, mapped from files, and keeps one fold's rows."""
+
+    trials: Trials  # the voxels of the fit alone
+    feature: Features
+    folds: tuple[NDArray[np.int64], ...]  # training stimuli
+    recipe: DecodeRecipe
+    seed: int
+    train_trials: Rows = "single"
+    shuffle: int | None = None
+    needs_gpu: bool = False
+    _kept: dict[int, _Training] = field(default_factory=dict)
+
+    @property
+    def units(self) -> list[Unit]:
+        """Give the units of work; one penalty for all targets takes all of them."""
+        n_targets = self.feature.flat.shape[1]
+        width = n_targets if self.recipe.share_alpha else TARGETS_AT_ONCE
+        starts = range(0, n_targets, width)
+        return [(fold, start, min(start + width, n_targets)) for fold in range(len(self.folds)) for start in starts]
+
+    def training(self, fold: int) -> _Training:
+        """Give the rows of one fold; the last fold's are kept."""
+        if fold not in self._kept:
+            self._kept.clear()
+            self._kept[fold] = _training(self, self.folds[fold])
+        return self._kept[fold]
+
+    def lend(self, folder: Path) -> Callable[[], _Task]:
+        """Write the arrays as files, for workers to map into their memory."""
+        write_shared(
+            folder,
+            {
+                **{name: getattr(self.trials, name) for name in PER_TRIAL},
+                **{f"fold{fold}": ids for fold, ids in enumerate(self.folds)},
+                "feature": self.feature.array,
+                "feature_id": self.feature.stimulus_id,
+            },
+        )
+        names = self.trials.subject, self.feature.name
+        return partial(_borrow, folder, *names, self.recipe, self.seed, self.train_trials, self.shuffle)
+
+
+def _borrow(folder: Path, subject: str, name: str, *rest: Any) -> _Task:
+    """Open on a worker what `_Task.lend` wrote."""
+    arrays = read_shared(folder)
+    feature = Features(name, arrays["feature"], arrays["feature_id"])
+    betas, stimulus_id, session, n_repetitions = (arrays[name] for name in PER_TRIAL)
+    folds = tuple(arrays[f"fold{fold}"] for fold in range(sum(name.startswith("fold") for name in arrays)))
+    return _Task(Trials(subject, betas, stimulus_id, session, {}, n_repetitions), feature, folds, *rest)
+
+
+@dataclass(frozen=True, eq=False)
+class _Training:
+    """Hold what the fits of one fold share; of the targets only the columns of a block are ever read."""
+
+    factored: Factored  # what the rows alone decide, once for all blocks
+    targets: NDArray[np.float32]  # (n_items, n_targets), all features
+    stimulus: NDArray[np.int64]  # (n_stimuli,) where each training stimulus stands in the targets
+    share_alpha: bool
+
+    def fit(self, block: slice) -> RidgeMap:
+        """Fit a block of targets."""
+        targets = self.targets[self.stimulus, block]
+        parts = fit_blocks(self.factored, targets, share_alpha=self.share_alpha)
+        return assemble(self.factored, targets.shape[1], parts)
+
+
+def _voxels(trials: Trials, rois: Sequence[str]) -> Trials:
+    """Keep the voxels of the union of some ROIs, and of what is known of them only the betas."""
+    return replace(trials, betas=trials.betas[:, trials.roi(rois)], rois={}, ncsnr=None, voxel_index=None)
+
+
+def _training(task: _Task, train_ids: NDArray[np.int64]) -> _Training:
+    train = _rows(task.trials.select(train_ids), task.train_trials, "training")
+    ids, row = np.unique(train.stimulus_id, return_inverse=True)
+    stimulus = task.feature.where(ids)
+    if task.shuffle is not None:
+        # any permutation, fixed points included: to give nobody their own would teach a few stimuli what they are not
+        stimulus = stimulus[np.random.default_rng((task.seed, task.shuffle)).permutation(len(ids))]
+    recipe, targets = task.recipe, task.feature.flat
+    factored = factor(
+        train.betas,
+        (len(ids), targets.shape[1]),
         target_row=row,
         groups=row if recipe.group_folds else None,
         alphas=recipe.alphas,
         n_folds=recipe.n_folds,
-        share_alpha=recipe.share_alpha,
         intercept=recipe.intercept,
-        seed=seed,
+        seed=task.seed,
     )
+    return _Training(factored, targets, stimulus, recipe.share_alpha)
 
 
-def _fit_shuffled(
-    train: Trials, feature: Features, *, rois: Sequence[str], recipe: DecodeRecipe, seed: int, shuffle: int
-) -> RidgeMap:
-    ids, row = np.unique(train.stimulus_id, return_inverse=True)
-    targets = feature.rows(ids).reshape(len(ids), -1)
-    # any permutation, fixed points included: to give nobody their own would teach a few stimuli what they are not
-    other = np.random.default_rng((seed, shuffle)).permutation(len(ids))
+def _fit_unit(task: _Task, unit: Unit) -> RidgeMap:
+    fold, start, stop = unit
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EdgeWarning)  # the best penalty of a null is boundless
-        return _fit(train, targets[other], row, rois=rois, recipe=recipe, seed=seed)
+        if task.shuffle is not None:
+            warnings.simplefilter("ignore", EdgeWarning)  # the best penalty of a null is boundless
+        return task.training(fold).fit(slice(start, stop))
+
+
+def _fit_all(task: _Task, executor: Executor, progress: Callable[[int, int], None] | None) -> list[RidgeMap]:
+    """Fit every unit, and join those of each fold."""
+    units = task.units
+    parts: dict[Unit, RidgeMap] = {}
+    for number, part in executor.run(_fit_unit, units, task):
+        parts[units[number]] = part
+        if progress is not None:
+            progress(len(parts), len(units))
+    return [_join([parts.pop(unit) for unit in units if unit[0] == fold]) for fold in range(len(task.folds))]
+
+
+def _join(parts: Sequence[RidgeMap]) -> RidgeMap:
+    """Give one map of the targets of several maps of the same rows."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+
+    def joined(name: str) -> Any:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays, axis=-1)
+
+    return replace(
+        first, **{name: joined(name) for name in ("weights", "intercept", "alpha", "cv_score", "noise_share")}
+    )
 
 
 def _rows(trials: Trials, how: Rows, what: str) -> Trials:

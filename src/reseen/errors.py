@@ -7,7 +7,8 @@
     ├── DataError       a file of a data set is missing, truncated or not what it should be
     ├── ShapeError      arrays that do not belong together
     ├── ModelError      a diffusion model or an observer that cannot be loaded or went wrong
-    └── ResultsError    a results folder that holds something else, or cannot be written
+    ├── ResultsError    a results folder that holds something else, or cannot be written
+    └── ClusterError    workers that cannot be reached, or that are lost one after the other
 
 A message says what was expected, what was found and what to do. The command line prints it and leaves with exit code 1.
 """
@@ -35,3 +36,7 @@ class ModelError(ReseenError):
 
 class ResultsError(ReseenError):
     """Report a results folder that holds something else, or that cannot be written."""
+
+
+class ClusterError(ReseenError):
+    """Report workers that cannot be started or reached, or that are lost one after the other."""

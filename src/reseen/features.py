@@ -60,10 +60,20 @@ class Features:
         Raises
         ------
         ShapeError
+            As `where`.
+        """
+        rows: NDArray[np.float32] = self.array[self.where(stimulus_id)]
+        return rows
+
+    def where(self, stimulus_id: ArrayLike) -> NDArray[np.int64]:
+        """Give the numbers of the rows of these stimuli.
+
+        Raises
+        ------
+        ShapeError
             If a stimulus has no row here, or several.
         """
-        rows: NDArray[np.float32] = self.array[find_rows(self.name, self.stimulus_id, stimulus_id)]
-        return rows
+        return find_rows(self.name, self.stimulus_id, stimulus_id)
 
     def columns(self, stimulus_id: ArrayLike, width: int) -> Iterator[NDArray[np.float32]]:
         """Give the rows of these stimuli a few columns at a time, ``(n_stimuli, <=width)`` float32.
@@ -75,7 +85,7 @@ class Features:
         ShapeError
             If a stimulus has no row here, or several.
         """
-        rows = find_rows(self.name, self.stimulus_id, stimulus_id)
+        rows = self.where(stimulus_id)
         for start in range(0, self.flat.shape[1], width):
             yield self.flat[:, start : start + width][rows].astype(np.float32, copy=False)
 

@@ -82,11 +82,23 @@ class Results:
         results = cls(path, recipe, lock(path))
         try:
             results._compare_recipe()
-            for library, found in library_versions().items():
-                results.claim(f"version of {library}", found)
+            results._claim_versions()
         except BaseException:
             results.close()
             raise
+        return results
+
+    @classmethod
+    def join(cls, path: Path, recipe: Recipe) -> Results:
+        """Work in a results folder that another process holds, as its workers do.
+
+        Raises
+        ------
+        ResultsError
+            If the libraries here are not those that the results were begun with.
+        """
+        results = cls(path, recipe)
+        results._claim_versions()
         return results
 
     @classmethod
@@ -148,6 +160,10 @@ class Results:
     def fingerprint(self) -> str:
         """Give the digest of everything that could change a result: recipe, data, model, versions."""
         return digest({"recipe": identity(self.recipe), "provenance": self.provenance})
+
+    def _claim_versions(self) -> None:
+        for library, found in library_versions().items():
+            self.claim(f"version of {library}", found)
 
     def _compare_recipe(self) -> None:
         file = self.path / "recipe.toml"

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
 from reseen.analyses import AUTO, Analysis, analyses
 from reseen.blocks import FeatureBlocks
 from reseen.datasets import load
+from reseen.executor import Executor, Serial, check_seen
 from reseen.features import Features
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.ldm.recording import default_layers
@@ -23,6 +26,7 @@ from reseen.results import Results, digest
 from reseen.stimuli import Stimuli
 from reseen.trials import Split, Trials
 
+T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much there is."""
 
@@ -50,14 +54,25 @@ class Job:
         Where the model's networks lie.
     progress
         Whom to tell.
+    executor
+        Who does the units of decoding and reconstruction.
     """
 
     recipe: Recipe
     results: Results
     device: str = "cpu"
     progress: Progress | None = None
-    _brain: tuple[str, tuple[Trials, Stimuli, Split]] | None = field(default=None, repr=False)
-    _ldm: LatentDiffusion | None = field(default=None, repr=False)
+    executor: Executor = field(default_factory=Serial)
+    _kept: dict[str, tuple[Hashable, Any]] = field(default_factory=dict, repr=False)
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Say whether a unit of reconstruction takes a GPU of its own."""
+        return self.device.startswith("cuda")
+
+    def lend(self, _folder: Path) -> Callable[[], Job]:
+        """Give what makes the same job on a worker, which loads data and model by itself."""
+        return partial(_join, self.recipe, self.results.path.resolve(), self.device)
 
     @property
     def data(self) -> DataRecipe:
@@ -71,24 +86,37 @@ class Job:
 
     def brain(self, subject: str) -> tuple[Trials, Stimuli, Split]:
         """Read a subject's data; the last subject's are kept, and all are held against what the results began with."""
-        if self._brain is None or self._brain[0] != subject:
-            self._brain = None  # let go of one brain before the next is read
+
+        def read() -> tuple[Trials, Stimuli, Split]:
             self.tell(f"read {subject}", 0, 1)
             found = load(self.data, subject)
             self.tell(f"read {subject}", 1, 1)
             self.results.claim(f"data of {subject}", fingerprint(*found))
-            self._brain = subject, found
-        return self._brain[1]
+            return found
+
+        return self.keep("brain", subject, read)
 
     def ldm(self) -> LatentDiffusion:
         """Load the model once, and hold it against the one that the results were begun with."""
-        if self._ldm is None:
+
+        def load_model() -> LatentDiffusion:
             model = self.recipe.model
             self.tell("load the model", 0, 1)
-            self._ldm = load_ldm(model.name, revision=model.revision, precision=model.precision, device=self.device)
+            ldm = load_ldm(model.name, revision=model.revision, precision=model.precision, device=self.device)
             self.tell("load the model", 1, 1)
-            self.results.claim("model", self._ldm.fingerprint)
-        return self._ldm
+            self.results.claim("model", ldm.fingerprint)
+            return ldm
+
+        return self.keep("model", self.recipe.model.name, load_model)
+
+    def keep(self, kind: str, which: Hashable, make: Callable[[], T]) -> T:
+        """Give what was made last of its kind; another one of the kind is let go of before this one is made."""
+        if kind in self._kept and self._kept[kind][0] != which:
+            del self._kept[kind]
+        if kind not in self._kept:
+            self._kept[kind] = which, make()
+        kept: T = self._kept[kind][1]
+        return kept
 
     def true(self, subject: str, name: str) -> Features:
         """Give the features that the model makes of what a subject was shown."""
@@ -149,6 +177,12 @@ def decoded_stem(name: str, shuffle: int | None) -> str:
 def analyses_of(recipe: Recipe, ldm: Callable[[], LatentDiffusion]) -> tuple[Analysis, ...]:
     """List the encoding analyses that a recipe asks for; the model is needed only to choose layers."""
     return analyses(recipe.encode, auto=default_layers(ldm()) if AUTO in recipe.encode.layers else ())
+
+
+def _join(recipe: Recipe, path: Path, device: str) -> Job:
+    """Take up a job on a worker."""
+    check_seen(path)
+    return Job(recipe, Results.join(path, recipe), device)
 
 
 def data_path(recipe: Recipe, out: Path) -> Path | None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reseen.errors import RecipeError
+from reseen.executor import Executor, Serial
 from reseen.ldm.stable import check_device
 from reseen.pipeline import extraction, scoring, showing, stages
 from reseen.pipeline.job import Job, Progress
@@ -35,6 +36,7 @@ def run(
     device: str = "cpu",
     report_anew: bool = False,
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> Results:
     """Run a recipe into a results folder, up to a stage; what is there already is not made again.
 
@@ -56,6 +58,8 @@ def run(
         Write the report again even if there is one.
     progress
         Called with what is being done, how much of it is done and how much there is.
+    executor
+        Who decodes and reconstructs (`reseen.executor.open_executor`); left out: this process.
 
     Raises
     ------
@@ -65,6 +69,8 @@ def run(
         If data or model cannot be read.
     ResultsError
         If the folder holds other results, is in use or cannot be written.
+    ClusterError
+        If the executor cannot reach its workers, or loses them.
     """
     if until not in STAGES:
         raise RecipeError(f"there is no stage {until!r}; the stages are {', '.join(STAGES)}.")
@@ -72,7 +78,7 @@ def run(
         recipe = with_settings(recipe, [f"data.path={data}"])
     check_device(device)
     with Results.open(out, recipe) as results:
-        job = Job(recipe, results, device, progress)
+        job = Job(recipe, results, device, progress, executor or Serial())
         if report_anew:
             (results.path / "report.html").unlink(missing_ok=True)
         if "evaluate" in needed(until):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +91,7 @@ def _decode(job: Job, subject: str, name: str, rois: Sequence[str], *, shuffle: 
     """Fit one feature's decoders; the predictions are written last, and say that all is there."""
     trials, _, split = job.brain(subject)
     stem = decoded_stem(name, shuffle)
-    job.tell(f"decode {stem} of {subject}", 0, 1)
+    job.tell(f"decode {stem} of {subject}", 0, 1)  # of how many blocks, the first to be done will say
     with job.noting_warnings():
         maps, decoded = decode.decode(
             trials,
@@ -103,13 +103,14 @@ def _decode(job: Job, subject: str, name: str, rois: Sequence[str], *, shuffle: 
             train_trials=job.recipe.data.train_trials,
             test_trials=job.recipe.data.test_trials,
             shuffle=shuffle,
+            executor=job.executor,
+            progress=job.counter(f"decode {stem} of {subject}"),
         )
     made_by = job.made_by("decode", subject)
     for fold, fitted in enumerate(maps if shuffle is None else []):
         with writing(job.results.decode_path(subject, f"{stem}_fold{fold}")) as part:
             fitted.save(part, as_metadata(made_by))
     job.results.save_features(job.results.decode_path(subject, stem), decoded, made_by)
-    job.tell(f"decode {stem} of {subject}", 1, 1)
 
 
 # ---------------------------------------------------------------------------------------------------- encode
@@ -179,9 +180,15 @@ class Pictures:
     paths: tuple[tuple[Path, ...], ...]
 
     @property
-    def missing(self) -> int:
-        """Count the pictures that are not made yet."""
-        return sum(not path.is_file() for row in self.paths for path in row)
+    def label(self) -> str:
+        """Say what is being done."""
+        return f"reconstruct {self.subject} {self.level} {self.condition}"
+
+    @property
+    def missing(self) -> dict[tuple[int, int], Path]:
+        """Give the path of each picture that is not made yet, by item and draw."""
+        every = {(item, draw): path for item, row in enumerate(self.paths) for draw, path in enumerate(row)}
+        return {which: path.absolute() for which, path in every.items() if not path.is_file()}
 
 
 def levels(recipe: Recipe) -> tuple[Level, ...]:
@@ -222,48 +229,84 @@ def pictures_of(job: Job, subject: str) -> Iterator[Pictures]:
             yield Pictures(subject, level, condition, ids, paths)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Be one unit of work: some pictures of one subject, level and condition that are not made yet.
+
+    Parameters
+    ----------
+    label, subject, level, condition, stimulus_id
+        Of the `Pictures` they belong to.
+    shuffle
+        Which shuffle's features they are made from, at the shuffled floor.
+    paths
+        ``(item, draw)`` -> where to write.
+    """
+
+    label: str
+    subject: str
+    level: Level
+    condition: Condition
+    stimulus_id: NDArray[np.int64]
+    shuffle: int | None
+    paths: Mapping[tuple[int, int], Path]
+
+
 def reconstruct_stage(job: Job) -> bool:
     """Make every picture that is not there yet."""
     worked = False
     for subject in job.subjects:
-        for pictures in pictures_of(job, subject):
-            if pictures.missing:
-                _reconstruct(job, pictures)
-                worked = True
+        every = list(pictures_of(job, subject))
+        batches = [batch for pictures in every for batch in _batches(pictures, job.recipe.reconstruct.batch_size)]
+        total = {pictures.label: sum(map(len, pictures.paths)) for pictures in every}
+        done = dict(total)
+        for batch in batches:
+            done[batch.label] -= len(batch.paths)
+        with job.noting_warnings():
+            for number, _ in job.executor.run(_reconstruct, batches, job):
+                label = batches[number].label
+                done[label] += len(batches[number].paths)
+                job.tell(label, done[label], total[label])
+        worked = worked or bool(batches)
     return worked
 
 
-def _reconstruct(job: Job, pictures: Pictures) -> None:
-    """Make what is missing of a set of pictures, at the shuffled floor one draw from each shuffle."""
-    what = f"reconstruct {pictures.subject} {pictures.level} {pictures.condition}"
-    if pictures.level != "floor_shuffled":
-        _draw(job, pictures, what)
-        return
-    for shuffle in range(job.recipe.evaluate.n_shuffles):
-        _draw(job, pictures, f"{what} {shuffle + 1}", shuffle)
+def _batches(pictures: Pictures, size: int) -> Iterator[Batch]:
+    """Cut the pictures that are missing into units of work, at the shuffled floor each draw alone."""
+    parts: dict[int | None, list[tuple[tuple[int, int], Path]]] = {}
+    for (item, draw), path in pictures.missing.items():
+        shuffle = draw if pictures.level == "floor_shuffled" else None
+        parts.setdefault(shuffle, []).append(((item, draw), path))
+    of = pictures.label, pictures.subject, pictures.level, pictures.condition, pictures.stimulus_id
+    for shuffle, part in parts.items():
+        for start in range(0, len(part), size):
+            yield Batch(*of, shuffle, dict(part[start : start + size]))
 
 
-def _draw(job: Job, pictures: Pictures, what: str, shuffle: int | None = None) -> None:
-    z, c = (_given(job, pictures, name, shuffle) if name in pictures.condition else None for name in ("z", "c"))
-    with job.noting_warnings():
-        reconstruct.reconstruct(
-            job.ldm(),
-            pictures.condition,
-            z,
-            c,
-            recipe=job.recipe.reconstruct,
-            seed=job.recipe.seed,
-            subject=pictures.subject,
-            write=lambda item, draw, picture: job.results.save_picture(pictures.paths[item][draw], picture),
-            done=lambda item, draw: pictures.paths[item][draw].is_file(),
-            draws=None if shuffle is None else (shuffle,),
-            progress=job.counter(what),
-        )
+def _reconstruct(job: Job, batch: Batch) -> None:
+    """Make the pictures of one batch, unless somebody has made them in the meantime."""
+    z, c = (_given(job, batch, name) if name in batch.condition else None for name in ("z", "c"))
+    reconstruct.reconstruct(
+        job.ldm(),
+        batch.condition,
+        z,
+        c,
+        recipe=job.recipe.reconstruct,
+        seed=job.recipe.seed,
+        subject=batch.subject,
+        write=lambda item, draw, picture: job.results.save_picture(batch.paths[item, draw], picture),
+        draws=None if batch.shuffle is None else (batch.shuffle,),
+        done=lambda *which: which not in batch.paths or batch.paths[which].is_file(),
+    )
 
 
-def _given(job: Job, pictures: Pictures, name: str, shuffle: int | None) -> Features:
-    """Give the features that a set of pictures is made from, one row for each item."""
-    if pictures.level != "ceiling":
-        return job.decoded(pictures.subject, name, shuffle=shuffle)
-    true = job.true(pictures.subject, name)
-    return Features(name, true.rows(pictures.stimulus_id), pictures.stimulus_id)
+def _given(job: Job, batch: Batch, name: str) -> Features:
+    """Give the features that a set of pictures is made from, one row for each item; the last are kept."""
+
+    def read() -> Features:
+        if batch.level != "ceiling":
+            return job.decoded(batch.subject, name, shuffle=batch.shuffle)
+        true = job.true(batch.subject, name)
+        return Features(name, true.rows(batch.stimulus_id), batch.stimulus_id)
+
+    return job.keep(f"given {name}", (batch.subject, batch.level, batch.shuffle), read)

@@ -1,0 +1,213 @@
+"""Units of work on Dask workers: local ones, processes of one thread each, or those of a running cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reseen.errors import ClusterError
+from reseen.executor.units import C, Context, R, U
+from reseen.executor.worker import Loan, do_unit, forget, is_installed
+
+if TYPE_CHECKING:
+    from distributed import Client, Future, SpecCluster
+
+CONNECT_SECONDS = 20
+CLOSE_SECONDS = 60  # what closing may take on a busy machine; Dask ends a local worker by force after 4
+SHELF = ".shared"
+"""Name of the folder that data for workers are laid into."""
+
+
+class DaskExecutor:
+    """Do units on Dask workers; see `open_executor` for the parameters.
+
+    A running cluster is reached at once, local workers start when there is something for them to do.
+    """
+
+    def __init__(
+        self, address: str | None, n_workers: int | None, *, device: str = "cpu", folder: Path | None = None
+    ) -> None:
+        self._n_workers, self._device = n_workers, device
+        self._folder = folder
+        self._shelf: Path | None = None
+        self._lent: tuple[Context, Loan] | None = None
+        self._cluster: SpecCluster | None = None
+        self._client: Client | None = None
+        if address is not None:
+            self._client = _reach(address)
+
+    def run(self, work: Callable[[C, U], R], units: Sequence[U], context: C) -> Iterator[tuple[int, R]]:
+        """Do every unit; see `Executor.run`. What workers warn of is warned of here, in the order of the units."""
+        from distributed import as_completed
+
+        if not units:
+            return
+        client = self._start()
+        warned: dict[int, list[tuple[type[Warning], str]]] = {}
+        if context.needs_gpu:
+            _check_gpus(client)
+        futures = client.map(
+            do_unit,
+            units,
+            work=work,
+            loan=self._lend(context),
+            pure=False,
+            resources={"GPU": 1} if context.needs_gpu else None,
+        )
+        number_of = {future.key: number for number, future in enumerate(futures)}
+        try:
+            for future in as_completed(futures, loop=client.loop):
+                number = number_of[future.key]
+                result, warned[number] = _result(future)
+                future.release()
+                yield number, result
+        finally:
+            with suppress(Exception):  # a cluster that is gone has nothing left to cancel
+                client.cancel(futures, force=True)
+            for number in sorted(warned):
+                for category, text in warned[number]:
+                    warnings.warn(text, category, stacklevel=2)
+
+    def close(self) -> None:
+        """Let go of the workers; local ones end."""
+        client, cluster = self._client, self._cluster
+        self._client = self._cluster = self._lent = None
+        try:
+            if client is not None:
+                if cluster is None:
+                    with suppress(Exception):  # a cluster that is gone keeps nothing
+                        client.run(forget, on_error="ignore")
+                client.close()
+        finally:
+            if cluster is not None:
+                cluster.close(timeout=CLOSE_SECONDS)
+            if self._shelf is not None:
+                shutil.rmtree(self._shelf, ignore_errors=True)
+                self._shelf = None
+
+    def _start(self) -> Client:
+        if self._client is None:
+            from distributed import Client
+
+            self._cluster = _local_cluster(self._n_workers, self._device)
+            self._client = Client(self._cluster, set_as_default=False)
+        return self._client
+
+    def _lend(self, context: Context) -> Loan:
+        """Lay a context out for the workers, unless it is the last one, which they have."""
+        if self._lent is None or self._lent[0] is not context:
+            if self._shelf is None:
+                self._shelf = _empty_folder(self._folder)
+            for old in self._shelf.iterdir():
+                shutil.rmtree(old, ignore_errors=True)
+            key = uuid.uuid4().hex
+            folder = self._shelf / key
+            folder.mkdir()
+            self._lent = context, Loan(key, context.lend(folder))
+        return self._lent[1]
+
+
+def _reach(address: str) -> Client:
+    """Connect to a running cluster and make sure that its workers have reseen."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise _not_installed() from error
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"no Dask scheduler answers at {address} ({error}). Give the address that `dask scheduler` prints, such as "
+            "tcp://node7:8786."
+        ) from error
+    try:
+        client.run_on_scheduler(is_installed)
+        client.run(is_installed)
+    except ModuleNotFoundError as error:
+        client.close()
+        raise ClusterError(f"the cluster at {address} has {error}. Install there what is installed here.") from error
+    return client
+
+
+def _local_cluster(n_workers: int | None, device: str) -> SpecCluster:
+    """Start workers on this machine that nobody outside can reach: processes of one thread each."""
+    try:
+        from distributed import Nanny, Scheduler, SpecCluster
+    except ImportError as error:
+        raise _not_installed() from error
+    # a worker that ends is no news to the user: its unit is done by another
+    here = {"host": "127.0.0.1", "dashboard": False}
+    quiet = {"silence_logs": logging.ERROR}
+    # no limit of memory: Dask's own would write what it holds to disk, as pickles
+    worker: dict[str, Any] = {**here, **quiet, "nthreads": 1, "memory_limit": 0}
+    gpus = _visible_gpus() if device.startswith("cuda") else []
+    count = n_workers or len(gpus) or len(os.sched_getaffinity(0))
+    if gpus and count > len(gpus):
+        raise ClusterError(f"{count} workers need a GPU each; {len(gpus)} are visible. Ask for {len(gpus)} or fewer.")
+    workers = {}
+    for number in range(count):
+        own = {"env": {"CUDA_VISIBLE_DEVICES": gpus[number]}, "resources": {"GPU": 1}} if gpus else {}
+        workers[number] = {"cls": Nanny, "options": {**worker, **own}}
+    return SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": {**here, "port": 0}}, **quiet)
+
+
+def _visible_gpus() -> list[str]:
+    """Name the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name for name in named.split(",") if name]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _check_gpus(client: Client) -> None:
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    if workers and not any(worker["resources"].get("GPU") for worker in workers):
+        raise ClusterError(
+            f"none of the cluster's {len(workers)} workers says that it has a GPU. Start them with "
+            '`dask worker --nthreads 1 --resources "GPU=1"`, one for each GPU.'
+        )
+
+
+def _result(future: Future) -> Any:
+    """Give what a unit made, or raise what stopped it."""
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise ClusterError(
+            "one unit of work ended several workers one after the other, most likely for want of memory. Give each "
+            "worker more (fewer workers, or a smaller reconstruct.batch_size) and run the same command again: it goes "
+            "on where it stopped."
+        ) from error
+    except CancelledError as error:
+        raise ClusterError(
+            f"the connection to the Dask scheduler was lost ({error}). Run the same command again: it goes on where it "
+            "stopped."
+        ) from error
+
+
+def _empty_folder(parent: Path | None) -> Path:
+    """Make the folder that contexts are laid out in; what a killed run left there is thrown away."""
+    if parent is None:
+        return Path(tempfile.mkdtemp(prefix="reseen-"))
+    folder = parent.resolve() / SHELF
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _not_installed() -> ClusterError:
+    return ClusterError("the executor dask needs Dask: pip install 'reseen[cluster]'.")

@@ -1,0 +1,259 @@
+"""Units of work on two Dask workers: the same files as here, also when one of the workers is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from test_decode import RECIPE, TEST, TRAIN, subject
+from test_pipeline import contents
+
+from reseen import cli, decode, pipeline
+from reseen.errors import ClusterError, DataError
+from reseen.executor import Serial, open_executor, read_shared, write_shared
+from reseen.recipe import DecodeRecipe, load_recipe, with_settings
+from reseen.ridge import EdgeWarning
+from reseen.trials import Split
+
+pytestmark = pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")  # a few trials leave the penalty undecided
+SPLIT = Split.fixed(TRAIN, TEST)
+
+
+@pytest.fixture(scope="module")
+def workers():
+    """Two local workers for the whole module; none of them is left behind."""
+    with open_executor("dask", n_workers=2) as executor:
+        executor._start()
+        yield executor
+        family = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+    assert len(family) == 2
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+
+
+class Folder:
+    """A context that notes in a file who took it up."""
+
+    needs_gpu = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def lend(self, folder):
+        write_shared(folder, {"numbers": np.arange(5)})
+        return partial(take_up, self.folder, folder)
+
+
+def take_up(folder, lent):
+    (folder / f"by-{os.getpid()}-{time.monotonic_ns()}").touch()
+    context = Folder(folder)
+    context.numbers = read_shared(lent)["numbers"]
+    return context
+
+
+def add(context, unit):
+    time.sleep(0.05)  # so that both workers get some
+    return unit + int(context.numbers.sum())
+
+
+def end_the_worker(_context, _unit):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_here_units_are_done_in_order():
+    assert list(Serial().run(lambda context, unit: context + unit, [1, 2, 3], 10)) == [(0, 11), (1, 12), (2, 13)]
+
+
+def test_every_unit_is_done_once_and_its_context_made_once_on_each_worker(workers, tmp_path):
+    context = Folder(tmp_path)
+    for _ in range(2):  # the second call finds the context where the first left it
+        found = dict(workers.run(add, list(range(12)), context))
+        assert found == {unit: unit + 10 for unit in range(12)}
+    made = [path.name.split("-")[1] for path in tmp_path.iterdir()]
+    assert len(made) == len(set(made)) == 2
+
+
+def test_nothing_to_do_starts_no_worker():
+    with open_executor("dask", n_workers=2) as executor:
+        assert list(executor.run(add, [], Folder(Path()))) == []
+        assert executor._cluster is None
+
+
+def test_decoders_fitted_on_workers_are_the_same_bytes(workers, monkeypatch):
+    monkeypatch.setattr(decode, "TARGETS_AT_ONCE", 2)
+    trials, feature = subject()
+    split = Split.leave_out(trials.stimulus_id, 2, seed=1)
+    seen = []
+    for shuffle in (None, 1):
+        options = {"rois": ["early"], "recipe": RECIPE, "seed": 0, "train_trials": "averaged", "shuffle": shuffle}
+        maps, decoded = decode.decode(trials, split, feature, **options)
+        others, same = decode.decode(
+            trials, split, feature, **options, executor=workers, progress=lambda *counts: seen.append(counts)
+        )
+        assert decoded.array.tobytes() == same.array.tobytes()
+        assert [vars(a).keys() for a in maps] == [vars(b).keys() for b in others]
+        for one, other in zip(maps, others, strict=True):
+            for name, value in vars(one).items():
+                np.testing.assert_array_equal(value, vars(other)[name], err_msg=name)
+        assert seen[-6:] == [(k + 1, 6) for k in range(6)]
+
+
+def test_blocks_of_targets_join_to_the_map_of_all_targets(monkeypatch):
+    trials, feature = subject()
+    whole = decode.fit(trials.select(TRAIN), feature, rois=["early"], recipe=RECIPE, seed=0)
+    monkeypatch.setattr(decode, "TARGETS_AT_ONCE", 4)
+    joined = decode.fit(trials.select(TRAIN), feature, rois=["early"], recipe=RECIPE, seed=0)
+    for name, value in vars(whole).items():
+        np.testing.assert_allclose(vars(joined)[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_one_penalty_for_all_targets_is_chosen_in_one_unit(monkeypatch):
+    monkeypatch.setattr(decode, "TARGETS_AT_ONCE", 2)
+    trials, feature = subject()
+    recipe = DecodeRecipe(share_alpha=True)
+    fitted = decode.fit(trials.select(TRAIN), feature, rois=["early"], recipe=recipe, seed=0)
+    assert len(np.unique(fitted.alpha)) == 1
+
+
+def test_what_stops_a_unit_and_what_it_warns_of_is_told_here(workers):
+    trials, feature = subject()
+    fit = partial(decode.decode, split=SPLIT, feature=feature, rois=["early"], seed=0)
+    with pytest.warns(EdgeWarning, match="penalty of the grid"):
+        fit(trials, recipe=DecodeRecipe(alphas=(1e-6, 1e-5)), executor=workers)
+    trials.betas[np.flatnonzero(np.isin(trials.stimulus_id, TRAIN))[3], 7] = np.nan
+    said = []
+    for executor in (Serial(), workers):
+        with pytest.raises(DataError, match="1 numbers that are not finite") as caught:
+            fit(trials, recipe=RECIPE, executor=executor)
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+
+
+class Waiting:
+    """An executor whose first units of each kind wait until one of two workers, both at a unit, was killed."""
+
+    def __init__(self, workers, folder):
+        self.workers, self.folder = workers, folder
+
+    def run(self, work, units, context):
+        (self.folder / work.__name__).mkdir(parents=True, exist_ok=True)
+        return self.workers.run(partial(wait_and_work, work, self.folder / work.__name__), units, context)
+
+    def kill(self, *kinds):
+        for kind in kinds:
+            busy = []
+            while len(busy) < 2:
+                time.sleep(0.02)
+                busy = [path.name for path in (self.folder / kind).glob("*")]
+            os.kill(int(busy[0]), signal.SIGKILL)
+            (self.folder / kind / "killed").touch()
+
+
+def wait_and_work(work, folder, context, unit):
+    if not (folder / "killed").exists():
+        (folder / str(os.getpid())).touch()
+    while not (folder / "killed").exists():
+        time.sleep(0.02)
+    return work(context, unit)
+
+
+def test_workers_killed_while_fitting_and_while_sampling_change_no_file(workers, small_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(decode, "TARGETS_AT_ONCE", 64)
+    pipeline.run(small_recipe, tmp_path / "here", until="reconstruct")
+    waiting = Waiting(workers, tmp_path / "units")
+    killer = threading.Thread(target=waiting.kill, args=("_fit_unit", "_reconstruct"), daemon=True)
+    killer.start()
+    pipeline.run(small_recipe, tmp_path / "there", until="reconstruct", executor=waiting)
+    assert not killer.is_alive()
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
+def test_a_unit_that_ends_one_worker_after_the_other_is_given_up(workers, tmp_path):
+    workers._cluster.scheduler.allowed_failures, before = 0, workers._cluster.scheduler.allowed_failures
+    with pytest.raises(ClusterError, match="want of memory"):
+        list(workers.run(end_the_worker, [0], Folder(tmp_path)))
+    workers._cluster.scheduler.allowed_failures = before
+
+
+@pytest.mark.usefixtures("random_observers")
+def test_tiny_on_two_workers_of_a_running_cluster_ends_like_a_run_here(workers, tiny_model, tmp_path, monkeypatch):
+    arguments = ["run", "tiny", "--out", str(tmp_path / "there"), "--model", str(tiny_model)]
+    spread = ["--executor", "dask", "--cluster", workers._client.scheduler.address]
+    monkeypatch.setattr(sys, "argv", ["reseen", *arguments, *spread])
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    recipe = with_settings(load_recipe("tiny"), [f"model.name={tiny_model}"])
+    pipeline.run(recipe, tmp_path / "here", data=tmp_path / "there/data", until="evaluate")
+    here, there = contents(tmp_path / "here"), contents(tmp_path / "there")
+    made = {name for name in here if name.endswith((".png", ".safetensors")) or name == "provenance.json"}
+    assert len(made) > 100
+    assert {name: there[name] for name in made} == {name: here[name] for name in made}
+
+
+LONG_RUN = """
+import sys, time
+from functools import partial
+from pathlib import Path
+
+from reseen.executor import open_executor
+
+class Folder:
+    needs_gpu = False
+    def lend(self, folder):
+        return partial(Path, sys.argv[1])
+
+def work(context, unit):
+    (context / "busy").touch()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    with open_executor("dask", n_workers=1, folder=Path(sys.argv[1])) as executor:
+        list(executor.run(work, [1, 2, 3], Folder()))
+"""
+
+
+def test_an_interrupt_leaves_no_worker_and_no_file_behind(tmp_path):
+    (tmp_path / "long.py").write_text(LONG_RUN, encoding="utf-8")
+    command = [sys.executable, str(tmp_path / "long.py"), str(tmp_path)]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    while run.poll() is None and not (tmp_path / "busy").exists():
+        time.sleep(0.05)
+    family = psutil.Process(run.pid).children(recursive=True)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does: the workers hear it too
+    said = run.communicate(timeout=60)[1]
+    assert said.rstrip().endswith("KeyboardInterrupt")
+    assert family
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert not (tmp_path / ".shared").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"kind": "slurm"}, "there is no executor 'slurm'"),
+        ({"n_workers": 2}, "say --executor dask too"),
+        ({"cluster": "tcp://127.0.0.1:8786"}, "say --executor dask too"),
+        ({"kind": "dask", "n_workers": 0}, "at least one worker"),
+        ({"kind": "dask", "n_workers": 2, "cluster": "tcp://127.0.0.1:8786"}, "not both"),
+        ({"kind": "dask", "device": "cuda:1"}, "say cuda, not cuda:1"),
+        ({"kind": "dask", "cluster": "tcp://127.0.0.1:9"}, "no Dask scheduler answers at tcp://127.0.0.1:9"),
+        ({"kind": "dask", "cluster": "nonsense://here"}, "no Dask scheduler answers at nonsense://here"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_at_once(monkeypatch, options, says):
+    monkeypatch.setattr("reseen.executor.cluster.CONNECT_SECONDS", 1)
+    with pytest.raises(ClusterError, match=says), open_executor(**options):
+        pass
+
+
+def test_a_worker_that_does_not_see_the_disk_says_so():
+    with pytest.raises(ClusterError, match="sees no folder /nosuch"):
+        read_shared(Path("/nosuch"))
