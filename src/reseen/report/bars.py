@@ -78,7 +78,7 @@ def _shares(bar: Bar, y: float, low: float, scale: float) -> list[str]:
             width = part.value * scale
             box = f'x="{round(left, 1)}" y="{y - 5}" width="{round(width, 1)}" height="10"'
             said = f"{bar.label}, {part.name}: {percent(part.value)}"
-            found.append(f'<g><rect {box} fill="{part.colour}"/><title>{escape(said)}</title></g>')
+            found.append(f'<g><rect class="share" {box} fill="{part.colour}"/><title>{escape(said)}</title></g>')
             left += width
     return found
 
