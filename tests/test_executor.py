@@ -81,6 +81,13 @@ def test_every_unit_is_done_once_and_its_context_made_once_on_each_worker(worker
     assert len(made) == len(set(made)) == 2
 
 
+def test_local_workers_listen_on_this_machine_only(workers):
+    family = [process for process in psutil.Process().children() if "spawn_main" in " ".join(process.cmdline())]
+    found = [link.laddr.ip for process in family for link in process.net_connections() if link.status == "LISTEN"]
+    assert set(found) == {"127.0.0.1"}
+    assert workers._cluster.scheduler.http_server.port != 8787  # a second run would find it taken
+
+
 def test_nothing_to_do_starts_no_worker():
     with open_executor("dask", n_workers=2) as executor:
         assert list(executor.run(add, [], Folder(Path()))) == []

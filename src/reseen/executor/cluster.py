@@ -144,7 +144,7 @@ def _local_cluster(n_workers: int | None, device: str) -> SpecCluster:
     except ImportError as error:
         raise _not_installed() from error
     # a worker that ends is no news to the user: its unit is done by another
-    here = {"host": "127.0.0.1", "dashboard": False}
+    here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
     quiet = {"silence_logs": logging.ERROR}
     # no limit of memory: Dask's own would write what it holds to disk, as pickles
     worker: dict[str, Any] = {**here, **quiet, "nthreads": 1, "memory_limit": 0}
