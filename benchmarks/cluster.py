@@ -8,19 +8,16 @@ included. Median of three. Two idle cores are needed: what else runs on the mach
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import shutil
 import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from figures import figure, write
 
 from reseen import Features, Split, Trials, decode, load_recipe, run
 from reseen.executor import Executor, open_executor
@@ -86,24 +83,16 @@ def main() -> None:
     arguments = parser.parse_args()
     repeats = 1 if arguments.quick else 3
     warnings.simplefilter("ignore", UserWarning)  # most targets are noise, and want the largest penalty
-    figures: list[dict[str, object]] = []
+    figures = []
     with tempfile.TemporaryDirectory() as folder:
         for name, job in (("ridge", fitting(arguments.quick)), ("sampling", sampling(arguments.quick, Path(folder)))):
             spent = [seconds(job, n_workers, repeats) for n_workers in (1, 2)]
             for n_workers, value in enumerate(spent, start=1):
-                figures.append(
-                    {"name": f"{name}_workers_{n_workers}", "value": round(value, 2), "unit": "s", "goal": ""}
-                )
-            speedup = round(spent[0] / spent[1], 2)
-            figures.append({"name": f"speedup_{name}", "value": speedup, "unit": "times", "goal": GOAL})
-    for figure in figures:
-        print(f"{figure['name']:20s} {figure['value']:8.2f} {figure['unit']}  {figure['goal']}")
-    if arguments.json:
-        about = {
-            "machine": f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores",
-            "versions": {name: version(name) for name in ("numpy", "torch", "distributed")},
-        }
-        arguments.json.write_text(json.dumps({**about, "figures": figures}, indent=2))
+                figures.append(figure(f"{name}_workers_{n_workers}", round(value, 2), "s"))
+            figures.append(figure(f"speedup_{name}", round(spent[0] / spent[1], 2), "times", GOAL))
+    for row in figures:
+        print(f"{row['name']:20s} {row['value']:8.2f} {row['unit']}  {row['goal']}")
+    write(arguments.json, figures, packages=("numpy", "torch", "distributed"))
 
 
 if __name__ == "__main__":

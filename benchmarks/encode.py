@@ -1,19 +1,19 @@
-"""Time the features of the encoding analyses: ``python benchmarks/encode.py [--json FILE] [--quick] [--device cuda]``.
+"""Time the encoding analyses: ``python benchmarks/encode.py [--json FILE] [--quick] [--device cuda]``.
 
-Five layers of the built-in model's U-Net at three stages each, for 1,000 pictures (``--quick``: 16), 20 steps,
-guidance 5:
+Five layers of the built-in model's U-Net at three stages each, 20 steps, guidance 5, 1,000 pictures and 2,500 voxels:
 
 - recording_overhead: what recording all of them adds to the denoising that keeps only zc, in memory and to files
-- one_pass_speedup: one pass for all layers against one pass for each layer, timed on a tenth of the pictures
+- one_pass_speedup: one pass for all layers against one pass for each layer
+- fit_speedup_vs_himalaya: all fifteen models by reseen, and one by one by himalaya's KernelRidgeCV
+- speedup_vs_himalaya: both together, features and fits, one pass and reseen against a pass for each layer and himalaya
 
-On the CPU seconds are those of the processor, which other work on the machine does not lengthen.
+Denoising is timed on a tenth of the pictures, since every picture takes as long. On the CPU its seconds are those of
+the processor, which other work on the machine does not lengthen.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from encode_fits import compare
+from figures import figure, write
 from safetensors.numpy import save_file
 
 import reseen
@@ -36,25 +37,39 @@ SAMPLING = ReconstructRecipe(n_steps=20, strength=0.8, guidance=5.0)
 Figure = dict[str, Any]
 
 
-def extraction_figures(ldm: LatentDiffusion, n_images: int, n_repeats: int) -> list[Figure]:
-    """Compare recording with plain denoising, and one pass with one for each layer."""
+def time_extraction(ldm: LatentDiffusion, n_images: int, n_repeats: int) -> dict[str, float]:
+    """Give the seconds for so many pictures: plain, with all layers recorded, written too, and layer by layer."""
     layers = default_layers(ldm)
     everything = ["zc", *_names(layers)]
-    timed: dict[str, list[float]] = {"plain": [], "in memory": [], "to files": []}
+    timed: dict[str, list[float]] = {"plain": [], "recorded": [], "written": []}
     for _ in range(n_repeats):  # in turn, so that a change of the machine's pace meets all
         timed["plain"].append(seconds(ldm, ["zc"], n_images))
-        timed["in memory"].append(seconds(ldm, everything, n_images))
+        timed["recorded"].append(seconds(ldm, everything, n_images))
         with tempfile.TemporaryDirectory() as folder:
-            timed["to files"].append(seconds(ldm, everything, n_images, Path(folder)))
-    plain, recorded, written = (min(spent) for spent in timed.values())
-    n_few = max(n_images // 10, min(n_images, 16))
-    one_by_one = sum(seconds(ldm, _names([layer]), n_few) for layer in layers) * n_images / n_few
-    plan = plan_harvest(ldm, everything, recipe=SAMPLING)
+            timed["written"].append(seconds(ldm, everything, n_images, Path(folder)))
+    layer_by_layer = sum(seconds(ldm, _names([layer]), n_images) for layer in layers)
+    return {**{name: min(spent) for name, spent in timed.items()}, "layer by layer": layer_by_layer}
+
+
+def measure(ldm: LatentDiffusion, *, quick: bool) -> list[Figure]:
+    """Time features and fits, and give the figures."""
+    n_timed, n_images, n_voxels, n_spaces, n_rounds = (16, 300, 500, 5, 1) if quick else (96, 1000, 2500, 15, 3)
+    took = time_extraction(ldm, n_timed, 3)
+    fits, differ = compare(n_images, n_voxels, n_spaces, n_rounds)
+    plan = plan_harvest(ldm, ["zc", *_names(default_layers(ldm))], recipe=SAMPLING)
+    all_images = n_images / n_timed
+    theirs = took["layer by layer"] * all_images + fits["himalaya"]
+    ours = took["recorded"] * all_images + fits["reseen"]
     return [
-        _figure("plain denoising", plan.n_evaluations(n_images) / plain, "U-Net evaluations a second", ""),
-        _figure("recording_overhead", 100 * (recorded / plain - 1), "%", "under 20"),
-        _figure("recording_overhead, to files", 100 * (written / plain - 1), "%", "under 20"),
-        _figure("one_pass_speedup", one_by_one / recorded, "times", ""),
+        figure("plain denoising", plan.n_evaluations(n_timed) / took["plain"], "U-Net evaluations a second"),
+        figure("recording_overhead", 100 * (took["recorded"] / took["plain"] - 1), "%", "under 20"),
+        figure("recording_overhead_to_files", 100 * (took["written"] / took["plain"] - 1), "%", "under 20"),
+        figure("one_pass_speedup", took["layer by layer"] / took["recorded"], "times"),
+        figure("fit_seconds_reseen", fits["reseen"], "s"),
+        figure("fit_seconds_himalaya", fits["himalaya"], "s"),
+        figure("fit_speedup_vs_himalaya", fits["himalaya"] / fits["reseen"], "times"),
+        figure("largest_difference_of_r", differ, "r", "rounding"),
+        figure("speedup_vs_himalaya", theirs / ours, "times", "at least 5"),
     ]
 
 
@@ -83,10 +98,6 @@ def _names(layers: Sequence[str]) -> list[str]:
     return [str(FeatureName("unet", layer, progress=stage)) for stage in STAGES for layer in layers]
 
 
-def _figure(name: str, value: float, unit: str, goal: str) -> Figure:
-    return {"name": name, "value": round(value, 2), "unit": unit, "goal": goal}
-
-
 def main() -> None:
     """Time, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,14 +107,11 @@ def main() -> None:
     arguments = parser.parse_args()
     ldm = reseen.load_ldm("builtin", device=arguments.device)
     seconds(ldm, ["zc"], 1)  # warms up
-    n_images, n_repeats = (16, 3) if arguments.quick else (1000, 1)
-    figures = extraction_figures(ldm, n_images, n_repeats)
-    for figure in figures:
-        goal = f" (goal: {figure['goal']})" if figure["goal"] else ""
-        print(f"{figure['name']:30s} {figure['value']:10.2f} {figure['unit']}{goal}")
-    if arguments.json:
-        about = {"machine": platform.processor() or platform.machine(), "versions": {"torch": torch.__version__}}
-        arguments.json.write_text(json.dumps({**about, "n_images": n_images, "figures": figures}, indent=2))
+    figures = measure(ldm, quick=arguments.quick)
+    for row in figures:
+        goal = f" (goal: {row['goal']})" if row["goal"] else ""
+        print(f"{row['name']:30s} {row['value']:12.4g} {row['unit']}{goal}")
+    write(arguments.json, figures, packages=("torch", "himalaya"))
 
 
 if __name__ == "__main__":
