@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 20
 CLOSE_SECONDS = 60  # what closing may take on a busy machine; Dask ends a local worker by force after 4
+GIVE_BACK_NOTHING = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
+"""Dask has workers return freed memory to the system at once; networks want it back at the next layer, and half of the
+time would go into that."""
 SHELF = ".shared"
 """Name of the folder that data for workers are laid into."""
 
@@ -140,6 +143,7 @@ def _reach(address: str) -> Client:
 def _local_cluster(n_workers: int | None, device: str) -> SpecCluster:
     """Start workers on this machine that nobody outside can reach: processes of one thread each."""
     try:
+        from dask import config
         from distributed import Nanny, Scheduler, SpecCluster
     except ImportError as error:
         raise _not_installed() from error
@@ -156,7 +160,8 @@ def _local_cluster(n_workers: int | None, device: str) -> SpecCluster:
     for number in range(count):
         own = {"env": {"CUDA_VISIBLE_DEVICES": gpus[number]}, "resources": {"GPU": 1}} if gpus else {}
         workers[number] = {"cls": Nanny, "options": {**worker, **own}}
-    return SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": {**here, "port": 0}}, **quiet)
+    with config.set(GIVE_BACK_NOTHING):
+        return SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": {**here, "port": 0}}, **quiet)
 
 
 def _visible_gpus() -> list[str]:
