@@ -272,7 +272,9 @@ def _print_scores(scores: pd.DataFrame) -> None:
 
 def _is_telling(row: Mapping[Hashable, object]) -> bool:
     """Keep the table short: subsets of zc alone, and pictures that were retrieved by the late layer alone."""
-    if str(row["condition"]).startswith("nearest"):
+    from reseen.tables import is_retrieved
+
+    if is_retrieved(str(row["condition"])):
         return row["subset"] == "all" and str(row["score"]).endswith(" late")
     return row["subset"] == "all" or row["condition"] == "zc"
 

@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,12 +36,11 @@ from reseen.errors import ResultsError
 from reseen.features import Features
 from reseen.files import lock, read_json, write_json, write_text, writing
 from reseen.recipe import Recipe, differences, identity, load_recipe, to_toml
+from reseen.tables import Level
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
-
-Level = Literal["result", "floor_shuffled", "ceiling"]
 
 LIBRARIES = ("reseen", "numpy", "scipy", "pillow", "scikit-image", "torch", "diffusers", "transformers")
 

@@ -28,14 +28,13 @@ from reseen.encode.fits import Design, Prediction
 from reseen.errors import ShapeError
 from reseen.recipe import EncodeRecipe
 from reseen.responses import Replicates, bootstrap_responses, r_squared, split_correlation
+from reseen.tables import ENCODING_COLUMNS as COLUMNS
 from reseen.trials import Trials
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Float32 = NDArray[np.float32]
-
-COLUMNS = ("subject", "analysis", "model", "feature", "roi", "n_voxels", "statistic", "value", "low", "high", "n")
 
 
 class Sheet:

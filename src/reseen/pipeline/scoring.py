@@ -13,6 +13,7 @@ from reseen.observers import load_observer
 from reseen.pipeline.job import Job
 from reseen.pipeline.stages import Pictures, pictures_of, tabulate
 from reseen.results import Results
+from reseen.tables import retrieved_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +115,7 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
         self._job, self._subject, self._largest = job, subject, largest
         self._sets: dict[tuple[str, str], Pictures] = {(p.level, p.condition): p for p in pictures_of(job, subject)}
         self.stimulus_id = next(iter(self._sets.values())).stimulus_id
-        self._nearest = {("result", f"nearest_{name}"): name for name in feature_names(job)}
+        self._nearest = {("result", retrieved_by(name)): name for name in feature_names(job)}
 
     def __getitem__(self, key: tuple[str, str]) -> NDArray[np.uint8]:
         if key in self._nearest:

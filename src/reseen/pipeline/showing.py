@@ -14,6 +14,7 @@ from reseen.pipeline.mapping import cortical_maps, write_figures
 from reseen.pipeline.scoring import Stacks, feature_names
 from reseen.recipe import to_toml
 from reseen.ridge import RidgeMap
+from reseen.tables import is_retrieved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ def _subject(job: Job, subject: str, encoding: pd.DataFrame) -> report.SubjectRe
     cortical, no_maps = cortical_maps(job, subject, trials)
     stacks = Stacks(job, subject, largest=THUMBNAIL)
     ids = stacks.stimulus_id
-    pictures = {key: stacks[key] for key in stacks if not key[1].startswith("nearest")}
+    pictures = {key: stacks[key] for key in stacks if not is_retrieved(key[1])}
     presented = stimuli.images(ids)
     score = _ranking(job, presented, ids, pictures)
     maps = {name: _maps(job, subject, name) for name in feature_names(job)}

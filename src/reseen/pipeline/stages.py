@@ -17,7 +17,8 @@ from reseen.files import writing, writing_folder
 from reseen.pipeline.job import Job, Progress, decoded_stem
 from reseen.pipeline.mapping import export_maps
 from reseen.recipe import Condition, Recipe
-from reseen.results import Level, as_metadata
+from reseen.results import as_metadata
+from reseen.tables import Level
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,18 +10,13 @@ import numpy as np
 
 from reseen.errors import ShapeError
 from reseen.report.encoding import Analysis
+from reseen.tables import SCORE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
     from reseen.recipe import Recipe
-
-SCORE_COLUMNS = (
-    *("subject", "condition", "metric", "observer", "layer", "direction", "subset", "level"),
-    *("value", "low", "high", "n"),
-)
-"""Columns of the scores, one row per number."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import numpy as np
 
 from reseen.recipe import to_toml
 from reseen.report import charts, gallery, marks, scores
-from reseen.report.contents import SCORE_COLUMNS, ReportInput, SubjectReport
+from reseen.report.contents import ReportInput, SubjectReport
 from reseen.report.section import encoding_section
+from reseen.tables import SCORE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
