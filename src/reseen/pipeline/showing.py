@@ -70,7 +70,7 @@ def _subject(job: Job, subject: str, encoding: pd.DataFrame) -> report.SubjectRe
         roi_sizes={name: int(mask.sum()) for name, mask in trials.rois.items()},
         noise_ceiling=_ceilings(trials, ids),
         films=_films(job, subject, score),
-        encoding=report.analyses(encoding, cortical, job.recipe.encode),
+        encoding=report.analysis_reports(encoding, cortical, job.recipe.encode),
         no_maps=no_maps,
     )
 
