@@ -157,13 +157,13 @@ def test_each_analysis_says_n_threshold_and_null(found, table):
     for analysis in found:
         said = analysis.about.replace("\u00a0", " ")
         assert "n = 100 held-out pictures" in said
-        assert "q < .05" in said
+        assert "q ≤ .05" in said
         assert "independent Gaussian" in said
     assert re.search(r"of all voxels z \d+ %, c \d+ %, zc \d+ %", found[0].about.replace("\u00a0", " "))
     assert re.search(r"of all voxels z\+zc@strength=0.2 \d+ %", found[1].about.replace("\u00a0", " "))
     permuted = report.analysis_reports(table, None, EncodeRecipe(null="permutation", fdr=0.01))
     assert "Coloured" not in permuted[0].about
-    assert "q < .01" in permuted[3].about.replace("\u00a0", " ")
+    assert "q ≤ .01" in permuted[3].about.replace("\u00a0", " ")
     assert "after the test pictures are permuted" in permuted[3].about
 
 
@@ -214,7 +214,7 @@ def test_figures_for_print_are_the_same_bytes_and_hold_their_words(found, tmp_pa
     words = " ".join(text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text")))
     assert "subj01: What z and zc bring as more noise is added" in words
     assert "strength 0.8" in words
-    assert "q < .05" in words
+    assert "q ≤ .05" in words
     figure.savefig(tmp_path / "figure.png", dpi=40)
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 

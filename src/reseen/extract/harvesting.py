@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 from reseen.analyses import UNDENOISED, parse_feature
 from reseen.blocks import rows_at_once
+from reseen.files import GB
 from reseen.ldm.recording import check_layers
 from reseen.recipe import ReconstructRecipe
 
 if TYPE_CHECKING:
     from reseen.ldm import LatentDiffusion
-
-GB = 1e9
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from reseen import extract
 from reseen.analyses import UNDENOISED
 from reseen.blocks import are_whole
 from reseen.errors import ResultsError
+from reseen.files import GB
 from reseen.ldm import LatentDiffusion
 from reseen.pipeline.job import Job, analyses_of
 from reseen.recipe import Recipe
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reseen.extract import Harvest
-
-GB = 1e9
 
 
 def extract_stage(job: Job) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen.evaluate import evaluate, evaluate_features, nearest_training
-from reseen.features import Features
+from reseen.features import Features, find_rows
 from reseen.observers import load_observer
 from reseen.pipeline.job import Job
 from reseen.pipeline.stages import Pictures, pictures_of, tabulate
@@ -121,9 +121,9 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
         if key in self._nearest:
             return self._shrunk(self._retrieved(self._nearest[key]))
         pictures = self._sets[key]
-        row_of = {int(stimulus): row for row, stimulus in enumerate(pictures.stimulus_id)}
-        single = key[0] != "ceiling"
-        rows = range(len(self.stimulus_id)) if single else [row_of[int(stimulus)] for stimulus in self.stimulus_id]
+        rows = np.arange(len(self.stimulus_id))
+        if pictures.level == "ceiling":
+            rows = find_rows(pictures.label, pictures.stimulus_id, self.stimulus_id)
         return np.stack([self._shrunk(read_stack(self._job.results, pictures.paths[row])) for row in rows])
 
     def __iter__(self) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from reseen import metrics, reconstruct, report
 from reseen.evaluate import verdict
-from reseen.observers import load_observer
+from reseen.observers import Observer, load_observer
 from reseen.pipeline.job import Job
 from reseen.pipeline.mapping import cortical_maps, write_figures
 from reseen.pipeline.scoring import Stacks, feature_names
@@ -43,6 +43,7 @@ def report_stage(job: Job) -> bool:
         verdict=verdict(scores),
         provenance=_provenance(job),
         encoding=encoding,
+        score_name=_score_name(job),
         recipe_text=to_toml(job.recipe),
     )
     job.results.save_text("report.html", report.report(contents))
@@ -80,12 +81,22 @@ def _main_condition(job: Job) -> str:
     return "zc" if "zc" in conditions else conditions[-1]
 
 
+def _judge(job: Job) -> tuple[Observer, str]:
+    """Give the observer that ranks the pictures, and its layer: the first, and the last."""
+    observer = load_observer(job.recipe.evaluate.observers[0])
+    return observer, observer.layers[-1]
+
+
+def _score_name(job: Job) -> str:
+    observer, layer = _judge(job)
+    return f"two-way identification of {_main_condition(job)} by {report.words(observer.name)}'s {layer} layer"
+
+
 def _ranking(
     job: Job, presented: NDArray[np.uint8], ids: NDArray[np.int64], pictures: dict[tuple[str, str], NDArray[np.uint8]]
 ) -> NDArray[np.float64]:
     """Score each item alone, ``(n_items,)``: the share of other items' pictures that look less like what was shown."""
-    observer = load_observer(job.recipe.evaluate.observers[0])
-    layer = observer.layers[-1]
+    observer, layer = _judge(job)
     stack = pictures["result", _main_condition(job)]
     true = observer.look(presented)[layer]
     draws = [observer.look(stack[:, draw])[layer] for draw in range(stack.shape[1])]

@@ -12,7 +12,7 @@ import numpy as np
 from reseen.analyses import NAMES, layers_of, parse_feature, spaces_of, stage_of
 from reseen.report import colours
 from reseen.report.cortex import Cortex, Picture, View
-from reseen.report.marks import percent, unique
+from reseen.report.marks import number, percent, unique
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +28,6 @@ TITLES = {
     "denoising": "What z and zc bring as the denoising goes on",
     "layers": "Which U-Net layer each voxel resembles most",
 }
-_FEATURE_COLOURS = {"z": "#0072b2", "c": "#c55a00", "zc": "#007a5a"}
-_OTHER = "#6b4fa0"
 
 Kind = Literal["one", "two", "layers"]
 Painter = Callable[[View, str], colours.Floats]
@@ -224,12 +222,12 @@ def _kept(maps: CorticalMaps, model: str, name: str, side: str) -> NDArray[np.fl
 
 
 def _alone(rows: Sequence[Mapping[Any, Any]]) -> Iterator[Bar]:
-    ceilings = {(row["roi"], row["model"]): _number(row["value"]) for row in _only(rows, "median_ceiling_r")}
+    ceilings = {(row["roi"], row["model"]): number(row["value"]) for row in _only(rows, "median_ceiling_r")}
     for roi in unique(str(row["roi"]) for row in rows):
         for row in _only(rows, "mean_r"):
             if row["roi"] == roi:
                 model = str(row["model"])
-                part = _part(row, model, _FEATURE_COLOURS.get(model, _OTHER))
+                part = _part(row, model, colours.OF_CONDITION.get(model, colours.OF_CONDITION["other"]))
                 yield Bar(roi, model, (part,), ceilings.get((roi, model), math.nan))
 
 
@@ -262,11 +260,7 @@ def _only(rows: Sequence[Mapping[Any, Any]], statistic: str) -> list[Mapping[Any
 
 
 def _part(row: Mapping[Any, Any], name: str, colour: str) -> Part:
-    return Part(name, _number(row["value"]), _number(row.get("low")), _number(row.get("high")), colour)
-
-
-def _number(cell: Any) -> float:
-    return math.nan if cell is None else float(cell)
+    return Part(name, number(row["value"]), number(row.get("low")), number(row.get("high")), colour)
 
 
 # ---------------------------------------------------------------------------------------------------- in words
@@ -293,7 +287,7 @@ def said_r(value: float) -> str:
 
 
 def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, *, mapped: bool) -> str:
-    n = int(_number(next((row["n"] for row in rows), 0)))
+    n = int(number(next((row["n"] for row in rows), 0)))
     shown = {
         "one": "Correlation r of predicted with measured responses; bars: mean voxel of an ROI with its 95 % interval "
         "over pictures, the tick is the median noise ceiling",
@@ -306,9 +300,9 @@ def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, 
         "parametric": "r of independent Gaussian vectors",
         "permutation": "r after the test pictures are permuted",
     }[recipe.null]
-    threshold = f"q\u00a0<\u00a0{said_r(recipe.fdr)} (false discovery rate over all voxels, one-sided, null: {null})"
+    threshold = f"q\u00a0≤\u00a0{said_r(recipe.fdr)} (false discovery rate over all voxels, one-sided, null: {null})"
     reached = [
-        f"{row['model']} {percent(_number(row['value']))}"
+        f"{row['model']} {percent(number(row['value']))}"
         for row in _only(rows, "share_significant")
         if row["roi"] == "all" and (kind == "one" or len(spaces_of(str(row["model"]))) > 1)
     ]

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reseen.recipe import CONDITIONS
 from reseen.statistics import gap_closed
 from reseen.tables import LEVELS, is_retrieved, says_of_score
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ORDER = ("z", "c", "zc", "early", "middle", "late", "all", "seen", "novel")
+ORDER = (*CONDITIONS, "early", "middle", "late", "all", "seen", "novel")
 """The order in which conditions, layers and subsets are read; others follow in the order of the table."""
 PERCENT = "\u00a0%"
 """The sign, kept on the line of its number."""
@@ -86,14 +87,14 @@ def read_marks(scores: pd.DataFrame) -> list[Mark]:
 
 
 def _mark(key: Key, levels: dict[str, Any]) -> Mark:
-    value = {level: _number(levels.get(level, {}).get("value")) for level in LEVELS}
+    value = {level: number(levels.get(level, {}).get("value")) for level in LEVELS}
     result = levels.get("result", {})
-    count = _number(result.get("n"))
+    count = number(result.get("n"))
     return Mark(
         key=key,
         **value,
-        low=_number(result.get("low")),
-        high=_number(result.get("high")),
+        low=number(result.get("low")),
+        high=number(result.get("high")),
         n=0 if math.isnan(count) else int(count),
     )
 
@@ -108,7 +109,8 @@ def _text(cell: Any) -> str:
     return "" if missing else str(cell)
 
 
-def _number(cell: Any) -> float:
+def number(cell: Any) -> float:
+    """Give a cell as a number; NaN where it is none."""
     try:
         return math.nan if cell is None else float(cell)
     except (TypeError, ValueError):
