@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+VERSION_OF = "version of "
+"""What the record of a library's version begins with."""
 LIBRARIES = ("reseen", "numpy", "scipy", "pillow", "scikit-image", "torch", "diffusers", "transformers")
 
 
@@ -162,7 +164,7 @@ class Results:
 
     def _claim_versions(self) -> None:
         for library, found in library_versions().items():
-            self.claim(f"version of {library}", found)
+            self.claim(VERSION_OF + library, found)
 
     def _compare_recipe(self) -> None:
         file = self.path / "recipe.toml"

@@ -13,6 +13,7 @@ from reseen.pipeline.job import Job
 from reseen.pipeline.mapping import cortical_maps, write_figures
 from reseen.pipeline.scoring import Stacks, feature_names
 from reseen.recipe import to_toml
+from reseen.results import VERSION_OF
 from reseen.ridge import RidgeMap
 from reseen.tables import is_retrieved
 
@@ -145,12 +146,13 @@ def _films(job: Job, subject: str, score: NDArray[np.float64]) -> tuple[report.F
 
 def _provenance(job: Job) -> dict[str, Any]:
     known = job.results.provenance
-    mark = "version of "
     return {
         "fingerprint": job.results.fingerprint,
         "warnings": job.results.warnings,
         "times": {stage: entry["seconds"] for stage, entry in job.results.times.items()},
         "devices": {stage: entry["device"] for stage, entry in job.results.times.items()},
-        "fingerprints": {name: value for name, value in known.items() if not name.startswith(mark)},
-        "versions": {name.removeprefix(mark): value for name, value in known.items() if name.startswith(mark)},
+        "fingerprints": {name: value for name, value in known.items() if not name.startswith(VERSION_OF)},
+        "versions": {
+            name.removeprefix(VERSION_OF): value for name, value in known.items() if name.startswith(VERSION_OF)
+        },
     }
