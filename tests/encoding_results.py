@@ -12,9 +12,9 @@ from reseen.datasets.surface import OUTSIDE, Surface
 from reseen.report import CorticalMaps
 from reseen.simulate.anatomy import STREAMS, Anatomy
 from reseen.simulate.surfaces import surface_transforms
+from reseen.tables import ENCODING_COLUMNS
 
 LAYERS = ("down_blocks.0", "down_blocks.1", "mid_block", "up_blocks.1", "up_blocks.2")
-COLUMNS = ("subject", "analysis", "model", "feature", "roi", "n_voxels", "statistic", "value", "low", "high", "n")
 
 
 def surface_of(anatomy: Anatomy) -> Surface:
@@ -91,7 +91,7 @@ def made_up_table(stream: np.ndarray, voxels: dict[str, np.ndarray], subject: st
                 name = f"unet/{layer}@{stage}"
                 share = float((won == k).sum() / (won >= 0).sum()) if (won >= 0).any() else np.nan
                 put("layers", name, name, roi, "win_share", share)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(ENCODING_COLUMNS))
 
 
 def made_up_maps(anatomy: Anatomy, surface: Surface, voxels: dict[str, np.ndarray]) -> CorticalMaps:

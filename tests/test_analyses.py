@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from reseen.analyses import Analysis, FeatureName, analyses, analysis_of, in_order, layers_of, parse_feature
+from reseen.analyses import (
+    Analysis,
+    FeatureName,
+    analyses,
+    analysis_of,
+    in_order,
+    layers_of,
+    model_of,
+    parse_feature,
+    spaces_of,
+    stage_of,
+)
 from reseen.errors import RecipeError
 from reseen.recipe import EncodeRecipe
 
@@ -46,6 +57,13 @@ def test_a_name_is_read_and_written_back(name: str, expected: FeatureName) -> No
 def test_a_name_that_says_nothing_known_is_refused(name: str) -> None:
     with pytest.raises(RecipeError, match="there is no feature"):
         parse_feature(name)
+
+
+def test_a_models_name_tells_its_spaces_and_its_stage() -> None:
+    assert model_of(["z", "zc@progress=0.44"]) == "z+zc@progress=0.44"
+    assert spaces_of("z+zc@progress=0.44") == ("z", "zc@progress=0.44")
+    assert (spaces_of("c"), stage_of("c")) == (("c",), "")
+    assert stage_of("z+zc@progress=0.44") == stage_of("unet/mid_block@progress=0.44") == "progress=0.44"
 
 
 def test_a_plain_recipe_asks_for_each_feature_alone() -> None:

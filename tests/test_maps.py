@@ -41,7 +41,7 @@ def table(anatomy, voxels):
 
 @pytest.fixture(scope="module")
 def found(table, maps):
-    return report.analyses(table, maps, EncodeRecipe())
+    return report.analysis_reports(table, maps, EncodeRecipe())
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_every_view_of_the_inflated_cortex_shows_its_side(cortex, anatomy, surfa
 def test_only_significant_voxels_are_coloured(table, maps, found):
     silent = {side: np.zeros_like(labels) for side, labels in maps.significant["z"].items()}
     alone = table[(table.analysis == "features") & (table.model == "z")]
-    empty = report.analyses(alone, replace(maps, significant={"z": silent}), EncodeRecipe())
+    empty = report.analysis_reports(alone, replace(maps, significant={"z": silent}), EncodeRecipe())
     grey = empty[0].panels[0].picture[..., :3].astype(int)
     assert np.ptp(grey, axis=2).max() <= 1
     assert np.ptp(found[0].panels[0].picture[..., :3].astype(int), axis=2).max() > 100
@@ -157,13 +157,13 @@ def test_each_analysis_says_n_threshold_and_null(found, table):
     for analysis in found:
         said = analysis.about.replace("\u00a0", " ")
         assert "n = 100 held-out pictures" in said
-        assert "q < .05" in said
+        assert "q ≤ .05" in said
         assert "independent Gaussian" in said
     assert re.search(r"of all voxels z \d+ %, c \d+ %, zc \d+ %", found[0].about.replace("\u00a0", " "))
     assert re.search(r"of all voxels z\+zc@strength=0.2 \d+ %", found[1].about.replace("\u00a0", " "))
-    permuted = report.analyses(table, None, EncodeRecipe(null="permutation", fdr=0.01))
+    permuted = report.analysis_reports(table, None, EncodeRecipe(null="permutation", fdr=0.01))
     assert "Coloured" not in permuted[0].about
-    assert "q < .01" in permuted[3].about.replace("\u00a0", " ")
+    assert "q ≤ .01" in permuted[3].about.replace("\u00a0", " ")
     assert "after the test pictures are permuted" in permuted[3].about
 
 
@@ -185,14 +185,14 @@ def test_bars_hold_the_tables_numbers(found, table):
 
 
 def test_a_table_without_maps_still_makes_bars_and_one_that_is_not_tidy_nothing(table):
-    bare = report.analyses(table, None, EncodeRecipe())
+    bare = report.analysis_reports(table, None, EncodeRecipe())
     assert [len(analysis.panels) for analysis in bare] == [0, 0, 0, 0]
     assert bare[1].bars
-    assert report.analyses(pd.DataFrame({"feature": ["z"], "median_r": [0.1]}), None, EncodeRecipe()) == ()
+    assert report.analysis_reports(pd.DataFrame({"feature": ["z"], "median_r": [0.1]}), None, EncodeRecipe()) == ()
 
 
 def test_numbers_that_are_missing_are_left_out(table):
-    empty = report.analyses(table.assign(value=math.nan, low=math.nan, high=math.nan), None, EncodeRecipe())
+    empty = report.analysis_reports(table.assign(value=math.nan, low=math.nan, high=math.nan), None, EncodeRecipe())
     for analysis in empty:
         assert analysis.reading == "There is no number to show here."
         chart = bar_chart(analysis, "empty")
@@ -214,7 +214,7 @@ def test_figures_for_print_are_the_same_bytes_and_hold_their_words(found, tmp_pa
     words = " ".join(text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text")))
     assert "subj01: What z and zc bring as more noise is added" in words
     assert "strength 0.8" in words
-    assert "q < .05" in words
+    assert "q ≤ .05" in words
     figure.savefig(tmp_path / "figure.png", dpi=40)
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
@@ -232,7 +232,7 @@ def test_the_page_shows_the_maps_of_the_first_subject_and_folds_the_others(found
 
 
 def test_the_page_says_why_there_are_no_maps(table):
-    bare = report.analyses(table, None, EncodeRecipe())
+    bare = report.analysis_reports(table, None, EncodeRecipe())
     words = Page(report.report(contents(subject(encoding=bare, no_maps="No way to fsaverage."), encoding=table))).words
     assert "No way to fsaverage." in words
 
@@ -277,10 +277,10 @@ def test_a_subjects_numbers_are_carried_to_the_cortex_and_drawn(job, table):
         assert np.array_equal(np.unique(maps.regions[side][seen & (maps.regions[side] >= 0)]), np.arange(len(STREAMS)))
         assert set(np.unique(maps.significant["z"][side])) == {-1, 0, 1}
     alone = table[(table.analysis == "features") & (table.model == "z")]
-    mapping.write_figures(job, "subj01", report.analyses(alone, maps, EncodeRecipe()))
+    mapping.write_figures(job, "subj01", report.analysis_reports(alone, maps, EncodeRecipe()))
     path = job.results.figure_path("subj01", "features", "svg")
     first = path.read_bytes()
-    mapping.write_figures(job, "subj01", report.analyses(alone, maps, EncodeRecipe()))
+    mapping.write_figures(job, "subj01", report.analysis_reports(alone, maps, EncodeRecipe()))
     assert path.read_bytes() == first
     assert b"Which cortex each component resembles" in first
     assert path.with_suffix(".png").stat().st_size < 2_000_000

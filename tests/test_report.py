@@ -13,12 +13,12 @@ from reseen.errors import ShapeError
 from reseen.recipe import Recipe
 from reseen.report import Film, ReportInput, SubjectReport, declared_sample, report
 from reseen.report.charts import alpha_text, count_alphas
-from reseen.report.contents import SCORE_COLUMNS
 from reseen.report.embed import evenly, picture_uri, sprite_uri
-from reseen.report.encoding import Analysis, Bar, Panel, Part
+from reseen.report.encoding import AnalysisReport, Bar, Panel, Part
 from reseen.report.gallery import film_strip
 from reseen.report.marks import read_marks, reading
 from reseen.report.page import duration
+from reseen.tables import SCORE_COLUMNS
 
 N = 12
 VOID = {"meta", "img", "input", "br"}
@@ -152,7 +152,7 @@ def test_what_comes_from_outside_is_escaped():
         nasty,
         no_maps=nasty,
         encoding=(
-            Analysis(
+            AnalysisReport(
                 "features",
                 "one",
                 (Panel(nasty, np.zeros((4, 4, 4), dtype=np.uint8)),),

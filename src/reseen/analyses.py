@@ -15,17 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from reseen.errors import RecipeError
 from reseen.recipe import EncodeRecipe
 
 AUTO = "auto"
 AnalysisName = Literal["features", "noise", "denoising", "layers"]
+NAMES: tuple[AnalysisName, ...] = get_args(AnalysisName)
 
-
+UNDENOISED = ("z", "c")
+"""The features that need no denoising."""
 ANCHOR = "z"
 """The feature that the noised and the denoised ones are fitted together with."""
+_JOINED = "+"
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,21 @@ def analysis_of(name: str) -> AnalysisName:
     if feature.strength is not None:
         return "noise"
     return "features" if feature.progress is None else "denoising"
+
+
+def model_of(spaces: Iterable[str]) -> str:
+    """Name the model of feature spaces that are fitted together, such as ``"z+zc@strength=0.8"``."""
+    return _JOINED.join(spaces)
+
+
+def spaces_of(model: str) -> tuple[str, ...]:
+    """List the feature spaces that a model is named after."""
+    return tuple(model.split(_JOINED))
+
+
+def stage_of(name: str) -> str:
+    """Give at which strength or share of the denoising a feature or a model was taken, such as ``"progress=0.2"``."""
+    return name.partition("@")[2]
 
 
 def layers_of(names: Iterable[str]) -> list[str]:

@@ -6,7 +6,6 @@ metadata say of how many files the whole is made, so that a part is not taken fo
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from reseen.errors import ResultsError
 from reseen.features import Features, find_rows
+from reseen.files import opening_tensors
 
 BYTES_AT_ONCE = 256_000_000
 """A block takes up no more memory than this, in single precision, unless one stimulus does."""
@@ -141,31 +141,16 @@ def rows_at_once(bytes_per_row: int) -> int:
 
 def _look(path: Path) -> tuple[tuple[int, ...], NDArray[np.int64], int]:
     """Give the shape of a file's array, its stimulus ids, and of how many files it is one."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            made_by: dict[str, str] = json.loads((file.metadata() or {}).get("made_by", "{}"))
-            shape = tuple(file.get_slice("array").get_shape())
-            return shape, file.get_tensor("stimulus_id"), int(made_by.get("n_files", "1"))
-    except (OSError, SafetensorError) as error:
-        raise _damaged(path, error) from error
+    with opening_tensors(path) as (file, made_by):
+        shape = tuple(file.get_slice("array").get_shape())
+        return shape, file.get_tensor("stimulus_id"), int(made_by.get("n_files", "1"))
 
 
 def _read(path: Path, row: int, stop: int, first: int = 0, end: int | None = None) -> NDArray[np.float32]:
     """Read some rows of a file, and of each the channels from first to end."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            rows: NDArray[np.float32] = file.get_slice("array")[row:stop, first:end].astype(np.float32, copy=False)
-            return rows
-    except (OSError, SafetensorError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> ResultsError:
-    return ResultsError(f"cannot read {path}: {error}. Delete it and run the recipe again.")
+    with opening_tensors(path) as (file, _):
+        rows: NDArray[np.float32] = file.get_slice("array")[row:stop, first:end].astype(np.float32, copy=False)
+        return rows
 
 
 def _stretches(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:

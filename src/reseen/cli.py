@@ -31,15 +31,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Reconstruct what a person saw from their fMRI, with a frozen latent diffusion model.",
+    epilog="Begin with `reseen demo`. `reseen check RECIPE` says what a run needs, `reseen run RECIPE` runs it.",
 )
 
-RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="a TOML file, or a bare name such as demo")]
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="a TOML file, or the name of one of reseen's own, such as demo")
+]
 OutOption = Annotated[Path | None, typer.Option("--out", help="results folder; left out: out/ and the recipe's name")]
 DataOption = Annotated[Path | None, typer.Option("--data", help="where the data lie, instead of data.path")]
-ModelOption = Annotated[str | None, typer.Option("--model", help="another diffusion model than model.name")]
+ModelOption = Annotated[str | None, typer.Option("--model", help="a diffusion model, instead of model.name")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; not part of the recipe")]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="another value for a key; repeatable")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="a value instead of the recipe's, such as reconstruct.n_steps=20; repeatable",
+    ),
 ]
 ExecutorOption = Annotated[str, typer.Option("--executor", help="serial, or dask: spread over workers")]
 ClusterOption = Annotated[
@@ -49,12 +57,12 @@ ClusterOption = Annotated[
 WorkersOption = Annotated[int | None, typer.Option("--workers", help="with dask: how many local workers")]
 
 VERBS = {
-    "run": "Run a recipe to its report; a run that was stopped goes on where it was.",
-    "extract": "Run a recipe up to the features: what the diffusion model makes of each picture and its captions.",
-    "decode": "Run a recipe up to the decoders: brain to features.",
-    "encode": "Run a recipe up to the encoding models: features to brain.",
+    "run": "Run a recipe to its report. A run that was stopped goes on where it was.",
+    "extract": "Run a recipe up to the features. They are what the diffusion model makes of pictures and captions.",
+    "decode": "Run a recipe up to the decoders, from brain to features.",
+    "encode": "Run a recipe up to the encoding models, features to brain.",
     "reconstruct": "Run a recipe up to the pictures.",
-    "evaluate": "Run a recipe up to the scores, each between its floor and its ceiling.",
+    "evaluate": "Run a recipe up to the scores. Each stands between its floor and its ceiling.",
     "report": "Run a recipe up to the report, and write the report anew.",
 }
 """The commands that take a recipe up to a stage; their options are said once, in `_add_verb`."""
@@ -124,7 +132,10 @@ def check(
     device: DeviceOption = "cpu",
     settings: SetOption = None,
 ) -> None:
-    """Prove in seconds that a recipe can run: files, ROIs, model, space and time."""
+    """Find out in seconds whether a recipe can run.
+
+    Files, ROIs, model, space and time are looked at; what is missing is told with how to get it.
+    """
     from reseen import pipeline
 
     read = _read_recipe(recipe, data, model, settings)
@@ -145,7 +156,10 @@ def simulate(
     nifti: Annotated[bool, typer.Option("--nifti", help="write the betas as NIfTI too")] = False,
     settings: SetOption = None,
 ) -> None:
-    """Write a data set of digital subjects, in the layout of the Natural Scenes Dataset."""
+    """Write digital subjects as a data set.
+
+    It has the layout of the Natural Scenes Dataset, and is read as that is: --data OUT.
+    """
     from reseen import pipeline
 
     with _progress() as progress:
@@ -158,9 +172,12 @@ def simulate(
 def layers(
     recipe: RecipeArgument,
     model: ModelOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="also what lies inside blocks of layers")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="also the modules inside these")] = False,
 ) -> None:
-    """List the U-Net modules that encode.layers can name, with the shape that each gives for one picture."""
+    """List the U-Net modules that encode.layers can name.
+
+    Beside each stands the shape of what it gives for one picture. The recipe says which model.
+    """
     from reseen.ldm import load_ldm
     from reseen.ldm.recording import default_layers, layer_shapes
 
@@ -175,9 +192,14 @@ def layers(
 
 @app.command()
 def recipe(
-    name: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="which; left out: a template")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="as for run; left out: a template with every default")
+    ] = None,
 ) -> None:
-    """Print a commented recipe, every key with its default and what it means."""
+    """Print a recipe with all that can be set in it.
+
+    Every key stands below what it means, with its value. Save it, change it and run it: reseen run FILE.
+    """
     from reseen.recipe import Recipe, load_recipe, to_toml
 
     typer.echo(to_toml(load_recipe(name) if name else Recipe(), explained=True), nl=False)
@@ -272,7 +294,9 @@ def _print_scores(scores: pd.DataFrame) -> None:
 
 def _is_telling(row: Mapping[Hashable, object]) -> bool:
     """Keep the table short: subsets of zc alone, and pictures that were retrieved by the late layer alone."""
-    if str(row["condition"]).startswith("nearest"):
+    from reseen.tables import is_retrieved
+
+    if is_retrieved(str(row["condition"])):
         return row["subset"] == "all" and str(row["score"]).endswith(" late")
     return row["subset"] == "all" or row["condition"] == "zc"
 

@@ -15,6 +15,9 @@ from typing import IO, Any
 
 from reseen.errors import ResultsError
 
+GB = 1e9
+"""Bytes."""
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
@@ -121,6 +124,35 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
+def as_metadata(made_by: Mapping[str, str]) -> dict[str, str]:
+    """Give what made an array as safetensors metadata: one entry, since the order of several is not fixed."""
+    return {"made_by": json.dumps(made_by, sort_keys=True)}
+
+
+@contextmanager
+def opening_tensors(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Open a safetensors file to read from, and tell what made it (see `as_metadata`).
+
+    Raises
+    ------
+    ResultsError
+        If it is not there or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            made_by: dict[str, str] = json.loads((file.metadata() or {}).get("made_by", "{}"))
+            yield file, made_by
+    except (OSError, SafetensorError) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> ResultsError:
+    """Give the error of a file of a results folder that cannot be read."""
+    return ResultsError(f"cannot read {path}: {error}. Delete it and run the recipe again.")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file; one that is not there is empty.
 
@@ -132,5 +164,5 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError) as error:
-        raise ResultsError(f"cannot read {path}: {error}. Delete it and run the recipe again.") from error
+        raise damaged(path, error) from error
     return found

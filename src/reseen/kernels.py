@@ -207,7 +207,6 @@ def fit_kernels(
     fold: Integers,
     alphas: Float64,
     alone: Sequence[Float64] | None = None,
-    shares: Sequence[float] = SHARES,
 ) -> KernelFit:
     """Fit targets from one feature space, or two, and predict the held-out rows; penalties are each target's own.
 
@@ -225,9 +224,8 @@ def fit_kernels(
     alphas
         Shape ``(n_alphas,)``, ascending.
     alone
-        For two kernels: ``errors`` of the fit of each alone, so that they need not be found again.
-    shares
-        Grid of the first kernel's share in the mixture, for two kernels.
+        For two kernels: ``errors`` of the fit of each alone, so that they need not be found again. Their mixtures are
+        those of `SHARES`.
 
     Raises
     ------
@@ -240,7 +238,7 @@ def fit_kernels(
             f"{len(targets)} rows of targets and {len(fold)} folds for {len(train)} training rows."
         )
     known = dict(zip((1.0, 0.0), alone or (), strict=False))
-    grid = (1.0,) if len(kernels) == 1 else tuple(shares)
+    grid = (1.0,) if len(kernels) == 1 else SHARES
     best = np.full(targets.shape[1], np.inf)
     alpha, share = np.empty((2, targets.shape[1]))
     first = np.empty((len(alphas), targets.shape[1]))

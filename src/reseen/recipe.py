@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from reseen.errors import RecipeError
 
 Condition = Literal["z", "c", "zc"]
+CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 Rows = Literal["averaged", "single"]
 Share = Annotated[float, Field(ge=0, le=1)]
 _NOT_IDENTITY: dict[str, Any] = {"identity": False}  # may change between runs into one results folder
@@ -101,7 +102,7 @@ class DecodeRecipe(_Section):
 class ReconstructRecipe(_Section):
     """Say how decoded z and c become pictures."""
 
-    conditions: tuple[Condition, ...] = Field(("z", "c", "zc"), description="which decoded parts make pictures")
+    conditions: tuple[Condition, ...] = Field(CONDITIONS, description="which decoded parts make pictures")
     n_draws: PositiveInt = Field(5, description="pictures per stimulus, each from its own noise")
     n_steps: PositiveInt = Field(50, description="DDIM steps")
     strength: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -124,7 +125,9 @@ class EvaluateRecipe(_Section):
     observers: tuple[str, ...] = Field(("judge", "image_encoder"), description="networks that look at the pictures")
     ceiling: bool = Field(True, description="also reconstruct from the true z and c")
     n_shuffles: NonNegativeInt = Field(
-        3, description="also reconstruct with decoders fitted on brain rows shuffled so many times; 0: no such floor"
+        3,
+        description="how often brain rows are shuffled; each time decoders are fitted and make a picture of each item; "
+        "scores are averaged over the shuffles; 0: no such floor",
     )
     n_derangements: PositiveInt = Field(200, description="wrong pairings behind the re-paired floor")
     n_bootstrap: PositiveInt = Field(1000, description="resamplings of pictures behind each interval")
@@ -133,7 +136,7 @@ class EvaluateRecipe(_Section):
 class EncodeRecipe(_Section):
     """Say how features become voxels."""
 
-    features: tuple[str, ...] = Field(("z", "c"), description="feature spaces, one encoding model each, such as zc")
+    features: tuple[str, ...] = Field(("z", "c"), description="feature spaces, one encoding model each; zc is another")
     noise: tuple[Share, ...] = Field((), description="strengths of zc, each in one model with z; none: left out")
     denoising: tuple[Share, ...] = Field(
         (), description="shares of the denoising steps, the latent after each in one model with z; none: left out"
@@ -175,7 +178,8 @@ class ReportRecipe(_Section):
 class Recipe(_Section):
     """Say everything that a run needs to know; one TOML section for each field.
 
-    Device, name, data path and batch size may change between runs into one folder; all else is part of its identity.
+    Name, data path, batch size and exported maps may change between runs into one folder; all else is part of its
+    identity. Device and executor are no part of a recipe.
     """
 
     name: str = Field("unnamed", description="what to call it", json_schema_extra=_NOT_IDENTITY)

@@ -27,22 +27,23 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from reseen.blocks import FeatureBlocks
 from reseen.errors import ResultsError
 from reseen.features import Features
-from reseen.files import lock, read_json, write_json, write_text, writing
+from reseen.files import as_metadata, damaged, lock, opening_tensors, read_json, write_json, write_text, writing
 from reseen.recipe import Recipe, differences, identity, load_recipe, to_toml
+from reseen.tables import Level
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-Level = Literal["result", "floor_shuffled", "ceiling"]
-
+VERSION_OF = "version of "
+"""What the record of a library's version begins with."""
 LIBRARIES = ("reseen", "numpy", "scipy", "pillow", "scikit-image", "torch", "diffusers", "transformers")
 
 
@@ -163,7 +164,7 @@ class Results:
 
     def _claim_versions(self) -> None:
         for library, found in library_versions().items():
-            self.claim(f"version of {library}", found)
+            self.claim(VERSION_OF + library, found)
 
     def _compare_recipe(self) -> None:
         file = self.path / "recipe.toml"
@@ -255,16 +256,9 @@ class Results:
         ResultsError
             If they are not there, are damaged, or were made by something other than ``made_by``.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), framework="numpy") as file:
-                metadata: dict[str, str] = json.loads((file.metadata() or {}).get("made_by", "{}"))
-                features = Features(
-                    metadata.get("name", path.stem), file.get_tensor("array"), file.get_tensor("stimulus_id")
-                )
-        except (OSError, SafetensorError) as error:
-            raise ResultsError(f"cannot read {path}: {error}. Delete it and run the recipe again.") from error
+        with opening_tensors(path) as (file, metadata):
+            name = metadata.get("name", path.stem)
+            features = Features(name, file.get_tensor("array"), file.get_tensor("stimulus_id"))
         for key, expected in (made_by or {}).items():
             if metadata.get(key) != expected:
                 raise ResultsError(
@@ -281,14 +275,8 @@ class Results:
         ResultsError
             If they are not there or damaged.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), framework="numpy") as file:
-                metadata: dict[str, str] = json.loads((file.metadata() or {}).get("made_by", "{}"))
-                return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (no mapping)
-        except (OSError, SafetensorError) as error:
-            raise ResultsError(f"cannot read {path}: {error}. Delete it and run the recipe again.") from error
+        with opening_tensors(path) as (file, metadata):
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (no mapping)
 
     # ------------------------------------------------------------------------------------------------ the rest
 
@@ -313,7 +301,7 @@ class Results:
             with Image.open(path) as image:
                 return np.asarray(image.convert("RGB"))
         except (OSError, UnidentifiedImageError) as error:
-            raise ResultsError(f"cannot read {path}: {error}. Delete it and run the recipe again.") from error
+            raise damaged(path, error) from error
 
     def save_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV, such as ``"scores"`` to ``scores.csv``."""
@@ -366,11 +354,6 @@ class Results:
         """Give, for each stage, its ``seconds`` and the ``device`` it last ran on."""
         found: dict[str, dict[str, Any]] = read_json(self.path / "times.json")
         return found
-
-
-def as_metadata(made_by: Mapping[str, str]) -> dict[str, str]:
-    """Give what made an array as safetensors metadata: one entry, since the order of several is not fixed."""
-    return {"made_by": json.dumps(made_by, sort_keys=True)}
 
 
 def digest(value: Any) -> str:

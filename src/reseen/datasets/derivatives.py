@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.analyses import spaces_of
 from reseen.datasets.surface import Surface
 from reseen.files import write_json, writing
 from reseen.results import library_versions
@@ -214,4 +215,4 @@ def _describe(path: Path, name: str, maps: Maps) -> None:
 
 def _parts(of: str) -> Iterator[str]:
     model, slash, feature = of.rpartition("/")
-    yield from (model, feature) if slash and "+" in model else (of,)
+    yield from (model, feature) if slash and len(spaces_of(model)) > 1 else (of,)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from reseen.datasets.inventory import FileCheck, check_file
 from reseen.datasets.nsd_design import TrialTable, read_trial_table
 from reseen.datasets.nsd_facts import (
+    COCO_SPLITS,
     INT16_PER_PERCENT,
     N_IMAGES,
     SUBJECTS,
@@ -115,7 +116,7 @@ def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
         (files.stimuli, N_IMAGES * 425 * 425 * 3, lambda: f"{count_pictures(files)} pictures"),
         (files.design, None, lambda: "the experiment's design"),
         (files.stim_info, None, lambda: f"sources of {len(read_sources(files, count_pictures(files)))} pictures"),
-        *((files.captions(split), None, lambda: "COCO's captions") for split in ("train2017", "val2017")),
+        *((files.captions(split), None, lambda: "COCO's captions") for split in COCO_SPLITS),
         (files.responses, None, lambda: _describe_trials(files, len(present))),
         *((files.roi(atlas), None, _describe_atlas(files, atlas)) for atlas in _atlases(data.rois)),
         *((_session_path(files, s), session_size, _describe_session(files, s)) for s in range(1, n_sessions + 1)),

@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+
+from reseen.datasets.fsaverage import SIDES
 
 BUCKET = "s3://natural-scenes-dataset"
 TERMS = (
     "NSD asks you to accept its terms and conditions before you use it (https://naturalscenesdataset.org); "
     "its pictures and responses may not be passed on."
 )
+COCO_SPLITS = ("train2017", "val2017")
 COCO_CAPTIONS = "http://images.cocodataset.org/annotations/annotations_trainval2017.zip"
 
 N_IMAGES = 73_000
@@ -30,8 +32,6 @@ DEPTHS = (1, 2, 3)
 """Depths of NSD's surfaces layerB1, layerB2 and layerB3: 25, 50 and 75 % of the way from pial to white."""
 TRANSFORM_SPACES = {"func1pt8mm": "func1pt8", "func1mm": "func1pt0"}
 """Name of a functional space's folder -> its name in the transform files."""
-
-CocoSplit = Literal["train2017", "val2017"]
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class NsdFiles:
         return self.root / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 
     def captions(self, split: str) -> Path:
-        """Give COCO's captions of ``train2017`` or ``val2017``."""
+        """Give the captions of one of `COCO_SPLITS`."""
         return self.root / f"nsddata_stimuli/stimuli/nsd/annotations/captions_{split}.json"
 
     @property
@@ -205,8 +205,8 @@ class NsdFiles:
 
     def transforms(self) -> list[Path]:
         """List every file that leads from this space to fsaverage."""
-        layers = [self.to_layer(side, depth) for side in ("lh", "rh") for depth in DEPTHS]
-        return [*layers, *(self.to_fsaverage(side) for side in ("lh", "rh"))]
+        layers = [self.to_layer(side, depth) for side in SIDES for depth in DEPTHS]
+        return [*layers, *(self.to_fsaverage(side) for side in SIDES)]
 
     @property
     def _transforms(self) -> Path:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from reseen.analyses import ANCHOR, analysis_of
 from reseen.encode.fits import Columns, Space, fit_alone, fit_together, lay_out
-from reseen.encode.scores import COLUMNS, Sheet
+from reseen.encode.scores import Sheet
 from reseen.errors import ShapeError
 from reseen.recipe import EncodeRecipe
+from reseen.tables import ENCODING_COLUMNS as COLUMNS
 from reseen.trials import Split, Trials
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from reseen.analyses import model_of
 from reseen.errors import DataError, ShapeError
 from reseen.kernels import default_alphas, fit_kernels, linear_kernels, principal_kernel, projected_kernels
 from reseen.recipe import EncodeRecipe
@@ -106,7 +107,7 @@ class Prediction:
     @property
     def model(self) -> str:
         """Give the name of the model."""
-        return "+".join(self.spaces)
+        return model_of(self.spaces)
 
 
 def lay_out(trials: Trials, split: Split, recipe: EncodeRecipe, seed: int) -> Design:

@@ -23,19 +23,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen import metrics, statistics
-from reseen.analyses import layers_of
+from reseen.analyses import layers_of, stage_of
 from reseen.encode.fits import Design, Prediction
 from reseen.errors import ShapeError
 from reseen.recipe import EncodeRecipe
 from reseen.responses import Replicates, bootstrap_responses, r_squared, split_correlation
+from reseen.tables import ENCODING_COLUMNS as COLUMNS
 from reseen.trials import Trials
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Float32 = NDArray[np.float32]
-
-COLUMNS = ("subject", "analysis", "model", "feature", "roi", "n_voxels", "statistic", "value", "low", "high", "n")
 
 
 class Sheet:
@@ -94,8 +93,8 @@ class Sheet:
     def compare_layers(self) -> None:
         """Find the best U-Net layer of each voxel at each stage, with its distance to the second."""
         layers = layers_of(self._layers)
-        for stage in dict.fromkeys(_stage(name) for name in self._layers):
-            here = [name for name in self._layers if _stage(name) == stage]
+        for stage in dict.fromkeys(stage_of(name) for name in self._layers):
+            here = [name for name in self._layers if stage_of(name) == stage]
             r = np.stack([np.nan_to_num(self.voxels[f"r/{name}"], nan=-1.0) for name in here])
             q = np.stack([np.nan_to_num(self.voxels[f"q/{name}"], nan=1.0) for name in here])
             significant: NDArray[np.bool_] = np.any(q <= self._recipe.fdr, axis=0)
@@ -169,11 +168,6 @@ class Sheet:
         low, high = (np.nan, np.nan) if drawn is None else statistics.interval(drawn)
         n_voxels, n = int(self._groups[roi].sum()), len(self._truth)
         self._rows.append((self._subject, analysis, model, feature, roi, n_voxels, statistic, value, low, high, n))
-
-
-def _stage(name: str) -> str:
-    """Give what stands behind the ``@``, such as ``"progress=0.2"``."""
-    return name.partition("@")[2]
 
 
 def _ceiling_r(test: Trials) -> Float32:

@@ -13,6 +13,7 @@ from reseen import metrics, statistics
 from reseen.errors import ShapeError
 from reseen.evaluate.scores import DIRECTIONS, Pool, Score, matrix_score, mean_score, pools, rows_of, table
 from reseen.metrics import Floats
+from reseen.tables import PICTURE_LEVELS, is_retrieved
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -62,8 +63,8 @@ def evaluate(
         Shape ``(n,)``; ids repeat where items are single trials.
     pictures
         ``(level, condition)`` -> ``(n, n_draws, H, W, 3)``. Levels: ``"result"``, ``"floor_shuffled"``, ``"ceiling"``.
-        Conditions: ``"z"``, ``"c"``, ``"zc"``, and names that begin with ``"nearest"`` for training pictures that
-        were retrieved (`nearest_training`). Each stack is asked for when its turn comes, the first generated one once
+        Conditions: ``"z"``, ``"c"``, ``"zc"``, and `reseen.tables.retrieved_by` a feature for training pictures
+        (`nearest_training`). Each stack is asked for when its turn comes, the first generated one once
         more, so that a mapping may read them from disk.
     observers
         Networks that look at the pictures.
@@ -179,7 +180,7 @@ def _flat(features: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _scored_size(pictures: Mapping[tuple[str, str], NDArray[np.uint8]], n_items: int) -> tuple[int, int]:
     """Give the side lengths of generated pictures; retrieved ones may have another size."""
-    made = [key for key in pictures if not key[1].startswith("nearest")] or list(pictures)
+    made = [key for key in pictures if not is_retrieved(key[1])] or list(pictures)
     height, width = _stack(pictures, made[0], n_items).shape[2:4]
     return height, width
 
@@ -206,7 +207,7 @@ def _check(
     if not pictures:
         raise ShapeError("there are no pictures to score; reconstruct some first.")
     for level, _ in pictures:
-        if level not in ("result", "floor_shuffled", "ceiling"):
+        if level not in PICTURE_LEVELS:
             raise ShapeError(f"unknown level {level!r}; pictures are of result, floor_shuffled or ceiling.")
 
 

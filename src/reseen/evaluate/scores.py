@@ -12,27 +12,13 @@ from numpy.typing import NDArray
 from reseen import metrics, statistics
 from reseen.errors import ShapeError
 from reseen.metrics import Direction, Floats
+from reseen.tables import GAP_CLOSED, NULL_SD, P_VALUE, PICTURE_LEVELS
+from reseen.tables import SCORE_COLUMNS as COLUMNS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from reseen.recipe import EvaluateRecipe
-
-COLUMNS = (
-    "subject",
-    "condition",
-    "metric",
-    "observer",
-    "layer",
-    "direction",
-    "subset",
-    "level",
-    "value",
-    "low",
-    "high",
-    "n",
-)
-"""The columns of ``scores.csv``."""
 
 DIRECTIONS: tuple[Direction, ...] = ("original", "reconstruction")
 
@@ -119,15 +105,15 @@ def rows_of(where: Mapping[str, str], scores: Mapping[str, Score], n_items: int)
     if (result := scores.get("result")) is not None:
         null = statistics.permutation_null(result.value, result.wrong)
         rows.append(row(metric, "floor_repaired", null.mean, null.low, null.high))
-    levels = [level for level in ("floor_shuffled", "result", "ceiling") if level in scores]
+    levels = [level for level in PICTURE_LEVELS if level in scores]
     rows += [row(metric, k, scores[k].value, *statistics.interval(scores[k].replicates)) for k in levels]
     if result is not None:
-        rows.append(row(f"{metric}_null_sd", "result", null.sd))
-        rows.append(row(f"{metric}_p", "result", null.p))
+        rows.append(row(metric + NULL_SD, "result", null.sd))
+        rows.append(row(metric + P_VALUE, "result", null.p))
         if (ceiling := scores.get("ceiling")) is not None:
             share = statistics.gap_closed(result.value, null.mean, ceiling.value)
             spread = statistics.gap_closed(result.replicates, null.mean, ceiling.replicates)
-            rows.append(row(f"{metric}_gap_closed", "result", float(share), *statistics.interval(spread)))
+            rows.append(row(metric + GAP_CLOSED, "result", float(share), *statistics.interval(spread)))
     return rows
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen import statistics
-from reseen.evaluate.scores import COLUMNS
+from reseen.tables import GAP_CLOSED, NULL_SD, P_VALUE, is_retrieved
+from reseen.tables import SCORE_COLUMNS as COLUMNS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -111,7 +112,7 @@ def verdict(scores: DataFrame, *, observer: str | None = None) -> str:
 def _sentences(mine: Mapping[tuple[str, str, str], Line], judged: list[str]) -> Iterator[str]:
     late, early = judged[0], judged[-1]
     at = {condition: line for (score, subset, condition), line in mine.items() if (score, subset) == (late, "all")}
-    made = [condition for condition in at if not condition.startswith("nearest")]
+    made = [condition for condition in at if not is_retrieved(condition)]
     if not made:
         return
     main = "zc" if "zc" in made else made[0]
@@ -123,7 +124,7 @@ def _sentences(mine: Mapping[tuple[str, str, str], Line], judged: list[str]) -> 
     if "z" in others and early != late:
         z, both = mine[early, "all", "z"], mine[early, "all", main]
         yield f"By {_whose(early)}, z ({_share(z)}) is {_order(z, both)} {main} ({_share(both)})."
-    nearest = max((c for c in at if c.startswith("nearest")), key=lambda c: at[c]["result"], default=None)
+    nearest = max((c for c in at if is_retrieved(c)), key=lambda c: at[c]["result"], default=None)
     if nearest is not None:
         line = at[nearest]
         yield f"It is {_order(at[main], line)} the training picture nearest to decoded {nearest[-1]} ({_share(line)})."
@@ -189,7 +190,7 @@ def _line(
     def numbers(level: str, suffix: str = "") -> Numbers:
         return known.get((subject, condition, kind[0] + suffix, *kind[1:], subset, level), _NONE)
 
-    result, floor, sd = numbers("result"), numbers("floor_repaired"), numbers("result", "_null_sd")
+    result, floor, sd = numbers("result"), numbers("floor_repaired"), numbers("result", NULL_SD)
     return {
         "floor_repaired": floor[0],
         "floor_shuffled": numbers("floor_shuffled")[0],
@@ -197,9 +198,9 @@ def _line(
         "low": result[1],
         "high": result[2],
         "ceiling": numbers("ceiling")[0],
-        "gap_closed": numbers("result", "_gap_closed")[0],
+        "gap_closed": numbers("result", GAP_CLOSED)[0],
         "null_sds": (result[0] - floor[0]) / sd[0] if sd[0] > 0 else float("nan"),
-        "p": numbers("result", "_p")[0],
+        "p": numbers("result", P_VALUE)[0],
         "n": result[3],
     }
 

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.analyses import parse_feature
+from reseen.analyses import UNDENOISED, parse_feature
 from reseen.blocks import rows_at_once
+from reseen.files import GB
 from reseen.ldm.recording import check_layers
 from reseen.recipe import ReconstructRecipe
 
 if TYPE_CHECKING:
     from reseen.ldm import LatentDiffusion
-
-GB = 1e9
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def plan_harvest(
     ldm
         The frozen model.
     features
-        Names, see `reseen.analyses`; z and c need no denoising and are passed over.
+        Names, see `reseen.analyses`; those of `UNDENOISED` are passed over.
     recipe
         Steps, strength, guidance.
     activations
@@ -127,7 +126,7 @@ def plan_harvest(
     RecipeError
         If a feature's name says nothing known, or the U-Net has no such module, or no step is left to denoise.
     """
-    names = {feature: parse_feature(feature) for feature in dict.fromkeys(features) if feature not in ("z", "c")}
+    names = {feature: parse_feature(feature) for feature in dict.fromkeys(features) if feature not in UNDENOISED}
     layers = check_layers(ldm, list(dict.fromkeys(name.layer for name in names.values() if name.layer is not None)))
     by_strength: dict[float, list[str]] = {}
     for feature, name in names.items():

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reseen import extract
+from reseen.analyses import UNDENOISED
 from reseen.blocks import are_whole
 from reseen.errors import ResultsError
+from reseen.files import GB
 from reseen.ldm import LatentDiffusion
 from reseen.pipeline.job import Job, analyses_of
 from reseen.recipe import Recipe
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reseen.extract import Harvest
-
-GB = 1e9
 
 
 def extract_stage(job: Job) -> bool:
@@ -38,7 +38,7 @@ def harvest_of(recipe: Recipe, ldm: LatentDiffusion) -> Harvest:
 
 
 def _extract(job: Job, subject: str) -> bool:
-    paths = {name: job.results.features_path(f"{subject}/{name}") for name in ("z", "c")}
+    paths = {name: job.results.features_path(f"{subject}/{name}") for name in UNDENOISED}
     if all(path.is_file() for path in paths.values()):
         return False
     _, stimuli, split = job.brain(subject)
@@ -52,7 +52,7 @@ def _extract(job: Job, subject: str) -> bool:
 
 
 def _harvest(job: Job, subject: str) -> bool:
-    names = {name for analysis in job.analyses() for name in analysis.features} - {"z", "c"}
+    names = {name for analysis in job.analyses() for name in analysis.features}.difference(UNDENOISED)
     if all(are_whole(job.results.feature_files(f"{subject}/{name}")) for name in names):
         return False
     wanted = harvest_of(job.recipe, job.ldm())

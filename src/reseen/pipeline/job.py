@@ -22,7 +22,7 @@ from reseen.features import Features
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.ldm.recording import default_layers
 from reseen.recipe import DataRecipe, Recipe, identity
-from reseen.results import Results, digest
+from reseen.results import VERSION_OF, Results, digest
 from reseen.stimuli import Stimuli
 from reseen.trials import Split, Trials
 
@@ -145,7 +145,7 @@ class Job:
             "settings": json.dumps(settings, sort_keys=True),
             "data": known.get(f"data of {subject}", ""),
             "model": known.get("model", ""),
-            "versions": digest({key: value for key, value in known.items() if key.startswith("version of ")}),
+            "versions": digest({key: value for key, value in known.items() if key.startswith(VERSION_OF)}),
         }
 
     def tell(self, doing: str, done: int, total: int) -> None:

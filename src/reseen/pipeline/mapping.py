@@ -57,7 +57,7 @@ def _regions(trials: Trials) -> NDArray[np.int64]:
     return np.where(masks.any(axis=0), masks.argmax(axis=0), -1)
 
 
-def write_figures(job: Job, subject: str, analyses: Sequence[report.Analysis]) -> None:
+def write_figures(job: Job, subject: str, analyses: Sequence[report.AnalysisReport]) -> None:
     """Write each analysis as PNG and as SVG, the same bytes from the same numbers."""
     from matplotlib import rc_context
 

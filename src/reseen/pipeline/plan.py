@@ -17,6 +17,7 @@ from reseen.datasets import FileCheck
 from reseen.datasets.nsd import TERMS
 from reseen.datasets.nsd_facts import NsdFiles
 from reseen.errors import ReseenError, ResultsError
+from reseen.files import GB
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.observers import load_observer
 from reseen.pipeline.extraction import harvest_of
@@ -24,7 +25,6 @@ from reseen.pipeline.job import data_path
 from reseen.pipeline.stages import TRUTH, draws_at, levels
 from reseen.recipe import DataRecipe, Recipe, differences, load_recipe
 
-GB = 1e9
 BYTES_PER_PIXEL = 1.6
 """Of a PNG of a natural picture, roughly."""
 TIMED_ROWS = 16

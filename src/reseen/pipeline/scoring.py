@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen.evaluate import evaluate, evaluate_features, nearest_training
-from reseen.features import Features
+from reseen.features import Features, find_rows
 from reseen.observers import load_observer
 from reseen.pipeline.job import Job
 from reseen.pipeline.stages import Pictures, pictures_of, tabulate
 from reseen.results import Results
+from reseen.tables import retrieved_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,15 +115,15 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
         self._job, self._subject, self._largest = job, subject, largest
         self._sets: dict[tuple[str, str], Pictures] = {(p.level, p.condition): p for p in pictures_of(job, subject)}
         self.stimulus_id = next(iter(self._sets.values())).stimulus_id
-        self._nearest = {("result", f"nearest_{name}"): name for name in feature_names(job)}
+        self._nearest = {("result", retrieved_by(name)): name for name in feature_names(job)}
 
     def __getitem__(self, key: tuple[str, str]) -> NDArray[np.uint8]:
         if key in self._nearest:
             return self._shrunk(self._retrieved(self._nearest[key]))
         pictures = self._sets[key]
-        row_of = {int(stimulus): row for row, stimulus in enumerate(pictures.stimulus_id)}
-        single = key[0] != "ceiling"
-        rows = range(len(self.stimulus_id)) if single else [row_of[int(stimulus)] for stimulus in self.stimulus_id]
+        rows = np.arange(len(self.stimulus_id))
+        if pictures.level == "ceiling":
+            rows = find_rows(pictures.label, pictures.stimulus_id, self.stimulus_id)
         return np.stack([self._shrunk(read_stack(self._job.results, pictures.paths[row])) for row in rows])
 
     def __iter__(self) -> Iterator[tuple[str, str]]:

@@ -8,12 +8,14 @@ import numpy as np
 
 from reseen import metrics, reconstruct, report
 from reseen.evaluate import verdict
-from reseen.observers import load_observer
+from reseen.observers import Observer, load_observer
 from reseen.pipeline.job import Job
 from reseen.pipeline.mapping import cortical_maps, write_figures
 from reseen.pipeline.scoring import Stacks, feature_names
 from reseen.recipe import to_toml
+from reseen.results import VERSION_OF
 from reseen.ridge import RidgeMap
+from reseen.tables import is_retrieved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +44,7 @@ def report_stage(job: Job) -> bool:
         verdict=verdict(scores),
         provenance=_provenance(job),
         encoding=encoding,
+        score_name=_score_name(job),
         recipe_text=to_toml(job.recipe),
     )
     job.results.save_text("report.html", report.report(contents))
@@ -54,7 +57,7 @@ def _subject(job: Job, subject: str, encoding: pd.DataFrame) -> report.SubjectRe
     cortical, no_maps = cortical_maps(job, subject, trials)
     stacks = Stacks(job, subject, largest=THUMBNAIL)
     ids = stacks.stimulus_id
-    pictures = {key: stacks[key] for key in stacks if not key[1].startswith("nearest")}
+    pictures = {key: stacks[key] for key in stacks if not is_retrieved(key[1])}
     presented = stimuli.images(ids)
     score = _ranking(job, presented, ids, pictures)
     maps = {name: _maps(job, subject, name) for name in feature_names(job)}
@@ -69,7 +72,7 @@ def _subject(job: Job, subject: str, encoding: pd.DataFrame) -> report.SubjectRe
         roi_sizes={name: int(mask.sum()) for name, mask in trials.rois.items()},
         noise_ceiling=_ceilings(trials, ids),
         films=_films(job, subject, score),
-        encoding=report.analyses(encoding, cortical, job.recipe.encode),
+        encoding=report.analysis_reports(encoding, cortical, job.recipe.encode),
         no_maps=no_maps,
     )
 
@@ -79,12 +82,22 @@ def _main_condition(job: Job) -> str:
     return "zc" if "zc" in conditions else conditions[-1]
 
 
+def _judge(job: Job) -> tuple[Observer, str]:
+    """Give the observer that ranks the pictures, and its layer: the first, and the last."""
+    observer = load_observer(job.recipe.evaluate.observers[0])
+    return observer, observer.layers[-1]
+
+
+def _score_name(job: Job) -> str:
+    observer, layer = _judge(job)
+    return f"two-way identification of {_main_condition(job)} by {report.words(observer.name)}'s {layer} layer"
+
+
 def _ranking(
     job: Job, presented: NDArray[np.uint8], ids: NDArray[np.int64], pictures: dict[tuple[str, str], NDArray[np.uint8]]
 ) -> NDArray[np.float64]:
     """Score each item alone, ``(n_items,)``: the share of other items' pictures that look less like what was shown."""
-    observer = load_observer(job.recipe.evaluate.observers[0])
-    layer = observer.layers[-1]
+    observer, layer = _judge(job)
     stack = pictures["result", _main_condition(job)]
     true = observer.look(presented)[layer]
     draws = [observer.look(stack[:, draw])[layer] for draw in range(stack.shape[1])]
@@ -133,12 +146,13 @@ def _films(job: Job, subject: str, score: NDArray[np.float64]) -> tuple[report.F
 
 def _provenance(job: Job) -> dict[str, Any]:
     known = job.results.provenance
-    mark = "version of "
     return {
         "fingerprint": job.results.fingerprint,
         "warnings": job.results.warnings,
         "times": {stage: entry["seconds"] for stage, entry in job.results.times.items()},
         "devices": {stage: entry["device"] for stage, entry in job.results.times.items()},
-        "fingerprints": {name: value for name, value in known.items() if not name.startswith(mark)},
-        "versions": {name.removeprefix(mark): value for name, value in known.items() if name.startswith(mark)},
+        "fingerprints": {name: value for name, value in known.items() if not name.startswith(VERSION_OF)},
+        "versions": {
+            name.removeprefix(VERSION_OF): value for name, value in known.items() if name.startswith(VERSION_OF)
+        },
     }

@@ -13,11 +13,11 @@ import numpy as np
 from reseen import decode, encode, reconstruct, simulate
 from reseen.analyses import in_order, layers_of
 from reseen.features import Features
-from reseen.files import writing, writing_folder
+from reseen.files import as_metadata, writing_folder
 from reseen.pipeline.job import Job, Progress, decoded_stem
 from reseen.pipeline.mapping import export_maps
 from reseen.recipe import Condition, Recipe
-from reseen.results import Level, as_metadata
+from reseen.tables import Level
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,8 +108,7 @@ def _decode(job: Job, subject: str, name: str, rois: Sequence[str], *, shuffle: 
         )
     made_by = job.made_by("decode", subject)
     for fold, fitted in enumerate(maps if shuffle is None else []):
-        with writing(job.results.decode_path(subject, f"{stem}_fold{fold}")) as part:
-            fitted.save(part, as_metadata(made_by))
+        fitted.save(job.results.decode_path(subject, f"{stem}_fold{fold}"), as_metadata(made_by))
     job.results.save_features(job.results.decode_path(subject, stem), decoded, made_by)
 
 

@@ -19,20 +19,22 @@ everything it shows is in its argument, so a page can be made from plain arrays.
 """
 
 from reseen.report.contents import Film, ReportInput, SubjectReport
-from reseen.report.encoding import Analysis, CorticalMaps, analyses
+from reseen.report.encoding import AnalysisReport, CorticalMaps, analysis_reports
 from reseen.report.figures import draw
+from reseen.report.marks import words
 from reseen.report.page import report
 from reseen.report.sample import Sample, declared_sample
 
 __all__ = [
-    "Analysis",
+    "AnalysisReport",
     "CorticalMaps",
     "Film",
     "ReportInput",
     "Sample",
     "SubjectReport",
-    "analyses",
+    "analysis_reports",
     "declared_sample",
     "draw",
     "report",
+    "words",
 ]

@@ -6,7 +6,7 @@ import math
 
 from markupsafe import Markup, escape
 
-from reseen.report.encoding import Analysis, Bar, Part, said_r
+from reseen.report.encoding import AnalysisReport, Bar, Part, said_r
 from reseen.report.marks import percent, unique
 
 WIDTH = 400
@@ -14,7 +14,7 @@ _LEFT, _RIGHT = 96, 392
 _ROW, _HEAD, _AXIS = 16, 20, 24
 
 
-def bar_chart(analysis: Analysis, label: str) -> Markup:
+def bar_chart(analysis: AnalysisReport, label: str) -> Markup:
     """Draw one row for each bar, under the name of its ROI: dots with intervals, or shares laid end to end."""
     low, high = limits(analysis)
     scale = (_RIGHT - _LEFT) / (high - low)
@@ -38,7 +38,7 @@ def bar_chart(analysis: Analysis, label: str) -> Markup:
     return Markup(f"<svg {box}>{''.join(grid + parts)}</svg>")
 
 
-def limits(analysis: Analysis) -> tuple[float, float]:
+def limits(analysis: AnalysisReport) -> tuple[float, float]:
     """Give the ends of the axis: shares from 0 to 1, correlations from 0 or the lowest one to the highest ceiling."""
     if analysis.kind == "layers":
         return 0.0, 1.0

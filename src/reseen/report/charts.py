@@ -10,13 +10,13 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
+from reseen.recipe import CONDITIONS
 from reseen.report.marks import Mark, group_of, interval, is_identification, percent, show, unique, words
 from reseen.statistics import null_sd
 
 WIDTH = 400
 _LEFT, _RIGHT = 92, 352
 _ROW, _HEAD, _AXIS = 20, 25, 34
-_CONDITIONS = ("z", "c", "zc")
 
 
 def score_chart(marks: Sequence[Mark], label: str) -> Markup:
@@ -100,7 +100,7 @@ def _null(marks: Sequence[Mark], x: _Scale, bottom: float) -> list[str]:
 
 
 def _score_row(mark: Mark, x: _Scale, y: float) -> str:
-    kind = mark.key.condition if mark.key.condition in _CONDITIONS else "other"
+    kind = mark.key.condition if mark.key.condition in CONDITIONS else "other"
     said = show(mark.result, mark.key.metric)
     parts = [_words(_LEFT - 10, y + 4, words(mark.key.condition), "end"), _words(WIDTH, y + 4, said, "end value")]
     floor = mark.floor_repaired if math.isfinite(mark.floor_repaired) else mark.floor_shuffled

@@ -14,6 +14,8 @@ R_TOP, SPLIT_TOP = 0.5, 0.3
 """Where the scales of the paper's maps end: a correlation (Figure 6), one feature's part of it (Figures 7 and 8)."""
 FIRST, SECOND = "#0072b2", "#e69f00"
 """The two features of a split: blue and orange, which every kind of colour blindness tells apart."""
+OF_CONDITION = {"z": "#0072b2", "c": "#c55a00", "zc": "#007a5a", "other": "#6b4fa0"}
+"""What marks a condition, or the feature of that name, on light paper; the page has lighter ones for the dark."""
 _WEAK = (0.97, 0.97, 0.94)
 _ENCODER, _MIDDLE, _DECODER = ("#08519c", "#86c5f4"), "#3b0f4f", ("#fdc070", "#b04a00")
 

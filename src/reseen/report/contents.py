@@ -9,19 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reseen.errors import ShapeError
-from reseen.report.encoding import Analysis
+from reseen.report.encoding import AnalysisReport
+from reseen.tables import SCORE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
     from reseen.recipe import Recipe
-
-SCORE_COLUMNS = (
-    *("subject", "condition", "metric", "observer", "layer", "direction", "subset", "level"),
-    *("value", "low", "high", "n"),
-)
-"""Columns of the scores, one row per number."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,7 @@ class SubjectReport:
     roi_sizes: Mapping[str, int] = field(default_factory=dict)
     noise_ceiling: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
     films: tuple[Film, ...] = ()
-    encoding: tuple[Analysis, ...] = ()
+    encoding: tuple[AnalysisReport, ...] = ()
     no_maps: str = ""
 
     def __post_init__(self) -> None:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from reseen.datasets.fsaverage import SIDES, load_faces, load_points, load_sulci
 
 Floats = NDArray[np.floating[Any]]
-Hemispheres = Mapping[str, NDArray[Any]]
 Picture = NDArray[np.uint8]
 
 FLAT_WIDTH, SMALL_WIDTH = 400, 132

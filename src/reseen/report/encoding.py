@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from reseen.analyses import NAMES, layers_of, parse_feature, spaces_of, stage_of
 from reseen.report import colours
 from reseen.report.cortex import Cortex, Picture, View
-from reseen.report.marks import percent, unique
+from reseen.report.marks import number, percent, unique
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,15 +22,12 @@ if TYPE_CHECKING:
 
 TIDY = ("analysis", "model", "feature", "roi", "statistic", "value", "n")
 """Columns that the table of encoding models needs."""
-NAMES = ("features", "noise", "denoising", "layers")
 TITLES = {
     "features": "Which cortex each component resembles",
     "noise": "What z and zc bring as more noise is added",
     "denoising": "What z and zc bring as the denoising goes on",
     "layers": "Which U-Net layer each voxel resembles most",
 }
-_FEATURE_COLOURS = {"z": "#0072b2", "c": "#c55a00", "zc": "#007a5a"}
-_OTHER = "#6b4fa0"
 
 Kind = Literal["one", "two", "layers"]
 Painter = Callable[[View, str], colours.Floats]
@@ -97,13 +95,13 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Analysis:
+class AnalysisReport:
     """Hold everything that one analysis of a subject shows.
 
     Parameters
     ----------
     name
-        One of `NAMES`.
+        One of `reseen.analyses.NAMES`.
     kind
         How the maps are coloured: one number, two, or which layer wins.
     panels
@@ -135,8 +133,10 @@ class Analysis:
         return TITLES[self.name]
 
 
-def analyses(table: pd.DataFrame, maps: CorticalMaps | None, recipe: EncodeRecipe) -> tuple[Analysis, ...]:
-    """Give the analyses that one subject has numbers of, in the order of `NAMES`.
+def analysis_reports(
+    table: pd.DataFrame, maps: CorticalMaps | None, recipe: EncodeRecipe
+) -> tuple[AnalysisReport, ...]:
+    """Give the analyses that one subject has numbers of, in the order of `reseen.analyses.NAMES`.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def _analysis(
     maps: CorticalMaps | None,
     cortex: Cortex | None,
     recipe: EncodeRecipe,
-) -> Analysis:
+) -> AnalysisReport:
     kind: Kind = "one" if name == "features" else "layers" if name == "layers" else "two"
     bars = tuple({"one": _alone, "two": _together, "layers": _wins}[kind](rows))
     legend = {part.name: part.colour for bar in bars for part in bar.parts} if kind != "one" else {}
@@ -168,7 +168,7 @@ def _analysis(
     if maps and cortex:
         models = unique(str(row["model"]) for row in rows)
         panels = tuple(Panel(title, cortex.paint(colour)) for title, colour in _painters(kind, maps, models))
-    return Analysis(
+    return AnalysisReport(
         name=name,
         kind=kind,
         panels=panels,
@@ -189,11 +189,11 @@ def _painters(kind: Kind, maps: CorticalMaps, models: Sequence[str]) -> Iterator
         for stage in maps.winners:
             yield said_stage(stage), _paint_winner(maps, stage)
     for model in models:
-        parts = [f"split/{model}/{space}" for space in model.split("+")]
+        parts = [f"split/{model}/{space}" for space in spaces_of(model)]
         if kind == "one" and f"r/{model}" in maps.values:
             yield model, _paint_one(maps, model)
         if kind == "two" and len(parts) == 2 and set(parts) <= set(maps.values):
-            yield said_stage(model.partition("@")[2]), _paint_two(maps, model, parts)
+            yield said_stage(stage_of(model)), _paint_two(maps, model, parts)
 
 
 def _paint_one(maps: CorticalMaps, model: str) -> Painter:
@@ -222,12 +222,12 @@ def _kept(maps: CorticalMaps, model: str, name: str, side: str) -> NDArray[np.fl
 
 
 def _alone(rows: Sequence[Mapping[Any, Any]]) -> Iterator[Bar]:
-    ceilings = {(row["roi"], row["model"]): _number(row["value"]) for row in _only(rows, "median_ceiling_r")}
+    ceilings = {(row["roi"], row["model"]): number(row["value"]) for row in _only(rows, "median_ceiling_r")}
     for roi in unique(str(row["roi"]) for row in rows):
         for row in _only(rows, "mean_r"):
             if row["roi"] == roi:
                 model = str(row["model"])
-                part = _part(row, model, _FEATURE_COLOURS.get(model, _OTHER))
+                part = _part(row, model, colours.OF_CONDITION.get(model, colours.OF_CONDITION["other"]))
                 yield Bar(roi, model, (part,), ceilings.get((roi, model), math.nan))
 
 
@@ -237,10 +237,10 @@ def _together(rows: Sequence[Mapping[Any, Any]]) -> Iterator[Bar]:
         for model in unique(str(row["model"]) for row in mine):
             pair = [row for row in mine if row["model"] == model]
             parts = tuple(
-                _part(row, str(row["feature"]).partition("@")[0], colour)
+                _part(row, parse_feature(str(row["feature"])).source, colour)
                 for row, colour in zip(pair, (colours.FIRST, colours.SECOND), strict=False)
             )
-            yield Bar(roi, said_stage(model.partition("@")[2]), parts)
+            yield Bar(roi, said_stage(stage_of(model)), parts)
 
 
 def _wins(rows: Sequence[Mapping[Any, Any]]) -> Iterator[Bar]:
@@ -248,8 +248,8 @@ def _wins(rows: Sequence[Mapping[Any, Any]]) -> Iterator[Bar]:
     layers = unique(said_layer(str(row["feature"])) for row in shares)
     palette = dict(zip(layers, colours.layer_palette(layers), strict=True))
     for roi in unique(str(row["roi"]) for row in shares):
-        for stage in unique(str(row["feature"]).partition("@")[2] for row in shares):
-            here = [row for row in shares if row["roi"] == roi and str(row["feature"]).partition("@")[2] == stage]
+        for stage in unique(stage_of(str(row["feature"])) for row in shares):
+            here = [row for row in shares if row["roi"] == roi and stage_of(str(row["feature"])) == stage]
             names = [said_layer(str(row["feature"])) for row in here]
             parts = tuple(_part(row, name, palette[name]) for row, name in zip(here, names, strict=True))
             yield Bar(roi, said_stage(stage), parts)
@@ -260,11 +260,7 @@ def _only(rows: Sequence[Mapping[Any, Any]], statistic: str) -> list[Mapping[Any
 
 
 def _part(row: Mapping[Any, Any], name: str, colour: str) -> Part:
-    return Part(name, _number(row["value"]), _number(row.get("low")), _number(row.get("high")), colour)
-
-
-def _number(cell: Any) -> float:
-    return math.nan if cell is None else float(cell)
+    return Part(name, number(row["value"]), number(row.get("low")), number(row.get("high")), colour)
 
 
 # ---------------------------------------------------------------------------------------------------- in words
@@ -282,7 +278,7 @@ def said_stage(stage: str) -> str:
 
 def said_layer(name: str) -> str:
     """Say the name of a U-Net feature as its module alone."""
-    return name.partition("@")[0].removeprefix("unet/")
+    return layers_of([name])[0]
 
 
 def said_r(value: float) -> str:
@@ -291,7 +287,7 @@ def said_r(value: float) -> str:
 
 
 def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, *, mapped: bool) -> str:
-    n = int(_number(next((row["n"] for row in rows), 0)))
+    n = int(number(next((row["n"] for row in rows), 0)))
     shown = {
         "one": "Correlation r of predicted with measured responses; bars: mean voxel of an ROI with its 95 % interval "
         "over pictures, the tick is the median noise ceiling",
@@ -304,11 +300,11 @@ def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, 
         "parametric": "r of independent Gaussian vectors",
         "permutation": "r after the test pictures are permuted",
     }[recipe.null]
-    threshold = f"q\u00a0<\u00a0{said_r(recipe.fdr)} (false discovery rate over all voxels, one-sided, null: {null})"
+    threshold = f"q\u00a0≤\u00a0{said_r(recipe.fdr)} (false discovery rate over all voxels, one-sided, null: {null})"
     reached = [
-        f"{row['model']} {percent(_number(row['value']))}"
+        f"{row['model']} {percent(number(row['value']))}"
         for row in _only(rows, "share_significant")
-        if row["roi"] == "all" and (kind == "one" or "+" in str(row["model"]))
+        if row["roi"] == "all" and (kind == "one" or len(spaces_of(str(row["model"]))) > 1)
     ]
     share = f"; of all voxels {', '.join(reached)}" if reached and kind != "layers" else ""
     where = f" {'Coloured' if mapped else 'Significant'}: {threshold}{share}." if mapped or kind == "layers" else ""

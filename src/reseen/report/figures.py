@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen.report import bars, colours
-from reseen.report.encoding import Analysis
+from reseen.report.encoding import AnalysisReport
 from reseen.report.marks import unique
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 INCHES_WIDE, PANEL_INCHES, LEAST_INCHES = 10.5, 3.9, 4.6
 
 
-def draw(analysis: Analysis, subject: str) -> Figure:
+def draw(analysis: AnalysisReport, subject: str) -> Figure:
     """Draw an analysis: its maps one below the other, the key of their colours, and bars for each ROI.
 
     Parameters
@@ -61,7 +61,7 @@ def _name(axes: Axes, name: str, x: float, y: float) -> None:
     axes.text(x, y, name, fontsize=6.5, ha="center", va="center", color="black", path_effects=halo)
 
 
-def _bars(axes: Axes, analysis: Analysis) -> None:
+def _bars(axes: Axes, analysis: AnalysisReport) -> None:
     """Draw the rows from the top, a gap before each ROI."""
     y, places, labels = 0.0, [], []
     for roi in unique(bar.roi for bar in analysis.bars):
@@ -92,7 +92,7 @@ def _bars(axes: Axes, analysis: Analysis) -> None:
     axes.tick_params(axis="y", length=0)
 
 
-def _bar_label(analysis: Analysis) -> str:
+def _bar_label(analysis: AnalysisReport) -> str:
     return {
         "one": "r of the mean voxel (tick: median noise ceiling)",
         "two": "part of r, mean voxel",
@@ -100,7 +100,7 @@ def _bar_label(analysis: Analysis) -> str:
     }[analysis.kind]
 
 
-def _key(figure: Figure, analysis: Analysis, height: float) -> None:
+def _key(figure: Figure, analysis: AnalysisReport, height: float) -> None:
     """Put the key of the maps' colours below them, and beside it what the colours of the bars are."""
     from matplotlib.patches import Patch
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from reseen.recipe import CONDITIONS
 from reseen.report.contents import Film, ReportInput, SubjectReport
 from reseen.report.embed import evenly, picture_uri, sprite_uri
 from reseen.report.sample import declared_sample
 
-CONDITIONS = ("z", "c", "zc")
 TITLES = {"best": "Best", "median": "Median", "worst": "Worst", "random": "At random"}
 N_STRIP = 8
 """Steps of a film shown side by side."""

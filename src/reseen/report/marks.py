@@ -7,18 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reseen.recipe import CONDITIONS
 from reseen.statistics import gap_closed
+from reseen.tables import LEVELS, is_retrieved, says_of_score
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ORDER = ("z", "c", "zc", "early", "middle", "late", "all", "seen", "novel")
+ORDER = (*CONDITIONS, "early", "middle", "late", "all", "seen", "novel")
 """The order in which conditions, layers and subsets are read; others follow in the order of the table."""
 PERCENT = "\u00a0%"
 """The sign, kept on the line of its number."""
-_DERIVED = ("_null_sd", "_p", "_gap_closed")
-"""Endings of metrics that say something about a score and are no score themselves."""
-_LEVELS = ("floor_repaired", "floor_shuffled", "result", "ceiling")
 
 
 class Key(NamedTuple):
@@ -79,7 +78,7 @@ def read_marks(scores: pd.DataFrame) -> list[Mark]:
     found: dict[Key, dict[str, Any]] = {}
     for row in scores.to_dict("records"):
         key = Key(*(_text(row[name]) for name in Key._fields))
-        if _text(row["level"]) in _LEVELS and not key.metric.endswith(_DERIVED):
+        if _text(row["level"]) in LEVELS and not says_of_score(key.metric):
             found.setdefault(key, {})[_text(row["level"])] = row
     marks = [_mark(key, levels) for key, levels in found.items()]
     return sorted(
@@ -88,14 +87,14 @@ def read_marks(scores: pd.DataFrame) -> list[Mark]:
 
 
 def _mark(key: Key, levels: dict[str, Any]) -> Mark:
-    value = {level: _number(levels.get(level, {}).get("value")) for level in _LEVELS}
+    value = {level: number(levels.get(level, {}).get("value")) for level in LEVELS}
     result = levels.get("result", {})
-    count = _number(result.get("n"))
+    count = number(result.get("n"))
     return Mark(
         key=key,
         **value,
-        low=_number(result.get("low")),
-        high=_number(result.get("high")),
+        low=number(result.get("low")),
+        high=number(result.get("high")),
         n=0 if math.isnan(count) else int(count),
     )
 
@@ -110,7 +109,8 @@ def _text(cell: Any) -> str:
     return "" if missing else str(cell)
 
 
-def _number(cell: Any) -> float:
+def number(cell: Any) -> float:
+    """Give a cell as a number; NaN where it is none."""
     try:
         return math.nan if cell is None else float(cell)
     except (TypeError, ValueError):
@@ -149,7 +149,7 @@ def reading(marks: Sequence[Mark]) -> str:
     marks = [mark for mark in marks if not math.isnan(mark.result)]
     if not marks:
         return "There is no score to show here."
-    last = ([mark for mark in marks if not mark.key.condition.startswith("nearest")] or marks)[-1]
+    last = ([mark for mark in marks if not is_retrieved(mark.key.condition)] or marks)[-1]
     key = last.key
     place = f" at the {key.layer} layer" if key.layer else ""
     subset = f" on {key.subset} pictures" if key.subset not in ("", "all") else ""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reseen.recipe import to_toml
-from reseen.report import charts, gallery, marks, scores
-from reseen.report.contents import SCORE_COLUMNS, ReportInput, SubjectReport
+from reseen.report import charts, colours, gallery, marks, scores
+from reseen.report.contents import ReportInput, SubjectReport
 from reseen.report.section import encoding_section
+from reseen.tables import SCORE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,7 @@ def report(contents: ReportInput) -> str:
     found = marks.read_marks(contents.scores)
     recipe = contents.recipe
     return _template().render(
+        colours=colours.OF_CONDITION,
         recipe=recipe,
         verdict=contents.verdict,
         warnings=[str(warning) for warning in contents.provenance.get("warnings", [])],

@@ -8,7 +8,7 @@ from typing import Any
 from reseen.report import colours, embed
 from reseen.report.bars import bar_chart
 from reseen.report.contents import ReportInput
-from reseen.report.encoding import Analysis
+from reseen.report.encoding import AnalysisReport
 
 
 def encoding_section(contents: ReportInput) -> list[dict[str, Any]]:
@@ -24,7 +24,7 @@ def encoding_section(contents: ReportInput) -> list[dict[str, Any]]:
     ]
 
 
-def _shown(subject: str, analysis: Analysis) -> dict[str, Any]:
+def _shown(subject: str, analysis: AnalysisReport) -> dict[str, Any]:
     label = f"{analysis.title}, {subject}. {analysis.reading}"
     return {
         "title": analysis.title,
@@ -47,7 +47,7 @@ def _shown(subject: str, analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def _key(analysis: Analysis) -> Mapping[str, Any] | None:
+def _key(analysis: AnalysisReport) -> Mapping[str, Any] | None:
     """Give the picture of the colour scale, and what stands at its ends."""
     if analysis.kind == "layers":
         return None

@@ -5,8 +5,8 @@
 
 from reseen.ridge.blocks import BlockScores, fit_block, score_block, shared_alpha, target_blocks
 from reseen.ridge.factored import Factored, factor
-from reseen.ridge.fit import assemble, fit_blocks, fit_ridge, predict_blocks, varying_alphas
-from reseen.ridge.folds import EdgeWarning, assign_folds, default_alphas, warn_at_edge
+from reseen.ridge.fit import assemble, fit_blocks, fit_ridge, predict_blocks
+from reseen.ridge.folds import EdgeWarning, assign_folds, default_alphas
 from reseen.ridge.maps import RidgeMap, average_gain
 
 __all__ = [
@@ -26,6 +26,4 @@ __all__ = [
     "score_block",
     "shared_alpha",
     "target_blocks",
-    "varying_alphas",
-    "warn_at_edge",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from reseen.errors import ResultsError, ShapeError
+from reseen.files import writing
 from reseen.ridge.device import Float32, Float64
 from reseen.ridge.gram import check_finite
 
@@ -95,17 +96,9 @@ class RidgeMap:
         """
         from safetensors.numpy import save_file
 
-        path = Path(path)
         arrays = {name: np.ascontiguousarray(value) for name, value in vars(self).items() if value is not None}
-        temporary = path.with_name(path.name + ".tmp")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(arrays, temporary, metadata=metadata)
-            temporary.replace(path)
-        except Exception as error:  # safetensors raises its own type for a full disk
-            if temporary.is_file():
-                temporary.unlink()
-            raise ResultsError(f"cannot write the ridge map {path}: {error}. Is there room on the disk?") from error
+        with writing(Path(path)) as part:
+            save_file(arrays, part, metadata=metadata)
 
     @classmethod
     def load(cls, path: Path | str) -> RidgeMap:

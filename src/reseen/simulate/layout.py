@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.datasets.nsd_facts import INT16_PER_PERCENT, RESPONSE_COLUMNS, RUNS_PER_SESSION, NsdFiles
+from reseen.datasets.nsd_facts import COCO_SPLITS, INT16_PER_PERCENT, RESPONSE_COLUMNS, RUNS_PER_SESSION, NsdFiles
 from reseen.errors import ResultsError, ShapeError
 
 SPACE = "func1pt8mm"
@@ -128,7 +128,7 @@ def write_tree(
 
 def coco_split(stimulus_id: int) -> str:
     """Say in which of COCO's two caption files a picture lies."""
-    return "val2017" if stimulus_id % 5 == 4 else "train2017"
+    return COCO_SPLITS[stimulus_id % 5 == 4]
 
 
 def plan_order(shared: Sequence[int], subjects: Sequence[SubjectTree]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -228,7 +228,7 @@ def _write_captions(
 ) -> None:
     height, width = images.shape[1:3]
     first = np.cumsum([0, *map(len, captions)])
-    for split in ("train2017", "val2017"):
+    for split in COCO_SPLITS:
         here = [i for i in range(len(images)) if coco_split(i) == split]
         content = {
             "info": {"description": "captions of a digital subject's pictures"},

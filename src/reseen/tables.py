@@ -1,0 +1,57 @@
+"""Tables: the words of ``scores.csv`` and ``encoding.csv``, which one verb writes and another reads.
+
+Each table is tidy: a row holds one number, and says what it is of, between which ends it lies (``low``, ``high``) and
+from how many test items (``n``) it comes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+SCORE_COLUMNS = (
+    "subject",
+    "condition",
+    "metric",
+    "observer",
+    "layer",
+    "direction",
+    "subset",
+    "level",
+    "value",
+    "low",
+    "high",
+    "n",
+)
+"""The columns of ``scores.csv``."""
+
+ENCODING_COLUMNS = (
+    *("subject", "analysis", "model", "feature", "roi", "n_voxels"),
+    *("statistic", "value", "low", "high", "n"),
+)
+"""The columns of ``encoding.csv``."""
+
+Level = Literal["floor_shuffled", "result", "ceiling"]
+"""A level that pictures are made at."""
+PICTURE_LEVELS: tuple[Level, ...] = get_args(Level)
+LEVELS = ("floor_repaired", *PICTURE_LEVELS)
+"""What stands beside each other for one score: its floors, itself and its ceiling."""
+
+NULL_SD, P_VALUE, GAP_CLOSED = "_null_sd", "_p", "_gap_closed"
+"""Endings of metrics that say something about a score: how it spreads at chance, how sure it is, how far it got."""
+
+_RETRIEVED = "nearest_"
+
+
+def says_of_score(metric: str) -> bool:
+    """Tell whether a metric says something about a score and is no score itself."""
+    return metric.endswith((NULL_SD, P_VALUE, GAP_CLOSED))
+
+
+def retrieved_by(feature: str) -> str:
+    """Name the condition whose pictures are the training pictures nearest to a decoded feature: ``nearest_z``."""
+    return _RETRIEVED + feature
+
+
+def is_retrieved(condition: str) -> bool:
+    """Tell whether the pictures of a condition were retrieved, not made."""
+    return condition.startswith(_RETRIEVED)
