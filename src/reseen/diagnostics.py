@@ -62,9 +62,9 @@ def top_k(beaten: ArrayLike, tied: ArrayLike, n_distractors: ArrayLike, k: int) 
 
 def nearest_neighbours(similarity: Floats, k: int, labels: NDArray[Any]) -> Mask:
     """Mark each item's ``k`` most similar items of other stimuli as its distractors, ``(n, n)``."""
-    other = labels[:, None] != labels[None, :]
+    other: Mask = labels[:, None] != labels[None, :]
     order = np.argsort(-np.where(other, similarity, -np.inf), axis=1, kind="stable")[:, :k]
-    found = np.zeros(similarity.shape, dtype=bool)
+    found: Mask = np.zeros(similarity.shape, dtype=bool)
     np.put_along_axis(found, order, True, axis=1)
     return found & other
 

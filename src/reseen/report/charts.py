@@ -191,7 +191,8 @@ def curve_chart(curves: Sequence[Curve], label: str) -> Markup:
     parts += [_words(x, bottom + 16, place, "tick") for place, x in across.items()]
     guess = {place: c for curve in curves for place, c in zip(curve.places, curve.chance, strict=True) if c == c}
     parts.append(_path("chance", [(across[place], up(guess[place])) for place in places if place in guess]))
-    for number, curve in enumerate(curves):
+    ends: list[tuple[float, str]] = []
+    for curve in curves:
         kind = curve.name if curve.name in _CONDITIONS else "other"
         known = [k for k, value in enumerate(curve.values) if math.isfinite(value)]
         parts.append(_path(f"curve m-{kind}", [(across[curve.places[k]], up(curve.values[k])) for k in known]))
@@ -203,8 +204,11 @@ def curve_chart(curves: Sequence[Curve], label: str) -> Markup:
             said = f"{curve.name}, {curve.places[k]}: {percent(curve.values[k])}{between}"
             parts.append(f'<g><circle class="dot m-{kind}" cx="{x}" cy="{up(curve.values[k])}" r="4"/>')
             parts.append(f"<title>{escape(said)}</title></g>")
-        if known:
-            parts.append(_words(right + 12, up(curve.values[known[-1]]) + 4 + 3 * number, curve.name, "value"))
+        ends += [(up(curve.values[known[-1]]) + 4, curve.name)] if known else []
+    lowest = -math.inf
+    for y, name in sorted(ends):
+        lowest = max(y, lowest + 13)  # names of curves that end at one place stand below each other
+        parts.append(_words(right + 12, lowest, name, "value"))
     return _svg(bottom + 24, label, parts)
 
 

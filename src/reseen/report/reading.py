@@ -70,8 +70,8 @@ def _chart(lines: Lines, kind: str, label: str) -> Any:
     for feature in unique(key[0] for key in lines if key[1] == kind):
         mine = [(key[2], row) for key, row in lines.items() if key[:2] == (feature, kind)]
         chance = [0.5 if kind == "bottleneck" else float(row["null"]) for _, row in mine]
-        numbers = ([float(row[name]) for _, row in mine] for name in ("value", "low", "high"))
-        curves.append(Curve(feature, tuple(setting for setting, _ in mine), *map(tuple, numbers), tuple(chance)))
+        value, low, high = (tuple(float(row[name]) for _, row in mine) for name in ("value", "low", "high"))
+        curves.append(Curve(feature, tuple(setting for setting, _ in mine), value, low, high, tuple(chance)))
     said = "; ".join(
         f"{curve.name}: "
         + ", ".join(f"{place} {percent(v)}" for place, v in zip(curve.places, curve.values, strict=True))
