@@ -56,6 +56,14 @@ def test_arrays_come_back_as_trials_and_stimuli(tmp_path: Path) -> None:
     assert stimuli.captions(1) == ("a dog",)
     assert len(split.folds) == 2
     assert not any(np.intersect1d(train, test).size for train, test in split.folds)
+    assert stimuli.categories == {}
+
+
+def test_categories_are_told_by_stimulus(tmp_path: Path) -> None:
+    path = save(tmp_path / "brain.npz", category=np.array(["animal", "animal", "", "place"]))
+    assert load(recipe_for(path), "anyone")[1].categories == {"category": {0: "animal", 1: "animal", 2: "", 3: "place"}}
+    with pytest.raises(DataError, match=r"category has shape \(3,\); 4 stimuli need one each"):
+        load(recipe_for(save(path, category=np.arange(3))), "anyone")
 
 
 def test_folder_of_npy_files_is_the_same(tmp_path: Path) -> None:

@@ -201,12 +201,14 @@ def test_ncsnr_is_unknown_where_nobody_wrote_it(tree: Path) -> None:
 
 @pytest.mark.parametrize(("n_test", "expected"), [(1, {2}), (2, {2, 5}), (3, set(SHARED))])
 def test_a_smaller_test_set_is_half_seen_and_half_novel(tree: Path, n_test: int, expected: set[int]) -> None:
-    (tree / "reseen_truth.json").write_text(json.dumps({"subsets": {"seen": [2, 11], "novel": [5]}}))
+    told = {"subsets": {"seen": [2, 11], "novel": [5]}, "categories": {"background": ["sea", "room"]}}
+    (tree / "reseen_truth.json").write_text(json.dumps(told))
     _, stimuli, split = load(recipe_for(tree, n_test=n_test), "subj01")
     ((train, test),) = split.folds
     assert set(test) == expected
     assert train.tolist() == [0, 1, 3, 4, 6], "test pictures left out do not train"
     assert stimuli.subsets == {"seen": frozenset({2, 11}), "novel": frozenset({5})}
+    assert stimuli.categories == {"background": {0: "sea", 1: "room"}}
 
 
 def test_more_test_pictures_than_were_seen_are_refused(whole: Path) -> None:

@@ -52,6 +52,9 @@ def test_a_run_ends_with_pictures_scores_and_a_report(finished):
     scores = results.load_table("scores")
     assert set(scores["condition"]) >= {"z", "c", "zc", "nearest_z", "nearest_c"}
     assert set(scores["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
+    reading = results.load_table("reading")
+    assert set(reading["feature"]) == {"z", "c"}
+    assert set(reading["diagnostic"]) == {"n_way", "zero_shot", "novelty", "variance", "dimensions", "bottleneck"}
     assert (finished / "report.html").stat().st_size > 10_000
     assert len(list(finished.glob("subj01/pictures/*/zc/*.png"))) == (2 + 3 + 2) * 4  # draws, shuffles, draws
     assert len(list(finished.glob("subj01/pictures/*/z/*.png"))) == (1 + 3 + 1) * 4
@@ -63,7 +66,8 @@ def test_a_second_run_computes_nothing(small_recipe, finished, tmp_path, monkeyp
     calls = []
     for name in ("extract.extract", "decode.decode", "reconstruct.reconstruct"):
         monkeypatch.setattr(f"reseen.{name}", lambda *_args, name=name, **_options: calls.append(name))
-    monkeypatch.setattr("reseen.pipeline.scoring.evaluate", lambda *_args, **_options: calls.append("evaluate"))
+    for name in ("evaluate", "evaluate_reading"):
+        monkeypatch.setattr(f"reseen.pipeline.scoring.{name}", lambda *_args, name=name, **_options: calls.append(name))
     pipeline.run(small_recipe, tmp_path)
     assert calls == []
 
@@ -97,6 +101,19 @@ def test_a_killed_run_started_again_ends_like_an_unbroken_one(
         patch.setattr(Results, "save_picture", save_until_killed)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(small_recipe, tmp_path / "killed")
+    pipeline.run(small_recipe, tmp_path / "killed")
+    assert contents(tmp_path / "killed") == whole
+
+
+def test_a_run_killed_between_the_tables_ends_like_an_unbroken_one(small_recipe, tmp_path, whole, monkeypatch):
+    def killed(*_args, **_options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("reseen.pipeline.scoring.evaluate_reading", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(small_recipe, tmp_path / "killed", until="evaluate")
+    assert (tmp_path / "killed/scores.csv").is_file()
     pipeline.run(small_recipe, tmp_path / "killed")
     assert contents(tmp_path / "killed") == whole
 
@@ -216,6 +233,7 @@ def test_the_tiny_recipe_goes_through_the_whole_chain_with_a_subject_of_its_own(
     assert (tmp_path / "data/nsddata").is_dir()
     scores = results.load_table("scores")
     assert set(scores["subset"]) == {"all", "seen", "novel"}
+    assert "between background" in set(results.load_table("reading")["setting"])
     assert (tmp_path / "report.html").is_file()
 
 

@@ -397,3 +397,52 @@ def test_arrays_that_do_not_belong_together_are_refused():
         Film(4, np.zeros((8, 8, 3)))
     with pytest.raises(ShapeError, match="no column 'n'"):
         contents(scores=scores().drop(columns="n"))
+
+
+def readings(subjects=("subj01",)):
+    rows = [
+        (name, feature, *what, 0.8, 0.7, 0.9, null, 0.02, 0.01, N)
+        for name in subjects
+        for feature in ("z", "c")
+        for *what, null in (
+            ("n_way", "2", 0.5),
+            ("n_way", "10", 0.1),
+            ("n_way", "all", 1 / N),
+            ("pairs", "nearest 10", 0.5),
+            ("pairs", "within background", 0.5),
+            ("pairs", "between background", 0.5),
+            ("pairs", "background alone", math.nan),
+            ("novelty", "accuracy", 0.0),
+            ("novelty", "near duplicates", math.nan),
+            ("dimensions", "decoded", math.nan),
+            ("bottleneck", "1", math.nan),
+            ("bottleneck", "all", math.nan),
+        )
+    ]
+    columns = ("subject", "feature", "diagnostic", "setting", "value", "low", "high", "null", "null_sd", "p", "n")
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def test_the_page_asks_whether_it_was_read_or_guessed_and_folds_the_answers_away():
+    html = report(contents(subject(), subject("subj02"), reading=readings(("subj01", "subj02"))))
+    words = Page(html).words
+    assert "Reading or guessing?" in words
+    for said in (
+        "The decoded features of subj02",
+        "two-way, against the 10 test pictures most like it",
+        "two-way, within one category (background)",
+        "two-way, if only the category were known (background)",
+        "test pictures that nearly duplicate a training picture",
+        "effective dimensions: decoded",
+    ):
+        assert said in words
+    section = html[html.index('id="reading"') : html.index('id="decoders"')]
+    assert section.count("<details>") == 2
+    assert section.count("<svg") == 4
+    assert "z: 2 80" in section  # a chart says its numbers to those who do not see it
+    assert 'href="#reading"' in html
+
+
+def test_without_diagnostics_there_is_no_such_section():
+    for nothing in (None, readings().iloc[:0]):
+        assert "Reading or guessing?" not in Page(report(contents(reading=nothing))).words

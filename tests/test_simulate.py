@@ -63,6 +63,14 @@ def test_training_pictures_hold_no_held_out_combination(tree: Path) -> None:
     assert len(described) == SMALL.n_test + SMALL.n_subjects * SMALL.n_train
 
 
+def test_every_picture_has_the_background_and_the_objects_it_was_drawn_with(tree: Path) -> None:
+    categories = json.loads((tree / "reseen_truth.json").read_text())["categories"]
+    described = scenes(tree)
+    assert categories["background"] == [scene["background"] for scene in described]
+    for scene, objects in zip(described, categories["objects"], strict=True):
+        assert sorted(objects.split(" and ")) == sorted(thing["kind"] for thing in scene["things"])
+
+
 def test_half_of_the_test_pictures_are_held_out_combinations(tree: Path) -> None:
     subsets = json.loads((tree / "reseen_truth.json").read_text())["subsets"]
     described = scenes(tree)

@@ -101,3 +101,15 @@ def test_the_mean_false_discovery_proportion_stays_at_or_below_the_rate(n_signal
         proportions.append(found[n_signals:].sum() / max(found.sum(), 1))
     error = np.std(proportions) / np.sqrt(len(proportions))
     assert np.mean(proportions) <= fdr * (1 - n_signals / n_tests) + 3 * error
+
+
+def test_permutations_keep_items_of_a_stimulus_together_and_stay_within_groups():
+    labels = np.array([7, 7, 3, 9, 5, 2])
+    groups = np.array(["a", "a", "b", "a", "b", "a"])
+    rows = statistics.permutations(labels, 200, seed=0, groups=groups)
+    assert np.all(groups[rows] == groups)
+    assert np.all(rows[:, 0] == rows[:, 1])
+    assert all(sorted(labels[row].tolist()) == [2, 3, 5, 7, 9] for row in rows[:, 1:])
+    free = statistics.permutations(labels, 200, seed=0)
+    assert {tuple(row) for row in free} != {tuple(row) for row in rows}
+    assert (free[:, 2] == 2).mean() == pytest.approx(1 / 5, abs=0.1)  # some get their own truth

@@ -244,7 +244,7 @@ def _run(
         typer.echo("stopped. Run the same command again to go on.", err=True)
         raise typer.Exit(1) from None
     if (results.path / "scores.csv").is_file():
-        _print_scores(results.load_table("scores"))
+        _print_scores(results.load_table("scores"), results.load_table("reading"))
     typer.echo(f"results: {results.path}")
     if last == "report":
         typer.echo(f"report: {results.path / 'report.html'}")
@@ -272,7 +272,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
         yield show
 
 
-def _print_scores(scores: pd.DataFrame) -> None:
+def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame) -> None:
     """Print the headline scores of each condition, between floors and ceiling."""
     from rich.console import Console
     from rich.table import Table
@@ -289,7 +289,7 @@ def _print_scores(scores: pd.DataFrame) -> None:
         table.add_row(*words, *numbers, interval, _number(row["ceiling"]), str(row["n"]))
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
     console.print(table)
-    console.print(verdict(scores))
+    console.print(verdict(scores, reading))
 
 
 def _is_telling(row: Mapping[Hashable, object]) -> bool:

@@ -11,7 +11,7 @@
     ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: the decoder; shuffled_...: the floor's
     ├── <subject>/pictures/   <level>/<condition>/<stimulus_id>_<draw>.png, with -t<item> for single trials
     ├── <subject>/encode/     voxels.safetensors: every model's numbers of each voxel
-    ├── scores.csv            one row per number; encoding.csv likewise; each subject's in its folder
+    ├── scores.csv            one row per number; reading.csv and encoding.csv likewise; each subject's in its folder
     ├── figures/              <subject>_<analysis>.png and .svg: the encoding analyses for print
     ├── derivatives/          maps as NIfTI and GIFTI, named as BIDS derivatives, where the recipe asks for them
     └── report.html

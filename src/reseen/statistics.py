@@ -66,6 +66,36 @@ def derangements(labels: ArrayLike, n_derangements: int, *, seed: int) -> NDArra
     return rows
 
 
+def permutations(
+    labels: ArrayLike, n_permutations: int, *, seed: int, groups: NDArray[Any] | None = None
+) -> NDArray[np.int64]:
+    """Draw pairings in which stimuli get each other's truths by chance, some perhaps their own.
+
+    Parameters
+    ----------
+    labels
+        Shape ``(n,)``: which stimulus each item is of; all items of a stimulus get the same truth.
+    n_permutations, seed
+        How many, and what they are drawn from.
+    groups
+        Shape ``(n,)``: truths are exchanged within groups only; left out: among all.
+
+    Returns
+    -------
+    Shape ``(n_permutations, n)``: for each item the row of its truth.
+    """
+    distinct, first, stimulus = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
+    group = np.zeros(len(distinct)) if groups is None else np.unique(groups[first], return_inverse=True)[1]
+    rng = np.random.default_rng([seed, 4])
+    members = np.argsort(group, kind="stable")
+    rows = np.empty((n_permutations, len(stimulus)), dtype=np.int64)
+    order = np.empty(len(distinct), dtype=np.int64)
+    for draw in range(n_permutations):
+        order[members] = np.lexsort((rng.random(len(distinct)), group))
+        rows[draw] = first[order[stimulus]]
+    return rows
+
+
 def repaired_scores(paired: Floats, rows: NDArray[np.int64]) -> Floats:
     """Score the same pictures against wrong truths.
 

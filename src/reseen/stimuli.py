@@ -25,12 +25,15 @@ class Stimuli:
         ``stimulus_id -> captions``; an empty sequence where nobody described the picture.
     subsets
         Named sets of stimuli whose scores are told apart, such as ``"seen"`` and ``"novel"``; may be empty.
+    categories
+        Ways of sorting pictures, such as ``"background"``, each ``stimulus_id -> category``; may be empty.
     """
 
     stimulus_id: NDArray[np.int64]
     read_image: Callable[[int], NDArray[np.uint8]]
     read_captions: Callable[[int], Sequence[str]]
     subsets: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    categories: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
     def image(self, stimulus_id: int) -> NDArray[np.uint8]:
         """Give one picture, ``(height, width, 3)`` uint8.

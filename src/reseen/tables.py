@@ -1,4 +1,4 @@
-"""Tables: the words of ``scores.csv`` and ``encoding.csv``, which one verb writes and another reads.
+"""Tables: the words of ``scores.csv``, ``reading.csv`` and ``encoding.csv``, which one verb writes and another reads.
 
 Each table is tidy: a row holds one number, and says what it is of, between which ends it lies (``low``, ``high``) and
 from how many test items (``n``) it comes.
@@ -23,6 +23,12 @@ SCORE_COLUMNS = (
     "n",
 )
 """The columns of ``scores.csv``."""
+
+READING_COLUMNS = (
+    *("subject", "feature", "diagnostic", "setting"),
+    *("value", "low", "high", "null", "null_sd", "p", "n"),
+)
+"""The columns of ``reading.csv``."""
 
 ENCODING_COLUMNS = (
     *("subject", "analysis", "model", "feature", "roi", "n_voxels"),

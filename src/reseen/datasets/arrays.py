@@ -9,6 +9,7 @@ stimulus_id         (n_trials,), 0-based               stimulus, figure; left ou
 stimulus_pictures   (n_stimuli, H, W[, 3])             pictures by stimulus id, where ``pictures`` would be ambiguous
 captions            (n_stimuli,) or (n_stimuli, k) str an empty string is no caption
 figure_name         (n_stimuli,) str                   figures, white on black: makes "a white {name} on black"
+category            (n_stimuli,) str or whole numbers  told apart from each other in the scores; "" is no category
 run                 (n_trials,)                        session; left out: one run
 roi_<name>          (n_voxels,) bool                   ROI ``all`` holds every voxel and needs no array
 test_stimulus_id    (n_test,)                          a fixed test set; left out: folds that leave stimuli out
@@ -94,7 +95,12 @@ def load(data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Split]:
     if data.zscore_sessions:
         trials = _zscore(path, trials)
     seen = np.unique(stimulus_id)
-    stimuli = Stimuli(seen, pictures.__getitem__, _captions(path, arrays, len(pictures)).__getitem__)
+    stimuli = Stimuli(
+        seen,
+        pictures.__getitem__,
+        _captions(path, arrays, len(pictures)).__getitem__,
+        categories=_categories(path, arrays, len(pictures)),
+    )
     return trials, stimuli, make_split(data, seen, {}, test=_fixed_test(path, arrays, seen))
 
 
@@ -319,6 +325,17 @@ def _captions(path: Path, arrays: Mapping[str, NDArray[Any]], n_stimuli: int) ->
     if len(listed) < n_stimuli:
         raise DataError(f"{path}: {len(listed)} captions or names; {n_stimuli} stimuli need one each, by stimulus id.")
     return listed
+
+
+def _categories(path: Path, arrays: Mapping[str, NDArray[Any]], n_stimuli: int) -> dict[str, dict[int, str]]:
+    if "category" not in arrays:
+        return {}
+    labels = arrays["category"]
+    if labels.ndim != 1 or len(labels) < n_stimuli:
+        raise DataError(
+            f"{path}: category has shape {labels.shape}; {n_stimuli} stimuli need one each, by stimulus id."
+        )
+    return {"category": {i: str(label) for i, label in enumerate(labels)}}
 
 
 def _fixed_test(path: Path, arrays: Mapping[str, NDArray[Any]], seen: NDArray[np.int64]) -> NDArray[np.int64] | None:

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,24 +39,26 @@ def count_pictures(files: NsdFiles) -> int:
 
 
 def read_pictures(files: NsdFiles, n_images: int) -> Stimuli:
-    """Give the pictures of a tree; nothing but the subsets is read yet."""
-    return Stimuli(np.arange(n_images), _image_reader(files), _caption_reader(files, n_images), read_subsets(files))
-
-
-def read_subsets(files: NsdFiles) -> dict[str, frozenset[int]]:
-    """Read the subsets of a digital subject's pictures, 0-based; none where the tree is a real brain's.
+    """Give the pictures of a tree; nothing but a digital subject's subsets and categories is read yet.
 
     Raises
     ------
     DataError
-        If the file that names them is damaged.
+        If the file that names these is damaged.
     """
+    truth = _read_truth(files)
+    subsets = {str(name): frozenset(int(i) for i in ids) for name, ids in truth.get("subsets", {}).items()}
+    categories = {str(name): dict(enumerate(labels)) for name, labels in truth.get("categories", {}).items()}
+    return Stimuli(np.arange(n_images), _image_reader(files), _caption_reader(files, n_images), subsets, categories)
+
+
+def _read_truth(files: NsdFiles) -> Mapping[str, Any]:
+    """Read what is known of a digital subject's pictures; nothing where the tree is a real brain's."""
     if not files.truth.exists():
         return {}
     with reading(files.truth):
         truth = json.loads(files.truth.read_text(encoding="utf-8"))
-    subsets = truth.get("subsets", {}) if isinstance(truth, dict) else {}
-    return {str(name): frozenset(int(i) for i in ids) for name, ids in subsets.items()}
+    return truth if isinstance(truth, dict) else {}
 
 
 def _image_reader(files: NsdFiles) -> Callable[[int], NDArray[np.uint8]]:

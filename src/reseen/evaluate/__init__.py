@@ -1,8 +1,19 @@
-"""Score decoded features and pictures between floor and ceiling, one tidy row for each number."""
+"""Score decoded features and pictures between floor and ceiling, and look for guessing: a tidy row for each number."""
 
 from reseen.evaluate.features import evaluate_features, nearest_training
 from reseen.evaluate.pictures import evaluate
+from reseen.evaluate.reading import evaluate_reading
 from reseen.evaluate.verdict import summary, verdict
+from reseen.tables import READING_COLUMNS
 from reseen.tables import SCORE_COLUMNS as COLUMNS
 
-__all__ = ["COLUMNS", "evaluate", "evaluate_features", "nearest_training", "summary", "verdict"]
+__all__ = [
+    "COLUMNS",
+    "READING_COLUMNS",
+    "evaluate",
+    "evaluate_features",
+    "evaluate_reading",
+    "nearest_training",
+    "summary",
+    "verdict",
+]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen import metrics, statistics
+from reseen.diagnostics import similarity_to_training
 from reseen.errors import ShapeError
 from reseen.evaluate.scores import DIRECTIONS, Pool, Score, matrix_score, mean_score, pools, rows_of, table
 
@@ -101,15 +102,8 @@ def nearest_training(decoded: Features, training: Features) -> NDArray[np.int64]
     Shape ``(n,)``: stimulus ids of training stimuli.
     """
     mean = training.flat.mean(axis=0, dtype=np.float64)
-    best = np.full(len(decoded), -np.inf)
-    ids = np.zeros(len(decoded), dtype=np.int64)
-    guess = decoded.flat - mean
-    for start in range(0, len(training), 256):  # a few hundred rows in float64 at a time
-        r = metrics.correlation_matrix(guess, training.flat[start : start + 256] - mean)
-        winner = r.argmax(axis=1)
-        value = r[np.arange(len(r)), winner]
-        ids = np.where(value > best, training.stimulus_id[start + winner], ids)
-        best = np.maximum(best, value)
+    r = similarity_to_training(decoded.flat - mean, training.flat, mean)
+    ids: NDArray[np.int64] = training.stimulus_id[r.argmax(axis=1)]
     return ids
 
 

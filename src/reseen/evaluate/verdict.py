@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen import statistics
+from reseen.evaluate.guessing import percent, said_of_reading
 from reseen.tables import GAP_CLOSED, NULL_SD, P_VALUE, is_retrieved
 from reseen.tables import SCORE_COLUMNS as COLUMNS
 
@@ -76,7 +77,7 @@ def summary(scores: DataFrame, *, observer: str | None = None) -> DataFrame:
     return pd.DataFrame(lines, columns=list(SUMMARY_COLUMNS))
 
 
-def verdict(scores: DataFrame, *, observer: str | None = None) -> str:
+def verdict(scores: DataFrame, reading: DataFrame | None = None, *, observer: str | None = None) -> str:
     """Say in plain words what the scores show, a paragraph for each subject, by rules stated here.
 
     Of two scores one is *above* the other when each lies outside the other's interval; otherwise they are *level*.
@@ -84,29 +85,32 @@ def verdict(scores: DataFrame, *, observer: str | None = None) -> str:
     *hints at it* from two on, and else is *not told from chance*. A shuffled-training floor is *at chance* within
     three null standard deviations, ``sqrt(1 / (12 n))``, of one half; below it is told apart from
     above. The nearest training picture is the best of the retrieved conditions. All by two-way identification with
-    the original held fixed.
+    the original held fixed. What the decoded features show by themselves follows, by the rules of
+    `reseen.evaluate.guessing.said_of_reading`.
 
     Parameters
     ----------
     scores, observer
         See `summary`.
+    reading
+        The table of `evaluate_reading`; left out: nothing is said of it.
 
     Returns
     -------
-    Text; empty where no observer scored a picture.
+    Text; empty where no observer scored a picture and there is no ``reading``.
     """
     headline = summary(scores, observer=observer)
     judged = [score for score in dict.fromkeys(headline["score"]) if score not in ("pixcorr", "ssim", "features")]
-    if not judged:
-        return ""
-    paragraphs = []
-    for subject, rows in headline.groupby("subject", sort=False):
+    said: dict[str, list[str]] = {}
+    for subject, rows in headline.groupby("subject", sort=False) if judged else ():
         mine: dict[tuple[str, str, str], Line] = {
             (row["score"], row["subset"], row["condition"]): {name: float(row[name]) for name in SUMMARY_COLUMNS[4:]}
             for row in rows.to_dict("records")
         }
-        paragraphs.append(f"{subject}: " + " ".join(_sentences(mine, judged)))
-    return "\n".join(paragraphs)
+        said[str(subject)] = list(_sentences(mine, judged))
+    for name, sentences in (said_of_reading(reading) if reading is not None else {}).items():
+        said[name] = [*said.get(name, []), *sentences]
+    return "\n".join(f"{subject}: {' '.join(sentences)}" for subject, sentences in said.items())
 
 
 def _sentences(mine: Mapping[tuple[str, str, str], Line], judged: list[str]) -> Iterator[str]:
@@ -146,10 +150,10 @@ def _against_chance(condition: str, line: Line, score: str) -> str:
     claim = "carry what was seen" if sds >= 3 else "hint at what was seen" if sds >= 2 else "are not told from chance"
     text = (
         f"By {_whose(score)}, {condition} pictures {claim}: {_share(line)} of the pairs are told apart, {sds:.1f} null "
-        f"standard deviations above the re-paired floor of {_percent(line['floor_repaired'])}"
+        f"standard deviations above the re-paired floor of {percent(line['floor_repaired'])}"
     )
     if np.isfinite(line["gap_closed"]):
-        text += f", and {_percent(line['gap_closed'])} of the way to the ceiling of {_percent(line['ceiling'])}"
+        text += f", and {percent(line['gap_closed'])} of the way to the ceiling of {percent(line['ceiling'])}"
     return text + f" (n = {line['n']:.0f})."
 
 
@@ -158,14 +162,14 @@ def _floor(line: Line) -> Iterator[str]:
     if not np.isfinite(shuffled):
         return
     if abs(shuffled - 0.5) <= 3 * statistics.null_sd(int(line["n"])):
-        yield f"Decoders fitted on shuffled brains are at chance ({_percent(shuffled)}), as they must be."
+        yield f"Decoders fitted on shuffled brains are at chance ({percent(shuffled)}), as they must be."
     elif shuffled < 0.5:
         yield (
-            f"Decoders fitted on shuffled brains are below chance ({_percent(shuffled)}). Where stimuli are left out "
+            f"Decoders fitted on shuffled brains are below chance ({percent(shuffled)}). Where stimuli are left out "
             "in turn that is expected: to know nothing is to predict the mean of the others."
         )
     else:
-        yield f"Decoders fitted on shuffled brains are NOT at chance ({_percent(shuffled)}): look for a leak."
+        yield f"Decoders fitted on shuffled brains are NOT at chance ({percent(shuffled)}): look for a leak."
 
 
 def _order(a: Line, b: Line) -> str:
@@ -177,11 +181,7 @@ def _order(a: Line, b: Line) -> str:
 
 
 def _share(line: Line) -> str:
-    return _percent(line["result"])
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %" if np.isfinite(value) else "unknown"
+    return percent(line["result"])
 
 
 def _line(

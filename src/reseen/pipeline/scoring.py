@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reseen.evaluate import evaluate, evaluate_features, nearest_training
+from reseen.evaluate import evaluate, evaluate_features, evaluate_reading, nearest_training
 from reseen.features import Features, find_rows
 from reseen.observers import load_observer
 from reseen.pipeline.job import Job
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 
 def evaluate_stage(job: Job) -> bool:
-    """Score every subject's decoded features and pictures."""
-    return tabulate(job, "scores", _score)
+    """Score every subject's decoded features and pictures, and ask of the features whether they read or guess."""
+    scored = tabulate(job, "scores", _score)
+    return tabulate(job, "reading", _read) or scored
 
 
 def claim_observers(job: Job) -> None:
@@ -63,6 +64,27 @@ def _score_features(job: Job, subject: str) -> pd.DataFrame:
             shuffled=[job.decoded(subject, name, shuffle=shuffle).flat - mean for shuffle in shuffles],
         )
         job.tell(f"score decoded {name} of {subject}", 1, 1)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _read(job: Job, subject: str) -> pd.DataFrame:
+    import pandas as pd
+
+    _, stimuli, split = job.brain(subject)
+    tables = []
+    for name in feature_names(job):
+        job.tell(f"reading or guessing: {name} of {subject}", 0, 1)
+        table = evaluate_reading(
+            subject,
+            job.decoded(subject, name),
+            job.true(subject, name),
+            split.folds,
+            categories=stimuli.categories,
+            recipe=job.recipe.evaluate,
+            seed=job.recipe.seed,
+        )
+        job.tell(f"reading or guessing: {name} of {subject}", 1, 1)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 

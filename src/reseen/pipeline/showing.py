@@ -31,7 +31,7 @@ def report_stage(job: Job) -> bool:
     """Write report.html."""
     if (job.results.path / "report.html").is_file():
         return False
-    scores, encoding = job.results.load_table("scores"), job.results.load_table("encoding")
+    scores, reading, encoding = (job.results.load_table(name) for name in ("scores", "reading", "encoding"))
     subjects = []
     for done, subject in enumerate(job.subjects):
         job.tell("write the report", done, len(job.subjects))
@@ -41,7 +41,8 @@ def report_stage(job: Job) -> bool:
         recipe=job.recipe,
         scores=scores,
         subjects=tuple(subjects),
-        verdict=verdict(scores),
+        verdict=verdict(scores, reading),
+        reading=reading,
         provenance=_provenance(job),
         encoding=encoding,
         score_name=_score_name(job),

@@ -12,6 +12,7 @@ everything it shows is in its argument, so a page can be made from plain arrays.
     embed.py      pictures as data URIs
     gallery.py    presented against reconstructed, and films
     scores.py     the table at the top and the charts
+    reading.py    reading or guessing: what the decoded features show
     encoding.py   the encoding models: which maps, bars and words each analysis shows
     cortex.py     the cortex, flat and inflated; colours.py: scales that colour-blind eyes can read
     bars.py       their charts on the page; figures.py: the same for print; section.py: their part of the page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -160,6 +161,60 @@ def alpha_chart(chosen: NDArray[np.floating[Any]], grid: NDArray[np.floating[Any
     parts.append(_words(0, 11, "edge", "small"))
     parts.append(_words(WIDTH, 11, "edge", "end small"))
     return _svg(bottom + 22, label, parts)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Hold a share in [0, 1] at each named place; ``low`` and ``high`` may be NaN, and so may ``chance``."""
+
+    name: str
+    places: tuple[str, ...]
+    values: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    chance: tuple[float, ...]
+
+
+def curve_chart(curves: Sequence[Curve], label: str) -> Markup:
+    """Draw shares over places in their order, evenly spaced, with intervals; guessing is a dashed line."""
+    left, right, top, bottom = 40.0, 360.0, 8.0, 158.0
+    places = unique(place for curve in curves for place in curve.places)
+    across = {place: round(left + (right - left) * k / max(len(places) - 1, 1), 1) for k, place in enumerate(places)}
+
+    def up(value: float) -> float:
+        return round(bottom - (bottom - top) * min(max(value, 0.0), 1.0), 1)
+
+    parts = []
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{up(tick)}" y2="{up(tick)}"/>')
+        parts.append(_words(left - 8, up(tick) + 4, percent(tick), "end small"))
+    parts += [_words(x, bottom + 16, place, "tick") for place, x in across.items()]
+    guess = {place: c for curve in curves for place, c in zip(curve.places, curve.chance, strict=True) if c == c}
+    parts.append(_path("chance", [(across[place], up(guess[place])) for place in places if place in guess]))
+    ends: list[tuple[float, str]] = []
+    for curve in curves:
+        kind = curve.name if curve.name in CONDITIONS else "other"
+        known = [k for k, value in enumerate(curve.values) if math.isfinite(value)]
+        parts.append(_path(f"curve m-{kind}", [(across[curve.places[k]], up(curve.values[k])) for k in known]))
+        for k in known:
+            x, between = across[curve.places[k]], ""
+            if math.isfinite(curve.low[k]) and math.isfinite(curve.high[k]):
+                parts.append(f'<path class="curve m-{kind}" d="M{x} {up(curve.low[k])}V{up(curve.high[k])}"/>')
+                between = f", {percent(curve.low[k])} to {percent(curve.high[k])}"
+            said = f"{curve.name}, {curve.places[k]}: {percent(curve.values[k])}{between}"
+            parts.append(f'<g><circle class="dot m-{kind}" cx="{x}" cy="{up(curve.values[k])}" r="4"/>')
+            parts.append(f"<title>{escape(said)}</title></g>")
+        ends += [(up(curve.values[known[-1]]) + 4, curve.name)] if known else []
+    lowest = -math.inf
+    for y, name in sorted(ends):
+        lowest = max(y, lowest + 13)  # names of curves that end at one place stand below each other
+        parts.append(_words(right + 12, lowest, name, "value"))
+    return _svg(bottom + 24, label, parts)
+
+
+def _path(kind: str, points: Sequence[tuple[float, float]]) -> str:
+    steps = "L".join(f"{x} {y}" for x, y in points)
+    return f'<path class="{kind}" fill="none" d="M{steps}"/>' if points else ""
 
 
 def alpha_text(alpha: float) -> str:

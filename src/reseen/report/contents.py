@@ -135,6 +135,8 @@ class ReportInput:
         other mapping become tables; everything else is listed as it is.
     encoding
         Tidy table of the encoding models, or ``None``.
+    reading
+        Tidy table of what tells reading from guessing (`reseen.evaluate.evaluate_reading`), or ``None``.
     score_name
         What ``SubjectReport.score`` is, in words.
     recipe_text
@@ -152,6 +154,7 @@ class ReportInput:
     verdict: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
     encoding: pd.DataFrame | None = None
+    reading: pd.DataFrame | None = None
     score_name: str = "two-way identification of zc by the judge's late layer"
     recipe_text: str | None = None
 

@@ -11,6 +11,7 @@ import numpy as np
 from reseen.recipe import to_toml
 from reseen.report import charts, colours, gallery, marks, scores
 from reseen.report.contents import ReportInput, SubjectReport
+from reseen.report.reading import reading_section
 from reseen.report.section import encoding_section
 from reseen.tables import SCORE_COLUMNS
 
@@ -48,6 +49,7 @@ def report(contents: ReportInput) -> str:
         score_groups=scores.chart_groups(found, recipe),
         score_columns=SCORE_COLUMNS,
         score_rows=_table_rows(contents.scores, SCORE_COLUMNS),
+        reading=reading_section(contents.reading),
         alphas=[alpha for subject in contents.subjects for alpha in _alphas(subject)],
         rois=[_rois(subject) for subject in contents.subjects if subject.roi_sizes or subject.noise_ceiling],
         encoding=_encoding(contents),

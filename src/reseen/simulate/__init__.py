@@ -92,9 +92,9 @@ def simulate(
     Parameters
     ----------
     out
-        Folder to write into. Beside NSD's files it gets ``reseen_truth.json`` (seed, and which test pictures are seen
-        and which novel combinations) and ``truth/``: what every picture was drawn from, and for each subject the
-        noise-free responses and every voxel's properties.
+        Folder to write into. Beside NSD's files it gets ``reseen_truth.json`` (seed, which test pictures are seen and
+        which novel combinations, every picture's background and objects) and ``truth/``: what every picture was drawn
+        from, and for each subject the noise-free responses and every voxel's properties.
     recipe
         How many subjects, sessions and pictures, and the seed.
     pictures
@@ -216,7 +216,12 @@ def _write(
         (truth / "pictures.json").write_text(json.dumps(shown.descriptions), encoding="utf-8")
         for subject in subjects:
             _write_truth(truth / f"{subject.name}.npz", anatomy, subject)
-        told = {"seed": recipe.seed, "subsets": shown.subsets, "subjects": [subject.name for subject in subjects]}
+        told = {
+            "seed": recipe.seed,
+            "subsets": shown.subsets,
+            "categories": shown.categories,
+            "subjects": [subject.name for subject in subjects],
+        }
         (out / TRUTH).write_text(json.dumps(told, indent=1), encoding="utf-8")
     except OSError as error:
         raise ResultsError(f"cannot write the truth of the digital subject in {out}: {error.strerror}.") from error

@@ -50,6 +50,8 @@ class Shown:
         For each subject ``(n_train,)``: its training pictures.
     subsets
         ``"seen"`` and ``"novel"`` test pictures, or nothing.
+    categories
+        The ``"background"`` and the ``"objects"`` of each picture, or nothing.
     descriptions
         For each picture what it was drawn from, or the name of its file.
     """
@@ -61,6 +63,7 @@ class Shown:
     shared: NDArray[np.int64]
     own: tuple[NDArray[np.int64], ...]
     subsets: Mapping[str, list[int]]
+    categories: Mapping[str, list[str]]
     descriptions: tuple[Mapping[str, Any], ...]
 
 
@@ -85,6 +88,10 @@ def draw_pictures(recipe: SimulateRecipe, rng: Generator) -> Shown:
         shared=shared,
         own=tuple(own),
         subsets=subsets,
+        categories={
+            "background": [scene.background for scene in scenes],
+            "objects": [" and ".join(sorted(thing.kind for thing in scene.things)) for scene in scenes],
+        },
         descriptions=tuple(asdict(scene) for scene in scenes),
     )
 
@@ -125,6 +132,7 @@ def read_pictures(folder: Path, recipe: SimulateRecipe, rng: Generator) -> Shown
         shared=np.searchsorted(used, shared),
         own=tuple(np.searchsorted(used, ids) for ids in own),
         subsets={},
+        categories={},
         descriptions=tuple({"file": path.name} for path in chosen),
     )
 

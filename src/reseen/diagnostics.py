@@ -1,0 +1,244 @@
+"""What tells a decoder that reads pictures from one that knows their category, or looks them up. Arrays in, arrays out.
+
+Items are fixed in turn, as in `reseen.metrics.pairwise_wins`; ties count for what a coin would give them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from reseen.metrics import TIE, correlation_matrix
+from reseen.statistics import ratio
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+_ROWS, _COLUMNS = 256, 4096  # of the training features, in float64 at a time
+_SMALLEST = 1e-10
+"""Directions whose share of the largest variance is smaller are rounding, and no part of a span."""
+
+
+def n_way(beaten: ArrayLike, tied: ArrayLike, n_distractors: ArrayLike, n_choices: int) -> Floats:
+    """Give the probability of finding the right one among ``n_choices``: itself and distractors drawn at random.
+
+    The exact mean over every set of distractors that can be drawn without replacement (hypergeometric), ties shared
+    among those that tie: ``(C(b + t + 1, n) - C(b, n)) / ((t + 1) C(N, n - 1))`` for ``b`` beaten and ``t`` tied of
+    ``N`` distractors.
+
+    Parameters
+    ----------
+    beaten, tied, n_distractors
+        Of one shape: how many distractors lose to the right one, how many tie with it, and how many there are.
+    n_choices
+        Two or more.
+
+    Returns
+    -------
+    The same shape; NaN where there are too few distractors. Guessing gives ``1 / n_choices``.
+    """
+    b, t, n = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (beaten, tied, n_distractors)))
+    n_items = n + 1
+
+    def share_of_sets(among: Floats) -> Floats:
+        """Give which share of all sets of ``n_choices`` items lie among so many of them."""
+        share = np.ones(among.shape)
+        for k in range(n_choices):
+            share = share * np.maximum(among - k, 0) / np.maximum(n_items - k, 1)
+        return share
+
+    found = n_items / (n_choices * (t + 1)) * (share_of_sets(b + t + 1) - share_of_sets(b))
+    return np.where(n_items >= n_choices, found, np.nan)
+
+
+def top_k(beaten: ArrayLike, tied: ArrayLike, n_distractors: ArrayLike, k: int) -> Floats:
+    """Give the probability that the right one is among the ``k`` best of all, ties broken by chance."""
+    b, t, n = (np.asarray(x, dtype=np.float64) for x in (beaten, tied, n_distractors))
+    return np.clip((k - (n - b - t)) / (t + 1), 0.0, 1.0)
+
+
+def nearest_neighbours(similarity: Floats, k: int, labels: NDArray[Any]) -> Mask:
+    """Mark each item's ``k`` most similar items of other stimuli as its distractors, ``(n, n)``."""
+    other: Mask = labels[:, None] != labels[None, :]
+    order = np.argsort(-np.where(other, similarity, -np.inf), axis=1, kind="stable")[:, :k]
+    found: Mask = np.zeros(similarity.shape, dtype=bool)
+    np.put_along_axis(found, order, True, axis=1)
+    return found & other
+
+
+def pairs_by_category(categories: NDArray[Any], labels: NDArray[Any]) -> tuple[Mask, Mask]:
+    """Mark the pairs of different stimuli within one category, and those between two, ``(n, n)`` each.
+
+    An item whose category is an empty text has none, and is in no pair.
+    """
+    known = categories != ""
+    pair = known[:, None] & known[None, :] & (labels[:, None] != labels[None, :])
+    same = categories[:, None] == categories[None, :]
+    return pair & same, pair & ~same
+
+
+def won(wins: Floats, pairs: Mask) -> float:
+    """Give the share of these pairs that are won; NaN where there are none. ``wins``: `metrics.pairwise_wins`."""
+    n_pairs = np.count_nonzero(pairs)
+    return float(wins[pairs].sum() / n_pairs) if n_pairs else np.nan
+
+
+def bootstrap_won(wins: Floats, pairs: Mask, weights: Floats) -> Floats:
+    """Give `won` for each resampling of the pictures ``(n_bootstrap, n)``, as fixed items and distractors together."""
+    above = ((weights @ (wins * pairs)) * weights).sum(axis=1)
+    return ratio(above, ((weights @ pairs.astype(np.float64)) * weights).sum(axis=1))
+
+
+def from_category_alone(between: ArrayLike, share_within: ArrayLike) -> Floats:
+    """Give the two-way accuracy of a decoder that knows the category and nothing else.
+
+    With ``k`` equally frequent categories ``share_within`` is about ``1 / k``: Shirakawa and others (2025) show that
+    ten categories told apart perfectly make 95 % with no knowledge of the pictures.
+    """
+    share, q = np.asarray(share_within, dtype=np.float64), np.asarray(between, dtype=np.float64)
+    expected: Floats = share * 0.5 + (1 - share) * q
+    return expected
+
+
+def similarity_to_training(centred: NDArray[Any], training: NDArray[Any], mean: Floats) -> Floats:
+    """Correlate items with training stimuli, a few of these at a time.
+
+    Parameters
+    ----------
+    centred
+        Shape ``(n, n_targets)``, the training stimuli's mean taken away.
+    training
+        Shape ``(n_training, n_targets)``, as they are.
+    mean
+        Shape ``(n_targets,)``: their mean.
+
+    Returns
+    -------
+    Shape ``(n, n_training)``.
+    """
+    starts = range(0, len(training), _ROWS)
+    return np.hstack([correlation_matrix(centred, training[start : start + _ROWS] - mean) for start in starts])
+
+
+def count_among(right: Floats, wrong: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count how many candidates lose to each right answer, and how many tie.
+
+    Parameters
+    ----------
+    right
+        Shape ``(n_truths, n)``: how similar each possible truth is to each item.
+    wrong
+        Shape ``(n, n_candidates)``: how similar the wrong candidates are to each item.
+
+    Returns
+    -------
+    Shape ``(n_truths, n)`` twice.
+    """
+    below, up_to = (np.zeros(right.shape, dtype=np.int64) for _ in range(2))
+    for item, candidates in enumerate(wrong):
+        ranked = np.sort(candidates)
+        below[:, item] = np.searchsorted(ranked, right[:, item] - TIE, side="left")
+        up_to[:, item] = np.searchsorted(ranked, right[:, item] + TIE, side="right")
+    return below, up_to - below
+
+
+def length_in_span(centred: NDArray[Any], training: NDArray[Any], mean: Floats) -> Floats:
+    """Give the squared length of each item's projection on the span of the training targets.
+
+    Every prediction of a ridge regression lies in that span (Otsuka and others, 2025): what is outside is lost to any
+    decoder that was fitted on these targets.
+
+    Parameters
+    ----------
+    centred, training, mean
+        See `similarity_to_training`.
+
+    Returns
+    -------
+    Shape ``(n,)``; divided by an item's squared length, the best possible share of its variance.
+    """
+    n_training, n_targets = training.shape
+    if n_targets < n_training:
+        moments = np.zeros((n_targets, n_targets))
+        for start in range(0, n_training, _ROWS):
+            part = training[start : start + _ROWS] - mean
+            moments += part.T @ part
+        variances, axes = np.linalg.eigh(moments)
+        kept = variances > _SMALLEST * variances[-1]
+        return np.asarray(((centred @ axes[:, kept]) ** 2).sum(axis=1))
+    moments, products = np.zeros((n_training, n_training)), np.zeros((len(centred), n_training))
+    for start in range(0, n_targets, _COLUMNS):
+        block = slice(start, start + _COLUMNS)
+        part = training[:, block] - mean[block]
+        moments += part @ part.T
+        products += centred[:, block] @ part.T
+    variances, axes = np.linalg.eigh(moments)
+    kept = variances > _SMALLEST * variances[-1]
+    return np.asarray(((products @ axes[:, kept]) ** 2 / variances[kept]).sum(axis=1))
+
+
+def participation_ratio(items: NDArray[Any]) -> float:
+    """Give the effective number of dimensions of items ``(n, d)``: ``(sum of variances)² / sum of squared variances``.
+
+    The variances are those along the principal dimensions. At most ``n - 1``; NaN where the items do not differ.
+    """
+    gram = _products(items - items.mean(axis=0, dtype=np.float64))
+    return float(ratio(np.trace(gram) ** 2, (gram**2).sum()))
+
+
+def through_bottleneck(true: NDArray[Any], decoded: NDArray[Any]) -> Iterator[tuple[int, Floats]]:
+    """Correlate every original with reconstructions of which only the leading principal dimensions are left.
+
+    The dimensions are those of the decoded items about their mean, which is kept. Only products of items are taken,
+    so that a target more costs nothing.
+
+    Parameters
+    ----------
+    true, decoded
+        Shape ``(n, n_targets)``.
+
+    Yields
+    ------
+    ``n_dimensions`` (1, 2, 4, 8 ... and ``n - 1``, which are all) and the matrix ``(n, n)``, original with
+    reconstruction, as `metrics.correlation_matrix` gives it for the whole.
+    """
+    n_items = len(decoded)
+    y, x = (rows - rows.mean(axis=1, dtype=np.float64, keepdims=True) for rows in (true, decoded))
+    mean = np.full((n_items, n_items), 1 / n_items)
+    inner, cross = _products(x), y @ x.T
+    length = np.sqrt(np.einsum("ij,ij->i", y, y))
+    axes = np.linalg.eigh(inner - mean @ inner - inner @ mean + mean @ inner @ mean)[1][:, ::-1]
+    smallest = 1e-20 * np.trace(inner)
+    for n_dimensions in [*(2**k for k in range(n_items.bit_length()) if 2**k < n_items - 1), n_items - 1]:
+        kept = mean + axes[:, :n_dimensions] @ axes[:, :n_dimensions].T
+        if n_dimensions == n_items - 1:
+            kept = np.eye(n_items)
+        squared = np.einsum("ij,ij->i", kept @ inner, kept)
+        size = np.where(squared > smallest, np.sqrt(np.maximum(squared, 0)), np.inf)
+        yield n_dimensions, ratio(cross @ kept, length[:, None] * size)
+
+
+def rank_correlation(a: Floats, b: Floats, weights: Floats | None = None) -> Floats:
+    """Give Spearman's correlation of two numbers of each item ``(n,)``, for each row of weights ``(n_sets, n)``.
+
+    Ranks are those among all items. NaN where one of the two does not vary.
+    """
+    from scipy.stats import rankdata
+
+    share = np.ones((1, len(a))) if weights is None else weights
+    share = share / share.sum(axis=1, keepdims=True)
+    x, y = (rankdata(values) - (len(values) + 1) / 2 for values in (a, b))
+    mean_x, mean_y = share @ x, share @ y
+    spread = (share @ x**2 - mean_x**2) * (share @ y**2 - mean_y**2)
+    known = np.where(spread > 1e-12, spread, 0.0)
+    return ratio(share @ (x * y) - mean_x * mean_y, np.sqrt(known))
+
+
+def _products(rows: NDArray[Any]) -> Floats:
+    """Give the inner products of rows, ``(n, n)`` float64."""
+    whole = np.asarray(rows, dtype=np.float64)
+    product: Floats = whole @ whole.T
+    return product

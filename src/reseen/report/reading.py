@@ -1,0 +1,110 @@
+"""Reading: the section that asks whether decoded features read pictures or guess."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from reseen.report.charts import Curve, curve_chart
+from reseen.report.marks import percent, unique
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Lines = Mapping[tuple[str, str, str], Mapping[Any, Any]]
+
+CURVES = {
+    "n_way": (
+        "The right one of so many",
+        "Which of 2, 10, 50 or all test pictures was it? The mean over all sets of that many; dashed: guessing.",
+    ),
+    "bottleneck": (
+        "Through a bottleneck",
+        "Two-way identification where only the leading 1, 2, 4 ... principal dimensions of the predictions are kept; "
+        "all: as they are. A curve that is flat early lives on few dimensions.",
+    ),
+}
+_SAID = {
+    "zero_shot": "its truth among all training pictures: ",
+    "novelty": "",
+    "variance": "share of the truth's variance: ",
+    "dimensions": "effective dimensions: ",
+}
+_SETTINGS = {
+    ("zero_shot", "2"): "two-way",
+    ("novelty", "nearest training"): "likeness of a test picture to the nearest training picture (correlation)",
+    ("novelty", "near duplicates"): "test pictures that nearly duplicate a training picture",
+    ("novelty", "accuracy"): "rank correlation of accuracy with that likeness",
+    ("variance", "best"): "best possible within the span of the training pictures",
+    ("variance", "decoded"): "decoded",
+}
+_PLAIN = ("dimensions", "novelty")
+
+
+def reading_section(reading: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Give what the page shows of each subject: two charts, and a table of the rest with a column for each feature."""
+    if reading is None or reading.empty:
+        return []
+    sections = []
+    for subject, rows in reading.groupby("subject", sort=False):
+        lines = {
+            (str(row["feature"]), str(row["diagnostic"]), str(row["setting"])): row for row in rows.to_dict("records")
+        }
+        features = unique(key[0] for key in lines)
+        kinds = list(dict.fromkeys(key[1:] for key in lines if key[1] not in CURVES))
+        charts = [
+            {"title": title, "about": about, "chart": _chart(lines, kind, f"{title}, {subject}")}
+            for kind, (title, about) in CURVES.items()
+        ]
+        table = [
+            (_say(*kind), [_cells(kind[0], kind[1], lines.get((feature, *kind), {})) for feature in features])
+            for kind in kinds
+        ]
+        sections.append({"subject": subject, "features": features, "charts": charts, "rows": table})
+    return sections
+
+
+def _chart(lines: Lines, kind: str, label: str) -> Any:
+    curves = []
+    for feature in unique(key[0] for key in lines if key[1] == kind):
+        mine = [(key[2], row) for key, row in lines.items() if key[:2] == (feature, kind)]
+        chance = [0.5 if kind == "bottleneck" else float(row["null"]) for _, row in mine]
+        value, low, high = (tuple(float(row[name]) for _, row in mine) for name in ("value", "low", "high"))
+        curves.append(Curve(feature, tuple(setting for setting, _ in mine), value, low, high, tuple(chance)))
+    said = "; ".join(
+        f"{curve.name}: "
+        + ", ".join(f"{place} {percent(v)}" for place, v in zip(curve.places, curve.values, strict=True))
+        for curve in curves
+    )
+    return curve_chart(curves, f"{label}. {said}")
+
+
+def _say(diagnostic: str, setting: str) -> str:
+    """Say in words what a row of the table is."""
+    if diagnostic == "pairs":
+        kind, _, sort = setting.partition(" ")
+        return {
+            "nearest": f"two-way, against the {sort} test pictures most like it",
+            "within": f"two-way, within one category ({sort})",
+            "between": f"two-way, between categories ({sort})",
+        }.get(kind, f"two-way, if only the category were known ({setting.removesuffix(' alone')})")
+    return _SAID.get(diagnostic, "") + _SETTINGS.get((diagnostic, setting), setting)
+
+
+def _cells(diagnostic: str, setting: str, row: Mapping[Any, Any]) -> tuple[str, str, str]:
+    """Print value, interval and chance; what is no share is printed as a number."""
+    plain = diagnostic in _PLAIN and setting != "near duplicates"
+
+    def show(name: str) -> str:
+        value = float(row.get(name, math.nan))
+        if math.isnan(value):
+            return ""
+        return (
+            (f"{value:.1f}" if diagnostic == "dimensions" else f"{value:.2f}").replace("-", "−")
+            if plain
+            else percent(value)
+        )
+
+    low, high = show("low"), show("high")
+    return show("value") or "–", f"{low} to {high}" if low and high else "", show("null")
