@@ -20,7 +20,7 @@ N_STRIP = 8
 
 def _kinds(subject: SubjectReport) -> list[tuple[str, str, str]]:
     """List level, condition and heading of the columns: results, then ceiling and floor of the last condition."""
-    made = [condition for condition in CONDITIONS if ("result", condition) in subject.pictures]
+    made: list[str] = [condition for condition in CONDITIONS if ("result", condition) in subject.pictures]
     made += [name for level, name in subject.pictures if level == "result" and name not in CONDITIONS]
     kinds = [("result", condition, condition) for condition in made]
     for level, name in (("ceiling", "ceiling"), ("floor_shuffled", "shuffled")):
