@@ -177,13 +177,15 @@ def _n_way_rows(r: Floats, items: _Items) -> Iterator[Row]:
         return (valid & (wins == 1)).sum(axis=1), (valid & (wins == 0.5)).sum(axis=1)
 
     beaten, tied = counts(r)
-    wrong = [np.stack(part) for part in zip(*(counts(r[order]) for order in items.orders), strict=True)]
+    by_chance = [counts(r[order]) for order in items.orders]
+    chance_beaten, chance_tied = (np.stack([pair[k] for pair in by_chance]) for k in range(2))
     n_distractors = (items.labels[:, None] != items.labels[None, :]).sum(axis=1)
     most = int(n_distractors.min()) + 1
     settings = {str(choices): choices for choices in CHOICES if choices < most or choices == 2}
     for setting, choices in {**settings, "all": most}.items():
         values = diagnostics.n_way(beaten, tied, n_distractors, choices)
-        yield _mean_row("n_way", setting, values, items, diagnostics.n_way(*wrong, n_distractors, choices))
+        wrong = diagnostics.n_way(chance_beaten, chance_tied, n_distractors, choices)
+        yield _mean_row("n_way", setting, values, items, wrong)
 
 
 def _nearest_rows(r: Floats, items: _Items) -> Iterator[Row]:
