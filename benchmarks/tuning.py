@@ -24,8 +24,8 @@ from reseen.reconstruct import reconstruct
 from reseen.results import Results
 
 SEED = 7000
-STRENGTHS = (0.6, 0.7, 0.8, 0.9)
-GUIDANCES = (1.5, 3.0, 5.0, 7.5)
+STRENGTHS = (0.6, 0.8, 0.9)
+GUIDANCES = (2.0, 3.5, 5.0)
 COLUMNS = ("early", "middle", "late", "pixcorr")
 
 
@@ -72,10 +72,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/tuning"))
     parser.add_argument("--n", type=int, default=50, help="held-out pictures")
-    parser.add_argument("--quick", action="store_true", help="four settings and twelve pictures")
+    parser.add_argument("--quick", action="store_true", help="three settings and twelve pictures")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    grid = list(itertools.product(STRENGTHS, GUIDANCES))[:: 5 if arguments.quick else 1]
+    grid = list(itertools.product(STRENGTHS, GUIDANCES))[:: 4 if arguments.quick else 1]
     out = arguments.out.resolve()
     base, results = prepare(out / "quick" if arguments.quick else out, 12 if arguments.quick else arguments.n)
     figures = []

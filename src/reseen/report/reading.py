@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from reseen.report.charts import Curve, curve_chart
-from reseen.report.marks import percent, unique
+from reseen.report.marks import PERCENT, percent, unique
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,15 +28,15 @@ CURVES = {
 _SAID = {
     "zero_shot": "its truth among all training pictures: ",
     "novelty": "",
-    "variance": "share of the truth's variance: ",
+    "variance": "variance explained: ",
     "dimensions": "effective dimensions: ",
 }
 _SETTINGS = {
     ("zero_shot", "2"): "two-way",
-    ("novelty", "nearest training"): "likeness of a test picture to the nearest training picture (correlation)",
+    ("novelty", "nearest training"): "correlation with the nearest training picture",
     ("novelty", "near duplicates"): "test pictures that nearly duplicate a training picture",
-    ("novelty", "accuracy"): "rank correlation of accuracy with that likeness",
-    ("variance", "best"): "best possible within the span of the training pictures",
+    ("novelty", "accuracy"): "rank correlation of accuracy with that",
+    ("variance", "best"): "best, in the training pictures' span",
     ("variance", "decoded"): "decoded",
 }
 _PLAIN = ("dimensions", "novelty")
@@ -107,4 +107,4 @@ def _cells(diagnostic: str, setting: str, row: Mapping[Any, Any]) -> tuple[str, 
         )
 
     low, high = show("low"), show("high")
-    return show("value") or "–", f"{low} to {high}" if low and high else "", show("null")
+    return show("value") or "–", f"{low.removesuffix(PERCENT)} to {high}" if low and high else "", show("null")
