@@ -146,9 +146,12 @@ def _open_mgh(path: Path) -> Iterator[Any]:
 
     with path.open("rb") as stream:
         try:
-            image = nibabel.MGHImage.from_stream(stream)
+            image: Any = nibabel.MGHImage.from_stream(stream)
         except TypeError as error:  # what numpy raises of too short a header
             raise EOFError("the header ends early") from error
+        expected = int(image.dataobj.offset) + image.dataobj.dtype.itemsize * int(np.prod(image.shape))
+        if path.stat().st_size < expected:  # nibabel would read all of it to find that out
+            raise EOFError(f"the header declares {expected:,} bytes")
         yield image
 
 
