@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from reseen.datasets.fsaverage import N_FINE, SIDES
+from reseen.datasets.nsd_facts import NsdFiles
 from reseen.recipe import DataRecipe
 from reseen.simulate.layout import SubjectTree, write_tree
 
@@ -15,6 +17,13 @@ SHARED = (2, 5, 11)
 ORDER = ((0, 3, 4, 1, 3, 5), (6, 0, 4, 7, 5, 0), (1, 3, 2, 6, 7, 4))
 OWN = {"subj01": (*SHARED, 0, 1, 3, 4, 6), "subj02": (*SHARED, 7, 8, 9, 10, 13)}
 ROIS = ("early", "ventral")
+# Where on fsaverage the 20 voxels of a subject lie: ten in each hemisphere, five of them in fsaverage5.
+VERTICES = {
+    "lh": np.array([0, 7, 90, 4000, 10_241, 10_242, 20_000, 70_001, 163_840, 163_841]),
+    "rh": np.array([1, 7, 95, 5000, 10_240, 10_243, 30_000, 80_001, 150_000, 163_841]),
+}
+LABELS = np.tile([1, 5, 0, 6], 5)
+"""Of these 20 vertices: early, ventral, none, lateral, and again."""
 
 
 @dataclass
@@ -65,6 +74,35 @@ def make_tree(root: Path, *known: Known, nifti: bool = False) -> None:
         subjects=[replace(each.subject, betas=iter(each.betas)) for each in known],
         nifti=nifti,
     )
+
+
+def make_vertices(root: Path, known: Known) -> NsdFiles:
+    """Write what a subject's betas are on fsaverage, beside the tree that `make_tree` writes."""
+    files = NsdFiles(root, known.subject.name, "fsaverage", "betas_fithrf_GLMdenoise_RR")
+    for row, side in enumerate(SIDES):
+        mine = slice(10 * row, 10 * row + 10)
+        for session, betas in enumerate(known.betas, start=1):
+            write_mgh(files.vertex_session(side, session), spread(side, betas[:, mine].T))
+        write_mgh(files.vertex_ncsnr(side), spread(side, known.subject.ncsnr[mine, None]))
+        write_mgh(files.vertex_labels(side, "streams"), spread(side, LABELS[mine, None]).astype(np.int32))
+    files.color_table("streams").write_text("0 Unknown\n1 early\n5 ventral\n6 lateral\n")
+    return files
+
+
+def spread(side: str, values: np.ndarray) -> np.ndarray:
+    """Lay numbers of the ten vertices of a hemisphere among zeros."""
+    found = np.zeros((N_FINE, values.shape[1]), dtype=np.float32)
+    found[VERTICES[side]] = values
+    return found
+
+
+def write_mgh(path: Path, values: np.ndarray) -> None:
+    """Write ``(n_vertices, n_frames)`` as NSD's files are: vertices first, then two axes of length one."""
+    import nibabel
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frames = values[:, None, None] if values.shape[1] > 1 else values[:, None]  # the last axis may be left out
+    nibabel.MGHImage(frames, np.eye(4)).to_filename(path)
 
 
 def recipe_for(root: Path | None, **settings: object) -> DataRecipe:

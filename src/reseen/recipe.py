@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from reseen.errors import RecipeError
 
@@ -17,6 +18,8 @@ Condition = Literal["z", "c", "zc"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 Rows = Literal["averaged", "single"]
 Share = Annotated[float, Field(ge=0, le=1)]
+FSAVERAGE = "fsaverage"
+"""The one space in which NSD's betas lie on the vertices of a surface, not in a volume."""
 _NOT_IDENTITY: dict[str, Any] = {"identity": False}  # may change between runs into one results folder
 
 
@@ -35,7 +38,7 @@ class DataRecipe(_Section):
     )
     subjects: tuple[str, ...] = Field(("subj01",), description="which subjects, by folder name")
     sessions: PositiveInt | None = Field(None, description="how many sessions, from the first; left out: all")
-    space: str = Field("func1pt8mm", description="NSD's functional space")
+    space: str = Field("func1pt8mm", description="NSD's space of the betas: func1pt8mm, func1mm or fsaverage")
     betas: str = Field("betas_fithrf_GLMdenoise_RR", description="NSD's preparation of the betas")
     rois: tuple[str, ...] = Field(
         ("early", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal"),
@@ -161,9 +164,10 @@ class EncodeRecipe(_Section):
     n_permutations: PositiveInt = Field(1000, description="permutations, where they are the null")
     fdr: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="false discovery rate over a subject's voxels")
     n_bootstrap: PositiveInt = Field(1000, description="resamplings of test pictures behind each interval")
-    export: tuple[Literal["nifti", "gifti"], ...] = Field(
+    export: tuple[Literal["nifti", "gifti", "vertices"], ...] = Field(
         (),
-        description="also write maps, named as BIDS derivatives: nifti in the volume, gifti on fsaverage",
+        description="also write maps, named as BIDS derivatives: nifti in the volume, gifti on fsaverage, "
+        "vertices: one npz on fsaverage, as pycortex takes it",
         json_schema_extra=_NOT_IDENTITY,
     )
 
@@ -193,6 +197,19 @@ class Recipe(_Section):
     evaluate: EvaluateRecipe = Field(default_factory=EvaluateRecipe)
     encode: EncodeRecipe = Field(default_factory=EncodeRecipe)
     report: ReportRecipe = Field(default_factory=ReportRecipe)
+
+    @model_validator(mode="after")
+    def _check_space(self) -> Recipe:
+        if self.data.space == FSAVERAGE and self.data.kind == "digital":
+            raise PydanticCustomError(
+                "space",
+                "data.space: a digital subject is written in func1pt8mm, not on fsaverage; leave data.space out",
+            )
+        if self.data.space == FSAVERAGE and "nifti" in self.encode.export:
+            raise PydanticCustomError(
+                "space", "encode.export: betas on fsaverage lie in no volume, so no NIfTI; ask for gifti or vertices"
+            )
+        return self
 
 
 def load_recipe(path: Path | str) -> Recipe:
@@ -319,7 +336,7 @@ def _problems(error: ValidationError) -> list[str]:
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])
         what = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
-        lines.append(f"  {where}: {what}. Run `reseen recipe` to see every key.")
+        lines.append(f"  {where}{': ' if where else ''}{what}. Run `reseen recipe` to see every key.")
     return lines
 
 

@@ -37,7 +37,8 @@ class Trials:
     voxel_index
         Shape ``(n_voxels,)``: C-order index into ``volume_shape``, or ``None`` for betas without a volume.
     volume_shape
-        Shape of the volume the voxels lie in, in the axes of its NIfTI files, or ``None``.
+        Shape of the volume the voxels lie in, in the axes of its NIfTI files, or ``None``. On the vertices of fsaverage
+        it is (2, 163842, 1): hemisphere (left first), vertex.
 
     Raises
     ------

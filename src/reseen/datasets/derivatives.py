@@ -3,7 +3,7 @@
 A name is ``sub-01[_hemi-L]_space-fsaverage[_den-164k]_stat-r_desc-z_statmap.func.gii``. The rule: entities in the order
 of the BIDS specification (``sub``, ``hemi``, ``space``, ``den``, with ``desc`` last), and labels of letters and digits.
 ``stat`` and the suffix ``statmap`` are not in the specification; they are what nilearn and FitLins write. A point in a
-number becomes ``p``: ``zc@strength=0.2`` is ``desc-zcStrength0p2``.
+number becomes ``p``: ``zc@strength=0.2`` is ``desc-zcStrength0p2``. An npz holds all of a subject's maps on fsaverage.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from reseen.analyses import spaces_of
 from reseen.datasets.surface import Surface
+from reseen.datasets.vertices import Vertices
 from reseen.files import write_json, writing
 from reseen.results import library_versions
 
@@ -113,7 +114,7 @@ def write_nifti(root: Path, maps: Maps, space: str, affine: NDArray[np.float64])
     return written
 
 
-def write_gifti(root: Path, maps: Maps, surface: Surface) -> list[Path]:
+def write_gifti(root: Path, maps: Maps, surface: Surface | Vertices) -> list[Path]:
     """Carry each map to fsaverage, one GIFTI for each hemisphere.
 
     Parameters
@@ -140,7 +141,7 @@ def write_gifti(root: Path, maps: Maps, surface: Surface) -> list[Path]:
         carried = _carry(name, array, maps.voxel_index, surface)
         for side, values in carried.items():
             letter, structure = HEMISPHERES[side]
-            entities = {"hemi": letter, "space": "fsaverage", "den": f"{round(len(values) / 1000)}k"}
+            entities = {"hemi": letter, "space": "fsaverage", "den": _density(len(values))}
             path = root / _path(maps.subject, name, entities, ".func.gii")
             with writing(path) as part:
                 part.write_bytes(_gifti(values, structure, name))
@@ -149,8 +150,45 @@ def write_gifti(root: Path, maps: Maps, surface: Surface) -> list[Path]:
     return written
 
 
+def write_vertices(root: Path, maps: Maps, surface: Surface | Vertices) -> list[Path]:
+    """Carry every map to fsaverage, all into one npz: name -> ``(n_vertices,)``, left hemisphere, then right.
+
+    Parameters
+    ----------
+    root
+        The folder of derivatives.
+    maps
+        What to write.
+    surface
+        The subject's way to fsaverage.
+
+    Returns
+    -------
+    list
+        The file written.
+
+    Raises
+    ------
+    ResultsError
+        If a file cannot be written.
+    """
+    arrays, n_left = {}, 0
+    for name, array in maps.arrays.items():
+        sides = list(_carry(name, array, maps.voxel_index, surface).values())
+        n_left = len(sides[0])
+        arrays[name] = _narrow(np.concatenate(sides))
+    person = _person(maps.subject)
+    path = root / person / "func" / f"{person}_space-fsaverage_den-{_density(n_left)}_desc-encoding_statmap.npz"
+    with writing(path) as part, part.open("wb") as file:
+        save: Any = np.savez_compressed  # any name may be a keyword here
+        save(file, **arrays)
+    said = f"maps of numbers on the vertices of fsaverage: {n_left} of the left hemisphere, then those of the right"
+    write_json(path.with_suffix(".json"), {"Description": said, "Maps": {name: _told(name, maps) for name in arrays}})
+    return [path]
+
+
 def _carry(
-    name: str, array: NDArray[Any], voxel_index: NDArray[np.int64], surface: Surface
+    name: str, array: NDArray[Any], voxel_index: NDArray[np.int64], surface: Surface | Vertices
 ) -> Mapping[str, NDArray[Any]]:
     """Interpolate numbers; labels, and a voxel's q, which is about this voxel alone, are taken from one voxel each."""
     if np.issubdtype(array.dtype, np.integer):
@@ -166,11 +204,10 @@ def _gifti(values: NDArray[Any], structure: str, name: str) -> bytes:
 
     make: Any = nibabel.gifti  # publishes no types
 
-    integers = np.issubdtype(values.dtype, np.integer)
     array = make.GiftiDataArray(
-        values.astype(np.int32 if integers else np.float32),
+        _narrow(values),
         intent="NIFTI_INTENT_NONE",
-        datatype="NIFTI_TYPE_INT32" if integers else "NIFTI_TYPE_FLOAT32",
+        datatype="NIFTI_TYPE_INT32" if np.issubdtype(values.dtype, np.integer) else "NIFTI_TYPE_FLOAT32",
         meta=make.GiftiMetaData({"Name": name}),
     )
     image = make.GiftiImage(darrays=[array], meta=make.GiftiMetaData({"AnatomicalStructurePrimary": structure}))
@@ -178,8 +215,21 @@ def _gifti(values: NDArray[Any], structure: str, name: str) -> bytes:
     return content
 
 
+def _narrow(values: NDArray[Any]) -> NDArray[Any]:
+    """Give numbers as float32 and labels as int32."""
+    return values.astype(np.int32 if np.issubdtype(values.dtype, np.integer) else np.float32)
+
+
+def _density(n_vertices: int) -> str:
+    return f"{round(n_vertices / 1000)}k"
+
+
+def _person(subject: str) -> str:
+    return f"sub-{_label(subject.removeprefix('subj').removeprefix('sub-'))}"
+
+
 def _path(subject: str, name: str, entities: Mapping[str, str], ending: str) -> Path:
-    person = f"sub-{_label(subject.removeprefix('subj').removeprefix('sub-'))}"
+    person = _person(subject)
     stat, desc = _split(name)
     parts = [person, *(f"{key}-{value}" for key, value in entities.items()), f"stat-{stat}", f"desc-{desc}", "statmap"]
     return Path(person) / "func" / ("_".join(parts) + ending)
@@ -205,12 +255,17 @@ def _label(text: str) -> str:
 
 
 def _describe(path: Path, name: str, maps: Maps) -> None:
-    """Write the sidecar: what the map holds, in words."""
+    """Write the sidecar."""
+    write_json(path.with_name(path.name.partition(".")[0] + ".json"), _told(name, maps))
+
+
+def _told(name: str, maps: Maps) -> dict[str, Any]:
+    """Say what a map holds, in words."""
     stat, _, of = name.partition("/")
     told: dict[str, Any] = {"Description": _SAID.get(stat, "noise ceiling of the correlation" if not of else stat)}
     told |= {"Feature": " of ".join(_parts(of))} if of else {}
     told |= {"Levels": {str(number): label for number, label in enumerate(maps.labels)}} if stat == "winner" else {}
-    write_json(path.with_name(path.name.partition(".")[0] + ".json"), told)
+    return told
 
 
 def _parts(of: str) -> Iterator[str]:

@@ -5,7 +5,8 @@ Ids become 0-based here and stay so. Beside the voxels that are kept, no more th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.datasets.fsaverage import N_FINE
 from reseen.datasets.inventory import FileCheck, check_file
-from reseen.datasets.nsd_design import TrialTable, read_trial_table
+from reseen.datasets.nsd_design import read_trial_table
 from reseen.datasets.nsd_facts import (
     COCO_SPLITS,
-    INT16_PER_PERCENT,
     N_IMAGES,
     SUBJECTS,
     TERMS,
@@ -26,8 +27,17 @@ from reseen.datasets.nsd_facts import (
     find_label,
 )
 from reseen.datasets.nsd_pictures import count_pictures, read_pictures, read_sources
+from reseen.datasets.nsd_sessions import (
+    check_sessions,
+    close_gaps,
+    count_sessions,
+    list_sessions,
+    read_betas,
+    session_paths,
+)
 from reseen.datasets.splits import make_split
-from reseen.datasets.volumes import Shape, check_gzip, peek, read_volume, read_voxels
+from reseen.datasets.vertices import label_files, read_labels, read_ncsnr
+from reseen.datasets.volumes import Shape, check_gzip, peek, read_volume
 from reseen.errors import DataError, RecipeError
 from reseen.recipe import DataRecipe
 from reseen.stimuli import Stimuli
@@ -44,6 +54,9 @@ class _Voxels:
     shape: Shape
     rois: Mapping[str, NDArray[np.bool_]]
 
+    def keep(self, mask: NDArray[np.bool_]) -> _Voxels:
+        return _Voxels(self.index[mask], self.shape, {roi: rows[mask] for roi, rows in self.rois.items()})
+
 
 def load(data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Split]:
     """Read one subject.
@@ -59,6 +72,8 @@ def load(data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Split]:
     -------
     Trials
         Every trial of the sessions read, in order of presentation; voxels are the union of ``data.rois``, in C order.
+        Where ``data.space`` is ``"fsaverage"`` they are its vertices, and ``volume_shape`` is (2, 163842, 1):
+        hemisphere (left first), vertex. Vertices without a number in some session are left out, with a warning.
     Stimuli
         Every picture of the tree, read on demand.
     Split
@@ -74,13 +89,17 @@ def load(data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Split]:
     files = _find_files(data, subject)
     n_images = count_pictures(files)
     own = n_images == N_IMAGES
-    n_sessions = _count_sessions(files, data.sessions, own=own)
+    n_sessions = count_sessions(files, data.sessions, own=own)
     table = read_trial_table(files, n_sessions, n_images, own=own)
-    shape = _check_sessions(files, table.session, own=own)
+    shape = check_sessions(files, table.session, own=own)
     voxels = _find_voxels(files, data.rois, shape)
+    betas, known = read_betas(files, table, voxels.index, shape, data)
+    if not known.all():
+        voxels = _leave_out(files, voxels, known)
+        betas = close_gaps(betas, known)
     trials = Trials(
         subject=subject,
-        betas=_read_betas(files, table, voxels.index, data),
+        betas=betas,
         stimulus_id=table.stimulus_id,
         session=table.session,
         rois=voxels.rois,
@@ -110,7 +129,8 @@ def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
     facts = SUBJECTS.get(subject)
     shape = facts.volume_shape.get(data.space) if facts else None
     session_size = TRIALS_PER_SESSION * int(np.prod(shape)) * 2 if shape else None
-    present = _list_sessions(files)
+    session_size = TRIALS_PER_SESSION * N_FINE * 4 if files.on_fsaverage else session_size
+    present = list_sessions(files)
     n_sessions = data.sessions or max(present, default=facts.n_sessions if facts else 1)
     checks: list[tuple[Path, int | None, Callable[[], str]]] = [
         (files.stimuli, N_IMAGES * 425 * 425 * 3, lambda: f"{count_pictures(files)} pictures"),
@@ -118,8 +138,12 @@ def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
         (files.stim_info, None, lambda: f"sources of {len(read_sources(files, count_pictures(files)))} pictures"),
         *((files.captions(split), None, lambda: "COCO's captions") for split in COCO_SPLITS),
         (files.responses, None, lambda: _describe_trials(files, len(present))),
-        *((files.roi(atlas), None, _describe_atlas(files, atlas)) for atlas in _atlases(data.rois)),
-        *((_session_path(files, s), session_size, _describe_session(files, s)) for s in range(1, n_sessions + 1)),
+        *((path, None, _describe_atlas(path)) for atlas in _atlases(data.rois) for path in _atlas_paths(files, atlas)),
+        *(
+            (path, session_size, _describe_session(path))
+            for session in range(1, n_sessions + 1)
+            for path in session_paths(files, session)
+        ),
     ]
     digital = data.kind == "digital" or files.truth.exists()
     return [
@@ -139,17 +163,16 @@ def _describe_trials(files: NsdFiles, n_sessions: int) -> str:
     return f"{len(table.session)} trials in {table.session.max()} sessions"
 
 
-def _describe_atlas(files: NsdFiles, atlas: str) -> Callable[[], str]:
+def _describe_atlas(path: Path) -> Callable[[], str]:
     def describe() -> str:
-        volume, _ = read_volume(files.roi(atlas))
-        return f"{np.sum(volume > 0)} labelled voxels in {volume.shape}"
+        volume, _ = read_volume(path)
+        return f"{np.sum(volume > 0)} labelled places in {volume.shape}"
 
     return describe
 
 
-def _describe_session(files: NsdFiles, session: int) -> Callable[[], str]:
+def _describe_session(path: Path) -> Callable[[], str]:
     def describe() -> str:
-        path = _session_path(files, session)
         n_trials, shape = peek(path)
         if path.suffix == ".gz":
             check_gzip(path)
@@ -181,62 +204,6 @@ def _find_files(data: DataRecipe, subject: str) -> NsdFiles:
     return NsdFiles(root, subject, data.space, data.betas)
 
 
-def _count_sessions(files: NsdFiles, wanted: int | None, *, own: bool) -> int:
-    """Say how many sessions to read: the first so many, or all that exist; none may be missing between them."""
-    if own and wanted and files.subject in SUBJECTS and wanted > SUBJECTS[files.subject].n_sessions:
-        n_most = SUBJECTS[files.subject].n_sessions
-        raise RecipeError(
-            f"data.sessions asks for {wanted} sessions; NSD has {n_most} of {files.subject}. Ask for fewer."
-        )
-    present = _list_sessions(files)
-    n_sessions = wanted or max(present, default=1)
-    missing = [session for session in range(1, n_sessions + 1) if session not in present]
-    if missing:
-        raise DataError(
-            f"{files.session(missing[0])} is missing (and there is no .nii.gz of it): sessions 1 to {n_sessions} are "
-            f"needed, found {', '.join(map(str, present)) or 'none'}. Fetch it, or set data.sessions to "
-            f"{missing[0] - 1 or 'a number of sessions that you have'}."
-        )
-    return n_sessions
-
-
-def _list_sessions(files: NsdFiles) -> list[int]:
-    names = [
-        path.name for path in files.betas_folder.glob("betas_session*") if path.name.endswith((".hdf5", ".nii.gz"))
-    ]
-    numbers = {name.removeprefix("betas_session").split(".")[0] for name in names}
-    return sorted(int(number) for number in numbers if number.isdecimal())
-
-
-def _session_path(files: NsdFiles, session: int) -> Path:
-    """Give the HDF5 of a session, or its NIfTI where only that exists."""
-    hdf5, nifti = files.session(session), files.session(session, "nii.gz")
-    return nifti if nifti.exists() and not hdf5.exists() else hdf5
-
-
-def _check_sessions(files: NsdFiles, session: NDArray[np.int64], *, own: bool) -> Shape:
-    """Check every session's header before any betas are read, and give the shape of the volume."""
-    facts = SUBJECTS.get(files.subject) if own else None
-    path = _session_path(files, 1)
-    shape = peek(path)[1]
-    if facts and shape != facts.volume_shape.get(files.space, shape):
-        raise DataError(
-            f"{path} has a volume of {shape}; {files.subject} has {facts.volume_shape[files.space]} in {files.space}. "
-            "It is another subject's or another space's file: fetch it again."
-        )
-    for number, expected in zip(*np.unique(session, return_counts=True), strict=True):
-        path = _session_path(files, int(number))
-        n_trials, found = peek(path)
-        if n_trials != expected:
-            raise DataError(
-                f"{path} holds {n_trials} trials; {expected} are expected, as {files.responses} lists. "
-                f"Fetch it again, or stop before this session with data.sessions."
-            )
-        if found != shape:
-            raise DataError(f"{path} has a volume of {found}; session 1 has {shape}. Fetch it again.")
-    return shape
-
-
 def _label(roi: str) -> tuple[str, frozenset[int]]:
     known = find_label(roi)
     if known is None:
@@ -253,15 +220,24 @@ def _atlases(rois: Sequence[str]) -> list[str]:
 
 def _find_voxels(files: NsdFiles, rois: Sequence[str], shape: Shape) -> _Voxels:
     """Read the atlases and take the union of the ROIs."""
-    atlases = {atlas: _read_fitting(files, files.roi(atlas), shape) for atlas in _atlases(rois)}
+    atlases = {atlas: _read_atlas(files, atlas, shape) for atlas in _atlases(rois)}
     masks: dict[str, NDArray[np.bool_]] = {}
     for roi in rois:
         atlas, labels = _label(roi)
         masks[roi] = np.isin(atlases[atlas].ravel(), sorted(labels))
         if not masks[roi].any():
-            raise DataError(f"{files.roi(atlas)} has no voxel labelled {roi}; take it out of data.rois.")
+            where = " and ".join(map(str, _atlas_paths(files, atlas)))
+            raise DataError(f"{where} has no voxel labelled {roi}; take it out of data.rois.")
     index = np.flatnonzero(np.logical_or.reduce(list(masks.values())))
     return _Voxels(index, shape, {roi: mask[index] for roi, mask in masks.items()})
+
+
+def _atlas_paths(files: NsdFiles, atlas: str) -> Sequence[Path]:
+    return label_files(files, atlas) if files.on_fsaverage else [files.roi(atlas)]
+
+
+def _read_atlas(files: NsdFiles, atlas: str, shape: Shape) -> NDArray[Any]:
+    return read_labels(files, atlas) if files.on_fsaverage else _read_fitting(files, files.roi(atlas), shape)
 
 
 def _read_fitting(files: NsdFiles, path: Path, shape: Shape) -> NDArray[Any]:
@@ -276,39 +252,25 @@ def _read_fitting(files: NsdFiles, path: Path, shape: Shape) -> NDArray[Any]:
 
 
 def _read_ncsnr(files: NsdFiles, voxels: _Voxels) -> NDArray[np.float32] | None:
-    if not files.ncsnr.exists():
-        return None
-    ncsnr = _read_fitting(files, files.ncsnr, voxels.shape).ravel()[voxels.index]
-    known: NDArray[np.float32] = np.nan_to_num(ncsnr, nan=0.0).astype(np.float32)
-    return known
+    if files.on_fsaverage:
+        ncsnr = read_ncsnr(files)
+    else:
+        ncsnr = _read_fitting(files, files.ncsnr, voxels.shape) if files.ncsnr.exists() else None
+    return None if ncsnr is None else np.nan_to_num(ncsnr.ravel()[voxels.index], nan=0.0).astype(np.float32)
 
 
-def _read_betas(files: NsdFiles, table: TrialTable, index: NDArray[np.int64], data: DataRecipe) -> NDArray[np.float32]:
-    """Read one session after the other into ``(n_trials, n_voxels)``."""
-    betas = np.empty((len(table.session), len(index)), dtype=np.float32)
-    for rows, path in _session_rows(files, table):
-        found = read_voxels(path, index)
-        part = found.astype(np.float32)
-        if data.scale_int16 and np.issubdtype(found.dtype, np.integer):
-            part /= np.float32(INT16_PER_PERCENT)
-        bad = ~np.isfinite(part).all(axis=0)
-        if bad.any():
+def _leave_out(files: NsdFiles, vertices: _Voxels, known: NDArray[np.bool_]) -> _Voxels:
+    """Keep the vertices that have numbers: some of fsaverage lie outside of what was scanned in some session."""
+    kept = vertices.keep(known)
+    for roi, rows in kept.rois.items():
+        if not rows.any():
             raise DataError(
-                f"{path} holds betas that are no finite numbers (NaN) in {bad.sum()} of the {len(index)} ROI voxels. "
-                "Take these voxels out of the ROI, or prepare the session again."
+                f"{files.betas_folder} holds no vertex of {roi} with finite numbers in every session read; take it out "
+                "of data.rois, or read fewer sessions with data.sessions."
             )
-        betas[rows] = _zscore(part, table, rows, files.subject) if data.zscore_sessions else part
-    return betas
-
-
-def _session_rows(files: NsdFiles, table: TrialTable) -> Iterator[tuple[slice, Path]]:
-    """Give the rows of each session: trials are in order of presentation, so a session is a block."""
-    numbers, first = np.unique(table.session, return_index=True)
-    for number, start, stop in zip(numbers, first, [*first[1:], len(table.session)], strict=True):
-        yield slice(int(start), int(stop)), _session_path(files, int(number))
-
-
-def _zscore(part: NDArray[np.float32], table: TrialTable, rows: slice, subject: str) -> NDArray[np.float32]:
-    """Standardise one session alone: doing it to all of them at once would need the memory twice."""
-    ids = table.stimulus_id[rows]
-    return Trials(subject, part, ids, table.session[rows], {}, np.ones_like(ids)).zscore_sessions().betas
+    warnings.warn(
+        f"{files.subject}: {np.sum(~known)} of the {len(known)} ROI vertices on fsaverage hold no finite numbers (NaN) "
+        "in some session and are left out.",
+        stacklevel=3,
+    )
+    return kept

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reseen.datasets.fsaverage import SIDES
+from reseen.recipe import FSAVERAGE
 
 BUCKET = "s3://natural-scenes-dataset"
 TERMS = (
@@ -85,6 +86,9 @@ ROI_LABELS: Mapping[str, Mapping[str, int]] = {
 }
 """Atlas -> ROI -> label in ``roi/<atlas>.nii.gz``; -1 is no cortex, 0 is cortex without a label."""
 
+DRAWN_ATLASES = frozenset({"prf-visualrois", "prf-eccrois", "floc-faces", "floc-bodies", "floc-places", "floc-words"})
+"""Atlases that were drawn on each subject's own surface; the labels of the others lie on fsaverage itself."""
+
 ROI_UNIONS: Mapping[str, tuple[str, ...]] = {"V1": ("V1v", "V1d"), "V2": ("V2v", "V2d"), "V3": ("V3v", "V3d")}
 
 RESPONSE_COLUMNS = (
@@ -134,7 +138,7 @@ class NsdFiles:
     root
         The folder that holds ``nsddata``, ``nsddata_betas`` and ``nsddata_stimuli``.
     subject, space, betas
-        Names of folders: ``"subj01"``, ``"func1pt8mm"``, ``"betas_fithrf_GLMdenoise_RR"``.
+        Names of folders: ``"subj01"``, ``"func1pt8mm"`` or ``"fsaverage"``, ``"betas_fithrf_GLMdenoise_RR"``.
     """
 
     root: Path
@@ -193,6 +197,28 @@ class NsdFiles:
     def session(self, session: int, suffix: str = "hdf5") -> Path:
         """Give the betas of a session (counted from 1), as ``hdf5`` or ``nii.gz``."""
         return self.betas_folder / f"betas_session{session:02d}.{suffix}"
+
+    @property
+    def on_fsaverage(self) -> bool:
+        """Whether the betas lie on the vertices of fsaverage, left and right in files of their own."""
+        return self.space == FSAVERAGE
+
+    def vertex_session(self, hemisphere: str, session: int) -> Path:
+        """Give the betas on fsaverage of a session (counted from 1) and a hemisphere, ``"lh"`` or ``"rh"``."""
+        return self.betas_folder / f"{hemisphere}.betas_session{session:02d}.mgh"
+
+    def vertex_ncsnr(self, hemisphere: str) -> Path:
+        """Give the noise-ceiling signal-to-noise ratio of each vertex of fsaverage."""
+        return self.betas_folder / f"{hemisphere}.ncsnr.mgh"
+
+    def vertex_labels(self, hemisphere: str, atlas: str) -> Path:
+        """Give the labels of an atlas: on fsaverage, or on the subject's own surface where they were drawn there."""
+        return self.color_table(atlas).with_name(f"{hemisphere}.{atlas}.mgz")
+
+    def color_table(self, atlas: str) -> Path:
+        """Give the table of an atlas' labels, a number and a name in each line."""
+        whose = self.subject if atlas in DRAWN_ATLASES else FSAVERAGE
+        return self.root / f"nsddata/freesurfer/{whose}/label/{atlas}.mgz.ctab"
 
     def to_layer(self, hemisphere: str, depth: int) -> Path:
         """Say where in the functional volume each vertex of a surface (of `DEPTHS`) lies; ``"lh"`` or ``"rh"``."""

@@ -166,24 +166,52 @@ def read_surface(data: DataRecipe, subject: str, volume_shape: tuple[int, int, i
     files = _files(data, subject)
     coordinates = {}
     for side in SIDES:
-        nearest = _read(files, files.to_fsaverage(side), 1)[:, 0]
         layers = [_read(files, files.to_layer(side, depth), 3) for depth in DEPTHS]
         n_own = len(layers[0])
-        if any(len(layer) != n_own for layer in layers) or len(nearest) != N_FINE:
-            found = f"{', '.join(str(len(layer)) for layer in layers)} and {len(nearest)}"
+        if any(len(layer) != n_own for layer in layers):
             raise DataError(
-                f"the {side} transforms of {subject} in {files.to_fsaverage(side).parent} have {found} vertices; the "
-                f"same number at {len(DEPTHS)} depths and {N_FINE} of fsaverage are needed. Fetch them again."
+                f"the {side} transforms of {subject} in {files.to_layer(side, 1).parent} have "
+                f"{', '.join(str(len(layer)) for layer in layers)} vertices; the same number at {len(DEPTHS)} depths "
+                "is needed. Fetch them again."
             )
-        own = np.rint(nearest).astype(np.int64) - 1
-        if own.min() < 0 or own.max() >= n_own:
-            raise DataError(
-                f"{files.to_fsaverage(side)} names vertices {own.min() + 1} to {own.max() + 1}; the surface of "
-                f"{subject} has 1 to {n_own}. Fetch the transforms of one subject."
-            )
+        own = read_nearest(files, side, n_own)
         at = np.stack(layers)[:, own]
         coordinates[side] = np.where((at == OUTSIDE).any(axis=2, keepdims=True), np.nan, at - 1).astype(np.float32)
     return Surface(subject, volume_shape, coordinates)
+
+
+def read_nearest(files: NsdFiles, hemisphere: str, n_own: int) -> NDArray[np.int64]:
+    """Read which vertex of the subject's own surface is nearest to each vertex of fsaverage.
+
+    Parameters
+    ----------
+    files
+        Where they lie.
+    hemisphere
+        ``"lh"`` or ``"rh"``.
+    n_own
+        How many vertices the subject's surface has.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(163842,)``, counted from 0.
+
+    Raises
+    ------
+    DataError
+        If the transform file is missing (the message says how to fetch it), damaged, or another surface's.
+    """
+    path = files.to_fsaverage(hemisphere)
+    nearest = np.rint(_read(files, path, 1)[:, 0]).astype(np.int64) - 1
+    if len(nearest) != N_FINE:
+        raise DataError(f"{path} has {len(nearest)} vertices; {N_FINE} of fsaverage are needed. Fetch it again.")
+    if nearest.min() < 0 or nearest.max() >= n_own:
+        raise DataError(
+            f"{path} names vertices {nearest.min() + 1} to {nearest.max() + 1}; the surface of {files.subject} has 1 "
+            f"to {n_own}. Fetch the files of one subject."
+        )
+    return nearest
 
 
 def read_affine(data: DataRecipe, subject: str) -> NDArray[np.float64]:
@@ -211,7 +239,9 @@ def _read(files: NsdFiles, path: Path, n_columns: int) -> NDArray[np.float64]:
     import nibabel
 
     if not path.is_file():
-        raise DataError(f"{path} is missing: no map on fsaverage without it. Fetch it: {files.fetch_command(path)}")
+        raise DataError(
+            f"{path} is missing: nothing gets to fsaverage without it. Fetch it: {files.fetch_command(path)}"
+        )
     with reading(path):
         image: Any = nibabel.load(path)
         found = np.asarray(image.dataobj, dtype=np.float64)

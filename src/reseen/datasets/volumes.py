@@ -1,4 +1,4 @@
-"""Read chosen voxels of NIfTI and HDF5 volumes in bounded memory; a damaged file becomes a DataError that names it."""
+"""Read chosen voxels or vertices of HDF5, NIfTI and MGH files in bounded memory; a damaged one becomes a DataError."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ def reading(path: Path) -> Iterator[None]:
         If the file cannot be opened or read to the end.
     """
     from nibabel.filebasedimages import ImageFileError
+    from nibabel.freesurfer.mghformat import MGHError
     from nibabel.spatialimages import HeaderDataError
 
     try:
         yield
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing. Run `reseen check` to see every file that is needed.") from error
-    except (*DAMAGED, ImageFileError, HeaderDataError) as error:
+    except (*DAMAGED, ImageFileError, HeaderDataError, MGHError) as error:
         size = path.stat().st_size if path.exists() else 0
         reason = str(error).strip().rstrip(".") or type(error).__name__
         raise DataError(
@@ -50,22 +51,28 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def read_volume(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Read a small NIfTI volume, such as an ROI atlas: its values ``(X, Y, Z)`` and its affine ``(4, 4)``.
+    """Read a small NIfTI or MGH file, such as an ROI atlas: its values ``(X, Y, Z)`` and its affine ``(4, 4)``.
 
     Raises
     ------
     DataError
-        If the file is missing, truncated or no NIfTI.
+        If the file is missing, truncated or neither of them.
     """
     import nibabel
 
+    image: Any
+    if path.suffix == ".mgh":
+        with reading(path), _open_mgh(path) as image:
+            return np.asarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)
     with reading(path):
-        image: Any = nibabel.load(path)
+        image = nibabel.load(path)
         return np.asarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)
 
 
 def peek(path: Path) -> tuple[int, Shape]:
     """Read from the header how many trials a session holds, and the shape ``(X, Y, Z)`` of its volume.
+
+    The vertices of a surface are a volume of ``(n_vertices, 1, 1)``.
 
     Raises
     ------
@@ -89,7 +96,7 @@ def read_voxels(path: Path, voxel_index: NDArray[np.int64]) -> NDArray[Any]:
     Parameters
     ----------
     path
-        ``betas_sessionNN.hdf5``, dataset ``betas`` (trials, Z, Y, X), or ``.nii.gz`` (X, Y, Z, trials).
+        ``betas_sessionNN.hdf5``, dataset ``betas`` (trials, Z, Y, X), or ``.nii.gz`` or ``.mgh`` (X, Y, Z, trials).
     voxel_index
         Shape ``(n_voxels,)``: C-order index into the volume (X, Y, Z).
 
@@ -101,6 +108,8 @@ def read_voxels(path: Path, voxel_index: NDArray[np.int64]) -> NDArray[Any]:
     n_trials, shape = peek(path)
     x, y, z = np.unravel_index(voxel_index, shape)
     with reading(path), _open_betas(path) as betas:
+        if path.suffix == ".mgh":
+            return _read_mapped(betas, (x, y, z), n_trials)
         if path.suffix != ".hdf5":
             return _read_nifti(betas, (x, y, z), n_trials)
         found = np.empty((n_trials, len(voxel_index)), dtype=betas.dtype)
@@ -120,11 +129,30 @@ def _open_betas(path: Path) -> Iterator[Any]:
             if "betas" not in file:
                 raise DataError(f"{path} holds no dataset 'betas'; it holds {', '.join(file) or 'nothing'}.")
             yield file["betas"]
+    elif path.suffix == ".mgh":
+        with _open_mgh(path) as image:
+            yield image.dataobj.get_unscaled()  # the file's memory map
     else:
         import nibabel
 
         with gzip.open(path) as stream:
             yield nibabel.Nifti1Image.from_stream(stream).dataobj
+
+
+@contextmanager
+def _open_mgh(path: Path) -> Iterator[Any]:
+    """Open an MGH image, and close it: left to itself nibabel keeps the file open."""
+    import nibabel
+
+    with path.open("rb") as stream:
+        try:
+            image: Any = nibabel.MGHImage.from_stream(stream)
+        except TypeError as error:  # what numpy raises of too short a header
+            raise EOFError("the header ends early") from error
+        expected = int(image.dataobj.offset) + image.dataobj.dtype.itemsize * int(np.prod(image.shape))
+        if path.stat().st_size < expected:  # nibabel would read all of it to find that out
+            raise EOFError(f"the header declares {expected:,} bytes")
+        yield image
 
 
 def _read_cells(betas: Any, zyx: tuple[NDArray[np.intp], ...], found: NDArray[Any]) -> None:
@@ -158,6 +186,16 @@ def _read_nifti(betas: Any, xyz: tuple[NDArray[np.intp], ...], n_trials: int) ->
         block = np.asarray(betas[..., rows])
         found.append(block[xyz].T)
     return np.concatenate(found)
+
+
+def _read_mapped(betas: Any, xyz: tuple[NDArray[np.intp], ...], n_trials: int) -> NDArray[Any]:
+    """Copy the wanted places out of a memory map, trial by trial as they lie in the file."""
+    trials = betas.reshape((-1, n_trials), order="F").T
+    index = np.ravel_multi_index(xyz, betas.shape[:3], order="F")
+    found = np.empty((n_trials, len(index)), dtype=betas.dtype.newbyteorder("="))
+    for row, trial in zip(found, trials, strict=True):
+        row[:] = trial[index]
+    return found
 
 
 def _blocks(n_trials: int, bytes_per_trial: int) -> Iterator[slice]:

@@ -125,13 +125,13 @@ def _sentences(mine: Mapping[tuple[str, str, str], Line], judged: list[str]) -> 
     if others:
         parts = [f"{_order(at[main], at[other])} {other} ({_share(at[other])})" for other in others]
         yield f"There it is {' and '.join(parts)}."
-    if "z" in others and early != late:
-        z, both = mine[early, "all", "z"], mine[early, "all", main]
-        yield f"By {_whose(early)}, z ({_share(z)}) is {_order(z, both)} {main} ({_share(both)})."
     nearest = max((c for c in at if is_retrieved(c)), key=lambda c: at[c]["result"], default=None)
     if nearest is not None:
         line = at[nearest]
         yield f"It is {_order(at[main], line)} the training picture nearest to decoded {nearest[-1]} ({_share(line)})."
+    if "z" in others and early != late:
+        z, both = mine[early, "all", "z"], mine[early, "all", main]
+        yield f"By {_whose(early)}, z ({_share(z)}) is {_order(z, both)} {main} ({_share(both)})."
     seen, novel = mine.get((late, "seen", main)), mine.get((late, "novel", main))
     if seen and novel:
         order = _order(novel, seen)

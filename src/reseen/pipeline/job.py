@@ -89,7 +89,8 @@ class Job:
 
         def read() -> tuple[Trials, Stimuli, Split]:
             self.tell(f"read {subject}", 0, 1)
-            found = load(self.data, subject)
+            with self.noting_warnings():
+                found = load(self.data, subject)
             self.tell(f"read {subject}", 1, 1)
             self.results.claim(f"data of {subject}", fingerprint(*found))
             return found

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen import report
-from reseen.datasets.derivatives import Maps, describe_folder, write_gifti, write_nifti
-from reseen.datasets.surface import read_affine, read_surface
+from reseen.datasets.derivatives import Maps, describe_folder, write_gifti, write_nifti, write_vertices
+from reseen.datasets.surface import read_affine
+from reseen.datasets.vertices import way_to_fsaverage
 from reseen.errors import DataError, ResultsError
 from reseen.files import writing
 from reseen.pipeline.job import Job
@@ -30,7 +31,7 @@ def cortical_maps(job: Job, subject: str, trials: Trials) -> tuple[report.Cortic
     if trials.voxel_index is None or trials.volume_shape is None:
         return None, "There are no maps: these voxels have no place in a volume."
     try:
-        surface = read_surface(job.data, subject, trials.volume_shape).coarse()
+        surface = way_to_fsaverage(job.data, subject, trials.volume_shape).coarse()
     except DataError as error:
         return None, f"There are no maps: {error}"
     voxels, made_by = job.results.load_arrays(job.results.encode_path(subject))
@@ -96,7 +97,8 @@ def export_maps(job: Job) -> bool:
         if kind == "nifti":
             write_nifti(root, maps, job.recipe.data.space, read_affine(job.data, subject))
         else:
-            write_gifti(root, maps, read_surface(job.data, subject, trials.volume_shape))
+            write = write_gifti if kind == "gifti" else write_vertices
+            write(root, maps, way_to_fsaverage(job.data, subject, trials.volume_shape))
         marks[subject, kind].touch()
     return bool(missing)
 

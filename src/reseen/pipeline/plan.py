@@ -156,7 +156,7 @@ def _transforms(data: DataRecipe, subject: str) -> Iterator[Finding]:
     if data.kind == "arrays" or data.path is None:
         return
     files = NsdFiles(data.path, subject, data.space, data.betas)
-    missing = [path for path in files.transforms() if not path.is_file()]
+    missing = [path for path in files.transforms() if not files.on_fsaverage and not path.is_file()]
     if missing:
         found = (
             f"{len(missing)} transform files are missing, so there will be no maps on the cortex; fetch each, such as"

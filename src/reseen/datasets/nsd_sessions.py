@@ -1,0 +1,202 @@
+"""The sessions of betas in NSD's layout: which there are, whether they fit each other, and some voxels of one.
+
+A session of a volume is one file, HDF5 or NIfTI. On fsaverage it is two, left and right; vertices take the place of
+voxels, by an index into the shape (2, 163842, 1): hemisphere, vertex, and nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.datasets.fsaverage import N_FINE, SIDES
+from reseen.datasets.nsd_design import TrialTable
+from reseen.datasets.nsd_facts import INT16_PER_PERCENT, SUBJECTS, NsdFiles
+from reseen.datasets.volumes import Shape, peek, read_voxels
+from reseen.errors import DataError, RecipeError
+from reseen.recipe import DataRecipe
+from reseen.trials import Trials
+
+VERTEX_SHAPE: Shape = (len(SIDES), N_FINE, 1)
+"""Of all vertices of fsaverage, left hemisphere first."""
+
+
+def session_paths(files: NsdFiles, session: int) -> tuple[Path, ...]:
+    """Give the files of a session: left and right on fsaverage; else the HDF5, or the NIfTI where only that exists."""
+    if files.on_fsaverage:
+        return tuple(files.vertex_session(side, session) for side in SIDES)
+    hdf5, nifti = files.session(session), files.session(session, "nii.gz")
+    return (nifti if nifti.exists() and not hdf5.exists() else hdf5,)
+
+
+def list_sessions(files: NsdFiles) -> list[int]:
+    """List the sessions of which there is a file."""
+    starts = tuple(f"{side}.betas_session" for side in SIDES) if files.on_fsaverage else ("betas_session",)
+    endings = (".mgh",) if files.on_fsaverage else (".hdf5", ".nii.gz")
+    names = [path.name for path in files.betas_folder.glob("*betas_session*")]
+    numbers = {
+        name.partition("betas_session")[2].split(".")[0]
+        for name in names
+        if name.startswith(starts) and name.endswith(endings)
+    }
+    return sorted(int(number) for number in numbers if number.isdecimal())
+
+
+def count_sessions(files: NsdFiles, wanted: int | None, *, own: bool) -> int:
+    """Say how many sessions to read: the first so many, or all that exist; none may be missing between them.
+
+    Raises
+    ------
+    DataError
+        If a file of one of them is missing.
+    RecipeError
+        If more are wanted than NSD has (``own``: the tree is NSD's own).
+    """
+    if own and wanted and files.subject in SUBJECTS and wanted > SUBJECTS[files.subject].n_sessions:
+        n_most = SUBJECTS[files.subject].n_sessions
+        raise RecipeError(
+            f"data.sessions asks for {wanted} sessions; NSD has {n_most} of {files.subject}. Ask for fewer."
+        )
+    present = list_sessions(files)
+    n_sessions = wanted or max(present, default=1)
+    for session in range(1, n_sessions + 1):
+        missing = [path for path in session_paths(files, session) if not path.exists()]
+        if missing:
+            also = "" if files.on_fsaverage else " (and there is no .nii.gz of it)"
+            raise DataError(
+                f"{missing[0]} is missing{also}: sessions 1 to {n_sessions} are needed, found "
+                f"{', '.join(map(str, present)) or 'none'}. Fetch it, or set data.sessions to "
+                f"{session - 1 or 'a number of sessions that you have'}."
+            )
+    return n_sessions
+
+
+def check_sessions(files: NsdFiles, session: NDArray[np.int64], *, own: bool) -> Shape:
+    """Check every session's header before any betas are read.
+
+    Parameters
+    ----------
+    files
+        Where they lie.
+    session
+        Shape ``(n_trials,)``: the session of each trial that was shown.
+    own
+        Whether the tree is NSD's own, whose volumes have known shapes.
+
+    Returns
+    -------
+    tuple
+        Shape of the volume (X, Y, Z), or `VERTEX_SHAPE`.
+
+    Raises
+    ------
+    DataError
+        If a file has another shape or another number of trials than the others say.
+    """
+    path = session_paths(files, 1)[0]
+    shape = peek(path)[1]
+    known = SUBJECTS[files.subject].volume_shape if own and files.subject in SUBJECTS else {}
+    expected = (N_FINE, 1, 1) if files.on_fsaverage else known.get(files.space, shape)
+    if shape != expected:
+        raise DataError(
+            f"{path} has {_told(files, shape)}; {files.subject} has {_told(files, expected)} in {files.space}. "
+            "It is another subject's or another space's file: fetch it again."
+        )
+    for number, n_expected in zip(*np.unique(session, return_counts=True), strict=True):
+        for path in session_paths(files, int(number)):
+            n_trials, found = peek(path)
+            if n_trials != n_expected:
+                raise DataError(
+                    f"{path} holds {n_trials} trials; {n_expected} are expected, as {files.responses} lists. "
+                    f"Fetch it again, or stop before this session with data.sessions."
+                )
+            if found != shape:
+                raise DataError(
+                    f"{path} has {_told(files, found)}; session 1 has {_told(files, shape)}. Fetch it again."
+                )
+    return VERTEX_SHAPE if files.on_fsaverage else shape
+
+
+def read_betas(
+    files: NsdFiles, table: TrialTable, index: NDArray[np.int64], shape: Shape, data: DataRecipe
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Read some voxels, or vertices, of one session after the other.
+
+    Parameters
+    ----------
+    files
+        Where they lie.
+    table
+        The trials, in order of presentation.
+    index
+        Shape ``(n_voxels,)``, sorted: C-order index into ``shape``.
+    shape
+        As `check_sessions` gives it.
+    data
+        Says how betas are scaled.
+
+    Returns
+    -------
+    betas
+        Shape ``(n_trials, n_voxels)``.
+    known
+        Shape ``(n_voxels,)``: which have a finite number in every trial. In a volume all have.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or truncated, or a voxel of a volume has no finite number.
+    """
+    betas = np.empty((len(table.session), len(index)), dtype=np.float32)
+    known = np.ones(len(index), dtype=bool)
+    for rows, session in _session_rows(table.session):
+        found = _read_session(session_paths(files, session), index, int(np.prod(shape)))
+        part = found.astype(np.float32, copy=False)
+        if data.scale_int16 and np.issubdtype(found.dtype, np.integer):
+            part /= np.float32(INT16_PER_PERCENT)
+        bad = ~np.isfinite(part).all(axis=0)
+        if bad.any() and not files.on_fsaverage:
+            raise DataError(
+                f"{session_paths(files, session)[0]} holds betas that are no finite numbers (NaN) in {bad.sum()} of "
+                f"the {len(index)} ROI voxels. Take these voxels out of the ROI, or prepare the session again."
+            )
+        part[:, bad] = 0
+        known &= ~bad
+        betas[rows] = _zscore(part, table, rows, files.subject) if data.zscore_sessions else part
+    return betas, known
+
+
+def close_gaps(betas: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Keep the known columns of ``(n_trials, n_voxels)``, in place: a second copy might not fit into memory."""
+    n_trials, n_kept = len(betas), int(known.sum())
+    flat = betas.reshape(-1)
+    for number in range(n_trials):
+        flat[number * n_kept : (number + 1) * n_kept] = betas[number, known]
+    return flat[: n_trials * n_kept].reshape(n_trials, n_kept)
+
+
+def _session_rows(session: NDArray[np.int64]) -> Iterator[tuple[slice, int]]:
+    """Give the rows of each session: trials are in order of presentation, so a session is a block."""
+    numbers, first = np.unique(session, return_index=True)
+    for number, start, stop in zip(numbers, first, [*first[1:], len(session)], strict=True):
+        yield slice(int(start), int(stop)), int(number)
+
+
+def _read_session(paths: Sequence[Path], index: NDArray[np.int64], n_places: int) -> NDArray[Any]:
+    """Read some voxels of all the files of a session, each of which holds the same share of the places."""
+    part, place = np.divmod(index, n_places // len(paths))
+    return np.concatenate([read_voxels(path, place[part == row]) for row, path in enumerate(paths)], axis=1)
+
+
+def _zscore(part: NDArray[np.float32], table: TrialTable, rows: slice, subject: str) -> NDArray[np.float32]:
+    """Standardise one session alone: doing it to all of them at once would need the memory twice."""
+    ids = table.stimulus_id[rows]
+    return Trials(subject, part, ids, table.session[rows], {}, np.ones_like(ids)).zscore_sessions().betas
+
+
+def _told(files: NsdFiles, shape: Shape) -> str:
+    return f"{int(np.prod(shape))} vertices" if files.on_fsaverage else f"a volume of {shape}"
