@@ -106,7 +106,7 @@ def _key(figure: Figure, analysis: AnalysisReport, height: float) -> None:
 
     if analysis.legend:
         patches = [Patch(color=colour, label=name) for name, colour in analysis.legend]
-        place = (0.01 if analysis.kind == "layers" else 0.36, (0.72 if analysis.kind == "layers" else 1.05) / height)
+        place = (0.01 if analysis.kind == "layers" else 0.36, 1.05 / height)
         figure.legend(handles=patches, loc="lower left", bbox_to_anchor=place, ncols=5, frameon=False, fontsize=8)
     if analysis.kind == "layers":
         return
