@@ -24,7 +24,7 @@ from reseen.reconstruct import reconstruct
 from reseen.results import Results
 
 SEED = 7000
-STRENGTHS = (0.6, 0.8, 0.9)
+STRENGTHS = (0.5, 0.6, 0.8)
 GUIDANCES = (2.0, 3.5, 5.0)
 COLUMNS = ("early", "middle", "late", "pixcorr")
 
