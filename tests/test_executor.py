@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,14 +29,25 @@ pytestmark = pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")  # a
 SPLIT = Split.fixed(TRAIN, TEST)
 
 
+def workers_of(process):
+    """Give the worker processes that a process has started and that still run."""
+    found = []
+    for child in process.children():
+        with suppress(psutil.NoSuchProcess):  # it ended while it was looked at; a zombie counts as gone
+            found += [child] if "spawn_main" in " ".join(child.cmdline()) else []
+    return found
+
+
 @pytest.fixture(scope="module")
 def workers():
     """Two local workers for the whole module; none of them is left behind."""
     with open_executor("dask", n_workers=2) as executor:
         executor._start()
         yield executor
-        family = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
-    assert family  # a killed worker may still be on its way back
+        until = time.monotonic() + 30
+        while len(family := workers_of(psutil.Process())) < 2 and time.monotonic() < until:
+            time.sleep(0.1)  # a killed one may still be on its way back
+    assert len(family) == 2
     assert psutil.wait_procs(family, timeout=10)[1] == []
 
 
@@ -82,7 +94,7 @@ def test_every_unit_is_done_once_and_its_context_made_once_on_each_worker(worker
 
 
 def test_local_workers_listen_on_this_machine_only(workers):
-    family = [process for process in psutil.Process().children() if "spawn_main" in " ".join(process.cmdline())]
+    family = workers_of(psutil.Process())
     found = [link.laddr.ip for process in family for link in process.net_connections() if link.status == "LISTEN"]
     assert set(found) == {"127.0.0.1"}
     assert workers._cluster.scheduler.http_server.port != 8787  # a second run would find it taken
