@@ -49,7 +49,8 @@ def score(recipe: Recipe, results: Results) -> dict[str, float]:
     def keep(item: int, draw: int, picture: np.ndarray) -> None:
         made[item, draw] = picture
 
-    reconstruct(ldm, "zc", z, c, recipe=recipe.reconstruct, seed=recipe.seed, subject=subject, write=keep, draws=(0,))
+    jobs = [(item, 0) for item in range(len(z))]
+    reconstruct(ldm, "zc", z, c, recipe=recipe.reconstruct, seed=recipe.seed, subject=subject, write=keep, jobs=jobs)
     _, stimuli, _ = reseen.load_data(recipe.data, subject)
     table = evaluate(
         subject,

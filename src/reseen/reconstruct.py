@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 Write = Callable[[int, int, NDArray[np.uint8]], None]
 """``(item, draw, picture (image_size, image_size, 3) uint8)``"""
-Done = Callable[[int, int], bool]
 Progress = Callable[[int, int], None]
 
 
@@ -51,8 +50,7 @@ def reconstruct(
     seed: int,
     subject: str,
     write: Write,
-    draws: Sequence[int] | None = None,
-    done: Done | None = None,
+    jobs: Sequence[tuple[int, int]] | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Reconstruct draws of every item, and hand each picture over as it is ready.
@@ -72,12 +70,11 @@ def reconstruct(
         With the stimulus id and the draw, what the noise is drawn from.
     write
         Called with item, draw and picture.
-    draws
-        Which draws to make; left out: the recipe's ``n_draws``, or one for condition ``z``, whose draws are all alike.
-    done
-        Says whether the picture of an item and draw is there already and need not be made again.
+    jobs
+        Which pictures to make, as ``(item, draw)``; left out: of every item the recipe's ``n_draws``, or one for
+        condition ``z``, whose draws are all alike.
     progress
-        Called with the number of pictures done and the number there are.
+        Called with the number of pictures done and the number to be made.
 
     Raises
     ------
@@ -92,12 +89,11 @@ def reconstruct(
         If a picture is black all over.
     """
     ids = _check(ldm, condition, z, c)
-    asked = range(n_draws(condition, recipe)) if draws is None else draws
-    wanted = [(item, draw) for item in range(len(ids)) for draw in asked]
-    jobs = [job for job in wanted if done is None or not done(*job)]
-    n_ready = len(wanted) - len(jobs)
+    if jobs is None:
+        jobs = [(item, draw) for item in range(len(ids)) for draw in range(n_draws(condition, recipe))]
+    n_ready = 0
     if progress is not None:
-        progress(n_ready, len(wanted))
+        progress(0, len(jobs))
     unconditional = ldm.text_to_conditioning([""])[0] if jobs and condition != "z" else None
     for batch in _batches(jobs, recipe.batch_size):
         items = np.array([item for item, _ in batch])
@@ -116,7 +112,7 @@ def reconstruct(
             write(item, draw, picture)
         n_ready += len(batch)
         if progress is not None:
-            progress(n_ready, len(wanted))
+            progress(n_ready, len(jobs))
 
 
 def film(
@@ -202,7 +198,7 @@ def _to_uint8(pictures: NDArray[np.float32]) -> NDArray[np.uint8]:
     return rounded
 
 
-def _batches(jobs: list[tuple[int, int]], size: int) -> Iterator[list[tuple[int, int]]]:
+def _batches(jobs: Sequence[tuple[int, int]], size: int) -> Iterator[Sequence[tuple[int, int]]]:
     for start in range(0, len(jobs), size):
         yield jobs[start : start + size]
 
@@ -237,7 +233,9 @@ def _check(ldm: LatentDiffusion, condition: Condition, z: Features | None, c: Fe
     return parts[0].stimulus_id
 
 
-def _check_finite(latents: Tensor, batch: list[tuple[int, int]], ids: NDArray[np.int64], ldm: LatentDiffusion) -> None:
+def _check_finite(
+    latents: Tensor, batch: Sequence[tuple[int, int]], ids: NDArray[np.int64], ldm: LatentDiffusion
+) -> None:
     import torch
 
     bad = ~torch.isfinite(latents).flatten(1).all(dim=1).cpu().numpy()

@@ -10,7 +10,7 @@ from pathlib import Path
 from reseen.errors import RecipeError
 from reseen.executor import Executor, Serial
 from reseen.ldm.stable import check_device
-from reseen.pipeline import extraction, scoring, showing, stages
+from reseen.pipeline import extraction, picturing, scoring, showing, stages
 from reseen.pipeline.job import Job, Progress
 from reseen.recipe import Recipe, with_settings
 from reseen.results import Results
@@ -20,7 +20,7 @@ STAGES: dict[str, tuple[Callable[[Job], bool], tuple[str, ...]]] = {
     "extract": (extraction.extract_stage, ("simulate",)),
     "decode": (stages.decode_stage, ("extract",)),
     "encode": (stages.encode_stage, ("extract",)),
-    "reconstruct": (stages.reconstruct_stage, ("decode",)),
+    "reconstruct": (picturing.reconstruct_stage, ("decode",)),
     "evaluate": (scoring.evaluate_stage, ("reconstruct",)),
     "report": (showing.report_stage, ("encode", "evaluate")),
 }

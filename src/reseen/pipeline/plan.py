@@ -22,7 +22,8 @@ from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.observers import load_observer
 from reseen.pipeline.extraction import harvest_of
 from reseen.pipeline.job import data_path
-from reseen.pipeline.stages import TRUTH, draws_at, levels
+from reseen.pipeline.picturing import draws_at, levels
+from reseen.pipeline.stages import TRUTH
 from reseen.recipe import DataRecipe, Recipe, differences, load_recipe
 
 BYTES_PER_PIXEL = 1.6

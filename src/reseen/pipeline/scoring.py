@@ -11,7 +11,8 @@ from reseen.evaluate import evaluate, evaluate_features, evaluate_reading, neare
 from reseen.features import Features, find_rows
 from reseen.observers import load_observer
 from reseen.pipeline.job import Job
-from reseen.pipeline.stages import Pictures, pictures_of, tabulate
+from reseen.pipeline.picturing import Pictures, pictures_of
+from reseen.pipeline.stages import tabulate
 from reseen.results import Results
 from reseen.tables import retrieved_by
 
