@@ -10,6 +10,7 @@ import pytest
 from reseen import metrics
 from reseen.analyses import layers_of
 from reseen.encode import COLUMNS, encode
+from reseen.encode.scores import Race
 from reseen.errors import DataError, ShapeError
 from reseen.extract import extract
 from reseen.features import Features
@@ -145,6 +146,32 @@ def test_the_best_layer_of_each_voxel_is_found_stage_by_stage() -> None:
     assert share[names[3], names[3], "all"] == 0
     assert np.isnan(share[names[2], names[2], "ventral"])
     assert distance[names[2], names[2], "early"] == pytest.approx(margin[:10].mean(), abs=1e-6)
+
+
+def test_layers_that_are_alike_share_the_wins_and_the_interval_says_how_surely() -> None:
+    trials, z, c = subject()
+    names = ["unet/down@progress=1", "unet/mid@progress=1", "unet/up@progress=1"]
+    spaces = [
+        layer(names[0], z, 0.3),
+        layer(names[1], Features("z", -z.array, z.stimulus_id), 0.3),
+        layer(names[2], c, 0),
+    ]
+    table, _ = encode(trials, FIXED, spaces, recipe=RECIPE, seed=0)
+    rows = table[(table["statistic"] == "win_share") & (table["roi"] == "early")].set_index("model")
+    assert rows["value"].sum() == pytest.approx(1)
+    assert (rows["low"] <= rows["value"]).all()
+    assert (rows["value"] <= rows["high"]).all()
+    assert rows.loc[names[0], "high"] - rows.loc[names[0], "low"] > 0.1  # one of two that are alike
+    assert rows.loc[names[2], "high"] == 0  # c is not seen in early voxels
+
+
+def test_the_race_knows_the_best_layer_of_each_resampling() -> None:
+    rng = np.random.default_rng(0)
+    r = np.round(rng.standard_normal((4, 50, 7)), 1).astype(np.float32)  # rounded, so that some tie
+    race = Race((50, 7))
+    for layer_r in r:
+        race.run(layer_r)
+    np.testing.assert_array_equal(race.winner, r.argmax(axis=0))
 
 
 def test_voxels_of_noise_have_uniform_p_and_few_are_called_significant() -> None:

@@ -51,11 +51,13 @@ def test_resampled_scores_are_the_scores_of_the_resampled_rows() -> None:
     true[:, 6] = 2.0  # left out
     groups = np.array([[True] * 7, [True, False, True, False, False, False, True]])
     weights = bootstrap_weights(np.arange(len(true)), 5, seed=0)
-    found = bootstrap_responses(true, parts, weights, groups)
+    found = bootstrap_responses(true, parts, weights, groups, each=True)
+    assert found.each_r is not None
     for draw, weight in enumerate(weights):
         rows = np.repeat(np.arange(len(true)), weight.astype(int))
         split = split_correlation(true[rows], parts[:, rows])
         r2 = r_squared(true[rows], parts[:, rows].sum(0))
+        np.testing.assert_allclose(found.each_r[draw], [*split.sum(0)[:6], -1], atol=1e-4)
         for g, group in enumerate(groups):
             kept = group & (np.arange(7) < 6)
             np.testing.assert_allclose(found.split[:, draw, g], split[:, kept].mean(1), atol=1e-4)

@@ -62,14 +62,20 @@ class Replicates:
         Shape ``(n_bootstrap, n_groups)``.
     split
         Shape ``(n_parts, n_bootstrap, n_groups)``: see `split_correlation`.
+    each_r
+        Shape ``(n_bootstrap, n_targets)``: correlations of the targets themselves, -1 where a target does not vary;
+        ``None`` where they were not asked for.
     """
 
     r: Floats
     r2: Floats
     split: Floats
+    each_r: Float32 | None = None
 
 
-def bootstrap_responses(true: Float32, parts: Float32, weights: Floats, groups: NDArray[np.bool_]) -> Replicates:
+def bootstrap_responses(
+    true: Float32, parts: Float32, weights: Floats, groups: NDArray[np.bool_], *, each: bool = False
+) -> Replicates:
     """Resample the rows, and average each resampling's scores over groups of targets.
 
     Parameters
@@ -82,11 +88,14 @@ def bootstrap_responses(true: Float32, parts: Float32, weights: Floats, groups: 
         Shape ``(n_bootstrap, n)``: see `reseen.statistics.bootstrap_weights`.
     groups
         Shape ``(n_groups, n_targets)``; they may overlap. Targets that do not vary are left out.
+    each
+        Also keep the correlation of each target.
     """
     share = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     spread = true.std(axis=0, dtype=np.float64)
     varies = spread > 0
     totals = np.zeros((2 + len(parts), len(weights), len(groups)))
+    each_r = np.full((len(weights), true.shape[1]), -1.0, dtype=np.float32) if each else None
     for start in range(0, true.shape[1], BLOCK_TARGETS):
         block = np.flatnonzero(varies[start : start + BLOCK_TARGETS]) + start
         scale = spread[block].astype(np.float32)
@@ -95,9 +104,11 @@ def bootstrap_responses(true: Float32, parts: Float32, weights: Floats, groups: 
         offset = (parts[:, :, block].sum(axis=0).mean(axis=0) - true[:, block].mean(axis=0)) / scale
         scores = _resampled(y, x, offset, share)
         totals += scores @ groups[:, block].T.astype(np.float32)
+        if each_r is not None:
+            each_r[:, block] = scores[0]
     size = groups[:, varies].sum(axis=1).astype(np.float64)
     r, r2, *split = ratio(totals, np.broadcast_to(size, totals.shape))
-    return Replicates(r, r2, np.stack(split))
+    return Replicates(r, r2, np.stack(split), each_r)
 
 
 def _resampled(y: Float32, x: Float32, offset: Float32, share: Float32) -> Float32:

@@ -8,7 +8,8 @@
 ``share_significant``  share of voxels whose q is at most ``encode.fdr``
 ``split_r``            part of a joint model's r that a feature space brings (product measure); parts add up
 ``unique_r2``          what R² loses without the space: R² of the joint model less that of the other space alone
-``win_share``          share of the voxels with a significant layer in which this layer's r is the highest
+``win_share``          share of the voxels with a significant layer in which this layer's r is the highest; its
+                       interval keeps to these voxels, and lets the layers compete anew in each resampling
 ``win_margin``         mean distance to the second layer's r, over the voxels that the layer wins
 ``reduction_error``    share of variance (pca) or of the kernel (projection) lost where features are reduced
 =====================  =================================================================================
@@ -17,6 +18,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,6 +66,7 @@ class Sheet:
         self.voxels: dict[str, NDArray[Any]] = {"ceiling_r": _ceiling_r(trials.select(ids).average())}
         self.models: dict[str, Replicates] = {}
         self._layers: list[str] = []
+        self._races: dict[str, Race] = {}
         self._subject, self._recipe, self._seed = trials.subject, recipe, seed
         self._truth = design.responses[design.tested]
         self._groups = {"all": np.ones(self._truth.shape[1], dtype=bool), **trials.rois}
@@ -81,9 +84,11 @@ class Sheet:
         for name, values in {**numbers, "alpha": prediction.alpha}.items():
             self.voxels[f"{name}/{model}"] = values.astype(np.float32)
         groups = np.stack(list(self._groups.values()))
-        drawn = bootstrap_responses(truth, prediction.parts, self._weights, groups)
-        self.models[model] = drawn
-        self._layers += [model] if analysis == "layers" else []
+        drawn = bootstrap_responses(truth, prediction.parts, self._weights, groups, each=analysis == "layers")
+        self.models[model] = replace(drawn, each_r=None)
+        if drawn.each_r is not None:
+            self._layers.append(model)
+            self._races.setdefault(stage_of(model), Race(drawn.each_r.shape)).run(drawn.each_r)
         self._summarise(analysis, model, drawn)
         if np.isfinite(prediction.lost):
             self._row(analysis, model, model, "all", "reduction_error", prediction.lost)
@@ -107,7 +112,7 @@ class Sheet:
             self.voxels[f"winner/{stage}"] = np.where(significant, index[best], -1).astype(np.int64)
             self.voxels[f"margin/{stage}"] = margin
             for k, name in enumerate(here):
-                self._count_wins(name, significant & (best == k), significant, margin)
+                self._count_wins(name, significant & (best == k), significant, margin, self._races[stage].winner == k)
 
     def table(self) -> pd.DataFrame:
         """Give all numbers as a tidy table of `COLUMNS`."""
@@ -148,11 +153,19 @@ class Sheet:
                 )
                 self._row(analysis, model, space, roi, "unique_r2", _over(np.mean, unique[mask]), lost[:, k])
 
-    def _count_wins(self, name: str, won: NDArray[np.bool_], significant: NDArray[np.bool_], margin: Float32) -> None:
+    def _count_wins(
+        self,
+        name: str,
+        won: NDArray[np.bool_],
+        significant: NDArray[np.bool_],
+        margin: Float32,
+        drawn: NDArray[np.bool_],
+    ) -> None:
         for roi, mask in self._groups.items():
-            n_decided = int((significant & mask).sum())
-            share = float((won & mask).sum() / n_decided) if n_decided else np.nan
-            self._row("layers", name, name, roi, "win_share", share)
+            decided = significant & mask
+            share = float(won[decided].mean()) if decided.any() else np.nan
+            shares = drawn[:, decided].mean(axis=1) if decided.any() else None
+            self._row("layers", name, name, roi, "win_share", share, shares)
             self._row("layers", name, name, roi, "win_margin", _over(np.mean, margin[won & mask]))
 
     def _row(
@@ -168,6 +181,27 @@ class Sheet:
         low, high = (np.nan, np.nan) if drawn is None else statistics.interval(drawn)
         n_voxels, n = int(self._groups[roi].sum()), len(self._truth)
         self._rows.append((self._subject, analysis, model, feature, roi, n_voxels, statistic, value, low, high, n))
+
+
+class Race:
+    """Know which layer leads in each resampling of the test pictures, at each voxel, as layers come in.
+
+    Parameters
+    ----------
+    shape
+        ``(n_bootstrap, n_voxels)``.
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._best = np.full(shape, -np.inf, dtype=np.float32)
+        self._n_layers = 0
+        self.winner = np.zeros(shape, dtype=np.int16)
+
+    def run(self, r: Float32) -> None:
+        """Let the next layer run; the earlier one wins a tie."""
+        better = r > self._best
+        self.winner[better], self._best[better] = self._n_layers, r[better]
+        self._n_layers += 1
 
 
 def _ceiling_r(test: Trials) -> Float32:

@@ -77,7 +77,8 @@ def _shares(bar: Bar, y: float, low: float, scale: float) -> list[str]:
         if math.isfinite(part.value) and part.value > 0:
             width = part.value * scale
             box = f'x="{round(left, 1)}" y="{y - 5}" width="{round(width, 1)}" height="10"'
-            said = f"{bar.label}, {part.name}: {percent(part.value)}"
+            between = "" if math.isnan(part.low) else f", interval {percent(part.low)} to {percent(part.high)}"
+            said = f"{bar.label}, {part.name}: {percent(part.value)}{between}"
             found.append(f'<g><rect class="share" {box} fill="{part.colour}"/><title>{escape(said)}</title></g>')
             left += width
     return found
