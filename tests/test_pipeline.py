@@ -144,6 +144,20 @@ def test_folds_hold_out_every_stimulus_once(small_recipe, tmp_path):
     assert len(list(tmp_path.glob("subj01/decode/z_fold*.safetensors"))) == 4
 
 
+def test_pictures_without_captions_do_for_z_alone(small_recipe, tmp_path, brain_file):
+    arrays = dict(np.load(brain_file))
+    arrays["captions"] = np.full(8, "")
+    np.savez(tmp_path / "subj01.npz", **arrays)
+    recipe = with_settings(small_recipe, [f"data.path={tmp_path / 'subj01.npz'}"])
+    with pytest.raises(DataError, match=r'no caption.*reconstruct.conditions = \["z"\], encode.features = \["z"\]'):
+        pipeline.run(recipe, tmp_path / "with_c")
+    alone = with_settings(recipe, ['reconstruct.conditions=["z"]', 'encode.features=["z"]'])
+    results = pipeline.run(alone, tmp_path / "z_alone")
+    assert (results.path / "report.html").is_file()
+    assert {path.name for path in (results.path / "features" / "subj01").iterdir()} == {"z.safetensors"}
+    assert set(results.load_table("scores")["condition"]) == {"z", "nearest_z"}
+
+
 def test_every_array_tells_what_made_it(finished):
     from safetensors import safe_open
 

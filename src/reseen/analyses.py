@@ -82,6 +82,18 @@ class Analysis:
         return tuple(dict.fromkeys(feature for model in self.models for feature in model))
 
 
+def decoded_features(conditions: Iterable[str]) -> tuple[str, ...]:
+    """Give the features that pictures of some conditions are made from."""
+    asked = set().union(*conditions)
+    return tuple(name for name in UNDENOISED if name in asked)
+
+
+def true_features(conditions: Iterable[str], analyses: Iterable[Analysis]) -> tuple[str, ...]:
+    """Give the features that need no denoising and are wanted: to be decoded, encoded from, or denoised."""
+    asked = {*decoded_features(conditions), *(name for analysis in analyses for name in analysis.features)}
+    return tuple(name for name in UNDENOISED if name in asked or not asked <= set(UNDENOISED))
+
+
 def analysis_of(name: str) -> AnalysisName:
     """Give the analysis that a feature belongs to: the first where the name is one's own."""
     try:

@@ -27,6 +27,7 @@ def extract(
     stimuli: Stimuli,
     stimulus_id: Sequence[int] | NDArray[np.int64],
     ldm: LatentDiffusion,
+    names: Sequence[str] = ("z", "c"),
     *,
     recipe: ExtractRecipe,
     progress: Progress | None = None,
@@ -46,6 +47,8 @@ def extract(
         Shape ``(n_stimuli,)``, 0-based.
     ldm
         The frozen model.
+    names
+        ``"z"``, ``"c"`` or both; z alone needs no caption.
     recipe
         Size of the picture, and mean or sample of the posterior.
     progress
@@ -61,22 +64,24 @@ def extract(
     RecipeError
         If the model cannot encode pictures of ``z_size``.
     DataError
-        If there is no stimulus, or one has no caption.
+        If there is no stimulus, or c is asked for and one has no caption.
     """
     ids = np.asarray(stimulus_id, dtype=np.int64)
     if not len(ids):
         raise DataError("there is no stimulus to extract features of.")
     size = z_size(ldm, recipe)
-    z, c = [], []
+    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     for start in range(0, len(ids), AT_ONCE):
         batch = ids[start : start + AT_ONCE]
-        images = np.stack([_resized(stimuli.image(int(i)), size) for i in batch])
-        seed = None if recipe.posterior == "mean" else _batch_seed(start)
-        z.append(ldm.image_to_latent(images, seed=seed))
-        c.append(mean_conditioning(ldm, [_captions(stimuli, int(i)) for i in batch]))
+        if "z" in parts:
+            images = np.stack([_resized(stimuli.image(int(i)), size) for i in batch])
+            seed = None if recipe.posterior == "mean" else _batch_seed(start)
+            parts["z"].append(ldm.image_to_latent(images, seed=seed))
+        if "c" in parts:
+            parts["c"].append(mean_conditioning(ldm, [_captions(stimuli, int(i)) for i in batch]))
         if progress is not None:
             progress(start + len(batch), len(ids))
-    return {"z": Features("z", np.concatenate(z), ids), "c": Features("c", np.concatenate(c), ids)}
+    return {name: Features(name, np.concatenate(found), ids) for name, found in parts.items()}
 
 
 def z_size(ldm: LatentDiffusion, recipe: ExtractRecipe) -> int:
@@ -122,7 +127,7 @@ def _captions(stimuli: Stimuli, stimulus_id: int) -> tuple[str, ...]:
     if not captions:
         raise DataError(
             f"stimulus {stimulus_id} has no caption, and c is the mean over a picture's captions. "
-            "Give each picture at least one."
+            'Give each picture at least one, or do without c: reconstruct.conditions = ["z"], encode.features = ["z"].'
         )
     return captions
 

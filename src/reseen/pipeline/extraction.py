@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reseen import extract
-from reseen.analyses import UNDENOISED
+from reseen.analyses import UNDENOISED, true_features
 from reseen.blocks import are_whole
 from reseen.errors import ResultsError
 from reseen.files import GB
@@ -38,13 +38,14 @@ def harvest_of(recipe: Recipe, ldm: LatentDiffusion) -> Harvest:
 
 
 def _extract(job: Job, subject: str) -> bool:
-    paths = {name: job.results.features_path(f"{subject}/{name}") for name in UNDENOISED}
+    names = true_features(job.recipe.reconstruct.conditions, job.analyses())
+    paths = {name: job.results.features_path(f"{subject}/{name}") for name in names}
     if all(path.is_file() for path in paths.values()):
         return False
     _, stimuli, split = job.brain(subject)
     shown = np.unique(np.concatenate([ids for fold in split.folds for ids in fold]))
     found = extract.extract(
-        stimuli, shown, job.ldm(), recipe=job.recipe.extract, progress=job.counter(f"extract {subject}")
+        stimuli, shown, job.ldm(), list(paths), recipe=job.recipe.extract, progress=job.counter(f"extract {subject}")
     )
     for name, path in paths.items():
         job.results.save_features(path, found[name], job.made_by("extract", subject))

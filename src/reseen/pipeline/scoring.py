@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reseen.analyses import decoded_features
 from reseen.evaluate import evaluate, evaluate_features, evaluate_reading, nearest_training
 from reseen.features import Features, find_rows
 from reseen.observers import load_observer
@@ -92,7 +93,7 @@ def _read(job: Job, subject: str) -> pd.DataFrame:
 
 def feature_names(job: Job) -> list[str]:
     """Give the features that the recipe's conditions are made from."""
-    return [name for name in ("z", "c") if any(name in condition for condition in job.recipe.reconstruct.conditions)]
+    return list(decoded_features(job.recipe.reconstruct.conditions))
 
 
 def _training_mean(decoded: Features, true: Features, split: Split) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reseen import decode, encode, simulate
-from reseen.analyses import in_order, layers_of
+from reseen.analyses import decoded_features, in_order, layers_of
 from reseen.files import as_metadata, writing_folder
 from reseen.pipeline.job import Job, Progress, decoded_stem
 from reseen.pipeline.mapping import export_maps
@@ -72,11 +72,12 @@ def write_data_set(
 def decode_stage(job: Job) -> bool:
     """Fit the decoders of z and c and predict the held-out items, with true and with shuffled brain rows."""
     worked = False
+    rois = {"z": job.recipe.decode.z_rois, "c": job.recipe.decode.c_rois}
     for subject in job.subjects:
-        for name, rois in (("z", job.recipe.decode.z_rois), ("c", job.recipe.decode.c_rois)):
+        for name in decoded_features(job.recipe.reconstruct.conditions):
             for shuffle in (None, *range(job.recipe.evaluate.n_shuffles)):
                 if not job.results.decode_path(subject, decoded_stem(name, shuffle)).is_file():
-                    _decode(job, subject, name, rois, shuffle=shuffle)
+                    _decode(job, subject, name, rois[name], shuffle=shuffle)
                     worked = True
     return worked
 
