@@ -4,6 +4,9 @@ import csv
 import gzip
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +17,13 @@ import pytest
 from nsd_tree import N_IMAGES, SHAPE, SHARED, Known, make_captions, make_images, make_subject, make_tree, recipe_for
 from scipy.io import loadmat, savemat
 
-from reseen.datasets import load, nsd, volumes
+from reseen.datasets import kept, load, nsd, nsd_sessions, volumes
 from reseen.datasets.nsd_design import read_trial_table
 from reseen.datasets.nsd_facts import ROI_LABELS, SUBJECTS, NsdFiles, find_label
-from reseen.errors import DataError, RecipeError
+from reseen.errors import DataError, RecipeError, ResultsError
+from reseen.pipeline.job import Job
+from reseen.recipe import DecodeRecipe, Recipe
+from reseen.results import Results
 
 BETAS = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
 PEOPLE = "nsddata/ppdata/subj01"
@@ -136,16 +142,29 @@ def test_rois_may_overlap_and_be_named_by_atlas_or_label(whole: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("chunks", [None, (6, 3, 4, 5), (2, 2, 2, 2), (6, 2, 2, 2)])
-def test_betas_do_not_depend_on_how_the_hdf5_is_chunked(
-    tree: Path, known: Known, chunks: tuple[int, ...] | None, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"chunks": None},
+        {"chunks": (6, 3, 4, 5)},
+        {"chunks": (2, 2, 2, 2)},
+        {"chunks": (6, 2, 2, 2)},
+        {"chunks": (6, 1, 1, 1)},
+        {"chunks": (6, 1, 1, 1), "compression": "gzip"},
+        {"chunks": (6, 1, 1, 1), "dtype": ">i2"},
+        {"chunks": (8, 1, 1, 1), "maxshape": (8, 3, 4, 5)},
+    ],
+    ids=str,
+)
+def test_betas_do_not_depend_on_how_the_hdf5_is_stored(
+    tree: Path, known: Known, how: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(volumes, "BLOCK_BYTES", 200)
     for path in (tree / BETAS).glob("*.hdf5"):
         with h5py.File(path) as file:
             betas = file["betas"][:]
         with h5py.File(path, "w") as file:
-            file.create_dataset("betas", data=betas, chunks=chunks)
+            file.create_dataset("betas", data=betas, **how)
     trials, _, _ = load(recipe_for(tree), "subj01")
     np.testing.assert_allclose(trials.betas, expected_betas(known), atol=1e-5)
 
@@ -162,26 +181,137 @@ def test_nifti_betas_are_read_where_there_is_no_hdf5(
     assert all(check.ok for check in nsd.inventory(recipe_for(tmp_path), "subj01"))
 
 
-def test_only_chunks_of_roi_voxels_are_read(whole: Path) -> None:
-    """NSD keeps a voxel in a chunk: 10 voxels of 60 are 10 reads of one voxel."""
-    read: list[tuple[slice, ...]] = []
+def test_only_chunks_of_roi_voxels_are_read_in_the_order_of_the_file(tmp_path: Path) -> None:
+    """NSD keeps a voxel in a chunk: three voxels of 60 are three reads of one voxel."""
+    read: list[list[int]] = []
+    with h5py.File(tmp_path / "betas.hdf5", "w") as file:
+        data = np.random.default_rng(0).integers(-9, 9, (6, *SHAPE[::-1]), dtype=np.int16)
+        file.create_dataset("betas", data=data, chunks=(6, 1, 1, 1))
 
-    class Watched:
-        def __init__(self, betas: np.ndarray) -> None:
-            self.betas, self.chunks, self.shape = betas, (6, 1, 1, 1), betas.shape
+        class Watched:
+            def __init__(self) -> None:
+                self.id, self.dtype = self, file["betas"].dtype
 
-        def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-            read.append(key)
-            return self.betas[key]
+            def __len__(self) -> int:
+                return 6
 
-    index = np.array([1, 17, 59])
-    at = np.unravel_index(index, SHAPE)[::-1]
-    betas = np.random.default_rng(0).normal(size=(6, *SHAPE[::-1]))
-    found = np.empty((6, 3))
-    volumes._read_cells(Watched(betas), at, found)
+            def read_direct_chunk(self, place: list[int]) -> tuple[int, bytes]:
+                read.append(place)
+                found: tuple[int, bytes] = file["betas"].id.read_direct_chunk(place)
+                return found
+
+        at = np.unravel_index(np.array([1, 17, 59]), SHAPE)[::-1]
+        found = volumes._read_chunks(Watched(), at)
     assert len(read) == 3
-    assert sum(np.prod([s.stop - s.start for s in key[1:]]) for key in read) == 3
-    np.testing.assert_array_equal(found, betas[:, *at])
+    assert read == sorted(read)
+    np.testing.assert_array_equal(found.T, data[:, *at])
+
+
+def test_a_voxel_that_is_not_stored_reads_as_zeros(tmp_path: Path) -> None:
+    path = tmp_path / "betas_session01.hdf5"
+    with h5py.File(path, "w") as file:
+        betas = file.create_dataset("betas", (6, *SHAPE[::-1]), dtype="<i2", chunks=(6, 1, 1, 1))
+        betas[:, 0, 0, 0] = np.arange(6)
+    found = volumes.read_voxels(path, np.array([0, 7]))
+    np.testing.assert_array_equal(found, np.stack([np.arange(6), np.zeros(6)], axis=1))
+
+
+def test_a_damaged_voxel_is_named_as_damage(tmp_path: Path) -> None:
+    """Parallel downloads that break off can leave a file of the right length with holes in its index."""
+    path = tmp_path / "betas_session01.hdf5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("betas", data=np.ones((6, *SHAPE[::-1]), dtype=np.int16), chunks=(6, 1, 1, 1))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"TREE\x01", b"\0\0\0\0\x01"))
+    with pytest.raises(DataError, match=r"betas_session01\.hdf5 cannot be read.*fetch or write it again"):
+        volumes.read_voxels(path, np.array([0, 7]))
+
+
+# What is kept of large sessions
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Keep sessions of any size, and note every session that is read from its source."""
+    names: list[str] = []
+    read = nsd_sessions.read_voxels
+
+    def watched(path: Path, index: np.ndarray) -> np.ndarray:
+        names.append(path.name)
+        return read(path, index)
+
+    monkeypatch.setattr(kept, "WORTH_KEEPING", 0)
+    monkeypatch.setattr(nsd_sessions, "read_voxels", watched)
+    return names
+
+
+def test_a_second_start_reads_no_session_again(whole: Path, tmp_path: Path, reads: list[str]) -> None:
+    first = load(recipe_for(whole, zscore_sessions=True), "subj01", keep=tmp_path)[0]
+    assert len(reads) == 3
+    second = load(recipe_for(whole, zscore_sessions=True), "subj01", keep=tmp_path)[0]
+    assert len(reads) == 3
+    np.testing.assert_array_equal(first.betas, second.betas)
+
+
+def test_a_tree_that_moved_is_not_read_again(tree: Path, tmp_path: Path, reads: list[str]) -> None:
+    load(recipe_for(tree), "subj01", keep=tmp_path / "kept")
+    tree.rename(tmp_path / "elsewhere")
+    load(recipe_for(tmp_path / "elsewhere"), "subj01", keep=tmp_path / "kept")
+    assert len(reads) == 3
+
+
+def test_a_reading_that_was_killed_goes_on_with_the_session_it_was_at(
+    whole: Path, tmp_path: Path, reads: list[str], known: Known
+) -> None:
+    code = f"""
+import os, pathlib, signal
+from reseen.datasets import kept, load
+from reseen.recipe import DataRecipe
+kept.WORTH_KEEPING = 0
+data = DataRecipe(path={str(whole)!r}, rois={("early", "ventral")}, zscore_sessions=False)
+kill = lambda done, total: done == 2 and os.kill(os.getpid(), signal.SIGKILL)
+load(data, "subj01", keep=pathlib.Path({str(tmp_path)!r}), progress=kill)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    (tmp_path / ".session03.safetensors.1.part").write_bytes(b"half")
+    trials = load(recipe_for(whole), "subj01", keep=tmp_path)[0]
+    assert reads == ["betas_session03.hdf5"]
+    np.testing.assert_allclose(trials.betas, expected_betas(known), atol=1e-5)
+
+
+def test_a_session_that_changed_is_read_again_and_only_that(tree: Path, tmp_path: Path, reads: list[str]) -> None:
+    load(recipe_for(tree), "subj01", keep=tmp_path / "kept")
+    rewrite(tree / BETAS / "betas_session02.hdf5", lambda betas: betas + 300)
+    reads.clear()
+    trials = load(recipe_for(tree), "subj01", keep=tmp_path / "kept")[0]
+    assert reads == ["betas_session02.hdf5"]
+    np.testing.assert_array_equal(trials.betas, load(recipe_for(tree), "subj01")[0].betas)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"rois": ("early",)}, {"zscore_sessions": True}, {"scale_int16": False}],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_was_kept_for_other_settings_is_not_taken(
+    whole: Path, tmp_path: Path, reads: list[str], change: dict[str, object]
+) -> None:
+    load(recipe_for(whole), "subj01", keep=tmp_path)
+    trials = load(recipe_for(whole, **change), "subj01", keep=tmp_path)[0]
+    assert len(reads) == 6
+    np.testing.assert_array_equal(trials.betas, load(recipe_for(whole, **change), "subj01")[0].betas)
+
+
+def test_a_damaged_kept_session_is_read_from_its_source(whole: Path, tmp_path: Path, reads: list[str]) -> None:
+    load(recipe_for(whole), "subj01", keep=tmp_path)
+    cut(tmp_path / "session02.safetensors")
+    load(recipe_for(whole), "subj01", keep=tmp_path)
+    assert reads[3:] == ["betas_session02.hdf5"]
+
+
+def test_small_sessions_are_not_kept(whole: Path, tmp_path: Path) -> None:
+    load(recipe_for(whole), "subj01", keep=tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
 
 
 def test_float_betas_are_per_cent_already(tree: Path, known: Known) -> None:
@@ -194,6 +324,20 @@ def test_float_betas_are_per_cent_already(tree: Path, known: Known) -> None:
 def test_ncsnr_is_unknown_where_nobody_wrote_it(tree: Path) -> None:
     (tree / BETAS / "ncsnr.nii.gz").unlink()
     assert load(recipe_for(tree), "subj01")[0].ncsnr is None
+
+
+def test_a_run_keeps_what_it_read_and_refuses_other_betas_in_the_same_results(
+    tree: Path, tmp_path: Path, reads: list[str]
+) -> None:
+    recipe = Recipe(data=recipe_for(tree), decode=DecodeRecipe(z_rois=("early",), c_rois=("ventral",)))
+    with Results.open(tmp_path / "out", recipe) as results:
+        Job(recipe, results).brain("subj01")
+        Job(recipe, results).brain("subj01")
+        assert len(reads) == 3
+        assert len(list((tmp_path / "out/kept/subj01").glob("*.safetensors"))) == 3
+        rewrite(tree / BETAS / "betas_session02.hdf5", lambda betas: betas + 300)
+        with pytest.raises(ResultsError, match="begun with another data of subj01"):
+            Job(recipe, results).brain("subj01")
 
 
 # Fewer test pictures

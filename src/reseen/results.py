@@ -7,6 +7,7 @@
     ├── provenance.json       fingerprints of data and model, versions of the libraries
     ├── times.json            how long each stage took, and on what: differs between two equal runs
     ├── warnings.json         what was warned of, if anything
+    ├── kept/<subject>/       session01.safetensors: ROI voxels of large sessions as they were read; may be deleted
     ├── features/<subject>/   z.safetensors, c.safetensors; <feature>/<block>.safetensors: what denoising gave
     ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: the decoder; shuffled_...: the floor's
     ├── <subject>/pictures/   <level>/<condition>/<stimulus_id>_<draw>.png, with -t<item> for single trials
@@ -180,6 +181,10 @@ class Results:
             write_text(file, to_toml(self.recipe))
 
     # ------------------------------------------------------------------------------------------------ arrays
+
+    def kept_folder(self, subject: str) -> Path:
+        """Give where a subject's large sessions are kept once they have been read."""
+        return self.path / "kept" / subject
 
     def features_path(self, name: str) -> Path:
         """Give where features of this name lie, such as ``"subj01/z"``."""

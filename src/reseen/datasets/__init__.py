@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 from reseen.datasets import arrays, nsd
 from reseen.datasets.inventory import FileCheck
 from reseen.recipe import DataRecipe
@@ -11,8 +14,25 @@ from reseen.trials import Split, Trials
 __all__ = ["FileCheck", "inventory", "load"]
 
 
-def load(data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Split]:
+def load(
+    data: DataRecipe,
+    subject: str,
+    *,
+    keep: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Trials, Stimuli, Split]:
     """Read one subject, as ``data.kind`` says; a digital subject is read as NSD is.
+
+    Parameters
+    ----------
+    data
+        Where the data lie and what of them to read.
+    subject
+        Its name, such as ``"subj01"``.
+    keep
+        Folder for what was read of large files, which are then read from there; left out: nothing is kept.
+    progress
+        Called with how much is read, and how much there is.
 
     Raises
     ------
@@ -20,8 +40,15 @@ def load(data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Split]:
         If a file is missing, damaged or does not fit the others.
     RecipeError
         If the recipe asks for what the data do not hold.
+    ResultsError
+        If nothing can be written to ``keep``.
     """
-    return arrays.load(data, subject) if data.kind == "arrays" else nsd.load(data, subject)
+    if data.kind != "arrays":
+        return nsd.load(data, subject, keep=keep, progress=progress)
+    found = arrays.load(data, subject)
+    if progress is not None:
+        progress(1, 1)
+    return found
 
 
 def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from reseen.datasets.fsaverage import N_FINE
 from reseen.datasets.inventory import FileCheck, check_file
+from reseen.datasets.kept import KeptSessions
 from reseen.datasets.nsd_design import read_trial_table
 from reseen.datasets.nsd_facts import (
     COCO_SPLITS,
@@ -28,6 +29,7 @@ from reseen.datasets.nsd_facts import (
 )
 from reseen.datasets.nsd_pictures import count_pictures, read_pictures, read_sources
 from reseen.datasets.nsd_sessions import (
+    Progress,
     check_sessions,
     close_gaps,
     count_sessions,
@@ -58,7 +60,9 @@ class _Voxels:
         return _Voxels(self.index[mask], self.shape, {roi: rows[mask] for roi, rows in self.rois.items()})
 
 
-def load(data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Split]:
+def load(
+    data: DataRecipe, subject: str, *, keep: Path | None = None, progress: Progress | None = None
+) -> tuple[Trials, Stimuli, Split]:
     """Read one subject.
 
     Parameters
@@ -67,6 +71,10 @@ def load(data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Split]:
         Where the tree lies and what of it to read.
     subject
         Folder name, such as ``"subj01"``.
+    keep
+        Folder for what was read of large sessions, which are then read from there; left out: nothing is kept.
+    progress
+        Called with how many sessions are read, and how many there are.
 
     Returns
     -------
@@ -85,6 +93,8 @@ def load(data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Split]:
         If a file is missing, truncated or does not fit the others.
     RecipeError
         If the recipe asks for an ROI, a session or a number of test pictures that does not exist.
+    ResultsError
+        If nothing can be written to ``keep``.
     """
     files = _find_files(data, subject)
     n_images = count_pictures(files)
@@ -93,7 +103,8 @@ def load(data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Split]:
     table = read_trial_table(files, n_sessions, n_images, own=own)
     shape = check_sessions(files, table.session, own=own)
     voxels = _find_voxels(files, data.rois, shape)
-    betas, known = read_betas(files, table, voxels.index, shape, data)
+    kept = None if keep is None else KeptSessions(keep)
+    betas, known = read_betas(files, table, voxels.index, shape, data, kept=kept, progress=progress)
     if not known.all():
         voxels = _leave_out(files, voxels, known)
         betas = close_gaps(betas, known)

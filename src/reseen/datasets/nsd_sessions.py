@@ -6,7 +6,7 @@ voxels, by an index into the shape (2, 163842, 1): hemisphere, vertex, and nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.datasets.fsaverage import N_FINE, SIDES
+from reseen.datasets.kept import KeptSessions, is_worth_keeping, origin
 from reseen.datasets.nsd_design import TrialTable
 from reseen.datasets.nsd_facts import INT16_PER_PERCENT, SUBJECTS, NsdFiles
 from reseen.datasets.volumes import Shape, peek, read_voxels
@@ -23,6 +24,10 @@ from reseen.trials import Trials
 
 VERTEX_SHAPE: Shape = (len(SIDES), N_FINE, 1)
 """Of all vertices of fsaverage, left hemisphere first."""
+VOXELS_AT_ONCE = 256
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done and how much there is."""
 
 
 def session_paths(files: NsdFiles, session: int) -> tuple[Path, ...]:
@@ -122,9 +127,16 @@ def check_sessions(files: NsdFiles, session: NDArray[np.int64], *, own: bool) ->
 
 
 def read_betas(
-    files: NsdFiles, table: TrialTable, index: NDArray[np.int64], shape: Shape, data: DataRecipe
+    files: NsdFiles,
+    table: TrialTable,
+    index: NDArray[np.int64],
+    shape: Shape,
+    data: DataRecipe,
+    *,
+    kept: KeptSessions | None = None,
+    progress: Progress | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Read some voxels, or vertices, of one session after the other.
+    """Read some voxels, or vertices, of one session after the other, into one array.
 
     Parameters
     ----------
@@ -138,6 +150,10 @@ def read_betas(
         As `check_sessions` gives it.
     data
         Says how betas are scaled.
+    kept
+        Where large sessions are kept once they have been read.
+    progress
+        Called with how many sessions are read, and how many there are.
 
     Returns
     -------
@@ -150,24 +166,53 @@ def read_betas(
     ------
     DataError
         If a file is missing or truncated, or a voxel of a volume has no finite number.
+    ResultsError
+        If a session cannot be kept.
     """
     betas = np.empty((len(table.session), len(index)), dtype=np.float32)
     known = np.ones(len(index), dtype=bool)
-    for rows, session in _session_rows(table.session):
-        found = _read_session(session_paths(files, session), index, int(np.prod(shape)))
-        part = found.astype(np.float32, copy=False)
+    sessions = list(_session_rows(table.session))
+    settings = {"scale_int16": data.scale_int16, "zscore_sessions": data.zscore_sessions}
+    for done, (rows, session) in enumerate(sessions, start=1):
+        paths = session_paths(files, session)
+        store = kept if kept is not None and is_worth_keeping(paths) else None
+        made_by = origin(paths, files.root, index, settings)
+        finite = store.load(session, made_by, betas[rows]) if store else None
+        if finite is None:
+            finite = _fill_session(files, session, index, int(np.prod(shape)), data, betas[rows])
+            if store:
+                store.save(session, made_by, betas[rows], finite)
+        known &= finite
+        if progress is not None:
+            progress(done, len(sessions))
+    return betas, known
+
+
+def _fill_session(
+    files: NsdFiles, session: int, index: NDArray[np.int64], n_places: int, data: DataRecipe, into: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Read a session's betas, scale them as the recipe says, and say which voxels have finite numbers.
+
+    Some voxels are prepared at a time: they stay in the processor's cache, and no second copy of the session is made.
+    """
+    paths = session_paths(files, session)
+    found = _read_session(paths, index, n_places)
+    known = np.ones(len(index), dtype=bool)
+    for first in range(0, len(index), VOXELS_AT_ONCE):
+        columns = slice(first, first + VOXELS_AT_ONCE)
+        part = found[:, columns].astype(np.float32, order="C")
         if data.scale_int16 and np.issubdtype(found.dtype, np.integer):
             part /= np.float32(INT16_PER_PERCENT)
         bad = ~np.isfinite(part).all(axis=0)
-        if bad.any() and not files.on_fsaverage:
-            raise DataError(
-                f"{session_paths(files, session)[0]} holds betas that are no finite numbers (NaN) in {bad.sum()} of "
-                f"the {len(index)} ROI voxels. Take these voxels out of the ROI, or prepare the session again."
-            )
+        known[columns] = ~bad
         part[:, bad] = 0
-        known &= ~bad
-        betas[rows] = _zscore(part, table, rows, files.subject) if data.zscore_sessions else part
-    return betas, known
+        into[:, columns] = _zscore(part, files.subject) if data.zscore_sessions else part
+    if not known.all() and not files.on_fsaverage:
+        raise DataError(
+            f"{paths[0]} holds betas that are no finite numbers (NaN) in {np.sum(~known)} of the {len(index)} ROI "
+            "voxels. Take these voxels out of the ROI, or prepare the session again."
+        )
+    return known
 
 
 def close_gaps(betas: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -188,14 +233,16 @@ def _session_rows(session: NDArray[np.int64]) -> Iterator[tuple[slice, int]]:
 
 def _read_session(paths: Sequence[Path], index: NDArray[np.int64], n_places: int) -> NDArray[Any]:
     """Read some voxels of all the files of a session, each of which holds the same share of the places."""
+    if len(paths) == 1:
+        return read_voxels(paths[0], index)
     part, place = np.divmod(index, n_places // len(paths))
     return np.concatenate([read_voxels(path, place[part == row]) for row, path in enumerate(paths)], axis=1)
 
 
-def _zscore(part: NDArray[np.float32], table: TrialTable, rows: slice, subject: str) -> NDArray[np.float32]:
-    """Standardise one session alone: doing it to all of them at once would need the memory twice."""
-    ids = table.stimulus_id[rows]
-    return Trials(subject, part, ids, table.session[rows], {}, np.ones_like(ids)).zscore_sessions().betas
+def _zscore(part: NDArray[np.float32], subject: str) -> NDArray[np.float32]:
+    """Standardise voxels of one session, as `Trials` does it."""
+    one = np.ones(len(part), dtype=np.int64)
+    return Trials(subject, part, one, one, {}, one).zscore_sessions().betas
 
 
 def _told(files: NsdFiles, shape: Shape) -> str:

@@ -90,8 +90,8 @@ class Job:
         def read() -> tuple[Trials, Stimuli, Split]:
             self.tell(f"read {subject}", 0, 1)
             with self.noting_warnings():
-                found = load(self.data, subject)
-            self.tell(f"read {subject}", 1, 1)
+                keep = self.results.kept_folder(subject)
+                found = load(self.data, subject, keep=keep, progress=self.counter(f"read {subject}"))
             self.results.claim(f"data of {subject}", fingerprint(*found))
             return found
 

@@ -1,0 +1,104 @@
+"""Keep what was read of large sessions, so that the next start reads that and not all of the data set again.
+
+A session is a file of its own, there whole or not at all: a kill loses at most the session that was being read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.errors import ResultsError
+from reseen.files import as_metadata, opening_tensors, writing
+
+WORTH_KEEPING = 200e6
+"""Bytes of a session's files from which on it is kept: smaller ones, as a digital subject's, are read in no time."""
+
+
+@dataclass(frozen=True)
+class KeptSessions:
+    """Hold the folder in which a subject's sessions are kept.
+
+    Parameters
+    ----------
+    folder
+        Nothing else lies there, and all of it may be deleted at any time.
+    """
+
+    folder: Path
+
+    def load(self, session: int, made_by: dict[str, str], into: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+        """Read a session, if it is kept and was made by the same.
+
+        Parameters
+        ----------
+        session
+            Counted from 1.
+        made_by
+            What its betas depend on, as `origin` gives it.
+        into
+            Shape ``(n_trials, n_voxels)``: where the betas go.
+
+        Returns
+        -------
+        known
+            Shape ``(n_voxels,)``: which have finite numbers; None where the session has to be read from its source.
+        """
+        try:
+            with opening_tensors(self._path(session)) as (file, found):
+                if found != made_by:
+                    return None
+                into[:] = file.get_tensor("betas")
+                known: NDArray[np.bool_] = file.get_tensor("known")
+        except (ResultsError, ValueError):  # not there, damaged, or of another shape
+            return None
+        return known
+
+    def save(self, session: int, made_by: dict[str, str], betas: NDArray[np.float32], known: NDArray[np.bool_]) -> None:
+        """Keep a session.
+
+        Raises
+        ------
+        ResultsError
+            If it cannot be written, for want of space above all.
+        """
+        from safetensors.numpy import save_file
+
+        with writing(self._path(session)) as part:
+            save_file({"betas": betas, "known": known}, str(part), metadata=as_metadata(made_by))
+
+    def _path(self, session: int) -> Path:
+        return self.folder / f"session{session:02d}.safetensors"
+
+
+def origin(paths: Sequence[Path], root: Path, index: NDArray[np.int64], settings: dict[str, bool]) -> dict[str, str]:
+    """Say what the betas of a session depend on.
+
+    Parameters
+    ----------
+    paths
+        Its files; one that is written again has another time, and is read again.
+    root
+        Folder of the data set. Where it lies does not matter.
+    index
+        Shape ``(n_voxels,)``: the voxels that are read.
+    settings
+        How their betas are prepared.
+    """
+    found = [(path, path.stat()) for path in paths]
+    return {
+        "sources": json.dumps([[path.relative_to(root).as_posix(), at.st_size, at.st_mtime_ns] for path, at in found]),
+        "voxels": hashlib.sha256(index.astype("<i8").tobytes()).hexdigest(),
+        "settings": json.dumps(settings, sort_keys=True),
+    }
+
+
+def is_worth_keeping(paths: Sequence[Path]) -> bool:
+    """Say whether a session of these files takes long enough to read."""
+    return sum(path.stat().st_size for path in paths) >= WORTH_KEEPING

@@ -1,0 +1,170 @@
+"""Write a subject at NSD's true size, to try a reader on: numbers of a rule instead of a drawn cortex, and no pictures.
+
+The tree has NSD's names, shapes and chunks, and its number of pictures, each of one black pixel. Session 1 of subj01 is
+1.05 GB; where only the ROIs are stored (``whole=False``), some megabytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.datasets.nsd_facts import INT16_PER_PERCENT, N_IMAGES, ROI_LABELS, SUBJECTS, TRIALS_PER_SESSION, NsdFiles
+from reseen.errors import ResultsError, ShapeError
+from reseen.simulate.layout import BETAS, SPACE, SubjectTree, write_tree
+
+N_ROI_VOXELS = 15_724
+"""Of ``nsdgeneral`` of subj01."""
+N_SHARED, N_OWN, N_REPETITIONS = 1000, 10_000, 3
+PRIME = 6007
+_BACK = 0.5  # share of the volume, from behind, that holds visual cortex
+
+
+def planted(index: NDArray[np.int64], session: int, trials: range = range(TRIALS_PER_SESSION)) -> NDArray[np.int16]:
+    """Give the numbers of some voxels in a session, as they are stored: ``(n_voxels, n_trials)``.
+
+    They look like nothing in particular, differ between voxels, sessions and trials, and follow from these alone.
+
+    Parameters
+    ----------
+    index
+        Shape ``(n_voxels,)``: C-order index into the volume (X, Y, Z).
+    session
+        Counted from 1.
+    trials
+        Which of its 750.
+    """
+    step = 1 + (index * 48_271 + session * 40_503) % (PRIME - 1)
+    trial = np.asarray(trials, dtype=np.int32)
+    return ((step.astype(np.int32)[:, None] * (trial + 1)) % PRIME - PRIME // 2).astype(np.int16)
+
+
+def write_full_size(
+    root: Path,
+    *,
+    subject: str = "subj01",
+    n_sessions: int = 1,
+    n_voxels: int = N_ROI_VOXELS,
+    whole: bool = True,
+    n_nifti: int = 0,
+) -> None:
+    """Write the tree of one subject of NSD.
+
+    Parameters
+    ----------
+    root
+        The folder to write into.
+    subject
+        One of NSD's, whose volume it gets.
+    n_sessions
+        Sessions of 750 trials.
+    n_voxels
+        How many voxels the seven ROIs of atlas ``streams`` hold together: a folded sheet in the back of the volume.
+    whole
+        Store every voxel, as NSD does; else those of the ROIs only.
+    n_nifti
+        How many of the first sessions to write as NIfTI too, with every voxel.
+
+    Raises
+    ------
+    ShapeError
+        If there are not so many sessions or voxels.
+    ResultsError
+        If the disk is full or the folder cannot be written.
+    """
+    shape = SUBJECTS[subject].volume_shape[SPACE]
+    if not 1 <= n_sessions <= SUBJECTS[subject].n_sessions:
+        raise ShapeError(f"{subject} has {SUBJECTS[subject].n_sessions} sessions; {n_sessions} were asked for.")
+    labels = _sheet(shape, n_voxels)
+    index = np.flatnonzero(labels > 0)
+    rng = np.random.default_rng(0)
+    shared = np.sort(rng.choice(N_IMAGES, N_SHARED, replace=False))
+    others = rng.permutation(np.setdiff1d(np.arange(N_IMAGES), shared))[: N_OWN - N_SHARED]
+    shown = rng.permutation(np.tile(np.concatenate([shared, others]), N_REPETITIONS))
+    tree = SubjectTree(
+        name=subject,
+        stimulus_id=np.split(shown[: n_sessions * TRIALS_PER_SESSION], n_sessions),
+        betas=(_per_cent(index, session) for session in range(1, n_sessions + 1)),
+        volume_shape=shape,
+        voxel_index=index,
+        rois={"streams": labels},
+        ncsnr=rng.uniform(0, 1, len(index)).astype(np.float32),
+    )
+    write_tree(
+        root,
+        images=np.zeros((N_IMAGES, 1, 1, 3), dtype=np.uint8),
+        captions=[[f"picture {number}"] for number in range(N_IMAGES)],
+        coco_id=range(N_IMAGES),
+        shared=shared.tolist(),
+        subjects=[tree],
+    )
+    files = NsdFiles(root, subject, SPACE, BETAS)
+    for session in range(1, n_sessions + 1) if whole else ():
+        _write_hdf5(files.session(session), shape, session)
+    for session in range(1, n_nifti + 1):
+        _write_nifti(files.session(session, "nii.gz"), shape, session)
+
+
+def _sheet(shape: tuple[int, int, int], n_voxels: int) -> NDArray[np.int16]:
+    """Lay a folded sheet of so many voxels into the back of a volume, labelled 1 to 7 from back to front."""
+    x, y, z = np.indices(shape)
+    back = y < _BACK * shape[1]
+    if not len(ROI_LABELS["streams"]) <= n_voxels <= back.sum():
+        raise ShapeError(f"{n_voxels} voxels were asked for; 7 to {back.sum()} fit into the back of {shape}.")
+    depth = np.where(back, np.abs(np.sin(x / 3.0) + np.sin(y / 4.0) + np.sin(z / 3.5)), np.inf)
+    chosen = np.argsort(depth, axis=None, kind="stable")[:n_voxels]
+    from_behind = chosen[np.argsort(y.ravel()[chosen], kind="stable")]
+    labels = np.full(shape, -1, dtype=np.int16)
+    labels.ravel()[from_behind] = 1 + np.arange(n_voxels) * len(ROI_LABELS["streams"]) // n_voxels
+    return labels
+
+
+def _per_cent(index: NDArray[np.int64], session: int) -> NDArray[np.float32]:
+    return planted(index, session).T.astype(np.float32) / np.float32(INT16_PER_PERCENT)
+
+
+def _check_space(path: Path, n_bytes: int) -> None:
+    """HDF5 does not survive a disk that fills up while it writes."""
+    free = shutil.disk_usage(path.parent).free
+    if free < 1.1 * n_bytes:
+        raise ResultsError(f"cannot write {path}: {n_bytes:,} bytes are needed, {free:,} are free. Make room.")
+
+
+def _write_hdf5(path: Path, shape: tuple[int, int, int], session: int) -> None:
+    """Write every voxel of a session, plane by plane: ``betas`` (trials, Z, Y, X), a chunk for each voxel."""
+    import h5py
+
+    _check_space(path, 2 * TRIALS_PER_SESSION * math.prod(shape))
+    index = np.arange(np.prod(shape)).reshape(shape).transpose(2, 1, 0)
+    with h5py.File(path, "w") as file:
+        size = (TRIALS_PER_SESSION, *index.shape)
+        chunk = (TRIALS_PER_SESSION, 1, 1, 1)
+        betas = file.create_dataset("betas", size, dtype="<i2", chunks=chunk, track_times=False)
+        for z, plane in enumerate(index):
+            rows = planted(plane.ravel(), session).astype("<i2")
+            for place, row in zip(np.ndindex(plane.shape), rows, strict=True):
+                betas.id.write_direct_chunk((0, z, *place), row.tobytes())
+
+
+def _write_nifti(path: Path, shape: tuple[int, int, int], session: int) -> None:
+    """Write every voxel of a session, some trials at a time: (X, Y, Z, trials), X fastest."""
+    import nibabel
+
+    _check_space(path, 2 * TRIALS_PER_SESSION * math.prod(shape))
+    make: Any = nibabel.Nifti1Header  # typed in part only
+    header = make()
+    header.set_data_dtype("<i2")
+    header.set_data_shape((*shape, TRIALS_PER_SESSION))
+    header["vox_offset"] = 352
+    header.set_sform(np.diag([1.8, 1.8, 1.8, 1.0]), code=1)
+    index = np.arange(math.prod(shape)).reshape(shape).ravel(order="F")
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", 1, raw, mtime=0) as file:
+        file.write(header.binaryblock + bytes(4))
+        for first in range(0, TRIALS_PER_SESSION, 50):
+            file.write(np.ascontiguousarray(planted(index, session, range(first, first + 50)).T).tobytes())
