@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reseen.errors import DataError, ShapeError
+from reseen.ridge.cores import one_thread
 from reseen.ridge.device import Array, Float64, Integers
 from reseen.ridge.factored import Factored
 from reseen.ridge.gram import check_finite
 from reseen.ridge.maps import RidgeMap
 
 BLOCK_VALUES = 2**22  # numbers in one block of targets or weights, 16 MiB
+BLOCK_BYTES = 12 * 4 * BLOCK_VALUES  # what fitting a block needs, about
+EVEN_COUNT = 4  # so that the blocks can be shared among two or four cores
+LEAST_TARGETS = 256  # a product of fewer columns is slow
 
 
 @dataclass(frozen=True)
@@ -37,17 +41,21 @@ class BlockScores:
 
 
 def target_blocks(factored: Factored, n_targets: int) -> list[slice]:
-    """Cut targets into blocks, by the shape of the problem alone: a block is read, fitted and let go."""
-    width = max(1, BLOCK_VALUES // max(len(factored.used), len(factored.voxel_mean)))
+    """Cut targets into blocks of one size, by the shape of the problem alone: a block is read, fitted and let go."""
+    most = max(1, BLOCK_VALUES // max(len(factored.used), len(factored.voxel_mean)))
+    count = -(-n_targets // most)
+    if (even := -(-count // EVEN_COUNT) * EVEN_COUNT) * LEAST_TARGETS <= n_targets:
+        count = even
+    width = -(-n_targets // count)
     return [slice(start, min(start + width, n_targets)) for start in range(0, n_targets, width)]
 
 
 def fit_block(
     factored: Factored, targets: ArrayLike, *, scores: BlockScores | None = None, alpha: float | None = None
 ) -> RidgeMap:
-    """Fit one block of targets; the same bytes whatever else is fitted, and where.
+    """Fit one block of targets; the same bytes whatever else is fitted, where, and on how many cores.
 
-    The bytes are those of one number of threads and one library of matrix products.
+    The bytes are those of one library of matrix products, which calculates with one thread here.
 
     Parameters
     ----------
@@ -65,7 +73,13 @@ def fit_block(
     DataError
         If a number is not finite, or alpha is not of the grid.
     """
-    centred, mean = _centred(factored, targets)
+    with one_thread():
+        return _fit(factored, *_centred(factored, targets), scores, alpha)
+
+
+def _fit(
+    factored: Factored, centred: Array, mean: Float64, scores: BlockScores | None, alpha: float | None
+) -> RidgeMap:
     scores = scores or _score(factored, centred)
     best = best_alphas(scores.error) if alpha is None else np.full(len(mean), _index(factored.alphas, alpha))
     chosen, varies = factored.alphas[best], scores.total > 0
@@ -87,7 +101,8 @@ def fit_block(
 
 def score_block(factored: Factored, targets: ArrayLike) -> BlockScores:
     """Score a block of targets at every penalty, ``(n_stimuli, n_block)``; the first half of `fit_block`."""
-    return _score(factored, _centred(factored, targets)[0])
+    with one_thread():
+        return _score(factored, _centred(factored, targets)[0])
 
 
 def shared_alpha(factored: Factored, scores: Iterable[BlockScores]) -> float:
@@ -106,8 +121,10 @@ def best_alphas(error: Float64) -> Integers:
 def _centred(factored: Factored, targets: ArrayLike) -> tuple[Array, Float64]:
     """Give checked targets of stimuli that have trials, less their mean over trials, and that mean."""
     block: NDArray[np.float32] = np.asarray(targets, dtype=np.float32)
-    if block.ndim != 2 or len(block) <= factored.used[-1]:
-        raise ShapeError(f"targets have shape {block.shape}; this problem needs (n > {factored.used[-1]}, n_targets).")
+    if block.ndim != 2 or len(block) <= factored.used.max():
+        raise ShapeError(
+            f"targets have shape {block.shape}; this problem needs (n > {factored.used.max()}, n_targets)."
+        )
     check_finite("targets", block)
     block = block[factored.used]
     mean = np.zeros(block.shape[1])

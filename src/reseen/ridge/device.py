@@ -98,6 +98,14 @@ class Device:
         values, vectors = torch.linalg.eigh(matrix)
         return np.asarray(values.cpu().numpy()), vectors
 
+    def eigvalsh(self, matrix: Array) -> Float64:
+        """Give the eigenvalues of a symmetric float64 matrix, ascending."""
+        if self.name == "numpy":
+            return np.linalg.eigvalsh(matrix)
+        import torch
+
+        return np.asarray(torch.linalg.eigvalsh(matrix).cpu().numpy())
+
     def upper_factor(self, matrix: Array) -> Array:
         """Give R of the QR factors of a tall matrix, so that ``R.T @ R`` equals ``matrix.T @ matrix``."""
         if self.name == "numpy":

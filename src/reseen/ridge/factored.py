@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from reseen.errors import ShapeError
+from reseen.ridge.cores import Cores, side_by_side
 from reseen.ridge.device import Device, Float32, Float64, Integers
 from reseen.ridge.folds import assign_folds, check_alphas, default_alphas
-from reseen.ridge.gram import Decomposition, Rows, decompose, prepare
+from reseen.ridge.gram import Decomposition, Rows, check_rows, decompose, eigenvalues, prepare, reduce
 from reseen.ridge.heldout import ByPrediction, ByStimulus, HeldOut, Scoring, Sides, cheaper_by_stimulus
 
 Form = Literal["auto", "stimulus", "prediction"]
 ScoreOn = Literal["trials", "stimuli"]
+SAFE_SHARE = 1e-8  # of the largest eigenvalue; smaller penalties are too near to rounding for anything but eigenvectors
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,22 @@ def factor(
 
     The other parameters, and what is raised, are those of `fit_ridge`.
     """
-    data = prepare(betas, target_row, targets_shape[0], intercept=intercept, device=Device(device))
-    whole = decompose(data, np.zeros(data.n_rows, dtype=bool))
-    grid = default_alphas(whole.eigenvalues) if alphas is None else check_alphas(alphas)
-    fold = _folds(data, groups, grid, n_folds, seed)
-    held_out, n_repeated = None, 0
-    if fold is not None:
-        sides = [Sides.of(data.stimulus, fold == k, data.n_stimuli) for k in np.unique(fold)]
-        n_repeated = sum(int((side.count - 1).sum()) for side in sides)
-        scoring = Scoring(grid, score_on == "trials", intercept, n_repeated > 0, data.device)
-        held_out = _held_out(data, fold, sides, scoring, form, len(whole.eigenvalues), targets_shape[1])
+    x, row = check_rows(betas, target_row, targets_shape[0])
+    grid = None if alphas is None else check_alphas(alphas)
+    fold = _folds(groups, len(x), n_folds, seed, choice=grid is None or len(grid) > 1)
+    with side_by_side(Device(device)) as cores:
+        data = prepare(x, row, fold, intercept=intercept, device=Device(device), cores=cores)
+        if grid is None:
+            grid = default_alphas(eigenvalues(data))
+        held_out, n_repeated = None, 0
+        if fold is None:
+            whole = decompose(data, np.zeros(data.n_rows, dtype=bool))
+        else:
+            fold = fold[data.order]
+            sides = [Sides.of(data.stimulus, fold == k, data.n_stimuli) for k in np.unique(fold)]
+            n_repeated = sum(int((side.count - 1).sum()) for side in sides)
+            scoring = Scoring(grid, score_on == "trials", intercept, n_repeated > 0, data.device)
+            whole, held_out = _apart(data, fold, sides, scoring, form, targets_shape[1], cores)
     return Factored(
         used=data.used,
         share=np.bincount(data.stimulus) / data.n_rows,
@@ -105,22 +114,23 @@ def factor(
     )
 
 
-def _folds(data: Rows, groups: ArrayLike | None, grid: Float64, n_folds: int, seed: int) -> Integers | None:
-    """Give the fold of each sorted row, or None where there is nothing to choose and too little to hold out."""
+def _folds(groups: ArrayLike | None, n_rows: int, n_folds: int, seed: int, *, choice: bool) -> Integers | None:
+    """Give the fold of each row, or None where there is no choice of penalties and too little to hold out."""
     group = None if groups is None else np.asarray(groups)
-    if group is not None and group.shape != (data.n_rows,):
-        raise ShapeError(f"groups have shape {group.shape}; {data.n_rows} trials need ({data.n_rows},).")
-    n_groups = data.n_rows if group is None else len(np.unique(group))
-    if len(grid) == 1 and not 2 <= n_folds <= n_groups:
+    if group is not None and group.shape != (n_rows,):
+        raise ShapeError(f"groups have shape {group.shape}; {n_rows} trials need ({n_rows},).")
+    n_groups = n_rows if group is None else len(np.unique(group))
+    if not choice and not 2 <= n_folds <= n_groups:
         return None
-    return assign_folds(group, data.n_rows, n_folds, seed)[data.order]
+    return assign_folds(group, n_rows, n_folds, seed)
 
 
-def _held_out(
-    data: Rows, fold: Integers, sides: Sequence[Sides], scoring: Scoring, form: Form, rank: int, n_targets: int
-) -> HeldOut:
-    parts = (decompose(data, fold == k) for k in np.unique(fold))
+def _apart(
+    data: Rows, fold: Integers, sides: list[Sides], scoring: Scoring, form: Form, n_targets: int, cores: Cores
+) -> tuple[Decomposition, HeldOut]:
+    """Decompose all rows, and those of each fold: side by side, and no more of them at once than there are cores."""
     by_stimulus = form == "stimulus"
+    rank = min(data.n_rows, len(data.voxel_mean))
     if form == "auto":
         by_stimulus = cheaper_by_stimulus(
             sides,
@@ -130,6 +140,16 @@ def _held_out(
             n_targets=n_targets,
             repeated=scoring.repeated,
         )
+    safe = data.device.name == "numpy" and scoring.alphas[0] > SAFE_SHARE * data.trace
+    held = [fold == k for k in np.unique(fold)]
+    jobs = [(np.zeros_like(held[0]), False), *((out, by_stimulus and safe) for out in held)]
+    parts = cores.map(partial(_part, data), jobs, item_bytes=4 * 8 * rank**2)
+    whole = next(parts)
     if by_stimulus:
-        return ByStimulus.build(scoring, zip(sides, parts, strict=True), data.n_stimuli)
-    return ByPrediction(scoring, tuple(sides), tuple(parts))
+        return whole, ByStimulus.build(scoring, sides, parts, data.n_stimuli, cores)
+    return whole, ByPrediction(scoring, tuple(sides), tuple(parts))
+
+
+def _part(data: Rows, job: tuple[NDArray[np.bool_], bool]) -> Any:
+    held, only_squares = job
+    return reduce(data, held) if only_squares else decompose(data, held)

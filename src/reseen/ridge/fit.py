@@ -11,13 +11,15 @@ Targets may lie on disk (a memory map, a zarr array): a block of columns is read
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from reseen.errors import ShapeError
-from reseen.ridge.blocks import BlockScores, fit_block, score_block, shared_alpha, target_blocks
+from reseen.ridge.blocks import BLOCK_BYTES, BlockScores, fit_block, score_block, shared_alpha, target_blocks
+from reseen.ridge.cores import side_by_side
 from reseen.ridge.device import Float32, Float64
 from reseen.ridge.factored import Factored, ScoreOn, factor
 from reseen.ridge.folds import warn_at_edge
@@ -124,15 +126,19 @@ def fit_blocks(
     table = as_targets(targets)
     blocks = target_blocks(factored, table.shape[1])
     scores: list[BlockScores | None] = [None] * len(blocks)
-    alpha = None
-    if share_alpha:
-        known = [score_block(factored, table[:, block]) for block in blocks]
-        alpha, scores = shared_alpha(factored, known), [*known]
-    chosen = []
-    for block, score in zip(blocks, scores, strict=True):
-        fitted = fit_block(factored, table[:, block], scores=score, alpha=alpha)
-        chosen.append(varying_alphas(fitted))
-        yield block, fitted
+    alpha, chosen = None, []
+    with side_by_side(factored.device) as cores:
+        if share_alpha:
+            known = list(cores.map(partial(score_block, factored), (table[:, block] for block in blocks)))
+            alpha, scores = shared_alpha(factored, known), [*known]
+
+        def fit(work: tuple[Any, BlockScores | None]) -> RidgeMap:
+            return fit_block(factored, work[0], scores=work[1], alpha=alpha)
+
+        read = ((table[:, block], score) for block, score in zip(blocks, scores, strict=True))
+        for block, fitted in zip(blocks, cores.map(fit, read, item_bytes=BLOCK_BYTES), strict=True):
+            chosen.append(varying_alphas(fitted))
+            yield block, fitted
     warn_at_edge(np.concatenate(chosen), factored.alphas, factored.whole.eigenvalues)
 
 

@@ -2,7 +2,8 @@
 
 The matrix is voxels by voxels (primal), or trials by trials (dual) where there are more voxels than trials. A fold's
 matrix is the whole less the fold's own part. After one eigendecomposition, predictions for any penalty ``alpha`` are
-``probe @ ((moments @ targets) / (eigenvalues + alpha))``, in either form.
+``probe @ ((moments @ targets) / (eigenvalues + alpha))``, in either form. Where no target is met on the way, a
+tridiagonal form does the same for less.
 
 Cross-products and decompositions are float64: a penalty far below the largest eigenvalue would drown in the rounding of
 float32. What is multiplied with targets afterwards is float32.
@@ -11,15 +12,18 @@ float32. What is multiplied with targets afterwards is float32.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reseen.errors import DataError, ShapeError
+from reseen.ridge.cores import Cores
 from reseen.ridge.device import Array, Device, Float32, Float64, Integers
+from reseen.ridge.tridiagonal import Tridiagonal
 
 ROWS_AT_ONCE = 4096
+PANEL_COLUMNS = 256  # of a symmetric matrix: an eighth more than the half that is needed, at 2,000 voxels
 RANK_TOLERANCE = 1e-11  # eigenvalues below this share of the largest are rounding
 
 
@@ -29,7 +33,7 @@ class Rows:
 
     rows: Array  # (n_rows, n_voxels) float32
     order: Integers  # (n_rows,) where each row stood
-    used: Integers  # (n_stimuli,) the rows of targets that have trials
+    used: Integers  # (n_stimuli,) the rows of targets that have trials, those of one fold together
     stimulus: Integers  # (n_rows,) ascending, counted among those used
     sums: Array  # (n_stimuli, n_voxels) float64, rows summed by stimulus; empty where dual
     gram: Array  # float64, voxels by voxels, or rows by rows where dual
@@ -49,6 +53,11 @@ class Rows:
         """Give the number of stimuli that have rows."""
         return len(self.used)
 
+    @property
+    def trace(self) -> float:
+        """Give the sum of the eigenvalues: no eigenvalue is larger."""
+        return float(self.device.get(self.gram.diagonal()).sum())
+
 
 @dataclass(frozen=True)
 class Decomposition:
@@ -65,19 +74,44 @@ class Decomposition:
     between: Array  # (n_held_stimuli, rank) float32, one row a stimulus
     within: Array  # (at most n_held - n_held_stimuli, rank) float32, what repetitions differ by
     rotation: Array  # (n_voxels, rank) float32 where nothing was held out: eigenvectors as weights of voxels
+    device: Device
+
+    def shrinkage(self, alpha: float) -> Array:
+        """Give ``1 / (eigenvalues + alpha)``, ``(rank, 1)`` float32."""
+        return self.device.put((1.0 / (self.eigenvalues + alpha)).astype(np.float32)[:, None])
+
+    def shrunken(self, alpha: float) -> Array:
+        """Give ``moments / (eigenvalues + alpha)``, ``(rank, n_seen)`` float32."""
+        return self.moments * self.shrinkage(alpha)
 
 
-def prepare(
-    betas: ArrayLike, target_row: ArrayLike | None, n_target_rows: int, *, intercept: bool, device: Device
-) -> Rows:
-    """Check betas and the index into targets, standardise the rows and sort them by stimulus.
+@dataclass(frozen=True)
+class Reduction:
+    """Do for the sake of quadratic forms, which no target is met on the way to, what `Decomposition` does.
+
+    Rounding grows as the root of the largest eigenvalue over alpha, as it does with that of the rows themselves.
+    """
+
+    tridiagonal: Tridiagonal
+    sums: Float32  # (n_seen, n) of training rows, turned
+    seen: Integers
+    between: Float32
+    within: Float32
+
+    def shrunken(self, alpha: float) -> Float32:
+        """Give what `Decomposition.shrunken` gives, in coordinates of its own."""
+        return self.tridiagonal.solve(alpha, self.sums).T
+
+
+def check_rows(betas: ArrayLike, target_row: ArrayLike | None, n_target_rows: int) -> tuple[Float32, Integers]:
+    """Give checked betas, ``(n_rows, n_voxels)``, and the row of targets of each, ``(n_rows,)``.
 
     Raises
     ------
     ShapeError
         If arrays do not fit each other or there are fewer than two rows.
     DataError
-        If a number is not finite or no column of ``betas`` varies.
+        If a number is not finite.
     """
     x = np.asarray(betas, dtype=np.float32)
     if x.ndim != 2:
@@ -88,13 +122,29 @@ def prepare(
     if len(x) < 2:
         raise ShapeError(f"a ridge map cannot be fitted on {len(x)} trials; at least two are needed.")
     check_finite("betas", x)
+    return x, row
+
+
+def prepare(x: Float32, row: Integers, fold: Integers | None, *, intercept: bool, device: Device, cores: Cores) -> Rows:
+    """Standardise the rows and sort them by stimulus; the stimuli that one fold holds out stand together.
+
+    Raises
+    ------
+    DataError
+        If no column varies.
+    """
     used, row = np.unique(row, return_inverse=True)
+    if fold is not None:
+        first = np.full(len(used), fold.max())
+        np.minimum.at(first, row, fold)
+        by_fold = np.argsort(first, kind="stable")
+        used, row = used[by_fold], np.argsort(by_fold)[row]
     order = np.argsort(row, kind="stable")
     mean, scale = _moments(x)
     rows = device.put((x[order] - mean) / scale)
     dual = x.shape[1] > len(x)
     sums = device.zeros(0, 0, double=True) if dual else _turn(device, rows, row[order], contrasts=False)[0]
-    gram = _gram(device, rows.T if dual else rows)
+    gram = _gram(device, rows.T if dual else rows, cores)
     return Rows(rows, order, used, row[order], sums, gram, mean, scale, dual, intercept, device)
 
 
@@ -111,29 +161,78 @@ def _moments(x: Float32) -> tuple[Float32, Float32]:
     return mean.astype(np.float32), np.where(varies, spread, 1.0).astype(np.float32)
 
 
-def _gram(device: Device, x: Array) -> Array:
-    gram = device.zeros(x.shape[1], x.shape[1], double=True)
-    for start in range(0, x.shape[0], ROWS_AT_ONCE):
-        part = device.double(x[start : start + ROWS_AT_ONCE])
-        gram += part.T @ part
+def _gram(device: Device, x: Array, cores: Cores) -> Array:
+    """Give ``x.T @ x`` in float64, by panels of its upper triangle."""
+    n = x.shape[1]
+    gram = device.zeros(n, n, double=True)
+    starts = range(0, n, PANEL_COLUMNS)
+    for first in range(0, x.shape[0], ROWS_AT_ONCE):
+        part = device.double(x[first : first + ROWS_AT_ONCE])
+        for start, panel in zip(starts, cores.map(partial(_panel, part), starts), strict=True):
+            gram[start : start + PANEL_COLUMNS, start:] += panel
+    for start in starts:
+        stop = start + PANEL_COLUMNS
+        gram[stop:, start:stop] = gram[start:stop, stop:].T
     return gram
+
+
+def _panel(part: Array, start: int) -> Array:
+    return part[:, start : start + PANEL_COLUMNS].T @ part[:, start:]
+
+
+def eigenvalues(data: Rows) -> Float64:
+    """Give the eigenvalues of all rows that are not rounding, ascending."""
+    values = data.device.eigvalsh(_less(data, np.zeros(data.n_rows, dtype=bool)).gram)
+    return values[len(values) - _rank(values) :]
 
 
 def decompose(data: Rows, held: NDArray[np.bool_]) -> Decomposition:
     """Decompose the rows that are not held out, and project those that are."""
-    gram, project = _dual(data, held) if data.dual else _primal(data, held)
-    device = data.device
-    values, vectors = device.eigh(gram)
-    rank = int((values > RANK_TOLERANCE * max(values[-1], 0.0)).sum())
+    device, less = data.device, _less(data, held)
+    values, vectors = device.eigh(less.gram)
+    rank = _rank(values)
     vectors = vectors[:, len(values) - rank :]
-    seen = np.unique(data.stimulus[~held])
-    between, within, moments, rotation = project(vectors)
+    between, within, moments = (device.single(rows @ vectors) for rows in (less.between, less.within, less.sums))
     if within.shape[0] > rank:
         within = device.upper_factor(within)  # fewer rows with the same sums of squares
-    return Decomposition(values[len(values) - rank :], moments, seen, between, within, rotation)
+    rotation = device.single(vectors[: 0 if held.any() else None])  # only the fit on all rows needs them
+    if data.dual and not held.any():
+        rows = data.rows - data.rows.mean(0) if data.intercept else data.rows
+        rotation = rows.T @ rotation
+    kept = values[len(values) - rank :]
+    return Decomposition(kept, moments.T, less.seen, between, within, rotation, device)
 
 
-def _primal(data: Rows, held: NDArray[np.bool_]) -> tuple[Array, Any]:
+def reduce(data: Rows, held: NDArray[np.bool_]) -> Reduction:
+    """Bring the rows that are not held out to tridiagonal form, with numpy, and project those that are."""
+    less = _less(data, held)
+    form = Tridiagonal.of(less.gram)
+    between, within, sums = (form.turn(rows) for rows in (less.between, less.within, less.sums))
+    if len(within) > within.shape[1]:
+        within = data.device.upper_factor(within)
+    return Reduction(form, sums, less.seen, between, within)
+
+
+@dataclass(frozen=True)
+class _Less:
+    """Hold the training rows of a fold as cross-products, and its held-out rows turned as `Decomposition` says."""
+
+    gram: Array  # (n, n) float64, centred on the training mean
+    seen: Integers  # (n_seen,)
+    sums: Array  # (n_seen, n) float64: centred training rows summed by stimulus; where dual, which rows they are
+    between: Array  # (n_held_stimuli, n) float64
+    within: Array  # (n_held - n_held_stimuli, n) float64
+
+
+def _less(data: Rows, held: NDArray[np.bool_]) -> _Less:
+    return _dual(data, held) if data.dual else _primal(data, held)
+
+
+def _rank(values: Float64) -> int:
+    return int((values > RANK_TOLERANCE * max(values[-1], 0.0)).sum())
+
+
+def _primal(data: Rows, held: NDArray[np.bool_]) -> _Less:
     device, out = data.device, data.stimulus[held]
     between, within = _turn(device, data.rows[np.flatnonzero(held)], out)
     held_stimuli, n_held = np.unique(out, return_counts=True)
@@ -143,23 +242,17 @@ def _primal(data: Rows, held: NDArray[np.bool_]) -> tuple[Array, Any]:
     n_train = int((~held).sum())
     mean = sums.sum(0) / n_train if data.intercept else sums[0] * 0.0
     root = device.put(np.sqrt(n_held)[:, None])
-    gram = data.gram - n_train * mean[:, None] * mean
-    if len(out):
-        between = between / root
-        gram = gram - between.T @ between - within.T @ within
-        between = between - root * mean
+    between = between / root
+    away = device.join([between, within, n_train**0.5 * mean[None]])
+    gram = away.T @ away
+    gram *= -1.0
+    gram += data.gram
+    between = between - root * mean
     seen = np.flatnonzero(count)
-    sums = sums[seen] - device.put(count[seen][:, None]) * mean
-
-    def project(vectors: Array) -> tuple[Array, ...]:
-        parts = (between @ vectors, within @ vectors, vectors.T @ sums.T)
-        weights = vectors[: 0 if len(out) else None]  # only the fit on all rows needs them
-        return *map(device.single, parts), device.single(weights)
-
-    return gram, project
+    return _Less(gram, seen, sums[seen] - device.put(count[seen][:, None]) * mean, between, within)
 
 
-def _dual(data: Rows, held: NDArray[np.bool_]) -> tuple[Array, Any]:
+def _dual(data: Rows, held: NDArray[np.bool_]) -> _Less:
     device, train = data.device, np.flatnonzero(~held)
     gram = data.gram[train][:, train]
     across = data.gram[np.flatnonzero(held)][:, train]
@@ -169,17 +262,10 @@ def _dual(data: Rows, held: NDArray[np.bool_]) -> tuple[Array, Any]:
         gram = gram - mean - mean[:, None] + mean.mean()
     between, within = _turn(device, across, data.stimulus[held])
     between = between / device.put(np.sqrt(np.unique(data.stimulus[held], return_counts=True)[1])[:, None])
-
-    def project(vectors: Array) -> tuple[Array, ...]:
-        stimulus = np.unique(data.stimulus[train], return_inverse=True)[1]
-        moments = _turn(device, vectors, stimulus, contrasts=False)[0].T
-        rotation = device.zeros(0, vectors.shape[1])
-        if not held.any():  # as in the primal form, and voxels are many here
-            rows = data.rows - data.rows.mean(0) if data.intercept else data.rows
-            rotation = rows.T @ device.single(vectors)
-        return *map(device.single, (between @ vectors, within @ vectors, moments)), rotation
-
-    return gram, project
+    seen, place = np.unique(data.stimulus[train], return_inverse=True)
+    sums = device.zeros(len(seen), len(train), double=True)
+    sums[place, np.arange(len(train))] = 1.0
+    return _Less(gram, seen, sums, between, within)
 
 
 def _turn(device: Device, rows: Array, stimulus: Integers, *, contrasts: bool = True) -> tuple[Array, Array]:

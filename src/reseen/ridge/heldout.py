@@ -10,13 +10,17 @@ stimuli many.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
+from reseen.ridge.cores import Cores
 from reseen.ridge.device import Array, Device, Float32, Float64, Integers
-from reseen.ridge.gram import Decomposition
+from reseen.ridge.gram import Decomposition, Reduction
 
+Part = Decomposition | Reduction
 PANEL_ROWS = 256  # of a symmetric matrix: a product of an eighth more than the half that is needed at 2,000 rows
 FORM_BYTES = 2**32  # quadratic forms that need more are not made; NSD with seven penalties needs 3.2 GiB
 
@@ -83,7 +87,7 @@ class ByPrediction:
             root, scored = how.root(side, scored=False), how.root(side, scored=True)
             truth = how.truth(side, targets) * scored
             for a, alpha in enumerate(how.alphas):
-                shrunken = component * how.device.put(_shrinkage(part, alpha))
+                shrunken = component * part.shrinkage(alpha)
                 residual = (part.between @ shrunken) * (scored / root) - truth
                 error[a] += dots(residual, residual)
                 if how.on_trials and part.within.shape[0]:
@@ -115,30 +119,28 @@ class ByStimulus:
     within: tuple[QuadraticForm, ...]
 
     @classmethod
-    def build(cls, scoring: Scoring, folds: Iterable[tuple[Sides, Decomposition]], n_stimuli: int) -> ByStimulus:
-        """Make the matrices fold by fold; a fold's decomposition may be let go after its turn."""
-        device = scoring.device
+    def build(
+        cls, scoring: Scoring, sides: Sequence[Sides], parts: Iterable[Part], n_stimuli: int, cores: Cores
+    ) -> ByStimulus:
+        """Make the matrices fold by fold and penalty by penalty, side by side, and add them up in that order.
+
+        A fold's part may be let go after its turn.
+        """
+        blocks = _blocks(sides, n_stimuli)
         error, between, within = (
-            tuple(QuadraticForm.zeros(device, n_stimuli) for _ in scoring.alphas if wanted)
+            tuple(QuadraticForm.zeros(scoring.device, blocks) for _ in scoring.alphas if wanted)
             for wanted in (True, scoring.repeated, scoring.repeated)
         )
-        sides = []
-        for side, part in folds:
-            sides.append(side)
-            identity = device.zeros(len(side.held), n_stimuli)
-            identity[np.arange(len(side.held)), side.held] = 1.0
-            if scoring.intercept:
-                identity -= device.put(side.weight)
-            root, scored = scoring.root(side, scored=False), scoring.root(side, scored=True)
-            for a, alpha in enumerate(scoring.alphas):
-                shrunken = part.moments * device.put(_shrinkage(part, alpha))
-                mean = _spread_out(part.between @ shrunken, part.seen, n_stimuli, device)
-                error[a].add(mean * (scored / root) - identity * scored)
-                if scoring.repeated:
-                    between[a].add(mean)
-                if part.within.shape[0]:
-                    contrast = _spread_out(part.within @ shrunken, part.seen, n_stimuli, device)
-                    within[a].add(contrast, *([error[a]] if scoring.on_trials else []))
+        pieces = ((side, part, a) for side, part in zip(sides, parts, strict=True) for a in range(len(scoring.alphas)))
+        work, item_bytes = partial(_squares, scoring, blocks), 4 * 3 * n_stimuli**2
+        for a, residuals, means, contrasts in cores.map(work, pieces, item_bytes=item_bytes):
+            error[a].add(residuals)
+            if means is not None:
+                between[a].add(means)
+            if contrasts is not None:
+                within[a].add(contrasts)
+                if scoring.on_trials:
+                    error[a].add(contrasts)
         return cls(scoring, tuple(sides), error, between, within)
 
     def errors(self, targets: Array) -> Float64:
@@ -155,39 +157,93 @@ class ByStimulus:
         return between, within
 
 
-@dataclass(frozen=True)
-class QuadraticForm:
-    """Hold a sum of Gram matrices ``E'E`` as panels of its upper triangle, and evaluate ``t' E'E t`` for many t."""
+def _squares(
+    scoring: Scoring, blocks: Sequence[slice], piece: tuple[Sides, Part, int]
+) -> tuple[int, Squares, Squares | None, Squares | None]:
+    """Give the number of a penalty, and the squares of a fold's residuals, predictions and contrasts at it."""
+    side, part, a = piece
+    root, scored = scoring.root(side, scored=False), scoring.root(side, scored=True)
+    shrunken = part.shrunken(scoring.alphas[a])
+    mean = part.between @ shrunken
+    residual = scoring.device.zeros(len(side.held), blocks[-1].stop)
+    residual[:, part.seen] = mean * (scored / root)
+    if scoring.intercept:
+        residual += scored * scoring.device.put(side.weight)
+    residual[np.arange(len(side.held)), side.held] -= scored[:, 0]
+    means = Squares.of(scoring.device, mean, part.seen, blocks) if scoring.repeated else None
+    repeats = part.within.shape[0] > 0
+    contrasts = Squares.of(scoring.device, part.within @ shrunken, part.seen, blocks) if repeats else None
+    return a, Squares.of(scoring.device, residual, np.arange(blocks[-1].stop), blocks), means, contrasts
 
-    device: Device
-    n: int
-    panels: list[Array] = field(
-        default_factory=list
-    )  # panel k: rows from k * PANEL_ROWS, columns from there to the end
+
+def _blocks(sides: Sequence[Sides], n_stimuli: int) -> list[slice]:
+    """Cut the stimuli, which stand by fold, into blocks that lie in one fold."""
+    fold = np.full(n_stimuli, len(sides))
+    for k in reversed(range(len(sides))):
+        fold[sides[k].held] = k
+    edges = [0, *(np.flatnonzero(np.diff(fold)) + 1).tolist(), n_stimuli]
+    blocks = []
+    for start, stop in pairwise(edges):
+        cuts = np.linspace(start, stop, -(-(stop - start) // PANEL_ROWS) + 1).astype(int).tolist()
+        blocks += [slice(one, other) for one, other in pairwise(cuts)]
+    return blocks
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Hold ``rows.T @ rows`` as panels of its upper triangle, without the blocks of stimuli that are all nought."""
+
+    present: list[int]  # blocks that are there
+    panels: list[Array]  # one for each of them: its rows, the columns of it and of all later ones that are there
 
     @classmethod
-    def zeros(cls, device: Device, n: int) -> QuadraticForm:
-        """Give the form that is nought."""
-        starts = range(0, n, PANEL_ROWS)
-        return cls(device, n, [device.zeros(min(PANEL_ROWS, n - start), n - start) for start in starts])
+    def of(cls, device: Device, rows: Array, columns: Integers, blocks: Sequence[slice]) -> Squares:
+        """Multiply rows, ``(n_rows, n_columns)``, whose columns are these stimuli, ascending."""
+        edges = np.searchsorted(columns, [0, *(block.stop for block in blocks)])
+        present = np.flatnonzero(np.diff(edges)).tolist()
+        stimuli = np.concatenate([np.arange(blocks[i].start, blocks[i].stop) for i in present])
+        if len(stimuli) > len(columns):  # some stimuli of a block are there, and some are not
+            rows, few = device.zeros(rows.shape[0], len(stimuli)), rows
+            rows[:, np.searchsorted(stimuli, columns)] = few
+        starts = np.searchsorted(stimuli, [blocks[i].start for i in present])
+        stops = np.searchsorted(stimuli, [blocks[i].stop for i in present])
+        panels = [rows[:, start:stop].T @ rows[:, start:] for start, stop in zip(starts, stops, strict=True)]
+        return cls(present, panels)
 
-    def add(self, rows: Array, *others: QuadraticForm) -> None:
-        """Add ``rows.T @ rows`` to this form and to others of the same size."""
-        for k, panel in enumerate(self.panels):
-            start = k * PANEL_ROWS
-            product = rows[:, start : start + PANEL_ROWS].T @ rows[:, start:]
-            for target in (panel, *(other.panels[k] for other in others)):
-                target += product
+
+@dataclass(frozen=True)
+class QuadraticForm:
+    """Hold a sum of `Squares` ``E'E`` as panels of its upper triangle, and evaluate ``t' E'E t`` for many t."""
+
+    device: Device
+    blocks: Sequence[slice]
+    panels: list[Array]  # one for each block: its rows, the columns from its first to the end
+
+    @classmethod
+    def zeros(cls, device: Device, blocks: Sequence[slice]) -> QuadraticForm:
+        """Give the form that is nought."""
+        n = blocks[-1].stop
+        return cls(device, blocks, [device.zeros(block.stop - block.start, n - block.start) for block in blocks])
+
+    def add(self, squares: Squares) -> None:
+        """Add squares to this form."""
+        for k, (i, panel) in enumerate(zip(squares.present, squares.panels, strict=True)):
+            at = 0
+            for j in squares.present[k:]:
+                here = slice(self.blocks[j].start - self.blocks[i].start, self.blocks[j].stop - self.blocks[i].start)
+                width = here.stop - here.start
+                self.panels[i][:, here] += panel[:, at : at + width]
+                at += width
 
     def __call__(self, targets: Array) -> Float64:
         """Give the form of each column of targets, ``(n_targets,)``."""
         total = np.zeros(targets.shape[1])
-        for k, panel in enumerate(self.panels):
-            start, width = k * PANEL_ROWS, panel.shape[0]
-            here = targets[start : start + width]
+        for block, panel in zip(self.blocks, self.panels, strict=True):
+            width = block.stop - block.start
+            here = targets[block]
             total += self.device.dots(here, panel[:, :width] @ here)
             if width < panel.shape[1]:
-                total += 2.0 * self.device.dots(here, panel[:, width:] @ targets[start + width :])
+                total += 2.0 * self.device.dots(here, panel[:, width:] @ targets[block.stop :])
         return total
 
 
@@ -213,19 +269,8 @@ def products(
         n_rows = min(n_held, len(side.held) + rank)
         predicting += n_targets * rank * (n_seen + n_alphas * n_rows)
         predicting += n_targets * rank * (n_seen + n_rows) if repeated else 0
+        n_without = n_rows - (0 if repeated else len(side.held))  # predictions and contrasts, beside the residuals
         forming += n_alphas * n_rows * n_seen * rank
-        forming += n_alphas * (n_rows + (len(side.held) if repeated else 0)) * n_stimuli**2 // 2
+        forming += n_alphas * (len(side.held) * n_stimuli**2 + n_without * n_seen**2) // 2
     n_forms = n_alphas + (2 if repeated else 0)
     return {"stimulus": forming + n_forms * n_targets * n_stimuli**2 // 2, "prediction": predicting}
-
-
-def _shrinkage(part: Decomposition, alpha: float) -> Float32:
-    shrinkage: Float32 = (1.0 / (part.eigenvalues + alpha)).astype(np.float32)[:, None]
-    return shrinkage
-
-
-def _spread_out(columns: Array, seen: Integers, n_stimuli: int, device: Device) -> Array:
-    """Put columns of training stimuli where they stand among all stimuli."""
-    rows = device.zeros(columns.shape[0], n_stimuli)
-    rows[:, seen] = columns
-    return rows

@@ -1,0 +1,102 @@
+"""Pieces of a fit side by side: the same bytes on one core and on two; and the tridiagonal form they begin with."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from test_ridge_forms import ALPHAS, FORMS, problem
+from threadpoolctl import threadpool_limits
+
+from reseen.errors import DataError
+from reseen.ridge import factor, fit_blocks, fit_ridge
+from reseen.ridge.cores import BYTES_AT_ONCE, Cores, n_threads, one_thread, side_by_side
+from reseen.ridge.device import Device
+from reseen.ridge.tridiagonal import Tridiagonal
+
+
+@pytest.mark.parametrize("n", [1, 2, 90])
+def test_a_tridiagonal_form_solves_what_its_matrix_solves(n: int) -> None:
+    rng = np.random.default_rng(0)
+    x, rows, probe = (rng.standard_normal((k, n)) for k in (200, 30, 7))
+    matrix = x.T @ x
+    form = Tridiagonal.of(matrix)
+    rows, probe = rows.astype(np.float32), probe.astype(np.float32)
+    for alpha in (1e-2, 100.0):
+        solved = form.turn(probe) @ form.solve(alpha, form.turn(rows)).T
+        expected = probe @ np.linalg.solve(matrix + alpha * np.eye(n), rows.T)
+        np.testing.assert_allclose(solved, expected, atol=1e-5 * np.abs(expected).max())
+    assert form.turn(rows[:0]).shape == (0, n)
+
+
+def test_a_penalty_that_is_lost_in_rounding_is_refused_by_the_tridiagonal_form() -> None:
+    with pytest.raises(DataError, match="lost in the rounding"):
+        Tridiagonal.of(-np.eye(3)).solve(1e-3, np.ones((1, 3), dtype=np.float32))
+
+
+@pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
+def test_collinear_voxels_take_a_penalty_next_to_nothing() -> None:
+    betas, targets, row = problem(n_stimuli=40, n_voxels=30, repeats=2, rank=5)
+    fitted = {
+        form: factor(betas, targets.shape, target_row=row, groups=row, alphas=[1e-9, 1.0], form=form)  # type: ignore[arg-type]
+        for form in FORMS
+    }
+    scores = [next(fit_blocks(factored, targets))[1].cv_score for factored in fitted.values()]
+    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-3)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("n_voxels", [90, 400], ids=["primal", "dual"])
+@pytest.mark.parametrize("share_alpha", [False, True])
+def test_a_fit_is_the_same_bytes_on_one_core_and_on_two(
+    form: Any, n_voxels: int, share_alpha: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reseen.ridge.blocks.BLOCK_VALUES", 400 * 3)
+    betas, targets, row = problem(n_stimuli=100, n_voxels=n_voxels, repeats=(1, 2, 3), n_targets=10)
+    fits = []
+    for n in (1, 2):
+        with threadpool_limits(n, user_api="blas"):
+            factored = factor(betas, targets.shape, target_row=row, groups=row, alphas=ALPHAS, form=form)
+            fits.append(list(fit_blocks(factored, targets, share_alpha=share_alpha)))
+            assert n_threads() == n  # as it was found
+    for (one, a), (other, b) in zip(*fits, strict=True):
+        assert one == other
+        for name, value in vars(a).items():
+            assert value.tobytes() == getattr(b, name).tobytes(), name
+
+
+def test_pieces_come_in_order_and_few_are_begun_before_they_are_asked_for() -> None:
+    drawn: list[int] = []
+    with ThreadPoolExecutor(2) as threads:
+        results = Cores(threads, 2).map(lambda i: i * i, (drawn.append(i) or i for i in range(10)))  # type: ignore[func-returns-value]
+        assert next(results) == 0
+        assert drawn == [0, 1, 2]
+        assert list(results) == [i * i for i in range(1, 10)]
+        drawn.clear()
+        large = Cores(threads, 2).map(lambda i: i, (drawn.append(i) or i for i in range(3)), item_bytes=BYTES_AT_ONCE)  # type: ignore[func-returns-value]
+        assert (next(large), drawn) == (0, [0])
+
+
+def test_what_stops_a_piece_is_raised_here_and_blas_gets_its_threads_back() -> None:
+    def stop(i: int) -> int:
+        assert n_threads() == 1
+        raise DataError(f"piece {i}, on {threading.current_thread().name}")
+
+    with threadpool_limits(2, user_api="blas"):
+        with pytest.raises(DataError, match="piece 0, on ridge_"), side_by_side(Device()) as cores:
+            list(cores.map(stop, range(5)))
+        assert n_threads() == 2
+        with one_thread(), side_by_side(Device()) as alone:
+            assert alone.threads is None
+        with side_by_side(Device("cpu")) as alone:
+            assert alone.threads is None
+
+
+def test_a_target_that_cannot_be_fitted_says_so_from_any_core() -> None:
+    betas, targets, row = problem(n_stimuli=40, n_voxels=20, repeats=2)
+    targets[3, 2] = np.nan
+    with threadpool_limits(2, user_api="blas"), pytest.raises(DataError, match="first is row 3"):
+        fit_ridge(betas, targets, target_row=row, groups=row)
