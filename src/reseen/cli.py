@@ -18,6 +18,7 @@ from reseen.errors import ReseenError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
     from reseen.recipe import Recipe
 
@@ -169,6 +170,35 @@ def simulate(
 
 
 @app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="REFERENCE OTHER...", help="results folders")],
+    level: Annotated[str, typer.Option("--level", help="of which pictures: result, or ceiling")] = "result",
+    everything: Annotated[bool, typer.Option("--all", help="also retrieved pictures and the other direction")] = False,
+    csv: Annotated[Path | None, typer.Option("--csv", help="write every row to this file too")] = None,
+) -> None:
+    """Compare results picture by picture.
+
+    Paired differences over the test pictures, with intervals and p; other pictures or another protocol are refused.
+    """
+    from reseen.compare import compare as set_beside
+    from reseen.compare import settings_that_differ
+    from reseen.files import write_text
+    from reseen.results import Results
+
+    reference, *others = (Results.read(folder) for folder in folders)
+    found = set_beside(reference, others, level=level)
+    for other in others:
+        for setting in settings_that_differ(reference, other):
+            typer.echo(f"{other.path}: {setting}")
+        rows = found[found["results"] == str(other.path)].to_dict("records")
+        shown = [row for row in rows if everything or _is_first_choice(row)]
+        _print_comparison(f"{other.path} against {reference.path}", shown)
+    if csv is not None:
+        write_text(csv, found.to_csv(index=False))
+        typer.echo(f"table: {csv}")
+
+
+@app.command()
 def layers(
     recipe: RecipeArgument,
     model: ModelOption = None,
@@ -274,7 +304,6 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
 
 def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame) -> None:
     """Print the headline scores of each condition, between floors and ceiling."""
-    from rich.console import Console
     from rich.table import Table
 
     from reseen.evaluate import summary, verdict
@@ -287,9 +316,40 @@ def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame) -> None:
         interval = f"{_number(row['low'])}–{_number(row['high'])}" if row["low"] == row["low"] else ""
         words = [str(row[column]) for column in ("subject", "score", "subset", "condition")]
         table.add_row(*words, *numbers, interval, _number(row["ceiling"]), str(row["n"]))
-    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = _console()
     console.print(table)
     console.print(verdict(scores, reading))
+
+
+def _is_first_choice(row: Mapping[Hashable, object]) -> bool:
+    """Keep a comparison short: pictures that were made, and the direction of the paper."""
+    from reseen.tables import is_retrieved
+
+    return not is_retrieved(str(row["condition"])) and row["direction"] in ("", "original")
+
+
+def _print_comparison(title: str, rows: list[dict[Hashable, object]]) -> None:
+    """Print paired differences, a line each."""
+    from rich.table import Table
+
+    table = Table("subject", "from", "score", title=title)
+    for column in ("reference", "other", "difference", "95 %", "p", "p, Holm", "n"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        words = [str(row[word]) for word in ("protocol", "observer", "layer") if row.get(word)]
+        score = " ".join(words) if row["metric"] == "identification" else " ".join((str(row["metric"]), *words))
+        values = [_number(row[name]) for name in ("reference", "value")]  # type: ignore[arg-type]
+        change = [f"{row['difference']:+.3f}", f"{row['low']:+.3f} to {row['high']:+.3f}"]
+        p = [f"{row[name]:.4f}" for name in ("p", "p_holm")]
+        table.add_row(str(row["subject"]), str(row["condition"]), score, *values, *change, *p, str(row["n"]))
+    _console().print(table)
+
+
+def _console() -> Console:
+    """Give where tables are printed to: as wide as the terminal, or wide enough for a file."""
+    from rich.console import Console
+
+    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def _is_telling(row: Mapping[Hashable, object]) -> bool:
