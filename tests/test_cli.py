@@ -10,7 +10,7 @@ from reseen.recipe import Recipe, load_recipe, to_toml
 
 COMMANDS = (
     *("demo", "run", "check", "recipe", "simulate"),
-    *("extract", "decode", "encode", "reconstruct", "evaluate", "report", "compare"),
+    *("extract", "decode", "encode", "reconstruct", "evaluate", "report", "compare", "raters"),
 )
 
 

@@ -1,5 +1,12 @@
 """The command line: parse, call one function, print; no science.
 
+::
+
+    __init__.py   the commands that run a recipe, or say what it takes
+    compare.py    reseen compare
+    raters.py     reseen raters, and reseen raters score
+    tables.py     what their printed tables share
+
 Exit codes: 0, 1 for an error with a message, 2 for wrong usage. Progress is shown on terminals only.
 """
 
@@ -14,11 +21,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reseen.cli.compare import compare
+from reseen.cli.raters import raters
+from reseen.cli.tables import console, number
 from reseen.errors import ReseenError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
     from reseen.recipe import Recipe
 
@@ -34,6 +43,7 @@ app = typer.Typer(
     help="Reconstruct what a person saw from their fMRI, with a frozen latent diffusion model.",
     epilog="Begin with `reseen demo`. `reseen check RECIPE` says what a run needs, `reseen run RECIPE` runs it.",
 )
+
 
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="a TOML file, or the name of one of reseen's own, such as demo")
@@ -169,33 +179,8 @@ def simulate(
     typer.echo(f"data set: {out}")
 
 
-@app.command()
-def compare(
-    folders: Annotated[list[Path], typer.Argument(metavar="REFERENCE OTHER...", help="results folders")],
-    level: Annotated[str, typer.Option("--level", help="of which pictures: result, or ceiling")] = "result",
-    everything: Annotated[bool, typer.Option("--all", help="also retrieved pictures and the other direction")] = False,
-    csv: Annotated[Path | None, typer.Option("--csv", help="write every row to this file too")] = None,
-) -> None:
-    """Compare results picture by picture.
-
-    Paired differences over the test pictures, with intervals and p; other pictures or another protocol are refused.
-    """
-    from reseen.compare import compare as set_beside
-    from reseen.compare import settings_that_differ
-    from reseen.files import write_text
-    from reseen.results import Results
-
-    reference, *others = (Results.read(folder) for folder in folders)
-    found = set_beside(reference, others, level=level)
-    for other in others:
-        for setting in settings_that_differ(reference, other):
-            typer.echo(f"{other.path}: {setting}")
-        rows = found[found["results"] == str(other.path)].to_dict("records")
-        shown = [row for row in rows if everything or _is_first_choice(row)]
-        _print_comparison(f"{other.path} against {reference.path}", shown)
-    if csv is not None:
-        write_text(csv, found.to_csv(index=False))
-        typer.echo(f"table: {csv}")
+app.command()(compare)
+app.add_typer(raters, name="raters")
 
 
 @app.command()
@@ -312,44 +297,13 @@ def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame) -> None:
     for column in ("wrong truths", "shuffled", "result", "95 %", "ceiling", "n"):
         table.add_column(column, justify="right")
     for row in filter(_is_telling, summary(scores).to_dict("records")):
-        numbers = [_number(row[column]) for column in ("floor_repaired", "floor_shuffled", "result")]
-        interval = f"{_number(row['low'])}–{_number(row['high'])}" if row["low"] == row["low"] else ""
+        numbers = [number(row[column]) for column in ("floor_repaired", "floor_shuffled", "result")]
+        interval = f"{number(row['low'])}–{number(row['high'])}" if row["low"] == row["low"] else ""
         words = [str(row[column]) for column in ("subject", "score", "subset", "condition")]
-        table.add_row(*words, *numbers, interval, _number(row["ceiling"]), str(row["n"]))
-    console = _console()
-    console.print(table)
-    console.print(verdict(scores, reading))
-
-
-def _is_first_choice(row: Mapping[Hashable, object]) -> bool:
-    """Keep a comparison short: pictures that were made, and the direction of the paper."""
-    from reseen.tables import is_retrieved
-
-    return not is_retrieved(str(row["condition"])) and row["direction"] in ("", "original")
-
-
-def _print_comparison(title: str, rows: list[dict[Hashable, object]]) -> None:
-    """Print paired differences, a line each."""
-    from rich.table import Table
-
-    table = Table("subject", "from", "score", title=title)
-    for column in ("reference", "other", "difference", "95 %", "p", "p, Holm", "n"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        words = [str(row[word]) for word in ("protocol", "observer", "layer") if row.get(word)]
-        score = " ".join(words) if row["metric"] == "identification" else " ".join((str(row["metric"]), *words))
-        values = [_number(row[name]) for name in ("reference", "value")]  # type: ignore[arg-type]
-        change = [f"{row['difference']:+.3f}", f"{row['low']:+.3f} to {row['high']:+.3f}"]
-        p = [f"{row[name]:.4f}" for name in ("p", "p_holm")]
-        table.add_row(str(row["subject"]), str(row["condition"]), score, *values, *change, *p, str(row["n"]))
-    _console().print(table)
-
-
-def _console() -> Console:
-    """Give where tables are printed to: as wide as the terminal, or wide enough for a file."""
-    from rich.console import Console
-
-    return Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
+        table.add_row(*words, *numbers, interval, number(row["ceiling"]), str(row["n"]))
+    paper = console()
+    paper.print(table)
+    paper.print(verdict(scores, reading))
 
 
 def _is_telling(row: Mapping[Hashable, object]) -> bool:
@@ -359,7 +313,3 @@ def _is_telling(row: Mapping[Hashable, object]) -> bool:
     if is_retrieved(str(row["condition"])):
         return row["subset"] == "all" and str(row["score"]).endswith(" late")
     return row["subset"] == "all" or row["condition"] == "zc"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if value == value else ""
