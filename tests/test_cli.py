@@ -1,4 +1,5 @@
 import re
+import shutil
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from reseen.recipe import Recipe, load_recipe, to_toml
 
 COMMANDS = (
     *("demo", "run", "check", "recipe", "simulate"),
-    *("extract", "decode", "encode", "reconstruct", "evaluate", "report"),
+    *("extract", "decode", "encode", "reconstruct", "evaluate", "report", "compare", "raters"),
 )
 
 
@@ -187,6 +188,23 @@ class TestOnASmallBrain:
         code, _, _ = reseen("report", recipe_file, "--out", tmp_path / "out", "--set", "reconstruct.guidance=3")
         assert code == 1
         assert (tmp_path / "out/report.html").is_file()
+
+    def test_compare_prints_paired_differences_and_writes_them(self, reseen, recipe_file, tmp_path):
+        reseen("evaluate", recipe_file, "--out", tmp_path / "a")
+        shutil.copytree(tmp_path / "a", tmp_path / "b")
+        recipe = tmp_path / "b/recipe.toml"
+        recipe.write_text(recipe.read_text().replace("guidance = 5.0", "guidance = 3.0"))
+        code, out, err = reseen("compare", tmp_path / "a", tmp_path / "b", "--csv", tmp_path / "table.csv")
+        assert code == 0, err
+        assert "reconstruct.guidance: 5.0 -> 3.0" in out
+        assert len([line for line in out.splitlines() if "judge late" in line]) == 3
+        assert len((tmp_path / "table.csv").read_text().splitlines()) == 1 + 5 * (2 + 2 * 3 * 2)
+        assert len(reseen("compare", tmp_path / "a", tmp_path / "b", "--all")[1]) > len(out)
+
+    def test_compare_refuses_what_is_no_results_folder(self, reseen, tmp_path):
+        code, _, err = reseen("compare", tmp_path, tmp_path)
+        assert code == 1
+        assert "is no results folder" in err
 
 
 def test_simulate_refuses_a_folder_that_holds_something(reseen, tmp_path):

@@ -63,6 +63,8 @@ def test_importing_reseen_loads_nothing_heavy():
         "evaluate",
         "report",
         "simulate",
+        "raters",
+        "compare",
         "datasets",
         "ldm",
         "executor",

@@ -113,3 +113,60 @@ def test_permutations_keep_items_of_a_stimulus_together_and_stay_within_groups()
     free = statistics.permutations(labels, 200, seed=0)
     assert {tuple(row) for row in free} != {tuple(row) for row in rows}
     assert (free[:, 2] == 2).mean() == pytest.approx(1 / 5, abs=0.1)  # some get their own truth
+
+
+def test_holms_p_is_his_step_down_procedure():
+    found = statistics.holm([0.03, 0.01, np.nan, 0.04, 0.011])
+    assert found[[0, 1, 3, 4]] == pytest.approx([0.06, 0.04, 0.06, 0.033 + 0.007])  # never below a smaller p's
+    assert np.isnan(found[2])
+    assert statistics.holm([0.6, 0.7]).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("n", [5, 12, 30])
+def test_the_signed_rank_p_is_scipys_exact_one(n):
+    from scipy.stats import wilcoxon
+
+    for seed in range(5):
+        differences = np.random.default_rng(seed).normal(0.3, 1, n)
+        assert statistics.signed_rank_p(differences) == pytest.approx(wilcoxon(differences, method="exact").pvalue)
+
+
+def test_the_signed_rank_p_with_ties_is_that_of_all_signs():
+    from itertools import product
+
+    from scipy.stats import rankdata
+
+    differences = np.array([1, -1, 2, 2, 2, -3, 4, 4, 5, 0]) / 3
+    ranks = rankdata(np.abs(differences[:-1]))
+    centre = ranks.sum() / 2
+    every = np.array([ranks @ np.array(signs) for signs in product((0, 1), repeat=9)])
+    reached = np.abs(every - centre) >= abs(ranks[differences[:-1] > 0].sum() - centre) - 1e-9
+    assert statistics.signed_rank_p(differences) == pytest.approx(reached.mean())
+
+
+def test_the_signed_rank_p_of_nothing_is_one_and_of_many_is_the_normal_ones():
+    from scipy.stats import wilcoxon
+
+    assert statistics.signed_rank_p([0.0, np.nan]) == 1
+    many = np.random.default_rng(0).normal(0.05, 1, 600)
+    assert statistics.signed_rank_p(many) == pytest.approx(wilcoxon(many, method="approx").pvalue, rel=0.02)
+
+
+def test_exchanging_pairs_by_chance_is_exact_for_few_and_near_it_for_more():
+    from itertools import product
+
+    differences = np.random.default_rng(0).normal(0.4, 1, (10, 3))
+    differences[:, 2] = 0
+    signs = np.array(list(product((-1, 1), repeat=10)))
+    expected = (np.abs(signs @ differences) >= np.abs(differences.sum(axis=0)) - 1e-9).mean(axis=0)
+    assert statistics.sign_flip_p(differences, 1024, seed=0) == pytest.approx(expected)
+    drawn = statistics.sign_flip_p(np.vstack([differences, np.full((1, 3), np.nan)]), 2000, seed=0)
+    assert drawn == pytest.approx(expected, abs=0.04)
+    assert drawn[2] == 1
+
+
+def test_p_of_exchanged_noise_is_uniform():
+    noise = np.random.default_rng(1).normal(size=(25, 400))
+    p = statistics.sign_flip_p(noise, 500, seed=0)
+    for level in (0.05, 0.25, 0.5):
+        assert np.mean(p <= level) == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 400))

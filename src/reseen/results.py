@@ -13,6 +13,8 @@
     ├── <subject>/pictures/   <level>/<condition>/<stimulus_id>_<draw>.png, with -t<item> for single trials
     ├── <subject>/encode/     voxels.safetensors: every model's numbers of each voxel
     ├── scores.csv            one row per number; reading.csv and encoding.csv likewise; each subject's in its folder
+    ├── pictures.csv          what each test picture scores by itself, likewise: what `reseen compare` pairs
+    ├── raters/               index.html and design.json, where people were asked: a test of two alternatives
     ├── figures/              <subject>_<analysis>.png and .svg: the encoding analyses for print
     ├── derivatives/          maps as NIfTI and GIFTI, named as BIDS derivatives, where the recipe asks for them
     └── report.html
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 
 VERSION_OF = "version of "
 """What the record of a library's version begins with."""
+TEST_PICTURES_OF, SCORED_SIZE_OF = "test pictures of ", "scored size of "
+"""What the records begin with of which pictures a subject's scores are of, and at how many pixels they were scored."""
 LIBRARIES = ("reseen", "numpy", "scipy", "pillow", "scikit-image", "torch", "diffusers", "transformers")
 
 

@@ -16,6 +16,7 @@ from reseen.errors import ShapeError
 Floats = NDArray[np.float64]
 
 _PERMUTED = 64  # targets at a time, which stay in the processor's cache
+_FLIPPED = 1000  # exchanges at a time
 
 
 @dataclass(frozen=True)
@@ -243,3 +244,84 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
     rank = np.arange(len(order), 0, -1)
     q[order] = np.minimum.accumulate(np.minimum(known[order] * len(order) / rank, 1.0))
     return q
+
+
+def holm(p: ArrayLike) -> Floats:
+    """Give each test's p corrected for all tests together, by Holm's (1979) step-down procedure; NaN stays NaN.
+
+    The chance of calling any true null significant stays below the level, however the tests depend on each other.
+    """
+    known = np.asarray(p, dtype=np.float64)
+    tested = np.flatnonzero(np.isfinite(known))
+    order = tested[np.argsort(known[tested], kind="stable")]  # the smallest first
+    corrected = np.full(known.shape, np.nan)
+    corrected[order] = np.maximum.accumulate(np.minimum(known[order] * np.arange(len(order), 0, -1), 1.0))
+    return corrected
+
+
+def signed_rank_p(differences: ArrayLike) -> float:
+    """Give the two-sided p of Wilcoxon's (1945) signed-rank test, exact for any number of differences.
+
+    Differences of 0 are left out and equal ones share their ranks. Under the null each rank is as likely to count as
+    not; the distribution of their sum is built rank by rank, so ties need no approximation.
+
+    Parameters
+    ----------
+    differences
+        Shape ``(n,)``; what is not finite is left out.
+
+    Returns
+    -------
+    float
+        1 where no difference is left.
+    """
+    from scipy.stats import rankdata
+
+    known = np.asarray(differences, dtype=np.float64)
+    known = np.round(known[np.isfinite(known)], 12)  # what rounding made unequal is equal
+    known = known[known != 0]
+    if not len(known):
+        return 1.0
+    ranks = np.rint(2 * rankdata(np.abs(known))).astype(np.int64)  # doubled, for shared ranks end in a half
+    above = int(ranks[known > 0].sum())
+    total = int(ranks.sum())
+    chance = np.zeros(total + 1)
+    chance[0] = 1.0
+    reached = 0
+    for rank in ranks:
+        counted = chance[: reached + 1] / 2
+        chance[: reached + 1] = counted
+        chance[rank : rank + reached + 1] += counted
+        reached += int(rank)
+    return float(min(1.0, 2 * chance[max(above, total - above) :].sum()))
+
+
+def sign_flip_p(differences: NDArray[Any], n_permutations: int, *, seed: int) -> Floats:
+    """Give the two-sided p of mean paired differences when the two of a pair are exchanged by chance.
+
+    All scores meet the same exchanges, so that what is common to them stays common. Where there are no more than
+    ``n_permutations`` ways to exchange, each is taken once and p is exact.
+
+    Parameters
+    ----------
+    differences
+        Shape ``(n, n_scores)``, one row a stimulus; NaN counts as no difference.
+    n_permutations, seed
+        How many exchanges, and what they are drawn from.
+
+    Returns
+    -------
+    Shape ``(n_scores,)``: ``(1 + exchanges that differ at least as much) / (1 + exchanges)``; exact: their share.
+    """
+    known = np.nan_to_num(np.asarray(differences, dtype=np.float64))
+    n_items = len(known)
+    exact = 2**n_items <= n_permutations
+    n_drawn = 2**n_items if exact else n_permutations
+    rng = np.random.default_rng([seed, 5])
+    reached = np.abs(known.sum(axis=0)) - 1e-12 * np.abs(known).sum(axis=0)
+    beaten = np.zeros(known.shape[1])
+    for start in range(0, n_drawn, _FLIPPED):
+        rows = np.arange(start, min(start + _FLIPPED, n_drawn))
+        flipped = rows[:, None] >> np.arange(n_items) & 1 if exact else rng.integers(0, 2, (len(rows), n_items))
+        beaten += (np.abs((1.0 - 2.0 * flipped) @ known) >= reached).sum(axis=0)
+    return beaten / n_drawn if exact else (1 + beaten) / (1 + n_drawn)

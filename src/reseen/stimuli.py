@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -61,3 +62,10 @@ class Stimuli:
                 f"there is no stimulus {stimulus_id}; this data set holds {len(self.stimulus_id)} pictures "
                 f"with 0-based ids from {self.stimulus_id.min()} to {self.stimulus_id.max()}."
             )
+
+
+def picture_digest(stimulus_id: NDArray[np.int64], images: NDArray[np.uint8]) -> str:
+    """Give the SHA-256 of pictures ``(n, height, width, 3)`` and of which stimuli ``(n,)`` they are, in this order."""
+    total = hashlib.sha256(f"{images.dtype} {images.shape} {stimulus_id.tolist()}".encode())
+    total.update(np.ascontiguousarray(images).data)
+    return f"sha256:{total.hexdigest()}"

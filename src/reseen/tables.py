@@ -1,4 +1,4 @@
-"""Tables: the words of ``scores.csv``, ``reading.csv`` and ``encoding.csv``, which one verb writes and another reads.
+"""Tables: the words of ``scores.csv``, ``reading.csv`` and other tables that one verb writes and another reads.
 
 Each table is tidy: a row holds one number, and says what it is of, between which ends it lies (``low``, ``high``) and
 from how many test items (``n``) it comes.
@@ -23,6 +23,12 @@ SCORE_COLUMNS = (
     "n",
 )
 """The columns of ``scores.csv``."""
+
+PICTURE_COLUMNS = (
+    *(column for column in SCORE_COLUMNS if column not in ("subset", "value", "low", "high", "n")),
+    *("stimulus_id", "value"),
+)
+"""The columns of ``pictures.csv``: what each test picture scores by itself, in the pool of all."""
 
 READING_COLUMNS = (
     *("subject", "feature", "diagnostic", "setting"),

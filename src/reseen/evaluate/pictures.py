@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 
 from reseen import metrics, statistics
 from reseen.errors import ShapeError
-from reseen.evaluate.scores import DIRECTIONS, Pool, Score, matrix_score, mean_score, pools, rows_of, table
+from reseen.evaluate.scores import (
+    DIRECTIONS,
+    Pool,
+    Score,
+    each_of,
+    each_table,
+    matrix_score,
+    mean_score,
+    pools,
+    rows_of,
+    table,
+)
 from reseen.metrics import Floats
 from reseen.tables import PICTURE_LEVELS, is_retrieved
 
@@ -44,6 +55,7 @@ def evaluate(
     recipe: EvaluateRecipe,
     seed: int,
     progress: Progress | None = None,
+    keep_each: Callable[[DataFrame], None] | None = None,
 ) -> DataFrame:
     """Score one subject's pictures.
 
@@ -74,6 +86,8 @@ def evaluate(
         How many wrong pairings and resamplings, and their seed.
     progress
         Called with ``("evaluate", done, total)``.
+    keep_each
+        Called with what each picture scores by itself among all: a table of `reseen.tables.PICTURE_COLUMNS`.
 
     Returns
     -------
@@ -99,12 +113,17 @@ def evaluate(
         seen.setdefault(condition, {})[level] = [_look(truth, part, observers, truth_seen) for part in alone]
         if progress is not None:
             progress("evaluate", done + 1, len(pictures))
-    rows = []
+    rows: list[dict[str, object]] = []
+    each: list[DataFrame] = []
     for condition, levels in seen.items():
         for pool in scored:
             for where, scores in _picture_scores(truth, levels, pool, recipe, seed):
                 fixed = {"subject": subject, "condition": condition, "subset": pool.subset, **where}
                 rows += rows_of(fixed, scores, len(pool.items))
+                if pool.subset == "all":
+                    each += each_of(fixed, scores, pool)
+    if keep_each is not None:
+        keep_each(each_table(each))
     return table(rows)
 
 
@@ -120,7 +139,7 @@ def _picture_scores(
     for level, parts in levels.items():
         values = np.mean([seen.ssim for seen in parts], axis=0)[pool.items]
         wrong = _wrong_ssim(truth, parts[0].first_draw, pool, recipe, seed) if level == "result" else np.empty(0)
-        scores[level] = Score(float(values.mean()), statistics.bootstrap_mean(values, pool.weights), wrong)
+        scores[level] = Score(float(values.mean()), statistics.bootstrap_mean(values, pool.weights), wrong, values)
     yield {"metric": "ssim", **pixel}, scores
     for observer, layer in next(iter(levels.values()))[0].layers:
         for direction in DIRECTIONS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reseen import metrics, statistics
 from reseen.errors import ShapeError
 from reseen.metrics import Direction, Floats
-from reseen.tables import GAP_CLOSED, NULL_SD, P_VALUE, PICTURE_LEVELS
+from reseen.tables import GAP_CLOSED, NULL_SD, P_VALUE, PICTURE_COLUMNS, PICTURE_LEVELS
 from reseen.tables import SCORE_COLUMNS as COLUMNS
 
 if TYPE_CHECKING:
@@ -36,11 +36,12 @@ class Pool:
 
 @dataclass(frozen=True)
 class Score:
-    """Hold a score, its resamplings ``(n_bootstrap,)`` and its wrong pairings ``(n_derangements,)``."""
+    """Hold a score, its resamplings ``(n_bootstrap,)``, its wrong pairings ``(n_derangements,)`` and its items."""
 
     value: float
     replicates: Floats
     wrong: Floats
+    each: Floats = field(default_factory=lambda: np.empty(0))
 
 
 def pools(
@@ -76,13 +77,14 @@ def matrix_score(matrix: Floats, pool: Pool, direction: str) -> Score:
     if not direction:
         diagonal = np.diagonal(r).copy()
         replicates = statistics.bootstrap_mean(diagonal, pool.weights)
-        return Score(float(diagonal.mean()), replicates, statistics.repaired_scores(r, pool.wrong_rows))
+        return Score(float(diagonal.mean()), replicates, statistics.repaired_scores(r, pool.wrong_rows), diagonal)
     towards = cast("Direction", direction)
     paired = metrics.pairing_accuracy(r, direction=towards, labels=pool.labels)
     return Score(
         float(statistics.nan_mean(np.diagonal(paired))),
         metrics.bootstrap_identification(r, pool.weights, direction=towards, labels=pool.labels),
         statistics.repaired_scores(paired, pool.wrong_rows),
+        np.diagonal(paired),
     )
 
 
@@ -92,6 +94,7 @@ def mean_score(scores: Sequence[Score]) -> Score:
         float(np.mean([score.value for score in scores])),
         np.mean([score.replicates for score in scores], axis=0),
         np.mean([score.wrong for score in scores], axis=0),
+        np.mean([score.each for score in scores], axis=0),
     )
 
 
@@ -115,6 +118,25 @@ def rows_of(where: Mapping[str, str], scores: Mapping[str, Score], n_items: int)
             spread = statistics.gap_closed(result.replicates, null.mean, ceiling.replicates)
             rows.append(row(metric + GAP_CLOSED, "result", float(share), *statistics.interval(spread)))
     return rows
+
+
+def each_of(where: Mapping[str, str], scores: Mapping[str, Score], pool: Pool) -> list[DataFrame]:
+    """Lay out what each item of a pool scores by itself, at the levels that pictures are compared at."""
+    import pandas as pd
+
+    return [
+        pd.DataFrame({**where, "level": level, "stimulus_id": pool.labels, "value": np.round(scores[level].each, 9)})
+        for level in ("result", "ceiling")
+        if level in scores
+    ]
+
+
+def each_table(parts: Sequence[DataFrame]) -> DataFrame:
+    """Make the table of `PICTURE_COLUMNS`."""
+    import pandas as pd
+
+    empty = pd.DataFrame(columns=list(PICTURE_COLUMNS))
+    return pd.concat(parts, ignore_index=True)[empty.columns] if parts else empty
 
 
 def table(rows: list[dict[str, object]]) -> DataFrame:

@@ -8,11 +8,13 @@
     stages.py      simulate, decode, encode, reconstruct: from one file of the results folder to the next
     scoring.py     evaluate
     showing.py     report
+    rating.py      write_page(): a test for people as raters
     plan.py        check(): can this recipe run, and what will it take?
 """
 
 from reseen.pipeline.order import STAGES, run
 from reseen.pipeline.plan import Finding, check
+from reseen.pipeline.rating import write_page
 from reseen.pipeline.stages import write_data_set
 
-__all__ = ["STAGES", "Finding", "check", "run", "write_data_set"]
+__all__ = ["STAGES", "Finding", "check", "run", "write_data_set", "write_page"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,8 @@ from reseen.observers import load_observer
 from reseen.pipeline.job import Job
 from reseen.pipeline.picturing import Pictures, pictures_of
 from reseen.pipeline.stages import tabulate
-from reseen.results import Results
+from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, Results
+from reseen.stimuli import picture_digest
 from reseen.tables import retrieved_by
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 def evaluate_stage(job: Job) -> bool:
     """Score every subject's decoded features and pictures, and ask of the features whether they read or guess."""
     scored = tabulate(job, "scores", _score)
+    scored = tabulate(job, "pictures", _each_picture) or scored
     return tabulate(job, "reading", _read) or scored
 
 
@@ -39,7 +41,17 @@ def claim_observers(job: Job) -> None:
 def _score(job: Job, subject: str) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.concat([_score_features(job, subject), _score_pictures(job, subject)], ignore_index=True)
+    def keep(each: pd.DataFrame) -> None:
+        job.results.save_table(f"{subject}/pictures", each)
+
+    return pd.concat([_score_features(job, subject), _score_pictures(job, subject, keep)], ignore_index=True)
+
+
+def _each_picture(job: Job, subject: str) -> pd.DataFrame:
+    """Score each picture again, where a folder has the scores alone."""
+    kept: list[pd.DataFrame] = []
+    _score_pictures(job, subject, kept.append)
+    return kept[0]
 
 
 def _score_features(job: Job, subject: str) -> pd.DataFrame:
@@ -105,12 +117,15 @@ def _training_mean(decoded: Features, true: Features, split: Split) -> NDArray[n
     return mean
 
 
-def _score_pictures(job: Job, subject: str) -> pd.DataFrame:
+def _score_pictures(job: Job, subject: str, keep_each: Callable[[pd.DataFrame], None]) -> pd.DataFrame:
     _, stimuli, _ = job.brain(subject)
     stacks = Stacks(job, subject)
+    truth = stimuli.images(stacks.stimulus_id)
+    job.results.claim(TEST_PICTURES_OF + subject, picture_digest(stacks.stimulus_id, truth))
+    job.results.claim(SCORED_SIZE_OF + subject, stacks.size)
     return evaluate(
         subject,
-        stimuli.images(stacks.stimulus_id),
+        truth,
         stacks.stimulus_id,
         stacks,
         [load_observer(name) for name in job.recipe.evaluate.observers],
@@ -118,6 +133,7 @@ def _score_pictures(job: Job, subject: str) -> pd.DataFrame:
         job.recipe.evaluate,
         job.recipe.seed,
         progress=lambda _, done, total: job.tell(f"score pictures of {subject}", done, total),
+        keep_each=keep_each,
     )
 
 
@@ -149,6 +165,12 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
         if pictures.level == "ceiling":
             rows = find_rows(pictures.label, pictures.stimulus_id, self.stimulus_id)
         return np.stack([self._shrunk(read_stack(self._job.results, pictures.paths[row])) for row in rows])
+
+    @property
+    def size(self) -> str:
+        """Say how many pixels a generated picture has: ``64 x 64``, width and height."""
+        height, width, _ = self._job.results.load_picture(next(iter(self._sets.values())).paths[0][0]).shape
+        return f"{width} x {height}"
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter((*self._sets, *self._nearest))

@@ -20,6 +20,7 @@ everything it shows is in its argument, so a page can be made from plain arrays.
 """
 
 from reseen.report.contents import Film, ReportInput, SubjectReport
+from reseen.report.embed import picture_uri
 from reseen.report.encoding import AnalysisReport, CorticalMaps, analysis_reports
 from reseen.report.figures import draw
 from reseen.report.marks import words
@@ -36,6 +37,7 @@ __all__ = [
     "analysis_reports",
     "declared_sample",
     "draw",
+    "picture_uri",
     "report",
     "words",
 ]

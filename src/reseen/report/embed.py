@@ -13,7 +13,7 @@ from PIL import Image
 LOSSLESS_SIDE = 96
 """Pictures up to this side are embedded as they are (PNG)."""
 LARGEST_SIDE = 192
-"""Larger pictures are embedded at this side (WebP)."""
+"""Larger pictures are embedded at this side (WebP), unless another is asked for."""
 FILM_SIDE = 128
 MOST_FRAMES = 60
 
@@ -25,12 +25,12 @@ def as_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
-def picture_uri(image: NDArray[Any]) -> str:
-    """Give one picture, ``(height, width, 3)``, as a data URI."""
+def picture_uri(image: NDArray[Any], *, largest: int = LARGEST_SIDE) -> str:
+    """Give one picture, ``(height, width, 3)``, as a data URI; larger ones are shrunk to the ``largest`` side."""
     picture = Image.fromarray(as_uint8(image))
     if max(picture.size) <= LOSSLESS_SIDE:
         return _uri(picture, "png", optimize=True)
-    return _uri(_shrink(picture, LARGEST_SIDE), "webp", quality=90, method=4)
+    return _uri(_shrink(picture, largest), "webp", quality=90, method=4)
 
 
 def map_uri(picture: NDArray[np.uint8]) -> str:

@@ -1,5 +1,12 @@
 """The command line: parse, call one function, print; no science.
 
+::
+
+    __init__.py   the commands that run a recipe, or say what it takes
+    compare.py    reseen compare
+    raters.py     reseen raters, and reseen raters score
+    tables.py     what their printed tables share
+
 Exit codes: 0, 1 for an error with a message, 2 for wrong usage. Progress is shown on terminals only.
 """
 
@@ -14,6 +21,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reseen.cli.compare import compare
+from reseen.cli.raters import raters
+from reseen.cli.tables import console, number
 from reseen.errors import ReseenError
 
 if TYPE_CHECKING:
@@ -33,6 +43,7 @@ app = typer.Typer(
     help="Reconstruct what a person saw from their fMRI, with a frozen latent diffusion model.",
     epilog="Begin with `reseen demo`. `reseen check RECIPE` says what a run needs, `reseen run RECIPE` runs it.",
 )
+
 
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="a TOML file, or the name of one of reseen's own, such as demo")
@@ -168,6 +179,10 @@ def simulate(
     typer.echo(f"data set: {out}")
 
 
+app.command()(compare)
+app.add_typer(raters, name="raters")
+
+
 @app.command()
 def layers(
     recipe: RecipeArgument,
@@ -274,7 +289,6 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
 
 def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame) -> None:
     """Print the headline scores of each condition, between floors and ceiling."""
-    from rich.console import Console
     from rich.table import Table
 
     from reseen.evaluate import summary, verdict
@@ -283,13 +297,13 @@ def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame) -> None:
     for column in ("wrong truths", "shuffled", "result", "95 %", "ceiling", "n"):
         table.add_column(column, justify="right")
     for row in filter(_is_telling, summary(scores).to_dict("records")):
-        numbers = [_number(row[column]) for column in ("floor_repaired", "floor_shuffled", "result")]
-        interval = f"{_number(row['low'])}–{_number(row['high'])}" if row["low"] == row["low"] else ""
+        numbers = [number(row[column]) for column in ("floor_repaired", "floor_shuffled", "result")]
+        interval = f"{number(row['low'])}–{number(row['high'])}" if row["low"] == row["low"] else ""
         words = [str(row[column]) for column in ("subject", "score", "subset", "condition")]
-        table.add_row(*words, *numbers, interval, _number(row["ceiling"]), str(row["n"]))
-    console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
-    console.print(table)
-    console.print(verdict(scores, reading))
+        table.add_row(*words, *numbers, interval, number(row["ceiling"]), str(row["n"]))
+    paper = console()
+    paper.print(table)
+    paper.print(verdict(scores, reading))
 
 
 def _is_telling(row: Mapping[Hashable, object]) -> bool:
@@ -299,7 +313,3 @@ def _is_telling(row: Mapping[Hashable, object]) -> bool:
     if is_retrieved(str(row["condition"])):
         return row["subset"] == "all" and str(row["score"]).endswith(" late")
     return row["subset"] == "all" or row["condition"] == "zc"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if value == value else ""

@@ -1,0 +1,63 @@
+"""The command that sets results side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from reseen.cli.tables import chance, console, number
+
+
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="REFERENCE OTHER...", help="results folders")],
+    level: Annotated[str, typer.Option("--level", help="of which pictures: result, or ceiling")] = "result",
+    everything: Annotated[bool, typer.Option("--all", help="also retrieved pictures and the other direction")] = False,
+    csv: Annotated[Path | None, typer.Option("--csv", help="write every row to this file too")] = None,
+) -> None:
+    """Compare results picture by picture.
+
+    Paired differences over the test pictures, with intervals and p; other pictures or another protocol are refused.
+    """
+    from reseen.compare import compare as set_beside
+    from reseen.compare import settings_that_differ
+    from reseen.files import write_text
+    from reseen.results import Results
+
+    reference, *others = (Results.read(folder) for folder in folders)
+    found = set_beside(reference, others, level=level)
+    for other in others:
+        for setting in settings_that_differ(reference, other):
+            typer.echo(f"{other.path}: {setting}")
+        rows = found[found["results"] == str(other.path)].to_dict("records")
+        shown = [row for row in rows if everything or _is_first_choice(row)]
+        _print_comparison(f"{other.path} against {reference.path}", shown)
+    if csv is not None:
+        write_text(csv, found.to_csv(index=False))
+        typer.echo(f"table: {csv}")
+
+
+def _is_first_choice(row: Mapping[Hashable, object]) -> bool:
+    """Keep a comparison short: pictures that were made, and the direction of the paper."""
+    from reseen.tables import is_retrieved
+
+    return not is_retrieved(str(row["condition"])) and row["direction"] in ("", "original")
+
+
+def _print_comparison(title: str, rows: list[dict[Hashable, Any]]) -> None:
+    """Print paired differences, a line each."""
+    from rich.table import Table
+
+    table = Table("subject", "from", "score", title=title)
+    for column in ("reference", "other", "difference", "95 %", "p", "p, Holm", "n"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        words = [str(row[word]) for word in ("protocol", "observer", "layer") if row.get(word)]
+        score = " ".join(words) if row["metric"] == "identification" else " ".join((str(row["metric"]), *words))
+        values = [number(row[name]) for name in ("reference", "value")]
+        change = [f"{row['difference']:+.3f}", f"{row['low']:+.3f} to {row['high']:+.3f}"]
+        words = [str(row["subject"]), str(row["condition"]), score]
+        table.add_row(*words, *values, *change, chance(row["p"]), chance(row["p_holm"]), str(row["n"]))
+    console().print(table)

@@ -1,0 +1,114 @@
+"""The commands that ask people and score their answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from reseen.cli.tables import chance, console, number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class _PageUnlessTold(TyperGroup):
+    """Take a first word that is no command for the folder of `page`: ``reseen raters OUT``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, "--help"}:
+            args = ["page", *args]
+        return super().parse_args(ctx, args)
+
+
+raters = typer.Typer(
+    cls=_PageUnlessTold,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Ask people which picture was reconstructed from which, and score their answers.",
+)
+
+
+@raters.command()
+def page(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="a results folder")],
+    conditions: Annotated[
+        list[str] | None, typer.Option("--condition", help="z, c or zc; repeatable; left out: all that were made")
+    ] = None,
+    pictures: Annotated[int, typer.Option("--pictures", help="test pictures of each subject, at most")] = 40,
+    n_raters: Annotated[int, typer.Option("--raters", help="how many raters can be told apart")] = 12,
+    catch: Annotated[int, typer.Option("--catch", help="questions that nobody who looks gets wrong")] = 6,
+    seed: Annotated[int, typer.Option("--seed", help="of the choice of pictures, the pairs, sides and orders")] = 0,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="where the data lie, if no longer where they were")
+    ] = None,
+) -> None:
+    """Write a page that asks which of two pictures was reconstructed from this one.
+
+    The word page may be left out. The page works offline; raters send back the files it saves.
+    """
+    from reseen import pipeline
+    from reseen.results import Results
+
+    results = Results.read(out)
+    design = pipeline.write_page(
+        results,
+        data=data,
+        conditions=conditions or (),
+        n_pictures=pictures,
+        n_raters=n_raters,
+        n_catch=catch,
+        seed=seed,
+    )
+    n_questions = len(design.sheets[0])
+    typer.echo(f"page: {out / 'raters' / 'index.html'}")
+    typer.echo(f"{n_questions} questions a rater; give each a number of its own, 1 to {n_raters}.")
+    if results.recipe.data.kind == "nsd":
+        typer.echo("It shows NSD's pictures, which its terms do not let you pass on: keep it on computers of yours.")
+
+
+@raters.command()
+def score(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="the results folder whose page was answered")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="what the raters' pages saved")],
+) -> None:
+    """Score the answers of several raters.
+
+    Accuracy of each condition with intervals, and signed-rank tests; also written to OUT/raters/raters.csv.
+    """
+    from reseen.files import write_text
+    from reseen.raters import Design, read_answers, score_answers
+
+    design = Design.load(out / "raters" / "design.json")
+    found = score_answers(design, read_answers(design, files))
+    _print_ratings(found)
+    write_text(out / "raters" / "raters.csv", found.to_csv(index=False))
+    typer.echo(f"table: {out / 'raters' / 'raters.csv'}")
+
+
+def _print_ratings(found: pd.DataFrame) -> None:
+    """Print what people got right, and each rater's own figures."""
+    from rich.table import Table
+
+    tests = Table("subject", "pictures", "against", title="Which of two was made from it? Chance is one half")
+    for column in ("right", "95 %", "p", "p, Holm", "raters", "pictures"):
+        tests.add_column(column, justify="right")
+    for row in found[found["statistic"].isin(["accuracy", "difference"])].to_dict("records"):
+        value = f"{row['value']:.3f}" if row["statistic"] == "accuracy" else f"{row['value']:+.3f}"
+        p = [chance(row[name]) for name in ("p", "p_holm")]
+        counts = [f"{row[name]:.0f}" for name in ("n_raters", "n_pictures")]
+        against = row["against"] if row["against"] == row["against"] else ""
+        words = [str(row["subject"]), str(row["condition"]), str(against)]
+        tests.add_row(*words, value, f"{row['low']:.3f} to {row['high']:.3f}", *p, *counts)
+    people = Table("rater", title="Each rater")
+    for column in ("right", "catch questions", "seconds, median"):
+        people.add_column(column, justify="right")
+    own = found.dropna(subset=["rater"]).pivot_table(index="rater", columns="statistic", values="value")
+    for rater, values in own.iterrows():
+        figures = [values.get(name, float("nan")) for name in ("rater_accuracy", "rater_catch", "rater_seconds")]
+        people.add_row(f"{rater:.0f}", *map(number, figures))
+    paper = console()
+    paper.print(tests)
+    paper.print(people)

@@ -1,0 +1,119 @@
+"""Rating: a test for people as raters, from the pictures of a results folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reseen import raters, report
+from reseen.errors import RecipeError, ResultsError
+from reseen.pipeline.job import Job
+from reseen.pipeline.picturing import pictures_of
+from reseen.recipe import with_settings
+from reseen.results import Results, digest
+from reseen.stimuli import picture_digest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+LARGEST_SIDE = 512
+"""Larger pictures are shown at this many pixels a side."""
+
+
+def write_page(
+    results: Results,
+    *,
+    data: Path | None = None,
+    conditions: Sequence[str] = (),
+    n_pictures: int = 40,
+    n_raters: int = 12,
+    n_catch: int = 6,
+    seed: int = 0,
+) -> raters.Design:
+    """Write the page for raters, ``raters/index.html``, and the design that answers are scored with beside it.
+
+    Parameters
+    ----------
+    results
+        A results folder whose pictures are made.
+    data
+        Where the data lie, if no longer where the recipe says.
+    conditions
+        Which pictures; left out: all that were made.
+    n_pictures
+        How many test pictures of each subject are asked about at most; which ones, the seed says.
+    n_raters, n_catch, seed
+        See `reseen.raters.draw_design`.
+
+    Raises
+    ------
+    RecipeError
+        If there are no such conditions, or a number makes no sense.
+    ResultsError
+        If pictures are missing, or another test lies there.
+    DataError
+        If the data cannot be read.
+    """
+    recipe = results.recipe if data is None else with_settings(results.recipe, [f"data.path={data.resolve()}"])
+    job = Job(recipe, results)
+    wanted = _conditions(job, conditions)
+    if n_pictures < 2 or n_raters < 1 or n_catch < 0:
+        raise RecipeError(
+            f"a test for raters needs 2 pictures or more, 1 rater or more and no fewer than 0 catch questions; found "
+            f"{n_pictures}, {n_raters} and {n_catch}."
+        )
+    stimuli = {subject: _chosen(job, subject, n_pictures, seed) for subject in job.subjects}
+    uris, digests = {}, []
+    for which, picture in _pictures(job, stimuli, wanted):
+        uris[which] = report.picture_uri(picture, largest=LARGEST_SIDE)
+        digests.append([*which, picture_digest(np.array([which[2]]), picture)])
+    design = raters.draw_design(
+        stimuli,
+        wanted,
+        n_raters=n_raters,
+        n_catch=n_catch,
+        seed=seed,
+        results=results.fingerprint,
+        pictures=digest(digests),
+    )
+    design.save(results.path / "raters" / "design.json")
+    results.save_text("raters/index.html", raters.page(design, uris, title=recipe.name))
+    return design
+
+
+def _conditions(job: Job, conditions: Sequence[str]) -> tuple[str, ...]:
+    made = job.recipe.reconstruct.conditions
+    unknown = [condition for condition in conditions if condition not in made]
+    if unknown:
+        raise RecipeError(f"{job.results.path} has no pictures of {', '.join(unknown)}; it has {', '.join(made)}.")
+    return tuple(condition for condition in made if condition in (conditions or made))
+
+
+def _chosen(job: Job, subject: str, n_pictures: int, seed: int) -> NDArray[np.int64]:
+    """Choose test stimuli of a subject by chance, and give them in order."""
+    ids = np.unique(next(pictures_of(job, subject)).stimulus_id)
+    return np.sort(np.random.default_rng([seed, 7]).permutation(ids)[:n_pictures])
+
+
+def _pictures(
+    job: Job, stimuli: Mapping[str, NDArray[np.int64]], conditions: Sequence[str]
+) -> Iterator[tuple[tuple[str, str, int], NDArray[np.uint8]]]:
+    """Read what was shown and the first draw of each condition; of single trials, the first trial."""
+    for subject, chosen in stimuli.items():
+        _, shown, _ = job.brain(subject)
+        for which in chosen.tolist():
+            yield (subject, raters.PRESENTED, which), shown.image(which)
+        for pictures in pictures_of(job, subject):
+            if pictures.level != "result" or pictures.condition not in conditions:
+                continue
+            for which in chosen.tolist():
+                path = pictures.paths[int(np.argmax(pictures.stimulus_id == which))][0]
+                if not path.is_file():
+                    raise ResultsError(
+                        f"{path} is not made yet. Run `reseen reconstruct {job.results.path / 'recipe.toml'} --out "
+                        f"{job.results.path}` first."
+                    )
+                yield (subject, pictures.condition, which), job.results.load_picture(path)

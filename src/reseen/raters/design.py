@@ -1,0 +1,199 @@
+"""Design: the questions of every rater, drawn from a seed, balanced, and known by a fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen import statistics
+from reseen.errors import DataError, ResultsError
+from reseen.files import read_json, write_json
+from reseen.results import digest
+
+Side = Literal["left", "right"]
+SIDES: tuple[Side, Side] = ("left", "right")
+CATCH = "catch"
+"""The condition of questions whose right answer is the original itself: who looks gets them right."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Ask which of two pictures was reconstructed from the one above them.
+
+    Parameters
+    ----------
+    subject, condition
+        Whose brain, and which decoded parts made both pictures.
+    stimulus_id
+        What was shown.
+    distractor
+        The stimulus of the wrong picture.
+    side
+        Where the right one stands.
+    """
+
+    subject: str
+    condition: str
+    stimulus_id: int
+    distractor: int
+    side: Side
+
+
+@dataclass(frozen=True)
+class Design:
+    """Hold everything that is asked.
+
+    Parameters
+    ----------
+    results
+        Fingerprint of the results folder.
+    pictures
+        Digest of the pictures.
+    seed
+        What the sheets were drawn from.
+    sheets
+        Each rater's questions in the order they are asked; rater 1 has the first sheet.
+    """
+
+    results: str
+    pictures: str
+    seed: int
+    sheets: tuple[tuple[Question, ...], ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Give what answers are recognised by: the digest of all of it."""
+        return digest(self._plain())
+
+    def _plain(self) -> dict[str, Any]:
+        sheets = [[list(astuple(question)) for question in sheet] for sheet in self.sheets]
+        return {"results": self.results, "pictures": self.pictures, "seed": self.seed, "sheets": sheets}
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON.
+
+        Raises
+        ------
+        ResultsError
+            If another design lies there, or it cannot be written.
+        """
+        if path.is_file() and Design.load(path).fingerprint != self.fingerprint:
+            raise ResultsError(
+                f"{path.parent} holds another test, and answers to it could no longer be scored if it went. "
+                "Ask for the same test again, or delete the folder first."
+            )
+        write_json(path, {"fingerprint": self.fingerprint, **self._plain()})
+
+    @classmethod
+    def load(cls, path: Path) -> Design:
+        """Read a design.
+
+        Raises
+        ------
+        ResultsError
+            If it is not there.
+        DataError
+            If it is not what `save` wrote.
+        """
+        if not path.is_file():
+            raise ResultsError(f"there is no {path}. Write the page for raters first: reseen raters {path.parents[1]}.")
+        found = read_json(path)
+        try:
+            sheets = tuple(tuple(Question(*question) for question in sheet) for sheet in found["sheets"])
+            design = cls(found["results"], found["pictures"], found["seed"], sheets)
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} is no design of a test for raters: {error}. Delete it and make it again."
+            ) from error
+        if design.fingerprint != found.get("fingerprint"):
+            raise DataError(f"{path} was changed after it was made. Delete it and make it again from the same seed.")
+        return design
+
+
+def draw_design(
+    stimuli: Mapping[str, NDArray[np.int64]],
+    conditions: Sequence[str],
+    *,
+    n_raters: int,
+    n_catch: int,
+    seed: int,
+    results: str,
+    pictures: str,
+) -> Design:
+    """Draw the questions of every rater.
+
+    On each sheet every picture is once the original and once the distractor in each condition of each subject; the
+    right answer stands as often on the left as on the right, give or take one; an original comes back only after all
+    others were shown. Orders, sides and pairs differ from rater to rater.
+
+    Parameters
+    ----------
+    stimuli
+        Of each subject, which test stimuli are asked about, each once.
+    conditions
+        Which pictures.
+    n_raters
+        How many sheets.
+    n_catch
+        Questions on each sheet of which one answer is the original itself.
+    seed
+        Of the draw.
+    results, pictures
+        See `Design`.
+
+    Raises
+    ------
+    ShapeError
+        If a subject has fewer than two stimuli.
+    """
+    rng = np.random.default_rng([seed, 6])
+    sheets = []
+    for _ in range(n_raters):
+        asked = [_cell(subject, condition, ids, rng) for subject, ids in stimuli.items() for condition in conditions]
+        questions = list(_spread([asked[cell] for cell in rng.permutation(len(asked))], rng))
+        for place, question in enumerate(_catches(stimuli, n_catch, rng), start=1):
+            questions.insert(round(place * len(questions) / (n_catch + 1)), question)
+        sheets.append(tuple(questions))
+    return Design(results, pictures, seed, tuple(sheets))
+
+
+def _cell(subject: str, condition: str, ids: NDArray[np.int64], rng: np.random.Generator) -> list[Question]:
+    """Ask about every stimulus of one subject and condition."""
+    wrong = ids[statistics.derangements(ids, 1, seed=int(rng.integers(2**31)))[0]]
+    sides = rng.permutation((np.arange(len(ids)) + rng.integers(2)) % 2)
+    pairs = zip(ids, wrong, sides, strict=True)
+    return [Question(subject, condition, int(right), int(other), SIDES[side]) for right, other, side in pairs]
+
+
+def _spread(cells: Sequence[Sequence[Question]], rng: np.random.Generator) -> Iterator[Question]:
+    """Give the questions in rounds in which each original is shown once, with the conditions mixed."""
+    of_stimulus: dict[int, list[Question]] = {}
+    for question in (question for cell in cells for question in cell):
+        of_stimulus.setdefault(question.stimulus_id, []).append(question)
+    before = -1
+    for number in range(len(cells)):
+        turn = [
+            asked[(start + number) % len(asked)]
+            for start, asked in enumerate(of_stimulus.values())
+            if number < len(asked)
+        ]
+        order = rng.permutation(len(turn))
+        if len(order) > 1 and turn[order[0]].stimulus_id == before:
+            order = np.roll(order, 1)
+        yield from (turn[place] for place in order)
+        before = turn[order[-1]].stimulus_id
+
+
+def _catches(stimuli: Mapping[str, NDArray[np.int64]], n_catch: int, rng: np.random.Generator) -> Iterator[Question]:
+    """Ask what nobody who looks can get wrong."""
+    subjects = list(stimuli)
+    sides = rng.permutation(np.arange(n_catch) % 2)
+    for number in range(n_catch):
+        subject = subjects[number % len(subjects)]
+        right, other = rng.choice(stimuli[subject], size=2, replace=False)
+        yield Question(subject, CATCH, int(right), int(other), SIDES[sides[number]])

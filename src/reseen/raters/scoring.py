@@ -1,0 +1,137 @@
+"""Scoring: how often people chose the right picture, how sure that is, and which condition they read best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen import statistics
+from reseen.raters.answers import Answers
+from reseen.raters.design import CATCH, Design
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    *("statistic", "subject", "condition", "against", "rater"),
+    *("value", "low", "high", "p", "p_holm", "n_raters", "n_pictures"),
+)
+"""The columns of ``raters.csv``."""
+CHANCE = 0.5
+
+Floats = NDArray[np.float64]
+_Item = tuple[str, int]
+
+
+def score_answers(
+    design: Design, answers: Sequence[Answers], *, n_bootstrap: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Score the answers of several raters.
+
+    Parameters
+    ----------
+    design
+        What was asked.
+    answers
+        Of each rater (`reseen.raters.read_answers`).
+    n_bootstrap, seed
+        How many resamplings, and their seed.
+
+    Returns
+    -------
+    A table of `COLUMNS`. ``accuracy``: of each condition, over all subjects and of each; ``difference``: of two
+    conditions. ``low`` and ``high`` are the middle 95 % of resamplings of raters and of pictures, both at once. ``p``
+    is a two-sided signed-rank test over pictures, each averaged over raters, against one half or against the other
+    condition; ``p_holm`` is corrected for all tests of the same kind. ``rater_accuracy``, ``rater_catch`` and
+    ``rater_seconds`` (median) tell of each rater.
+    """
+    import pandas as pd
+
+    correct = _correct(design, answers)
+    rows: list[dict[str, Any]] = []
+    for statistic, made in (
+        ("accuracy", _accuracies(correct, n_bootstrap, seed)),
+        ("difference", _differences(correct, n_bootstrap, seed)),
+    ):
+        found = list(made)
+        corrected = statistics.holm([row["p"] for row in found])
+        rows += [{"statistic": statistic, **row, "p_holm": p} for row, p in zip(found, corrected, strict=True)]
+    rows += _by_subject(correct, n_bootstrap, seed)
+    rows += _by_rater(design, answers)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _correct(design: Design, answers: Sequence[Answers]) -> dict[str, dict[_Item, Floats]]:
+    """Give, for each condition and picture, whether each rater chose right, ``(n_raters,)``."""
+    table: dict[str, dict[_Item, Floats]] = {}
+    for row, given in enumerate(answers):
+        for question, side in zip(design.sheets[given.rater - 1], given.sides, strict=True):
+            if question.condition != CATCH:
+                items = table.setdefault(question.condition, {})
+                item = items.setdefault((question.subject, question.stimulus_id), np.full(len(answers), np.nan))
+                item[row] = side == question.side
+    return {condition: dict(sorted(items.items())) for condition, items in sorted(table.items(), key=_by_length)}
+
+
+def _by_length(entry: tuple[str, object]) -> tuple[int, int]:
+    """Order conditions as everywhere: z, c, zc."""
+    return len(entry[0]), -ord(entry[0][0])
+
+
+def _accuracies(correct: Mapping[str, Mapping[_Item, Floats]], n_bootstrap: int, seed: int) -> Iterator[dict[str, Any]]:
+    for condition, items in correct.items():
+        matrix = np.stack(list(items.values()), axis=1)
+        p = statistics.signed_rank_p(matrix.mean(axis=0) - CHANCE)
+        yield {
+            "subject": "all",
+            "condition": condition,
+            "against": "chance",
+            **_mean(matrix, n_bootstrap, seed),
+            "p": p,
+        }
+
+
+def _differences(
+    correct: Mapping[str, Mapping[_Item, Floats]], n_bootstrap: int, seed: int
+) -> Iterator[dict[str, Any]]:
+    for against, condition in combinations(correct, 2):
+        pairs = [(items, correct[against][item]) for item, items in correct[condition].items()]
+        matrix = np.stack([first - second for first, second in pairs], axis=1)
+        p = statistics.signed_rank_p(matrix.mean(axis=0))
+        yield {"subject": "all", "condition": condition, "against": against, **_mean(matrix, n_bootstrap, seed), "p": p}
+
+
+def _by_subject(correct: Mapping[str, Mapping[_Item, Floats]], n_bootstrap: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Give each subject's accuracy, where there is more than one."""
+    subjects = sorted({subject for items in correct.values() for subject, _ in items})
+    for subject in subjects if len(subjects) > 1 else ():
+        for condition, items in correct.items():
+            matrix = np.stack([found for (whose, _), found in items.items() if whose == subject], axis=1)
+            words = {"statistic": "accuracy", "subject": subject, "condition": condition}
+            yield {**words, **_mean(matrix, n_bootstrap, seed)}
+
+
+def _by_rater(design: Design, answers: Sequence[Answers]) -> Iterator[dict[str, Any]]:
+    for given in answers:
+        sheet = design.sheets[given.rater - 1]
+        right = np.array([side == question.side for question, side in zip(sheet, given.sides, strict=True)])
+        caught = np.array([question.condition == CATCH for question in sheet])
+        values = {"rater_accuracy": right[~caught].mean(), "rater_seconds": np.median(given.seconds)}
+        if caught.any():
+            values["rater_catch"] = right[caught].mean()
+        for statistic, value in values.items():
+            yield {"statistic": statistic, "rater": given.rater, "value": float(value), "n_raters": 1}
+
+
+def _mean(matrix: Floats, n_bootstrap: int, seed: int) -> dict[str, Any]:
+    """Average over raters and pictures ``(n_raters, n_pictures)``, with an interval over both."""
+    n_raters, n_pictures = matrix.shape
+    raters = statistics.bootstrap_weights(np.arange(n_raters), n_bootstrap, seed=seed)
+    pictures = statistics.bootstrap_weights(np.arange(n_pictures), n_bootstrap, seed=seed + 1)
+    replicates = ((raters @ matrix) * pictures).sum(axis=1) / matrix.size
+    low, high = statistics.interval(replicates)
+    return {"value": float(matrix.mean()), "low": low, "high": high, "n_raters": n_raters, "n_pictures": n_pictures}

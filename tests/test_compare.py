@@ -1,0 +1,182 @@
+import shutil
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reseen import pipeline
+from reseen.compare import COLUMNS, compare, settings_that_differ
+from reseen.errors import ResultsError
+from reseen.recipe import Recipe, with_settings
+from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, Results
+from reseen.tables import PICTURE_COLUMNS
+
+N_STIMULI = 40
+QUICK = {"n_bootstrap": 400, "n_permutations": 2000}
+
+
+def rows(values, stimulus_id=None, **words):
+    """Lay out what each picture scores, as `evaluate` does."""
+    fixed = dict.fromkeys(PICTURE_COLUMNS, "") | {"subject": "subj01", "condition": "zc", "level": "result"}
+    ids = np.arange(len(values)) if stimulus_id is None else stimulus_id
+    return pd.DataFrame({**fixed, "metric": "pixcorr", **words, "stimulus_id": ids, "value": values})
+
+
+def folder(path, *tables, pictures="sha256:a", size="64 x 64", observer="net:1", recipe=None):
+    """A results folder that was scored."""
+    with Results.open(path, recipe or Recipe(name="made")) as results:
+        results.claim(TEST_PICTURES_OF + "subj01", pictures)
+        results.claim(SCORED_SIZE_OF + "subj01", size)
+        results.claim("observer judge", observer)
+        results.save_table("pictures", pd.concat(tables)[list(PICTURE_COLUMNS)])
+        return results
+
+
+@pytest.fixture
+def noise():
+    return np.random.default_rng(0).uniform(size=N_STIMULI)
+
+
+@pytest.fixture
+def reference(tmp_path, noise):
+    return folder(tmp_path / "reference", rows(noise), rows(1 - noise, metric="ssim"))
+
+
+def test_a_folder_and_its_copy_do_not_differ(reference):
+    found = compare(reference, [reference], **QUICK)
+    assert list(found.columns) == list(COLUMNS)
+    assert list(found["metric"]) == ["pixcorr", "ssim"]
+    assert (found[["difference", "low", "high"]] == 0).all(axis=None)
+    assert (found[["p", "p_holm"]] == 1).all(axis=None)
+    assert set(found["n"]) == {N_STIMULI}
+
+
+def test_a_result_that_is_better_on_every_picture_is_found_though_the_intervals_overlap(reference, tmp_path, noise):
+    better = folder(tmp_path / "better", rows(noise + 0.02), rows(1 - noise, metric="ssim"))
+    found = compare(reference, [better], **QUICK).set_index("metric")
+    planted = found.loc["pixcorr"]
+    assert planted["difference"] == pytest.approx(0.02)
+    assert (planted["low"], planted["high"]) == pytest.approx((0.02, 0.02))
+    assert planted["p"] == 1 / 2001
+    assert planted["p_holm"] == 2 / 2001
+    assert planted["value"] == pytest.approx(noise.mean() + 0.02)
+    assert found.loc["ssim", "p"] == 1
+
+
+def test_a_result_that_differs_by_noise_alone_is_not_found(reference, tmp_path, noise):
+    shaken = noise + np.random.default_rng(1).permutation(np.repeat([-0.1, 0.1], N_STIMULI // 2))
+    other = folder(tmp_path / "other", rows(shaken))
+    with pytest.warns(UserWarning, match="metric: ssim there, none here"):
+        found = compare(reference, [other], **QUICK)
+    assert len(found) == 1
+    assert found.loc[0, "p"] > 0.9
+    assert found.loc[0, "low"] < 0 < found.loc[0, "high"]
+
+
+def test_the_order_of_the_rows_of_a_table_does_not_matter(reference, tmp_path, noise):
+    order = np.random.default_rng(2).permutation(N_STIMULI)
+    other = folder(tmp_path / "other", rows(1 - noise, metric="ssim"), rows(noise[order], order))
+    assert (compare(reference, [other], **QUICK)["difference"] == 0).all()
+
+
+def test_items_of_one_stimulus_are_averaged_first(tmp_path):
+    ids = np.array([0, 0, 0, 1])
+    first = folder(tmp_path / "first", rows(np.array([0.0, 0.0, 0.0, 0.0]), ids))
+    second = folder(tmp_path / "second", rows(np.array([3.0, 3.0, 3.0, 1.0]), ids))
+    found = compare(first, [second], **QUICK).iloc[0]
+    assert (found["difference"], found["n"]) == (2, 2)
+
+
+def test_several_folders_are_each_set_beside_the_first(reference, tmp_path, noise):
+    others = [
+        folder(tmp_path / name, rows(noise + k), rows(1 - noise, metric="ssim")) for k, name in ((1, "b"), (2, "c"))
+    ]
+    found = compare(reference, others, **QUICK)
+    assert list(found["results"]) == [str(tmp_path / name) for name in "bbcc"]
+    assert list(found["difference"].round(9)) == [1, 0, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"pictures": "sha256:b"}, "other test pictures of subj01 .* 40 there, 40 here, 40 ids in common"),
+        ({"size": "32 x 32"}, "another protocol .*: scored size of subj01 is 32 x 32, there 64 x 64"),
+        ({"observer": "net:2"}, "another protocol .*: observer judge is net:2, there net:1"),
+        ({"recipe": with_settings(Recipe(name="made"), ['data.subjects=["subj02"]'])}, "share no subject"),
+    ],
+)
+def test_what_is_not_the_same_quantity_is_refused_and_the_reason_named(reference, tmp_path, noise, changes, says):
+    other = folder(tmp_path / "other", rows(noise), **changes)
+    with pytest.raises(ResultsError, match=says):
+        compare(reference, [other])
+
+
+def test_results_without_a_score_in_common_are_refused(reference, tmp_path, noise):
+    other = folder(tmp_path / "other", rows(noise, condition="z"))
+    with pytest.raises(ResultsError, match="condition: zc there, z here"):
+        compare(reference, [other])
+
+
+def test_a_folder_that_was_not_scored_is_refused(reference, tmp_path):
+    with Results.open(tmp_path / "bare", Recipe(name="made")) as bare, pytest.raises(ResultsError, match="not scored"):
+        compare(reference, [bare])
+
+
+def test_one_folder_alone_is_refused(reference):
+    with pytest.raises(ResultsError, match="two results folders or more"):
+        compare(reference, [])
+
+
+def test_other_versions_of_what_scores_are_warned_of(reference, tmp_path, noise):
+    other = folder(tmp_path / "other", rows(noise), rows(noise, metric="ssim"))
+    text = (other.path / "provenance.json").read_text().replace('scikit-image": "', 'scikit-image": "1')
+    (other.path / "provenance.json").write_text(text)
+    with pytest.warns(UserWarning, match="scored with scikit-image"):
+        compare(reference, [other], **QUICK)
+
+
+def test_settings_that_differ_are_named(reference, tmp_path, noise):
+    recipe = with_settings(Recipe(name="made"), ["reconstruct.guidance=3"])
+    assert settings_that_differ(reference, folder(tmp_path / "other", rows(noise), recipe=recipe)) == [
+        "reconstruct.guidance: 5.0 -> 3.0"
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(small_recipe, random_observers, tmp_path_factory):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pipeline.run(small_recipe, tmp_path_factory.mktemp("run"), until="evaluate")
+
+
+@pytest.mark.usefixtures("random_observers")
+@pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
+class TestOnARun:
+    def test_the_mean_over_pictures_is_the_score(self, run):
+        words = ["condition", "metric", "observer", "layer", "direction", "level"]
+        each = run.load_table("pictures").groupby(words)["value"].mean()
+        scores = run.load_table("scores").query("subset == 'all'").set_index(words)["value"]
+        assert len(each) == (5 + 3) * (2 + 2 * 3 * 2)  # three conditions at two levels, and two that are retrieved
+        assert each.to_numpy() == pytest.approx(scores[each.index].to_numpy())
+
+    def test_a_run_does_not_differ_from_itself(self, run):
+        found = compare(run, [run], **QUICK)
+        assert len(found) == 5 * (2 + 2 * 3 * 2)
+        assert (found["difference"] == 0).all()
+        assert (found["p"] == 1).all()
+
+    def test_another_choice_of_test_pictures_is_refused(self, run, small_recipe, tmp_path):
+        fewer = with_settings(small_recipe, ["data.n_test=3"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            other = pipeline.run(fewer, tmp_path, until="evaluate")
+        with pytest.raises(ResultsError, match="4 there, 3 here, 3 ids in common"):
+            compare(run, [other])
+
+    def test_a_folder_of_an_older_reseen_gets_its_pictures_scored(self, run, small_recipe, tmp_path):
+        shutil.copytree(run.path, tmp_path, dirs_exist_ok=True)
+        for file in ("pictures.csv", "subj01/pictures.csv"):
+            (tmp_path / file).unlink()
+        pipeline.run(small_recipe, tmp_path, until="evaluate")
+        assert (tmp_path / "pictures.csv").read_bytes() == (run.path / "pictures.csv").read_bytes()
