@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import huggingface_hub
@@ -16,8 +17,9 @@ from tiny_ldm import write_tiny_ldm
 from reseen import ldm as door
 from reseen.errors import ModelError, ShapeError
 from reseen.ldm import LatentDiffusion, load_ldm
-from reseen.ldm.loading import load_folder, load_single_file
-from reseen.ldm.stable import StableDiffusion, _even_threads
+from reseen.ldm.batching import _even_threads
+from reseen.ldm.recording import recording
+from reseen.ldm.stable import StableDiffusion, _tensor_float
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +91,22 @@ def test_networks_give_what_the_components_of_diffusers_give(folder: Path, ldm: 
     np.testing.assert_allclose(ldm.latent_to_image(latent.numpy()), expected, atol=2e-5)
 
 
-def test_a_posterior_sample_needs_a_seed_and_repeats_with_it(ldm: LatentDiffusion) -> None:
-    images = pictures(2)
-    mean = ldm.image_to_latent(images)
-    one, again, other = (ldm.image_to_latent(images, seed=seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one, again)
-    assert not np.allclose(one, other)
-    assert not np.allclose(one, mean)
+def test_a_posterior_sample_is_its_mean_and_the_noise_times_its_spread(folder: Path, ldm: LatentDiffusion) -> None:
+    images, noise = pictures(2), np.random.default_rng(1).standard_normal((2, 4, 8, 8), dtype=np.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder).to(torch.float32)
+    with torch.inference_mode():
+        posterior = pipeline.vae.encode(
+            torch.from_numpy(images / np.float32(127.5) - 1).permute(0, 3, 1, 2)
+        ).latent_dist
+    expected = (posterior.mean + posterior.std * torch.from_numpy(noise)) * pipeline.vae.config.scaling_factor
+    np.testing.assert_allclose(ldm.image_to_latent(images, noise=noise), expected.numpy(), atol=2e-5)
+    np.testing.assert_array_equal(ldm.image_to_latent(images, noise=0 * noise), ldm.image_to_latent(images))
+    with pytest.raises(ShapeError, match=r"latents' shape \(2, 4, 8, 8\); found \(1, 4, 8, 8\)"):
+        ldm.image_to_latent(images, noise=noise[:1])
 
 
 def test_a_model_of_velocity_predicts_the_noise_that_is_there(tmp_path: Path) -> None:
-    loaded = load_folder(write_tiny_ldm(tmp_path / "v", prediction_type="v_prediction"), "v")
+    loaded = load_ldm(str(write_tiny_ldm(tmp_path / "v", prediction_type="v_prediction")))
     rng = np.random.default_rng(0)
     clean, noise = (torch.from_numpy(rng.standard_normal((2, 4, 8, 8), dtype=np.float32)) for _ in range(2))
     level = float(loaded.schedule.signal_level[500])
@@ -176,7 +183,7 @@ def test_weights_stored_in_half_precision_compute_in_single_precision(ldm: Laten
 
 
 def test_half_precision_is_for_the_noise_predictor_alone(folder: Path) -> None:
-    loaded = load_folder(folder, "tiny", precision="bf16")
+    loaded = load_ldm(str(folder), precision="bf16")
     assert loaded.unet.dtype == torch.bfloat16
     assert loaded.vae.dtype == loaded.text_encoder.dtype == torch.float32
     noise = loaded.predict_noise(torch.zeros(1, 4, 8, 8), 1, torch.zeros(1, 24, 32))
@@ -238,9 +245,7 @@ def test_a_model_that_cannot_be_fetched_names_the_command_that_fetches_it(monkey
         raise huggingface_hub.errors.LocalEntryNotFoundError("no network")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    with pytest.raises(
-        ModelError, match=r"huggingface-cli download CompVis/stable-diffusion-v1-4 --revision abc --incl"
-    ):
+    with pytest.raises(ModelError, match=r"hf download CompVis/stable-diffusion-v1-4 --revision abc --incl"):
         load_ldm("CompVis/stable-diffusion-v1-4", revision="abc")
 
 
@@ -271,7 +276,7 @@ def test_a_single_file_that_is_missing_or_no_checkpoint_is_refused(tmp_path: Pat
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"nothing of use")
     (tmp_path / "broken").mkdir()
-    with pytest.raises(ModelError, match="huggingface-cli download stable-diffusion-v1-5"):
+    with pytest.raises(ModelError, match="hf download CompVis/stable-diffusion-v1-4"):
         load_ldm(str(broken))
 
 
@@ -286,7 +291,7 @@ def test_a_pickle_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     torch.save({"state_dict": {"model": Trap()}}, path)
     (tmp_path / "trap").mkdir()
     with pytest.raises(ModelError, match="cannot load"):
-        load_single_file(path, "trap")
+        load_ldm(str(path))
     assert not ran.exists()
 
 
@@ -300,3 +305,63 @@ def test_a_device_that_is_not_there_is_refused(folder: Path, device: str) -> Non
 
 def test_the_built_in_model_lies_in_the_package() -> None:
     assert Path(door.__file__).parent / "builtin" == door.BUILTIN
+
+
+def test_the_empty_caption_is_encoded_once_and_may_not_be_written_to(ldm: LatentDiffusion) -> None:
+    np.testing.assert_array_equal(ldm.unconditional, ldm.text_to_conditioning([""])[0])
+    assert ldm.unconditional is ldm.unconditional
+    with pytest.raises(ValueError, match="read-only"):
+        ldm.unconditional[0] = 0
+
+
+def test_single_precision_is_the_model_itself_or_the_same_weights(folder: Path, ldm: LatentDiffusion) -> None:
+    assert ldm.in_single_precision is ldm
+    half = load_ldm(str(folder), precision="bf16")
+    exact = half.in_single_precision
+    assert exact is half.in_single_precision
+    assert exact.unet.dtype == torch.float32
+    assert half.unet.dtype == torch.bfloat16
+    for name, tensor in half.unet.state_dict().items():
+        assert torch.equal(tensor.float(), exact.unet.state_dict()[name])
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision_predicts_nearly_the_same_noise(folder: Path, ldm: LatentDiffusion, precision: str) -> None:
+    rng = np.random.default_rng(0)
+    latents = torch.from_numpy(rng.standard_normal((2, 4, 8, 8), dtype=np.float32))
+    c = torch.from_numpy(rng.standard_normal((2, 24, 32), dtype=np.float32))
+    noise = ldm.predict_noise(latents, 301, c)
+    half = load_ldm(str(folder), precision=precision).predict_noise(latents, 301, c)  # type: ignore[arg-type]
+    assert (half - noise).norm() / noise.norm() < (2e-3 if precision == "fp16" else 2e-2)
+
+
+def test_a_compiled_noise_predictor_is_used_except_where_hooks_are_laid(
+    folder: Path, ldm: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def compile_by_name(unet: torch.nn.Module) -> Callable[..., object]:
+        def compiled(*arguments: object, **options: object) -> object:
+            calls.append(len(calls))
+            return unet(*arguments, **options)
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", compile_by_name)
+    fast = load_ldm(str(folder), compiled=True)
+    latents, c = torch.zeros(1, 4, 8, 8), torch.zeros(1, 24, 32)
+    expected = ldm.predict_noise(latents, 1, c)
+    assert torch.equal(fast.predict_noise(latents, 1, c), expected)
+    assert calls == [0]
+    with recording(fast, ["mid_block"], [1], n=1) as recorded:
+        assert torch.equal(recorded.predict_noise(latents, 1, c), expected)
+        assert recorded.taken("mid_block").shape[0] == 1
+    assert calls == [0]
+
+
+def test_the_precision_of_a_gpus_matrix_units_is_given_back() -> None:
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    for allowed in (True, False):
+        with _tensor_float(allowed):
+            assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == allowed
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before

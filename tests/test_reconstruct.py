@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,8 @@ from reseen.diffusion import add_noise, denoise
 from reseen.errors import ModelError, RecipeError, ShapeError
 from reseen.features import Features
 from reseen.ldm import LatentDiffusion, load_ldm
-from reseen.ldm.sampling import draw_noise
+from reseen.ldm.sampling import coarse_latents, coarse_noise, draw_noise
+from reseen.ldm.stable import StableDiffusion
 from reseen.recipe import Condition, ReconstructRecipe
 from reseen.reconstruct import PictureWarning, film, n_draws, reconstruct
 
@@ -149,6 +152,14 @@ def test_the_pictures_do_not_depend_on_the_order_or_on_what_is_made_beside_them(
         np.testing.assert_array_equal(picture, whole[int(order[item]), draw])
 
 
+def test_two_shards_make_the_pictures_of_one_run(ldm: LatentDiffusion, whole: Pictures) -> None:
+    every = list(whole)
+    made: Pictures = {}
+    for shard in (every[::2], every[1::2]):
+        made |= run(dataclasses.replace(ldm), jobs=shard)  # type: ignore[type-var]
+    assert_same(whole, made)
+
+
 def test_a_run_that_was_killed_goes_on_to_the_same_pictures(ldm: LatentDiffusion, whole: Pictures) -> None:
     made: Pictures = {}
     n_calls = 0
@@ -194,7 +205,9 @@ def test_the_empty_caption_is_encoded_once(ldm: LatentDiffusion, monkeypatch: py
         return encode(self, captions)
 
     monkeypatch.setattr(type(ldm), "text_to_conditioning", counted)
-    run(ldm)
+    ldm = dataclasses.replace(ldm)  # type: ignore[type-var]
+    for condition in ("zc", "c"):
+        run(ldm, condition)  # type: ignore[arg-type]
     assert asked == [[""]]
 
 
@@ -249,6 +262,103 @@ def test_numbers_that_are_not_finite_name_the_stimulus_and_are_never_written(ldm
     with pytest.raises(ModelError, match="not finite for stimulus 8, draw 0"):
         run(ldm, c=Features("c", broken, IDS), made=made)
     assert all(item < 2 for item, _ in made)
+
+
+class Faulty:
+    """A noise predictor that spoils the rows of chosen conditionings while it is in half precision."""
+
+    def __init__(self, unet: torch.nn.Module, rows: list[int], fault: float) -> None:
+        self.unet, self.fault = unet, fault
+        self.spoilt = torch.from_numpy(C.array[rows])
+
+    def __deepcopy__(self, _memo: object) -> torch.nn.Module:
+        return self.unet
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float16
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.unet, name)
+
+    def __call__(
+        self, latents: torch.Tensor, timestep: int, *, encoder_hidden_states: torch.Tensor, **options: bool
+    ) -> tuple[torch.Tensor]:
+        c = encoder_hidden_states.float()
+        noise = self.unet(latents.float(), timestep, encoder_hidden_states=c, **options)[0].half()
+        for row, conditioning in enumerate(c):
+            if any(torch.allclose(conditioning, own, atol=1e-2) for own in self.spoilt):
+                noise[row] = self.fault
+        return (noise,)
+
+
+def test_a_picture_that_half_precision_spoils_is_made_again_in_single_precision(
+    ldm: LatentDiffusion, whole: Pictures
+) -> None:
+    faulty = dataclasses.replace(ldm, unet=Faulty(ldm.unet, [1, 4], float("nan")))  # type: ignore[type-var]
+    with pytest.warns(PictureWarning, match="made again in single precision; the first is of stimulus") as noted:
+        made = run(faulty, recipe=RECIPE.model_copy(update={"batch_size": 64}))
+    assert len(noted) == 1
+    assert "6 of 21 pictures of condition zc" in str(noted[0].message)
+    assert "stimulus 3, draw 0" in str(noted[0].message)
+    for (item, draw), picture in made.items():
+        if item in (1, 4):
+            np.testing.assert_array_equal(picture, whole[item, draw])
+        else:
+            assert np.abs(picture.astype(int) - whole[item, draw].astype(int)).max() <= 8  # half precision
+
+
+def test_a_picture_that_half_precision_turns_black_is_made_again(
+    ldm: LatentDiffusion, whole: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = type(ldm).latent_to_image
+
+    def black_in_half(self: StableDiffusion, latents: torch.Tensor) -> np.ndarray:
+        made = decode(self, latents)
+        if self.unet.dtype == torch.float16 and made.shape[1] == 32:
+            made[0] = 0
+        return made
+
+    faulty = dataclasses.replace(ldm, unet=Faulty(ldm.unet, [], 0.0))  # type: ignore[type-var]
+    monkeypatch.setattr(type(ldm), "latent_to_image", black_in_half)
+    with pytest.warns(PictureWarning, match="1 of 4 pictures of condition zc were black or not finite"):
+        made = run(faulty, jobs=[(2, 0), (2, 1), (2, 2), (0, 1)])
+    np.testing.assert_array_equal(made[2, 0], whole[2, 0])
+
+
+def test_what_is_not_finite_in_single_precision_either_is_an_error(ldm: LatentDiffusion) -> None:
+    broken = C.array.copy()
+    broken[2] = np.nan
+    faulty = dataclasses.replace(ldm, unet=Faulty(ldm.unet, [], 0.0))  # type: ignore[type-var]
+    with (
+        pytest.warns(PictureWarning, match="made again"),
+        pytest.raises(ModelError, match="not finite for stimulus 8, draw 0"),
+    ):
+        run(faulty, c=Features("c", broken, IDS))
+
+
+def test_a_film_of_a_spoilt_draw_is_the_one_in_single_precision(ldm: LatentDiffusion, whole: Pictures) -> None:
+    faulty = dataclasses.replace(ldm, unet=Faulty(ldm.unet, [4], float("nan")))  # type: ignore[type-var]
+    which = {"seed": 1, "subject": "subj01", "stimulus_id": int(IDS[4]), "draw": 2}
+    frames = film(faulty, Z.array[4], C.array[4], recipe=RECIPE, **which)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(frames[-1], whole[4, 2])
+
+
+def test_draws_share_the_sample_of_the_coarse_posterior_and_stimuli_do_not(ldm: LatentDiffusion) -> None:
+    recipe = RECIPE.model_copy(update={"coarse_posterior": "sample"})
+    options = {"seed": 1, "subject": "subj01"}
+    noise = coarse_noise(ldm, recipe, stimulus_id=IDS, **options)  # type: ignore[arg-type]
+    assert noise is not None
+    np.testing.assert_array_equal(noise[1], noise[3])  # two trials of stimulus 3
+    assert not np.allclose(noise[0], noise[1])
+    assert coarse_noise(ldm, RECIPE, stimulus_id=IDS, **options) is None  # type: ignore[arg-type]
+    alike = np.repeat(Z.array[:1], 3, axis=0)
+    latents = coarse_latents(ldm, alike, recipe, noise[[0, 1, 1]])
+    assert not np.allclose(latents[0], latents[1])
+    np.testing.assert_array_equal(latents[1], latents[2])
+    sampled, plain = (run(ldm, recipe=which) for which in (recipe, RECIPE))
+    assert not np.array_equal(sampled[0, 0], plain[0, 0])
+    assert_same(sampled, run(ldm, recipe=recipe.model_copy(update={"batch_size": 5})))
 
 
 def test_black_pictures_are_warned_of(ldm: LatentDiffusion, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -23,7 +24,7 @@ def ldm(tmp_path_factory: pytest.TempPathFactory) -> LatentDiffusion:
 
 
 def hooks_of(unet: torch.nn.Module) -> int:
-    return sum(len(module._forward_hooks) for module in unet.modules())
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in unet.modules())
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_a_recording_keeps_the_last_rows_of_the_wanted_evaluations_only(ldm: Lat
 def test_no_hook_outlives_a_recording(ldm: LatentDiffusion) -> None:
     before = hooks_of(ldm.unet)
     with recording(ldm, LAYERS, [1], n=1):
-        assert hooks_of(ldm.unet) == before + 2
+        assert hooks_of(ldm.unet) == before + 2 + 2  # of the layers, and at both ends of the whole
     assert hooks_of(ldm.unet) == before
 
     def break_off() -> None:
@@ -86,6 +87,26 @@ def test_no_hook_outlives_a_recording(ldm: LatentDiffusion) -> None:
     with pytest.raises(AttributeError), recording(ldm, (*LAYERS, "nosuch"), [1], n=1):
         pass
     assert hooks_of(ldm.unet) == before
+
+
+@pytest.mark.filterwarnings("ignore::reseen.ldm.batching.MemoryWarning")
+def test_a_batch_that_is_broken_off_for_want_of_memory_is_not_kept_twice(ldm: LatentDiffusion, inputs: Inputs) -> None:
+    latents, conditioning = inputs
+    with recording(ldm, LAYERS, [1], n=18) as whole:
+        whole.predict_noise(latents, 1, conditioning)
+    scarce = dataclasses.replace(ldm)  # type: ignore[type-var]
+
+    def run_out(_module: object, _inputs: object, output: torch.Tensor) -> None:
+        if len(output) > 4:
+            raise torch.OutOfMemoryError("planted")
+
+    with recording(scarce, LAYERS, [1], n=18) as recorded:
+        planted = ldm.unet.up_blocks[0].resnets[0].register_forward_hook(run_out)
+        recorded.predict_noise(latents, 1, conditioning)
+        planted.remove()
+        for layer in LAYERS:
+            assert recorded.taken(layer).shape == whole.taken(layer).shape
+            np.testing.assert_allclose(recorded.taken(layer), whole.taken(layer), atol=1e-5)
 
 
 def test_the_layers_that_are_listed_have_the_shapes_that_are_recorded(ldm: LatentDiffusion, inputs: Inputs) -> None:

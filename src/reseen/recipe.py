@@ -75,6 +75,11 @@ class ModelRecipe(_Section):
     name: str = Field("builtin", description="'builtin', a diffusers folder, a .ckpt or .safetensors file, or a hub id")
     revision: str | None = Field(None, description="commit of a hub model, pinned")
     precision: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="of the frozen model")
+    compiled: bool = Field(
+        False,
+        description="let torch.compile make kernels for the U-Net; for long runs on a GPU",
+        json_schema_extra=_NOT_IDENTITY,
+    )
 
 
 class ExtractRecipe(_Section):
@@ -117,6 +122,9 @@ class ReconstructRecipe(_Section):
         description="noise to the step denoising starts at (diffusers), or one step more (the released script)",
     )
     truncate_coarse: bool = Field(False, description="round the coarse picture to 8 bits before it is encoded again")
+    coarse_posterior: Literal["mean", "sample"] = Field(
+        "mean", description="the posterior mean of the coarse picture, or one sample, as the released script takes it"
+    )
     batch_size: PositiveInt = Field(
         64, description="pictures denoised together; does not change the pictures", json_schema_extra=_NOT_IDENTITY
     )
@@ -182,8 +190,8 @@ class ReportRecipe(_Section):
 class Recipe(_Section):
     """Say everything that a run needs to know; one TOML section for each field.
 
-    Name, data path, batch size and exported maps may change between runs into one folder; all else is part of its
-    identity. Device and executor are no part of a recipe.
+    Name, data path, batch size, compilation and exported maps may change between runs into one folder; all else is part
+    of its identity. Device and executor are no part of a recipe.
     """
 
     name: str = Field("unnamed", description="what to call it", json_schema_extra=_NOT_IDENTITY)

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reseen.diffusion import denoise
 from reseen.errors import ModelError, ShapeError
-from reseen.ldm.sampling import begin, coarse_latents, coarse_pictures, draw_noise
+from reseen.ldm.sampling import begin, coarse_latents, coarse_noise, coarse_pictures, draw_noise
+from reseen.ldm.stable import as_tensor
 from reseen.recipe import Condition, ReconstructRecipe
 
 if TYPE_CHECKING:
@@ -32,7 +33,21 @@ Progress = Callable[[int, int], None]
 
 
 class PictureWarning(UserWarning):
-    """Warn of a picture that may be no picture."""
+    """Warn of a picture that may be no picture, or was none at first."""
+
+
+class _Rows(NamedTuple):
+    """Hold what some draws are made from, a row each."""
+
+    stimulus_id: NDArray[np.int64]
+    draw: NDArray[np.int64]
+    z: NDArray[np.float32] | None
+    c: NDArray[np.float32]
+    noise: NDArray[np.float32]
+    coarse_noise: NDArray[np.float32] | None
+
+    def at(self, rows: NDArray[np.bool_]) -> _Rows:
+        return _Rows(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
 
 
 def n_draws(condition: Condition, recipe: ReconstructRecipe) -> int:
@@ -81,12 +96,13 @@ def reconstruct(
     ShapeError
         If the features do not fit the model or each other.
     ModelError
-        If a picture is not finite.
+        If a picture is not finite in single precision.
 
     Warns
     -----
     PictureWarning
-        If a picture is black all over.
+        If a picture is black all over; or if one was black or not finite in half precision, and was made again in
+        single precision.
     """
     ids = _check(ldm, condition, z, c)
     if jobs is None:
@@ -94,18 +110,15 @@ def reconstruct(
     n_ready = 0
     if progress is not None:
         progress(0, len(jobs))
-    unconditional = ldm.text_to_conditioning([""])[0] if jobs and condition != "z" else None
     for batch in _batches(jobs, recipe.batch_size):
         items = np.array([item for item, _ in batch])
         if condition == "z":
             pictures = coarse_pictures(ldm, _array(z)[items], recipe)
         else:
-            shape = ldm.latent_shape
-            noise = np.stack([draw_noise(seed, subject, int(ids[item]), draw, shape) for item, draw in batch])
+            draws = np.array([draw for _, draw in batch])
             picked = None if condition == "c" else _array(z)[items]
-            latents = _sample(ldm, picked, _array(c)[items], noise, unconditional, recipe)
-            _check_finite(latents, batch, ids, ldm)
-            pictures = ldm.latent_to_image(latents)
+            rows = _rows(ldm, ids[items], draws, picked, _array(c)[items], recipe, seed, subject)
+            pictures = _make(ldm, rows, recipe, condition)
         rounded = _to_uint8(pictures)
         _warn_of_black(rounded, condition, ids[items])
         for (item, draw), picture in zip(batch, rounded, strict=True):
@@ -148,49 +161,97 @@ def film(
         the autoencoder sees it), then one for each of the steps that denoising takes. The last is the picture that
         ``reconstruct`` makes of this draw.
     """
-    noise = draw_noise(seed, subject, stimulus_id, draw, ldm.latent_shape)[None]
-    unconditional = ldm.text_to_conditioning([""])[0]
+    z = None if z_row is None else z_row[None]
+    rows = _rows(ldm, np.array([stimulus_id]), np.array([draw]), z, c_row[None], recipe, seed, subject)
     seen: list[Tensor] = []
 
     def remember(_step: int, _timestep: int, _latents: Tensor, clean: Tensor) -> None:
         seen.append(clean)
 
-    z = None if z_row is None else z_row[None]
-    last = _sample(ldm, z, c_row[None], noise, unconditional, recipe, remember)
-    first = ldm.latent_to_image(noise) if z is None else coarse_pictures(ldm, z, recipe)
+    last = _sample(ldm, rows, recipe, remember)
+    if _broken(last).any() or _black(ldm.latent_to_image(last)).any():
+        seen.clear()
+        last = _sample(ldm.in_single_precision, rows, recipe, remember)
+    first = ldm.latent_to_image(rows.noise) if z is None else coarse_pictures(ldm, z, recipe)
     frames = [first, *(ldm.latent_to_image(latents) for latents in (*seen[:-1], last))]
     return _to_uint8(np.concatenate(frames))
 
 
-def _sample(
+def _rows(
     ldm: LatentDiffusion,
+    stimulus_id: NDArray[np.int64],
+    draws: NDArray[np.int64],
     z: NDArray[np.float32] | None,
     c: NDArray[np.float32],
-    noise: NDArray[np.float32],
-    unconditional: NDArray[np.float32] | None,
     recipe: ReconstructRecipe,
-    on_step: OnStep | None = None,
-) -> Tensor:
-    """Give the clean latents of one batch, ``(n, channels, height, width)``, from z (or pure noise) and c."""
-    import torch
+    seed: int,
+    subject: str,
+) -> _Rows:
+    """Draw the noise of some draws, and lay it beside what they are made from."""
+    which = zip(stimulus_id, draws, strict=True)
+    noise = np.stack([draw_noise(seed, subject, int(i), int(draw), ldm.latent_shape) for i, draw in which])
+    coarse = None
+    if z is not None:
+        coarse = coarse_noise(ldm, recipe, seed=seed, subject=subject, stimulus_id=stimulus_id)
+    return _Rows(stimulus_id, draws, z, c, noise, coarse)
 
-    if z is None:
-        latents, timesteps = torch.from_numpy(noise).to(ldm.device), ldm.schedule.timesteps(recipe.n_steps)
+
+def _make(ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, condition: Condition) -> NDArray[np.float32]:
+    """Give the pictures of some draws; those that half precision spoils are made again in single precision."""
+    latents = _sample(ldm, rows, recipe)
+    broken = _broken(latents)
+    exact = ldm.in_single_precision
+    if exact is ldm:
+        _check_finite(broken, rows, ldm)
+        return ldm.latent_to_image(latents)
+    pictures = np.zeros((len(broken), ldm.image_size, ldm.image_size, 3), dtype=np.float32)
+    if not broken.all():
+        pictures[~broken] = ldm.latent_to_image(latents.cpu()[~broken])
+    spoilt = _black(pictures)
+    if spoilt.any():
+        first = int(np.argmax(spoilt))
+        warnings.warn(
+            f"{spoilt.sum()} of {len(spoilt)} pictures of condition {condition} were black or not finite in half "
+            f"precision and were made again in single precision; the first is of stimulus "
+            f"{rows.stimulus_id[first]}, draw {rows.draw[first]}.",
+            PictureWarning,
+            stacklevel=3,
+        )
+        pictures[spoilt] = _make(exact, rows.at(spoilt), recipe, condition)
+    return pictures
+
+
+def _sample(ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, on_step: OnStep | None = None) -> Tensor:
+    """Give the clean latents of one batch, ``(n, channels, height, width)``, from z (or pure noise) and c."""
+    if rows.z is None:
+        latents, timesteps = as_tensor(rows.noise).to(ldm.device), ldm.schedule.timesteps(recipe.n_steps)
     else:
-        # the draws of an item share its coarse picture: one encoding for each
-        rows, which = np.unique(z.reshape(len(z), -1), axis=0, return_inverse=True)
-        coarse = coarse_latents(ldm, rows.reshape(-1, *z.shape[1:]), recipe)[which.reshape(-1)]
-        latents, timesteps = begin(ldm, coarse, noise, recipe, recipe.strength)
+        coarse = coarse_latents(ldm, rows.z, recipe, rows.coarse_noise)
+        latents, timesteps = begin(ldm, coarse, rows.noise, recipe, recipe.strength)
     return denoise(
         ldm.predict_noise,
         latents,
-        torch.from_numpy(np.require(c, requirements="W")).to(ldm.device),
+        as_tensor(rows.c).to(ldm.device),
         schedule=ldm.schedule,
         timesteps=timesteps,
         guidance=recipe.guidance,
-        unconditional=None if unconditional is None else torch.from_numpy(unconditional)[None].to(ldm.device),
+        unconditional=as_tensor(ldm.unconditional)[None].to(ldm.device),
         on_step=on_step,
     )
+
+
+def _broken(latents: Tensor) -> NDArray[np.bool_]:
+    """Say which latents are not finite."""
+    import torch
+
+    broken: NDArray[np.bool_] = ~torch.isfinite(latents).flatten(1).all(dim=1).cpu().numpy()
+    return broken
+
+
+def _black(pictures: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Say which pictures are black all over."""
+    black: NDArray[np.bool_] = _to_uint8(pictures).reshape(len(pictures), -1).max(axis=1) == 0
+    return black
 
 
 def _to_uint8(pictures: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -233,18 +294,13 @@ def _check(ldm: LatentDiffusion, condition: Condition, z: Features | None, c: Fe
     return parts[0].stimulus_id
 
 
-def _check_finite(
-    latents: Tensor, batch: Sequence[tuple[int, int]], ids: NDArray[np.int64], ldm: LatentDiffusion
-) -> None:
-    import torch
-
-    bad = ~torch.isfinite(latents).flatten(1).all(dim=1).cpu().numpy()
-    if bad.any():
-        item, draw = batch[int(np.argmax(bad))]
+def _check_finite(broken: NDArray[np.bool_], rows: _Rows, ldm: LatentDiffusion) -> None:
+    if broken.any():
+        first = int(np.argmax(broken))
         raise ModelError(
-            f"{ldm.name} gave numbers that are not finite for stimulus {ids[item]}, draw {draw} "
-            f"({bad.sum()} of {len(batch)} in its batch). Check that the decoded z and c are finite; in half "
-            "precision, set model.precision to 'fp32'. Pictures made so far are kept."
+            f"{ldm.name} gave numbers that are not finite for stimulus {rows.stimulus_id[first]}, draw "
+            f"{rows.draw[first]} ({broken.sum()} of {len(broken)} made together), in single precision. Check that the "
+            "decoded z and c are finite. Pictures made so far are kept."
         )
 
 

@@ -16,7 +16,8 @@ from reseen.diffusion import denoise
 from reseen.errors import ModelError
 from reseen.extract.harvesting import Harvest, Run
 from reseen.ldm.recording import Recording, recording
-from reseen.ldm.sampling import begin, coarse_latents, draw_noise
+from reseen.ldm.sampling import begin, coarse_latents, coarse_noise, draw_noise
+from reseen.ldm.stable import as_tensor
 from reseen.recipe import ReconstructRecipe
 
 if TYPE_CHECKING:
@@ -75,7 +76,6 @@ def harvest(
     ModelError
         If something collected is not finite, be it that it has no room in half precision.
     """
-    unconditional = ldm.text_to_conditioning([""])
     n_done = 0
     for number, ids in enumerate(wanted.blocks(z.stimulus_id)):
         if done is None or not done(number):
@@ -86,7 +86,8 @@ def harvest(
             for start in range(0, len(ids), recipe.batch_size):
                 at = slice(start, min(start + recipe.batch_size, len(ids)))
                 noise = np.stack([draw_noise(seed, subject, int(i), 0, ldm.latent_shape) for i in ids[at]])
-                batch = _Batch(z.rows(ids[at]), c.rows(ids[at]), noise, unconditional)
+                coarse = coarse_noise(ldm, recipe, seed=seed, subject=subject, stimulus_id=ids[at])
+                batch = _Batch(z.rows(ids[at]), c.rows(ids[at]), noise, coarse)
                 _fill({feature: array[at] for feature, array in arrays.items()}, wanted, ldm, batch, recipe)
             _check_finite(arrays, ids, ldm)
             write(number, ids, arrays)
@@ -96,19 +97,19 @@ def harvest(
 
 
 class _Batch(NamedTuple):
-    """Hold what one batch is denoised from: ``(n, ...)`` each, and the conditioning of the empty caption."""
+    """Hold what one batch is denoised from: ``(n, ...)`` each."""
 
     z: NDArray[np.float32]
     c: NDArray[np.float32]
     noise: NDArray[np.float32]
-    unconditional: NDArray[np.float32]
+    coarse_noise: NDArray[np.float32] | None
 
 
 def _fill(arrays: Arrays, wanted: Harvest, ldm: LatentDiffusion, batch: _Batch, recipe: ReconstructRecipe) -> None:
     """Denoise one batch at every strength and fill in what is wanted of it."""
     import torch
 
-    coarse = coarse_latents(ldm, batch.z, recipe)
+    coarse = coarse_latents(ldm, batch.z, recipe, batch.coarse_noise)
     for run in wanted.runs:
         latents, timesteps = begin(ldm, coarse, batch.noise, recipe, run.strength)
         _take_latents(arrays, run, 0, latents)
@@ -120,7 +121,7 @@ def _fill(arrays: Arrays, wanted: Harvest, ldm: LatentDiffusion, batch: _Batch, 
                 schedule=ldm.schedule,
                 timesteps=timesteps,
                 guidance=recipe.guidance,
-                unconditional=torch.from_numpy(batch.unconditional).to(ldm.device),
+                unconditional=as_tensor(ldm.unconditional)[None].to(ldm.device),
                 on_step=_taking(arrays, run, recorded),
             )
 

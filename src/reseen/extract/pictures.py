@@ -75,8 +75,7 @@ def extract(
         batch = ids[start : start + AT_ONCE]
         if "z" in parts:
             images = np.stack([_resized(stimuli.image(int(i)), size) for i in batch])
-            seed = None if recipe.posterior == "mean" else _batch_seed(start)
-            parts["z"].append(ldm.image_to_latent(images, seed=seed))
+            parts["z"].append(ldm.image_to_latent(images, noise=_posterior_noise(ldm, recipe, start, images.shape)))
         if "c" in parts:
             parts["c"].append(mean_conditioning(ldm, [_captions(stimuli, int(i)) for i in batch]))
         if progress is not None:
@@ -140,6 +139,13 @@ def _resized(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
 
 
-def _batch_seed(start: int) -> int:
-    """Give the seed of the stretch of one noise stream that begins at a place in the list of stimuli."""
-    return int(np.random.SeedSequence((RELEASED_SEED, start)).generate_state(1, np.uint64)[0])
+def _posterior_noise(
+    ldm: LatentDiffusion, recipe: ExtractRecipe, start: int, shape: tuple[int, ...]
+) -> NDArray[np.float32] | None:
+    """Draw the stretch of one noise stream that begins at a place in the list of stimuli, if samples are wanted."""
+    if recipe.posterior == "mean":
+        return None
+    seed = int(np.random.SeedSequence((RELEASED_SEED, start)).generate_state(1, np.uint64)[0])
+    n, height, width, _ = shape
+    latents = (n, ldm.latent_shape[0], height // ldm.factor, width // ldm.factor)
+    return np.random.default_rng(seed).standard_normal(latents, dtype=np.float32)

@@ -65,12 +65,22 @@ class LatentDiffusion(Protocol):
         ...
 
     @property
+    def unconditional(self) -> NDArray[np.float32]:
+        """Give the conditioning of the empty caption, ``(n_tokens, dim)``."""
+        ...
+
+    @property
+    def in_single_precision(self) -> LatentDiffusion:
+        """Give the same model computing in single precision; itself, where it does so already."""
+        ...
+
+    @property
     def unet(self) -> Any:
         """Give the U-Net behind ``predict_noise``, whose modules can be recorded (see ``reseen.ldm.recording``)."""
         ...
 
     def image_to_latent(
-        self, images: NDArray[np.uint8] | NDArray[np.float32], *, seed: int | None = None
+        self, images: NDArray[np.uint8] | NDArray[np.float32], *, noise: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """Encode pictures ``(n, height, width, 3)``, uint8 or float in 0 to 1, as latents ``(n, channels, h, w)``."""
         ...
@@ -94,6 +104,7 @@ def load_ldm(
     revision: str | None = None,
     precision: Literal["fp32", "fp16", "bf16"] = "fp32",
     device: str = "cpu",
+    compiled: bool = False,
 ) -> LatentDiffusion:
     """Load a frozen latent diffusion model.
 
@@ -112,6 +123,8 @@ def load_ldm(
         precision in the autoencoder is what turns pictures black.
     device
         Such as ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+    compiled
+        Let `torch.compile` make kernels for the noise predictor: minutes at the start, and less time for each picture.
 
     Raises
     ------
@@ -119,21 +132,23 @@ def load_ldm(
         If there is no such model here and it cannot be fetched, if it is of a kind that cannot be used, or if the
         device is not there.
     """
-    from reseen.ldm.loading import load_folder, load_single_file
+    from reseen.ldm.loading import assemble, load_folder
+    from reseen.ldm.single_file import load_single_file
     from reseen.ldm.stable import check_device
 
     check_device(device)
     path = Path(name).expanduser()
     if name == "builtin":
-        return load_folder(BUILTIN, name, precision=precision, device=device)
-    if path.is_dir():
-        return load_folder(path, name, precision=precision, device=device)
-    if path.suffix in SINGLE_FILES:
-        return load_single_file(path, name, precision=precision, device=device)
-    folder = _fetch(name, revision)
-    # the hub keeps each commit in a folder of that name, so the folder's name pins the weights
-    fingerprint = f"{name}@{folder.name}"
-    return load_folder(folder, name, precision=precision, device=device, fingerprint=fingerprint)
+        parts = load_folder(BUILTIN, name)
+    elif path.is_dir():
+        parts = load_folder(path, name)
+    elif path.suffix in SINGLE_FILES:
+        parts = load_single_file(path, name)
+    else:
+        folder = _fetch(name, revision)
+        # the hub keeps each commit in a folder of that name, so the folder's name pins the weights
+        parts = load_folder(folder, name, fingerprint=f"{name}@{folder.name}")
+    return assemble(parts, precision=precision, device=device, compiled=compiled)
 
 
 def _fetch(name: str, revision: str | None) -> Path:
@@ -161,6 +176,6 @@ def _fetch(name: str, revision: str | None) -> Path:
 def fetch_command(name: str, revision: str | None = None) -> str:
     """Give the command that fetches a hub model's files into the local cache."""
     pinned = f" --revision {revision}" if revision else ""
-    wanted = " ".join(f'"{pattern}"' for pattern in HUB_PATTERNS)
-    ignored = " ".join(f'"{pattern}"' for pattern in HUB_IGNORED)
-    return f"huggingface-cli download {name}{pinned} --include {wanted} --exclude {ignored}"
+    wanted = "".join(f' --include "{pattern}"' for pattern in HUB_PATTERNS)
+    ignored = "".join(f' --exclude "{pattern}"' for pattern in HUB_IGNORED)
+    return f"hf download {name}{pinned}{wanted}{ignored}"

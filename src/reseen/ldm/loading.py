@@ -1,4 +1,4 @@
-"""Load a Stable Diffusion from a folder in diffusers' format, or from one file in the original format."""
+"""Loading: a Stable Diffusion from a folder in diffusers' format, and its way onto a device."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,13 +15,31 @@ from reseen.errors import ModelError
 from reseen.ldm.stable import StableDiffusion
 
 Precision = Literal["fp32", "fp16", "bf16"]
+Prediction = Literal["epsilon", "v_prediction"]
 NETWORKS = ("vae", "unet", "text_encoder")
 
 
-def load_folder(
-    folder: Path, name: str, *, precision: Precision = "fp32", device: str = "cpu", fingerprint: str | None = None
-) -> StableDiffusion:
-    """Load a Stable Diffusion from a folder in diffusers' format.
+@dataclass(frozen=True)
+class Loaded:
+    """Hold a Stable Diffusion as it was read, not yet on its device.
+
+    Parameters
+    ----------
+    name, fingerprint, schedule, prediction_type
+        As `StableDiffusion` has them.
+    parts
+        ``vae``, ``unet``, ``text_encoder`` and ``tokenizer``.
+    """
+
+    name: str
+    fingerprint: str
+    schedule: Schedule
+    prediction_type: Prediction
+    parts: dict[str, Any]
+
+
+def load_folder(folder: Path, name: str, *, fingerprint: str | None = None) -> Loaded:
+    """Read a Stable Diffusion from a folder in diffusers' format.
 
     Parameters
     ----------
@@ -28,10 +47,6 @@ def load_folder(
         Holds ``vae``, ``unet``, ``text_encoder``, ``tokenizer`` and ``scheduler``, weights as safetensors.
     name
         What the user calls it.
-    precision
-        Of the U-Net; the rest computes in fp32.
-    device
-        Where it shall lie.
     fingerprint
         Left out: the SHA-256 of its files.
 
@@ -41,67 +56,50 @@ def load_folder(
         If a part is missing, cannot be read, or is of a kind that cannot be used.
     """
     _check_folder(folder, name)
-    schedule, prediction_type = _read_scheduler(folder / "scheduler" / "scheduler_config.json")
+    schedule, prediction_type = read_scheduler(folder / "scheduler" / "scheduler_config.json")
     try:
         parts = _load_parts(folder)
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"cannot load the model {name} from {folder}: {error}") from error
-    fingerprint = fingerprint or _digest(_files(folder), folder)
-    return _assemble(name, fingerprint, schedule, prediction_type, parts, precision, device)
+    return Loaded(name, fingerprint or digest(_files(folder), folder), schedule, prediction_type, parts)
 
 
-def load_single_file(path: Path, name: str, *, precision: Precision = "fp32", device: str = "cpu") -> StableDiffusion:
-    """Load a Stable Diffusion from one file in the original format (``.safetensors``, or ``.ckpt`` without unpickling).
+def assemble(
+    loaded: Loaded, *, precision: Precision = "fp32", device: str = "cpu", compiled: bool = False
+) -> StableDiffusion:
+    """Put a Stable Diffusion onto a device: the U-Net in a precision, the rest in fp32.
 
-    Such a file holds weights only. Its configuration and tokenizer are read from the folder of the same name beside it
-    (``sd-v1-4.ckpt`` -> ``sd-v1-4/``, in diffusers' format, without weights) where there is one, else from the hub.
+    On a GPU the networks lie with their channels last, as its matrix units read them.
 
     Raises
     ------
     ModelError
-        If the file is missing, or it or its configuration cannot be read.
+        If it is made for something other than pictures from text.
     """
-    if not path.is_file():
-        raise ModelError(f"there is no file {path}.")
-    from diffusers import StableDiffusionPipeline
+    import torch
 
-    beside = path.with_suffix("")
-    options: dict[str, Any] = {"config": str(beside), "local_files_only": True} if beside.is_dir() else {}
-    try:
-        with _quiet():
-            pipeline = StableDiffusionPipeline.from_single_file(str(path), safety_checker=None, **options)
-    except Exception as error:  # a wrong file, an unreachable hub and a pickle all raise kinds of their own
-        raise ModelError(
-            f"cannot load {path} as a Stable Diffusion checkpoint ({type(error).__name__}: {error}). Its configuration "
-            "and tokenizer come from the hub; without a network, put them beside it: `huggingface-cli download "
-            'stable-diffusion-v1-5/stable-diffusion-v1-5 --include "*.json" "tokenizer/*" '
-            f"--local-dir {beside}`."
-        ) from error
-    schedule, prediction_type = _schedule_of(dict(pipeline.scheduler.config), str(path))
-    parts = {part: getattr(pipeline, part) for part in (*NETWORKS, "tokenizer")}
-    return _assemble(name, _digest([path], path.parent), schedule, prediction_type, parts, precision, device)
-
-
-def _assemble(
-    name: str,
-    fingerprint: str,
-    schedule: Schedule,
-    prediction_type: Literal["epsilon", "v_prediction"],
-    parts: dict[str, Any],
-    precision: Precision,
-    device: str,
-) -> StableDiffusion:
+    parts = dict(loaded.parts)
     channels, latent_channels = parts["unet"].config.in_channels, parts["vae"].config.latent_channels
     if channels != latent_channels:
         raise ModelError(
-            f"{name} takes {channels} channels where its latents have {latent_channels}: it is made for inpainting or "
-            "depth. Use a plain text-to-image Stable Diffusion 1.x or 2.x."
+            f"{loaded.name} takes {channels} channels where its latents have {latent_channels}: it is made for "
+            "inpainting or depth. Use a plain text-to-image Stable Diffusion 1.x or 2.x."
         )
     casts = {"fp32": "float", "fp16": "half", "bf16": "bfloat16"}
     for part in NETWORKS:
         cast = getattr(parts[part], casts[precision if part == "unet" else "fp32"])
         parts[part] = cast().to(device).eval().requires_grad_(False)
-    return StableDiffusion(name, fingerprint, schedule, prediction_type, **parts, device=device)
+        if device.startswith("cuda") and part != "text_encoder":
+            parts[part].to(memory_format=torch.channels_last)
+    return StableDiffusion(
+        loaded.name,
+        loaded.fingerprint,
+        loaded.schedule,
+        loaded.prediction_type,
+        **parts,
+        device=device,
+        compiled=torch.compile(parts["unet"]) if compiled else None,
+    )
 
 
 def _check_folder(folder: Path, name: str) -> None:
@@ -123,7 +121,7 @@ def _load_parts(folder: Path) -> dict[str, Any]:
     from transformers import CLIPTextModel, CLIPTokenizer
 
     networks: dict[str, Any] = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
-    with _quiet():
+    with quiet():
         parts: dict[str, Any] = {
             part: kind.from_pretrained(folder / part, use_safetensors=True, local_files_only=True)
             for part, kind in networks.items()
@@ -133,7 +131,7 @@ def _load_parts(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the progress bars of transformers' and diffusers' loaders off the terminal."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
@@ -148,14 +146,15 @@ def _quiet() -> Iterator[None]:
             log.enable_progress_bar()
 
 
-def _read_scheduler(path: Path) -> tuple[Schedule, Literal["epsilon", "v_prediction"]]:
+def read_scheduler(path: Path) -> tuple[Schedule, Prediction]:
+    """Read the schedule that a model was trained with, and what it predicts, from a scheduler's settings."""
     try:
         return _schedule_of(json.loads(path.read_text()), str(path))
     except json.JSONDecodeError as error:
         raise ModelError(f"{path} is no valid JSON: {error}.") from error
 
 
-def _schedule_of(config: dict[str, Any], where: str) -> tuple[Schedule, Literal["epsilon", "v_prediction"]]:
+def _schedule_of(config: dict[str, Any], where: str) -> tuple[Schedule, Prediction]:
     """Read the schedule that a model was trained with from the settings of any of diffusers' schedulers."""
     kind, predicts = config.get("beta_schedule"), config.get("prediction_type") or "epsilon"
     unusual = [key for key in ("trained_betas", "rescale_betas_zero_snr") if config.get(key) not in (None, False)]
@@ -180,10 +179,11 @@ def _files(folder: Path) -> list[Path]:
     return [file for part in parts for file in sorted((folder / part).iterdir()) if file.is_file()]
 
 
-def _digest(files: Sequence[Path], root: Path) -> str:
-    digest = hashlib.sha256()
+def digest(files: Sequence[Path], root: Path) -> str:
+    """Give the SHA-256 of files and of their paths below a folder."""
+    total = hashlib.sha256()
     for file in files:
         with file.open("rb") as opened:
             content = hashlib.file_digest(opened, "sha256").digest()
-        digest.update(f"{file.relative_to(root).as_posix()}\n".encode() + content)
-    return f"sha256:{digest.hexdigest()}"
+        total.update(f"{file.relative_to(root).as_posix()}\n".encode() + content)
+    return f"sha256:{total.hexdigest()}"

@@ -52,13 +52,13 @@ class Recording:
         self._n = n
         self._dtype = {"fp16": "float16", "fp32": "float32"}[precision]
         self._parts: dict[str, list[Tensor]] = {layer: [] for layer in layers}
-        self._seen = dict.fromkeys(layers, 0)
+        self._batch: dict[str, Tensor] = {}
+        self._seen = 0
         self._wanted = range(0)
 
     def predict_noise(self, latents: Tensor, timestep: int, conditioning: Tensor) -> Tensor:
         """Predict the noise in latents ``(n, channels, h, w)``, and keep what the modules gave if it is wanted."""
-        for layer in self._parts:
-            self._parts[layer], self._seen[layer] = [], 0
+        self._parts, self._seen = {layer: [] for layer in self._parts}, 0
         if timestep in self._timesteps:
             self._wanted = range(len(latents) - self._n, len(latents))
         try:
@@ -81,6 +81,10 @@ class Recording:
         kept: Float = torch.cat(self._parts[layer]).numpy()
         return kept
 
+    def begin_batch(self) -> None:
+        """Forget what a batch that was broken off, for want of memory, has given."""
+        self._batch = {}
+
     def keep(self, layer: str, output: Any) -> None:
         """Keep the wanted rows of what a module gave.
 
@@ -90,11 +94,15 @@ class Recording:
 
         if self._wanted:
             rows = first_tensor(output)
-            seen = self._seen[layer]
-            self._seen[layer] += len(rows)
-            part = rows[max(self._wanted.start - seen, 0) : max(self._wanted.stop - seen, 0)]
+            part = rows[max(self._wanted.start - self._seen, 0) : max(self._wanted.stop - self._seen, 0)]
             # a copy, since a module further on may work in place
-            self._parts[layer].append(part.to("cpu", getattr(torch, self._dtype), copy=True))
+            self._batch[layer] = part.to("cpu", getattr(torch, self._dtype), copy=True)
+
+    def end_batch(self, n_rows: int) -> None:
+        """Add what a batch has given, now that it went to its end."""
+        for layer, part in self._batch.items():
+            self._parts[layer].append(part)
+        self._seen += n_rows
 
 
 @contextmanager
@@ -115,6 +123,9 @@ def recording(
     """
     made = Recording(ldm, layers, timesteps, n, precision)
     with ExitStack() as hooks:
+        if layers:
+            hooks.callback(ldm.unet.register_forward_pre_hook(lambda *_: made.begin_batch()).remove)
+            hooks.callback(ldm.unet.register_forward_hook(_end_hook(made)).remove)
         for layer in layers:
             hook = _hook(made, layer)
             hooks.callback(ldm.unet.get_submodule(layer).register_forward_hook(hook).remove)
@@ -195,6 +206,10 @@ def _shape(output: Any) -> tuple[int, ...]:
 def _end(name: str, block: Any) -> str:
     kind = "attentions" if len(getattr(block, "attentions", None) or ()) else "resnets"
     return f"{name}.{kind}.{len(getattr(block, kind)) - 1}"
+
+
+def _end_hook(made: Recording) -> Any:
+    return lambda _module, _inputs, output: made.end_batch(len(first_tensor(output)))
 
 
 def _hook(made: Recording, layer: str) -> Any:

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from reseen.ldm import LatentDiffusion
 
 
+COARSE = -1
+"""Stands for a draw in the noise that samples the posterior of the coarse picture, which all draws share."""
+
+
 def draw_noise(seed: int, subject: str, stimulus_id: int, draw: int, shape: Sequence[int]) -> NDArray[np.float32]:
     """Draw the standard normal noise of one draw of one stimulus.
 
@@ -64,9 +68,52 @@ def coarse_pictures(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: Recons
     return np.stack([_resize_float(picture, size) for picture in pictures])
 
 
-def coarse_latents(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: ReconstructRecipe) -> NDArray[np.float32]:
-    """Encode the pictures of z again at the model's size: ``(n, channels, h, w)`` to ``(n, *latent_shape)``."""
-    return ldm.image_to_latent(coarse_pictures(ldm, z, recipe))
+def coarse_noise(
+    ldm: LatentDiffusion,
+    recipe: ReconstructRecipe,
+    *,
+    seed: int,
+    subject: str,
+    stimulus_id: Sequence[int] | NDArray[np.int64],
+) -> NDArray[np.float32] | None:
+    """Draw what samples the posterior of each stimulus's coarse picture; none where its mean is taken.
+
+    Returns
+    -------
+    ndarray or None
+        Shape ``(n, *latent_shape)``, the same for every draw of a stimulus.
+    """
+    if recipe.coarse_posterior == "mean":
+        return None
+    return np.stack([draw_noise(seed, subject, int(i), COARSE, ldm.latent_shape) for i in stimulus_id])
+
+
+def coarse_latents(
+    ldm: LatentDiffusion, z: NDArray[np.float32], recipe: ReconstructRecipe, noise: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Encode the pictures of z again at the model's size.
+
+    Parameters
+    ----------
+    ldm
+        The frozen model.
+    z
+        Shape ``(n, channels, h, w)``. Rows that are alike in z and noise are computed once.
+    recipe
+        As for `coarse_pictures`.
+    noise
+        Of `coarse_noise`.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(n, *latent_shape)``, float32.
+    """
+    parts = [z] if noise is None else [z, noise]
+    keys = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+    _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    own = None if noise is None else noise[first]
+    return ldm.image_to_latent(coarse_pictures(ldm, z[first], recipe), noise=own)[which.reshape(-1)]
 
 
 def begin(

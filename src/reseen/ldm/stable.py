@@ -1,21 +1,13 @@
-"""Stable Diffusion, of any size, through diffusers' and transformers' own classes.
-
-Same bytes whatever the batch
------------------------------
-A picture must not depend on the pictures that happen to be computed beside it. The fast kernels do depend on the number
-of rows: with 1 to 12 rows they pick other algorithms than with 16, and where rows cannot be shared out evenly among the
-threads, the same row gives other bytes in another place. So every network here runs on a fixed number of rows, the last
-batch is filled up, and on the CPU the threads that work on it are a power of two that divides the rows. Measured with
-the built-in sizes: equal to the last bit in any order and batch, and between 1, 2, 4, 8 and 16 threads, and not on 3,
-5 or 7. Big models on a CPU run row by row, where a row has no neighbours; there the bytes hold for one thread count.
-"""
+"""Stable Diffusion, of any size, through diffusers' and transformers' own classes."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,6 +15,7 @@ from numpy.typing import NDArray
 
 from reseen.diffusion import Schedule
 from reseen.errors import ModelError, ShapeError
+from reseen.ldm.batching import Batching
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +37,8 @@ class StableDiffusion:
     text_encoder: Any
     tokenizer: Any
     device: str = "cpu"
+    compiled: Any = None
+    """The U-Net as `torch.compile` makes it, where that was asked for."""
 
     @property
     def factor(self) -> int:
@@ -67,16 +62,33 @@ class StableDiffusion:
         config = self.text_encoder.config
         return min(int(self.tokenizer.model_max_length), config.max_position_embeddings), int(config.hidden_size)
 
-    @property
-    def rows(self) -> int:
-        """Give the fixed number of rows that every network runs on."""
-        small = self.image_size <= SMALL_IMAGE
-        if self.device == "cpu":
-            return 16 if small else 1
-        return 256 if small else 8
+    @cached_property
+    def unconditional(self) -> NDArray[np.float32]:
+        """Give the conditioning of the empty caption, ``(n_tokens, dim)``; it is computed once."""
+        conditioning: NDArray[np.float32] = self.text_to_conditioning([""])[0]
+        conditioning.flags.writeable = False
+        return conditioning
+
+    @cached_property
+    def in_single_precision(self) -> StableDiffusion:
+        """Give the same model whose U-Net computes in single precision: itself, where it does so already.
+
+        The weights are those of the half precision; only the arithmetic is more exact. They are kept, since what one
+        picture needed others may.
+        """
+        import torch
+
+        if self.unet.dtype == torch.float32:
+            return self
+        return replace(self, unet=copy.deepcopy(self.unet).float(), compiled=None)
+
+    @cached_property
+    def batching(self) -> Batching:
+        """Give what decides how many rows run together."""
+        return Batching(self.name, self.device, small=self.image_size <= SMALL_IMAGE)
 
     def image_to_latent(
-        self, images: NDArray[np.uint8] | NDArray[np.float32], *, seed: int | None = None
+        self, images: NDArray[np.uint8] | NDArray[np.float32], *, noise: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
         """Encode pictures as latents, times the autoencoder's scaling factor.
 
@@ -84,8 +96,9 @@ class StableDiffusion:
         ----------
         images
             Shape ``(n, height, width, 3)``, uint8, or float in 0 to 1; sides divisible by ``factor``.
-        seed
-            Left out: the mean of the posterior. Given: a sample of it, from one stream of noise for the whole array.
+        noise
+            Left out: the mean of the posterior. Given: the sample of it that standard normal noise of the latents'
+            shape picks.
 
         Returns
         -------
@@ -95,7 +108,7 @@ class StableDiffusion:
         Raises
         ------
         ShapeError
-            If the array is no stack of RGB pictures, or a side is not divisible by ``factor``.
+            If the array is no stack of RGB pictures, a side is not divisible by ``factor``, or the noise does not fit.
         """
         import torch
 
@@ -106,17 +119,17 @@ class StableDiffusion:
                 f"found {images.shape}."
             )
         shape = (n, self.latent_shape[0], height // self.factor, width // self.factor)
-        noise = np.zeros(shape, dtype=np.float32)
-        if seed is not None:
-            noise = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+        if noise is not None and noise.shape != shape:
+            raise ShapeError(f"the noise of the posterior must have the latents' shape {shape}; found {noise.shape}.")
+        drawn = np.zeros(shape, dtype=np.float32) if noise is None else noise
 
-        def encode(pictures: Tensor, noise: Tensor) -> Tensor:
+        def encode(pictures: Tensor, drawn: Tensor) -> Tensor:
             scaled = pictures.float() / 255 if pictures.dtype == torch.uint8 else pictures
             posterior = self.vae.encode((scaled * 2 - 1).permute(0, 3, 1, 2).contiguous()).latent_dist
-            latents: Tensor = posterior.mean if seed is None else posterior.mean + posterior.std * noise
+            latents: Tensor = posterior.mean if noise is None else posterior.mean + posterior.std * drawn
             return (latents - self._shift) * self._scale
 
-        latents: NDArray[np.float32] = self._by_rows(encode, as_tensor(images), as_tensor(noise)).cpu().numpy()
+        latents: NDArray[np.float32] = self._run("encode", encode, as_tensor(images), as_tensor(drawn)).cpu().numpy()
         return latents
 
     def latent_to_image(self, latents: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
@@ -143,7 +156,7 @@ class StableDiffusion:
             return (pictures / 2 + 0.5).permute(0, 2, 3, 1)
 
         source = as_tensor(latents) if isinstance(latents, np.ndarray) else latents
-        pictures = self._by_rows(decode, source.float()).cpu().numpy()
+        pictures = self._run("decode", decode, source.float()).cpu().numpy()
         if not np.isfinite(pictures).all():
             raise ModelError(
                 f"the autoencoder of {self.name} made a picture that is not finite. Check that the latents given to it "
@@ -177,7 +190,8 @@ class StableDiffusion:
             states: Tensor = self.text_encoder(ids)[0]
             return states
 
-        conditioning: NDArray[np.float32] = self._by_rows(encode, torch.tensor(words.input_ids)).cpu().numpy()
+        states = self._run("text", encode, torch.tensor(words.input_ids))
+        conditioning: NDArray[np.float32] = states.cpu().numpy()
         return conditioning
 
     def predict_noise(self, latents: Tensor, timestep: int, conditioning: Tensor) -> Tensor:
@@ -201,14 +215,17 @@ class StableDiffusion:
             Shape of ``latents``, float32.
         """
         dtype = self.unet.dtype
+        # hooks that were laid after it was compiled would not be called
+        hooked = self.compiled is None or any(module._forward_hooks for module in self.unet.modules())
+        network = self.unet if hooked else self.compiled
 
         def predict(latents: Tensor, conditioning: Tensor) -> Tensor:
-            output: Tensor = self.unet(
+            output: Tensor = network(
                 latents.to(dtype), timestep, encoder_hidden_states=conditioning.to(dtype), return_dict=False
             )[0]
             return output.float()
 
-        output = self._by_rows(predict, latents, conditioning)
+        output = self._run("unet", predict, latents, conditioning)
         if self.prediction_type == "epsilon":
             return output
         level = float(self.schedule.signal_level[timestep])
@@ -223,42 +240,29 @@ class StableDiffusion:
     def _shift(self) -> float:
         return float(getattr(self.vae.config, "shift_factor", None) or 0.0)
 
-    def _by_rows(self, network: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        """Run a network on a fixed number of rows at a time; the last row is repeated to fill the last batch."""
+    def _run(self, kind: str, network: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        """Run a network on as many rows at a time as the device takes."""
         import torch
 
-        n, rows = len(inputs[0]), self.rows
-        if n == 0:
-            raise ShapeError("there is nothing to compute: the array holds no row.")
-        outputs = []
-        with torch.inference_mode(), _even_threads(rows if self.device == "cpu" else 1):
-            for start in range(0, n, rows):
-                at = torch.arange(start, start + rows).clamp(max=n - 1)
-                # indexing copies, so that every batch also begins at an aligned address
-                batch = (array[at.to(array.device)].to(self.device) for array in inputs)
-                outputs.append(network(*batch)[: n - start])
-            return torch.cat(outputs)
+        with _tensor_float(self.device.startswith("cuda") and self.unet.dtype != torch.float32):
+            return self.batching.run(kind, network, inputs)
 
 
 @contextmanager
-def _even_threads(rows: int) -> Iterator[None]:
-    """Work with a power of two of threads that divides the rows, so that a row's place among them does not matter."""
+def _tensor_float(allowed: bool) -> Iterator[None]:
+    """Let a GPU multiply single precision with its matrix units (TF32: the range of fp32, 10 bits of it) or not.
+
+    Autoencoder and text encoder compute so where the U-Net is in half precision anyway; where it is not, PyTorch's own
+    choice, TF32 in convolutions, is taken back.
+    """
     import torch
 
-    threads = torch.get_num_threads()
-    even = threads
-    if rows > 1:
-        even = 1
-        while even * 2 <= threads and rows % (even * 2) == 0:
-            even *= 2
-    if even == threads:
-        yield
-        return
-    torch.set_num_threads(even)
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def as_tensor(array: NDArray[Any]) -> Tensor:

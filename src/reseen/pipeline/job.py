@@ -21,6 +21,7 @@ from reseen.executor import Executor, Serial, check_seen
 from reseen.features import Features
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.ldm.recording import default_layers
+from reseen.pipeline.writing import Writer
 from reseen.recipe import DataRecipe, Recipe, identity
 from reseen.results import VERSION_OF, Results, digest
 from reseen.stimuli import Stimuli
@@ -56,6 +57,8 @@ class Job:
         Whom to tell.
     executor
         Who does the units of decoding and reconstruction.
+    writer
+        Who writes pictures behind the back of the units that are done here, while the stage lasts.
     """
 
     recipe: Recipe
@@ -63,6 +66,7 @@ class Job:
     device: str = "cpu"
     progress: Progress | None = None
     executor: Executor = field(default_factory=Serial)
+    writer: Writer | None = None
     _kept: dict[str, tuple[Hashable, Any]] = field(default_factory=dict, repr=False)
 
     @property
@@ -103,7 +107,13 @@ class Job:
         def load_model() -> LatentDiffusion:
             model = self.recipe.model
             self.tell("load the model", 0, 1)
-            ldm = load_ldm(model.name, revision=model.revision, precision=model.precision, device=self.device)
+            ldm = load_ldm(
+                model.name,
+                revision=model.revision,
+                precision=model.precision,
+                device=self.device,
+                compiled=model.compiled,
+            )
             self.tell("load the model", 1, 1)
             self.results.claim("model", ldm.fingerprint)
             return ldm

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import numpy as np
 from reseen import reconstruct
 from reseen.features import Features
 from reseen.pipeline.job import Job
+from reseen.pipeline.writing import Writer
 from reseen.recipe import Condition, Recipe
 from reseen.tables import Level
 
@@ -122,7 +124,7 @@ def reconstruct_stage(job: Job) -> bool:
         done = dict(total)
         for batch in batches:
             done[batch.label] -= len(batch.paths)
-        with job.noting_warnings():
+        with job.noting_warnings(), _writing_behind(job):
             for number, _ in job.executor.run(_reconstruct, batches, job):
                 label = batches[number].label
                 done[label] += len(batches[number].paths)
@@ -143,8 +145,22 @@ def _batches(pictures: Pictures, size: int) -> Iterator[Batch]:
             yield Batch(*of, shuffle, dict(part[start : start + size]))
 
 
+@contextmanager
+def _writing_behind(job: Job) -> Iterator[None]:
+    """Let pictures that are made here be written while the next ones are made; at the end all are on disk."""
+    try:
+        with Writer(job.results.save_picture) as job.writer:
+            yield
+    finally:
+        job.writer = None
+
+
 def _reconstruct(job: Job, batch: Batch) -> None:
-    """Make the pictures of one batch, unless somebody has made them in the meantime."""
+    """Make the pictures of one batch, unless somebody has made them in the meantime.
+
+    On a worker, where no writer outlives the batch, they are on disk when it is done.
+    """
+    save = job.results.save_picture if job.writer is None else job.writer.put
     z, c = (_given(job, batch, name) if name in batch.condition else None for name in ("z", "c"))
     reconstruct.reconstruct(
         job.ldm(),
@@ -154,7 +170,7 @@ def _reconstruct(job: Job, batch: Batch) -> None:
         recipe=job.recipe.reconstruct,
         seed=job.recipe.seed,
         subject=batch.subject,
-        write=lambda item, draw, picture: job.results.save_picture(batch.paths[item, draw], picture),
+        write=lambda item, draw, picture: save(batch.paths[item, draw], picture),
         jobs=[which for which, path in batch.paths.items() if not path.is_file()],
     )
 

@@ -1,0 +1,213 @@
+"""Batching: how many rows a network runs on at a time.
+
+On a CPU: the same bytes whatever the batch
+-------------------------------------------
+A picture must not depend on the pictures that happen to be computed beside it. The fast kernels do depend on the number
+of rows: with 1 to 12 rows they pick other algorithms than with 16, and where rows cannot be shared out evenly among the
+threads, the same row gives other bytes in another place. So on a CPU every network runs on a fixed number of rows, the
+last batch is filled up, and the threads that work on it are a power of two that divides the rows. Measured with
+the built-in sizes: equal to the last bit in any order and batch, and between 1, 2, 4, 8 and 16 threads, and not on 3,
+5 or 7. Big models on a CPU run row by row, where a row has no neighbours; there the bytes hold for one thread count.
+
+On a GPU: as many rows as memory holds
+--------------------------------------
+The first row of a kind runs alone and its memory is measured; as many rows as fit into what is free run together from
+then on, a power of two. Where memory runs out all the same, the rows halve and the work goes on. The last batch is
+filled up to a power of two only. There a row's numbers hold up to rounding, whatever runs beside it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reseen.errors import ModelError, ShapeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MOST = {"cpu": (16, 1), "cuda": (256, 64), "mps": (256, 8)}
+"""Rows of a small and of a big model that run together at most: on a CPU always, on a GPU where memory allows."""
+FREE_SHARE = 0.8
+"""Share of the free memory of a GPU that rows may take; the rest is for what the allocator cannot join."""
+
+
+class MemoryWarning(UserWarning):
+    """Warn that the memory of a device ran out and that fewer rows run together."""
+
+
+@dataclass
+class Batching:
+    """Run networks of one model on so many rows at a time as the device takes.
+
+    Parameters
+    ----------
+    name
+        Of the model, for messages.
+    device
+        Where it lies.
+    small
+        Whether it is a small model.
+    """
+
+    name: str
+    device: str
+    small: bool
+    rows: dict[tuple[object, ...], int] = field(default_factory=dict)
+    """For each kind of network and shape of its rows, how many run together."""
+
+    @property
+    def most(self) -> int:
+        """Give the number of rows that run together at most; on a CPU it is the number, always."""
+        small, big = MOST[self.device.partition(":")[0]]
+        return small if self.small else big
+
+    def run(self, kind: str, network: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:
+        """Run a network on all rows of its inputs, some at a time.
+
+        Parameters
+        ----------
+        kind
+            Which network it is.
+        network
+            Takes as many tensors ``(rows, ...)`` as there are inputs, and gives one.
+        inputs
+            Shape ``(n, ...)`` each.
+
+        Raises
+        ------
+        ShapeError
+            If there is no row.
+        ModelError
+            If not even one row fits into memory.
+        """
+        import torch
+
+        n = len(inputs[0])
+        if n == 0:
+            raise ShapeError("there is nothing to compute: the array holds no row.")
+        key = (kind, *inputs[0].shape[1:])
+        outputs: list[Tensor] = []
+        start = 0
+        with torch.inference_mode(), _even_threads(self.most if self.device == "cpu" else 1):
+            while start < n:
+                size = self._size(key, n - start)
+                at = torch.arange(start, start + size).clamp(max=n - 1)
+                output = self._attempt(key, network, [array[at.to(array.device)] for array in inputs])
+                if output is not None:
+                    outputs.append(output[: n - start])
+                    start += size
+            return torch.cat(outputs)
+
+    def _size(self, key: tuple[object, ...], n_left: int) -> int:
+        """Give how many rows run next, filled up ones included."""
+        if self.device == "cpu":
+            return self.rows.get(key, self.most)
+        # of a kind that has not run yet, one row alone
+        return min(self.rows.get(key, 1), power_of_two(n_left, up=True))
+
+    def _attempt(self, key: tuple[object, ...], network: Callable[..., Tensor], batch: list[Tensor]) -> Tensor | None:
+        """Run one batch; none is given where memory ran out, and fewer rows run from then on."""
+        unknown = self.device.startswith("cuda") and key not in self.rows
+        before = _begin_measuring(self.device) if unknown else 0
+        try:
+            # indexing has copied, so that every batch also begins at an aligned address
+            output = network(*(array.to(self.device) for array in batch))
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch[0]) == 1:
+                raise ModelError(
+                    f"{self.name} does not fit into the memory of {self.device}, not even for one picture. Set "
+                    "model.precision to 'fp16' or 'bf16', free the device of other work, or leave --device out."
+                ) from error
+        else:
+            if unknown:
+                self.rows[key] = rows_that_fit(*_measured(self.device, before), self.most)
+            elif key not in self.rows:
+                self.rows[key] = self.most
+            return output
+        self._halve(key, len(batch[0]))  # past the handler: the error holds what was computed so far
+        return None
+
+    def _halve(self, key: tuple[object, ...], rows: int) -> None:
+        import torch
+
+        self.rows[key] = rows // 2
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        warnings.warn(
+            f"the memory of {self.device} ran out; fewer pictures of {self.name} run together from here on. They are "
+            "the same up to rounding.",
+            MemoryWarning,
+            stacklevel=4,
+        )
+
+
+def rows_that_fit(free: int, for_one: int, most: int) -> int:
+    """Give how many rows to run together, a power of two.
+
+    Parameters
+    ----------
+    free
+        Bytes that are free.
+    for_one
+        Bytes that one row took beyond the weights.
+    most
+        No more than so many.
+    """
+    return min(power_of_two(max(int(FREE_SHARE * free) // max(for_one, 1), 1)), most)
+
+
+def power_of_two(n: int, *, up: bool = False) -> int:
+    """Give the power of two at or below ``n``, or, ``up``, at or above it."""
+    return 1 << ((n - 1).bit_length() if up else n.bit_length() - 1)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Say whether an error of PyTorch is about the memory of a device."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "backend out of memory" in str(
+        error
+    )  # MPS has no kind of its own
+
+
+def _begin_measuring(device: str) -> int:
+    import torch
+
+    torch.cuda.reset_peak_memory_stats(device)
+    return torch.cuda.memory_allocated(device)
+
+
+def _measured(device: str, before: int) -> tuple[int, int]:
+    """Give the bytes of a GPU that are free, and those that were taken at most since ``before``."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # free too, for PyTorch
+    return free + held, torch.cuda.max_memory_allocated(device) - before
+
+
+@contextmanager
+def _even_threads(rows: int) -> Iterator[None]:
+    """Work with a power of two of threads that divides the rows, so that a row's place among them does not matter."""
+    import torch
+
+    threads = torch.get_num_threads()
+    even = threads
+    if rows > 1:
+        even = 1
+        while even * 2 <= threads and rows % (even * 2) == 0:
+            even *= 2
+    if even == threads:
+        yield
+        return
+    torch.set_num_threads(even)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

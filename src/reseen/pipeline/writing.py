@@ -1,0 +1,76 @@
+"""Writing: pictures go to disk in a thread of their own, while the next ones are made."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+AT_MOST = 64
+"""Pictures that wait to be written; whoever makes more waits too, so that memory stays bounded."""
+Save = Callable[[Path, "NDArray[np.uint8]"], None]
+
+
+class Writer:
+    """Write pictures in the order in which they are put, one thread behind; use it as a context manager.
+
+    At the end of the ``with`` block every picture is on disk, also where the block is left by an error. What stops the
+    writing, such as a full disk, is raised by the next :meth:`put` or at the end; pictures after it are not written,
+    and the next run makes them again.
+
+    Parameters
+    ----------
+    save
+        Writes one picture to a path, whole or not at all.
+    """
+
+    def __init__(self, save: Save) -> None:
+        self._save = save
+        self._waiting: queue.Queue[tuple[Path, NDArray[np.uint8]] | None] = queue.Queue(AT_MOST)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="reseen-writer", daemon=True)
+
+    def put(self, path: Path, picture: NDArray[np.uint8]) -> None:
+        """Have a picture written, ``(height, width, 3)`` uint8; wait while too many are waiting already.
+
+        Raises
+        ------
+        ResultsError
+            If an earlier one could not be written.
+        """
+        self._raise()
+        self._waiting.put((path, picture))
+
+    def __enter__(self) -> Writer:
+        """Start the thread."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait until all is written; say what went wrong, unless something else went wrong before."""
+        self._waiting.put(None)
+        self._thread.join()
+        if error is None:
+            self._raise()
+
+    def _work(self) -> None:
+        while (job := self._waiting.get()) is not None:
+            if self._error is None:
+                try:
+                    self._save(*job)
+                except BaseException as error:  # it is raised where the pictures are made
+                    self._error = error
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
