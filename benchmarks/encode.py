@@ -7,7 +7,7 @@ Five layers of the built-in model's U-Net at three stages each, 20 steps, guidan
 - fit_speedup_vs_himalaya: all fifteen models by reseen, and one by one by himalaya's KernelRidgeCV
 - speedup_vs_himalaya: both together, features and fits, one pass and reseen against a pass for each layer and himalaya
 
-Denoising is timed on a tenth of the pictures, since every picture takes as long. On the CPU its seconds are those of
+Denoising is timed on 48 of the pictures, since every picture takes as long. On the CPU its seconds are those of
 the processor, which other work on the machine does not lengthen.
 """
 
@@ -53,7 +53,7 @@ def time_extraction(ldm: LatentDiffusion, n_images: int, n_repeats: int) -> dict
 
 def measure(ldm: LatentDiffusion, *, quick: bool) -> list[Figure]:
     """Time features and fits, and give the figures."""
-    n_timed, n_images, n_voxels, n_spaces, n_rounds = (16, 300, 500, 5, 1) if quick else (96, 1000, 2500, 15, 3)
+    n_timed, n_images, n_voxels, n_spaces, n_rounds = (16, 300, 500, 5, 1) if quick else (48, 1000, 2500, 15, 3)
     took = time_extraction(ldm, n_timed, 3)
     fits, differ = compare(n_images, n_voxels, n_spaces, n_rounds)
     plan = plan_harvest(ldm, ["zc", *_names(default_layers(ldm))], recipe=SAMPLING)
