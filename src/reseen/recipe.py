@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from reseen.errors import RecipeError
+from reseen.protocols import ProtocolName
 
 Condition = Literal["z", "c", "zc"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
@@ -133,7 +134,14 @@ class ReconstructRecipe(_Section):
 class EvaluateRecipe(_Section):
     """Say how pictures are scored."""
 
-    observers: tuple[str, ...] = Field(("judge", "image_encoder"), description="networks that look at the pictures")
+    protocols: tuple[ProtocolName, ...] = Field(
+        ("builtin",),
+        min_length=1,
+        description="how pictures are compared, by name: builtin, takagi2023, braindiffuser2023, mindeye2",
+    )
+    observers: tuple[str, ...] = Field(
+        ("judge", "image_encoder"), description="networks that look at the pictures for the protocol builtin"
+    )
     ceiling: bool = Field(True, description="also reconstruct from the true z and c")
     n_shuffles: NonNegativeInt = Field(
         3,
