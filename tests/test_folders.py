@@ -7,7 +7,7 @@ from PIL import Image
 from stand_ins import stand_in
 
 from reseen import metrics, observers
-from reseen.errors import DataError, RecipeError, ShapeError
+from reseen.errors import DataError, ModelError, RecipeError, ShapeError
 from reseen.pipeline import evaluate_folders, folders
 from reseen.tables import SCORE_COLUMNS
 
@@ -128,7 +128,7 @@ def without_clip(monkeypatch):
     def load_panel(protocol, builtin=(), *, device="cpu"):
         def load(name, *, device):
             if name == "clip_vit_l14":
-                raise observers.networks.ModelError("its weights are not there; to fetch them: hf download it")
+                raise ModelError("its weights are not there; to fetch them: hf download it")
             return stand_in(name)
 
         return observers.load_panel(protocol, builtin, device=device, load=load)
@@ -143,6 +143,20 @@ def test_a_network_that_is_missing_is_warned_of_and_the_other_rows_are_there(two
     assert set(found["observer"]) == {"inception", "alexnet"}
     assert set(found["direction"]) == {"original"}
     assert "judge" in set(table[table["protocol"] == "builtin"]["observer"])
+
+
+def test_a_protocol_without_any_network_is_refused_with_the_command_that_helps(two, monkeypatch):
+    def load_panel(protocol, builtin=(), *, device="cpu"):
+        def load(name, *, device):
+            raise ModelError("fetch them")
+
+        return observers.load_panel(protocol, builtin, device=device, load=load)
+
+    monkeypatch.setattr(folders, "load_panel", load_panel)
+    with pytest.raises(ModelError, match=r"takagi2023 goes without inception, alexnet, clip: fetch them"):
+        evaluate_folders(*two, ["takagi2023"], **FEW)
+    with pytest.warns(UserWarning, match="mindeye2 goes without alexnet"):
+        assert set(evaluate_folders(*two, ["mindeye2"], **FEW)["observer"]) == {""}
 
 
 @pytest.mark.filterwarnings("default:protocol takagi2023")

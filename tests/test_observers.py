@@ -121,7 +121,7 @@ def test_weights_that_are_missing_or_damaged_are_named_with_the_command_that_fet
 
 def test_without_torchvision_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(ModelError, match=r"alexnet needs torchvision.*pip install 'reseen\[metrics\]'"):
+    with pytest.raises(ModelError, match=r"torchvision cannot be imported.*pip install 'reseen\[metrics\]'"):
         load_network("alexnet")
 
 

@@ -148,7 +148,9 @@ class EvaluateRecipe(_Section):
         description="how often brain rows are shuffled; each time decoders are fitted and make a picture of each item; "
         "scores are averaged over the shuffles; 0: no such floor",
     )
-    n_derangements: PositiveInt = Field(200, description="wrong pairings behind the re-paired floor")
+    n_derangements: PositiveInt = Field(
+        200, description="wrong pairings behind the re-paired floor, permutations behind p"
+    )
     n_bootstrap: PositiveInt = Field(1000, description="resamplings of pictures behind each interval")
 
 

@@ -138,7 +138,7 @@ for _verb in VERBS:
 @app.command("evaluate", help=EVALUATE)
 def evaluate(
     recipe: Annotated[
-        str | None, typer.Argument(metavar="[RECIPE]", help="as for run; left out where folders are given")
+        str | None, typer.Argument(metavar="RECIPE", help="as for run; left out where folders are given")
     ] = None,
     out: OutOption = None,
     data: DataOption = None,

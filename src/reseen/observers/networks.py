@@ -104,7 +104,7 @@ def _torchvision(name: str, network: Network) -> tuple[nn.Module, str]:
     try:
         from torchvision import models
     except (ImportError, RuntimeError) as error:  # a torchvision of another torch is a RuntimeError
-        raise ModelError(f"{name} needs torchvision ({error}). Install it: {INSTALL}") from error
+        raise ModelError(f"torchvision cannot be imported ({error}). Install it: {INSTALL}") from error
     address = network.weights
     if not address.startswith("https://"):
         address = models.get_weight(address).url

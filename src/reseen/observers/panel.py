@@ -137,18 +137,19 @@ def load_panel(
 
     Returns
     -------
-    The panel, and for each network that is missing why, with the command that fetches it; its scores are left out.
+    The panel, and why networks are missing, with the command that helps; their scores are left out.
     """
     if not protocol.looks:
         return Panel(protocol, tuple(builtin)), []
     found: list[Looks] = []
-    missing = []
+    missing: dict[str, list[str]] = {}
     for look in protocol.looks:
         try:
             found.append(_observer(look, *load(look.network, device=device), device))
         except ModelError as error:
-            missing.append(f"protocol {protocol.name} goes without {look.observer}: {error}")
-    return Panel(protocol, tuple(found)), missing
+            missing.setdefault(str(error), []).append(look.observer)
+    said = [f"protocol {protocol.name} goes without {', '.join(names)}: {why}" for why, names in missing.items()]
+    return Panel(protocol, tuple(found)), said
 
 
 def _observer(look: Look, network: nn.Module, fingerprint: str, device: str) -> NamedObserver:

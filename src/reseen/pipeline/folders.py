@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reseen.errors import DataError, RecipeError
+from reseen.errors import DataError, ModelError, RecipeError
 from reseen.evaluate import evaluate
 from reseen.observers import Panel, load_observer, load_panel
 from reseen.protocols import PROTOCOL_NAMES, PROTOCOLS, ProtocolName
@@ -70,6 +70,8 @@ def evaluate_folders(
         If there is no such protocol.
     DataError
         If a folder or its partner of a file is missing, or pictures cannot be read or differ in size.
+    ModelError
+        If none of a protocol's networks is there.
     ShapeError
         If there are fewer than three stimuli.
     """
@@ -216,8 +218,10 @@ def _panel(name: str, device: str) -> Panel:
     known: ProtocolName = name
     builtin = [load_observer(observer) for observer in EvaluateRecipe().observers] if known == "builtin" else []
     panel, missing = load_panel(PROTOCOLS[known], builtin, device=device)
+    if not panel.observers and not panel.protocol.pixel_metrics:
+        raise ModelError("; ".join(missing))
     for why in missing:
-        warnings.warn(f"{why}. Its scores are left out.", stacklevel=2)
+        warnings.warn(f"{why}. These scores are left out.", stacklevel=2)
     return panel
 
 

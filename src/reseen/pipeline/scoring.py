@@ -143,18 +143,22 @@ def _score_pictures(job: Job, subject: str, keep_each: Callable[[pd.DataFrame], 
 
 
 def _panels(job: Job) -> list[Panel]:
-    """Load what the recipe's protocols look through; what is missing is warned of, and its scores are left out."""
-    builtin = [load_observer(name) for name in job.recipe.evaluate.observers]
-    panels = []
-    with job.noting_warnings():
-        for name in job.recipe.evaluate.protocols:
-            panel, missing = load_panel(PROTOCOLS[name], builtin, device=job.device)
-            panels.append(panel)
-            for why in missing:
-                warnings.warn(f"{why}. Its scores are left out; {_AGAIN}", stacklevel=2)
-            for observer in panel.observers if panel.protocol.looks else ():
-                job.results.claim(f"observer {observer.name} of {name}", observer.fingerprint)
-    return panels
+    """Load what the recipe's protocols look through, once; what is missing is warned of, and its scores left out."""
+
+    def load() -> list[Panel]:
+        builtin = [load_observer(name) for name in job.recipe.evaluate.observers]
+        panels = []
+        with job.noting_warnings():
+            for name in job.recipe.evaluate.protocols:
+                panel, missing = load_panel(PROTOCOLS[name], builtin, device=job.device)
+                panels.append(panel)
+                for why in missing:
+                    warnings.warn(f"{why}. These scores are left out; {_AGAIN}", stacklevel=2)
+                for observer in panel.observers if panel.protocol.looks else ():
+                    job.results.claim(f"observer {observer.name} of {name}", observer.fingerprint)
+        return panels
+
+    return job.keep("panels", job.recipe.evaluate.protocols, load)
 
 
 class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
