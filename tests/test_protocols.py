@@ -10,7 +10,7 @@ from scipy.spatial.distance import correlation as distance
 from stand_ins import stand_in
 
 from reseen.evaluate import evaluate
-from reseen.observers import NETWORKS, load_panel, prepare
+from reseen.observers import NETWORKS, NamedObserver, load_panel, prepare
 from reseen.observers.inputs import as_tensor
 from reseen.protocols import PROTOCOL_NAMES, PROTOCOLS, Input
 from reseen.recipe import EvaluateRecipe
@@ -250,14 +250,58 @@ def test_clip_is_given_what_transformers_own_processor_gives():
         torch.testing.assert_close(as_tensor(prepare(image, given), given), expected)
 
 
-def test_transforms_are_torchvisions_own():
+@pytest.fixture(scope="module")
+def torchvision():
     try:
-        from torchvision import transforms
+        import torchvision
     except (ImportError, RuntimeError) as error:
         pytest.skip(f"torchvision is not there or of another torch: {error}")
+    return torchvision
+
+
+def test_transforms_are_torchvisions_own(torchvision):
+    transforms = torchvision.transforms
     look = PROTOCOLS["takagi2023"].looks[0].given
     chain = transforms.Compose(
         [transforms.Resize(299), transforms.CenterCrop(299), transforms.ToTensor(), transforms.Normalize(*look.normal)]
     )
     image = np.random.default_rng(4).integers(0, 256, (1, 425, 380, 3), dtype=np.uint8)
     torch.testing.assert_close(as_tensor(prepare(image, look), look)[0], chain(Image.fromarray(image[0])))
+    first, large = PROTOCOLS["mindeye2"].first, PROTOCOLS["mindeye2"].pixels
+    tensor = transforms.Resize((256, 256), antialias=False)(torch.from_numpy(image).permute(0, 3, 1, 2) / 255)
+    expected = transforms.Resize(425, antialias=False)(tensor).permute(0, 2, 3, 1)
+    torch.testing.assert_close(torch.from_numpy(prepare(prepare(image, first), large)), expected)
+
+
+UNITS = {
+    ("takagi2023", "inception"): [2048],
+    ("takagi2023", "alexnet"): [192 * 17 * 17, 256 * 8 * 8, 4096],
+    ("braindiffuser2023", "alexnet"): [192 * 27 * 27, 256 * 13 * 13],
+    ("braindiffuser2023", "inception"): [2048],
+    ("braindiffuser2023", "efficientnet"): [1280],
+    ("braindiffuser2023", "swav"): [2048],
+    ("mindeye2", "alexnet"): [192 * 31 * 31, 256 * 15 * 15],
+    ("mindeye2", "inception"): [2048],
+    ("mindeye2", "efficientnet"): [1280],
+    ("mindeye2", "swav"): [2048],
+}
+
+
+@pytest.mark.parametrize(("name", "observer"), UNITS)
+def test_the_modules_are_those_of_torchvisions_networks(torchvision, name, observer):
+    look = next(look for look in PROTOCOLS[name].looks if look.observer == observer)
+    network = NETWORKS[look.network]
+    built = torchvision.models.get_model(network.model, weights=None, **dict(network.options)).eval()
+    image = np.random.default_rng(5).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
+    looked = NamedObserver(observer, "random", built, look.layers, look.given).look(image)
+    assert [part.shape[1] for part in looked.values()] == UNITS[name, observer]
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_with_trained_weights_a_perfect_picture_scores_one(name, truth):
+    panel, missing = load_panel(PROTOCOLS[name])
+    if missing:
+        pytest.skip(missing[0])
+    table = evaluate("s", truth, np.arange(len(truth)), {("result", "zc"): truth[:, None]}, [panel], {}, RECIPE, 0)
+    found = table[(table["level"] == "result") & (table["metric"] == "identification")]
+    assert set(found["value"]) == {1.0}
