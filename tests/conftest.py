@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,3 +115,22 @@ def small_recipe(brain_file, tiny_model) -> Recipe:
             "report.n_films=1",
         ],
     )
+
+
+@pytest.fixture
+def reseen(monkeypatch, capsys):
+    """Run the command line in this process: exit code, stdout, stderr."""
+    from reseen import cli
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["reseen", *map(str, arguments)])
+        try:
+            cli.main()
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        else:
+            code = 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -5,31 +5,12 @@ import sys
 
 import pytest
 
-from reseen import cli
 from reseen.recipe import Recipe, load_recipe, to_toml
 
 COMMANDS = (
     *("demo", "run", "check", "recipe", "simulate"),
     *("extract", "decode", "encode", "reconstruct", "evaluate", "report", "compare", "raters"),
 )
-
-
-@pytest.fixture
-def reseen(monkeypatch, capsys):
-    """Run the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["reseen", *map(str, arguments)])
-        try:
-            cli.main()
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        else:
-            code = 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from reseen import metrics, statistics
 from reseen.errors import ShapeError
 from reseen.evaluate import COLUMNS, evaluate, evaluate_features, nearest_training, summary, verdict
 from reseen.features import Features
+from reseen.observers import Panel
+from reseen.protocols import PROTOCOLS
 from reseen.recipe import EvaluateRecipe
 
 RECIPE = EvaluateRecipe(n_derangements=60, n_bootstrap=80)
@@ -29,6 +31,10 @@ class RandomObserver:
         flat = images.reshape(len(images), -1).astype(np.float32) / 255
         rng = np.random.default_rng(self.seed)
         return {layer: flat @ rng.normal(size=(flat.shape[1], 40)).astype(np.float32) for layer in self.layers}
+
+
+def by(*observers, protocol="builtin"):
+    return [Panel(PROTOCOLS[protocol], observers)]
 
 
 def some_pictures(seed, *shape):
@@ -59,7 +65,7 @@ def pictures(truth):
 
 @pytest.fixture(scope="module")
 def scores(truth, pictures):
-    observers = [RandomObserver("judge", 1), RandomObserver("image_encoder", 2)]
+    observers = by(RandomObserver("judge", 1), RandomObserver("image_encoder", 2))
     return evaluate("subj01", truth, np.arange(N_ITEMS), pictures, observers, SUBSETS, RECIPE, seed=0)
 
 
@@ -78,7 +84,7 @@ def late(condition="zc", **words):
 
 def test_the_table_has_the_columns_of_scores_csv_and_one_row_for_each_number(scores):
     assert tuple(scores.columns) == COLUMNS
-    assert not scores.duplicated(subset=list(COLUMNS[:8])).any()
+    assert not scores.duplicated(subset=list(COLUMNS[:9])).any()
     assert set(scores["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
     assert set(scores["subset"]) == {"all", "seen", "novel"}
     assert set(scores["direction"]) == {"", "original", "reconstruction"}
@@ -117,7 +123,7 @@ def test_a_subset_is_scored_within_its_own_pool(scores, truth, pictures):
         truth[7:],
         np.arange(7, 14),
         novel,
-        [RandomObserver("judge", 1)],
+        by(RandomObserver("judge", 1)),
         {"novel": SUBSETS["novel"]},
         RECIPE,
         0,
@@ -158,7 +164,7 @@ def test_pictures_that_have_nothing_to_do_with_the_truth_are_at_chance(scores):
 def test_the_same_picture_for_every_brain_scores_exactly_one_half(truth, direction):
     same = np.broadcast_to(some_pictures(8), (N_ITEMS, 2, 16, 16, 3))
     table = evaluate(
-        "s", truth, np.arange(N_ITEMS), {("result", "zc"): same}, [RandomObserver("judge", 1)], {}, RECIPE, 0
+        "s", truth, np.arange(N_ITEMS), {("result", "zc"): same}, by(RandomObserver("judge", 1)), {}, RECIPE, 0
     )
     assert the_row(table, **late(direction=direction))["value"] == 0.5
 
@@ -167,7 +173,7 @@ def test_trials_of_one_stimulus_do_not_compete(truth):
     ids = np.repeat(np.arange(N_ITEMS), 2)
     shown = truth[ids]
     table = evaluate(
-        "s", shown, ids, {("result", "z"): shown[:, None]}, [RandomObserver("judge", 1)], SUBSETS, RECIPE, 0
+        "s", shown, ids, {("result", "z"): shown[:, None]}, by(RandomObserver("judge", 1)), SUBSETS, RECIPE, 0
     )
     row = the_row(table, **late("z"))
     assert (row["value"], row["low"], row["high"], row["n"]) == (1, 1, 1, 2 * N_ITEMS)
@@ -177,8 +183,8 @@ def test_trials_of_one_stimulus_do_not_compete(truth):
 def test_the_same_seed_gives_the_same_table_whatever_the_order_of_pictures(truth, pictures):
     def table(keys):
         ordered = {key: pictures[key] for key in keys}
-        found = evaluate("s", truth, np.arange(N_ITEMS), ordered, [RandomObserver("judge", 1)], SUBSETS, RECIPE, 3)
-        return found.sort_values(list(COLUMNS[:8])).reset_index(drop=True)
+        found = evaluate("s", truth, np.arange(N_ITEMS), ordered, by(RandomObserver("judge", 1)), SUBSETS, RECIPE, 3)
+        return found.sort_values(list(COLUMNS[:9])).reset_index(drop=True)
 
     few = list(pictures)[:2]
     pd.testing.assert_frame_equal(table(few), table(few[::-1]))
@@ -190,7 +196,7 @@ def test_pictures_of_another_size_are_resized_to_the_generated_ones(truth):
     observer = RandomObserver("judge", 1)
     calls = []
     table = evaluate(
-        "s", large, np.arange(N_ITEMS), stacks, [observer], {}, RECIPE, 0, lambda *about: calls.append(about)
+        "s", large, np.arange(N_ITEMS), stacks, by(observer), {}, RECIPE, 0, lambda *about: calls.append(about)
     )
     assert the_row(table, **late("nearest_z"))["value"] == 1
     assert the_row(table, condition="nearest_z", metric="pixcorr")["value"] == pytest.approx(1)
@@ -201,7 +207,7 @@ def test_pictures_of_another_size_are_resized_to_the_generated_ones(truth):
 
 def test_a_subset_too_small_for_distractors_is_left_out(truth):
     table = evaluate(
-        "s", truth, np.arange(N_ITEMS), {("result", "z"): truth[:, None]}, [], {"few": frozenset({1, 2})}, RECIPE, 0
+        "s", truth, np.arange(N_ITEMS), {("result", "z"): truth[:, None]}, by(), {"few": frozenset({1, 2})}, RECIPE, 0
     )
     assert set(table["subset"]) == {"all"}
 
@@ -223,7 +229,7 @@ def test_what_does_not_fit_is_refused_with_what_was_expected(truth, change, mess
         "truth_images": truth,
         "stimulus_id": np.arange(N_ITEMS),
         "pictures": {("result", "z"): truth[:, None]},
-        "observers": [],
+        "panels": by(),
         "subsets": {},
         "recipe": RECIPE,
         "seed": 0,
@@ -318,13 +324,13 @@ def test_summary_and_verdict_read_the_same_from_a_csv_file(scores):
 
 
 def headline_rows(condition, value, spread=0.02, subject="s", layer="late", subset="all", shuffled=0.51):
-    where = (subject, condition, "identification", "judge", layer, "original", subset)
+    where = (subject, condition, "builtin", "identification", "judge", layer, "original", subset)
     sd = ("identification_null_sd", 0.03)
     return [
         (*where, "result", value, value - spread, value + spread, 100),
         (*where, "floor_repaired", 0.5, 0.44, 0.56, 100),
         (*where, "floor_shuffled", shuffled, 0.45, 0.57, 100),
-        (*where[:2], sd[0], *where[3:], "result", sd[1], np.nan, np.nan, 100),
+        (*where[:3], sd[0], *where[4:], "result", sd[1], np.nan, np.nan, 100),
     ]
 
 
@@ -374,6 +380,6 @@ def test_the_verdict_tells_a_shuffled_floor_below_chance_from_a_leak():
 
 
 def test_the_verdict_is_silent_without_an_observer_and_speaks_of_every_subject(truth):
-    pixels = evaluate("s", truth, np.arange(N_ITEMS), {("result", "z"): truth[:, None]}, [], {}, RECIPE, 0)
+    pixels = evaluate("s", truth, np.arange(N_ITEMS), {("result", "z"): truth[:, None]}, by(), {}, RECIPE, 0)
     assert verdict(pixels) == ""
     assert verdict_of(headline_rows("zc", 0.8), headline_rows("zc", 0.7, subject="t")).count("\n") == 1

@@ -9,7 +9,7 @@ from reseen import metrics, statistics
 from reseen.errors import ShapeError
 
 
-def loop_identification(r, direction, labels):
+def loop_identification(r, direction, labels, ties="half"):
     """Write the definition as a loop."""
     r = r if direction == "original" else r.T
     accuracy = []
@@ -18,7 +18,8 @@ def loop_identification(r, direction, labels):
         for other in range(len(r)):
             if labels[other] != labels[fixed]:
                 difference = r[fixed, fixed] - r[fixed, other]
-                results.append(0.5 if abs(difference) <= metrics.TIE else float(difference > 0))
+                tie = 0.5 if ties == "half" else 0.0
+                results.append(tie if abs(difference) <= metrics.TIE else float(difference > 0))
         accuracy.append(np.mean(results) if results else np.nan)
     return np.array(accuracy)
 
@@ -41,15 +42,18 @@ def correlations_with_ties(draw):
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
     r = rng.integers(-3, 4, size=(n_items, n_items)) / 4  # few values, so that ties are many
     labels = rng.integers(0, draw(st.integers(1, n_items)), size=n_items)
-    return r, labels, draw(st.sampled_from(["original", "reconstruction"]))
+    return r, labels, draw(st.sampled_from(metrics.DIRECTIONS))
 
 
 @given(correlations_with_ties())
 @settings(max_examples=60, deadline=None)
 def test_identification_is_its_definition_written_as_a_loop(case):
     r, labels, direction = case
-    found = metrics.identification_from_correlations(r, direction=direction, labels=labels)
-    np.testing.assert_allclose(found, loop_identification(r, direction, labels))
+    for ties in ("half", "lose"):
+        found = metrics.identification_from_correlations(r, direction=direction, labels=labels, ties=ties)
+        np.testing.assert_allclose(found, loop_identification(r, direction, labels, ties))
+        paired = metrics.pairing_accuracy(r, direction=direction, labels=labels, ties=ties)
+        np.testing.assert_allclose(np.diagonal(paired), found)
 
 
 @given(correlations_with_ties())
@@ -63,6 +67,16 @@ def test_pairing_accuracy_is_its_definition_and_holds_identification_on_its_diag
     )
     diagonal = metrics.identification_from_correlations(r, direction=direction, labels=labels)
     np.testing.assert_allclose(np.diagonal(found), diagonal)
+
+
+@given(correlations_with_ties(), st.sampled_from(["half", "lose"]))
+@settings(max_examples=60, deadline=None)
+def test_exchanged_truths_score_as_data_whose_truths_were_exchanged(case, ties):
+    r, _, direction = case
+    exchanged = metrics.pairing_accuracy(r, direction=direction, ties=ties, exchanged=True)
+    order = np.random.default_rng(len(r)).permutation(len(r))
+    of_exchanged_data = metrics.identification_from_correlations(r[order], direction=direction, ties=ties)
+    np.testing.assert_allclose(exchanged[order, np.arange(len(r))], of_exchanged_data, atol=1e-12)
 
 
 @given(correlations_with_ties())
@@ -119,10 +133,19 @@ def test_one_answer_for_everything_scores_exactly_one_half(direction):
     assert metrics.identification(true, answer, direction=direction).mean() == 0.5
 
 
+def test_one_answer_for_everything_scores_nothing_where_ties_lose_and_the_original_is_fixed():
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=(37, 501)).astype(np.float32)
+    answer = np.tile(rng.normal(size=501).astype(np.float32), (37, 1))
+    assert metrics.identification(true, answer, direction="original", ties="lose").mean() == 0
+    assert metrics.identification(true, answer, direction="reconstruction", ties="lose").mean() == 0.5
+
+
+@pytest.mark.parametrize("ties", ["half", "lose"])
 @pytest.mark.parametrize("direction", ["original", "reconstruction"])
-def test_identification_of_the_truth_is_perfect(direction):
+def test_identification_of_the_truth_is_perfect(direction, ties):
     true = np.random.default_rng(0).normal(size=(20, 50))
-    assert metrics.identification(true, true, direction=direction).mean() == 1.0
+    assert metrics.identification(true, true, direction=direction, ties=ties).mean() == 1.0
 
 
 def test_identification_of_noise_is_at_chance_with_the_spread_that_null_sd_gives():
@@ -130,6 +153,18 @@ def test_identification_of_noise_is_at_chance_with_the_spread_that_null_sd_gives
     scores = [metrics.identification(*rng.normal(size=(2, 30, 64))).mean() for _ in range(400)]
     assert np.mean(scores) == pytest.approx(0.5, abs=4 * statistics.null_sd(30) / 20)
     assert np.std(scores) == pytest.approx(statistics.null_sd(30), rel=0.15)
+
+
+def test_with_hubs_the_directions_differ_as_much_as_was_measured():
+    rng = np.random.default_rng(0)
+    own, noise = rng.normal(size=(2, 982, 64))
+    hubness, common = np.abs(rng.normal(size=(982, 1))), rng.normal(size=64)
+
+    def scores(predicted):
+        return [metrics.identification(own, predicted, direction=d, ties="lose").mean() for d in metrics.DIRECTIONS]
+
+    assert scores(own + 2.8 * noise) == pytest.approx([0.973, 0.973], abs=0.004)
+    assert scores(own + 2.8 * noise + 5 * hubness * common) == pytest.approx([0.946, 0.869], abs=0.012)
 
 
 def test_directions_differ_where_some_reconstructions_resemble_everything():
@@ -186,16 +221,27 @@ def test_pictures_against_wrong_truths_are_at_chance_even_where_the_right_ones_a
     assert null.low < 0.5 < null.high
 
 
-def test_the_permutation_null_rejects_noise_as_often_as_it_says():
+@pytest.mark.parametrize("direction", metrics.DIRECTIONS)
+def test_on_200_null_data_sets_the_permutation_p_is_uniform_and_the_binomial_p_is_not(direction):
+    from scipy.stats import binom, kstest
+
     rng = np.random.default_rng(5)
-    rows = statistics.derangements(np.arange(20), 99, seed=0)
-    p = []
+    n_items = 24
+    orders = statistics.permutations(np.arange(n_items), 199, seed=0)
+    exact, binomial = [], []
     for _ in range(200):
-        paired = metrics.pairing_accuracy(metrics.correlation_matrix(*rng.normal(size=(2, 20, 10))))
-        observed = float(np.diagonal(paired).mean())
-        p.append(statistics.permutation_null(observed, statistics.repaired_scores(paired, rows)).p)
-    assert 0.01 <= np.mean(np.array(p) <= 0.05) <= 0.10
-    assert np.mean(p) == pytest.approx(0.5, abs=0.08)
+        truth, common = rng.normal(size=(2, n_items, 10))
+        hubs = common + 2 * common[0] * np.abs(rng.normal(size=(n_items, 1)))  # a null need not be a plain one
+        r = metrics.correlation_matrix(truth, hubs)
+        score = float(metrics.identification_from_correlations(r, direction=direction).mean())
+        exchanged = metrics.pairing_accuracy(r, direction=direction, exchanged=True)
+        exact.append(statistics.permutation_null(score, statistics.repaired_scores(exchanged, orders)).p)
+        n_pairs = n_items * (n_items - 1)
+        binomial.append(1 - binom.cdf(score * n_pairs, n_pairs, 0.5))
+    assert kstest(exact, "uniform").pvalue > 0.05
+    assert 0.01 <= np.mean(np.array(exact) <= 0.05) <= 0.10
+    assert kstest(binomial, "uniform").pvalue < 1e-6
+    assert np.mean(np.array(binomial) <= 0.05) > 0.2
 
 
 def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say():
@@ -276,6 +322,19 @@ def test_ssim_is_the_variant_that_it_names():
     found = metrics.ssim(pictures, pictures[::-1])
     assert found[0] == pytest.approx(similarity[5:-5, 5:-5].mean(), abs=1e-10)
     np.testing.assert_allclose(metrics.ssim(pictures, pictures), 1.0)
+
+
+def test_ssim_of_columns_is_another_number_each_column_by_itself():
+    from skimage.color import rgb2gray
+    from skimage.metrics import structural_similarity
+
+    pictures = np.random.default_rng(11).integers(0, 256, (2, 24, 20, 3), dtype=np.uint8)
+    a, b = rgb2gray(pictures[0]), rgb2gray(pictures[1])
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+    each = [structural_similarity(a[:, k], b[:, k], **options) for k in range(20)]
+    found = metrics.ssim(pictures, pictures[::-1], variant="columns")
+    assert found[0] == pytest.approx(np.mean(each))
+    assert abs(found[0] - metrics.ssim(pictures, pictures[::-1])[0]) > 0.001
 
 
 def test_pictures_that_do_not_fit_are_refused():

@@ -1,8 +1,17 @@
+import hashlib
+import sys
+import types
+from copy import deepcopy
+
 import numpy as np
 import pytest
+import torch
+from stand_ins import AlexNet, stand_in
 
-from reseen.errors import ModelError
-from reseen.observers import LAYERS, load_observer
+from reseen.errors import ModelError, ShapeError
+from reseen.observers import LAYERS, NETWORKS, NamedObserver, load_network, load_observer, load_panel, prepare
+from reseen.observers.networks import fetch_command
+from reseen.protocols import PROTOCOLS, Input
 from reseen.simulate.painting import draw_scene
 from reseen.simulate.scenes import BACKGROUNDS, sample_scene
 
@@ -53,3 +62,116 @@ def test_an_observer_without_labels_says_so(pictures):
 def test_an_unknown_observer_is_named_with_those_there_are():
     with pytest.raises(ModelError, match=r"'inception'.*image_encoder, judge"):
         load_observer("inception")
+
+
+# ------------------------------------------------------------------------------------------------ networks of others
+
+
+@pytest.fixture
+def torchvision(tmp_path, monkeypatch):
+    """A torchvision that builds stand-ins, and an empty cache of weights."""
+    models = types.ModuleType("torchvision.models")
+    models.get_model = lambda name, weights, **_: deepcopy(stand_in(name)[0]) if weights is None else None
+    models.get_weight = lambda name: types.SimpleNamespace(url=f"https://nowhere/{name.partition('_')[0]}-00000000.pth")
+    package = types.ModuleType("torchvision")
+    package.models = models
+    monkeypatch.setitem(sys.modules, "torchvision", package)
+    monkeypatch.setitem(sys.modules, "torchvision.models", models)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path / "checkpoints"
+
+
+def save_weights(path, network, prefix=""):
+    torch.save({prefix + key: value for key, value in network.state_dict().items()}, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_weights_of_torchvision_are_read_from_its_cache(torchvision, monkeypatch):
+    network = AlexNet()
+    digest = save_weights(torchvision / "new.pth", network)
+    (torchvision / "new.pth").rename(torchvision / f"AlexNet-{digest[:8]}.pth")
+    url = f"https://nowhere/AlexNet-{digest[:8]}.pth"
+    monkeypatch.setattr(sys.modules["torchvision.models"], "get_weight", lambda _: types.SimpleNamespace(url=url))
+    found, fingerprint = load_network("alexnet")
+    assert fingerprint == f"sha256:{digest}"
+    assert not found.training
+    torch.testing.assert_close(found.features[0].weight.data, network.features[0].weight.data)
+
+
+def test_weights_of_swav_are_freed_of_their_prefix(torchvision):
+    network = stand_in("resnet50")[0]
+    save_weights(torchvision / "swav_800ep_pretrain.pth.tar", network, "module.")
+    found, _ = load_network("swav_resnet50")
+    torch.testing.assert_close(found.fc.weight.data, network.fc.weight.data)
+
+
+def test_weights_that_are_missing_or_damaged_are_named_with_the_command_that_fetches_them(torchvision):
+    with pytest.raises(
+        ModelError, match=r"alexnet are not there; to fetch them: python -c .*AlexNet_Weights.IMAGENET1K"
+    ):
+        load_network("alexnet")
+    (torchvision / "AlexNet-00000000.pth").write_bytes(b"half of it")
+    with pytest.raises(ModelError, match=r"AlexNet-00000000.pth are damaged. Delete them"):
+        load_network("alexnet")
+    (torchvision / "swav_800ep_pretrain.pth.tar").write_bytes(b"half of it")
+    with pytest.raises(ModelError, match=r"damaged.*swav_800ep"):
+        load_network("swav_resnet50")
+
+
+def test_without_torchvision_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(ModelError, match=r"torchvision cannot be imported.*pip install 'reseen\[metrics\]'"):
+        load_network("alexnet")
+
+
+def test_clip_that_is_not_there_is_named_with_its_commit(monkeypatch, tmp_path):
+    from transformers import CLIPVisionModelWithProjection
+
+    def missing(*_where, **options):
+        assert options["local_files_only"]
+        raise OSError("not there")
+
+    monkeypatch.setattr(CLIPVisionModelWithProjection, "from_pretrained", missing)
+    with pytest.raises(ModelError, match=r"hf download openai/clip-vit-large-patch14 --revision 32bd642"):
+        load_network("clip_vit_l14")
+    monkeypatch.setattr(CLIPVisionModelWithProjection, "from_pretrained", lambda *_, **__: stand_in("clip")[0])
+    assert load_network("clip_vit_l14")[1].startswith("openai/clip-vit-large-patch14@32bd642")
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_every_network_says_how_its_weights_are_fetched(name):
+    assert NETWORKS[name].weights in fetch_command(name)
+
+
+def test_a_panel_goes_without_what_is_missing_and_says_so():
+    def load(name, *, device):
+        if name == "clip_vit_l14":
+            raise ModelError("not there")
+        return stand_in(name)
+
+    panel, missing = load_panel(PROTOCOLS["takagi2023"], load=load)
+    assert [observer.name for observer in panel.observers] == ["inception", "alexnet"]
+    assert missing == ["protocol takagi2023 goes without clip: not there"]
+
+
+def test_a_layer_is_what_its_module_gives_although_the_next_works_in_place_and_no_hook_is_left(pictures):
+    network = AlexNet().eval()
+    given = Input(64, "pil", "bilinear", normal=None)
+    observer = NamedObserver("alexnet", "none", network, (("before", "features.0"), ("after", "features.1")), given)
+    looked = observer.look(pictures[1][:40])
+    assert looked["before"].min() < 0 == looked["after"].min()
+    np.testing.assert_array_equal(np.maximum(looked["before"], 0), looked["after"])
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_a_module_that_a_network_does_not_have_is_named(pictures):
+    with pytest.raises(ModelError, match=r"alexnet has no module 'features.99'; it has avgpool"):
+        NamedObserver("alexnet", "none", AlexNet(), (("late", "features.99"),), Input(64, "pil", "bilinear"))
+
+
+def test_sizes_left_open_and_numbers_for_pillow_are_refused():
+    with pytest.raises(ShapeError, match="left open"):
+        prepare(np.zeros((1, 8, 8, 3), dtype=np.uint8), Input(None, "pil", "lanczos"))
+    with pytest.raises(ShapeError, match="8-bit pictures; found float32"):
+        prepare(np.zeros((1, 8, 8, 3), dtype=np.float32), Input(4, "pil", "lanczos"))

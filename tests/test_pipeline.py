@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from stand_ins import stand_in
 
-from reseen import pipeline
+from reseen import observers, pipeline
 from reseen.errors import DataError, ModelError, RecipeError, ResultsError
 from reseen.ldm import load_ldm
 from reseen.pipeline.order import needed
@@ -251,6 +252,7 @@ def test_the_tiny_recipe_goes_through_the_whole_chain_with_a_subject_of_its_own(
     assert (tmp_path / "report.html").is_file()
 
 
+@pytest.mark.filterwarnings("ignore:protocol takagi2023 goes without")
 @pytest.mark.parametrize("name", ["takagi2023", "takagi2023_as_released", "reseen"])
 def test_the_recipes_for_nsd_run_on_a_digital_subject_too(digital_subject, tiny_model, tmp_path, name):
     on_digital = ['data.subjects=["subj01"]', "data.sessions=", "data.n_test=6", f"model.name={tiny_model}"]
@@ -258,6 +260,42 @@ def test_the_recipes_for_nsd_run_on_a_digital_subject_too(digital_subject, tiny_
     recipe = with_settings(load_recipe(name), [*on_digital, *small])
     results = pipeline.run(recipe, tmp_path, data=digital_subject, until="evaluate")
     assert set(results.load_table("scores")["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
+
+
+@pytest.mark.filterwarnings("ignore:protocol takagi2023 goes without clip")
+def test_a_recipe_is_scored_by_every_protocol_whose_networks_are_there(small_recipe, tmp_path, monkeypatch):
+    def load_panel(protocol, builtin, *, device):
+        def load(name, *, device):
+            if name == "clip_vit_l14":
+                raise ModelError("fetch it")
+            return stand_in(name)
+
+        return observers.load_panel(protocol, builtin, device=device, load=load)
+
+    monkeypatch.setattr("reseen.pipeline.scoring.load_panel", load_panel)
+    recipe = with_settings(small_recipe, ['evaluate.protocols=["takagi2023", "builtin"]'])
+    results = pipeline.run(recipe, tmp_path)
+    scores = results.load_table("scores")
+    assert set(scores["protocol"]) == {"takagi2023", "builtin"}
+    released = scores[scores["protocol"] == "takagi2023"]
+    assert set(released["observer"]) == {"alexnet", "inception"}
+    assert set(released["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
+    assert results.provenance["observer alexnet of takagi2023"] == "random-alexnet"
+    assert [text for text in results.warnings if "goes without clip: fetch it" in text and "delete scores.csv" in text]
+    page = (tmp_path / "report.html").read_text()
+    assert "protocol takagi2023" in page
+    assert "Two-way identification by the judge; for each presented" in page  # the headline is reseen's own
+
+
+def test_check_names_the_networks_that_are_missing_and_how_to_fetch_them(small_recipe, tmp_path, monkeypatch):
+    def missing(name):
+        raise ModelError(f"fetch {name}")
+
+    monkeypatch.setattr("reseen.pipeline.plan.load_network", missing)
+    found = findings(with_settings(small_recipe, ['evaluate.protocols=["mindeye2"]']), tmp_path / "out")
+    assert found["network alexnet"].ok  # a run goes on without it
+    assert "scores will be left out: fetch alexnet" in found["network alexnet"].found
+    assert {"network swav_resnet50", "network efficientnet_b1_v2", "network clip_vit_l14"} <= set(found)
 
 
 def test_a_killed_simulation_leaves_nothing_that_could_be_taken_for_a_subject(tiny_model, tmp_path, monkeypatch):

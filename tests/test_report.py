@@ -82,14 +82,28 @@ def subject(name="subj01", **changes):
 
 def scores(subjects=("subj01",), *, value=0.8):
     rows = [
-        (name, condition, "identification", "judge", layer, "original", subset, level, level_value, 0.7, 0.9, N)
+        (
+            name,
+            condition,
+            "builtin",
+            "identification",
+            "judge",
+            layer,
+            "original",
+            subset,
+            level,
+            level_value,
+            0.7,
+            0.9,
+            N,
+        )
         for name in subjects
         for condition in ("z", "c", "zc")
         for layer in ("late", "early")
         for subset in ("all", "novel")
         for level, level_value in (("result", value), ("floor_repaired", 0.5), ("ceiling", 0.95))
     ]
-    rows += [(name, "zc", "pixcorr", "", "", "", "all", "result", 0.4, 0.3, 0.5, N) for name in subjects]
+    rows += [(name, "zc", "builtin", "pixcorr", "", "", "", "all", "result", 0.4, 0.3, 0.5, N) for name in subjects]
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
 
 

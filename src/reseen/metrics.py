@@ -7,7 +7,7 @@ Wrong pairings, intervals and nulls are read off the same matrix, so no network 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,14 +16,21 @@ from reseen.errors import ShapeError
 from reseen.statistics import ratio
 
 Direction = Literal["original", "reconstruction"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+Ties = Literal["half", "lose"]
+SsimVariant = Literal["plane", "columns"]
 Floats = NDArray[np.float64]
 
 TIE = 1e-7
-"""Correlations closer than this are a tie and count one half: float32 features differ by about as much by rounding."""
+"""Correlations closer than this are a tie: float32 features differ by about as much by rounding."""
 
-SSIM_VARIANT = "scikit-image, grey, gaussian_weights, sigma 1.5, use_sample_covariance=False, data_range 1"
+SSIM_VARIANTS: dict[SsimVariant, str] = {
+    "plane": "scikit-image, grey, gaussian_weights, sigma 1.5, use_sample_covariance=False, data_range 1",
+    "columns": "the same of each column by itself, averaged: what scikit-image before 0.20 made of multichannel=True",
+}
 """Which of the several numbers called SSIM ``ssim`` gives."""
 
+_WORTH: dict[Ties, float] = {"half": 0.5, "lose": 0.0}
 _CHUNK = 1 << 14
 
 
@@ -74,13 +81,15 @@ def pixcorr(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
     return np.array([correlation_matrix(t.reshape(1, -1), p.reshape(1, -1))[0, 0] for t, p in pairs])
 
 
-def ssim(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
-    """Give the structural similarity of each picture with its reconstruction, as ``SSIM_VARIANT`` says.
+def ssim(true: NDArray[Any], predicted: NDArray[Any], *, variant: SsimVariant = "plane") -> Floats:
+    """Give the structural similarity of each picture with its reconstruction.
 
     Parameters
     ----------
     true, predicted
         Shape ``(n, H, W, 3)``, uint8 or floats in 0...1, at least 11 pixels a side.
+    variant
+        Which of `SSIM_VARIANTS`.
 
     Returns
     -------
@@ -98,9 +107,23 @@ def ssim(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
     if min(true.shape[1:3]) < 11:
         raise ShapeError(f"SSIM needs pictures of at least 11 pixels a side; found {true.shape[1]}x{true.shape[2]}.")
     similarity: Callable[..., float] = structural_similarity  # scikit-image leaves it without types
-    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": None}
-    pairs = zip(true, predicted, strict=True)
-    return np.array([similarity(rgb2gray(t), rgb2gray(p), data_range=1.0, **options) for t, p in pairs])
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+    pairs = ((rgb2gray(t), rgb2gray(p)) for t, p in zip(true, predicted, strict=True))
+    if variant == "columns":
+        return np.array([_ssim_of_columns(t, p) for t, p in pairs])
+    return np.array([similarity(t, p, **options) for t, p in pairs])
+
+
+def _ssim_of_columns(a: Floats, b: Floats) -> float:
+    """Give what scikit-image gives for each column of grey pictures ``(H, W)``, averaged, in one go."""
+    from scipy.ndimage import gaussian_filter1d
+
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    mean_a, mean_b, aa, bb, ab = (gaussian_filter1d(x, 1.5, axis=0, truncate=3.5) for x in (a, b, a * a, b * b, a * b))
+    variances, covariance = (aa - mean_a**2) + (bb - mean_b**2), ab - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    found = (2 * mean_a * mean_b + c1) * (2 * covariance + c2) / ((mean_a**2 + mean_b**2 + c1) * (variances + c2))
+    return float(found[5:-5].mean())  # half a window is left out at either end
 
 
 def identification(
@@ -109,6 +132,7 @@ def identification(
     *,
     direction: Direction = "original",
     labels: ArrayLike | None = None,
+    ties: Ties = "half",
 ) -> Floats:
     """Score two-way identification of each item from features.
 
@@ -116,18 +140,19 @@ def identification(
     ----------
     true, predicted
         Shape ``(n, d)``: features of originals and of reconstructions, row by row of the same items.
-    direction, labels
+    direction, labels, ties
         See `identification_from_correlations`.
 
     Returns
     -------
     Shape ``(n,)``; the score is its mean, chance is one half.
     """
-    return identification_from_correlations(correlation_matrix(true, predicted), direction=direction, labels=labels)
+    r = correlation_matrix(true, predicted)
+    return identification_from_correlations(r, direction=direction, labels=labels, ties=ties)
 
 
 def identification_from_correlations(
-    r: Floats, *, direction: Direction = "original", labels: ArrayLike | None = None
+    r: Floats, *, direction: Direction = "original", labels: ArrayLike | None = None, ties: Ties = "half"
 ) -> Floats:
     """Score two-way identification of each item from correlations.
 
@@ -141,36 +166,53 @@ def identification_from_correlations(
         (Brain-Diffuser, MindEye). They differ where some reconstructions resemble everything.
     labels
         Shape ``(n,)``: which stimulus each item is of. Pairs of one stimulus are dropped. Left out: all differ.
+    ties
+        What a distractor within `TIE` of the right one counts: ``"half"``, so that one answer for everything scores
+        one half, or nothing: ``"lose"``, as in the released code of the field.
 
     Returns
     -------
-    Shape ``(n,)``: the share of distractors that lose to the right one, ties counting one half; NaN where an item has
-    no distractor.
+    Shape ``(n,)``: the share of distractors that lose to the right one; NaN where an item has no distractor.
     """
-    wins, valid = pairwise_wins(r, direction=direction, labels=labels)
+    wins, valid = pairwise_wins(r, direction=direction, labels=labels, ties=ties)
     n_distractors = valid.sum(axis=1)
     return np.where(n_distractors > 0, (wins * valid).sum(axis=1) / np.maximum(n_distractors, 1), np.nan)
 
 
 def pairwise_wins(
-    r: Floats, *, direction: Direction = "original", labels: ArrayLike | None = None
+    r: Floats, *, direction: Direction = "original", labels: ArrayLike | None = None, ties: Ties = "half"
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Compare the right match of each fixed item with each distractor; see `identification_from_correlations`.
 
     Returns
     -------
-    ``wins (n, n)``: fixed item, distractor; 1, one half (a tie) or 0. ``valid (n, n)``: whether the pair counts.
+    ``wins (n, n)``: fixed item, distractor; 1, 0, or what a tie counts. ``valid (n, n)``: whether the pair counts.
     """
     fixed, known = _oriented(r, direction, labels)
     right = np.diagonal(fixed)[:, None]
-    return _beats(right, fixed), known[:, None] != known[None, :]
+    return _beats(right, fixed, ties), known[:, None] != known[None, :]
 
 
-def pairing_accuracy(r: Floats, *, direction: Direction = "original", labels: ArrayLike | None = None) -> Floats:
+def pairing_accuracy(
+    r: Floats,
+    *,
+    direction: Direction = "original",
+    labels: ArrayLike | None = None,
+    ties: Ties = "half",
+    exchanged: bool = False,
+) -> Floats:
     """Score identification for every pairing of an original with a reconstruction, right or wrong.
 
     The distractors of a pairing are the items of other stimuli than the two paired, so that the right answer is never
     among the wrong ones. The diagonal is `identification_from_correlations`.
+
+    Parameters
+    ----------
+    r, direction, labels, ties
+        See `identification_from_correlations`.
+    exchanged
+        Leave the right answer among the wrong ones, as it is in data whose truths were exchanged: what a permutation
+        test has to score.
 
     Returns
     -------
@@ -182,22 +224,31 @@ def pairing_accuracy(r: Floats, *, direction: Direction = "original", labels: Ar
     for row, values in enumerate(fixed):
         ranked = np.sort(values)
         below = np.searchsorted(ranked, values - TIE, side="left")
-        beaten[row] = 0.5 * (below + np.searchsorted(ranked, values + TIE, side="right"))
+        tied = np.searchsorted(ranked, values + TIE, side="right") - below
+        beaten[row] = below + _WORTH[ties] * tied
     count = np.full((n_items, n_items), float(n_items))
     for label in np.unique(known):
         members = np.flatnonzero(known == label)
         others = np.flatnonzero(known != label)
         for k in members:
-            beaten[:, members] -= _beats(fixed[:, members], fixed[:, [k]])  # the same stimulus as the one paired
-            beaten[np.ix_(members, others)] -= _beats(fixed[np.ix_(members, others)], fixed[members, k][:, None])
+            beaten[:, members] -= _beats(fixed[:, members], fixed[:, [k]], ties)  # the same stimulus as the one paired
+            if not exchanged:
+                wrong = np.ix_(members, others)
+                beaten[wrong] -= _beats(fixed[wrong], fixed[members, k][:, None], ties)
         count[:, members] -= len(members)
-        count[np.ix_(members, others)] -= len(members)
+        if not exchanged:
+            count[np.ix_(members, others)] -= len(members)
     accuracy = np.where(count > 0, beaten / np.maximum(count, 1), np.nan)
     return accuracy if direction == "original" else accuracy.T
 
 
 def bootstrap_identification(
-    r: Floats, weights: Floats, *, direction: Direction = "original", labels: ArrayLike | None = None
+    r: Floats,
+    weights: Floats,
+    *,
+    direction: Direction = "original",
+    labels: ArrayLike | None = None,
+    ties: Ties = "half",
 ) -> Floats:
     """Score identification for each resampling of the pictures, as rows and as columns together.
 
@@ -205,7 +256,7 @@ def bootstrap_identification(
 
     Parameters
     ----------
-    r, direction, labels
+    r, direction, labels, ties
         See `identification_from_correlations`.
     weights
         Shape ``(n_bootstrap, n)``: see `bootstrap_weights`.
@@ -214,7 +265,7 @@ def bootstrap_identification(
     -------
     Shape ``(n_bootstrap,)``.
     """
-    wins, valid = pairwise_wins(r, direction=direction, labels=labels)
+    wins, valid = pairwise_wins(r, direction=direction, labels=labels, ties=ties)
     accuracy = ratio(weights @ (wins * valid).T, weights @ valid.T.astype(np.float64))
     counted = weights * np.isfinite(accuracy)
     return ratio((counted * np.nan_to_num(accuracy)).sum(axis=1), counted.sum(axis=1))
@@ -309,10 +360,10 @@ def noise_ceiling(ncsnr: ArrayLike, n_repetitions: ArrayLike) -> Floats:
     return ceiling
 
 
-def _beats(candidate: Floats, distractor: Floats) -> Floats:
-    above: Floats = 0.5 * (
-        (distractor < candidate - TIE).astype(np.float64) + (distractor <= candidate + TIE).astype(np.float64)
-    )
+def _beats(candidate: Floats, distractor: Floats, ties: Ties) -> Floats:
+    above = (distractor < candidate - TIE).astype(np.float64)
+    if _WORTH[ties]:
+        above += _WORTH[ties] * ((distractor <= candidate + TIE) - above)
     return above
 
 

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from reseen.errors import RecipeError
+from reseen.protocols import ProtocolName
 
 Condition = Literal["z", "c", "zc"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
@@ -133,14 +134,23 @@ class ReconstructRecipe(_Section):
 class EvaluateRecipe(_Section):
     """Say how pictures are scored."""
 
-    observers: tuple[str, ...] = Field(("judge", "image_encoder"), description="networks that look at the pictures")
+    protocols: tuple[ProtocolName, ...] = Field(
+        ("builtin",),
+        min_length=1,
+        description="how pictures are compared, by name: builtin, takagi2023, braindiffuser2023, mindeye2",
+    )
+    observers: tuple[str, ...] = Field(
+        ("judge", "image_encoder"), description="networks that look at the pictures for the protocol builtin"
+    )
     ceiling: bool = Field(True, description="also reconstruct from the true z and c")
     n_shuffles: NonNegativeInt = Field(
         3,
         description="how often brain rows are shuffled; each time decoders are fitted and make a picture of each item; "
         "scores are averaged over the shuffles; 0: no such floor",
     )
-    n_derangements: PositiveInt = Field(200, description="wrong pairings behind the re-paired floor")
+    n_derangements: PositiveInt = Field(
+        200, description="wrong pairings behind the re-paired floor, permutations behind p"
+    )
     n_bootstrap: PositiveInt = Field(1000, description="resamplings of pictures behind each interval")
 
 

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 SCORE_COLUMNS = (
     "subject",
     "condition",
+    "protocol",
     "metric",
     "observer",
     "layer",
@@ -22,7 +23,9 @@ SCORE_COLUMNS = (
     "high",
     "n",
 )
-"""The columns of ``scores.csv``."""
+"""The columns of ``scores.csv``; a score is told from others by those up to ``level``."""
+BUILTIN = "builtin"
+"""The protocol of reseen's own; see `reseen.protocols`."""
 
 PICTURE_COLUMNS = (
     *(column for column in SCORE_COLUMNS if column not in ("subset", "value", "low", "high", "n")),
@@ -52,11 +55,17 @@ NULL_SD, P_VALUE, GAP_CLOSED = "_null_sd", "_p", "_gap_closed"
 """Endings of metrics that say something about a score: how it spreads at chance, how sure it is, how far it got."""
 
 _RETRIEVED = "nearest_"
+_DISTANCES = ("distance",)
 
 
 def says_of_score(metric: str) -> bool:
     """Tell whether a metric says something about a score and is no score itself."""
     return metric.endswith((NULL_SD, P_VALUE, GAP_CLOSED))
+
+
+def lower_is_better(metric: str) -> bool:
+    """Tell whether less of a metric is better: a distance from the truth."""
+    return metric in _DISTANCES
 
 
 def retrieved_by(feature: str) -> str:

@@ -3,6 +3,7 @@
 ::
 
     __init__.py   the commands that run a recipe, or say what it takes
+    folders.py    reseen evaluate, of two folders of pictures
     compare.py    reseen compare
     raters.py     reseen raters, and reseen raters score
     tables.py     what their printed tables share
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reseen.cli.compare import compare
+from reseen.cli.folders import EVALUATE, score_folders
 from reseen.cli.raters import raters
 from reseen.cli.tables import console, number
 from reseen.errors import ReseenError
@@ -73,7 +75,6 @@ VERBS = {
     "decode": "Run a recipe up to the decoders, from brain to features.",
     "encode": "Run a recipe up to the encoding models, features to brain.",
     "reconstruct": "Run a recipe up to the pictures.",
-    "evaluate": "Run a recipe up to the scores. Each stands between its floor and its ceiling.",
     "report": "Run a recipe up to the report, and write the report anew.",
 }
 """The commands that take a recipe up to a stage; their options are said once, in `_add_verb`."""
@@ -132,6 +133,47 @@ def _add_verb(verb: str) -> None:
 
 for _verb in VERBS:
     _add_verb(_verb)
+
+
+@app.command("evaluate", help=EVALUATE)
+def evaluate(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="as for run; left out where folders are given")
+    ] = None,
+    out: OutOption = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = "cpu",
+    executor: ExecutorOption = "serial",
+    cluster: ClusterOption = None,
+    workers: WorkersOption = None,
+    settings: SetOption = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="folder of reconstructions: <id>.png or <id>_<draw>.png")
+    ] = None,
+    truth: Annotated[Path | None, typer.Option("--truth", help="folder of what was shown: <id>.png")] = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option("--protocol", help="builtin, takagi2023, braindiffuser2023 or mindeye2; repeatable"),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="write the scores as a table with columns as scores.csv")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="write the printed table, one record a score")] = None,
+) -> None:
+    """Score the pictures of a recipe, or those of two folders; the help is `EVALUATE`."""
+    if recipe is not None:
+        if images or truth or protocol or csv or json:
+            raise typer.BadParameter("--images, --truth, --protocol, --csv and --json are not for a RECIPE.")
+        read = _read_recipe(recipe, data, model, settings)
+        _run("evaluate", read, _folder(read, out), device, executor, cluster, workers)
+        return
+    if images is None or truth is None:
+        raise typer.BadParameter("give a RECIPE, or both --images and --truth.")
+    if out or data or model or settings or executor != "serial" or cluster or workers:
+        raise typer.BadParameter("of the options of a RECIPE, two folders take only --device.")
+    with _progress() as progress:
+        score_folders(images, truth, protocol or ["builtin"], device, progress, csv=csv, json=json)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from reseen.evaluate.features import evaluate_features, nearest_training
 from reseen.evaluate.pictures import evaluate
 from reseen.evaluate.reading import evaluate_reading
-from reseen.evaluate.verdict import summary, verdict
+from reseen.evaluate.verdict import listing, summary, verdict
 from reseen.tables import READING_COLUMNS
 from reseen.tables import SCORE_COLUMNS as COLUMNS
 
@@ -13,6 +13,7 @@ __all__ = [
     "evaluate",
     "evaluate_features",
     "evaluate_reading",
+    "listing",
     "nearest_training",
     "summary",
     "verdict",

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from reseen import metrics, statistics
 from reseen.diagnostics import similarity_to_training
 from reseen.errors import ShapeError
-from reseen.evaluate.scores import DIRECTIONS, Pool, Score, matrix_score, mean_score, pools, rows_of, table
+from reseen.evaluate.scores import Pool, Score, matrix_score, mean_score, pools, rows_of, table
+from reseen.metrics import DIRECTIONS
+from reseen.tables import BUILTIN
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -71,7 +73,8 @@ def evaluate_features(
     matrices = {level: [metrics.correlation_matrix(true, array) for array in arrays] for level, arrays in found.items()}
     rows = []
     for pool in pools(stimulus_id, subsets, recipe, seed):
-        fixed = {"subject": subject, "condition": name, "observer": "features", "layer": "", "subset": pool.subset}
+        fixed = {"subject": subject, "condition": name, "protocol": BUILTIN, "observer": "features", "layer": ""}
+        fixed["subset"] = pool.subset
         for metric, directions in (("target_r", ("",)), ("picture_r", ("",)), ("identification", DIRECTIONS)):
             for direction in directions:
                 scores = {}
@@ -114,4 +117,5 @@ def _target_score(true: NDArray[Any], decoded: NDArray[Any], pool: Pool) -> Scor
         float(np.diagonal(paired).mean()),
         metrics.bootstrap_target_r(true, decoded, pool.weights),
         statistics.repaired_scores(paired, pool.wrong_rows),
+        permuted=statistics.repaired_scores(paired, pool.permuted_rows),
     )

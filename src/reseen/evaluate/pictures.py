@@ -1,10 +1,10 @@
-"""Score pictures: pixels, SSIM and what observers see."""
+"""Score pictures by protocols: pixels, SSIM and what observers see."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from reseen import metrics, statistics
 from reseen.errors import ShapeError
 from reseen.evaluate.scores import (
-    DIRECTIONS,
     Pool,
     Score,
     each_of,
@@ -24,15 +23,25 @@ from reseen.evaluate.scores import (
     table,
 )
 from reseen.metrics import Floats
+from reseen.observers import Panel, prepare
 from reseen.tables import PICTURE_LEVELS, is_retrieved
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from reseen.observers import Observer
     from reseen.recipe import EvaluateRecipe
 
 Progress = Callable[[str, int, int], None]
+Pictures = NDArray[np.uint8] | NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """Hold what was shown as one panel sees it: resized first, resized for pixel scores, and each layer's response."""
+
+    shown: Pictures
+    pixels: Pictures
+    layers: Mapping[tuple[str, str], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class _Seen:
     pixels: Floats
     layers: Mapping[tuple[str, str], Floats]
     ssim: Floats
-    first_draw: NDArray[np.uint8]
+    first_draw: Pictures
 
 
 def evaluate(
@@ -50,27 +59,27 @@ def evaluate(
     truth_images: NDArray[np.uint8],
     stimulus_id: NDArray[np.int64],
     pictures: Mapping[tuple[str, str], NDArray[np.uint8]],
-    observers: Sequence[Observer],
+    panels: Sequence[Panel],
     subsets: Mapping[str, frozenset[int]],
     recipe: EvaluateRecipe,
     seed: int,
     progress: Progress | None = None,
     keep_each: Callable[[DataFrame], None] | None = None,
 ) -> DataFrame:
-    """Score one subject's pictures.
+    """Score one subject's pictures, by one protocol or several.
 
-    A correlation is averaged over a picture's draws before items are compared (Takagi & Nishimoto's
-    ``identification.py``), and so are pixel correlation and SSIM. At the shuffled floor each draw comes from a shuffle
-    of its own, and it is scores that are averaged: one shuffle's pictures lean to one side or the other. A subset is
-    scored within its own pool: its items are compared with each other only. Pairs of one stimulus are dropped.
-    Subsets of fewer than three stimuli are left out, for want of distractors.
+    What becomes of a picture's draws, of ties and of sizes is the protocol's to say (`reseen.protocols`). At the
+    shuffled floor each draw comes from a shuffle of its own, and under every protocol it is scores that are averaged:
+    one shuffle's pictures lean to one side or the other. A subset is scored within its own pool: its items are compared
+    with each other only. Pairs of one stimulus are dropped. Subsets of fewer than three stimuli are left out, for want
+    of distractors.
 
     Parameters
     ----------
     subject
         Name, for the table.
     truth_images
-        Shape ``(n, H, W, 3)``: what was shown; resized (LANCZOS) to the size of the generated pictures.
+        Shape ``(n, H, W, 3)``: what was shown.
     stimulus_id
         Shape ``(n,)``; ids repeat where items are single trials.
     pictures
@@ -78,12 +87,12 @@ def evaluate(
         Conditions: ``"z"``, ``"c"``, ``"zc"``, and `reseen.tables.retrieved_by` a feature for training pictures
         (`nearest_training`). Each stack is asked for when its turn comes, the first generated one once
         more, so that a mapping may read them from disk.
-    observers
-        Networks that look at the pictures.
+    panels
+        Protocols, with the observers that look at the pictures.
     subsets
         Named sets of stimuli; ``"all"`` is added.
     recipe, seed
-        How many wrong pairings and resamplings, and their seed.
+        How many pairings and resamplings, and their seed.
     progress
         Called with ``("evaluate", done, total)``.
     keep_each
@@ -91,10 +100,10 @@ def evaluate(
 
     Returns
     -------
-    A table of `COLUMNS`. Beside each metric (``identification``, ``pixcorr``, ``ssim``) at its levels stand, at level
-    ``result``, ``<metric>_gap_closed`` (share of the way from re-paired floor to ceiling), ``<metric>_null_sd`` and
-    ``<metric>_p`` (over wrong pairings). ``low`` and ``high`` are the middle 95 % of resamplings of stimuli, for
-    ``floor_repaired`` of wrong pairings.
+    A table of `COLUMNS`. Beside each metric (``identification``, ``distance``, ``pixcorr``, ``ssim``) at its levels
+    stand, at level ``result``, ``<metric>_gap_closed`` (share of the way from re-paired floor to ceiling),
+    ``<metric>_null_sd`` (over wrong pairings) and ``<metric>_p`` (over permutations of the stimuli, one-sided).
+    ``low`` and ``high`` are the middle 95 % of resamplings of stimuli, for ``floor_repaired`` of wrong pairings.
 
     Raises
     ------
@@ -104,57 +113,82 @@ def evaluate(
     _check(truth_images, stimulus_id, pictures)
     scored = pools(stimulus_id, subsets, recipe, seed)
     size = _scored_size(pictures, len(stimulus_id))
-    truth = _resized(truth_images, size)
-    truth_seen = {observer.name: observer.look(truth) for observer in observers}
-    seen: dict[str, dict[str, list[_Seen]]] = {}
+    truths = [_view(truth_images, panel, size) for panel in panels]
+    seen: list[dict[str, dict[str, list[_Seen]]]] = [{} for _ in panels]
     for done, (level, condition) in enumerate(pictures):
-        stack = _resized(_stack(pictures, (level, condition), len(stimulus_id)), size)
-        alone = np.split(stack, stack.shape[1], axis=1) if level == "floor_shuffled" else [stack]
-        seen.setdefault(condition, {})[level] = [_look(truth, part, observers, truth_seen) for part in alone]
+        stack = _stack(pictures, (level, condition), len(stimulus_id))
+        for panel, truth, found in zip(panels, truths, seen, strict=True):
+            apart = level == "floor_shuffled" or panel.protocol.draws == "each"
+            alone = np.split(stack, stack.shape[1], axis=1) if apart else [stack]
+            found.setdefault(condition, {})[level] = [_look(truth, part, panel, size) for part in alone]
         if progress is not None:
             progress("evaluate", done + 1, len(pictures))
     rows: list[dict[str, object]] = []
     each: list[DataFrame] = []
-    for condition, levels in seen.items():
-        for pool in scored:
-            for where, scores in _picture_scores(truth, levels, pool, recipe, seed):
-                fixed = {"subject": subject, "condition": condition, "subset": pool.subset, **where}
-                rows += rows_of(fixed, scores, len(pool.items))
-                if pool.subset == "all":
-                    each += each_of(fixed, scores, pool)
+    for panel, truth, found in zip(panels, truths, seen, strict=True):
+        for condition, levels in found.items():
+            for pool in scored:
+                named = {"subject": subject, "condition": condition, "protocol": panel.protocol.name}
+                for where, scores in _picture_scores(truth, levels, panel, pool, recipe, seed):
+                    fixed = {**named, "subset": pool.subset, **where}
+                    rows += rows_of(fixed, scores, len(pool.items))
+                    if pool.subset == "all":
+                        each += each_of(fixed, scores, pool)
     if keep_each is not None:
         keep_each(each_table(each))
     return table(rows)
 
 
 def _picture_scores(
-    truth: NDArray[np.uint8], levels: Mapping[str, list[_Seen]], pool: Pool, recipe: EvaluateRecipe, seed: int
+    truth: _Truth,
+    levels: Mapping[str, list[_Seen]],
+    panel: Panel,
+    pool: Pool,
+    recipe: EvaluateRecipe,
+    seed: int,
 ) -> Iterator[tuple[dict[str, str], dict[str, Score]]]:
+    """Give each score of one condition: what it is called, and its levels."""
     pixel = {"observer": "", "layer": "", "direction": ""}
-    yield (
-        {"metric": "pixcorr", **pixel},
-        {k: mean_score([matrix_score(seen.pixels, pool, "") for seen in parts]) for k, parts in levels.items()},
-    )
-    scores = {}
-    for level, parts in levels.items():
-        values = np.mean([seen.ssim for seen in parts], axis=0)[pool.items]
-        wrong = _wrong_ssim(truth, parts[0].first_draw, pool, recipe, seed) if level == "result" else np.empty(0)
-        scores[level] = Score(float(values.mean()), statistics.bootstrap_mean(values, pool.weights), wrong, values)
-    yield {"metric": "ssim", **pixel}, scores
+    if "pixcorr" in panel.protocol.pixel_metrics:
+        yield (
+            {"metric": "pixcorr", **pixel},
+            {k: mean_score([matrix_score(seen.pixels, pool, "") for seen in parts]) for k, parts in levels.items()},
+        )
+    if "ssim" in panel.protocol.pixel_metrics:
+        scores = {k: _ssim_score(truth, parts, panel, pool, recipe, seed, k) for k, parts in levels.items()}
+        yield {"metric": "ssim", **pixel}, scores
     for observer, layer in next(iter(levels.values()))[0].layers:
-        for direction in DIRECTIONS:
-            where = {"metric": "identification", "observer": observer, "layer": layer, "direction": direction}
+        metric = panel.protocol.metric_of(observer)
+        where = {"metric": metric, "observer": observer, "layer": layer}
+        for direction in panel.protocol.directions if metric == "identification" else ("",):
             yield (
-                where,
+                {**where, "direction": direction},
                 {
-                    k: mean_score([matrix_score(seen.layers[observer, layer], pool, direction) for seen in parts])
+                    k: mean_score(
+                        [_layer_score(seen.layers[observer, layer], panel, pool, direction) for seen in parts]
+                    )
                     for k, parts in levels.items()
                 },
             )
 
 
+def _layer_score(r: Floats, panel: Panel, pool: Pool, direction: str) -> Score:
+    """Score one layer's correlations: two-way, or without a direction the distance of the right pairs."""
+    return matrix_score(r if direction else 1 - r, pool, direction, panel.protocol.ties)
+
+
+def _ssim_score(
+    truth: _Truth, parts: list[_Seen], panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int, level: str
+) -> Score:
+    values = np.mean([seen.ssim for seen in parts], axis=0)[pool.items]
+    wrong = np.empty(0)
+    if level == "result":
+        wrong = _wrong_ssim(truth.pixels, parts[0].first_draw, panel, pool, recipe, seed)
+    return Score(float(values.mean()), statistics.bootstrap_mean(values, pool.weights), wrong, values, permuted=wrong)
+
+
 def _wrong_ssim(
-    truth: NDArray[np.uint8], pictures: NDArray[np.uint8], pool: Pool, recipe: EvaluateRecipe, seed: int
+    truth: Pictures, pictures: Pictures, panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int
 ) -> Floats:
     """Give SSIM against wrong truths, ``(n_derangements,)``, from about a thousand pairs of first draws.
 
@@ -163,37 +197,45 @@ def _wrong_ssim(
     """
     n_items = len(pool.items)
     partners = pool.wrong_rows[: max(2, min(10, 1000 // n_items))]
-    shown = truth[pool.items]
-    met = np.stack([metrics.ssim(shown[rows], pictures[pool.items]) for rows in partners])
+    shown, made = truth[pool.items], pictures[pool.items]
+    met = np.stack([metrics.ssim(shown[rows], made, variant=panel.protocol.ssim) for rows in partners])
     rng = np.random.default_rng([seed, 3])
     chosen = rng.integers(len(met), size=(recipe.n_derangements, n_items))
     wrong: Floats = met[chosen, np.arange(n_items)].mean(axis=1)
     return wrong
 
 
-def _look(
-    truth: NDArray[np.uint8],
-    stack: NDArray[np.uint8],
-    observers: Sequence[Observer],
-    truth_seen: Mapping[str, Mapping[str, NDArray[np.float32]]],
-) -> _Seen:
+def _view(truth_images: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Truth:
+    shown = prepare(truth_images, panel.protocol.first, size=size)
+    pixels = prepare(shown, panel.protocol.pixels) if panel.protocol.pixel_metrics else shown
+    looked = {observer.name: observer.look(shown) for observer in panel.observers}
+    layers = {(name, layer): _flat(found[layer]) for name, found in looked.items() for layer in found}
+    return _Truth(shown, pixels, layers)
+
+
+def _look(truth: _Truth, stack: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Seen:
+    """Look at a stack ``(n, n_draws, H, W, 3)`` and correlate it with every truth, averaged over its draws."""
     n_items, n_draws = stack.shape[:2]
-    pixels, ssim = np.zeros((n_items, n_items)), np.zeros(n_items)
+    sums, ssim = np.zeros((n_items, n_items)), np.zeros(n_items)
     layers: dict[tuple[str, str], Floats] = {}
+    first_draw: Pictures | None = None
     for draw in range(n_draws):
-        pictures = stack[:, draw]
-        pixels += metrics.correlation_matrix(truth.reshape(n_items, -1), pictures.reshape(n_items, -1)) / n_draws
-        ssim += metrics.ssim(truth, pictures) / n_draws
-        for observer in observers:
-            looked = observer.look(pictures)
+        shown = prepare(stack[:, draw], panel.protocol.first, size=size)
+        if panel.protocol.pixel_metrics:
+            pixels = prepare(shown, panel.protocol.pixels)
+            first_draw = pixels if first_draw is None else first_draw
+            sums += metrics.correlation_matrix(_flat(truth.pixels), _flat(pixels)) / n_draws
+            ssim += metrics.ssim(truth.pixels, pixels, variant=panel.protocol.ssim) / n_draws
+        for observer in panel.observers:
+            looked = observer.look(shown)
             for layer in observer.layers:
-                r = metrics.correlation_matrix(_flat(truth_seen[observer.name][layer]), _flat(looked[layer])) / n_draws
                 key = observer.name, layer
+                r = metrics.correlation_matrix(truth.layers[key], _flat(looked[layer])) / n_draws
                 layers[key] = layers[key] + r if key in layers else r
-    return _Seen(pixels, layers, ssim, stack[:, 0])
+    return _Seen(sums, layers, ssim, stack[:, 0] if first_draw is None else first_draw)
 
 
-def _flat(features: NDArray[np.float32]) -> NDArray[np.float32]:
+def _flat(features: NDArray[Any]) -> NDArray[Any]:
     return features.reshape(len(features), -1)
 
 
@@ -202,17 +244,6 @@ def _scored_size(pictures: Mapping[tuple[str, str], NDArray[np.uint8]], n_items:
     made = [key for key in pictures if not is_retrieved(key[1])] or list(pictures)
     height, width = _stack(pictures, made[0], n_items).shape[2:4]
     return height, width
-
-
-def _resized(images: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize pictures ``(..., H, W, 3)`` to ``(height, width)`` by LANCZOS where they differ from it."""
-    if images.shape[-3:-1] == size:
-        return images
-    from PIL import Image
-
-    flat = images.reshape(-1, *images.shape[-3:])
-    small = [np.asarray(Image.fromarray(i).resize((size[1], size[0]), Image.Resampling.LANCZOS)) for i in flat]
-    return np.stack(small).reshape(*images.shape[:-3], *size, 3)
 
 
 def _check(

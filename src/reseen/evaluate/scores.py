@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from reseen import metrics, statistics
 from reseen.errors import ShapeError
-from reseen.metrics import Direction, Floats
-from reseen.tables import GAP_CLOSED, NULL_SD, P_VALUE, PICTURE_COLUMNS, PICTURE_LEVELS
+from reseen.metrics import Direction, Floats, Ties
+from reseen.tables import GAP_CLOSED, NULL_SD, P_VALUE, PICTURE_COLUMNS, PICTURE_LEVELS, lower_is_better
 from reseen.tables import SCORE_COLUMNS as COLUMNS
 
 if TYPE_CHECKING:
@@ -20,28 +20,43 @@ if TYPE_CHECKING:
 
     from reseen.recipe import EvaluateRecipe
 
-DIRECTIONS: tuple[Direction, ...] = ("original", "reconstruction")
-
 
 @dataclass(frozen=True)
 class Pool:
-    """Hold the items of one subset, its wrong pairings and its resamplings; all scores of it share them."""
+    """Hold the items of one subset, its pairings and its resamplings; all scores of it share them.
+
+    Parameters
+    ----------
+    subset, items, labels
+        Its name, the rows of its items, and of which stimulus each is.
+    wrong_rows
+        Pairings in which no stimulus has its own truth: the floor.
+    permuted_rows
+        Pairings drawn from all permutations of the stimuli: the null that p is exact under.
+    weights
+        How often each item was drawn in each resampling.
+    """
 
     subset: str
     items: NDArray[np.int64]
     labels: NDArray[np.int64]
     wrong_rows: NDArray[np.int64]
+    permuted_rows: NDArray[np.int64]
     weights: Floats
 
 
 @dataclass(frozen=True)
 class Score:
-    """Hold a score, its resamplings ``(n_bootstrap,)``, its wrong pairings ``(n_derangements,)`` and its items."""
+    """Hold a score, its resamplings ``(n_bootstrap,)``, what wrong and permuted pairings score, and its items.
+
+    ``wrong`` and ``permuted`` have shape ``(n_derangements,)``, ``each`` has ``(n_items,)``.
+    """
 
     value: float
     replicates: Floats
     wrong: Floats
     each: Floats = field(default_factory=lambda: np.empty(0))
+    permuted: Floats = field(kw_only=True)
 
 
 def pools(
@@ -66,26 +81,37 @@ def pools(
                 )
             continue
         wrong_rows = statistics.derangements(labels, recipe.n_derangements, seed=seed)
+        permuted_rows = statistics.permutations(labels, recipe.n_derangements, seed=seed)
         weights = statistics.bootstrap_weights(labels, recipe.n_bootstrap, seed=seed)
-        found.append(Pool(subset, items, labels, wrong_rows, weights))
+        found.append(Pool(subset, items, labels, wrong_rows, permuted_rows, weights))
     return found
 
 
-def matrix_score(matrix: Floats, pool: Pool, direction: str) -> Score:
+def matrix_score(matrix: Floats, pool: Pool, direction: str, ties: Ties = "half") -> Score:
     """Score a matrix of a pool: identification in a direction, or with none the mean of the right pairs."""
     r = matrix[np.ix_(pool.items, pool.items)]
     if not direction:
         diagonal = np.diagonal(r).copy()
         replicates = statistics.bootstrap_mean(diagonal, pool.weights)
-        return Score(float(diagonal.mean()), replicates, statistics.repaired_scores(r, pool.wrong_rows), diagonal)
+        wrong, permuted = _repaired(r, r, pool)
+        return Score(float(diagonal.mean()), replicates, wrong, diagonal, permuted=permuted)
     towards = cast("Direction", direction)
-    paired = metrics.pairing_accuracy(r, direction=towards, labels=pool.labels)
+    paired = metrics.pairing_accuracy(r, direction=towards, labels=pool.labels, ties=ties)
+    exchanged = metrics.pairing_accuracy(r, direction=towards, labels=pool.labels, ties=ties, exchanged=True)
+    wrong, permuted = _repaired(paired, exchanged, pool)
     return Score(
         float(statistics.nan_mean(np.diagonal(paired))),
-        metrics.bootstrap_identification(r, pool.weights, direction=towards, labels=pool.labels),
-        statistics.repaired_scores(paired, pool.wrong_rows),
+        metrics.bootstrap_identification(r, pool.weights, direction=towards, labels=pool.labels, ties=ties),
+        wrong,
         np.diagonal(paired),
+        permuted=permuted,
     )
+
+
+def _repaired(paired: Floats, exchanged: Floats, pool: Pool) -> tuple[Floats, Floats]:
+    """Give what wrong pairings score, and what permuted ones do, in which some keep their own truth."""
+    wrong = statistics.repaired_scores(paired, pool.wrong_rows)
+    return wrong, statistics.repaired_scores(exchanged, pool.permuted_rows)
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
@@ -95,6 +121,7 @@ def mean_score(scores: Sequence[Score]) -> Score:
         np.mean([score.replicates for score in scores], axis=0),
         np.mean([score.wrong for score in scores], axis=0),
         np.mean([score.each for score in scores], axis=0),
+        permuted=np.mean([score.permuted for score in scores], axis=0),
     )
 
 
@@ -112,10 +139,12 @@ def rows_of(where: Mapping[str, str], scores: Mapping[str, Score], n_items: int)
     rows += [row(metric, k, scores[k].value, *statistics.interval(scores[k].replicates)) for k in levels]
     if result is not None:
         rows.append(row(metric + NULL_SD, "result", null.sd))
-        rows.append(row(metric + P_VALUE, "result", null.p))
+        sign = -1 if lower_is_better(metric) else 1
+        p = statistics.permutation_null(sign * result.value, sign * result.permuted).p
+        rows.append(row(metric + P_VALUE, "result", p))
         if (ceiling := scores.get("ceiling")) is not None:
-            share = statistics.gap_closed(result.value, null.mean, ceiling.value)
-            spread = statistics.gap_closed(result.replicates, null.mean, ceiling.replicates)
+            share = statistics.gap_closed(sign * result.value, sign * null.mean, sign * ceiling.value)
+            spread = statistics.gap_closed(sign * result.replicates, sign * null.mean, sign * ceiling.replicates)
             rows.append(row(metric + GAP_CLOSED, "result", float(share), *statistics.interval(spread)))
     return rows
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from reseen import statistics
 from reseen.evaluate.guessing import percent, said_of_reading
-from reseen.tables import GAP_CLOSED, NULL_SD, P_VALUE, is_retrieved
+from reseen.tables import BUILTIN, GAP_CLOSED, NULL_SD, P_VALUE, is_retrieved, says_of_score
 from reseen.tables import SCORE_COLUMNS as COLUMNS
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ SUMMARY_COLUMNS = (
 )
 """The columns of `summary`: ``null_sds`` is how many null standard deviations the result lies above its floor."""
 
+LISTING_COLUMNS = (
+    *("protocol", "condition", "metric", "observer", "layer", "direction"),
+    *("floor_repaired", "result", "low", "high", "p", "n"),
+)
+"""The columns of `listing`."""
+
 _NONE = (float("nan"), float("nan"), float("nan"), 0)
 
 
@@ -44,7 +50,7 @@ def summary(scores: DataFrame, *, observer: str | None = None) -> DataFrame:
 
     Two-way identification with the original held fixed, by an observer's late and early layers (its last and first
     where it names them otherwise); pixel correlation and SSIM; identification of decoded features. All test pictures,
-    and by the late layer each subset too.
+    and by the late layer each subset too. Of the protocol ``builtin``, or where that was not asked for of the first.
 
     Parameters
     ----------
@@ -75,6 +81,36 @@ def summary(scores: DataFrame, *, observer: str | None = None) -> DataFrame:
                     words = {"subject": subject, "score": score, "subset": subset, "condition": condition}
                     lines.append({**words, **_line(known, subject, condition, kind, subset)})
     return pd.DataFrame(lines, columns=list(SUMMARY_COLUMNS))
+
+
+def listing(scores: DataFrame) -> DataFrame:
+    """Give every score of all pictures, of every protocol, with its floor, interval and p in one row.
+
+    Parameters
+    ----------
+    scores
+        A table of `COLUMNS`, of one subject.
+
+    Returns
+    -------
+    A table of `LISTING_COLUMNS`, in the order of the protocols.
+    """
+    import pandas as pd
+
+    words = ["protocol", "condition", "metric", "observer", "layer", "direction"]
+    whole = scores[scores["subset"] == "all"].fillna(dict.fromkeys(words, ""))
+    lines: dict[tuple[str, ...], dict[str, object]] = {}
+    for row in whole.to_dict("records"):
+        key = tuple(str(row[word]).removesuffix(P_VALUE) if word == "metric" else str(row[word]) for word in words)
+        line = lines.setdefault(key, dict(zip(words, key, strict=True)))
+        if str(row["metric"]).endswith(P_VALUE):
+            line["p"] = row["value"]
+        elif row["level"] == "result":
+            line.update(result=row["value"], low=row["low"], high=row["high"], n=row["n"])
+        elif row["level"] == "floor_repaired":
+            line["floor_repaired"] = row["value"]
+    scored = [line for line in lines.values() if not says_of_score(str(line["metric"]))]
+    return pd.DataFrame(scored, columns=list(LISTING_COLUMNS))
 
 
 def verdict(scores: DataFrame, reading: DataFrame | None = None, *, observer: str | None = None) -> str:
@@ -206,9 +242,11 @@ def _line(
 
 
 def _numbers(scores: DataFrame) -> dict[tuple[str, ...], Numbers]:
-    """Index the table by its words, from ``subject`` to ``level``."""
-    words = scores[list(COLUMNS[:8])].fillna("").astype(str)
-    values = (scores[column] for column in COLUMNS[8:])
+    """Index the rows of one protocol by their words, from ``subject`` to ``level``: reseen's own, or the first."""
+    protocols = list(dict.fromkeys(scores["protocol"]))
+    scores = scores[scores["protocol"] == (BUILTIN if BUILTIN in protocols or not protocols else protocols[0])]
+    words = scores[[column for column in COLUMNS[:9] if column != "protocol"]].fillna("").astype(str)
+    values = (scores[column] for column in COLUMNS[9:])
     return {
         key: (float(value), float(low), float(high), int(n))
         for key, value, low, high, n in zip(words.itertuples(index=False, name=None), *values, strict=True)

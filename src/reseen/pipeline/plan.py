@@ -16,14 +16,15 @@ from reseen import datasets
 from reseen.datasets import FileCheck
 from reseen.datasets.nsd import TERMS
 from reseen.datasets.nsd_facts import NsdFiles
-from reseen.errors import ReseenError, ResultsError
+from reseen.errors import ModelError, ReseenError, ResultsError
 from reseen.files import GB
 from reseen.ldm import LatentDiffusion, load_ldm
-from reseen.observers import load_observer
+from reseen.observers import load_network, load_observer
 from reseen.pipeline.extraction import harvest_of
 from reseen.pipeline.job import data_path
 from reseen.pipeline.picturing import draws_at, levels
 from reseen.pipeline.stages import TRUTH
+from reseen.protocols import PROTOCOLS
 from reseen.recipe import DataRecipe, Recipe, differences, load_recipe
 
 BYTES_PER_PIXEL = 1.6
@@ -80,6 +81,7 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
         _try(f"observer {name}", lambda name=name: f"{len(load_observer(name).layers)} layers")  # type: ignore[misc]
         for name in recipe.evaluate.observers
     ]
+    findings += [_network(name) for name in networks_of(recipe)]
     findings.append(_try("results folder", lambda: _folder(recipe, out)))
     if ldm:
         findings += _costs(recipe, out, ldm[0])
@@ -116,6 +118,20 @@ def _try(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, True, look())
     except ReseenError as error:
         return Finding(what, False, str(error))
+
+
+def networks_of(recipe: Recipe) -> list[str]:
+    """List the networks of others that the recipe's protocols look through."""
+    looks = [look for name in recipe.evaluate.protocols for look in PROTOCOLS[name].looks]
+    return list(dict.fromkeys(look.network for look in looks))
+
+
+def _network(name: str) -> Finding:
+    """Say whether a network is there; one that is missing stops no run, but leaves its scores out."""
+    try:
+        return Finding(f"network {name}", True, f"weights {load_network(name)[1]}")
+    except ModelError as error:
+        return Finding(f"network {name}", True, f"not there, and its scores will be left out: {error}")
 
 
 def _rois(recipe: Recipe) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -10,10 +11,11 @@ import numpy as np
 from reseen.analyses import decoded_features
 from reseen.evaluate import evaluate, evaluate_features, evaluate_reading, nearest_training
 from reseen.features import Features, find_rows
-from reseen.observers import load_observer
+from reseen.observers import Panel, load_observer, load_panel
 from reseen.pipeline.job import Job
 from reseen.pipeline.picturing import Pictures, pictures_of
 from reseen.pipeline.stages import tabulate
+from reseen.protocols import PROTOCOLS
 from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, Results
 from reseen.stimuli import picture_digest
 from reseen.tables import retrieved_by
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reseen.trials import Split
+
+
+_AGAIN = "to add them later, delete scores.csv here and in each subject's folder and run the recipe again."
 
 
 def evaluate_stage(job: Job) -> bool:
@@ -128,13 +133,32 @@ def _score_pictures(job: Job, subject: str, keep_each: Callable[[pd.DataFrame], 
         truth,
         stacks.stimulus_id,
         stacks,
-        [load_observer(name) for name in job.recipe.evaluate.observers],
+        _panels(job),
         stimuli.subsets,
         job.recipe.evaluate,
         job.recipe.seed,
         progress=lambda _, done, total: job.tell(f"score pictures of {subject}", done, total),
         keep_each=keep_each,
     )
+
+
+def _panels(job: Job) -> list[Panel]:
+    """Load what the recipe's protocols look through, once; what is missing is warned of, and its scores left out."""
+
+    def load() -> list[Panel]:
+        builtin = [load_observer(name) for name in job.recipe.evaluate.observers]
+        panels = []
+        with job.noting_warnings():
+            for name in job.recipe.evaluate.protocols:
+                panel, missing = load_panel(PROTOCOLS[name], builtin, device=job.device)
+                panels.append(panel)
+                for why in missing:
+                    warnings.warn(f"{why}. These scores are left out; {_AGAIN}", stacklevel=2)
+                for observer in panel.observers if panel.protocol.looks else ():
+                    job.results.claim(f"observer {observer.name} of {name}", observer.fingerprint)
+        return panels
+
+    return job.keep("panels", job.recipe.evaluate.protocols, load)
 
 
 class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):

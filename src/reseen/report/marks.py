@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reseen.recipe import CONDITIONS
 from reseen.statistics import gap_closed
-from reseen.tables import LEVELS, is_retrieved, says_of_score
+from reseen.tables import LEVELS, is_retrieved, lower_is_better, says_of_score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,7 @@ class Key(NamedTuple):
     subset: str
     layer: str
     condition: str
+    protocol: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class Mark:
     def gap_closed(self) -> float:
         """Give the share of the way from the floor to the ceiling; NaN where there is none."""
         floor = self.floor_shuffled if math.isnan(self.floor_repaired) else self.floor_repaired
-        return float(gap_closed(self.result, floor, self.ceiling))
+        sign = -1 if lower_is_better(self.key.metric) else 1
+        return float(gap_closed(sign * self.result, sign * floor, sign * self.ceiling))
 
     @property
     def chance(self) -> float | None:
@@ -173,16 +175,17 @@ def _beside(mark: Mark) -> str:
 
 
 def leaders_of(marks: Sequence[Mark]) -> str:
-    """Say which condition is highest in each group of several; nothing where there is no such group."""
+    """Say which condition is best in each group of several; nothing where there is no such group."""
     said = []
     groups = unique(group_of(mark) for mark in marks)
     for group in groups:
         rivals = [mark for mark in marks if group_of(mark) == group]
         if len(rivals) > 1:
-            best = max(rivals, key=lambda mark: mark.result)
+            best = max(rivals, key=lambda mark: -mark.result if lower_is_better(mark.key.metric) else mark.result)
             name = words(best.key.condition)
             said.append(f"{name} ({group})" if len(groups) > 1 else name)
-    return "highest: " + ", ".join(said) if said else ""
+    first = "nearest" if marks and lower_is_better(marks[0].key.metric) else "highest"
+    return f"{first}: " + ", ".join(said) if said else ""
 
 
 def group_of(mark: Mark) -> str:
@@ -203,5 +206,6 @@ def words(name: str) -> str:
         "image_encoder": "the image encoder",
         "nearest_z": "nearest by z",
         "nearest_c": "nearest by c",
+        "distance": "distance from the truth",
     }
     return known.get(name, name.replace("_", " "))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reseen.report import charts, marks
 from reseen.report.marks import Mark
+from reseen.tables import BUILTIN
 
 if TYPE_CHECKING:
     from reseen.recipe import Recipe
@@ -27,7 +28,7 @@ class Headline:
 
 def headline(found: Sequence[Mark], recipe: Recipe) -> Headline | None:
     """Pick one observer, one direction and all pictures; its last layer is set beside its floors and its ceiling."""
-    whole = [mark for mark in found if mark.key.subset in ("", "all")]
+    whole = [mark for mark in _by_first_protocol(found) if mark.key.subset in ("", "all")]
     seen = [mark for mark in whole if marks.is_identification(mark.key.metric) and mark.key.observer]
     first = _first_family(seen, recipe) if seen else _without_observer(whole)
     if not first:
@@ -50,7 +51,15 @@ def headline(found: Sequence[Mark], recipe: Recipe) -> Headline | None:
     return Headline((*names, "wrong truths", "shuffled training", "ceiling", "gap closed"), tuple(rows), about)
 
 
+def _by_first_protocol(found: Sequence[Mark]) -> list[Mark]:
+    """Keep the marks of one protocol, reseen's own where it was asked for: numbers of several are never compared."""
+    protocols = marks.unique(mark.key.protocol for mark in found)
+    first = BUILTIN if BUILTIN in protocols else next(iter(protocols), "")
+    return [mark for mark in found if mark.key.protocol == first]
+
+
 def _first_family(seen: Sequence[Mark], recipe: Recipe) -> list[Mark]:
+    seen = _by_first_protocol(seen)
     observers = marks.unique(mark.key.observer for mark in seen)
     observer = next((name for name in recipe.evaluate.observers if name in observers), observers[0])
     directions = marks.unique(mark.key.direction for mark in seen if mark.key.observer == observer)
@@ -133,15 +142,20 @@ def _questions(found: Sequence[Mark], recipe: Recipe) -> Iterator[Question]:
             yield from _family_questions([mark for mark in seen if _family(mark) == family], main=False)
 
 
-def _family(mark: Mark) -> tuple[str, str, str]:
-    return mark.key.metric, mark.key.observer, mark.key.direction
+def _family(mark: Mark) -> tuple[str, str, str, str]:
+    return mark.key.metric, mark.key.observer, mark.key.direction, mark.key.protocol
+
+
+def _by_protocol(protocol: str) -> str:
+    """Name the protocol of a chart where it is not reseen's own."""
+    return "" if protocol in ("", BUILTIN) else f", protocol {protocol}"
 
 
 def _family_questions(family: Sequence[Mark], *, main: bool) -> Iterator[Question]:
     key = family[0].key
     side = {"original": ", presented picture held fixed", "reconstruction": ", reconstruction held fixed"}
     title = f"{marks.words(key.metric)} by {marks.words(key.observer)}{side.get(key.direction, '')}"
-    title = title[0].upper() + title[1:]
+    title = title[0].upper() + title[1:] + _by_protocol(key.protocol)
     whole = [mark for mark in family if mark.key.subset in ("", "all")]
     if whole:
         shared = "This observer shares its training with c, which flatters c and zc. "
@@ -157,13 +171,16 @@ def _family_questions(family: Sequence[Mark], *, main: bool) -> Iterator[Questio
 
 def _without_observers(rest: Sequence[Mark]) -> Iterator[Question]:
     """Put pixel scores into one chart and every other metric into its own."""
-    pixels = [mark for mark in rest if mark.key.metric in PIXEL_METRICS]
-    if pixels:
-        about = "Each picture against its own truth, pixel by pixel; blind to meaning."
-        yield Question("Pixel scores", about, sorted(pixels, key=lambda mark: PIXEL_METRICS.index(mark.key.metric)))
+    about = "Each picture against its own truth, pixel by pixel; blind to meaning."
+    for protocol in marks.unique(mark.key.protocol for mark in rest):
+        pixels = [mark for mark in rest if mark.key.metric in PIXEL_METRICS and mark.key.protocol == protocol]
+        if pixels:
+            title, main = "Pixel scores" + _by_protocol(protocol), protocol in ("", BUILTIN)
+            yield Question(title, about, sorted(pixels, key=lambda m: PIXEL_METRICS.index(m.key.metric)), main)
     others = [mark for mark in rest if mark.key.metric not in PIXEL_METRICS]
     for family in dict.fromkeys(_family(mark) for mark in others):
-        metric, observer, direction = family
+        metric, observer, direction, protocol = family
         parts = (marks.words(metric), f"by {marks.words(observer)}" if observer else "")
         title = " ".join(part for part in parts if part) + (f", {direction} held fixed" if direction else "")
-        yield Question(title[0].upper() + title[1:], "", [mark for mark in others if _family(mark) == family])
+        chosen = [mark for mark in others if _family(mark) == family]
+        yield Question(title[0].upper() + title[1:] + _by_protocol(protocol), "", chosen, protocol in ("", BUILTIN))

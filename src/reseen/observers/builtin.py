@@ -1,4 +1,4 @@
-"""Observers: networks that look at a picture, so that pictures can be compared by what is seen in them.
+"""The observers that come with reseen.
 
 ``judge`` is the independent one: trained to name what is there, on pictures of its own. ``image_encoder`` learned
 together with the text encoder whose output is c; a score by it says so, since a generator steered by c may please it.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 LAYERS = ("early", "middle", "late")
-_FOLDER = Path(__file__).parent / "observer_weights"
+_FOLDER = Path(__file__).parents[1] / "observer_weights"
 _BATCH = 100
 
 

@@ -1,0 +1,90 @@
+"""Inputs: pictures, made into what a protocol compares or gives to a network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.errors import ShapeError
+from reseen.protocols import Input
+
+Pictures = NDArray[np.uint8] | NDArray[np.float32]
+_AT_ONCE = 64  # pictures that become float tensors together
+
+
+def prepare(images: Pictures, given: Input | None, *, size: tuple[int, int] | None = None) -> Pictures:
+    """Resize pictures as a protocol says.
+
+    Parameters
+    ----------
+    images
+        Shape ``(n, H, W, 3)``, uint8, or float32 in 0...1 where tensors are resized.
+    given
+        How; None: as they are.
+    size
+        Height and width where ``given`` leaves the size open.
+
+    Returns
+    -------
+    Shape ``(n, height, width, 3)``: uint8 where Pillow resized, float32 where torch did. Colours are not normalised.
+
+    Raises
+    ------
+    ShapeError
+        If no size is given, or Pillow is to resize what is not 8-bit.
+    """
+    if given is None:
+        return images
+    side = size if given.size is None else (given.size, given.size)
+    if side is None:
+        raise ShapeError("the pictures' size is left open by the protocol; give it.")
+    if given.by == "tensor":
+        return _by_torch(images, side)
+    if images.dtype != np.uint8:
+        raise ShapeError(f"Pillow resizes 8-bit pictures; found {images.dtype}.")
+    if images.shape[1:3] == side:
+        return images
+    return np.stack([_by_pillow(image, given, side) for image in images])
+
+
+def as_tensor(images: Pictures, given: Input) -> Any:
+    """Give prepared pictures ``(n, H, W, 3)`` as a tensor ``(n, 3, H, W)``, normalised as ``given`` says."""
+    import torch
+
+    x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
+    x = x.float() / 255 if images.dtype == np.uint8 else x
+    if given.normal is None:
+        return x
+    mean, sd = (torch.tensor(values).view(1, 3, 1, 1) for values in given.normal)
+    return (x - mean) / sd
+
+
+def _by_pillow(image: NDArray[np.uint8], given: Input, side: tuple[int, int]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    kernel = Image.Resampling[given.kernel.upper()]
+    picture = Image.fromarray(image)
+    if given.shape == "square":
+        return np.asarray(picture.resize((side[1], side[0]), kernel))
+    short = side[0]
+    width, height = picture.size
+    scaled = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
+    picture = picture.resize(scaled, kernel)
+    spare = [length - short for length in scaled]
+    left, top = (round(s / 2) if given.shape == "crop" else s // 2 for s in spare)
+    return np.asarray(picture.crop((left, top, left + short, top + short)))
+
+
+def _by_torch(images: Pictures, side: tuple[int, int]) -> NDArray[np.float32]:
+    from torch.nn.functional import interpolate
+
+    bare = Input(None, "tensor", "bilinear")
+    out = np.empty((len(images), *side, 3), dtype=np.float32)
+    for start in range(0, len(images), _AT_ONCE):
+        x = as_tensor(images[start : start + _AT_ONCE], bare)
+        if x.shape[2:] != side:
+            x = interpolate(x, size=side, mode="bilinear", align_corners=False, antialias=False)
+        out[start : start + _AT_ONCE] = x.permute(0, 2, 3, 1).numpy()
+    return out

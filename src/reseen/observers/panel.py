@@ -1,0 +1,156 @@
+"""Panel: a protocol, and the observers that look at pictures for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from typing import Protocol as Kind
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.errors import ModelError
+from reseen.observers.inputs import Pictures, as_tensor, prepare
+from reseen.observers.networks import load_network
+from reseen.protocols import Input, Look, Protocol
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_BATCH = 32
+
+
+class Looks(Kind):
+    """What evaluation asks of an observer: a name, its layers, and their responses to pictures."""
+
+    @property
+    def name(self) -> str:
+        """Give what scores call it."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Give the names of its layers."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Give what tells its weights from others."""
+
+    def look(self, images: Any) -> dict[str, NDArray[np.float32]]:
+        """Give each layer's response to pictures ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
+
+
+@dataclass(frozen=True)
+class NamedObserver:
+    """Look through a network at modules that are picked by name.
+
+    Parameters
+    ----------
+    name, fingerprint
+        What scores call it; what tells its weights from others.
+    network
+        Any network that takes ``(n, 3, H, W)``; modules are those of its ``named_modules``.
+    modules
+        What scores call a layer, and the module whose output it is.
+    given
+        How pictures become what the network takes.
+    device
+        Where the network lies.
+    """
+
+    name: str
+    fingerprint: str
+    network: nn.Module
+    modules: tuple[tuple[str, str], ...]
+    given: Input
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        known = {name for name, _ in self.network.named_modules()}
+        for _, module in self.modules:
+            if module not in known:
+                beside = ", ".join(sorted(known - {""})[:12])
+                raise ModelError(f"{self.name} has no module {module!r}; it has {beside} ... Is it the right network?")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Give the names of its layers."""
+        return tuple(layer for layer, _ in self.modules)
+
+    def look(self, images: Pictures) -> dict[str, NDArray[np.float32]]:
+        """Give each layer's response to pictures ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
+        import torch
+
+        parts: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in self.layers}
+        with torch.inference_mode(), self._recording(parts):
+            for start in range(0, len(images), _BATCH):
+                batch = prepare(images[start : start + _BATCH], self.given)
+                self.network(as_tensor(batch, self.given).to(self.device))
+        return {layer: np.concatenate(part) for layer, part in parts.items()}
+
+    @contextmanager
+    def _recording(self, parts: dict[str, list[NDArray[np.float32]]]) -> Iterator[None]:
+        def keep(layer: str) -> Callable[..., None]:
+            def hook(_module: object, _given: object, output: Any) -> None:
+                first = output[0] if isinstance(output, tuple) else output
+                # copied, since the next module may work in place
+                parts[layer].append(np.array(first.flatten(1).float().cpu().numpy()))
+
+            return hook
+
+        handles = [self.network.get_submodule(m).register_forward_hook(keep(layer)) for layer, m in self.modules]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Hold a protocol and the observers that look at pictures for it."""
+
+    protocol: Protocol
+    observers: tuple[Looks, ...]
+
+
+def load_panel(
+    protocol: Protocol,
+    builtin: Sequence[Looks] = (),
+    *,
+    device: str = "cpu",
+    load: Callable[..., tuple[nn.Module, str]] = load_network,
+) -> tuple[Panel, list[str]]:
+    """Load the networks of a protocol, as far as they are there.
+
+    Parameters
+    ----------
+    protocol
+        Which.
+    builtin
+        The observers of a protocol that names no network.
+    device
+        Where the networks lie.
+    load
+        Loads one of `reseen.observers.NETWORKS` by name.
+
+    Returns
+    -------
+    The panel, and why networks are missing, with the command that helps; their scores are left out.
+    """
+    if not protocol.looks:
+        return Panel(protocol, tuple(builtin)), []
+    found: list[Looks] = []
+    missing: dict[str, list[str]] = {}
+    for look in protocol.looks:
+        try:
+            found.append(_observer(look, *load(look.network, device=device), device))
+        except ModelError as error:
+            missing.setdefault(str(error), []).append(look.observer)
+    said = [f"protocol {protocol.name} goes without {', '.join(names)}: {why}" for why, names in missing.items()]
+    return Panel(protocol, tuple(found)), said
+
+
+def _observer(look: Look, network: nn.Module, fingerprint: str, device: str) -> NamedObserver:
+    return NamedObserver(look.observer, fingerprint, network, look.layers, look.given, device)

@@ -1,0 +1,230 @@
+"""Folders: score anybody's pictures, two folders of files that are joined by name."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reseen.errors import DataError, ModelError, RecipeError
+from reseen.evaluate import evaluate
+from reseen.observers import Panel, load_observer, load_panel
+from reseen.protocols import PROTOCOL_NAMES, PROTOCOLS, ProtocolName
+from reseen.recipe import EvaluateRecipe
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from reseen.pipeline.job import Progress
+
+GIVEN = "given"
+"""The condition of pictures that were not made here."""
+PICTURE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+_DRAW = re.compile(r"(?P<item>.+)_(?P<draw>\d+)")
+_TRIAL = re.compile(r"(?P<name>.+)-t\d+")
+_NAMED = 5  # files that an error lists
+
+
+def evaluate_folders(
+    images: Path,
+    truth: Path,
+    protocols: Sequence[str] = ("builtin",),
+    *,
+    n_permutations: int = 1000,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Score a folder of reconstructions against a folder of what was shown, by the code that scores a recipe's.
+
+    Parameters
+    ----------
+    images
+        Pictures named as what was shown: ``<id>.png``, or ``<id>_<draw>.png`` where there are several of each; of
+        single trials ``<id>-t<trial>_<draw>.png``. A results folder names its own so.
+    truth
+        What was shown: ``<id>.png``, all of one size.
+    protocols
+        Names of `reseen.protocols.PROTOCOLS`. Networks that are missing are warned of, and their scores left out.
+    n_permutations, n_bootstrap, seed
+        Pairings behind floor and p, resamplings behind each interval, and the seed of both.
+    device
+        Where the networks lie.
+    progress
+        Called with what is being done, how much of it is done and how much there is.
+
+    Returns
+    -------
+    The table of `reseen.evaluate.evaluate`: the subject is the folder's name, the condition `GIVEN`.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such protocol.
+    DataError
+        If a folder or its partner of a file is missing, or pictures cannot be read or differ in size.
+    ModelError
+        If none of a protocol's networks is there.
+    ShapeError
+        If there are fewer than three stimuli.
+    """
+    panels = [_panel(name, device) for name in dict.fromkeys(protocols)]
+    pairs = join_names(_files(images), _files(truth), images, truth)
+    shown = _read([pairs.truth[item] for item in pairs.items])
+    made = _read([path for item in pairs.items for path in pairs.made[item]])
+    return evaluate(
+        images.resolve().name,
+        shown,
+        pairs.stimulus_id,
+        {("result", GIVEN): made.reshape(len(pairs.items), -1, *made.shape[1:])},
+        panels,
+        {},
+        EvaluateRecipe(n_derangements=n_permutations, n_bootstrap=n_bootstrap),
+        seed,
+        progress=lambda _, done, total: progress("score pictures", done, total) if progress else None,
+    )
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Hold which files belong together.
+
+    Parameters
+    ----------
+    items
+        Names of the items, in order.
+    truth, made
+        For each item the picture that was shown, and the pictures made of it, one for each draw.
+    stimulus_id
+        Shape ``(n_items,)``: numbers that tell stimuli apart; trials of one stimulus share one.
+    """
+
+    items: tuple[str, ...]
+    truth: dict[str, Path]
+    made: dict[str, tuple[Path, ...]]
+    stimulus_id: NDArray[np.int64]
+
+
+def join_names(made: Sequence[Path], truth: Sequence[Path], images: Path, shown: Path) -> Pairs:
+    """Join files by their names.
+
+    Parameters
+    ----------
+    made, truth
+        The files of either folder.
+    images, shown
+        The folders, for the messages.
+
+    Raises
+    ------
+    DataError
+        If a file has no partner, two are of one name, or items differ in their number of draws; files are named.
+    """
+    known = _once({path.stem: path for path in truth}, truth, shown)
+    draws: dict[str, dict[int, Path]] = {}
+    alone, twice = [], []
+    for path in made:
+        item, draw = _item(path.stem, known)
+        if _stimulus(item, known) not in known:
+            alone.append(path.name)
+        elif draw in draws.setdefault(item, {}):
+            twice.append(path.name)
+        else:
+            draws[item][draw] = path
+    if alone:
+        raise DataError(
+            f"{_some(alone)} of {images}: {shown} has no picture of that name. Expected <id>.png or <id>_<draw>.png, "
+            f"where {shown} has <id>.png; rename or remove."
+        )
+    if twice:
+        raise DataError(f"{_some(twice)} of {images}: another file is of the same stimulus and draw. Remove one.")
+    met = {_stimulus(item, known) for item in draws}
+    if left := [known[name].name for name in sorted(known) if name not in met]:
+        raise DataError(
+            f"{_some(left)} of {shown}: {images} has no picture of it. Add it, or remove what is not to be scored."
+        )
+    most = max(map(len, draws.values()))
+    if few := [item for item in sorted(draws) if len(draws[item]) < most]:
+        raise DataError(
+            f"{images} has {most} draws of most pictures, and fewer of {_some(few)}. Score as many of each."
+        )
+    items = tuple(sorted(draws))
+    number = {name: k for k, name in enumerate(sorted(known))}
+    return Pairs(
+        items,
+        {item: known[_stimulus(item, known)] for item in items},
+        {item: tuple(path for _, path in sorted(draws[item].items())) for item in items},
+        np.array([number[_stimulus(item, known)] for item in items], dtype=np.int64),
+    )
+
+
+def _item(stem: str, known: dict[str, Path]) -> tuple[str, int]:
+    """Take a file's name apart; a name that a picture shown has is whole."""
+    parts = None if stem in known else _DRAW.fullmatch(stem)
+    return (stem, 0) if parts is None else (parts["item"], int(parts["draw"]))
+
+
+def _stimulus(item: str, known: dict[str, Path]) -> str:
+    parts = None if item in known else _TRIAL.fullmatch(item)
+    return item if parts is None else parts["name"]
+
+
+def _once(by_name: dict[str, Path], files: Sequence[Path], folder: Path) -> dict[str, Path]:
+    twice = [path.name for path in files if by_name[path.stem] != path]
+    if twice:
+        raise DataError(f"{_some(twice)} of {folder}: another file has the same name but for its ending. Remove one.")
+    return by_name
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"there is no folder {folder}.")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_FILES and path.name[0] != ".")
+    if not files:
+        raise DataError(f"{folder} holds no pictures: expected {', '.join(PICTURE_FILES)}.")
+    return files
+
+
+def _read(paths: Sequence[Path]) -> NDArray[np.uint8]:
+    """Read pictures of one size, ``(n, height, width, 3)`` uint8."""
+    from PIL import Image, UnidentifiedImageError
+
+    pictures: list[NDArray[np.uint8]] = []
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                pictures.append(np.asarray(image.convert("RGB")))
+        except (OSError, UnidentifiedImageError) as error:
+            raise DataError(f"cannot read the picture {path}: {error}.") from error
+        first, last = pictures[0].shape, pictures[-1].shape
+        if first != last:
+            raise DataError(
+                f"pictures of one folder must be of one size: {paths[0].name} has {first[1]} x {first[0]} pixels, "
+                f"{path.name} {last[1]} x {last[0]}. Resize one of them."
+            )
+    return np.stack(pictures)
+
+
+def _panel(name: str, device: str) -> Panel:
+    if name not in PROTOCOL_NAMES:
+        raise RecipeError(f"there is no protocol {name!r}; reseen has {', '.join(PROTOCOL_NAMES)}.")
+    known: ProtocolName = name
+    builtin = [load_observer(observer) for observer in EvaluateRecipe().observers] if known == "builtin" else []
+    panel, missing = load_panel(PROTOCOLS[known], builtin, device=device)
+    if not panel.observers and not panel.protocol.pixel_metrics:
+        raise ModelError("; ".join(missing))
+    for why in missing:
+        warnings.warn(f"{why}. These scores are left out.", stacklevel=2)
+    return panel
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,196 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from stand_ins import stand_in
+
+from reseen import metrics, observers
+from reseen.errors import DataError, ModelError, RecipeError, ShapeError
+from reseen.pipeline import evaluate_folders, folders
+from reseen.tables import SCORE_COLUMNS
+
+N = 6
+FEW = {"n_permutations": 19, "n_bootstrap": 10}
+
+
+def save(folder, name, picture):
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(picture).save(folder / name)
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Six pictures and two noisy draws of each."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 256, (N, 8, 8, 3), dtype=np.uint8).repeat(4, axis=1).repeat(4, axis=2)
+    made = np.clip(truth[:, None] + rng.normal(0, 60, (N, 2, 32, 32, 3)), 0, 255).astype(np.uint8)
+    for k in range(N):
+        save(tmp_path / "truth", f"{k:05d}.png", truth[k])
+        for draw in range(2):
+            save(tmp_path / "made", f"{k:05d}_{draw}.png", made[k, draw])
+    return tmp_path / "made", tmp_path / "truth"
+
+
+def test_files_are_joined_by_name_and_scored_as_a_recipes_are(two):
+    table = evaluate_folders(*two, **FEW)
+    assert tuple(table.columns) == SCORE_COLUMNS
+    assert set(table["subject"]) == {"made"}
+    assert set(table["protocol"]) == {"builtin"}
+    rows = table[(table["metric"] == "pixcorr") & (table["level"] == "result")]
+    truth, made = (
+        np.stack([np.asarray(Image.open(path)) for path in sorted(folder.iterdir())]) for folder in two[::-1]
+    )
+    expected = np.mean([metrics.pixcorr(truth, made[draw::2]) for draw in range(2)])
+    assert rows["value"].item() == pytest.approx(expected)
+    assert rows["n"].item() == N
+    late = table[(table["observer"] == "judge") & (table["layer"] == "late") & (table["direction"] == "original")]
+    assert set(late["metric"]) == {"identification", "identification_null_sd", "identification_p"}
+
+
+def test_the_truth_scores_one_and_the_order_of_files_does_not_matter(two):
+    table = evaluate_folders(two[1], two[1], **FEW)
+    found = table[(table["level"] == "result") & (table["metric"] == "identification")]
+    assert set(found["value"]) == {1.0}
+
+
+def test_single_trials_share_their_stimulus(two):
+    made, truth = two
+    for path in list(made.iterdir()):
+        stimulus, draw = path.stem.split("_")
+        path.rename(made / f"{stimulus}-t{draw}_0.png")
+    pairs = folders.join_names(sorted(made.iterdir()), sorted(truth.iterdir()), made, truth)
+    assert pairs.items[:2] == ("00000-t0", "00000-t1")
+    assert pairs.stimulus_id.tolist() == np.repeat(np.arange(N), 2).tolist()
+
+
+def test_a_name_that_looks_like_a_draw_is_a_name_where_a_truth_bears_it(two):
+    made, truth = two
+    for k in range(N):
+        (truth / f"{k:05d}.png").rename(truth / f"cat_{k}.png")
+        (made / f"{k:05d}_0.png").rename(made / f"cat_{k}.png")
+        (made / f"{k:05d}_1.png").unlink()
+    pairs = folders.join_names(sorted(made.iterdir()), sorted(truth.iterdir()), made, truth)
+    assert pairs.items == tuple(f"cat_{k}" for k in range(N))
+    assert {len(paths) for paths in pairs.made.values()} == {1}
+
+
+def blue(side):
+    return np.full((side, side, 3), (0, 0, 255), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("folder", "file", "content", "says"),
+    [
+        ("made", "9_0.png", blue(32), r"9_0.png of .*made: .*truth has no picture of that name"),
+        ("truth", "9.png", blue(32), r"9.png of .*truth: .*made has no picture of it"),
+        ("made", "00003_1.png", None, r"made has 2 draws of most.*fewer of 00003"),
+        ("made", "00003_01.png", blue(32), r"00003_1.png.*another file is of the same stimulus"),
+        ("truth", "00003.bmp", blue(32), r"00003.bmp.*the same name but for its ending"),
+        ("made", "00003_0.png", blue(16), r"00000_0.png has 32 x 32 pixels, 00003_0.png 16 x 16"),
+        ("truth", "00002.png", "no picture", r"cannot read the picture .*00002.png"),
+    ],
+)
+def test_files_that_do_not_match_are_named(two, folder, file, content, says):
+    path = dict(zip(("made", "truth"), two, strict=True))[folder]
+    if content is None:
+        (path / file).unlink()
+    elif isinstance(content, str):
+        (path / file).write_text(content)
+    else:
+        save(path, file, content)
+    with pytest.raises(DataError, match=says):
+        evaluate_folders(*two, **FEW)
+
+
+def test_folders_and_protocols_that_are_not_there_are_named(two, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"there is no folder .*nosuch"):
+        evaluate_folders(tmp_path / "nosuch", two[1])
+    with pytest.raises(DataError, match="empty holds no pictures"):
+        evaluate_folders(tmp_path / "empty", two[1])
+    with pytest.raises(RecipeError, match="no protocol 'takagi'; reseen has builtin, takagi2023"):
+        evaluate_folders(*two, ["takagi"])
+
+
+def test_two_pictures_are_too_few(two):
+    made, truth = two
+    for path in [*made.iterdir(), *truth.iterdir()]:
+        if int(path.stem[:5]) > 1:
+            path.unlink()
+    with pytest.raises(ShapeError, match="at least three test pictures; found 2"):
+        evaluate_folders(*two, **FEW)
+
+
+@pytest.fixture
+def without_clip(monkeypatch):
+    def load_panel(protocol, builtin=(), *, device="cpu"):
+        def load(name, *, device):
+            if name == "clip_vit_l14":
+                raise ModelError("its weights are not there; to fetch them: hf download it")
+            return stand_in(name)
+
+        return observers.load_panel(protocol, builtin, device=device, load=load)
+
+    monkeypatch.setattr(folders, "load_panel", load_panel)
+
+
+def test_a_network_that_is_missing_is_warned_of_and_the_other_rows_are_there(two, without_clip):
+    with pytest.warns(UserWarning, match=r"takagi2023 goes without clip: .*hf download it"):
+        table = evaluate_folders(*two, ["builtin", "takagi2023"], **FEW)
+    found = table[table["protocol"] == "takagi2023"]
+    assert set(found["observer"]) == {"inception", "alexnet"}
+    assert set(found["direction"]) == {"original"}
+    assert "judge" in set(table[table["protocol"] == "builtin"]["observer"])
+
+
+def test_a_protocol_without_any_network_is_refused_with_the_command_that_helps(two, monkeypatch):
+    def load_panel(protocol, builtin=(), *, device="cpu"):
+        def load(name, *, device):
+            raise ModelError("fetch them")
+
+        return observers.load_panel(protocol, builtin, device=device, load=load)
+
+    monkeypatch.setattr(folders, "load_panel", load_panel)
+    with pytest.raises(ModelError, match=r"takagi2023 goes without inception, alexnet, clip: fetch them"):
+        evaluate_folders(*two, ["takagi2023"], **FEW)
+    with pytest.warns(UserWarning, match="mindeye2 goes without alexnet"):
+        assert set(evaluate_folders(*two, ["mindeye2"], **FEW)["observer"]) == {""}
+
+
+@pytest.mark.filterwarnings("default:protocol takagi2023")
+def test_the_command_prints_a_table_and_writes_it(two, without_clip, tmp_path, reseen):
+    made, truth = two
+    files = ("--csv", tmp_path / "scores.csv", "--json", tmp_path / "scores.json")
+    code, out, err = reseen("evaluate", "--images", made, "--truth", truth, "--protocol", "takagi2023", *files)
+    assert code == 0, err
+    assert "identification alexnet features.5" in out
+    assert "hf download it" in err
+    assert tuple(pd.read_csv(tmp_path / "scores.csv").columns) == SCORE_COLUMNS
+    records = json.loads((tmp_path / "scores.json").read_text())
+    assert (records[0]["observer"], records[0]["layer"]) == ("inception", "flatten")
+    assert {row["n"] for row in records} == {N}
+    assert all(row["low"] <= row["result"] <= row["high"] and 0 < row["p"] <= 1 for row in records)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "give a RECIPE"),
+        (["--images", "made"], "both --images and --truth"),
+        (["tiny", "--images", "made", "--truth", "truth"], "not for a RECIPE"),
+        (["--images", "made", "--truth", "truth", "--out", "x"], "only --device"),
+    ],
+)
+def test_wrong_usage_is_told(reseen, arguments, says):
+    code, _, err = reseen("evaluate", *arguments)
+    assert code == 2
+    assert says in " ".join(err.replace("│", " ").split())
+
+
+def test_the_help_names_every_protocol(reseen):
+    from reseen.protocols import PROTOCOL_NAMES
+
+    _, out, _ = reseen("evaluate", "--help")
+    assert [name for name in PROTOCOL_NAMES if f"\n  {name} " not in out] == []
