@@ -190,15 +190,14 @@ def test_only_chunks_of_roi_voxels_are_read_in_the_order_of_the_file(tmp_path: P
 
         class Watched:
             def __init__(self) -> None:
-                self.id, self.dtype = self, file["betas"].dtype
+                self.id, self.dtype, self.chunks = self, file["betas"].dtype, file["betas"].chunks
 
             def __len__(self) -> int:
                 return 6
 
-            def read_direct_chunk(self, place: list[int]) -> tuple[int, bytes]:
+            def read_direct_chunk(self, place: list[int], out: np.ndarray) -> None:
                 read.append(place)
-                found: tuple[int, bytes] = file["betas"].id.read_direct_chunk(place)
-                return found
+                file["betas"].id.read_direct_chunk(place, out=out)
 
         at = np.unravel_index(np.array([1, 17, 59]), SHAPE)[::-1]
         found = volumes._read_chunks(Watched(), at)
@@ -207,13 +206,15 @@ def test_only_chunks_of_roi_voxels_are_read_in_the_order_of_the_file(tmp_path: P
     np.testing.assert_array_equal(found.T, data[:, *at])
 
 
-def test_a_voxel_that_is_not_stored_reads_as_zeros(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stored", [True, False], ids=["others are", "none is"])
+def test_a_voxel_that_is_not_stored_reads_as_zeros(tmp_path: Path, stored: bool) -> None:
     path = tmp_path / "betas_session01.hdf5"
     with h5py.File(path, "w") as file:
         betas = file.create_dataset("betas", (6, *SHAPE[::-1]), dtype="<i2", chunks=(6, 1, 1, 1))
-        betas[:, 0, 0, 0] = np.arange(6)
+        if stored:
+            betas[:, 0, 0, 0] = np.arange(6)
     found = volumes.read_voxels(path, np.array([0, 7]))
-    np.testing.assert_array_equal(found, np.stack([np.arange(6), np.zeros(6)], axis=1))
+    np.testing.assert_array_equal(found, np.stack([np.arange(6) * stored, np.zeros(6)], axis=1))
 
 
 def test_a_damaged_voxel_is_named_as_damage(tmp_path: Path) -> None:
@@ -524,7 +525,7 @@ def test_inventory_of_nothing_lists_what_to_fetch(tmp_path: Path) -> None:
     by_name = {check.path.name: check for check in checks}
     assert {"streams.nii.gz", "prf-visualrois.nii.gz", "betas_session02.hdf5", "responses.tsv"} <= set(by_name)
     assert "betas_session03.hdf5" not in by_name
-    assert by_name["betas_session01.hdf5"].size == 750 * 81 * 104 * 83 * 2
+    assert by_name["betas_session01.hdf5"].expected == 750 * 81 * 104 * 83 * 2
     note = by_name["responses.tsv"].note
     assert "aws s3 cp --no-sign-request s3://natural-scenes-dataset/nsddata/ppdata/subj01/behav/responses.tsv" in note
     assert "accept" in nsd.TERMS

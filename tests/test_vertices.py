@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from nsd_tree import LABELS, N_IMAGES, VERTICES, make_subject, make_tree, make_vertices, recipe_for, spread, write_mgh
 
-from reseen.datasets import derivatives, load, nsd
+from reseen.datasets import derivatives, extras, load, nsd
 from reseen.datasets.fsaverage import N_COARSE, N_FINE
 from reseen.datasets.nsd_sessions import VERTEX_SHAPE, close_gaps
 from reseen.datasets.surface import Surface
@@ -17,7 +17,6 @@ from reseen.datasets.vertices import Vertices, way_to_fsaverage
 from reseen.errors import DataError, RecipeError, ShapeError
 from reseen.pipeline import mapping
 from reseen.pipeline.job import Job
-from reseen.pipeline.plan import _transforms
 from reseen.recipe import Recipe, with_settings
 from reseen.results import Results
 
@@ -182,7 +181,7 @@ def test_files_of_another_surface_or_length_are_refused(tree, files):
     with pytest.raises(DataError, match=r"rh.betas_session02.mgh holds 5 trials; 6 are expected"):
         load(data(tree), "subj01")
     put(files.vertex_session("rh", 2), np.zeros((N_COARSE, 6), dtype=np.float32))
-    with pytest.raises(DataError, match=r"rh.betas_session02.mgh has 10242 vertices; session 1 has 163842 vertices"):
+    with pytest.raises(DataError, match=r"rh.betas_session02.mgh has 10242 vertices; subj01 has 163842 vertices"):
         load(data(tree), "subj01")
     put(files.vertex_session("lh", 1), np.zeros((N_COARSE, 6), dtype=np.float32))
     with pytest.raises(DataError, match=r"has 10242 vertices; subj01 has 163842 vertices in fsaverage.*fetch it again"):
@@ -215,14 +214,14 @@ def test_a_colour_table_that_numbers_rois_otherwise_is_refused(tree, files):
 
 def test_check_lists_both_hemispheres_and_their_size(tmp_path, whole):
     assert all(check.ok for check in nsd.inventory(data(whole), "subj01"))
-    assert list(_transforms(data(whole), "subj01")) == []
+    assert extras(data(whole), "subj01")["maps on the cortex"] == []
     checks = {
         str(check.path.relative_to(tmp_path)): check
         for check in nsd.inventory(data(tmp_path, rois=("early", "V1"), sessions=2), "subj01")
     }
     betas = "nsddata_betas/ppdata/subj01/fsaverage/betas_fithrf_GLMdenoise_RR"
     assert {f"{betas}/{side}.betas_session0{number}.mgh" for side in ("lh", "rh") for number in (1, 2)} <= set(checks)
-    assert checks[f"{betas}/lh.betas_session01.mgh"].size == 163_842 * 750 * 4
+    assert checks[f"{betas}/lh.betas_session01.mgh"].expected == 163_842 * 750 * 4
     assert "nsddata/freesurfer/fsaverage/label/rh.streams.mgz" in checks
     assert "nsddata/freesurfer/subj01/label/lh.prf-visualrois.mgz" in checks
     assert "nsddata/ppdata/subj01/transforms/lh.white-to-fsaverage.mgz" in checks

@@ -196,6 +196,8 @@ def check(
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
         typer.echo(f"{'ok' if finding.ok else 'NO'}  {finding.what:<{width}}  {finding.found}")
+        for line in finding.more:
+            typer.echo(f"      {line}")
     bad = sum(not finding.ok for finding in findings)
     typer.echo(f"{recipe} cannot run: {bad} to mend." if bad else f"{recipe} can run.")
     raise typer.Exit(1 if bad else 0)

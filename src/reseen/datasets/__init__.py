@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from reseen.datasets import arrays, nsd
+from reseen.datasets import arrays, nsd, nsd_inventory
 from reseen.datasets.inventory import FileCheck
 from reseen.recipe import DataRecipe
 from reseen.stimuli import Stimuli
 from reseen.trials import Split, Trials
 
-__all__ = ["FileCheck", "inventory", "load"]
+__all__ = ["FileCheck", "extras", "inventory", "load"]
 
 
 def load(
@@ -51,6 +51,17 @@ def load(
     return found
 
 
+def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:
+    """List the files that a run goes well without, by what they are for.
+
+    Raises
+    ------
+    DataError
+        If no data folder was given.
+    """
+    return {} if data.kind == "arrays" else nsd_inventory.extras(data, subject)
+
+
 def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
     """List the files that one subject needs, which of them are there and whole, and how to fetch the others.
 
@@ -61,4 +72,4 @@ def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
     RecipeError
         If an ROI is unknown.
     """
-    return arrays.inventory(data, subject) if data.kind == "arrays" else nsd.inventory(data, subject)
+    return arrays.inventory(data, subject) if data.kind == "arrays" else nsd_inventory.inventory(data, subject)

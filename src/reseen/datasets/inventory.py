@@ -17,20 +17,28 @@ class FileCheck(NamedTuple):
     path
         Where it lies or should lie.
     size
-        Bytes on disk; of a missing file the bytes to expect, or None where that is unknown.
+        Bytes on disk, or None where there is no such file.
     ok
         Whether it can be used.
     note
         What it holds, or what is wrong and how to mend it.
+    expected
+        Bytes that it has at least, or None where that is unknown.
     """
 
     path: Path
     size: int | None
     ok: bool
     note: str
+    expected: int | None = None
+
+    @property
+    def needs(self) -> int:
+        """Bytes that it takes when it is whole, as far as is known."""
+        return (self.size or 0) if self.ok else max(self.size or 0, self.expected or 0)
 
 
-def check_file(path: Path, describe: Callable[[], str], *, missing: str, expected_size: int | None = None) -> FileCheck:
+def check_file(path: Path, describe: Callable[[], str], *, missing: str, expected: int | None = None) -> FileCheck:
     """Look at one file.
 
     Parameters
@@ -41,13 +49,13 @@ def check_file(path: Path, describe: Callable[[], str], *, missing: str, expecte
         Says what the file holds; a DataError it raises is the note of a damaged file.
     missing
         The note where there is no such file.
-    expected_size
-        Bytes to expect where there is none.
+    expected
+        Bytes that it has at least.
     """
     if not path.exists():
-        return FileCheck(path, expected_size, False, missing)
+        return FileCheck(path, None, False, missing, expected)
     size = path.stat().st_size if path.is_file() else sum(part.stat().st_size for part in path.glob("*.npy"))
     try:
-        return FileCheck(path, size, True, describe())
+        return FileCheck(path, size, True, describe(), expected)
     except DataError as error:
-        return FileCheck(path, size, False, str(error))
+        return FileCheck(path, size, False, str(error), expected)

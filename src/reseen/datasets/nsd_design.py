@@ -52,7 +52,7 @@ def read_trial_table(files: NsdFiles, n_sessions: int, n_images: int, *, own: bo
         If a file is missing or damaged, or if the responses and the design disagree.
     """
     path = files.responses
-    session, stimulus_id = _read_responses(path, n_sessions)
+    session, stimulus_id = read_responses(path, n_sessions)
     n_trials = np.bincount(session, minlength=n_sessions + 1)[1:]
     expected = TRIALS_PER_SESSION if own else max(int(n_trials.max(initial=0)), 1)
     for number, count in enumerate(n_trials, start=1):
@@ -65,13 +65,19 @@ def read_trial_table(files: NsdFiles, n_sessions: int, n_images: int, *, own: bo
             f"{path} names pictures {stimulus_id.min() + 1} to {stimulus_id.max() + 1} (73KID, counted from 1); "
             f"{files.stimuli} holds {n_images}. The two files belong to different data sets."
         )
-    design = _read_design(files.design)
+    design = read_design(files.design)
     _check_design(files, design, session, stimulus_id)
     return TrialTable(session, stimulus_id, design["sharedix"].ravel() - 1)
 
 
-def _read_responses(path: Path, n_sessions: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Read the session (from 1) and the stimulus (from 0) of each trial, in order of presentation."""
+def read_responses(path: Path, n_sessions: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Read the session (from 1) and the stimulus (from 0) of each trial, ``(n_trials,)``, in order of presentation.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged or lacks a column.
+    """
     names = ("SESSION", "RUN", "TRIAL", "73KID")
     try:
         with reading(path), path.open(newline="", encoding="utf-8") as file:
@@ -83,7 +89,14 @@ def _read_responses(path: Path, n_sessions: int) -> tuple[NDArray[np.int64], NDA
     return table[:, 0], table[:, 3] - 1
 
 
-def _read_design(path: Path) -> dict[str, NDArray[np.int64]]:
+def read_design(path: Path) -> dict[str, NDArray[np.int64]]:
+    """Read ``masterordering``, ``sharedix`` and ``subjectim``, counted from 1.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged or holds something else.
+    """
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 

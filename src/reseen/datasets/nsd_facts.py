@@ -8,7 +8,9 @@ Sources: Allen et al., Nature Neuroscience 25 (2022), and the NSD data manual.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,12 +170,17 @@ class NsdFiles:
     @property
     def responses(self) -> Path:
         """One row for each trial shown."""
-        return self.root / f"nsddata/ppdata/{self.subject}/behav/responses.tsv"
+        return self.person / "behav/responses.tsv"
+
+    @property
+    def person(self) -> Path:
+        """Where everything about the subject but its betas lies."""
+        return self.root / f"nsddata/ppdata/{self.subject}"
 
     @property
     def subject_folder(self) -> Path:
         """The subject's anatomy in this space."""
-        return self.root / f"nsddata/ppdata/{self.subject}/{self.space}"
+        return self.person / self.space
 
     @property
     def brainmask(self) -> Path:
@@ -211,6 +218,10 @@ class NsdFiles:
         """Give the noise-ceiling signal-to-noise ratio of each vertex of fsaverage."""
         return self.betas_folder / f"{hemisphere}.ncsnr.mgh"
 
+    def ncsnr_files(self) -> list[Path]:
+        """List what noise ceilings are read from."""
+        return [self.vertex_ncsnr(side) for side in SIDES] if self.on_fsaverage else [self.ncsnr]
+
     def vertex_labels(self, hemisphere: str, atlas: str) -> Path:
         """Give the labels of an atlas: on fsaverage, or on the subject's own surface where they were drawn there."""
         return self.color_table(atlas).with_name(f"{hemisphere}.{atlas}.mgz")
@@ -236,7 +247,7 @@ class NsdFiles:
 
     @property
     def _transforms(self) -> Path:
-        return self.root / f"nsddata/ppdata/{self.subject}/transforms"
+        return self.person / "transforms"
 
     @property
     def truth(self) -> Path:
@@ -244,10 +255,46 @@ class NsdFiles:
         return self.root / "reseen_truth.json"
 
     def fetch_command(self, path: Path) -> str:
-        """Give the command that fetches a file of NSD."""
-        relative = path.relative_to(self.root)
-        if relative.name.startswith("captions_"):
-            return (
-                f"curl -O {COCO_CAPTIONS} && unzip -j annotations_trainval2017.zip '*/{relative.name}' -d {path.parent}"
-            )
-        return f"aws s3 cp --no-sign-request {BUCKET}/{relative.as_posix()} {path}"
+        """Give the command that fetches a file of NSD, wherever it is given."""
+        return self._commands(path.parent, [path.name], shlex.quote(str(path.parent)), anew=False)[0]
+
+    def fetch_commands(self, paths: Sequence[Path], *, anew: bool = False) -> list[str]:
+        """Give the commands, for a shell in the data folder, that fetch these files and no others.
+
+        Parameters
+        ----------
+        paths
+            Files of NSD or COCO's captions.
+        anew
+            Of damaged files: each is named, since a copy of a whole folder passes by what looks finished.
+        """
+        commands = []
+        for folder in dict.fromkeys(path.parent for path in paths):
+            names = sorted(path.name for path in paths if path.parent == folder)
+            commands += self._commands(folder, names, folder.relative_to(self.root).as_posix(), anew=anew)
+        return commands
+
+    def _commands(self, folder: Path, names: Sequence[str], here: str, *, anew: bool) -> list[str]:
+        there = f"{BUCKET}/{folder.relative_to(self.root).as_posix()}"
+        if names[0].startswith("captions_"):
+            wanted = " ".join(f"'*/{name}'" for name in names)
+            archive = COCO_CAPTIONS.rpartition("/")[2]
+            return [f"curl -O {COCO_CAPTIONS} && unzip -o -j {archive} {wanted} -d {here}"]
+        if len(names) == 1 or anew:
+            return [f"aws s3 cp --no-sign-request {there}/{name} {here}/" for name in names]
+        wanted = " ".join(f"--include '{pattern}'" for pattern in _patterns(names))
+        return [f"aws s3 sync --no-sign-request {there} {here} --exclude '*' {wanted}"]
+
+
+def _patterns(names: Sequence[str]) -> list[str]:
+    """Gather names that differ in one letter, such as ``betas_session0[123].hdf5``, in the aws command's wildcards."""
+    return _gather(_gather(names, r"()([lr])(h\..*)"), r"(.*(?:_session\d|layerB))(\d)(\..*)")
+
+
+def _gather(names: Sequence[str], pattern: str) -> list[str]:
+    letters: dict[tuple[str, str], str] = {}
+    for name in names:
+        found = re.fullmatch(pattern, name)
+        start, letter, end = found.groups() if found else (name, "", "")
+        letters[start, end] = letters.get((start, end), "") + letter
+    return [start + (f"[{some}]" if len(some) > 1 else some) + end for (start, end), some in letters.items()]

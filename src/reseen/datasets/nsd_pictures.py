@@ -97,13 +97,15 @@ def read_sources(files: NsdFiles, n_images: int) -> list[tuple[str, int]]:
         If the table is missing, damaged or about other pictures.
     """
     path = files.stim_info
-    try:
-        with reading(path), path.open(newline="", encoding="utf-8") as file:
-            found = {int(row["nsdId"]): (row["cocoSplit"], int(row["cocoId"])) for row in csv.DictReader(file)}
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} lacks a value in a column ({error}); nsdId, cocoId and cocoSplit are needed."
-        ) from error
+    names = ("nsdId", "cocoSplit", "cocoId")
+    with reading(path), path.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        head = next(rows, [])
+        missing = [name for name in names if name not in head]
+        if missing:
+            raise DataError(f"{path} has no column {missing[0]}; {', '.join(names)} are needed. Fetch it again.")
+        number, split, coco_id = map(head.index, names)
+        found = {int(row[number]): (row[split], int(row[coco_id])) for row in rows if len(row) == len(head)}
     if sorted(found) != list(range(n_images)):
         raise DataError(
             f"{path} describes {len(found)} pictures; {files.stimuli} holds {n_images} (nsdId 0 to {n_images - 1}). "

@@ -51,6 +51,21 @@ def list_sessions(files: NsdFiles) -> list[int]:
     return sorted(int(number) for number in numbers if number.isdecimal())
 
 
+def check_wanted(files: NsdFiles, wanted: int | None, *, own: bool) -> None:
+    """Refuse more sessions than NSD has of a subject.
+
+    Raises
+    ------
+    RecipeError
+        If more are wanted, and the tree is NSD's own.
+    """
+    if own and wanted and files.subject in SUBJECTS and wanted > SUBJECTS[files.subject].n_sessions:
+        n_most = SUBJECTS[files.subject].n_sessions
+        raise RecipeError(
+            f"data.sessions asks for {wanted} sessions; NSD has {n_most} of {files.subject}. Ask for fewer."
+        )
+
+
 def count_sessions(files: NsdFiles, wanted: int | None, *, own: bool) -> int:
     """Say how many sessions to read: the first so many, or all that exist; none may be missing between them.
 
@@ -61,11 +76,7 @@ def count_sessions(files: NsdFiles, wanted: int | None, *, own: bool) -> int:
     RecipeError
         If more are wanted than NSD has (``own``: the tree is NSD's own).
     """
-    if own and wanted and files.subject in SUBJECTS and wanted > SUBJECTS[files.subject].n_sessions:
-        n_most = SUBJECTS[files.subject].n_sessions
-        raise RecipeError(
-            f"data.sessions asks for {wanted} sessions; NSD has {n_most} of {files.subject}. Ask for fewer."
-        )
+    check_wanted(files, wanted, own=own)
     present = list_sessions(files)
     n_sessions = wanted or max(present, default=1)
     for session in range(1, n_sessions + 1):
@@ -102,28 +113,56 @@ def check_sessions(files: NsdFiles, session: NDArray[np.int64], *, own: bool) ->
     DataError
         If a file has another shape or another number of trials than the others say.
     """
-    path = session_paths(files, 1)[0]
-    shape = peek(path)[1]
-    known = SUBJECTS[files.subject].volume_shape if own and files.subject in SUBJECTS else {}
-    expected = (N_FINE, 1, 1) if files.on_fsaverage else known.get(files.space, shape)
-    if shape != expected:
+    shape = known_shape(files, own=own)
+    for number, n_trials in zip(*np.unique(session, return_counts=True), strict=True):
+        for path in session_paths(files, int(number)):
+            shape = check_session(files, path, n_trials=int(n_trials), shape=shape)
+    return VERTEX_SHAPE if files.on_fsaverage or shape is None else shape
+
+
+def known_shape(files: NsdFiles, *, own: bool) -> Shape | None:
+    """Give the shape (X, Y, Z) that every file of betas has on fsaverage and in NSD's own tree; None elsewhere."""
+    if files.on_fsaverage:
+        return (N_FINE, 1, 1)
+    return SUBJECTS[files.subject].volume_shape.get(files.space) if own and files.subject in SUBJECTS else None
+
+
+def check_session(files: NsdFiles, path: Path, *, n_trials: int | None, shape: Shape | None) -> Shape:
+    """Hold the header of one file of betas against what is known.
+
+    Parameters
+    ----------
+    files
+        Where the subject's files lie.
+    path
+        The file.
+    n_trials
+        How many trials it must hold; None: any number.
+    shape
+        Of the volume, which it must have; None: any shape.
+
+    Returns
+    -------
+    tuple
+        Its shape (X, Y, Z).
+
+    Raises
+    ------
+    DataError
+        If it is missing, truncated, or holds something else.
+    """
+    found_trials, found = peek(path)
+    if shape is not None and found != shape:
         raise DataError(
-            f"{path} has {_told(files, shape)}; {files.subject} has {_told(files, expected)} in {files.space}. "
+            f"{path} has {_told(files, found)}; {files.subject} has {_told(files, shape)} in {files.space}. "
             "It is another subject's or another space's file: fetch it again."
         )
-    for number, n_expected in zip(*np.unique(session, return_counts=True), strict=True):
-        for path in session_paths(files, int(number)):
-            n_trials, found = peek(path)
-            if n_trials != n_expected:
-                raise DataError(
-                    f"{path} holds {n_trials} trials; {n_expected} are expected, as {files.responses} lists. "
-                    f"Fetch it again, or stop before this session with data.sessions."
-                )
-            if found != shape:
-                raise DataError(
-                    f"{path} has {_told(files, found)}; session 1 has {_told(files, shape)}. Fetch it again."
-                )
-    return VERTEX_SHAPE if files.on_fsaverage else shape
+    if n_trials is not None and found_trials != n_trials:
+        raise DataError(
+            f"{path} holds {found_trials} trials; {n_trials} are expected, as {files.responses} lists. "
+            "Fetch it again, or stop before this session with data.sessions."
+        )
+    return found
 
 
 def read_betas(

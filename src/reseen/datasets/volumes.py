@@ -159,17 +159,16 @@ def _read_chunks(betas: Any, zyx: tuple[NDArray[np.intp], ...]) -> NDArray[Any]:
 
     HDF5 takes ten times as long to prepare a slice as to find a chunk.
     """
-    found = np.empty((len(zyx[0]), len(betas)), dtype=betas.dtype)
+    found = np.empty((len(zyx[0]), betas.chunks[0]), dtype=betas.dtype)
+    content = found.view(np.uint8)
     order = np.lexsort(zyx[::-1])  # as NSD's files are written, so that a disk is read in one direction
     places = np.stack([np.zeros_like(order), *zyx], axis=1)[order].tolist()
     for row, place in zip(order.tolist(), places, strict=True):
         try:
-            content = betas.id.read_direct_chunk(place)[1]
-        except RuntimeError:  # not stored, so that it reads as zeros; or damaged, which a slice tells in its own words
-            found[row] = betas[(slice(None), *place[1:])]
-        else:
-            found[row] = np.frombuffer(content, betas.dtype)[: len(betas)]
-    return found
+            betas.id.read_direct_chunk(place, out=content[row])
+        except (RuntimeError, ValueError):  # not stored: it reads as zeros; or damaged: a slice tells it in its words
+            found[row, : len(betas)] = betas[(slice(None), *place[1:])]
+    return found[:, : len(betas)]
 
 
 def _read_cells(betas: Any, zyx: tuple[NDArray[np.intp], ...]) -> NDArray[Any]:

@@ -2,53 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from reseen import datasets
-from reseen.datasets import FileCheck
-from reseen.datasets.nsd import TERMS
-from reseen.datasets.nsd_facts import NsdFiles
+from reseen.datasets.nsd_facts import SUBJECTS, TRIALS_PER_SESSION
 from reseen.errors import ModelError, ReseenError, ResultsError
 from reseen.files import GB
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.observers import load_network, load_observer
 from reseen.pipeline.extraction import harvest_of
-from reseen.pipeline.job import data_path
+from reseen.pipeline.needs import Finding, find_data
 from reseen.pipeline.picturing import draws_at, levels
-from reseen.pipeline.stages import TRUTH
 from reseen.protocols import PROTOCOLS
-from reseen.recipe import DataRecipe, Recipe, differences, load_recipe
+from reseen.recipe import Recipe, differences, load_recipe
 
 BYTES_PER_PIXEL = 1.6
 """Of a PNG of a natural picture, roughly."""
 TIMED_ROWS = 16
 
-
-@dataclass(frozen=True)
-class Finding:
-    """Say whether one thing that a run needs is as it must be.
-
-    Parameters
-    ----------
-    what
-        The thing.
-    ok
-        Whether the recipe can run with it.
-    found
-        What was found, and what to do where it will not do.
-    """
-
-    what: str
-    ok: bool
-    found: str
+__all__ = ["Finding", "check", "count_evaluations", "count_items", "count_stimuli", "seconds_per_evaluation"]
 
 
 def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
@@ -68,7 +45,7 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
     list
         One finding for each thing: ROIs, data files, model, observers, results folder, encoding features, space, time.
     """
-    findings = [_rois(recipe), *_data(recipe, out)]
+    findings = [_rois(recipe), *find_data(recipe, out)]
     ldm: list[LatentDiffusion] = []
 
     def model() -> str:
@@ -142,73 +119,6 @@ def _rois(recipe: Recipe) -> Finding:
     return Finding("ROIs", True, f"z from {', '.join(recipe.decode.z_rois)}; c from {', '.join(recipe.decode.c_rois)}")
 
 
-def _data(recipe: Recipe, out: Path) -> Iterator[Finding]:
-    path = data_path(recipe, out)
-    if recipe.data.kind == "digital" and path is not None and not (path / TRUTH).is_file():
-        names = [f"subj{number:02d}" for number in range(1, recipe.simulate.n_subjects + 1)]
-        unknown = [subject for subject in recipe.data.subjects if subject not in names]
-        if unknown:
-            yield Finding("data", False, f"data.subjects names {unknown[0]}; simulate makes {', '.join(names)}.")
-        else:
-            yield Finding("data", True, f"a digital subject will be written to {path}")
-        return
-    if path is not None and recipe.model.name == "builtin" and _shows_other_pictures(path):
-        known = "the built-in model knows only scenes that reseen draws"
-        yield Finding(
-            "pictures", False, f"{path} shows pictures of your own; {known}. Name a Stable Diffusion: --model."
-        )
-    section = recipe.data.model_copy(update={"path": path})
-    for subject in recipe.data.subjects:
-        try:
-            files = datasets.inventory(section, subject)
-        except ReseenError as error:
-            yield Finding(f"data of {subject}", False, str(error))
-            continue
-        yield from _files(subject, path, files)
-        yield from _transforms(section, subject)
-
-
-def _transforms(data: DataRecipe, subject: str) -> Iterator[Finding]:
-    """Say which files maps on the cortex would need; a run goes well without them."""
-    if data.kind == "arrays" or data.path is None:
-        return
-    files = NsdFiles(data.path, subject, data.space, data.betas)
-    missing = [path for path in files.transforms() if not files.on_fsaverage and not path.is_file()]
-    if missing:
-        found = (
-            f"{len(missing)} transform files are missing, so there will be no maps on the cortex; fetch each, such as"
-        )
-        yield Finding(f"maps of {subject}", True, f"{found}: {files.fetch_command(missing[0])}")
-
-
-def _files(subject: str, path: Path | None, files: list[FileCheck]) -> Iterator[Finding]:
-    """Sum up a subject's files, then tell of each folder with bad ones what is wrong with the first of them."""
-    what = f"data of {subject}"
-    bad: dict[Path, list[FileCheck]] = {}
-    for file in files:
-        if not file.ok:
-            bad.setdefault(file.path.parent, []).append(file)
-    if not bad:
-        yield Finding(what, True, f"{len(files)} files, {sum(file.size or 0 for file in files) / GB:.3g} GB, in {path}")
-        return
-    n_bad, size = sum(map(len, bad.values())), sum(file.size or 0 for part in bad.values() for file in part)
-    terms = f". {TERMS}" if any("natural-scenes-dataset" in file.note for file in files) else ""
-    found = f"{n_bad} of {len(files)} files cannot be used; at least {size / GB:.3g} GB to fetch{terms}"
-    yield Finding(what, False, found)
-    for folder, part in bad.items():
-        more = f" (and {len(part) - 1} more in {folder})" if len(part) > 1 else ""
-        yield Finding(what, False, f"{part[0].path}: {part[0].note}{more}")
-
-
-def _shows_other_pictures(path: Path) -> bool:
-    """Tell whether a digital subject was shown pictures that reseen did not draw."""
-    try:
-        described = json.loads((path / "truth/pictures.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(described) and "file" in described[0]
-
-
 def _folder(recipe: Recipe, out: Path) -> str:
     if not (out / "recipe.toml").is_file():
         return f"{out} is to be begun"
@@ -242,11 +152,19 @@ def _space(recipe: Recipe, out: Path, ldm: LatentDiffusion, harvested: int) -> F
     n_voxels = 15_000 if recipe.data.kind == "nsd" else 2_500
     n_maps = 1 if recipe.data.test == "shared" else recipe.data.n_folds
     arrays = 4 * targets * (n_stimuli + n_voxels * n_maps + n_items * (1 + recipe.evaluate.n_shuffles))
-    needed = n_subjects * (pictures + arrays) + harvested
+    needed = n_subjects * (pictures + arrays) + harvested + _kept(recipe, n_voxels)
     folder = next(parent for parent in (out.resolve(), *out.resolve().parents) if parent.exists())
     free = shutil.disk_usage(folder).free
     found = f"about {needed / GB:.2g} GB needed, {free / GB:.3g} GB free"
     return Finding("space", free > needed, found if free > needed else f"{found}: free some, or choose another --out.")
+
+
+def _kept(recipe: Recipe, n_voxels: int) -> int:
+    """Count the bytes of NSD's betas that are kept beside the results."""
+    if recipe.data.kind != "nsd":
+        return 0
+    known = [SUBJECTS[subject].n_sessions for subject in recipe.data.subjects if subject in SUBJECTS]
+    return 4 * n_voxels * TRIALS_PER_SESSION * sum(min(n, recipe.data.sessions or n) for n in known)
 
 
 def _effort(total: int, ldm: LatentDiffusion) -> Finding:

@@ -1,0 +1,234 @@
+"""Say which files one subject of NSD takes, and which of them are there, whole and plausible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.datasets.inventory import FileCheck, check_file
+from reseen.datasets.nsd_design import TrialTable, read_design, read_responses, read_trial_table
+from reseen.datasets.nsd_facts import COCO_SPLITS, N_IMAGES, SUBJECTS, TRIALS_PER_SESSION, NsdFiles
+from reseen.datasets.nsd_pictures import count_pictures, read_sources
+from reseen.datasets.nsd_sessions import check_session, check_wanted, known_shape, list_sessions, session_paths
+from reseen.datasets.nsd_voxels import RoiVoxels, atlas_paths, atlases, find_voxels
+from reseen.datasets.volumes import Shape, check_gzip, peek, read_volume, read_voxels
+from reseen.errors import DataError
+from reseen.recipe import DataRecipe
+
+N_PROBED = 8
+"""Voxels of the ROIs that are read of every session: a file can have its length and still hold nothing."""
+_SIMULATE = "missing. Write the digital subject again: reseen simulate"
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Hold what is known of a subject before any betas are looked at."""
+
+    files: NsdFiles
+    own: bool
+    n_images: int
+    n_sessions: int
+    shape: Shape | None
+    table: TrialTable | None
+    voxels: RoiVoxels | None
+
+    def n_trials(self, session: int) -> int | None:
+        if self.own:
+            return TRIALS_PER_SESSION
+        return int(np.sum(self.table.session == session)) or None if self.table else None
+
+
+def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
+    """List the files that reading one subject takes, and look at those that exist, at a few betas of each session too.
+
+    ``fetch_commands`` of `NsdFiles` gives what fetches the others, ``TERMS`` what NSD asks for before.
+
+    Raises
+    ------
+    DataError
+        If no data folder was given, or there is no such subject.
+    RecipeError
+        If an ROI is unknown, or more sessions are wanted than NSD has.
+    """
+    files = NsdFiles(need_path(data), subject, data.space, data.betas)
+    digital = data.kind == "digital" or files.truth.exists()
+    _check_subject(files, digital=digital)
+    known = _learn(files, data, digital=digital)
+    return [
+        check_file(
+            path,
+            describe,
+            missing=_SIMULATE if digital else f"missing. Fetch it: {files.fetch_command(path)}",
+            expected=None if digital else size,
+        )
+        for path, size, describe in [*_common(known), *_of_subject(known, data), *_sessions(known)]
+    ]
+
+
+_Wanted = tuple[Path, int | None, Callable[[], str]]
+
+
+def _common(known: _Known) -> list[_Wanted]:
+    """List what all subjects share."""
+    files = known.files
+    return [
+        (files.stimuli, N_IMAGES * 425 * 425 * 3, lambda: f"{count_pictures(files):,} pictures"),
+        (files.design, None, lambda: f"{read_design(files.design)['masterordering'].size:,} trials"),
+        (files.stim_info, None, lambda: f"sources of {len(read_sources(files, known.n_images)):,} pictures"),
+        *((files.captions(split), None, _describe_captions(files.captions(split))) for split in COCO_SPLITS),
+    ]
+
+
+def _of_subject(known: _Known, data: DataRecipe) -> list[_Wanted]:
+    files = known.files
+    wanted: list[_Wanted] = [(files.responses, None, lambda: _describe_trials(known))]
+    for atlas, rois in atlases(data.rois).items():
+        wanted += [(path, None, _describe_atlas(known, path, rois)) for path in atlas_paths(files, atlas)]
+    return wanted
+
+
+def _sessions(known: _Known) -> list[_Wanted]:
+    size = None
+    if known.shape is not None:
+        size = TRIALS_PER_SESSION * int(np.prod(known.shape)) * (4 if known.files.on_fsaverage else 2)
+    return [
+        (path, None if path.suffix == ".gz" else size, _describe_session(known, path, session))
+        for session in range(1, known.n_sessions + 1)
+        for path in session_paths(known.files, session)
+    ]
+
+
+def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:
+    """List what a run goes well without: what it is for, and its files.
+
+    Raises
+    ------
+    DataError
+        If no data folder was given.
+    """
+    files = NsdFiles(need_path(data), subject, data.space, data.betas)
+    maps = [] if files.on_fsaverage else files.transforms()
+    wanted = {"noise ceilings": files.ncsnr_files(), "maps on the cortex": maps}
+    return {
+        purpose: [check_file(path, lambda: "there", missing="missing") for path in paths]
+        for purpose, paths in wanted.items()
+    }
+
+
+def need_path(data: DataRecipe) -> Path:
+    """Give where the data lie.
+
+    Raises
+    ------
+    DataError
+        If nobody said.
+    """
+    if data.path is None:
+        raise DataError("no data folder was given: set data.path in the recipe, or pass --data FOLDER.")
+    return data.path
+
+
+def list_subjects(root: Path) -> list[str]:
+    """List the subjects of whom there is anything in a tree."""
+    return sorted(path.name for path in (root / "nsddata/ppdata").glob("subj*") if path.is_dir())
+
+
+def _check_subject(files: NsdFiles, *, digital: bool) -> None:
+    """Refuse a name that is neither one of NSD's nor of the tree's."""
+    if files.person.is_dir() or (files.subject in SUBJECTS and not digital):
+        return
+    here = ", ".join(list_subjects(files.root))
+    known = "a digital subject goes by what simulate wrote" if digital else "NSD has subj01 to subj08"
+    raise DataError(
+        f"there is no subject {files.subject!r}: {known}, and {files.root} holds {here or 'none'}. Mend data.subjects."
+    )
+
+
+def _learn(files: NsdFiles, data: DataRecipe, *, digital: bool) -> _Known:
+    """Find out what the sessions must be like, from NSD's facts or else from what lies there.
+
+    A tree is taken for NSD's own as long as its pictures cannot be counted.
+    """
+    n_images = _unless_damaged(lambda: count_pictures(files)) or N_IMAGES
+    own = not digital and n_images == N_IMAGES
+    check_wanted(files, data.sessions, own=own)
+    present = list_sessions(files)
+    n_most = SUBJECTS[files.subject].n_sessions if own and files.subject in SUBJECTS else 1
+    n_sessions = data.sessions or max(present, default=n_most)
+    shape = known_shape(files, own=own)
+    if shape is None and present:
+        shape = _unless_damaged(lambda: peek(session_paths(files, present[0])[0])[1])
+    n_listed = min(n_sessions, max(present, default=1))
+    table = _unless_damaged(lambda: read_trial_table(files, n_listed, n_images, own=own))
+    voxels = None
+    if shape is not None and not files.on_fsaverage:
+        voxels = _unless_damaged(lambda: find_voxels(files, data.rois, shape))
+    return _Known(files, own, n_images, n_sessions, shape, table, voxels)
+
+
+def _unless_damaged(look: Callable[[], Any]) -> Any:
+    """Give None where something is missing or damaged: the file's own line tells it."""
+    try:
+        return look()
+    except DataError:
+        return None
+
+
+def _describe_trials(known: _Known) -> str:
+    """Say how many trials are listed; the design is held against them only where it can be read."""
+    session, _ = read_responses(known.files.responses, known.n_sessions)
+    if known.table is None and _unless_damaged(lambda: read_design(known.files.design)) is not None:
+        read_trial_table(known.files, known.n_sessions, known.n_images, own=known.own)
+    return f"{len(session):,} trials in {session.max(initial=0)} sessions"
+
+
+def _describe_captions(path: Path) -> Callable[[], str]:
+    def describe() -> str:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 64))
+            if not file.read().rstrip().endswith(b"}"):
+                raise DataError(f"{path} ends in the middle. Delete it and fetch it again.")
+        return "COCO's captions"
+
+    return describe
+
+
+def _describe_atlas(known: _Known, path: Path, rois: Sequence[str]) -> Callable[[], str]:
+    def describe() -> str:
+        if known.files.on_fsaverage or known.shape is None:
+            volume, _ = read_volume(path)
+            return f"{np.sum(volume > 0):,} labelled places in {volume.shape}"
+        voxels = find_voxels(known.files, rois, known.shape)
+        return ", ".join(f"{roi} {np.sum(mask):,} voxels" for roi, mask in voxels.rois.items())
+
+    return describe
+
+
+def _describe_session(known: _Known, path: Path, session: int) -> Callable[[], str]:
+    def describe() -> str:
+        check_session(known.files, path, n_trials=known.n_trials(session), shape=known.shape)
+        if path.suffix == ".gz":
+            check_gzip(path)
+        elif path.suffix == ".hdf5" and known.voxels is not None:
+            _probe(path, known.voxels.index)
+        n_trials, shape = peek(path)
+        return f"{n_trials} trials of {shape}"
+
+    return describe
+
+
+def _probe(path: Path, index: NDArray[np.int64]) -> None:
+    """Read some voxels of the ROIs: parallel downloads that broke off leave holes in a file of the right length."""
+    chosen = index[np.linspace(0, len(index) - 1, min(N_PROBED, len(index))).astype(int)]
+    found = read_voxels(path, np.unique(chosen))
+    empty = int(np.sum(np.ptp(found, axis=0) == 0))
+    if empty > len(found.T) // 2:
+        raise DataError(
+            f"{path} holds one and the same number in all trials of {empty} of {len(found.T)} ROI voxels. "
+            "It seems to have been fetched in part: delete it and fetch it again."
+        )

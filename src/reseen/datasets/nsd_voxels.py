@@ -1,0 +1,122 @@
+"""Find the voxels, or the vertices of fsaverage, that NSD's atlases call by the name of an ROI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.datasets.nsd_facts import NsdFiles, find_label
+from reseen.datasets.vertices import label_files, read_labels, read_ncsnr
+from reseen.datasets.volumes import Shape, read_volume
+from reseen.errors import DataError, RecipeError
+
+
+@dataclass(frozen=True)
+class RoiVoxels:
+    """Hold the voxels of some ROIs.
+
+    Parameters
+    ----------
+    index
+        Shape ``(n_voxels,)``, sorted: C-order index into ``shape``.
+    shape
+        Of the volume (X, Y, Z).
+    rois
+        Name -> which of the voxels belong to it, ``(n_voxels,)``.
+    """
+
+    index: NDArray[np.int64]
+    shape: Shape
+    rois: Mapping[str, NDArray[np.bool_]]
+
+    def keep(self, mask: NDArray[np.bool_]) -> RoiVoxels:
+        """Keep some of the voxels, ``(n_voxels,)``."""
+        return RoiVoxels(self.index[mask], self.shape, {roi: rows[mask] for roi, rows in self.rois.items()})
+
+
+def atlases(rois: Sequence[str]) -> dict[str, list[str]]:
+    """Give the atlases that some ROIs come from, and the ROIs of each.
+
+    Raises
+    ------
+    RecipeError
+        If no atlas knows an ROI.
+    """
+    found: dict[str, list[str]] = {}
+    for roi in rois:
+        found.setdefault(_label(roi)[0], []).append(roi)
+    return found
+
+
+def atlas_paths(files: NsdFiles, atlas: str) -> Sequence[Path]:
+    """List what an atlas is read from."""
+    return label_files(files, atlas) if files.on_fsaverage else [files.roi(atlas)]
+
+
+def find_voxels(files: NsdFiles, rois: Sequence[str], shape: Shape) -> RoiVoxels:
+    """Read the atlases and take the union of the ROIs.
+
+    Raises
+    ------
+    DataError
+        If an atlas is missing, damaged or of another shape than the betas, or holds no voxel of an ROI.
+    RecipeError
+        If no atlas knows an ROI.
+    """
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for atlas, names in atlases(rois).items():
+        labels = read_labels(files, atlas) if files.on_fsaverage else read_fitting(files, files.roi(atlas), shape)
+        for roi in names:
+            masks[roi] = np.isin(labels.ravel(), sorted(_label(roi)[1]))
+            if not masks[roi].any():
+                where = " and ".join(map(str, atlas_paths(files, atlas)))
+                raise DataError(f"{where} has no voxel labelled {roi}; take it out of data.rois.")
+    index = np.flatnonzero(np.logical_or.reduce(list(masks.values())))
+    return RoiVoxels(index, shape, {roi: masks[roi][index] for roi in rois})
+
+
+def find_ncsnr(files: NsdFiles, voxels: RoiVoxels) -> NDArray[np.float32] | None:
+    """Read the noise-ceiling signal-to-noise ratio of some voxels, ``(n_voxels,)``; None where nobody wrote it.
+
+    Raises
+    ------
+    DataError
+        If a file is damaged or of another shape than the betas.
+    """
+    if files.on_fsaverage:
+        ncsnr = read_ncsnr(files)
+    else:
+        ncsnr = read_fitting(files, files.ncsnr, voxels.shape) if files.ncsnr.exists() else None
+    return None if ncsnr is None else np.nan_to_num(ncsnr.ravel()[voxels.index], nan=0.0).astype(np.float32)
+
+
+def read_fitting(files: NsdFiles, path: Path, shape: Shape) -> NDArray[Any]:
+    """Read a volume that must have the shape of the betas.
+
+    Raises
+    ------
+    DataError
+        If it is missing, damaged or of another shape.
+    """
+    volume, _ = read_volume(path)
+    if volume.shape != shape:
+        raise DataError(
+            f"{path} has shape {volume.shape}; the betas in {files.betas_folder} have {shape} (X, Y, Z). "
+            "They are of different spaces or subjects: fetch both from one (data.space)."
+        )
+    return volume
+
+
+def _label(roi: str) -> tuple[str, frozenset[int]]:
+    known = find_label(roi)
+    if known is None:
+        raise RecipeError(
+            f"data.rois: there is no ROI {roi!r}. Name one of NSD's (early, ventral, V1, FFA-1, nsdgeneral ...) or "
+            "atlas:label, such as HCP_MMP1:1."
+        )
+    return known

@@ -1,0 +1,216 @@
+"""What `reseen check` prints of NSD's files: a complete tree, a truncated session, an empty folder, a wrong subject."""
+
+import re
+import shlex
+import shutil
+from fnmatch import fnmatch
+from pathlib import Path
+
+import h5py
+import pytest
+from typer.testing import CliRunner
+
+from reseen.cli import app
+from reseen.datasets.nsd_facts import SUBJECTS, NsdFiles
+from reseen.recipe import Recipe, with_settings
+from reseen.simulate.fullsize import write_full_size
+
+BETAS = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
+BUCKET = "s3://natural-scenes-dataset"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sessions of NSD's own size and number of pictures; only the voxels of the ROIs are stored."""
+    root = tmp_path_factory.mktemp("nsd") / "nsd"
+    write_full_size(root, n_sessions=3, n_voxels=70, whole=False)
+    return root
+
+
+@pytest.fixture
+def tree(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "tree"))
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Give the exit code and the lines that are printed about data; left out, there is no model to look at."""
+
+    def run(data: Path, *settings: str, subjects: str = '["subj01"]', model: object = "") -> tuple[int, list[str]]:
+        changes = [f"data.subjects={subjects}", "data.sessions=3", *settings, "evaluate.observers=[]"]
+        options = [word for change in changes for word in ("--set", change)]
+        where = ["--data", str(data), "--model", str(model or tmp_path / "no"), "--out", str(tmp_path / "out")]
+        done = CliRunner().invoke(app, ["check", "takagi2023", *where, *options], catch_exceptions=False)
+        about, lines = False, []
+        for line in done.output.splitlines():
+            about = about if line.startswith(" ") else bool(re.match(r"(ok|NO)  (data|fetch)|takagi2023 can", line))
+            lines += [line] if about else []
+        return done.exit_code, lines
+
+    return run
+
+
+def fetched(lines: list[str], there: list[str]) -> set[str]:
+    """Do what the printed commands do: give the files they bring, of those that the bucket and COCO have."""
+    brought: set[str] = set()
+    for words in (shlex.split(line.strip()) for line in lines if line.strip().startswith(("aws ", "curl "))):
+        if words[:3] == ["aws", "s3", "cp"]:
+            source = words[4].removeprefix(BUCKET + "/")
+            assert words[5] == source.rpartition("/")[0] + "/"
+            brought |= {source} & set(there)
+        elif words[:3] == ["aws", "s3", "sync"]:
+            folder = words[4].removeprefix(BUCKET + "/")
+            assert words[5:8] == [folder, "--exclude", "*"]
+            patterns = words[9::2]
+            assert set(words[8::2]) == {"--include"}
+            inside = {name: name.removeprefix(folder + "/") for name in there if name.startswith(folder + "/")}
+            brought |= {name for name, short in inside.items() if any(fnmatch(short, one) for one in patterns)}
+        else:
+            assert words[-2] == "-d"
+            brought |= {f"{words[-1]}/{word.removeprefix('*/')}" for word in words if word.startswith("*/")}
+    return brought
+
+
+def bucket() -> list[str]:
+    """List more than any recipe needs: every session of every subject, and files beside them."""
+    names = []
+    for subject, facts in SUBJECTS.items():
+        files = NsdFiles(Path(), subject, "func1pt8mm", "betas_fithrf_GLMdenoise_RR")
+        numbers = range(1, facts.n_sessions + 1)
+        paths = [files.session(number, suffix) for number in numbers for suffix in ("hdf5", "nii.gz")]
+        paths += [files.ncsnr, files.brainmask, files.responses, *files.transforms()]
+        paths += [files.roi(atlas) for atlas in ("streams", "nsdgeneral", "floc-faces")]
+        paths += [
+            files.stimuli,
+            files.design,
+            files.stim_info,
+            *(files.captions(part) for part in ("train2017", "val2017")),
+        ]
+        names += [path.as_posix() for path in paths]
+    return names
+
+
+def test_a_complete_tree_can_run_and_says_what_it_holds(check, whole: Path, tiny_model: Path) -> None:
+    code, lines = check(whole, model=tiny_model)
+    assert code == 0
+    assert lines[0].startswith("ok  data of subj01")
+    assert re.search(r"10 files, [\d.]+ GB, in .*: 3 sessions of the 40 that NSD has; early 10 .*ventral 10", lines[0])
+    assert "no maps on the cortex: lh.func1pt8-to-layerB1.mgz and 7 more are missing" in lines[1]
+    assert lines[-1] == "takagi2023 can run."
+
+
+def test_a_truncated_session_is_named_with_the_command_that_fetches_it_alone(check, tree: Path) -> None:
+    path = tree / BETAS / "betas_session02.hdf5"
+    path.write_bytes(path.read_bytes()[:-5000])
+    code, lines = check(tree)
+    assert code == 1
+    assert re.search(r"NO  data of subj01 +10 files, .*: 9 whole, 1 damaged$", lines[0])
+    assert re.match(r" +damaged  .*betas_session02\.hdf5 cannot be read \(.*truncated", lines[1])
+    fetch = next(number for number, line in enumerate(lines) if "  fetch" in line)
+    assert "1.05 GB" in lines[fetch]
+    needed = lines[fetch : next(i for i, line in enumerate(lines) if "without which the recipe runs" in line)]
+    assert fetched(needed, bucket()) == {f"{BETAS}/betas_session02.hdf5"}
+    assert lines[-1] == "takagi2023 cannot run: 2 to mend."  # the session and the model
+
+
+def test_an_empty_folder_lists_everything_and_the_commands_bring_exactly_that(check, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code, lines = check(tmp_path / "empty", "data.sessions=37")
+    text = "\n".join(lines)
+    assert code == 1
+    assert re.search(r"44 files, 78\.4 GB, are needed in .*: none whole, 44 missing", lines[0])
+    assert "missing  nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5, 39.6 GB" in text
+    assert f"missing  {BETAS}/betas_session01.hdf5 to betas_session37.hdf5, 37 files, 38.8 GB" in text
+    terms, first = text.index("# NSD asks you to accept its terms"), text.index("aws s3")
+    assert terms < first, "the terms come before the first command"
+    files = NsdFiles(Path(), "subj01", "func1pt8mm", "betas_fithrf_GLMdenoise_RR")
+    wanted = [files.stimuli, files.design, files.stim_info, files.responses, files.roi("streams"), files.ncsnr]
+    wanted += [*(files.captions(part) for part in ("train2017", "val2017")), *files.transforms()]
+    wanted += [files.session(number) for number in range(1, 38)]
+    assert fetched(lines, bucket()) == {path.as_posix() for path in wanted}
+
+
+def test_two_subjects_are_told_once_of_what_they_share(check, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    _, lines = check(tmp_path / "empty", subjects='["subj01", "subj07"]')
+    assert sum("aws" in line and "nsd_stimuli.hdf5" in line for line in lines) == 1
+    assert {name for name in fetched(lines, bucket()) if "betas_session03" in name} == {
+        f"{BETAS}/betas_session03.hdf5",
+        f"{BETAS.replace('subj01', 'subj07')}/betas_session03.hdf5",
+    }
+
+
+def test_a_wrong_subject_is_refused_or_told_from_those_that_are_there(check, whole: Path) -> None:
+    code, lines = check(whole, subjects='["subj09"]')
+    assert code == 1
+    assert "no subject 'subj09': NSD has subj01 to subj08" in lines[0]
+    assert "holds subj01. Mend data.subjects" in lines[0]
+    assert not any("aws s3" in line for line in lines)
+    code, lines = check(whole, subjects='["subj02"]')
+    assert code == 1
+    assert lines[0].endswith("5 whole, 5 missing; the folder holds subj01")
+
+
+def test_sessions_of_another_subject_are_told_by_their_shape(check, tree: Path) -> None:
+    with h5py.File(tree / BETAS / "betas_session03.hdf5", "w") as file:
+        file.create_dataset("betas", (750, 84, 106, 82), dtype="<i2", chunks=(750, 1, 1, 1))
+    _, lines = check(tree)
+    assert "a volume of (82, 106, 84); subj01 has a volume of (81, 104, 83) in func1pt8mm" in lines[1]
+
+
+def test_a_session_that_was_fetched_in_part_is_found_by_what_it_holds(check, tree: Path) -> None:
+    with h5py.File(tree / BETAS / "betas_session01.hdf5", "w") as file:
+        file.create_dataset("betas", (750, 83, 104, 81), dtype="<i2", chunks=(750, 1, 1, 1))
+    _, lines = check(tree)
+    assert "one and the same number in all trials of 8 of 8 ROI voxels" in lines[1]
+
+
+def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(check, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "empty").mkdir()
+    usage = type("Usage", (), {"free": 10**9})
+    monkeypatch.setattr("reseen.pipeline.needs.shutil.disk_usage", lambda _: usage)
+    _, lines = check(tmp_path / "empty")
+    assert any(re.match(r"NO  fetch +42\.7 GB and some small files; only 1 GB are free", line) for line in lines)
+
+
+def test_commands_go_into_folders_with_spaces(check, tmp_path: Path) -> None:
+    (tmp_path / "my data").mkdir()
+    _, lines = check(tmp_path / "my data")
+    (there,) = [line for line in lines if "mkdir -p" in line]
+    assert shlex.split(there)[-1] == str(tmp_path / "my data")
+
+
+def test_a_digital_subject_that_lost_a_file_is_written_again(check, tree: Path) -> None:
+    (tree / "reseen_truth.json").write_text("{}")
+    (tree / BETAS / "betas_session02.hdf5").unlink()
+    _, lines = check(tree)
+    assert any("reseen simulate" in line for line in lines)
+    assert not any("aws s3" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nsddata/experiments/nsd/nsd_expdesign.mat",
+        "nsddata/experiments/nsd/nsd_stim_info_merged.csv",
+        "nsddata_stimuli/stimuli/nsd/annotations/captions_val2017.json",
+        "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5",
+        "nsddata/ppdata/subj01/func1pt8mm/roi/streams.nii.gz",
+    ],
+)
+def test_one_damaged_file_is_told_alone(check, tree: Path, name: str) -> None:
+    content = (tree / name).read_bytes()
+    (tree / name).write_bytes(content[: len(content) // 2])
+    _, lines = check(tree)
+    assert lines[0].endswith("9 whole, 1 damaged")
+    assert Path(name).name in lines[1]
+    brought = fetched(lines, bucket())
+    assert name in brought
+    assert not any("betas_session" in other for other in brought)
+
+
+def test_the_space_counts_what_is_kept_of_the_sessions() -> None:
+    from reseen.pipeline.plan import _kept
+
+    recipe = with_settings(Recipe(), ['data.subjects=["subj01", "subj04"]', "data.sessions=37"])
+    assert _kept(recipe, 1000) == 4 * 1000 * 750 * (37 + 30)
