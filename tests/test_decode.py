@@ -114,6 +114,26 @@ def test_shuffled_training_decodes_nothing_and_says_nothing_of_edges() -> None:
     assert len(set(scores)) == 4
 
 
+@pytest.mark.parametrize("n_folds", [1, 3])
+def test_true_and_shuffled_decoders_share_one_factorisation_and_are_what_they_are_alone(
+    n_folds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials, feature = subject()
+    split = Split.fixed(TRAIN, TEST) if n_folds == 1 else Split.leave_out(trials.stimulus_id, n_folds, seed=0)
+    how = {"rois": ["early"], "recipe": RECIPE, "seed": 3}
+    alone = {shuffle: decode.decode(trials, split, feature, **how, shuffle=shuffle)[1] for shuffle in (None, 0, 1)}
+    calls, factor = [], decode.factor
+    monkeypatch.setattr(decode, "factor", lambda *args, **options: calls.append(1) or factor(*args, **options))
+    decoding = decode.Decoding(trials, split, feature, **how)
+    for shuffle, expected in alone.items():
+        assert decoding.run(shuffle=shuffle)[1].array.tobytes() == expected.array.tobytes()
+    assert len(calls) == n_folds
+    monkeypatch.setattr(decode, "KEPT_STIMULI", 10)  # too little room for more than one fold
+    decoding = decode.Decoding(trials, split, feature, **how)
+    assert decoding.run(shuffle=1)[1].array.tobytes() == alone[1].array.tobytes()
+    assert len(decoding._task._kept) == 1
+
+
 def test_rescaled_averages_are_wider_and_closer_and_single_trials_are_left() -> None:
     trials, feature = subject(noise=5.0)
     split = Split.leave_out(trials.stimulus_id, 5, seed=0)

@@ -1,6 +1,8 @@
 """Decode: from the responses of some ROIs to features, fitted on training trials and applied to held-out ones.
 
 The unit of work is a block of targets of one fold. Blocks are the same wherever they are fitted, and so are the maps.
+A shuffle of brain rows over stimuli is the same as one of targets over stimuli, which leaves the brain as it is: true
+and shuffled decoders of one `Decoding` share what the rows alone decide, and it is calculated once.
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ from reseen.trials import Split, Trials
 
 TARGETS_AT_ONCE = 4096
 """Targets in one unit of work."""
-Unit = tuple[int, int, int]
-"""Fold, first target, and the one after the last."""
+Unit = tuple[int | None, int, int, int]
+"""Shuffle, fold, first target, and the one after the last."""
+KEPT_STIMULI = 4000
+"""What the rows decide is kept for several folds where they have no more stimuli than this together; 1.5 GB, about."""
 PER_TRIAL = ("betas", "stimulus_id", "session", "n_repetitions")
 
 
@@ -53,7 +57,7 @@ def fit(train: Trials, feature: Features, *, rois: Sequence[str], recipe: Decode
         If a number is not finite.
     """
     task = _Task(_voxels(train, rois), feature, (train.stimulus_id,), recipe, seed)
-    return _fit_all(task, Serial(), None)[0]
+    return _fit_all(task, None, Serial(), None)[0]
 
 
 def predict(
@@ -125,21 +129,13 @@ def decode(
         Decides folds and shuffling.
     train_trials, test_trials
         Whether repetitions are averaged before the fit, and before the prediction.
-    shuffle
-        Give every training stimulus's trials the feature of another training stimulus: the shuffled-training floor. The
-        number says which of many shuffles. Left out: no shuffle.
-    executor
-        Who fits; left out: this process. The result is the same.
-    progress
-        Called with the number of blocks of targets fitted and the number there are.
+    shuffle, executor, progress
+        As in `Decoding.run`.
 
     Returns
     -------
-    maps
-        One for each fold.
-    decoded
-        Predictions of all held-out items, sorted by stimulus id; single trials of one stimulus in order of
-        presentation. The same split gives the same items, whatever the feature and the ROIs: the rows of `held_out`.
+    maps, decoded
+        As `Decoding.run` gives them.
 
     Raises
     ------
@@ -150,19 +146,76 @@ def decode(
     ClusterError
         If the executor loses its workers.
     """
-    tests = [_rows(trials.select(test), test_trials, "test") for _, test in split.folds]
-    folds = tuple(train for train, _ in split.folds)
-    task = _Task(_voxels(trials, rois), feature, folds, recipe, seed, train_trials, shuffle)
-    maps = _fit_all(task, executor or Serial(), progress)
-    shape, rescale = feature.array.shape[1:], recipe.rescale_averages
-    decoded = [
-        predict(fitted, test, rois=rois, name=feature.name, shape=shape, rescale_averages=rescale)
-        for fitted, test in zip(maps, tests, strict=True)
-    ]
-    array = np.concatenate([part.array for part in decoded])
-    ids = np.concatenate([part.stimulus_id for part in decoded])
-    order = np.argsort(ids, kind="stable")
-    return maps, Features(feature.name, array[order], ids[order])
+    kind: dict[str, Rows] = {"train_trials": train_trials, "test_trials": test_trials}
+    decoding = Decoding(trials, split, feature, rois=rois, recipe=recipe, seed=seed, **kind)
+    return decoding.run(shuffle=shuffle, executor=executor, progress=progress)
+
+
+class Decoding:
+    """Be a brain and a feature, joined, to be decoded with true and with shuffled brain rows.
+
+    The parameters are those of `decode`. Memory holds the factored problem of a fold from one run to the next.
+    """
+
+    def __init__(
+        self,
+        trials: Trials,
+        split: Split,
+        feature: Features,
+        *,
+        rois: Sequence[str],
+        recipe: DecodeRecipe,
+        seed: int,
+        train_trials: Rows = "single",
+        test_trials: Rows = "averaged",
+    ) -> None:
+        self._rois = rois
+        self._tests = [_rows(trials.select(test), test_trials, "test") for _, test in split.folds]
+        folds = tuple(train for train, _ in split.folds)
+        self._task = _Task(_voxels(trials, rois), feature, folds, recipe, seed, train_trials)
+
+    def run(
+        self,
+        *,
+        shuffle: int | None = None,
+        executor: Executor | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[list[RidgeMap], Features]:
+        """Fit on the training stimuli of each fold and predict the held-out ones.
+
+        Parameters
+        ----------
+        shuffle
+            Give every training stimulus's trials the feature of another training stimulus: the shuffled-training floor.
+            The number says which of many shuffles. Left out: no shuffle.
+        executor
+            Who fits; left out: this process. The result is the same.
+        progress
+            Called with the number of blocks of targets fitted and the number there are.
+
+        Returns
+        -------
+        maps
+            One for each fold.
+        decoded
+            Predictions of all held-out items, sorted by stimulus id; single trials of one stimulus in order of
+            presentation. A split gives the same items, whatever the feature and the ROIs: the rows of `held_out`.
+
+        Raises
+        ------
+        ShapeError, DataError, ClusterError
+            As in `decode`.
+        """
+        maps = _fit_all(self._task, shuffle, executor or Serial(), progress)
+        feature, rescale = self._task.feature, self._task.recipe.rescale_averages
+        how: dict[str, Any] = {"name": feature.name, "shape": feature.array.shape[1:], "rescale_averages": rescale}
+        decoded = [
+            predict(fitted, test, rois=self._rois, **how) for fitted, test in zip(maps, self._tests, strict=True)
+        ]
+        array = np.concatenate([part.array for part in decoded])
+        ids = np.concatenate([part.stimulus_id for part in decoded])
+        order = np.argsort(ids, kind="stable")
+        return maps, Features(feature.name, array[order], ids[order])
 
 
 def held_out(trials: Trials, split: Split, *, test_trials: Rows = "averaged") -> Trials:
@@ -174,7 +227,7 @@ def held_out(trials: Trials, split: Split, *, test_trials: Rows = "averaged") ->
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """Hold what all fits of one call share; a worker opens its own, mapped from files, and keeps one fold's rows."""
+    """Hold what all fits share; a worker opens its own, mapped from files, and keeps what the rows decide."""
 
     trials: Trials  # the voxels of the fit alone
     feature: Features
@@ -182,22 +235,21 @@ class _Task:
     recipe: DecodeRecipe
     seed: int
     train_trials: Rows = "single"
-    shuffle: int | None = None
     needs_gpu: bool = False
     _kept: dict[int, _Training] = field(default_factory=dict)
 
-    @property
-    def units(self) -> list[Unit]:
-        """Give the units of work; one penalty for all targets takes all of them."""
+    def units(self, shuffle: int | None) -> list[Unit]:
+        """Give the units of work of a shuffle; one penalty for all targets takes all of them."""
         n_targets = self.feature.flat.shape[1]
         width = n_targets if self.recipe.share_alpha else TARGETS_AT_ONCE
-        starts = range(0, n_targets, width)
-        return [(fold, start, min(start + width, n_targets)) for fold in range(len(self.folds)) for start in starts]
+        cuts = [(start, min(start + width, n_targets)) for start in range(0, n_targets, width)]
+        return [(shuffle, fold, start, stop) for fold in range(len(self.folds)) for start, stop in cuts]
 
     def training(self, fold: int) -> _Training:
-        """Give the rows of one fold; the last fold's are kept."""
+        """Give the rows of one fold; those of other folds are kept where they are few."""
         if fold not in self._kept:
-            self._kept.clear()
+            if len(self._kept) * len(self.folds[fold]) ** 2 > KEPT_STIMULI**2:
+                self._kept.clear()
             self._kept[fold] = _training(self, self.folds[fold])
         return self._kept[fold]
 
@@ -213,7 +265,7 @@ class _Task:
             },
         )
         names = self.trials.subject, self.feature.name
-        return partial(_borrow, folder, *names, self.recipe, self.seed, self.train_trials, self.shuffle)
+        return partial(_borrow, folder, *names, self.recipe, self.seed, self.train_trials)
 
 
 def _borrow(folder: Path, subject: str, name: str, *rest: Any) -> _Task:
@@ -233,10 +285,15 @@ class _Training:
     targets: NDArray[np.float32]  # (n_items, n_targets), all features
     stimulus: NDArray[np.int64]  # (n_stimuli,) where each training stimulus stands in the targets
     share_alpha: bool
+    seed: int
 
-    def fit(self, block: slice) -> RidgeMap:
+    def fit(self, block: slice, shuffle: int | None) -> RidgeMap:
         """Fit a block of targets."""
-        targets = self.targets[self.stimulus, block]
+        stimulus = self.stimulus
+        if shuffle is not None:
+            # any permutation, fixed points included: to give nobody their own would teach what a few stimuli are not
+            stimulus = stimulus[np.random.default_rng((self.seed, shuffle)).permutation(len(stimulus))]
+        targets = self.targets[stimulus, block]
         parts = fit_blocks(self.factored, targets, share_alpha=self.share_alpha)
         return assemble(self.factored, targets.shape[1], parts)
 
@@ -250,9 +307,6 @@ def _training(task: _Task, train_ids: NDArray[np.int64]) -> _Training:
     train = _rows(task.trials.select(train_ids), task.train_trials, "training")
     ids, row = np.unique(train.stimulus_id, return_inverse=True)
     stimulus = task.feature.where(ids)
-    if task.shuffle is not None:
-        # any permutation, fixed points included: to give nobody their own would teach a few stimuli what they are not
-        stimulus = stimulus[np.random.default_rng((task.seed, task.shuffle)).permutation(len(ids))]
     recipe, targets = task.recipe, task.feature.flat
     factored = factor(
         train.betas,
@@ -264,26 +318,28 @@ def _training(task: _Task, train_ids: NDArray[np.int64]) -> _Training:
         intercept=recipe.intercept,
         seed=task.seed,
     )
-    return _Training(factored, targets, stimulus, recipe.share_alpha)
+    return _Training(factored, targets, stimulus, recipe.share_alpha, task.seed)
 
 
 def _fit_unit(task: _Task, unit: Unit) -> RidgeMap:
-    fold, start, stop = unit
+    shuffle, fold, start, stop = unit
     with warnings.catch_warnings():
-        if task.shuffle is not None:
+        if shuffle is not None:
             warnings.simplefilter("ignore", EdgeWarning)  # the best penalty of a null is boundless
-        return task.training(fold).fit(slice(start, stop))
+        return task.training(fold).fit(slice(start, stop), shuffle)
 
 
-def _fit_all(task: _Task, executor: Executor, progress: Callable[[int, int], None] | None) -> list[RidgeMap]:
+def _fit_all(
+    task: _Task, shuffle: int | None, executor: Executor, progress: Callable[[int, int], None] | None
+) -> list[RidgeMap]:
     """Fit every unit, and join those of each fold."""
-    units = task.units
+    units = task.units(shuffle)
     parts: dict[Unit, RidgeMap] = {}
     for number, part in executor.run(_fit_unit, units, task):
         parts[units[number]] = part
         if progress is not None:
             progress(len(parts), len(units))
-    return [_join([parts.pop(unit) for unit in units if unit[0] == fold]) for fold in range(len(task.folds))]
+    return [_join([parts.pop(unit) for unit in units if unit[1] == fold]) for fold in range(len(task.folds))]
 
 
 def _join(parts: Sequence[RidgeMap]) -> RidgeMap:

@@ -75,36 +75,37 @@ def decode_stage(job: Job) -> bool:
     rois = {"z": job.recipe.decode.z_rois, "c": job.recipe.decode.c_rois}
     for subject in job.subjects:
         for name in decoded_features(job.recipe.reconstruct.conditions):
-            for shuffle in (None, *range(job.recipe.evaluate.n_shuffles)):
-                if not job.results.decode_path(subject, decoded_stem(name, shuffle)).is_file():
-                    _decode(job, subject, name, rois[name], shuffle=shuffle)
-                    worked = True
+            shuffles = (None, *range(job.recipe.evaluate.n_shuffles))
+            paths = {shuffle: job.results.decode_path(subject, decoded_stem(name, shuffle)) for shuffle in shuffles}
+            if missing := [shuffle for shuffle, path in paths.items() if not path.is_file()]:
+                _decode(job, subject, name, rois[name], missing)
+                worked = True
     return worked
 
 
-def _decode(job: Job, subject: str, name: str, rois: Sequence[str], *, shuffle: int | None) -> None:
-    """Fit one feature's decoders; the predictions are written last, and say that all is there."""
+def _decode(job: Job, subject: str, name: str, rois: Sequence[str], shuffles: Sequence[int | None]) -> None:
+    """Fit one feature's decoders, true and shuffled; predictions are written last, and say that a shuffle is whole."""
     trials, _, split = job.brain(subject)
-    stem = decoded_stem(name, shuffle)
-    job.tell(f"decode {stem} of {subject}", 0, 1)  # of how many blocks, the first to be done will say
-    with job.noting_warnings():
-        maps, decoded = decode.decode(
-            trials,
-            split,
-            job.true(subject, name),
-            rois=rois,
-            recipe=job.recipe.decode,
-            seed=job.recipe.seed,
-            train_trials=job.recipe.data.train_trials,
-            test_trials=job.recipe.data.test_trials,
-            shuffle=shuffle,
-            executor=job.executor,
-            progress=job.counter(f"decode {stem} of {subject}"),
-        )
-    made_by = job.made_by("decode", subject)
-    for fold, fitted in enumerate(maps if shuffle is None else []):
-        fitted.save(job.results.decode_path(subject, f"{stem}_fold{fold}"), as_metadata(made_by))
-    job.results.save_features(job.results.decode_path(subject, stem), decoded, made_by)
+    recipe, made_by = job.recipe, job.made_by("decode", subject)
+    decoding = decode.Decoding(
+        trials,
+        split,
+        job.true(subject, name),
+        rois=rois,
+        recipe=recipe.decode,
+        seed=recipe.seed,
+        train_trials=recipe.data.train_trials,
+        test_trials=recipe.data.test_trials,
+    )
+    for shuffle in shuffles:
+        stem = decoded_stem(name, shuffle)
+        job.tell(f"decode {stem} of {subject}", 0, 1)  # of how many blocks, the first to be done will say
+        progress = job.counter(f"decode {stem} of {subject}")
+        with job.noting_warnings():
+            maps, decoded = decoding.run(shuffle=shuffle, executor=job.executor, progress=progress)
+        for fold, fitted in enumerate(maps if shuffle is None else []):
+            fitted.save(job.results.decode_path(subject, f"{stem}_fold{fold}"), as_metadata(made_by))
+        job.results.save_features(job.results.decode_path(subject, stem), decoded, made_by)
 
 
 # ---------------------------------------------------------------------------------------------------- encode
