@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reseen import pipeline
+from reseen import metrics, pipeline, statistics
 from reseen.compare import COLUMNS, compare, settings_that_differ
 from reseen.errors import ResultsError
 from reseen.recipe import Recipe, with_settings
@@ -72,6 +72,21 @@ def test_a_result_that_differs_by_noise_alone_is_not_found(reference, tmp_path, 
     assert len(found) == 1
     assert found.loc[0, "p"] > 0.9
     assert found.loc[0, "low"] < 0 < found.loc[0, "high"]
+
+
+@pytest.mark.parametrize("hubs", [0.0, 1.0])
+@pytest.mark.parametrize("direction", ["original", "reconstruction"])
+def test_p_of_two_runs_that_are_equally_good_is_no_smaller_than_it_should_be(direction, hubs):
+    """Though the pictures of a pool share their distractors, and some resemble everything."""
+    rng = np.random.default_rng(0)
+    p = []
+    for _ in range(200):
+        ease = np.diag(rng.uniform(0, 2, 20))  # the same in both runs
+        noise = rng.normal(size=(2, 20, 20)) + hubs * rng.normal(size=(2, 1, 20))
+        first, second = (metrics.identification_from_correlations(ease + one, direction=direction) for one in noise)
+        p.append(statistics.sign_flip_p((second - first)[:, None], 400, seed=0)[0])
+    for level in (0.05, 0.25, 0.5):
+        assert np.mean(np.array(p) <= level) <= level + 3 * np.sqrt(level * (1 - level) / 200)
 
 
 def test_the_order_of_the_rows_of_a_table_does_not_matter(reference, tmp_path, noise):
