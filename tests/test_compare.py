@@ -59,7 +59,7 @@ def test_a_result_that_is_better_on_every_picture_is_found_though_the_intervals_
     assert planted["difference"] == pytest.approx(0.02)
     assert (planted["low"], planted["high"]) == pytest.approx((0.02, 0.02))
     assert planted["p"] == 1 / 2001
-    assert planted["p_holm"] == 2 / 2001
+    assert planted["p_holm"] == 1 / 2001  # the other score is the same picture by picture, and nothing to be tested
     assert planted["value"] == pytest.approx(noise.mean() + 0.02)
     assert found.loc["ssim", "p"] == 1
 
@@ -131,6 +131,16 @@ def test_results_without_a_score_in_common_are_refused(reference, tmp_path, nois
     other = folder(tmp_path / "other", rows(noise, condition="z"))
     with pytest.raises(ResultsError, match="condition: zc there, z here"):
         compare(reference, [other])
+
+
+def test_p_is_corrected_for_all_scores_that_were_tested(reference, tmp_path, noise):
+    other = folder(tmp_path / "other", rows(noise + 0.02), rows(1 - noise + 0.01, metric="ssim"))
+    assert compare(reference, [other], **QUICK)["p_holm"].tolist() == [2 / 2001, 2 / 2001]
+
+
+def test_a_level_that_was_not_scored_is_refused(reference):
+    with pytest.raises(ResultsError, match="has no scores of subj01 at level 'ceiling'; it has result"):
+        compare(reference, [reference], level="ceiling")
 
 
 def test_a_folder_that_was_not_scored_is_refused(reference, tmp_path):
