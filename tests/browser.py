@@ -110,15 +110,19 @@ class Browser:
         return json.loads(first)
 
     def open(self, address: str) -> None:
-        """Go to an address, and wait until the page's scripts have run."""
-        self.send("Page.navigate", url=address)
-        self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'")
+        """Go to an address, and wait until the page is loaded."""
+        self._load("Page.navigate", url=address)
 
     def reload(self) -> None:
         """Load the page again."""
-        self.run("window.isTheOldPage = true")
-        self.send("Page.reload")
-        self.wait_for("document.readyState === 'complete' && !window.isTheOldPage")
+        self._load("Page.reload")
+
+    def _load(self, method: str, **parameters: Any) -> None:
+        """Give a command that loads a page, and wait until its scripts have run."""
+        before = len(self.events)
+        self.send(method, **parameters)
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events[before:]):
+            self.events.append(self._message())
 
     def run(self, script: str) -> Any:
         """Evaluate JavaScript in the page, and give its value."""

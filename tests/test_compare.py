@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reseen import pipeline
+from reseen import metrics, pipeline, statistics
 from reseen.compare import COLUMNS, compare, settings_that_differ
 from reseen.errors import ResultsError
 from reseen.recipe import Recipe, with_settings
@@ -59,7 +59,7 @@ def test_a_result_that_is_better_on_every_picture_is_found_though_the_intervals_
     assert planted["difference"] == pytest.approx(0.02)
     assert (planted["low"], planted["high"]) == pytest.approx((0.02, 0.02))
     assert planted["p"] == 1 / 2001
-    assert planted["p_holm"] == 2 / 2001
+    assert planted["p_holm"] == 1 / 2001  # the other score is the same picture by picture, and nothing to be tested
     assert planted["value"] == pytest.approx(noise.mean() + 0.02)
     assert found.loc["ssim", "p"] == 1
 
@@ -72,6 +72,21 @@ def test_a_result_that_differs_by_noise_alone_is_not_found(reference, tmp_path, 
     assert len(found) == 1
     assert found.loc[0, "p"] > 0.9
     assert found.loc[0, "low"] < 0 < found.loc[0, "high"]
+
+
+@pytest.mark.parametrize("hubs", [0.0, 1.0])
+@pytest.mark.parametrize("direction", ["original", "reconstruction"])
+def test_p_of_two_runs_that_are_equally_good_is_no_smaller_than_it_should_be(direction, hubs):
+    """Though the pictures of a pool share their distractors, and some resemble everything."""
+    rng = np.random.default_rng(0)
+    p = []
+    for _ in range(200):
+        ease = np.diag(rng.uniform(0, 2, 20))  # the same in both runs
+        noise = rng.normal(size=(2, 20, 20)) + hubs * rng.normal(size=(2, 1, 20))
+        first, second = (metrics.identification_from_correlations(ease + one, direction=direction) for one in noise)
+        p.append(statistics.sign_flip_p((second - first)[:, None], 400, seed=0)[0])
+    for level in (0.05, 0.25, 0.5):
+        assert np.mean(np.array(p) <= level) <= level + 3 * np.sqrt(level * (1 - level) / 200)
 
 
 def test_the_order_of_the_rows_of_a_table_does_not_matter(reference, tmp_path, noise):
@@ -116,6 +131,16 @@ def test_results_without_a_score_in_common_are_refused(reference, tmp_path, nois
     other = folder(tmp_path / "other", rows(noise, condition="z"))
     with pytest.raises(ResultsError, match="condition: zc there, z here"):
         compare(reference, [other])
+
+
+def test_p_is_corrected_for_all_scores_that_were_tested(reference, tmp_path, noise):
+    other = folder(tmp_path / "other", rows(noise + 0.02), rows(1 - noise + 0.01, metric="ssim"))
+    assert compare(reference, [other], **QUICK)["p_holm"].tolist() == [2 / 2001, 2 / 2001]
+
+
+def test_a_level_that_was_not_scored_is_refused(reference):
+    with pytest.raises(ResultsError, match="has no scores of subj01 at level 'ceiling'; it has result"):
+        compare(reference, [reference], level="ceiling")
 
 
 def test_a_folder_that_was_not_scored_is_refused(reference, tmp_path):

@@ -162,12 +162,12 @@ class TestScores:
     def test_raters_who_guess_are_at_chance(self):
         rng = np.random.default_rng(3)
         found = []
-        for seed in range(60):
+        for seed in range(40):
             design = some_design(12, n_raters=4, seed=seed)
             given = [chosen(design, rater, lambda _q: rng.random() < 0.5) for rater in range(1, 5)]
-            found.append(table_row(score_answers(design, given, n_bootstrap=300), statistic="accuracy", condition="z"))
+            found.append(table_row(score_answers(design, given, n_bootstrap=200), statistic="accuracy", condition="z"))
         table = pd.DataFrame(found)
-        assert table["value"].mean() == pytest.approx(0.5, abs=3 * np.sqrt(0.25 / 48 / 60))
+        assert table["value"].mean() == pytest.approx(0.5, abs=3 * np.sqrt(0.25 / 48 / 40))
         assert np.mean((table["low"] <= 0.5) & (table["high"] >= 0.5)) > 0.85
         assert np.mean(table["p"] < 0.05) < 0.15
 

@@ -55,7 +55,8 @@ def compare(
     -------
     A table of `COLUMNS`. ``difference`` is the mean over stimuli of other minus reference, items of one stimulus
     averaged first; ``low`` and ``high`` are the middle 95 % of resamplings of stimuli; ``p`` is two-sided, from
-    exchanging the two values of a stimulus by chance; ``p_holm`` is corrected for all rows of the same folder.
+    exchanging the two values of a stimulus by chance; ``p_holm`` is corrected for all rows of the same folder in which
+    any picture differs.
 
     Raises
     ------
@@ -75,7 +76,8 @@ def compare(
         pairs = _paired(reference, other, subjects, level)
         rows = [row for pair in pairs for row in _rows(*pair, n_bootstrap, n_permutations, seed)]
         table = pd.DataFrame(rows)
-        table["p_holm"] = statistics.holm(table["p"])
+        table["p_holm"] = np.nan_to_num(statistics.holm(table["p"]), nan=1.0)
+        table["p"] = table["p"].fillna(1.0)
         tables.append(table.assign(results=str(other.path))[list(COLUMNS)])
     return pd.concat(tables, ignore_index=True)
 
@@ -164,13 +166,13 @@ def _paired(
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Give each subject's numbers that both have, and what each stimulus scores, twice ``(n_numbers, n_stimuli)``."""
     for subject in subjects:
-        ours, theirs = (_matrix(_scored(results, subject), level) for results in (reference, other))
+        ours, theirs = (_matrix(results, subject, level) for results in (reference, other))
         both = ours.index[ours.index.isin(theirs.index)]
         apart = _apart(ours.index, theirs.index)
         if both.empty:
             raise ResultsError(
                 f"{reference.path} and {other.path} have no score in common for {subject} at level {level!r}: "
-                f"{apart or 'none there'}. Numbers of different protocols, observers or conditions are never compared."
+                f"{apart}. Numbers of different protocols, observers or conditions are never compared."
             )
         if apart:
             warnings.warn(
@@ -180,11 +182,15 @@ def _paired(
         yield ours.loc[both], theirs.loc[both]
 
 
-def _matrix(scored: pd.DataFrame, level: str) -> pd.DataFrame:
+def _matrix(results: Results, subject: str, level: str) -> pd.DataFrame:
     """Lay out one level: a row for each number, a column for each stimulus; items of one stimulus are averaged."""
     import pandas as pd
 
+    scored = _scored(results, subject)
     chosen = scored[scored["level"] == level]
+    if chosen.empty:
+        known = ", ".join(scored["level"].unique())
+        raise ResultsError(f"{results.path} has no scores of {subject} at level {level!r}; it has {known}.")
     words = [column for column in WORDS if column in scored]
     values = chosen.groupby([*words, "stimulus_id"])["value"].mean().unstack("stimulus_id")
     order = pd.MultiIndex.from_frame(chosen[words].drop_duplicates())
@@ -210,6 +216,7 @@ def _rows(
     difference = after - before
     weights = statistics.bootstrap_weights(ours.columns.to_numpy(), n_bootstrap, seed=seed)
     p = statistics.sign_flip_p(difference, n_permutations, seed=seed)
+    p[(np.nan_to_num(difference) == 0).all(axis=0)] = np.nan  # the same pictures: there is nothing to be tested
     for number, key in enumerate(ours.index):
         low, high = statistics.interval(statistics.bootstrap_mean(difference[:, number], weights))
         yield {
