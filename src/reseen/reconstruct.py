@@ -250,8 +250,8 @@ def _broken(latents: Tensor) -> NDArray[np.bool_]:
 
 def _black(pictures: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Say which pictures are black all over."""
-    seen: NDArray[np.bool_] = _to_uint8(pictures).reshape(len(pictures), -1).any(axis=1)
-    return ~seen
+    black: NDArray[np.bool_] = _to_uint8(pictures).reshape(len(pictures), -1).max(axis=1) == 0
+    return black
 
 
 def _to_uint8(pictures: NDArray[np.float32]) -> NDArray[np.uint8]:
