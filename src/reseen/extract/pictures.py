@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,15 +72,13 @@ def extract(
         raise DataError("there is no stimulus to extract features of.")
     size = z_size(ldm, recipe)
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
-    for start in range(0, len(ids), AT_ONCE):
-        batch = ids[start : start + AT_ONCE]
+    for start, images, captions in _read_ahead(stimuli, ids, size, described="c" in parts):
         if "z" in parts:
-            images = np.stack([_resized(stimuli.image(int(i)), size) for i in batch])
             parts["z"].append(ldm.image_to_latent(images, noise=_posterior_noise(ldm, recipe, start, images.shape)))
         if "c" in parts:
-            parts["c"].append(mean_conditioning(ldm, [_captions(stimuli, int(i)) for i in batch]))
+            parts["c"].append(mean_conditioning(ldm, captions))
         if progress is not None:
-            progress(start + len(batch), len(ids))
+            progress(start + len(images), len(ids))
     return {name: Features(name, np.concatenate(found), ids) for name, found in parts.items()}
 
 
@@ -119,6 +118,24 @@ def mean_conditioning(ldm: LatentDiffusion, captions: Sequence[Sequence[str]]) -
     each = ldm.text_to_conditioning([caption for own in captions for caption in own])
     ends = np.cumsum(counts)
     return np.stack([each[end - n : end].mean(axis=0) for n, end in zip(counts, ends, strict=True)])
+
+
+def _read_ahead(
+    stimuli: Stimuli, ids: NDArray[np.int64], size: int, *, described: bool
+) -> Iterator[tuple[int, NDArray[np.uint8], list[tuple[str, ...]]]]:
+    """Give pictures, and captions if they are wanted, some at a time; the next are read while these are worked on."""
+
+    def read(start: int) -> tuple[int, NDArray[np.uint8], list[tuple[str, ...]]]:
+        batch = [int(i) for i in ids[start : start + AT_ONCE]]
+        images = np.stack([_resized(stimuli.image(i), size) for i in batch])
+        return start, images, [_captions(stimuli, i) for i in batch] if described else []
+
+    with ThreadPoolExecutor(1, thread_name_prefix="reseen-reader") as reader:
+        ahead = reader.submit(read, 0)
+        for start in range(AT_ONCE, len(ids), AT_ONCE):
+            done, ahead = ahead, reader.submit(read, start)
+            yield done.result()
+        yield ahead.result()
 
 
 def _captions(stimuli: Stimuli, stimulus_id: int) -> tuple[str, ...]:
