@@ -53,8 +53,9 @@ def test_a_run_ends_with_pictures_scores_and_a_report(finished):
     assert set(scores["condition"]) >= {"z", "c", "zc", "nearest_z", "nearest_c"}
     assert set(scores["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
     reading = results.load_table("reading")
-    assert set(reading["feature"]) == {"z", "c"}
-    assert set(reading["diagnostic"]) == {"n_way", "zero_shot", "novelty", "variance", "dimensions", "bottleneck"}
+    assert set(reading["feature"]) == {"z", "c", "zc pictures"}
+    of_features = {"n_way", "zero_shot", "novelty", "variance", "dimensions", "bottleneck", "repetitions"}
+    assert set(reading["diagnostic"]) == of_features | {"draws"}
     assert (finished / "report.html").stat().st_size > 10_000
     assert len(list(finished.glob("subj01/pictures/*/zc/*.png"))) == (2 + 3 + 2) * 4  # draws, shuffles, draws
     assert len(list(finished.glob("subj01/pictures/*/z/*.png"))) == (1 + 3 + 1) * 4

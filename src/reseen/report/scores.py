@@ -50,6 +50,34 @@ def headline(found: Sequence[Mark], recipe: Recipe) -> Headline | None:
     return Headline((*names, "wrong truths", "shuffled training", "ceiling", "gap closed"), tuple(rows), about)
 
 
+def floors(found: Sequence[Mark], recipe: Recipe) -> list[dict[str, Any]]:
+    """Set what pictures made without the brain get beside the result: rows by the headline's last layer and by pixels.
+
+    Empty where none were made.
+    """
+    whole = [mark for mark in found if mark.key.subset in ("", "all")]
+    seen = [mark for mark in whole if marks.is_identification(mark.key.metric) and mark.key.observer]
+    family = _first_family(seen, recipe) if seen else []
+    chosen = [mark for mark in family if mark.key.layer == family[-1].key.layer]
+    chosen += [mark for mark in whole if mark.key.metric in PIXEL_METRICS]
+    rows = []
+    for mark in chosen:
+        beside = [mark.floor_mean, mark.floor_noise, mark.floor_random]
+        if all(map(math.isnan, beside)):
+            continue
+        values = [mark.floor_repaired, mark.floor_shuffled, *beside, mark.result, mark.ceiling]
+        score = marks.words(mark.key.metric)
+        rows.append(
+            {
+                "subject": mark.key.subject,
+                "score": f"{score}, {mark.key.layer}" if mark.key.layer else score,
+                "condition": mark.key.condition,
+                "values": [marks.show(value, mark.key.metric) for value in values],
+            }
+        )
+    return rows
+
+
 def _first_family(seen: Sequence[Mark], recipe: Recipe) -> list[Mark]:
     observers = marks.unique(mark.key.observer for mark in seen)
     observer = next((name for name in recipe.evaluate.observers if name in observers), observers[0])
