@@ -100,22 +100,33 @@ def _alike(lines: _Lines) -> Iterator[str]:
         claim = "told apart by" if number.sds >= 3 else "hinted at by" if number.sds >= 2 else "not told apart by"
         who = f"decoded {feature}" if _is_decoded(feature) else f"the {feature}"
         groups[claim].append(f"{who} ({percent(number.value)})")
-    said = [f"{claim} {' and '.join(found)}" for claim, found in groups.items() if found]
+    said = [f"{claim} {_listed(found)}" for claim, found in groups.items() if found]
     if said:
         count = next(iter(alike))[1]
         yield f"From the {count} test pictures most like it, a picture is {'; it is '.join(said)}."
 
 
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def _left_out(lines: _Lines) -> Iterator[str]:
+    said, only = [], []
     for (feature, diagnostic, setting), lost in lines.items():
         if (diagnostic, setting) != ("left_out", "lost") or not lost.low > 0:
             continue
         without, some = (lines[feature, "left_out", how] for how in ("clusters", "at random"))
-        only = " It knows only the kinds that it was trained on." if not without.sds >= 2 else ""
+        at_random = percent(some.value) if said else f"{percent(some.value)} with as many left out at random"
+        said.append(f"by decoded {feature} {percent(without.value)} ({at_random})")
+        only += [f"decoded {feature}"] if not without.sds >= 2 else []
+    if said:
         yield (
-            f"With all pictures of its kind left out of the training, decoded {feature} tells {percent(without.value)} "
-            f"of the pairs apart; with as many left out at random, {percent(some.value)}.{only}"
+            "With all pictures of its kind left out of the training, a picture is told apart less often: "
+            f"{_listed(said)}."
         )
+    if only:
+        who = _listed(only)
+        yield f"{who[0].upper()}{who[1:]} {'knows' if len(only) == 1 else 'know'} only kinds that were trained on."
 
 
 def _novelty(lines: _Lines) -> Iterator[str]:

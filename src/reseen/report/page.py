@@ -65,7 +65,7 @@ def report(contents: ReportInput) -> str:
 def _verdicts(text: str) -> list[dict[str, Any]]:
     """Give each subject's verdict: whose it is, its first sentence, and the others."""
     found = []
-    for paragraph in text.splitlines():
+    for paragraph in text.replace(" %", marks.PERCENT).splitlines():
         subject, colon, said = paragraph.partition(": ")
         sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", said if colon else paragraph)
         found.append({"subject": subject if colon else "", "first": sentences[0], "rest": sentences[1:]})

@@ -59,18 +59,18 @@ def floors(found: Sequence[Mark], recipe: Recipe) -> list[dict[str, Any]]:
     seen = [mark for mark in whole if marks.is_identification(mark.key.metric) and mark.key.observer]
     family = _first_family(seen, recipe) if seen else []
     chosen = [mark for mark in family if mark.key.layer == family[-1].key.layer]
-    chosen += [mark for mark in whole if mark.key.metric in PIXEL_METRICS]
+    chosen += [mark for metric in PIXEL_METRICS for mark in whole if mark.key.metric == metric]
+    several = len(marks.unique(mark.key.subject for mark in chosen)) > 1
     rows = []
     for mark in chosen:
         beside = [mark.floor_mean, mark.floor_noise, mark.floor_random]
         if all(map(math.isnan, beside)):
             continue
         values = [mark.floor_repaired, mark.floor_shuffled, *beside, mark.result, mark.ceiling]
-        score = marks.words(mark.key.metric)
+        words = [mark.key.subject if several else "", marks.words(mark.key.metric), mark.key.layer]
         rows.append(
             {
-                "subject": mark.key.subject,
-                "score": f"{score}, {mark.key.layer}" if mark.key.layer else score,
+                "score": ", ".join(word for word in words if word),
                 "condition": mark.key.condition,
                 "values": [marks.show(value, mark.key.metric) for value in values],
             }
