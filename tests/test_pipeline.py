@@ -54,8 +54,9 @@ def test_a_run_ends_with_pictures_scores_and_a_report(finished):
     assert set(scores["condition"]) >= {"z", "c", "zc", "nearest_z", "nearest_c"}
     assert set(scores["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
     reading = results.load_table("reading")
-    assert set(reading["feature"]) == {"z", "c"}
-    assert set(reading["diagnostic"]) == {"n_way", "zero_shot", "novelty", "variance", "dimensions", "bottleneck"}
+    assert set(reading["feature"]) == {"z", "c", "zc pictures"}
+    of_features = {"n_way", "zero_shot", "novelty", "variance", "dimensions", "bottleneck", "repetitions"}
+    assert set(reading["diagnostic"]) == of_features | {"draws"}
     assert (finished / "report.html").stat().st_size > 10_000
     assert len(list(finished.glob("subj01/pictures/*/zc/*.png"))) == (2 + 3 + 2) * 4  # draws, shuffles, draws
     assert len(list(finished.glob("subj01/pictures/*/z/*.png"))) == (1 + 3 + 1) * 4
@@ -152,7 +153,7 @@ def test_pictures_without_captions_do_for_z_alone(small_recipe, tmp_path, brain_
     recipe = with_settings(small_recipe, [f"data.path={tmp_path / 'subj01.npz'}"])
     with pytest.raises(DataError, match=r'no caption.*reconstruct.conditions = \["z"\], encode.features = \["z"\]'):
         pipeline.run(recipe, tmp_path / "with_c")
-    alone = with_settings(recipe, ['reconstruct.conditions=["z"]', 'encode.features=["z"]'])
+    alone = with_settings(recipe, ['reconstruct.conditions=["z"]', 'encode.features=["z"]', "evaluate.full=true"])
     results = pipeline.run(alone, tmp_path / "z_alone")
     assert (results.path / "report.html").is_file()
     assert {path.name for path in (results.path / "features" / "subj01").iterdir()} == {"z.safetensors"}

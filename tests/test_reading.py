@@ -134,7 +134,7 @@ def test_a_decoder_of_pictures_is_not_taken_for_one_of_categories():
     assert value(table, "pairs", "within scene", "p") == pytest.approx(1 / 61)
     said = verdict(NO_SCORES, table)
     assert "not the picture" not in said
-    assert "From the 10 test pictures most like it, decoded c tells it apart" in said
+    assert "From the 10 test pictures most like it, a picture is told apart by decoded c" in said
 
 
 def test_test_pictures_that_duplicate_training_pictures_are_exposed(true):

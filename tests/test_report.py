@@ -442,7 +442,7 @@ def test_the_page_asks_whether_it_was_read_or_guessed_and_folds_the_answers_away
     words = Page(html).words
     assert "Reading or guessing?" in words
     for said in (
-        "The decoded features of subj02",
+        "subj02",
         "two-way, against the 10 test pictures most like it",
         "two-way, within one category (background)",
         "two-way, if only the category were known (background)",

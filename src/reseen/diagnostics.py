@@ -5,6 +5,7 @@ Items are fixed in turn, as in `reseen.metrics.pairwise_wins`; ties count for wh
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _ROWS, _COLUMNS = 256, 4096  # of the training features, in float64 at a time
+_PROJECTED = 64  # dimensions that clusters are looked for in
 _SMALLEST = 1e-10
 """Directions whose share of the largest variance is smaller are rounding, and no part of a span."""
 
@@ -219,6 +221,57 @@ def through_bottleneck(true: NDArray[Any], decoded: NDArray[Any]) -> Iterator[tu
         squared = np.einsum("ij,ij->i", kept @ inner, kept)
         size = np.where(squared > smallest, np.sqrt(np.maximum(squared, 0)), np.inf)
         yield n_dimensions, ratio(cross @ kept, length[:, None] * size)
+
+
+def best_draws(matrices: Floats, order: NDArray[np.int64]) -> Floats:
+    """Keep of each reconstruction the draw most like the original it is paired with, as who picks by the truth does.
+
+    Parameters
+    ----------
+    matrices
+        Shape ``(n_draws, n, n)``: draw, original, reconstruction.
+    order
+        Shape ``(n,)``: which original each reconstruction is paired with. By chance, it gives the floor of picking.
+
+    Returns
+    -------
+    Shape ``(n, n)``: row ``i`` is of original ``order[i]``, column ``j`` of the draw of ``j`` that was picked.
+    """
+    own = np.arange(matrices.shape[2])
+    picked = matrices[:, order, own].argmax(axis=0)
+    kept: Floats = matrices[picked[None, :], order[:, None], own[None, :]]
+    return kept
+
+
+def clusters(features: NDArray[Any], n_clusters: int, *, seed: int) -> NDArray[np.int64]:
+    """Sort items into clusters of their kind, by k-means; long features are first projected at random.
+
+    Parameters
+    ----------
+    features
+        Shape ``(n, d)``.
+    n_clusters
+        How many at most; one that loses all its items is left out.
+    seed
+        Of the projection and of the first centres.
+
+    Returns
+    -------
+    Shape ``(n,)``: numbers from 0.
+    """
+    from scipy.cluster.vq import kmeans2
+
+    rng = np.random.default_rng([seed, 5])
+    n_items, n_targets = features.shape
+    reduced = np.zeros((n_items, min(n_targets, _PROJECTED)))
+    for start in range(0, n_targets, _COLUMNS):
+        part = features[:, start : start + _COLUMNS]
+        axes = np.eye(n_targets) if n_targets <= _PROJECTED else rng.standard_normal((part.shape[1], _PROJECTED))
+        reduced += (part - part.mean(axis=0, dtype=np.float64)) @ axes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a cluster that lost all its items
+        _, found = kmeans2(reduced, min(n_clusters, n_items), minit="++", seed=rng)
+    return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 
 def rank_correlation(a: Floats, b: Floats, weights: Floats | None = None) -> Floats:

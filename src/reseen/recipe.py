@@ -148,6 +148,10 @@ class EvaluateRecipe(_Section):
         description="how often brain rows are shuffled; each time decoders are fitted and make a picture of each item; "
         "scores are averaged over the shuffles; 0: no such floor",
     )
+    full: bool = Field(
+        False,
+        description="also what takes more pictures or decoders: floors without the brain, kinds of pictures left out",
+    )
     n_derangements: PositiveInt = Field(
         200, description="wrong pairings behind the re-paired floor, permutations behind p"
     )

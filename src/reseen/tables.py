@@ -45,7 +45,7 @@ ENCODING_COLUMNS = (
 )
 """The columns of ``encoding.csv``."""
 
-Level = Literal["floor_shuffled", "result", "ceiling"]
+Level = Literal["floor_mean", "floor_noise", "floor_random", "floor_shuffled", "result", "ceiling"]
 """A level that pictures are made at."""
 PICTURE_LEVELS: tuple[Level, ...] = get_args(Level)
 LEVELS = ("floor_repaired", *PICTURE_LEVELS)

@@ -62,6 +62,9 @@ SetOption = Annotated[
         help="a value instead of the recipe's, such as reconstruct.n_steps=20; repeatable",
     ),
 ]
+FullOption = Annotated[
+    bool, typer.Option("--full", help="evaluate.full: also the floors and splits that take more pictures or decoders")
+]
 ExecutorOption = Annotated[str, typer.Option("--executor", help="serial, or dask: spread over workers")]
 ClusterOption = Annotated[
     str | None,
@@ -126,8 +129,9 @@ def _add_verb(verb: str) -> None:
         cluster: ClusterOption = None,
         workers: WorkersOption = None,
         settings: SetOption = None,
+        full: FullOption = False,
     ) -> None:
-        read = _read_recipe(recipe, data, model, settings)
+        read = _read_recipe(recipe, data, model, settings, full=full)
         _run(verb, read, _folder(read, out), device, executor, cluster, workers)
 
 
@@ -184,6 +188,7 @@ def check(
     model: ModelOption = None,
     device: DeviceOption = "cpu",
     settings: SetOption = None,
+    full: FullOption = False,
 ) -> None:
     """Find out in seconds whether a recipe can run.
 
@@ -191,7 +196,7 @@ def check(
     """
     from reseen import pipeline
 
-    read = _read_recipe(recipe, data, model, settings)
+    read = _read_recipe(recipe, data, model, settings, full=full)
     findings = pipeline.check(read, _folder(read, out), device=device)
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
@@ -264,12 +269,15 @@ def recipe(
     typer.echo(to_toml(load_recipe(name) if name else Recipe(), explained=True), nl=False)
 
 
-def _read_recipe(name: str, data: Path | None, model: str | None, settings: list[str] | None) -> Recipe:
+def _read_recipe(
+    name: str, data: Path | None, model: str | None, settings: list[str] | None, *, full: bool = False
+) -> Recipe:
     from reseen.recipe import load_recipe, with_settings
 
     changes = list(settings or ())
     changes += [f"data.path={data.resolve()}"] if data else []
     changes += [f"model.name={model}"] if model else []
+    changes += ["evaluate.full=true"] if full else []
     return with_settings(load_recipe(name), changes)
 
 

@@ -27,13 +27,15 @@ _Lines = Mapping[tuple[str, str, str], _Number]
 
 
 def said_of_reading(reading: DataFrame) -> dict[str, list[str]]:
-    """Say of each subject's decoded features what the diagnostics show, in one or two sentences for most.
+    """Say of each subject's decoded features and pictures what the diagnostics show, in a few sentences.
 
-    *Told apart* is what lies at least three null standard deviations above its null, *not told apart* what lies less
-    than two. A feature holds the *category, not the picture* where pictures of different categories are told apart,
-    those of one are not, and the interval of the second lies below that of the first. Where no feature does, it is
-    said what each makes of the test pictures most alike. Near duplicates of training pictures are told where they
-    are a tenth of the test pictures; otherwise whether accuracy goes with likeness to the training pictures.
+    *Told apart* is what lies at least three null standard deviations above its null, *hinted at* two or more, *not told
+    apart* what lies less than two. *Category, not the picture* is said where pictures of different categories are told
+    apart, those of one are not, and the interval of the second lies below that of the first. Where it is said of none,
+    it is said what each makes of the test pictures most alike. Near duplicates of training pictures are told where they
+    are a tenth of the test pictures; otherwise whether accuracy goes with likeness to the training pictures. What
+    leaving out kinds of pictures costs is told where the interval of the loss lies above 0; what is then not told
+    apart is known *only of the kinds that were trained on*.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ def said_of_reading(reading: DataFrame) -> dict[str, list[str]]:
             (str(row["feature"]), str(row["diagnostic"]), str(row["setting"])): _number(row)
             for row in rows.to_dict("records")
         }
-        found = [*(list(_category(lines)) or list(_alike(lines))), *list(_novelty(lines))[:1]]
+        found = [*(list(_category(lines)) or list(_alike(lines))), *list(_novelty(lines))[:1], *_left_out(lines)]
         if found:
             said[str(subject)] = found
     return said
@@ -69,25 +71,63 @@ def _category(lines: _Lines) -> Iterator[str]:
             continue
         within, between = lines[feature, "pairs", setting], lines[feature, "pairs", f"between {sort}"]
         if between.sds >= 3 and not within.sds >= 2 and within.high < between.low:
-            yield (
-                f"Decoded {feature} holds the category, not the picture: by {sort}, {percent(between.value)} of the "
+            who, verb = (f"Decoded {feature}", "holds") if _is_decoded(feature) else (f"The {feature}", "hold")
+            all_pairs, alone = lines.get((feature, "n_way", "2")), lines.get((feature, "pairs", f"{sort} alone"))
+            said = (
+                f"{who} {verb} the category, not the picture: by {sort}, {percent(between.value)} of the "
                 f"pairs between two are told apart, and {percent(within.value)} of those within one."
             )
+            if all_pairs and alone:
+                said += f" Of all pairs that makes {percent(all_pairs.value)}; the category alone would make "
+                said += f"{percent(alone.value)}."
+            yield said
+
+
+def _is_decoded(feature: str) -> bool:
+    """Tell decoded features, such as ``c``, from pictures, such as ``zc pictures``."""
+    return " " not in feature
 
 
 def _alike(lines: _Lines) -> Iterator[str]:
+    """Name together what tells pictures from those most like them, then what hints at it, then what does not."""
     alike = {
         (feature, setting.removeprefix("nearest ")): number
         for (feature, diagnostic, setting), number in lines.items()
         if diagnostic == "pairs" and setting.startswith("nearest")
     }
-    said = []
+    groups: dict[str, list[str]] = {"told apart by": [], "hinted at by": [], "not told apart by": []}
     for (feature, _), number in alike.items():
-        claim = "tells it apart" if number.sds >= 3 else "hints at it" if number.sds >= 2 else "does not tell it apart"
-        said.append(f"decoded {feature} {claim} ({percent(number.value)} of the pairs)")
+        claim = "told apart by" if number.sds >= 3 else "hinted at by" if number.sds >= 2 else "not told apart by"
+        who = f"decoded {feature}" if _is_decoded(feature) else f"the {feature}"
+        groups[claim].append(f"{who} ({percent(number.value)})")
+    said = [f"{claim} {_listed(found)}" for claim, found in groups.items() if found]
     if said:
         count = next(iter(alike))[1]
-        yield f"From the {count} test pictures most like it, {' and '.join(said)}."
+        yield f"From the {count} test pictures most like it, a picture is {'; it is '.join(said)}."
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _left_out(lines: _Lines) -> Iterator[str]:
+    said: list[str] = []
+    only: list[str] = []
+    for (feature, diagnostic, setting), lost in lines.items():
+        if (diagnostic, setting) != ("left_out", "lost") or not lost.low > 0:
+            continue
+        without, some = (lines[feature, "left_out", how] for how in ("clusters", "at random"))
+        at_random = percent(some.value) if said else f"{percent(some.value)} with as many left out at random"
+        said.append(f"by decoded {feature} {percent(without.value)} ({at_random})")
+        only += [f"decoded {feature}"] if not without.sds >= 2 else []
+    if said:
+        yield (
+            "With all pictures of its kind left out of the training, a picture is told apart less often: "
+            f"{_listed(said)}."
+        )
+    if only:
+        who = _listed(only)
+        yield f"{who[0].upper()}{who[1:]} {'knows' if len(only) == 1 else 'know'} only kinds that were trained on."
 
 
 def _novelty(lines: _Lines) -> Iterator[str]:

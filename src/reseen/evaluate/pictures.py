@@ -83,7 +83,7 @@ def evaluate(
     stimulus_id
         Shape ``(n,)``; ids repeat where items are single trials.
     pictures
-        ``(level, condition)`` -> ``(n, n_draws, H, W, 3)``. Levels: ``"result"``, ``"floor_shuffled"``, ``"ceiling"``.
+        ``(level, condition)`` -> ``(n, n_draws, H, W, 3)``. Levels: those of `reseen.tables.PICTURE_LEVELS`.
         Conditions: ``"z"``, ``"c"``, ``"zc"``, and `reseen.tables.retrieved_by` a feature for training pictures
         (`nearest_training`). Each stack is asked for when its turn comes, the first generated one once
         more, so that a mapping may read them from disk.
@@ -258,7 +258,7 @@ def _check(
         raise ShapeError("there are no pictures to score; reconstruct some first.")
     for level, _ in pictures:
         if level not in PICTURE_LEVELS:
-            raise ShapeError(f"unknown level {level!r}; pictures are of result, floor_shuffled or ceiling.")
+            raise ShapeError(f"unknown level {level!r}; pictures are of {', '.join(PICTURE_LEVELS)}.")
 
 
 def _stack(

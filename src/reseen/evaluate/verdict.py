@@ -25,6 +25,9 @@ SUMMARY_COLUMNS = (
     "condition",
     "floor_repaired",
     "floor_shuffled",
+    "floor_mean",
+    "floor_noise",
+    "floor_random",
     "result",
     "low",
     "high",
@@ -42,6 +45,11 @@ LISTING_COLUMNS = (
 )
 """The columns of `listing`."""
 
+_WITHOUT_BRAIN = {
+    "floor_mean": "the mean z and c",
+    "floor_noise": "noise without a caption",
+    "floor_random": "z and c of random training pictures",
+}
 _NONE = (float("nan"), float("nan"), float("nan"), 0)
 
 
@@ -121,7 +129,9 @@ def verdict(scores: DataFrame, reading: DataFrame | None = None, *, observer: st
     *hints at it* from two on, and else is *not told from chance*. A shuffled-training floor is *at chance* within
     three null standard deviations, ``sqrt(1 / (12 n))``, of one half; below it is told apart from
     above. The nearest training picture is the best of the retrieved conditions. All by two-way identification with
-    the original held fixed. What the decoded features show by themselves follows, by the rules of
+    the original held fixed. Where pictures were made without the brain, it is said what the best of them get; a
+    result is *above* that where its interval is. That the picture of the mean z and c does as well pixel by pixel is
+    said where it does. What the decoded features show by themselves follows, by the rules of
     `reseen.evaluate.guessing.said_of_reading`.
 
     Parameters
@@ -173,6 +183,8 @@ def _sentences(mine: Mapping[tuple[str, str, str], Line], judged: list[str]) -> 
         order = _order(novel, seen)
         yield f"Novel pictures ({_share(novel)}) are {order} those like the ones trained on ({_share(seen)})."
     yield from _floor(at[main])
+    yield from _without_brain(main, at[main])
+    yield from _mean_picture(main, mine)
 
 
 def _whose(score: str) -> str:
@@ -208,6 +220,26 @@ def _floor(line: Line) -> Iterator[str]:
         yield f"Decoders fitted on shuffled brains are NOT at chance ({percent(shuffled)}): look for a leak."
 
 
+def _without_brain(condition: str, line: Line) -> Iterator[str]:
+    """Say what the best of the floors that know nothing of the brain gets, and whether the result lies above it."""
+    known = {name: line[level] for level, name in _WITHOUT_BRAIN.items() if np.isfinite(line[level])}
+    if known:
+        best = max(known, key=lambda name: known[name])
+        order = "above that" if line["low"] > known[best] else "NOT above that"
+        most = f"{percent(known[best])} at most (from {best})"
+        yield f"Pictures made without the brain get {most}; {condition} is {order}."
+
+
+def _mean_picture(condition: str, mine: Mapping[tuple[str, str, str], Line]) -> Iterator[str]:
+    for score, name in (("pixcorr", "pixel correlation"), ("ssim", "SSIM")):
+        line = mine.get((score, "all", condition))
+        if line and np.isfinite(line["floor_mean"]) and not line["low"] > line["floor_mean"]:
+            yield (
+                f"By {name} one picture for all, of the mean z and c, does as well ({line['floor_mean']:.2f}; "
+                f"{condition} {line['result']:.2f})."
+            )
+
+
 def _order(a: Line, b: Line) -> str:
     if a["result"] > b["high"] and b["result"] < a["low"]:
         return "above"
@@ -230,6 +262,7 @@ def _line(
     return {
         "floor_repaired": floor[0],
         "floor_shuffled": numbers("floor_shuffled")[0],
+        **{level: numbers(level)[0] for level in _WITHOUT_BRAIN},
         "result": result[0],
         "low": result[1],
         "high": result[2],

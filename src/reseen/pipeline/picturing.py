@@ -12,6 +12,7 @@ import numpy as np
 
 from reseen import reconstruct
 from reseen.features import Features
+from reseen.pipeline.controls import WITHOUT_BRAIN, floor_features
 from reseen.pipeline.job import Job
 from reseen.pipeline.writing import Writer
 from reseen.recipe import Condition, Recipe
@@ -57,8 +58,17 @@ def levels(recipe: Recipe) -> tuple[Level, ...]:
     """Give the levels that pictures are made at."""
     wanted: list[Level] = ["result"]
     wanted += ["floor_shuffled"] if recipe.evaluate.n_shuffles else []
+    wanted += ["floor_mean", "floor_random", "floor_noise"] if recipe.evaluate.full else []
     wanted += ["ceiling"] if recipe.evaluate.ceiling else []
     return tuple(wanted)
+
+
+def conditions_at(recipe: Recipe, level: Level) -> tuple[Condition, ...]:
+    """Give the conditions that a level makes pictures in; noise without a caption is the same for all that draw."""
+    conditions = recipe.reconstruct.conditions
+    if level == "floor_noise":
+        return ("c",) if any("c" in condition for condition in conditions) else ()
+    return conditions
 
 
 def draws_at(recipe: Recipe, level: Level, condition: Condition) -> int:
@@ -71,14 +81,17 @@ def draws_at(recipe: Recipe, level: Level, condition: Condition) -> int:
 def pictures_of(job: Job, subject: str) -> Iterator[Pictures]:
     """Give every set of pictures of a subject, level by level.
 
-    Items of ``result`` and ``floor_shuffled`` are those decoded, which may be single trials; those of ``ceiling`` are
-    the stimuli themselves, each once. Draw k of ``floor_shuffled`` is made from the features of shuffle k.
+    Items of ``result`` and ``floor_shuffled`` are those decoded, which may be single trials; those of ``floor_mean``
+    one stimulus of each fold, which stands for all of them; those of other levels the stimuli themselves, each once.
+    Draw k of ``floor_shuffled`` is made from the features of shuffle k.
     """
     decoded = job.decoded(subject, job.recipe.reconstruct.conditions[0][-1]).stimulus_id
     for level in levels(job.recipe):
-        ids = np.unique(decoded) if level == "ceiling" else decoded
+        ids = decoded if level in ("result", "floor_shuffled") else np.unique(decoded)
+        if level == "floor_mean":
+            ids = floor_features(job, subject, level, conditions_at(job.recipe, level)[0][0]).stimulus_id
         single = len(np.unique(ids)) < len(ids)
-        for condition in job.recipe.reconstruct.conditions:
+        for condition in conditions_at(job.recipe, level):
             paths = tuple(
                 tuple(
                     job.results.picture_path(
@@ -179,6 +192,11 @@ def _given(job: Job, batch: Batch, name: str) -> Features:
     """Give the features that a set of pictures is made from, one row for each item; the last are kept."""
 
     def read() -> Features:
+        if batch.level in WITHOUT_BRAIN:
+            return floor_features(job, batch.subject, batch.level, name)
+        if batch.level == "floor_noise":
+            empty = job.ldm().text_to_conditioning([""])
+            return Features(name, np.repeat(empty, len(batch.stimulus_id), axis=0), batch.stimulus_id)
         if batch.level != "ceiling":
             return job.decoded(batch.subject, name, shuffle=batch.shuffle)
         true = job.true(batch.subject, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,10 @@ from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.observers import load_network, load_observer
 from reseen.pipeline.extraction import harvest_of
 from reseen.pipeline.needs import Finding, find_data
-from reseen.pipeline.picturing import draws_at, levels
+from reseen.pipeline.picturing import conditions_at, draws_at, levels
 from reseen.protocols import PROTOCOLS
-from reseen.recipe import Recipe, differences, load_recipe
+from reseen.recipe import Condition, Recipe, differences, load_recipe
+from reseen.tables import Level
 
 BYTES_PER_PIXEL = 1.6
 """Of a PNG of a natural picture, roughly."""
@@ -73,9 +74,8 @@ def count_evaluations(recipe: Recipe, n_items: int) -> int:
     section = recipe.reconstruct
     passes = 2 if section.guidance > 1 else 1
     steps = {"z": 0, "c": section.n_steps, "zc": int(section.n_steps * section.strength)}
-    per_draw = sum(steps[condition] for condition in section.conditions) * passes
-    n_draws = sum(draws_at(recipe, level, "zc") for level in levels(recipe))
-    return per_draw * n_draws * n_items * len(recipe.data.subjects)
+    n_steps = sum(n * steps[condition] for _, condition, n in _counted(recipe, n_items))
+    return n_steps * passes * len(recipe.data.subjects)
 
 
 def count_items(recipe: Recipe) -> int:
@@ -88,6 +88,15 @@ def count_items(recipe: Recipe) -> int:
 def count_stimuli(recipe: Recipe) -> int:
     """Guess how many pictures a subject was shown, without reading the data."""
     return 10_000 if recipe.data.kind == "nsd" else recipe.simulate.n_train + recipe.simulate.n_test
+
+
+def _counted(recipe: Recipe, n_items: int) -> Iterator[tuple[Level, Condition, int]]:
+    """Count each subject's pictures of each level and condition; the mean z and c make one for each fold."""
+    n_folds = 1 if recipe.data.test == "shared" else recipe.data.n_folds
+    for level in levels(recipe):
+        for condition in conditions_at(recipe, level):
+            count = n_folds if level == "floor_mean" else n_items
+            yield level, condition, count * draws_at(recipe, level, condition)
 
 
 def _try(what: str, look: Callable[[], str]) -> Finding:
@@ -143,8 +152,7 @@ def _costs(recipe: Recipe, out: Path, ldm: LatentDiffusion) -> list[Finding]:
 
 def _space(recipe: Recipe, out: Path, ldm: LatentDiffusion, harvested: int) -> Finding:
     n_items, n_subjects = count_items(recipe), len(recipe.data.subjects)
-    conditions = recipe.reconstruct.conditions
-    n_pictures = n_items * sum(draws_at(recipe, level, kind) for level in levels(recipe) for kind in conditions)
+    n_pictures = sum(count for _, _, count in _counted(recipe, n_items))
     pictures = n_pictures * ldm.image_size**2 * BYTES_PER_PIXEL
     n_stimuli = count_stimuli(recipe)
     z_side = (recipe.extract.z_size or ldm.image_size * 5 // 8) // ldm.factor

@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen.analyses import decoded_features
-from reseen.evaluate import evaluate, evaluate_features, evaluate_reading, nearest_training
+from reseen.evaluate import (
+    evaluate,
+    evaluate_draws,
+    evaluate_features,
+    evaluate_left_out,
+    evaluate_reading,
+    evaluate_repetitions,
+    nearest_training,
+    training_mean,
+)
 from reseen.features import Features, find_rows
 from reseen.observers import Panel, load_observer, load_panel
+from reseen.pipeline.controls import left_out, repetitions
 from reseen.pipeline.job import Job
 from reseen.pipeline.picturing import Pictures, pictures_of
 from reseen.pipeline.stages import tabulate
@@ -23,8 +33,6 @@ from reseen.tables import retrieved_by
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
-
-    from reseen.trials import Split
 
 
 _AGAIN = "to add them later, delete scores.csv here and in each subject's folder and run the recipe again."
@@ -67,7 +75,7 @@ def _score_features(job: Job, subject: str) -> pd.DataFrame:
     tables = []
     for name in feature_names(job):
         decoded, true = job.decoded(subject, name), job.true(subject, name)
-        mean = _training_mean(decoded, true, split)
+        mean = training_mean(decoded.stimulus_id, true, split.folds)
         shuffles = range(job.recipe.evaluate.n_shuffles)
         job.tell(f"score decoded {name} of {subject}", 0, 1)
         table = evaluate_features(
@@ -90,36 +98,59 @@ def _score_features(job: Job, subject: str) -> pd.DataFrame:
 def _read(job: Job, subject: str) -> pd.DataFrame:
     import pandas as pd
 
-    _, stimuli, split = job.brain(subject)
-    tables = []
+    tables: list[pd.DataFrame] = []
     for name in feature_names(job):
         job.tell(f"reading or guessing: {name} of {subject}", 0, 1)
-        table = evaluate_reading(
-            subject,
-            job.decoded(subject, name),
-            job.true(subject, name),
-            split.folds,
-            categories=stimuli.categories,
-            recipe=job.recipe.evaluate,
-            seed=job.recipe.seed,
-        )
+        tables += _read_features(job, subject, name)
         job.tell(f"reading or guessing: {name} of {subject}", 1, 1)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    tables.append(_read_pictures(job, subject))
+    return pd.concat([table for table in tables if len(table)], ignore_index=True)
+
+
+def _read_features(job: Job, subject: str, name: str) -> Iterator[pd.DataFrame]:
+    _, stimuli, split = job.brain(subject)
+    true, recipe, seed = job.true(subject, name), job.recipe.evaluate, job.recipe.seed
+    decoded = job.decoded(subject, name)
+    yield evaluate_reading(subject, decoded, true, split.folds, categories=stimuli.categories, recipe=recipe, seed=seed)
+    first, others = repetitions(job, subject, name)
+    yield evaluate_repetitions(subject, first, others, true, split.folds, recipe=recipe, seed=seed)
+    if recipe.full:
+        tested = {how: (features, part.folds) for how, (features, part) in left_out(job, subject, name).items()}
+        yield evaluate_left_out(subject, tested, true, recipe=recipe, seed=seed)
+
+
+def _read_pictures(job: Job, subject: str) -> pd.DataFrame:
+    """Ask the same of the pictures, as the first observer's last layer sees them."""
+    _, stimuli, _ = job.brain(subject)
+    stacks, condition = Stacks(job, subject), main_condition(job)
+    observer = load_observer(job.recipe.evaluate.observers[0])
+    layer = observer.layers[-1]
+    made = stacks["result", condition]
+
+    def look(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return observer.look(pictures)[layer].reshape(len(pictures), -1)
+
+    return evaluate_draws(
+        subject,
+        condition,
+        np.stack([look(made[:, draw]) for draw in range(made.shape[1])], axis=1),
+        look(stimuli.images(stacks.stimulus_id)),
+        stacks.stimulus_id,
+        categories=stimuli.categories,
+        recipe=job.recipe.evaluate,
+        seed=job.recipe.seed,
+    )
+
+
+def main_condition(job: Job) -> str:
+    """Name the condition that the headline is about."""
+    conditions = job.recipe.reconstruct.conditions
+    return "zc" if "zc" in conditions else conditions[-1]
 
 
 def feature_names(job: Job) -> list[str]:
     """Give the features that the recipe's conditions are made from."""
     return list(decoded_features(job.recipe.reconstruct.conditions))
-
-
-def _training_mean(decoded: Features, true: Features, split: Split) -> NDArray[np.float32]:
-    """Give, for each decoded item, the mean of the features its decoder was trained on, ``(n_items, n_targets)``."""
-    mean = np.zeros_like(decoded.flat)
-    for train, test in split.folds:
-        rows = np.isin(decoded.stimulus_id, test)
-        mean[rows] = true.rows(train).reshape(len(train), -1).mean(axis=0, dtype=np.float64)
-    return mean
 
 
 def _score_pictures(job: Job, subject: str, keep_each: Callable[[pd.DataFrame], None]) -> pd.DataFrame:
@@ -180,14 +211,19 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
         self._sets: dict[tuple[str, str], Pictures] = {(p.level, p.condition): p for p in pictures_of(job, subject)}
         self.stimulus_id = next(iter(self._sets.values())).stimulus_id
         self._nearest = {("result", retrieved_by(name)): name for name in feature_names(job)}
+        noise = self._sets.pop(("floor_noise", "c"), None)  # the same pictures, whatever else a condition is made from
+        if noise is not None:
+            conditions = [condition for condition in job.recipe.reconstruct.conditions if "c" in condition]
+            self._sets |= {("floor_noise", condition): noise for condition in conditions}
 
     def __getitem__(self, key: tuple[str, str]) -> NDArray[np.uint8]:
         if key in self._nearest:
             return self._shrunk(self._retrieved(self._nearest[key]))
         pictures = self._sets[key]
+        wanted = self._stands_for() if pictures.level == "floor_mean" else self.stimulus_id
         rows = np.arange(len(self.stimulus_id))
-        if pictures.level == "ceiling":
-            rows = find_rows(pictures.label, pictures.stimulus_id, self.stimulus_id)
+        if pictures.level not in ("result", "floor_shuffled"):
+            rows = find_rows(pictures.label, pictures.stimulus_id, wanted)
         return np.stack([self._shrunk(read_stack(self._job.results, pictures.paths[row])) for row in rows])
 
     @property
@@ -201,6 +237,14 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
 
     def __len__(self) -> int:
         return len(self._sets) + len(self._nearest)
+
+    def _stands_for(self) -> NDArray[np.int64]:
+        """Give for each item the stimulus of its fold that stands for all of them."""
+        _, _, split = self._job.brain(self._subject)
+        first = self.stimulus_id.copy()
+        for _, test in split.folds:
+            first[np.isin(self.stimulus_id, test)] = test[0]
+        return first
 
     def _retrieved(self, name: str) -> NDArray[np.uint8]:
         _, stimuli, split = self._job.brain(self._subject)

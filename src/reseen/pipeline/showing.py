@@ -11,7 +11,7 @@ from reseen.evaluate import verdict
 from reseen.observers import Observer, load_observer
 from reseen.pipeline.job import Job
 from reseen.pipeline.mapping import cortical_maps, write_figures
-from reseen.pipeline.scoring import Stacks, feature_names
+from reseen.pipeline.scoring import Stacks, feature_names, main_condition
 from reseen.recipe import to_toml
 from reseen.results import VERSION_OF
 from reseen.ridge import RidgeMap
@@ -78,11 +78,6 @@ def _subject(job: Job, subject: str, encoding: pd.DataFrame) -> report.SubjectRe
     )
 
 
-def _main_condition(job: Job) -> str:
-    conditions = job.recipe.reconstruct.conditions
-    return "zc" if "zc" in conditions else conditions[-1]
-
-
 def _judge(job: Job) -> tuple[Observer, str]:
     """Give the observer that ranks the pictures, and its layer: the first, and the last."""
     observer = load_observer(job.recipe.evaluate.observers[0])
@@ -91,7 +86,7 @@ def _judge(job: Job) -> tuple[Observer, str]:
 
 def _score_name(job: Job) -> str:
     observer, layer = _judge(job)
-    return f"two-way identification of {_main_condition(job)} by {report.words(observer.name)}'s {layer} layer"
+    return f"two-way identification of {main_condition(job)} by {report.words(observer.name)}'s {layer} layer"
 
 
 def _ranking(
@@ -99,7 +94,7 @@ def _ranking(
 ) -> NDArray[np.float64]:
     """Score each item alone, ``(n_items,)``: the share of other items' pictures that look less like what was shown."""
     observer, layer = _judge(job)
-    stack = pictures["result", _main_condition(job)]
+    stack = pictures["result", main_condition(job)]
     true = observer.look(presented)[layer]
     draws = [observer.look(stack[:, draw])[layer] for draw in range(stack.shape[1])]
     r = np.mean([metrics.correlation_matrix(true, draw) for draw in draws], axis=0)
@@ -124,7 +119,7 @@ def _ceilings(trials: Trials, ids: NDArray[np.int64]) -> dict[str, NDArray[np.fl
 
 def _films(job: Job, subject: str, score: NDArray[np.float64]) -> tuple[report.Film, ...]:
     """Film the first draw of the first few pictures that the report draws at random."""
-    condition = _main_condition(job)
+    condition = main_condition(job)
     if "c" not in condition or not job.recipe.report.n_films:
         return ()
     sample = report.declared_sample(score, n_random=job.recipe.report.n_random, seed=job.recipe.seed)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reseen import decode, encode, simulate
 from reseen.analyses import decoded_features, in_order, layers_of
 from reseen.files import as_metadata, writing_folder
+from reseen.pipeline.controls import decode_controls
 from reseen.pipeline.job import Job, Progress, decoded_stem
 from reseen.pipeline.mapping import export_maps
 from reseen.recipe import Recipe
@@ -80,6 +81,8 @@ def decode_stage(job: Job) -> bool:
             if missing := [shuffle for shuffle, path in paths.items() if not path.is_file()]:
                 _decode(job, subject, name, rois[name], missing)
                 worked = True
+        if job.recipe.evaluate.full:
+            worked = decode_controls(job, subject) or worked
     return worked
 
 

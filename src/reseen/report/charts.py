@@ -193,7 +193,8 @@ def curve_chart(curves: Sequence[Curve], label: str) -> Markup:
     parts.append(_path("chance", [(across[place], up(guess[place])) for place in places if place in guess]))
     ends: list[tuple[float, str]] = []
     for curve in curves:
-        kind = curve.name if curve.name in CONDITIONS else "other"
+        condition = curve.name.partition(" ")[0]
+        kind = condition if condition in CONDITIONS else "other"
         known = [k for k, value in enumerate(curve.values) if math.isfinite(value)]
         parts.append(_path(f"curve m-{kind}", [(across[curve.places[k]], up(curve.values[k])) for k in known]))
         for k in known:

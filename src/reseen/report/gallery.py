@@ -14,6 +14,7 @@ from reseen.report.embed import evenly, picture_uri, sprite_uri
 from reseen.report.sample import declared_sample
 
 TITLES = {"best": "Best", "median": "Median", "worst": "Worst", "random": "At random"}
+WITHOUT_BRAIN = {"floor_mean": "mean z and c", "floor_noise": "noise", "floor_random": "random training picture"}
 N_STRIP = 8
 """Steps of a film shown side by side."""
 
@@ -45,11 +46,12 @@ def gallery(subject: SubjectReport, contents: ReportInput) -> dict[str, Any]:
         for name, items in sample.groups
     ]
     draws = []
+    shown = dict.fromkeys(item for _, items in sample.groups for item in items)
     if last is not None and subject.pictures[last[:2]].shape[1] > 1:
-        shown = dict.fromkeys(item for _, items in sample.groups for item in items)
         draws = [_all_draws(subject, item, last[1]) for item in shown]
     return {
         "subject": subject.subject,
+        "without_brain": _without_brain(subject, list(shown)),
         "rule": sample.rule(contents.score_name),
         "several": max(n_draws, default=1) > 1,
         "groups": groups,
@@ -78,6 +80,9 @@ def _said(level: str, condition: str) -> str:
         "result": f"reconstruction from decoded {condition}",
         "ceiling": f"the same generator given the true {condition}",
         "floor_shuffled": f"reconstruction of {condition} by decoders trained on shuffled brains",
+        "floor_mean": f"{condition} of the mean z and c of the training pictures",
+        "floor_noise": "noise without a caption",
+        "floor_random": f"{condition} of a training picture drawn at random",
     }.get(level, f"{level} {condition}")
 
 
@@ -97,6 +102,15 @@ def _all_draws(subject: SubjectReport, item: int, condition: str) -> dict[str, A
     cells = [_shown(subject.presented[item], "presented", f"{name}: the presented picture", "truth")]
     cells += [_shown(image, f"draw {k}", f"{name}: {condition}, draw {k}") for k, image in enumerate(drawn)]
     return {"item": name, "cells": cells}
+
+
+def _without_brain(subject: SubjectReport, items: Sequence[int]) -> list[dict[str, Any]]:
+    """Show what the generator makes of some pictures when it is told nothing of the brain, by its last condition."""
+    kinds = []
+    for level, heading in WITHOUT_BRAIN.items():
+        made = [condition for condition in CONDITIONS if (level, condition) in subject.pictures]
+        kinds += [(level, made[-1], heading)] if made else []
+    return [_row(subject, item, "", kinds) for item in items] if kinds else []
 
 
 def across(contents: ReportInput) -> dict[str, Any] | None:

@@ -45,6 +45,9 @@ class Mark:
     floor_shuffled: float
     ceiling: float
     n: int
+    floor_mean: float = math.nan
+    floor_noise: float = math.nan
+    floor_random: float = math.nan
 
     @property
     def gap_closed(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ def report(contents: ReportInput) -> str:
     return _template().render(
         colours=colours.OF_CONDITION,
         recipe=recipe,
-        verdict=contents.verdict,
+        verdicts=_verdicts(contents.verdict),
         warnings=[str(warning) for warning in contents.provenance.get("warnings", [])],
         headline=scores.headline(found, recipe),
         galleries=[gallery.gallery(subject, contents) for subject in contents.subjects],
@@ -49,6 +50,7 @@ def report(contents: ReportInput) -> str:
         score_groups=scores.chart_groups(found, recipe),
         score_columns=SCORE_COLUMNS,
         score_rows=_table_rows(contents.scores, SCORE_COLUMNS),
+        floors=scores.floors(found, recipe),
         reading=reading_section(contents.reading),
         alphas=[alpha for subject in contents.subjects for alpha in _alphas(subject)],
         rois=[_rois(subject) for subject in contents.subjects if subject.roi_sizes or subject.noise_ceiling],
@@ -58,6 +60,16 @@ def report(contents: ReportInput) -> str:
         tables=_provenance_tables(contents.provenance),
         facts=_facts(contents.provenance),
     )
+
+
+def _verdicts(text: str) -> list[dict[str, Any]]:
+    """Give each subject's verdict: whose it is, its first sentence, and the others."""
+    found = []
+    for paragraph in text.replace(" %", marks.PERCENT).splitlines():
+        subject, colon, said = paragraph.partition(": ")
+        sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", said if colon else paragraph)
+        found.append({"subject": subject if colon else "", "first": sentences[0], "rest": sentences[1:]})
+    return found
 
 
 def _template() -> Template:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     Lines = Mapping[tuple[str, str, str], Mapping[Any, Any]]
 
+THIRDS = ("least like training", "between", "most like training")
 CURVES = {
     "n_way": (
         "The right one of so many",
@@ -24,12 +25,20 @@ CURVES = {
         "Two-way identification where only the leading 1, 2, 4 ... principal dimensions of the predictions are kept; "
         "all: as they are. A curve that is flat early lives on few dimensions.",
     ),
+    "novelty": (
+        "Novel or familiar",
+        "Two-way identification of a third of the test pictures each, by how like they are to the nearest training "
+        "picture. A curve that rises from one half looks pictures up.",
+    ),
 }
 _SAID = {
     "zero_shot": "its truth among all training pictures: ",
     "novelty": "",
     "variance": "variance explained: ",
     "dimensions": "effective dimensions: ",
+    "repetitions": "two-way, ",
+    "draws": "two-way, ",
+    "left_out": "two-way, ",
 }
 _SETTINGS = {
     ("zero_shot", "2"): "two-way",
@@ -38,6 +47,14 @@ _SETTINGS = {
     ("novelty", "accuracy"): "rank correlation of accuracy with that",
     ("variance", "best"): "best, in the training pictures' span",
     ("variance", "decoded"): "decoded",
+    ("repetitions", "first and others"): "a picture's first showing with its other showings: the brain's own ceiling",
+    ("repetitions", "first"): "its first showing alone with the truth",
+    ("repetitions", "others"): "its other showings with the truth",
+    ("draws", "one"): "a single draw",
+    ("draws", "spread"): "standard deviation of a picture's score over draws",
+    ("left_out", "clusters"): "all training pictures of its kind left out",
+    ("left_out", "at random"): "as many training pictures left out at random",
+    ("left_out", "lost"): "what leaving its kind out costs",
 }
 _PLAIN = ("dimensions", "novelty")
 
@@ -52,10 +69,11 @@ def reading_section(reading: pd.DataFrame | None) -> list[dict[str, Any]]:
             (str(row["feature"]), str(row["diagnostic"]), str(row["setting"])): row for row in rows.to_dict("records")
         }
         features = unique(key[0] for key in lines)
-        kinds = list(dict.fromkeys(key[1:] for key in lines if key[1] not in CURVES))
+        kinds = list(dict.fromkeys(key[1:] for key in lines if not _in_curve(*key[1:])))
         charts = [
             {"title": title, "about": about, "chart": _chart(lines, kind, f"{title}, {subject}")}
             for kind, (title, about) in CURVES.items()
+            if any(key[1] == kind and _in_curve(*key[1:]) for key in lines)
         ]
         table = [
             (_say(*kind), [_cells(kind[0], kind[1], lines.get((feature, *kind), {})) for feature in features])
@@ -65,11 +83,15 @@ def reading_section(reading: pd.DataFrame | None) -> list[dict[str, Any]]:
     return sections
 
 
+def _in_curve(diagnostic: str, setting: str) -> bool:
+    return diagnostic in CURVES and (diagnostic != "novelty" or setting in THIRDS)
+
+
 def _chart(lines: Lines, kind: str, label: str) -> Any:
     curves = []
     for feature in unique(key[0] for key in lines if key[1] == kind):
-        mine = [(key[2], row) for key, row in lines.items() if key[:2] == (feature, kind)]
-        chance = [0.5 if kind == "bottleneck" else float(row["null"]) for _, row in mine]
+        mine = [(key[2], row) for key, row in lines.items() if key[:2] == (feature, kind) and _in_curve(*key[1:])]
+        chance = [float(row["null"]) if kind == "n_way" else 0.5 for _, row in mine]
         value, low, high = (tuple(float(row[name]) for _, row in mine) for name in ("value", "low", "high"))
         curves.append(Curve(feature, tuple(setting for setting, _ in mine), value, low, high, tuple(chance)))
     said = "; ".join(
@@ -89,6 +111,8 @@ def _say(diagnostic: str, setting: str) -> str:
             "within": f"two-way, within one category ({sort})",
             "between": f"two-way, between categories ({sort})",
         }.get(kind, f"two-way, if only the category were known ({setting.removesuffix(' alone')})")
+    if setting.startswith("best of"):
+        return f"two-way, the {setting} draws, picked by the truth: no score of the method"
     return _SAID.get(diagnostic, "") + _SETTINGS.get((diagnostic, setting), setting)
 
 

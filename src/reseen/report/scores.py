@@ -58,6 +58,34 @@ def _by_first_protocol(found: Sequence[Mark]) -> list[Mark]:
     return [mark for mark in found if mark.key.protocol == first]
 
 
+def floors(found: Sequence[Mark], recipe: Recipe) -> list[dict[str, Any]]:
+    """Set what pictures made without the brain get beside the result: rows by the headline's last layer and by pixels.
+
+    Empty where none were made.
+    """
+    whole = [mark for mark in found if mark.key.subset in ("", "all")]
+    seen = [mark for mark in whole if marks.is_identification(mark.key.metric) and mark.key.observer]
+    family = _first_family(seen, recipe) if seen else []
+    chosen = [mark for mark in family if mark.key.layer == family[-1].key.layer]
+    chosen += [mark for metric in PIXEL_METRICS for mark in whole if mark.key.metric == metric]
+    several = len(marks.unique(mark.key.subject for mark in chosen)) > 1
+    rows = []
+    for mark in chosen:
+        beside = [mark.floor_mean, mark.floor_noise, mark.floor_random]
+        if all(map(math.isnan, beside)):
+            continue
+        values = [mark.floor_repaired, mark.floor_shuffled, *beside, mark.result, mark.ceiling]
+        words = [mark.key.subject if several else "", marks.words(mark.key.metric), mark.key.layer]
+        rows.append(
+            {
+                "score": ", ".join(word for word in words if word),
+                "condition": mark.key.condition,
+                "values": [marks.show(value, mark.key.metric) for value in values],
+            }
+        )
+    return rows
+
+
 def _first_family(seen: Sequence[Mark], recipe: Recipe) -> list[Mark]:
     seen = _by_first_protocol(seen)
     observers = marks.unique(mark.key.observer for mark in seen)

@@ -146,7 +146,13 @@ def digital_subjects(
 
 
 def scan_subject(
-    number: int, shown: Shown, plan: list[NDArray[np.int64]], anatomy: Anatomy, *, seed: int
+    number: int,
+    shown: Shown,
+    plan: list[NDArray[np.int64]],
+    anatomy: Anatomy,
+    *,
+    seed: int,
+    plant: Callable[[Cortex], Cortex] | None = None,
 ) -> DigitalSubject:
     """Draw a subject's brain and scan it; what it is depends on ``seed`` and ``number`` (from 0) alone.
 
@@ -156,11 +162,14 @@ def scan_subject(
         Every picture, and which are this subject's.
     plan
         For each session which of the subject's pictures each trial shows: first the shared ones, then its own.
+    plant
+        Changes the cortex before it sees anything: to plant a subject whose brain is known to hold less than pictures.
     """
     mine = np.concatenate([shown.shared, shown.own[number]])
     stimulus_id = tuple(mine[slots] for slots in plan)
     seen = np.sort(mine)
-    cortex, responses = sample_cortex(anatomy, _rng(seed, "cortex", number)).tune(
+    drawn = sample_cortex(anatomy, _rng(seed, "cortex", number))
+    cortex, responses = (drawn if plant is None else plant(drawn)).tune(
         shown.small[seen], None if shown.attributes is None else shown.attributes[seen]
     )
     ncsnr = sample_ncsnr(anatomy, _rng(seed, "ncsnr", number))

@@ -1,0 +1,185 @@
+"""Controls: what a full run decodes and makes beside the result, and what a finished decoder says of repetitions.
+
+``floor_mean``, ``floor_random`` and ``floor_noise`` know nothing of the brain: they are made from the mean z and c of
+the training stimuli, from those of a training stimulus drawn for each test stimulus, and from neither.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reseen import decode, diagnostics
+from reseen.analyses import decoded_features
+from reseen.evaluate import AT_RANDOM, CLUSTERS
+from reseen.features import Features
+from reseen.pipeline.job import Job
+from reseen.ridge import EdgeWarning, RidgeMap
+from reseen.tables import Level
+from reseen.trials import Split
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+N_CLUSTERS = 8
+"""Kinds of pictures, by c, of which one at a time is left out of the training."""
+WITHOUT_BRAIN: tuple[Level, ...] = ("floor_mean", "floor_random")
+"""Levels whose features are kept; the third, ``floor_noise``, has none."""
+_FILE = {CLUSTERS: "without_cluster", AT_RANDOM: "without_some"}
+_CLUSTERS = "clusters"
+
+
+def decode_controls(job: Job, subject: str) -> bool:
+    """Decode what a full run needs beside the result; each file is written once."""
+    worked = False
+    areas = {"z": job.recipe.decode.z_rois, "c": job.recipe.decode.c_rois}
+    for name in decoded_features(job.recipe.reconstruct.conditions):
+        for level in WITHOUT_BRAIN:
+            if not _path(job, subject, f"{level}_{name}").is_file():
+                _save(job, subject, f"{level}_{name}", _without_brain(job, subject, name, level))
+                worked = True
+        for how in _FILE:
+            if not _path(job, subject, f"{_FILE[how]}_{name}").is_file():
+                _save(job, subject, f"{_FILE[how]}_{name}", _left_out(job, subject, name, areas[name], how))
+                worked = True
+    return worked
+
+
+def floor_features(job: Job, subject: str, level: Level, name: str) -> Features:
+    """Give the features that the pictures of a level without the brain are made from, one row for each picture."""
+    return job.results.load_features(_path(job, subject, f"{level}_{name}"))
+
+
+def left_out(job: Job, subject: str, name: str) -> dict[str, tuple[Features, Split]]:
+    """Give what decoders without some of the training pictures make of the test pictures, and what these were."""
+    _, _, split = job.brain(subject)
+    return {
+        how: (job.results.load_features(_path(job, subject, f"{stem}_{name}")), _split(job, subject, split, how))
+        for how, stem in _FILE.items()
+    }
+
+
+def repetitions(job: Job, subject: str, name: str) -> tuple[Features, Features]:
+    """Decode the first showing of each test stimulus that was shown again, and the mean of its other showings."""
+    trials, _, split = job.brain(subject)
+    rois = job.recipe.decode.z_rois if name == "z" else job.recipe.decode.c_rois
+    shape = job.true(subject, name).array.shape[1:]
+    folder = job.results.decode_path(subject, name).parent
+    parts: tuple[list[Features], list[Features]] = ([], [])
+    for fold, (_, test) in enumerate(split.folds):
+        shown = trials.select(test)
+        ids, first, count = np.unique(shown.stimulus_id, return_index=True, return_counts=True)
+        again = first[count > 1]
+        if not len(again):
+            continue
+        others = np.setdiff1d(np.flatnonzero(np.isin(shown.stimulus_id, ids[count > 1])), again)
+        fitted = RidgeMap.load(folder / f"{name}_fold{fold}.safetensors")
+        for part, rows in zip(parts, (shown.take(again), shown.take(others).average()), strict=True):
+            rescale = job.recipe.decode.rescale_averages
+            part.append(decode.predict(fitted, rows, rois=rois, name=name, shape=shape, rescale_averages=rescale))
+    return _join(name, shape, parts[0]), _join(name, shape, parts[1])
+
+
+def _without_brain(job: Job, subject: str, name: str, level: Level) -> Features:
+    """Give one row for each test stimulus, or where all get the same, for the first of each fold."""
+    _, _, split = job.brain(subject)
+    true = job.true(subject, name)
+    rows, ids = [], []
+    for fold, (train, test) in enumerate(split.folds):
+        if level == "floor_mean":
+            known = true.rows(train)
+            rows.append(known.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32))
+            ids.append(test[:1])
+        else:
+            drawn = np.random.default_rng([job.recipe.seed, 6, fold]).choice(train, len(test))
+            rows.append(true.rows(drawn))
+            ids.append(test)
+    return _in_order(Features(name, np.concatenate(rows), np.concatenate(ids)))
+
+
+def _left_out(job: Job, subject: str, name: str, rois: Sequence[str], how: str) -> Features:
+    trials, _, split = job.brain(subject)
+    recipe = job.recipe
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EdgeWarning)  # the decoder itself has warned of it
+        _, decoded = decode.decode(
+            trials,
+            _split(job, subject, split, how),
+            job.true(subject, name),
+            rois=rois,
+            recipe=recipe.decode,
+            seed=recipe.seed,
+            train_trials=recipe.data.train_trials,
+            test_trials=recipe.data.test_trials,
+            executor=job.executor,
+            progress=job.counter(f"decode {name} of {subject}, {how} left out"),
+        )
+    return decoded
+
+
+def _split(job: Job, subject: str, split: Split, how: str) -> Split:
+    """Test each stimulus with a decoder that saw nothing of its group."""
+    path = _path(job, subject, _CLUSTERS)
+    if not path.is_file():
+        ids = np.unique(np.concatenate([part for fold in split.folds for part in fold]))
+        sorted_by = decoded_features(job.recipe.reconstruct.conditions)[-1]  # c, but where z alone is decoded
+        shown = Features(sorted_by, job.true(subject, sorted_by).rows(ids), ids)
+        groups = sort_stimuli(shown, split, seed=job.recipe.seed)
+        arrays = {"stimulus_id": ids, **{stem: groups[how] for how, stem in _FILE.items()}}
+        job.results.save_arrays(path, arrays, job.made_by("decode", subject))
+    kept, _ = job.results.load_arrays(path)
+    return without_groups(split, kept["stimulus_id"], kept[_FILE[how]])
+
+
+def sort_stimuli(features: Features, split: Split, *, seed: int) -> dict[str, NDArray[np.int64]]:
+    """Sort stimuli into clusters of their features, and into groups of the same sizes that hold stimuli of all kinds.
+
+    Returns
+    -------
+    ``CLUSTERS`` and ``AT_RANDOM`` -> the group of each stimulus, ``(n_stimuli,)``. Each group has as many test stimuli
+    as the cluster of its number, and as many others.
+    """
+    found = diagnostics.clusters(features.flat, N_CLUSTERS, seed=seed)
+    mixed = found.copy()
+    rng = np.random.default_rng([seed, 7])
+    tested = np.isin(features.stimulus_id, split.test_ids)
+    for part in (tested, ~tested):
+        mixed[part] = rng.permutation(found[part])
+    return {CLUSTERS: found, AT_RANDOM: mixed}
+
+
+def without_groups(split: Split, stimulus_id: NDArray[np.int64], group: NDArray[np.int64]) -> Split:
+    """Test the test stimuli of each group with what is trained on all training stimuli of other groups."""
+    known = np.unique(np.concatenate([train for train, _ in split.folds]))
+    folds = []
+    for number in np.unique(group):
+        test = np.intersect1d(split.test_ids, stimulus_id[group == number])
+        if len(test):
+            folds.append((np.setdiff1d(known, stimulus_id[group == number]), test))
+    return Split(tuple(folds))
+
+
+def _join(name: str, shape: Sequence[int], parts: Sequence[Features]) -> Features:
+    if not parts:
+        return Features(name, np.empty((0, *shape), dtype=np.float32), np.empty(0, dtype=np.int64))
+    array, ids = (np.concatenate([getattr(part, what) for part in parts]) for what in ("array", "stimulus_id"))
+    return _in_order(Features(name, array, ids))
+
+
+def _in_order(features: Features) -> Features:
+    order = np.argsort(features.stimulus_id, kind="stable")
+    return Features(features.name, features.array[order], features.stimulus_id[order])
+
+
+def _path(job: Job, subject: str, stem: str) -> Path:
+    return job.results.decode_path(subject, stem)
+
+
+def _save(job: Job, subject: str, stem: str, features: Features) -> None:
+    job.results.save_features(_path(job, subject, stem), features, job.made_by("decode", subject))

@@ -1,0 +1,109 @@
+"""A full run: floors without the brain, decoders that saw no picture of a kind, and the brain's own repetitions."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from reseen import pipeline
+from reseen.pipeline.plan import count_evaluations, count_items
+from reseen.recipe import load_recipe, with_settings
+from reseen.results import Results
+
+pytestmark = pytest.mark.usefixtures("random_observers")
+FLOORS = ("floor_mean", "floor_noise", "floor_random")
+
+
+@pytest.fixture(scope="module")
+def full(small_recipe, random_observers, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("full")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipeline.run(with_settings(small_recipe, ["evaluate.full=true"]), folder)
+    return folder
+
+
+def pictures(folder, level, condition):
+    return {path.name: path.read_bytes() for path in folder.glob(f"subj01/pictures/{level}/{condition}/*.png")}
+
+
+def test_a_full_run_scores_floors_that_know_nothing_of_the_brain(full):
+    scores = Results.read(full).load_table("scores")
+    made = scores[(scores["level"].isin(FLOORS)) & (scores["metric"] == "identification") & (scores["observer"] != "")]
+    assert set(zip(made["level"], made["condition"], strict=True)) == {
+        *((level, condition) for level in ("floor_mean", "floor_random") for condition in ("z", "c", "zc")),
+        ("floor_noise", "c"),
+        ("floor_noise", "zc"),
+    }
+    assert np.isfinite(made[["value", "low", "high"]]).all().all()
+
+
+def test_one_picture_for_all_scores_exactly_one_half(full):
+    scores = Results.read(full).load_table("scores")
+    mean = scores[(scores["level"] == "floor_mean") & (scores["metric"] == "identification")]
+    assert mean["value"].to_numpy() == pytest.approx(0.5)
+    assert len(pictures(full, "floor_mean", "zc")) == 2  # draws
+
+
+def test_noise_without_a_caption_is_drawn_once_for_all_conditions(full):
+    assert len(pictures(full, "floor_noise", "c")) == 2 * 4
+    assert not pictures(full, "floor_noise", "zc")
+    assert len(set(pictures(full, "floor_noise", "c").values())) == 2 * 4
+    assert len(pictures(full, "floor_random", "zc")) == 2 * 4
+
+
+def test_a_random_training_picture_gives_its_own_z_and_c(full):
+    results = Results.read(full)
+    for name in ("z", "c"):
+        drawn = results.load_features(results.decode_path("subj01", f"floor_random_{name}"))
+        true = results.load_features(results.features_path(f"subj01/{name}"))
+        decoded = results.load_features(results.decode_path("subj01", name))
+        match = (true.flat[None] == drawn.flat[:, None]).all(axis=2)
+        assert match.any(axis=1).all()
+        chosen = true.stimulus_id[match.argmax(axis=1)]
+        assert not np.isin(chosen, decoded.stimulus_id).any()
+    assert np.array_equal(drawn.stimulus_id, decoded.stimulus_id)
+
+
+def test_kinds_of_pictures_are_left_out_and_as_many_at_random(full):
+    reading = Results.read(full).load_table("reading")
+    left = reading[reading["diagnostic"] == "left_out"]
+    assert list(left[left["feature"] == "z"]["setting"]) == ["clusters", "at random", "lost"]
+    value = dict(zip(left["setting"], left["value"], strict=True))  # of c, the last
+    assert value["lost"] == pytest.approx(value["at random"] - value["clusters"])
+    groups, _ = Results.read(full).load_arrays(full / "subj01/decode/clusters.safetensors")
+    tested = np.isin(groups["stimulus_id"], [0, 1, 4, 5])
+    for part in (tested, ~tested):
+        sizes = [np.sort(np.bincount(groups[how][part])) for how in ("without_cluster", "without_some")]
+        assert np.array_equal(*sizes)
+
+
+def test_repetitions_are_set_beside_each_other_by_default(full):
+    reading = Results.read(full).load_table("reading")
+    again = reading[(reading["diagnostic"] == "repetitions") & (reading["feature"] == "c")]
+    assert list(again["setting"]) == ["first and others", "first", "others"]
+    assert set(again["n"]) == {4}
+
+
+def test_a_full_run_started_again_computes_nothing(full, small_recipe):
+    def written():
+        return {path: path.stat().st_mtime_ns for path in full.rglob("*.*") if path.name != ".lock"}
+
+    before = written()
+    pipeline.run(with_settings(small_recipe, ["evaluate.full=true"]), full)
+    assert written() == before
+
+
+@pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
+def test_with_folds_each_has_a_mean_picture_of_its_own(small_recipe, tmp_path):
+    settings = ["evaluate.full=true", "data.test=folds", "data.n_folds=2", "reconstruct.conditions=['z']"]
+    results = pipeline.run(with_settings(small_recipe, settings), tmp_path, until="evaluate")
+    assert len(pictures(tmp_path, "floor_mean", "z")) == 2
+    left = results.load_table("reading")
+    assert set(left[left["diagnostic"] == "left_out"]["n"]) == {8}
+
+
+def test_the_count_of_evaluations_of_a_full_demo_is_half_as_large_again():
+    recipe = with_settings(load_recipe("demo"), ["evaluate.full=true"])
+    expected = 24 * 2 * 72 * 3 + 2 * 72 + 24 * 2 * (72 + 40)
+    assert count_evaluations(recipe, count_items(recipe)) == expected

@@ -1,0 +1,176 @@
+"""Subjects whose brains are known to hold less than pictures, and what tables and verdict say of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reseen import decode
+from reseen.evaluate import COLUMNS, evaluate, evaluate_left_out, evaluate_reading, verdict
+from reseen.features import Features
+from reseen.observers import load_observer
+from reseen.pipeline.controls import sort_stimuli, without_groups
+from reseen.recipe import DecodeRecipe, EvaluateRecipe, SimulateRecipe
+from reseen.simulate import scan_subject
+from reseen.simulate.anatomy import build_anatomy
+from reseen.simulate.attributes import ATTRIBUTES
+from reseen.simulate.design import plan_trials
+from reseen.simulate.pictures import draw_pictures
+from reseen.trials import Split, Trials
+
+RECIPE = EvaluateRecipe(n_derangements=60, n_bootstrap=100)
+DECODE = DecodeRecipe(alphas=(1.0, 10.0, 100.0, 1000.0), n_folds=3)
+N_TEST, N_TRAIN = 60, 140
+NO_SCORES = pd.DataFrame(columns=list(COLUMNS))
+
+pytestmark = pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
+
+
+@pytest.fixture(scope="module")
+def world():
+    recipe = SimulateRecipe(n_sessions=3, trials_per_session=200, n_train=N_TRAIN, n_test=N_TEST, voxel_share=0.1)
+    shown = draw_pictures(recipe, np.random.default_rng(3))
+    plan = plan_trials(N_TEST, N_TRAIN, 3, 200, np.random.default_rng(4))
+    return shown, plan, build_anatomy(recipe.voxel_share)
+
+
+def colours(shown):
+    """Features of pictures that need no model: their colours on a grid of 8 by 8."""
+    small = shown.small.reshape(-1, 8, 8, 8, 8, 3).mean(axis=(2, 4)) / 255
+    return Features("z", small.reshape(len(small), -1).astype(np.float32), np.arange(len(small)))
+
+
+def trials_of(world, *, shown=None, plant=None):
+    known, plan, anatomy = world
+    subject = scan_subject(0, shown or known, plan, anatomy, seed=5, plant=plant)
+    betas, ids = np.concatenate(subject.betas), np.concatenate(subject.stimulus_id)
+    everywhere = {"all": np.ones(betas.shape[1], dtype=bool)}
+    session = np.repeat(np.arange(len(plan)), [len(part) for part in plan])
+    return Trials("planted", betas, ids, session, everywhere, np.ones(len(ids), dtype=np.int64)).zscore_sessions()
+
+
+def decoded_from(trials, split, true):
+    return decode.decode(trials, split, true, rois=["all"], recipe=DECODE, seed=0)[1]
+
+
+def read(trials, split, true, shown):
+    categories = {"background": dict(enumerate(shown.categories["background"]))}
+    decoded = decoded_from(trials, split, true)
+    return evaluate_reading("s", decoded, true, split.folds, categories=categories, recipe=RECIPE, seed=0)
+
+
+def left_out(trials, split, true):
+    groups = sort_stimuli(true, split, seed=0)
+    splits = {how: without_groups(split, true.stimulus_id, group) for how, group in groups.items()}
+    decoded = {how: (decoded_from(trials, part, true), part.folds) for how, part in splits.items()}
+    return evaluate_left_out("s", decoded, true, recipe=RECIPE, seed=0)
+
+
+def value(table, diagnostic, setting, column="value"):
+    rows = table[(table["diagnostic"] == diagnostic) & (table["setting"] == setting)]
+    assert len(rows) == 1, (diagnostic, setting)
+    return rows.iloc[0][column]
+
+
+def test_a_cortex_that_codes_the_category_only_is_caught(world):
+    """It answers to the background and to nothing else; what is decoded from it looks good, pair by pair."""
+    shown = world[0]
+    places = np.array([name.startswith("place:") for name in ATTRIBUTES])
+    told = replace(shown, attributes=shown.attributes * places)
+
+    def categories_alone(cortex):
+        return replace(cortex, share=0 * cortex.share, category_target=np.ones_like(cortex.category_target))
+
+    split = Split.fixed(shown.own[0], shown.shared)
+    table = read(trials_of(world, shown=told, plant=categories_alone), split, colours(shown), shown)
+    assert value(table, "n_way", "2") > 0.85
+    assert value(table, "pairs", "between background") > 0.9
+    within = value(table, "pairs", "within background")
+    assert within == pytest.approx(0.5, abs=0.08)
+    assert value(table, "pairs", "within background", "p") > 0.02
+    assert value(table, "pairs", "background alone") == pytest.approx(value(table, "n_way", "2"), abs=0.015)
+    said = verdict(NO_SCORES, table)
+    assert "Decoded z holds the category, not the picture: by background, " in said
+    assert "the category alone would make" in said
+
+
+def test_a_cortex_that_knows_training_pictures_by_heart_is_caught(world):
+    """Every picture has an answer of its own, and half of the test pictures are training pictures once more."""
+    known = world[0]
+    twins, twin_of = known.shared[: N_TEST // 2], known.own[0][: N_TEST // 2]
+    small = known.small.copy()
+    small[twins] = np.clip(small[twin_of].astype(int) + 2, 0, 255)
+    identity = np.arange(len(small))
+    identity[twins] = twin_of
+    shown = replace(known, small=small, attributes=np.eye(len(small), dtype=np.float32)[identity])
+
+    def by_heart(cortex):
+        weights = np.random.default_rng(6).normal(size=(len(small), len(cortex.x))).astype(np.float32)
+        changes = {"share": 0 * cortex.share, "category_target": np.ones_like(cortex.category_target)}
+        return replace(cortex, category_weights=weights, **changes)
+
+    split, true = Split.fixed(shown.own[0], shown.shared), colours(shown)
+    trials = trials_of(world, shown=shown, plant=by_heart)
+    table = read(trials, split, true, shown)
+    assert value(table, "novelty", "near duplicates") >= 0.5
+    assert value(table, "novelty", "most like training") > value(table, "novelty", "least like training") + 0.2
+    assert value(table, "novelty", "least like training") == pytest.approx(0.5, abs=0.15)
+    left = left_out(trials, split, true)
+    assert value(left, "left_out", "clusters") < 0.55
+    assert value(left, "left_out", "at random") > 0.6
+    assert value(left, "left_out", "lost", "low") > 0
+    said = verdict(NO_SCORES, pd.concat([table, left]))
+    assert "of the test pictures nearly duplicate a training picture: to find these again is no reading" in said
+    assert "With all pictures of its kind left out of the training, a picture is told apart less often: by" in said
+    assert "Decoded z knows only kinds that were trained on." in said
+
+
+@pytest.fixture(scope="module")
+def without_brain(world):
+    """Pictures that are training pictures at random, beside floors that are no worse."""
+    shown = world[0]
+    rng = np.random.default_rng(7)
+    shared = shown.shared[:30]
+    drawn = [shown.images[rng.choice(shown.own[0], (len(shared), 1))] for _ in range(3)]
+    mean = np.broadcast_to(shown.images[shown.own[0]].mean(axis=0).astype(np.uint8), drawn[0].shape)
+    truth = shown.images[shared]
+    pictures = {
+        ("result", "zc"): drawn[0],
+        ("floor_random", "zc"): drawn[1],
+        ("floor_noise", "zc"): drawn[2],
+        ("floor_mean", "zc"): mean,
+        ("ceiling", "zc"): truth[:, None],
+    }
+    return evaluate("s", truth, shared, pictures, [load_observer("judge")], {}, RECIPE, seed=0)
+
+
+def test_pictures_that_ignore_the_brain_score_at_the_floor_and_the_verdict_says_so(without_brain):
+    late = without_brain[(without_brain["layer"] == "late") & (without_brain["direction"] == "original")]
+    at = late[late["metric"] == "identification"].set_index("level")["value"]
+    assert at["result"] == pytest.approx(0.5, abs=0.15)
+    assert at["floor_mean"] == 0.5
+    assert at["ceiling"] == 1
+    said = verdict(without_brain)
+    assert "zc pictures are not told from chance" in said
+    assert "zc is NOT above that" in said
+
+
+def test_the_picture_of_the_mean_does_as_well_pixel_by_pixel_and_that_is_said(without_brain):
+    at = without_brain[without_brain["metric"] == "pixcorr"].set_index("level")["value"]
+    assert at["floor_mean"] > at["result"]
+    assert "By pixel correlation one picture for all, of the mean z and c, does as well" in verdict(without_brain)
+
+
+def test_a_decoder_that_knows_kinds_it_was_not_trained_on_is_not_accused():
+    """Twenty clusters; what a voxel answers to a target holds in all of them."""
+    rng = np.random.default_rng(8)
+    centres, n = rng.normal(size=(20, 12)), 200
+    features = (centres[np.arange(n) % 20] + 0.5 * rng.normal(size=(n, 12))).astype(np.float32)
+    betas = (features @ rng.normal(size=(12, 60)) + 3 * rng.normal(size=(n, 60))).astype(np.float32)
+    ones = np.ones(n, dtype=np.int64)
+    trials = Trials("s", betas, np.arange(n), ones, {"all": np.ones(60, dtype=bool)}, ones)
+    split = Split.fixed(np.arange(60, n), np.arange(60))
+    left = left_out(trials, split, Features("z", features, np.arange(n)))
+    assert value(left, "left_out", "clusters") > 0.9
+    assert "only kinds" not in verdict(NO_SCORES, left)
