@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from reseen.cli import app
 from reseen.datasets.nsd_facts import SUBJECTS, NsdFiles
+from reseen.pipeline.needs import find_data
 from reseen.recipe import Recipe, with_settings
 from reseen.simulate.fullsize import write_full_size
 
@@ -34,12 +35,14 @@ def tree(whole: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Give the exit code and the lines that are printed about data; left out, there is no model to look at."""
+    """Give the exit code and the lines that are printed about data; only with a model is all else looked at too."""
 
     def run(data: Path, *settings: str, subjects: str = '["subj01"]', model: object = "") -> tuple[int, list[str]]:
-        changes = [f"data.subjects={subjects}", "data.sessions=3", *settings, "evaluate.observers=[]"]
+        changes = [f"data.subjects={subjects}", "data.sessions=3", *settings]
         options = [word for change in changes for word in ("--set", change)]
-        where = ["--data", str(data), "--model", str(model or tmp_path / "no"), "--out", str(tmp_path / "out")]
+        where = ["--data", str(data), "--model", str(model), "--out", str(tmp_path / "out")]
+        if not model:
+            monkeypatch.setattr("reseen.pipeline.check", lambda recipe, out, **_: list(find_data(recipe, out)))
         done = CliRunner().invoke(app, ["check", "takagi2023", *where, *options], catch_exceptions=False)
         about, lines = False, []
         for line in done.output.splitlines():
@@ -110,7 +113,7 @@ def test_a_truncated_session_is_named_with_the_command_that_fetches_it_alone(che
     assert "1.05 GB" in lines[fetch]
     needed = lines[fetch : next(i for i, line in enumerate(lines) if "without which the recipe runs" in line)]
     assert fetched(needed, bucket()) == {f"{BETAS}/betas_session02.hdf5"}
-    assert lines[-1] == "takagi2023 cannot run: 2 to mend."  # the session and the model
+    assert lines[-1] == "takagi2023 cannot run: 1 to mend."
 
 
 def test_an_empty_folder_lists_everything_and_the_commands_bring_exactly_that(check, tmp_path: Path) -> None:

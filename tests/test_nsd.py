@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from nsd_tree import N_IMAGES, SHAPE, SHARED, Known, make_captions, make_images,
 from scipy.io import loadmat, savemat
 
 from reseen.datasets import kept, load, nsd, nsd_sessions, volumes
-from reseen.datasets.nsd_design import read_trial_table
+from reseen.datasets.nsd_design import TrialTable, read_trial_table
 from reseen.datasets.nsd_facts import ROI_LABELS, SUBJECTS, NsdFiles, find_label
 from reseen.errors import DataError, RecipeError, ResultsError
 from reseen.pipeline.job import Job
 from reseen.recipe import DecodeRecipe, Recipe
 from reseen.results import Results
+from reseen.simulate import fullsize
 
 BETAS = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
 PEOPLE = "nsddata/ppdata/subj01"
@@ -226,6 +228,29 @@ def test_a_damaged_voxel_is_named_as_damage(tmp_path: Path) -> None:
     path.write_bytes(content.replace(b"TREE\x01", b"\0\0\0\0\x01"))
     with pytest.raises(DataError, match=r"betas_session01\.hdf5 cannot be read.*fetch or write it again"):
         volumes.read_voxels(path, np.array([0, 7]))
+
+
+def test_memory_beside_the_betas_does_not_grow_with_the_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six sessions hold no more at a time than two: one session's int16 voxels and what 256 of them take."""
+    files, index = NsdFiles(tmp_path, "subj01", "func1pt8mm", "b3"), np.arange(1000)
+    files.betas_folder.mkdir(parents=True)
+    monkeypatch.setattr(nsd_sessions, "read_voxels", lambda *_: fullsize.planted(index, 1).T)
+    beside = []
+    for n_sessions in (2, 6):
+        session = np.repeat(np.arange(1, n_sessions + 1), 750)
+        for number in range(1, n_sessions + 1):
+            files.session(number).touch()
+        table = TrialTable(session, np.zeros_like(session), np.array([0]))
+        tracemalloc.start()
+        betas, _ = nsd_sessions.read_betas(
+            files, table, index, (1000, 1, 1), recipe_for(tmp_path, zscore_sessions=True)
+        )
+        beside.append(tracemalloc.get_traced_memory()[1] - betas.nbytes)
+        tracemalloc.stop()
+    assert max(beside) < 12e6
+    assert abs(beside[1] - beside[0]) < 1e6
 
 
 # What is kept of large sessions
