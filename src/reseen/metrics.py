@@ -226,18 +226,16 @@ def pairing_accuracy(
         below = np.searchsorted(ranked, values - TIE, side="left")
         tied = np.searchsorted(ranked, values + TIE, side="right") - below
         beaten[row] = below + _WORTH[ties] * tied
-    count = np.full((n_items, n_items), float(n_items))
-    for label in np.unique(known):
-        members = np.flatnonzero(known == label)
-        others = np.flatnonzero(known != label)
-        for k in members:
-            beaten[:, members] -= _beats(fixed[:, members], fixed[:, [k]], ties)  # the same stimulus as the one paired
-            if not exchanged:
-                wrong = np.ix_(members, others)
-                beaten[wrong] -= _beats(fixed[wrong], fixed[members, k][:, None], ties)
-        count[:, members] -= len(members)
+    same = known[:, None] == known[None, :]
+    size = same.sum(axis=1)
+    kin = np.argsort(~same, axis=1, kind="stable")  # first the items of the same stimulus
+    for place in range(size.max(initial=0)):
+        there, k = size > place, kin[:, place]
+        beaten -= _beats(fixed, fixed[:, k], ties) * there  # of the stimulus that is paired
         if not exchanged:
-            count[np.ix_(members, others)] -= len(members)
+            right = fixed[np.arange(n_items), k][:, None]
+            beaten -= _beats(fixed, right, ties) * (there[:, None] & ~same)
+    count = n_items - size - (0 if exchanged else size[:, None] * ~same)
     accuracy = np.where(count > 0, beaten / np.maximum(count, 1), np.nan)
     return accuracy if direction == "original" else accuracy.T
 
