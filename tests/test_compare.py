@@ -18,9 +18,9 @@ QUICK = {"n_bootstrap": 400, "n_permutations": 2000}
 
 def rows(values, stimulus_id=None, **words):
     """Lay out what each picture scores, as `evaluate` does."""
-    fixed = dict.fromkeys(PICTURE_COLUMNS, "") | {"subject": "subj01", "condition": "zc", "level": "result"}
+    fixed = {"subject": "subj01", "condition": "zc", "level": "result", "protocol": "builtin", "metric": "pixcorr"}
     ids = np.arange(len(values)) if stimulus_id is None else stimulus_id
-    return pd.DataFrame({**fixed, "metric": "pixcorr", **words, "stimulus_id": ids, "value": values})
+    return pd.DataFrame({**dict.fromkeys(PICTURE_COLUMNS, ""), **fixed, **words, "stimulus_id": ids, "value": values})
 
 
 def folder(path, *tables, pictures="sha256:a", size="64 x 64", observer="net:1", recipe=None):
@@ -116,8 +116,8 @@ def test_several_folders_are_each_set_beside_the_first(reference, tmp_path, nois
     ("changes", "says"),
     [
         ({"pictures": "sha256:b"}, "other test pictures of subj01 .* 40 there, 40 here, 40 ids in common"),
-        ({"size": "32 x 32"}, "another protocol .*: scored size of subj01 is 32 x 32, there 64 x 64"),
-        ({"observer": "net:2"}, "another protocol .*: observer judge is net:2, there net:1"),
+        ({"size": "32 x 32"}, "other protocols, for subj01: scored size of subj01 is 64 x 64 there, 32 x 32 here"),
+        ({"observer": "net:2"}, "other protocols, for subj01: observer judge is net:1 there, net:2 here"),
         ({"recipe": with_settings(Recipe(name="made"), ['data.subjects=["subj02"]'])}, "share no subject"),
     ],
 )
@@ -125,6 +125,23 @@ def test_what_is_not_the_same_quantity_is_refused_and_the_reason_named(reference
     other = folder(tmp_path / "other", rows(noise), **changes)
     with pytest.raises(ResultsError, match=says):
         compare(reference, [other])
+
+
+@pytest.mark.parametrize("change", [{"size": "32 x 32"}, {"observer": "net:2"}])
+def test_a_protocol_that_is_the_same_in_both_is_compared_where_another_is_not(tmp_path, noise, change):
+    tables = rows(noise), rows(noise, protocol="takagi2023")
+    first, second = folder(tmp_path / "first", *tables), folder(tmp_path / "second", *tables, **change)
+    with pytest.warns(UserWarning, match="left out, .* by protocol builtin: "):
+        assert list(compare(first, [second], **QUICK)["protocol"]) == ["takagi2023"]
+
+
+def test_another_network_of_a_protocol_leaves_out_this_protocol(tmp_path, noise):
+    tables = rows(noise), rows(noise, protocol="takagi2023")
+    folders = [folder(tmp_path / name, *tables) for name in ("first", "second")]
+    for results, revision in zip(folders, ("a", "b"), strict=True):
+        results.claim("observer clip of takagi2023", revision)
+    with pytest.warns(UserWarning, match="takagi2023: observer clip of takagi2023 is a there, b here"):
+        assert list(compare(folders[0], folders[1:], **QUICK)["protocol"]) == ["builtin"]
 
 
 def test_results_without_a_score_in_common_are_refused(reference, tmp_path, noise):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from reseen import statistics
 from reseen.errors import ResultsError
 from reseen.recipe import identity
 from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, VERSION_OF, Results
-from reseen.tables import PICTURE_COLUMNS
+from reseen.tables import BUILTIN, PICTURE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ WORDS = tuple(column for column in PICTURE_COLUMNS if column not in ("level", "s
 COLUMNS = ("results", *WORDS, "reference", "value", "difference", "low", "high", "p", "p_holm", "n")
 """The columns of a comparison: which other folder; its ``value`` beside the ``reference``'s, and their difference."""
 
-_SCORED_BY = ("observer ",)
+_SCORED_BY, _OF_PROTOCOL = "observer ", " of "  # an observer of a protocol; of reseen's own, its name alone
 _SCORING_LIBRARIES = ("scikit-image", "pillow", "torch")
 
 
@@ -72,7 +72,7 @@ def compare(
         subjects = _shared_subjects(reference, other)
         for subject in subjects:
             _check_pictures(reference, other, subject)
-        _check_protocol(reference, other, subjects)
+        _warn_of_versions(reference, other)
         pairs = _paired(reference, other, subjects, level)
         rows = [row for pair in pairs for row in _rows(*pair, n_bootstrap, n_permutations, seed)]
         table = pd.DataFrame(rows)
@@ -120,24 +120,30 @@ def _check_pictures(reference: Results, other: Results, subject: str) -> None:
         )
 
 
-def _check_protocol(reference: Results, other: Results, subjects: Sequence[str]) -> None:
-    """Refuse scores that were made in another way, and warn where a library that makes them is another."""
-    ours, theirs = reference.provenance, other.provenance
-    sizes = [SCORED_SIZE_OF + subject for subject in subjects]
-    for name in (*sizes, *(name for name in ours if name.startswith(_SCORED_BY))):
-        if name in theirs and ours[name] != theirs[name]:
-            raise ResultsError(
-                f"{other.path} was scored by another protocol than {reference.path}: {name} is {theirs[name]}, "
-                f"there {ours[name]}. These are other quantities under one name; score both in the same way."
-            )
+def _warn_of_versions(reference: Results, other: Results) -> None:
+    """Warn where a library that scores are made by is another."""
     for library in _SCORING_LIBRARIES:
-        versions = [known.get(VERSION_OF + library) for known in (ours, theirs)]
+        versions = [results.provenance.get(VERSION_OF + library) for results in (reference, other)]
         if versions[0] != versions[1]:
             warnings.warn(
                 f"{reference.path} was scored with {library} {versions[0]}, {other.path} with {versions[1]}: "
                 "small differences may come from that.",
                 stacklevel=3,
             )
+
+
+def _protocols_apart(reference: Results, other: Results, subject: str) -> dict[str, str]:
+    """Give the protocols whose numbers are other quantities in the two, and in what: another network or another size.
+
+    reseen's own protocol scores pictures at the size at which they were generated; the others say a size.
+    """
+    ours, theirs = reference.provenance, other.provenance
+    found = {}
+    for name in (SCORED_SIZE_OF + subject, *(name for name in ours if name.startswith(_SCORED_BY))):
+        if name in theirs and ours[name] != theirs[name]:
+            protocol = name.partition(_OF_PROTOCOL)[2] if name.startswith(_SCORED_BY) else ""
+            found[protocol or BUILTIN] = f"{name} is {ours[name]} there, {theirs[name]} here"
+    return found
 
 
 def _claimed(results: Results, name: str) -> str:
@@ -166,7 +172,14 @@ def _paired(
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Give each subject's numbers that both have, and what each stimulus scores, twice ``(n_numbers, n_stimuli)``."""
     for subject in subjects:
-        ours, theirs = (_matrix(results, subject, level) for results in (reference, other))
+        unlike = _protocols_apart(reference, other, subject)
+        ours, theirs = (_matrix(results, subject, level, without=unlike) for results in (reference, other))
+        if unlike:
+            warnings.warn(
+                f"left out, for they are other quantities in {reference.path} (there) and {other.path} (here): scores "
+                f"of {subject} by protocol {'; '.join(f'{protocol}: {why}' for protocol, why in unlike.items())}.",
+                stacklevel=4,
+            )
         both = ours.index[ours.index.isin(theirs.index)]
         apart = _apart(ours.index, theirs.index)
         if both.empty:
@@ -182,7 +195,7 @@ def _paired(
         yield ours.loc[both], theirs.loc[both]
 
 
-def _matrix(results: Results, subject: str, level: str) -> pd.DataFrame:
+def _matrix(results: Results, subject: str, level: str, *, without: Mapping[str, str]) -> pd.DataFrame:
     """Lay out one level: a row for each number, a column for each stimulus; items of one stimulus are averaged."""
     import pandas as pd
 
@@ -191,6 +204,12 @@ def _matrix(results: Results, subject: str, level: str) -> pd.DataFrame:
     if chosen.empty:
         known = ", ".join(scored["level"].unique())
         raise ResultsError(f"{results.path} has no scores of {subject} at level {level!r}; it has {known}.")
+    chosen = chosen[~chosen["protocol"].isin(without)]
+    if chosen.empty:
+        raise ResultsError(
+            f"{results.path} and what it is compared with were scored by other protocols, for {subject}: "
+            f"{'; '.join(without.values())}. These are other quantities under one name; score both in the same way."
+        )
     words = [column for column in WORDS if column in scored]
     values = chosen.groupby([*words, "stimulus_id"])["value"].mean().unstack("stimulus_id")
     order = pd.MultiIndex.from_frame(chosen[words].drop_duplicates())

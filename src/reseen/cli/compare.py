@@ -9,12 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from reseen.cli.tables import chance, console, number
+from reseen.tables import BUILTIN, is_retrieved
 
 
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="REFERENCE OTHER...", help="results folders")],
     level: Annotated[str, typer.Option("--level", help="of which pictures: result, or ceiling")] = "result",
-    everything: Annotated[bool, typer.Option("--all", help="also retrieved pictures and the other direction")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="also retrieved pictures, the other direction, what is the same")
+    ] = False,
     csv: Annotated[Path | None, typer.Option("--csv", help="write every row to this file too")] = None,
 ) -> None:
     """Compare results picture by picture.
@@ -31,33 +34,39 @@ def compare(
     for other in others:
         for setting in settings_that_differ(reference, other):
             typer.echo(f"{other.path}: {setting}")
-        rows = found[found["results"] == str(other.path)].to_dict("records")
-        shown = [row for row in rows if everything or _is_first_choice(row)]
-        _print_comparison(f"{other.path} against {reference.path}", shown)
+        rows = found[found["results"] == str(other.path)]
+        for protocol, scores in rows.groupby("protocol", sort=False):
+            title = f"{other.path} against {reference.path}, by protocol {protocol}"
+            _print_comparison(title, scores.to_dict("records"), everything)
     if csv is not None:
         write_text(csv, found.to_csv(index=False))
         typer.echo(f"table: {csv}")
 
 
-def _is_first_choice(row: Mapping[Hashable, object]) -> bool:
-    """Keep a comparison short: pictures that were made, and the direction of the paper."""
-    from reseen.tables import is_retrieved
-
-    return not is_retrieved(str(row["condition"])) and row["direction"] in ("", "original")
-
-
-def _print_comparison(title: str, rows: list[dict[Hashable, Any]]) -> None:
-    """Print paired differences, a line each."""
+def _print_comparison(title: str, rows: list[dict[Hashable, Any]], everything: bool) -> None:
+    """Print paired differences, a line each; those that are none are only counted, unless everything is asked for."""
     from rich.table import Table
 
+    chosen = [row for row in rows if everything or _is_first_choice(row)]
+    shown = [row for row in chosen if everything or any(row[name] for name in ("difference", "low", "high"))]
     table = Table("subject", "from", "score", title=title)
     for column in ("reference", "other", "difference", "95 %", "p", "p, Holm", "n"):
         table.add_column(column, justify="right")
-    for row in rows:
-        words = [str(row[word]) for word in ("protocol", "observer", "layer") if row.get(word)]
-        score = " ".join(words) if row["metric"] == "identification" else " ".join((str(row["metric"]), *words))
+    for row in shown:
+        metric = "" if row["metric"] == "identification" else row["metric"]
+        fixed = f"({row['direction']} fixed)" if everything and row["direction"] else ""
+        score = " ".join(filter(None, (metric, row["observer"], row["layer"], fixed)))
         values = [number(row[name]) for name in ("reference", "value")]
         change = [f"{row['difference']:+.3f}", f"{row['low']:+.3f} to {row['high']:+.3f}"]
         words = [str(row["subject"]), str(row["condition"]), score]
         table.add_row(*words, *values, *change, chance(row["p"]), chance(row["p_holm"]), str(row["n"]))
-    console().print(table)
+    if shown:
+        console().print(table)
+    if same := len(chosen) - len(shown):
+        typer.echo(f"{title}: {same} of {len(chosen)} scores are the same picture by picture (--all shows them).")
+
+
+def _is_first_choice(row: Mapping[Hashable, object]) -> bool:
+    """Keep a comparison short: pictures that were made, and the direction of the paper where there are both."""
+    other_way = row["protocol"] == BUILTIN and row["direction"] == "reconstruction"
+    return not is_retrieved(str(row["condition"])) and not other_way
