@@ -103,6 +103,18 @@ def test_with_folds_each_has_a_mean_picture_of_its_own(small_recipe, tmp_path):
     assert set(left[left["diagnostic"] == "left_out"]["n"]) == {8}
 
 
+def test_the_command_line_asks_for_a_full_run_by_one_word(monkeypatch):
+    from typer.testing import CliRunner
+
+    from reseen.cli import app
+
+    asked = []
+    monkeypatch.setattr(pipeline, "check", lambda recipe, *_, **__: asked.append(recipe) or [])
+    for words in (["check", "tiny", "--full"], ["check", "tiny"]):
+        CliRunner().invoke(app, words)
+    assert [recipe.evaluate.full for recipe in asked] == [True, False]
+
+
 def test_the_count_of_evaluations_of_a_full_demo_is_half_as_large_again():
     recipe = with_settings(load_recipe("demo"), ["evaluate.full=true"])
     expected = 24 * 2 * 72 * 3 + 2 * 72 + 24 * 2 * (72 + 40)

@@ -111,7 +111,8 @@ def _listed(names: list[str]) -> str:
 
 
 def _left_out(lines: _Lines) -> Iterator[str]:
-    said, only = [], []
+    said: list[str] = []
+    only: list[str] = []
     for (feature, diagnostic, setting), lost in lines.items():
         if (diagnostic, setting) != ("left_out", "lost") or not lost.low > 0:
             continue

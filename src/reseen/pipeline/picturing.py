@@ -11,10 +11,10 @@ import numpy as np
 
 from reseen import reconstruct
 from reseen.features import Features
-from reseen.pipeline.controls import WITHOUT_BRAIN, floor_features
+from reseen.pipeline.controls import FLOORS, floor_features
 from reseen.pipeline.job import Job
 from reseen.recipe import Condition, Recipe
-from reseen.tables import Level
+from reseen.tables import NO_BRAIN, Level
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def levels(recipe: Recipe) -> tuple[Level, ...]:
     """Give the levels that pictures are made at."""
     wanted: list[Level] = ["result"]
     wanted += ["floor_shuffled"] if recipe.evaluate.n_shuffles else []
-    wanted += ["floor_mean", "floor_random", "floor_noise"] if recipe.evaluate.full else []
+    wanted += NO_BRAIN if recipe.evaluate.full else ()
     wanted += ["ceiling"] if recipe.evaluate.ceiling else []
     return tuple(wanted)
 
@@ -176,7 +176,7 @@ def _given(job: Job, batch: Batch, name: str) -> Features:
     """Give the features that a set of pictures is made from, one row for each item; the last are kept."""
 
     def read() -> Features:
-        if batch.level in WITHOUT_BRAIN:
+        if batch.level in FLOORS:
             return floor_features(job, batch.subject, batch.level, name)
         if batch.level == "floor_noise":
             empty = job.ldm().text_to_conditioning([""])
