@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 N_CLUSTERS = 8
 """Kinds of pictures, by c, of which one at a time is left out of the training."""
-FLOORS: tuple[Level, ...] = ("floor_mean", "floor_random")
+WITHOUT_BRAIN: tuple[Level, ...] = ("floor_mean", "floor_random")
 """Levels without the brain whose features are kept; the third, ``floor_noise``, has none."""
 _FILE = {CLUSTERS: "without_cluster", AT_RANDOM: "without_some"}
 _CLUSTERS = "clusters"
@@ -38,7 +38,7 @@ def decode_controls(job: Job, subject: str) -> bool:
     """Decode what a full run needs beside the result; each file is written once."""
     worked = False
     for name, rois in (("z", job.recipe.decode.z_rois), ("c", job.recipe.decode.c_rois)):
-        for level in FLOORS:
+        for level in WITHOUT_BRAIN:
             if not _path(job, subject, f"{level}_{name}").is_file():
                 _save(job, subject, f"{level}_{name}", _without_brain(job, subject, name, level))
                 worked = True
@@ -126,11 +126,8 @@ def _split(job: Job, subject: str, split: Split, how: str) -> Split:
     path = _path(job, subject, _CLUSTERS)
     if not path.is_file():
         ids = np.unique(np.concatenate([part for fold in split.folds for part in fold]))
-        for name in ("c", "z"):  # where no picture has a caption, all c are one
-            shown = Features(name, job.true(subject, name).rows(ids), ids)
-            groups = sort_stimuli(shown, split, seed=job.recipe.seed)
-            if groups[CLUSTERS].any():
-                break
+        shown = Features("c", job.true(subject, "c").rows(ids), ids)
+        groups = sort_stimuli(shown, split, seed=job.recipe.seed)
         arrays = {"stimulus_id": ids, **{stem: groups[how] for how, stem in _FILE.items()}}
         job.results.save_arrays(path, arrays, job.made_by("decode", subject))
     kept, _ = job.results.load_arrays(path)
@@ -143,11 +140,13 @@ def sort_stimuli(features: Features, split: Split, *, seed: int) -> dict[str, ND
     Returns
     -------
     ``CLUSTERS`` and ``AT_RANDOM`` -> the group of each stimulus, ``(n_stimuli,)``. Each group has as many test stimuli
-    as the cluster of its number, and as many others.
+    as the cluster of its number, and as many others. Where all features are alike, both are groups of all kinds.
     """
     found = diagnostics.clusters(features.flat, N_CLUSTERS, seed=seed)
-    mixed = found.copy()
     rng = np.random.default_rng([seed, 7])
+    if not found.any():
+        found = rng.permutation(np.arange(len(found)) % N_CLUSTERS)
+    mixed = found.copy()
     tested = np.isin(features.stimulus_id, split.test_ids)
     for part in (tested, ~tested):
         mixed[part] = rng.permutation(found[part])

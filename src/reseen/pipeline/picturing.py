@@ -11,7 +11,7 @@ import numpy as np
 
 from reseen import reconstruct
 from reseen.features import Features
-from reseen.pipeline.controls import FLOORS, floor_features
+from reseen.pipeline.controls import WITHOUT_BRAIN, floor_features
 from reseen.pipeline.job import Job
 from reseen.recipe import Condition, Recipe
 from reseen.tables import NO_BRAIN, Level
@@ -176,7 +176,7 @@ def _given(job: Job, batch: Batch, name: str) -> Features:
     """Give the features that a set of pictures is made from, one row for each item; the last are kept."""
 
     def read() -> Features:
-        if batch.level in FLOORS:
+        if batch.level in WITHOUT_BRAIN:
             return floor_features(job, batch.subject, batch.level, name)
         if batch.level == "floor_noise":
             empty = job.ldm().text_to_conditioning([""])
