@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from reseen import pipeline
+from reseen.features import Features
+from reseen.pipeline.controls import sort_stimuli, without_groups
 from reseen.pipeline.plan import count_evaluations, count_items
 from reseen.recipe import load_recipe, with_settings
 from reseen.results import Results
+from reseen.trials import Split
 
 pytestmark = pytest.mark.usefixtures("random_observers")
 FLOORS = ("floor_mean", "floor_noise", "floor_random")
@@ -103,7 +106,29 @@ def test_with_folds_each_has_a_mean_picture_of_its_own(small_recipe, tmp_path):
     assert set(left[left["diagnostic"] == "left_out"]["n"]) == {8}
 
 
+def test_the_command_line_asks_for_a_full_run_by_one_word(monkeypatch):
+    from typer.testing import CliRunner
+
+    from reseen.cli import app
+
+    asked = []
+    monkeypatch.setattr(pipeline, "check", lambda recipe, *_, **__: asked.append(recipe) or [])
+    for words in (["check", "tiny", "--full"], ["check", "tiny"]):
+        CliRunner().invoke(app, words)
+    assert [recipe.evaluate.full for recipe in asked] == [True, False]
+
+
 def test_the_count_of_evaluations_of_a_full_demo_is_half_as_large_again():
     recipe = with_settings(load_recipe("demo"), ["evaluate.full=true"])
     expected = 24 * 2 * 72 * 3 + 2 * 72 + 24 * 2 * (72 + 40)
     assert count_evaluations(recipe, count_items(recipe)) == expected
+
+
+def test_pictures_whose_features_are_all_alike_are_left_out_in_groups_all_the_same():
+    ids = np.arange(24)
+    split = Split.fixed(ids[8:], ids[:8])
+    groups = sort_stimuli(Features("c", np.ones((24, 3), dtype=np.float32), ids), split, seed=0)
+    for group in groups.values():
+        folds = without_groups(split, ids, group).folds
+        assert sorted(i for _, test in folds for i in test) == list(range(8))
+        assert min(len(train) for train, _ in folds) >= 13  # a group holds three

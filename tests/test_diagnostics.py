@@ -165,3 +165,28 @@ def test_rank_correlation_is_spearmans_and_follows_the_weights():
     twice = diagnostics.rank_correlation(a, b, np.full((1, 20), 2.0))
     assert twice[0] == pytest.approx(spearmanr(a, b).statistic)
     assert np.isnan(diagnostics.rank_correlation(a, np.ones(20))[0])
+
+
+def test_the_draw_that_is_picked_is_the_one_most_like_the_original_it_is_paired_with():
+    matrices = np.random.default_rng(0).normal(size=(3, 5, 5))
+    order = np.array([2, 0, 1, 4, 3])
+    kept = diagnostics.best_draws(matrices, order)
+    for j in range(5):
+        picked = max(range(3), key=lambda draw: matrices[draw, order[j], j])
+        for i in range(5):
+            assert kept[i, j] == matrices[picked, order[i], j]
+
+
+@pytest.mark.parametrize("n_targets", [3, 5000])
+def test_clusters_that_lie_apart_are_found_however_long_the_features(n_targets):
+    rng = np.random.default_rng(1)
+    truth = np.arange(60) % 4
+    features = 10 * rng.normal(size=(4, n_targets))[truth] + rng.normal(size=(60, n_targets))
+    found = diagnostics.clusters(features, 4, seed=3)
+    assert np.array_equal(found, diagnostics.clusters(features, 4, seed=3))
+    pairs = {(int(a), int(b)) for a, b in zip(found, truth, strict=True)}
+    assert len(pairs) == len(set(found.tolist())) == 4
+
+
+def test_items_that_are_all_alike_make_one_cluster():
+    assert set(diagnostics.clusters(np.ones((6, 2)), 3, seed=0).tolist()) == {0}

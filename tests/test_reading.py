@@ -7,10 +7,18 @@ import pandas as pd
 import pytest
 
 from reseen import metrics
-from reseen.evaluate import COLUMNS, READING_COLUMNS, evaluate_reading, verdict
+from reseen.evaluate import (
+    COLUMNS,
+    READING_COLUMNS,
+    evaluate_draws,
+    evaluate_reading,
+    evaluate_repetitions,
+    verdict,
+)
 from reseen.evaluate.guessing import said_of_reading
 from reseen.features import Features
 from reseen.recipe import EvaluateRecipe
+from reseen.tables import THIRDS
 
 RECIPE = EvaluateRecipe(n_derangements=60, n_bootstrap=80)
 N_TEST, N_TRAIN, N_TARGETS = 60, 80, 40
@@ -190,3 +198,76 @@ def test_each_fold_is_held_against_its_own_training_stimuli(true):
 def test_nothing_is_said_of_an_empty_table():
     assert said_of_reading(pd.DataFrame(columns=list(READING_COLUMNS))) == {}
     assert verdict(NO_SCORES, pd.DataFrame(columns=list(READING_COLUMNS))) == ""
+
+
+# -------------------------------------------------------------------------------------------------- pictures
+
+
+def look(seen, true, *, categories=None, stimulus_id=TEST):
+    return evaluate_draws(
+        "s",
+        "zc",
+        seen.astype(np.float32),
+        true[:N_TEST].astype(np.float32),
+        np.asarray(stimulus_id),
+        categories=categories or {},
+        recipe=RECIPE,
+        seed=0,
+    )
+
+
+def test_pictures_are_asked_what_features_are_asked_with_correlations_averaged_over_draws(true):
+    seen = true[:N_TEST, None] + 2.5 * some(1, N_TEST, 3, N_TARGETS)
+    table = look(seen, true, categories={"sort": {i: "ab"[i % 2] for i in TEST.tolist()}})
+    assert set(table["feature"]) == {"zc pictures"}
+    assert list(dict.fromkeys(table["diagnostic"])) == ["n_way", "pairs", "draws"]
+    r = np.mean([metrics.correlation_matrix(true[:N_TEST], seen[:, draw]) for draw in range(3)], axis=0)
+    assert value(table, "n_way", "2") == pytest.approx(metrics.identification_from_correlations(r).mean())
+    assert value(table, "pairs", "nearest 10") > 0.9
+    alone = [metrics.identification(true[:N_TEST], seen[:, draw]) for draw in range(3)]
+    assert value(table, "draws", "one") == pytest.approx(np.mean(alone))
+    assert value(table, "draws", "spread") == pytest.approx(np.std(alone, axis=0, ddof=1).mean())
+    assert value(table, "draws", "one") < value(table, "n_way", "2")
+
+
+def test_the_best_of_many_draws_of_noise_is_no_better_than_its_floor(true):
+    table = look(some(9, N_TEST, 5, N_TARGETS), true)
+    assert value(table, "draws", "one") == pytest.approx(0.5, abs=0.1)
+    assert value(table, "draws", "best of 5", "null") > 0.6
+    assert value(table, "draws", "best of 5", "p") > 0.05
+    assert value(table, "draws", "best of 5") == pytest.approx(value(table, "draws", "best of 5", "null"), abs=0.12)
+
+
+def test_one_draw_has_no_spread_and_no_best(true):
+    assert "draws" not in set(look(true[:N_TEST, None], true)["diagnostic"])
+
+
+def test_pictures_that_show_the_category_only_are_caught():
+    decoded, true, sorts = categories_only()
+    table = look(decoded[:, None], true, categories=sorts)
+    assert "The zc pictures hold the category, not the picture: by scene, " in verdict(NO_SCORES, table)
+
+
+# -------------------------------------------------------------------------------------------------- decoded again
+
+
+def test_repetitions_that_say_the_same_are_sure_of_themselves_even_where_they_are_wrong(true):
+    wrong = Features("c", true[np.roll(TEST, 1)], TEST)
+    whole = Features("c", true, np.arange(len(true)))
+    table = evaluate_repetitions("s", wrong, wrong, whole, FOLDS, recipe=RECIPE, seed=0)
+    assert value(table, "repetitions", "first and others") == 1
+    assert value(table, "repetitions", "first") == pytest.approx(0.5, abs=0.1)
+    assert set(table["n"]) == {N_TEST}
+
+
+def test_pictures_that_were_shown_once_have_no_repetitions(true):
+    none = Features("c", true[:2], TEST[:2])
+    whole = Features("c", true, np.arange(len(true)))
+    assert evaluate_repetitions("s", none, none, whole, FOLDS, recipe=RECIPE, seed=0).empty
+
+
+def test_the_thirds_of_the_novelty_curve_hold_every_picture_once(true, noisy):
+    table = read(noisy, true)
+    thirds = table[(table["diagnostic"] == "novelty") & table["setting"].isin(THIRDS)]
+    assert thirds["n"].sum() == N_TEST
+    assert (thirds["value"] * thirds["n"]).sum() / N_TEST == pytest.approx(value(table, "n_way", "2"), abs=1e-6)

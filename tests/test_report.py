@@ -157,6 +157,44 @@ def test_the_verdict_and_the_warnings_come_before_everything_else():
     assert words.index("It reads.") < words.index("alpha at the edge") < words.index("Presented, and reconstructed")
 
 
+def test_verdict_table_and_pictures_stand_open_and_everything_else_is_folded_away():
+    table = pd.DataFrame({"voxel": [1], "r": [0.1]})
+    html = report(contents(verdict="subj01: It reads. By z it does not.", encoding=table, reading=readings()))
+    before, *folded = re.split('<section><details class="fold">', html)
+    assert [re.search("<h2>(.*?)</h2>", part).group(1) for part in folded] == [
+        "The brain steers the denoising",
+        "Scores, between floor and ceiling",
+        "Reading or guessing?",
+        "Decoders",
+        "Encoding: from features to voxels",
+        "What ran",
+    ]
+    assert before.index("It reads.") < before.index("<li>By z it does not.</li>") < before.index('class="headline"')
+    assert before.index('class="headline"') < before.index('id="pictures"')
+    assert "<details open" not in before
+    assert all(part.count("<details") + 1 == part.count("</details>") for part in folded)
+
+
+def test_verdicts_of_several_subjects_begin_with_a_sentence_each():
+    html = report(contents(subject(), subject("subj02"), verdict="subj01: It reads. Well.\nsubj02: It guesses. Much."))
+    assert "<b>subj01</b> It reads.</p>" in html
+    assert "<summary>More of subj02</summary>" in html
+
+
+def test_pictures_made_without_the_brain_stand_in_a_table_and_beside_the_presented_ones():
+    table = scores()
+    floors = {"floor_mean": 0.51, "floor_noise": 0.52, "floor_random": 0.53}
+    result = table[(table["level"] == "result") & (table["condition"] == "zc")]
+    table = pd.concat([table, *(result.assign(level=level, value=value) for level, value in floors.items())])
+    made = {(level, "zc"): pictures(20 + k, N, 2) for k, level in enumerate(floors)}
+    html = report(contents(subject(pictures=subject().pictures | made), scores=table))
+    words = Page(html).words
+    assert "two-way identification, late zc 50 % – 51 % 52 % 53 % 80 % 95 %" in words
+    assert "What the generator makes of these without the brain, subj01" in words
+    assert all(picture_uri(stack[N - 1, 0]) in html for stack in made.values())
+    assert "Without the brain" not in Page(report(contents())).words
+
+
 def test_what_comes_from_outside_is_escaped():
     nasty = "<script>alert('x')</script>\"&"
     table = scores([nasty])

@@ -251,7 +251,7 @@ def clusters(features: NDArray[Any], n_clusters: int, *, seed: int) -> NDArray[n
     features
         Shape ``(n, d)``.
     n_clusters
-        How many at most; one that loses all its items is left out.
+        How many at most; there are no more than different items, and one that loses all its items is left out.
     seed
         Of the projection and of the first centres.
 
@@ -268,9 +268,10 @@ def clusters(features: NDArray[Any], n_clusters: int, *, seed: int) -> NDArray[n
         part = features[:, start : start + _COLUMNS]
         axes = np.eye(n_targets) if n_targets <= _PROJECTED else rng.standard_normal((part.shape[1], _PROJECTED))
         reduced += (part - part.mean(axis=0, dtype=np.float64)) @ axes
+    n_distinct = len(np.unique(reduced, axis=0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a cluster that lost all its items
-        _, found = kmeans2(reduced, min(n_clusters, n_items), minit="++", seed=rng)
+        _, found = kmeans2(reduced, min(n_clusters, n_distinct), minit="++", seed=rng)
     return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 

@@ -39,6 +39,9 @@ READING_COLUMNS = (
 )
 """The columns of ``reading.csv``."""
 
+THIRDS = ("least like training", "between", "most like training")
+"""The settings of the novelty curve in ``reading.csv``."""
+
 ENCODING_COLUMNS = (
     *("subject", "analysis", "model", "feature", "roi", "n_voxels"),
     *("statistic", "value", "low", "high", "n"),
@@ -48,6 +51,8 @@ ENCODING_COLUMNS = (
 Level = Literal["floor_mean", "floor_noise", "floor_random", "floor_shuffled", "result", "ceiling"]
 """A level that pictures are made at."""
 PICTURE_LEVELS: tuple[Level, ...] = get_args(Level)
+NO_BRAIN: tuple[Level, ...] = ("floor_mean", "floor_noise", "floor_random")
+"""Those whose pictures no brain had a part in; a full run makes them."""
 LEVELS = ("floor_repaired", *PICTURE_LEVELS)
 """What stands beside each other for one score: its floors, itself and its ceiling."""
 

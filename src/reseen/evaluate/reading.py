@@ -13,6 +13,7 @@ from reseen import diagnostics, metrics, statistics
 from reseen.evaluate.items import Folds, Items, Row, items_of, mean_row, row, table_of
 from reseen.evaluate.pairs import Categories, hard_rows, n_way_rows
 from reseen.metrics import Floats
+from reseen.tables import THIRDS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 NEAR_DUPLICATE = 0.95
 """A test picture whose features correlate so well with a training picture's was as good as trained on."""
-THIRDS = ("least like training", "between", "most like training")
 
 
 @dataclass(frozen=True)

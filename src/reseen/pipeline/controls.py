@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 N_CLUSTERS = 8
 """Kinds of pictures, by c, of which one at a time is left out of the training."""
 WITHOUT_BRAIN: tuple[Level, ...] = ("floor_mean", "floor_random")
-"""Levels whose features are kept; the third, ``floor_noise``, has none."""
+"""Levels without the brain whose features are kept; the third, ``floor_noise``, has none."""
 _FILE = {CLUSTERS: "without_cluster", AT_RANDOM: "without_some"}
 _CLUSTERS = "clusters"
 
@@ -143,11 +143,13 @@ def sort_stimuli(features: Features, split: Split, *, seed: int) -> dict[str, ND
     Returns
     -------
     ``CLUSTERS`` and ``AT_RANDOM`` -> the group of each stimulus, ``(n_stimuli,)``. Each group has as many test stimuli
-    as the cluster of its number, and as many others.
+    as the cluster of its number, and as many others. Where all features are alike, both are groups of all kinds.
     """
     found = diagnostics.clusters(features.flat, N_CLUSTERS, seed=seed)
-    mixed = found.copy()
     rng = np.random.default_rng([seed, 7])
+    if not found.any():
+        found = rng.permutation(np.arange(len(found)) % N_CLUSTERS)
+    mixed = found.copy()
     tested = np.isin(features.stimulus_id, split.test_ids)
     for part in (tested, ~tested):
         mixed[part] = rng.permutation(found[part])

@@ -16,7 +16,7 @@ from reseen.pipeline.controls import WITHOUT_BRAIN, floor_features
 from reseen.pipeline.job import Job
 from reseen.pipeline.writing import Writer
 from reseen.recipe import Condition, Recipe
-from reseen.tables import Level
+from reseen.tables import NO_BRAIN, Level
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +58,7 @@ def levels(recipe: Recipe) -> tuple[Level, ...]:
     """Give the levels that pictures are made at."""
     wanted: list[Level] = ["result"]
     wanted += ["floor_shuffled"] if recipe.evaluate.n_shuffles else []
-    wanted += ["floor_mean", "floor_random", "floor_noise"] if recipe.evaluate.full else []
+    wanted += NO_BRAIN if recipe.evaluate.full else ()
     wanted += ["ceiling"] if recipe.evaluate.ceiling else []
     return tuple(wanted)
 

@@ -15,7 +15,7 @@ from reseen.pipeline.scoring import Stacks, feature_names, main_condition
 from reseen.recipe import to_toml
 from reseen.results import VERSION_OF
 from reseen.ridge import RidgeMap
-from reseen.tables import is_retrieved
+from reseen.tables import NO_BRAIN, is_retrieved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,8 @@ def _subject(job: Job, subject: str, encoding: pd.DataFrame) -> report.SubjectRe
     cortical, no_maps = cortical_maps(job, subject, trials)
     stacks = Stacks(job, subject, largest=THUMBNAIL)
     ids = stacks.stimulus_id
-    pictures = {key: stacks[key] for key in stacks if not is_retrieved(key[1])}
+    pictures = {key: stacks[key] for key in stacks if not is_retrieved(key[1]) and key[0] not in NO_BRAIN}
+    pictures |= {key: stacks[key][:, :1] for key in stacks if key[0] in NO_BRAIN and key[1] == main_condition(job)}
     presented = stimuli.images(ids)
     score = _ranking(job, presented, ids, pictures)
     maps = {name: _maps(job, subject, name) for name in feature_names(job)}

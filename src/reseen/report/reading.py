@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from reseen.report.charts import Curve, curve_chart
 from reseen.report.marks import PERCENT, percent, unique
+from reseen.tables import THIRDS
 
 if TYPE_CHECKING:
     import pandas as pd
 
     Lines = Mapping[tuple[str, str, str], Mapping[Any, Any]]
 
-THIRDS = ("least like training", "between", "most like training")
 CURVES = {
     "n_way": (
         "The right one of so many",
