@@ -18,7 +18,8 @@ from figures import figure, write
 import reseen
 from reseen import pipeline
 from reseen.evaluate import evaluate
-from reseen.observers import load_observer
+from reseen.observers import Panel, load_observer
+from reseen.protocols import PROTOCOLS
 from reseen.recipe import Recipe, load_recipe, with_settings
 from reseen.reconstruct import reconstruct
 from reseen.results import Results
@@ -57,7 +58,7 @@ def score(recipe: Recipe, results: Results) -> dict[str, float]:
         stimuli.images(z.stimulus_id),
         z.stimulus_id,
         {("result", "zc"): made},
-        [load_observer("judge")],
+        [Panel(PROTOCOLS["builtin"], (load_observer("judge"),))],
         {},
         recipe.evaluate,
         recipe.seed,

@@ -9,8 +9,9 @@ import pytest
 from reseen import decode
 from reseen.evaluate import COLUMNS, evaluate, evaluate_left_out, evaluate_reading, verdict
 from reseen.features import Features
-from reseen.observers import load_observer
+from reseen.observers import Panel, load_observer
 from reseen.pipeline.controls import sort_stimuli, without_groups
+from reseen.protocols import PROTOCOLS
 from reseen.recipe import DecodeRecipe, EvaluateRecipe, SimulateRecipe
 from reseen.simulate import scan_subject
 from reseen.simulate.anatomy import build_anatomy
@@ -142,7 +143,9 @@ def without_brain(world):
         ("floor_mean", "zc"): mean,
         ("ceiling", "zc"): truth[:, None],
     }
-    return evaluate("s", truth, shared, pictures, [load_observer("judge")], {}, RECIPE, seed=0)
+    return evaluate(
+        "s", truth, shared, pictures, [Panel(PROTOCOLS["builtin"], (load_observer("judge"),))], {}, RECIPE, seed=0
+    )
 
 
 def test_pictures_that_ignore_the_brain_score_at_the_floor_and_the_verdict_says_so(without_brain):
