@@ -12,7 +12,7 @@ from test_ridge_forms import ALPHAS, FORMS, problem
 from threadpoolctl import threadpool_limits
 
 from reseen.errors import DataError
-from reseen.ridge import factor, fit_blocks, fit_ridge
+from reseen.ridge import RidgeMap, assign_folds, factor, fit_blocks, fit_ridge, score_block
 from reseen.ridge.cores import BYTES_AT_ONCE, Cores, n_threads, one_thread, side_by_side
 from reseen.ridge.device import Device
 from reseen.ridge.tridiagonal import Tridiagonal
@@ -48,6 +48,17 @@ def test_collinear_voxels_take_a_penalty_next_to_nothing() -> None:
     np.testing.assert_allclose(scores[0], scores[1], rtol=1e-3)
 
 
+def test_a_voxel_that_varies_in_one_fold_alone_harms_no_form() -> None:
+    betas, targets, row = problem(n_stimuli=40, n_voxels=12, repeats=2)
+    betas[:, 4] = np.where(assign_folds(row, len(row), 5, 0) == 2, betas[:, 4], 3.0)
+    errors = [
+        score_block(factor(betas, targets.shape, target_row=row, groups=row, alphas=ALPHAS, form=form), targets).error  # type: ignore[arg-type]
+        for form in FORMS
+    ]
+    assert np.isfinite(errors[0]).all()
+    np.testing.assert_allclose(errors[0], errors[1], rtol=2e-4)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("n_voxels", [90, 400], ids=["primal", "dual"])
 @pytest.mark.parametrize("share_alpha", [False, True])
@@ -66,6 +77,19 @@ def test_a_fit_is_the_same_bytes_on_one_core_and_on_two(
         assert one == other
         for name, value in vars(a).items():
             assert value.tobytes() == getattr(b, name).tobytes(), name
+
+
+def test_predictions_are_the_same_bytes_on_one_core_and_on_two() -> None:
+    rng = np.random.default_rng(0)
+    mean, ones = np.zeros(300, dtype=np.float32), np.ones(300, dtype=np.float32)
+    weights, rows = (rng.standard_normal(shape).astype(np.float32) for shape in ((300, 2500), (70, 300)))
+    fitted = RidgeMap(weights, np.zeros(2500, dtype=np.float32), mean, ones, np.ones(2500), np.ones(1))
+    predicted = []
+    for n in (1, 2):
+        with threadpool_limits(n, user_api="blas"):
+            predicted.append(fitted.predict(rows))
+    assert predicted[0].tobytes() == predicted[1].tobytes()
+    np.testing.assert_allclose(predicted[0], rows.astype(float) @ weights, atol=1e-3)
 
 
 def test_pieces_come_in_order_and_few_are_begun_before_they_are_asked_for() -> None:

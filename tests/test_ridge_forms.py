@@ -252,7 +252,7 @@ def test_the_warning_draws_the_choices() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("condition", [1e4, 1e8], ids=["condition 1e4", "condition 1e8"])
+@pytest.mark.parametrize("condition", [1e4, 1e6, 1e8], ids=["condition 1e4", "condition 1e6", "condition 1e8"])
 def test_single_precision_stays_near_double_for_badly_conditioned_voxels(form: Any, condition: float) -> None:
     rng = np.random.default_rng(0)
     u, v = (np.linalg.qr(rng.standard_normal((n, 60)))[0] for n in (300, 60))

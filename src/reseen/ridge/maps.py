@@ -10,8 +10,11 @@ from numpy.typing import ArrayLike
 
 from reseen.errors import ResultsError, ShapeError
 from reseen.files import writing
-from reseen.ridge.device import Float32, Float64
+from reseen.ridge.cores import side_by_side
+from reseen.ridge.device import Device, Float32, Float64
 from reseen.ridge.gram import check_finite
+
+TARGETS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class RidgeMap:
     noise_share: Float64 | None = None
 
     def predict(self, betas: ArrayLike, *, n_repetitions: ArrayLike | None = None) -> Float32:
-        """Predict the targets of some rows.
+        """Predict the targets of some rows; the same bytes on any number of cores.
 
         Parameters
         ----------
@@ -76,7 +79,7 @@ class RidgeMap:
         if rows.ndim != 2 or rows.shape[1] != len(self.voxel_mean):
             raise ShapeError(f"betas have shape {rows.shape}; this map needs (n_rows, {len(self.voxel_mean)}).")
         check_finite("betas", rows)
-        predicted = ((rows - self.voxel_mean) / self.voxel_scale).astype(np.float32) @ self.weights
+        predicted = _product(((rows - self.voxel_mean) / self.voxel_scale).astype(np.float32), self.weights)
         if n_repetitions is not None and self.noise_share is not None:
             count = np.asarray(n_repetitions)
             if count.shape != (len(rows),):
@@ -115,6 +118,20 @@ class RidgeMap:
             return cls(**load_file(Path(path)))
         except Exception as error:  # missing, truncated, or of something else: one answer to all three
             raise ResultsError(f"{path} holds no ridge map: {error}. Run `reseen decode` again.") from error
+
+
+def _product(rows: Float32, weights: Float32) -> Float32:
+    """Give ``rows @ weights``, blocks of targets side by side."""
+    product = np.empty((len(rows), weights.shape[1]), dtype=np.float32)
+
+    def multiply(start: int) -> None:
+        block = slice(start, start + TARGETS_AT_ONCE)
+        np.matmul(rows, weights[:, block], out=product[:, block])
+
+    with side_by_side(Device()) as cores:
+        for _ in cores.map(multiply, range(0, weights.shape[1], TARGETS_AT_ONCE)):
+            pass
+    return product
 
 
 def average_gain(noise_share: Float64, n_repetitions: int) -> Float64:
