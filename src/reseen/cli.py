@@ -210,7 +210,7 @@ def _read_recipe(name: str, data: Path | None, model: str | None, settings: list
 
     changes = list(settings or ())
     changes += [f"data.path={data.resolve()}"] if data else []
-    changes += [f"model.name={model}"] if model else []
+    changes += [f"model.name={model}", "model.revision="] if model else []  # the commit was the other model's
     return with_settings(load_recipe(name), changes)
 
 
