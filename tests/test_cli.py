@@ -198,3 +198,9 @@ def test_simulate_refuses_a_folder_that_holds_something(reseen, tmp_path):
     assert code == 1
     assert "is not empty" in err
     assert (tmp_path / "mine.txt").read_text() == "keep me"
+
+
+def test_another_model_is_not_sought_at_the_commit_of_the_recipes_own():
+    recipe = cli._read_recipe("takagi2023", None, None, None)
+    assert recipe.model.revision is not None
+    assert cli._read_recipe("takagi2023", None, "someone/else", None).model.revision is None

@@ -264,6 +264,17 @@ def test_a_hub_model_is_known_by_its_commit(monkeypatch: pytest.MonkeyPatch, fol
     assert not any("safety" in pattern for pattern in asked["allow_patterns"])
 
 
+def test_a_part_that_the_hubs_local_cache_lacks_is_named_with_the_command_that_fetches_it(
+    monkeypatch: pytest.MonkeyPatch, copy: Path
+) -> None:
+    next((copy / "unet").glob("*.safetensors")).unlink()
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(copy))
+    with pytest.raises(
+        ModelError, match=r"lacks safetensors weights in .*unet.*run `hf download someone/some-model --"
+    ):
+        load_ldm("someone/some-model")
+
+
 @pytest.mark.parametrize("name", ["nowhere", "./no/such/folder", "a/b/c", "/absent"])
 def test_a_name_that_is_nothing_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match="there is no model"):
@@ -340,7 +351,7 @@ def test_a_compiled_noise_predictor_is_used_except_where_hooks_are_laid(
 ) -> None:
     calls = []
 
-    def compile_by_name(unet: torch.nn.Module) -> Callable[..., object]:
+    def compile_by_name(unet: torch.nn.Module, **_: bool) -> Callable[..., object]:
         def compiled(*arguments: object, **options: object) -> object:
             calls.append(len(calls))
             return unet(*arguments, **options)

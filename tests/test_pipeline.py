@@ -57,7 +57,9 @@ def test_a_run_ends_with_pictures_scores_and_a_report(finished):
     assert set(reading["feature"]) == {"z", "c", "zc pictures"}
     of_features = {"n_way", "zero_shot", "novelty", "variance", "dimensions", "bottleneck", "repetitions"}
     assert set(reading["diagnostic"]) == of_features | {"draws"}
-    assert (finished / "report.html").stat().st_size > 10_000
+    report = (finished / "report.html").read_text(encoding="utf-8")
+    assert len(report) > 10_000
+    assert "<td>safety checker</td><td>off" in report
     assert len(list(finished.glob("subj01/pictures/*/zc/*.png"))) == (2 + 3 + 2) * 4  # draws, shuffles, draws
     assert len(list(finished.glob("subj01/pictures/*/z/*.png"))) == (1 + 3 + 1) * 4
     assert set(results.times) == {"extract", "decode", "encode", "reconstruct", "evaluate", "report"}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from reseen.errors import ResultsError
-from reseen.pipeline import writing
 from reseen.pipeline.writing import Writer
 
 PICTURE = np.zeros((2, 2, 3), dtype=np.uint8)
@@ -21,16 +25,13 @@ def paths(n: int) -> list[Path]:
 
 def test_pictures_are_written_in_order_and_all_are_there_at_the_end() -> None:
     written: list[Path] = []
-    with Writer(lambda path, _picture: written.append(path)) as writer:
+    with Writer(lambda path, _picture: written.append(path), 8) as writer:
         for path in paths(200):
             writer.put(path, PICTURE)
     assert written == paths(200)
 
 
-def test_pictures_are_written_while_the_next_are_made_and_no_more_wait_than_may(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(writing, "AT_MOST", 3)
+def test_pictures_are_written_while_the_next_are_made_and_no_more_wait_than_may() -> None:
     written: list[Path] = []
     gate, put = threading.Event(), threading.Event()
 
@@ -39,7 +40,7 @@ def test_pictures_are_written_while_the_next_are_made_and_no_more_wait_than_may(
         written.append(path)
 
     def make() -> None:
-        with Writer(save) as writer:
+        with Writer(save, 3) as writer:
             for path in paths(8):
                 writer.put(path, PICTURE)
                 if path.name == "3":
@@ -63,7 +64,7 @@ def full(path: Path, _picture: np.ndarray) -> None:
 
 def test_a_full_disk_is_said_while_pictures_are_made() -> None:
     def make() -> None:
-        with Writer(full) as writer:
+        with Writer(full, 8) as writer:
             for path in paths(10_000):
                 writer.put(path, PICTURE)
 
@@ -73,7 +74,7 @@ def test_a_full_disk_is_said_while_pictures_are_made() -> None:
 
 def test_a_full_disk_is_said_at_the_end_at_the_latest() -> None:
     def make() -> None:
-        with Writer(full) as writer:
+        with Writer(full, 8) as writer:
             for path in paths(3):
                 writer.put(path, PICTURE)
 
@@ -85,7 +86,7 @@ def test_what_was_made_before_another_error_is_written_and_that_error_is_the_one
     written: list[Path] = []
 
     def make() -> None:
-        with Writer(lambda path, _picture: written.append(path)) as writer:
+        with Writer(lambda path, _picture: written.append(path), 8) as writer:
             for path in paths(5):
                 writer.put(path, PICTURE)
             raise KeyboardInterrupt
@@ -93,3 +94,38 @@ def test_what_was_made_before_another_error_is_written_and_that_error_is_the_one
     with pytest.raises(KeyboardInterrupt):
         make()
     assert written == paths(5)
+
+
+LONG_RUN = """
+import sys
+from pathlib import Path
+import numpy as np
+from reseen.pipeline.writing import Writer
+from reseen.recipe import Recipe
+from reseen.results import Results
+
+results = Results(Path(sys.argv[1]), Recipe())
+with Writer(results.save_picture, 16) as writer:
+    for number in range(int(sys.argv[2])):
+        path = results.path / f"{number:04d}.png"
+        if not path.is_file():
+            writer.put(path, np.full((64, 64, 3), number % 256, dtype=np.uint8))
+"""
+
+
+def test_a_kill_in_the_middle_leaves_whole_pictures_only_and_the_next_start_makes_the_rest(tmp_path: Path) -> None:
+    def start(n: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", LONG_RUN, str(tmp_path), str(n)])
+
+    run = start(9999)
+    while run.poll() is None and len(list(tmp_path.glob("*.png"))) < 50:
+        time.sleep(0.01)
+    run.kill()
+    assert run.wait() == -signal.SIGKILL
+    made = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.png")}
+    assert sorted(made) == [f"{number:04d}.png" for number in range(len(made))]  # in order, none left out
+    assert start(len(made) + 20).wait() == 0
+    for number in range(len(made) + 20):
+        with Image.open(tmp_path / f"{number:04d}.png") as picture:
+            assert (np.asarray(picture) == number % 256).all()
+    assert made == {name: (tmp_path / name).stat().st_mtime_ns for name in made}  # none is made twice

@@ -276,7 +276,7 @@ def _read_recipe(
 
     changes = list(settings or ())
     changes += [f"data.path={data.resolve()}"] if data else []
-    changes += [f"model.name={model}"] if model else []
+    changes += [f"model.name={model}", "model.revision="] if model else []  # the commit was the other model's
     changes += ["evaluate.full=true"] if full else []
     return with_settings(load_recipe(name), changes)
 

@@ -139,7 +139,7 @@ def load_ldm(
     check_device(device)
     path = Path(name).expanduser()
     if name == "builtin":
-        parts = load_folder(BUILTIN, name)
+        parts = load_folder(BUILTIN, name, mend="Reinstall reseen.")
     elif path.is_dir():
         parts = load_folder(path, name)
     elif path.suffix in SINGLE_FILES:
@@ -147,7 +147,8 @@ def load_ldm(
     else:
         folder = _fetch(name, revision)
         # the hub keeps each commit in a folder of that name, so the folder's name pins the weights
-        parts = load_folder(folder, name, fingerprint=f"{name}@{folder.name}")
+        mend = f"Where there is a network, run `{fetch_command(name, revision)}`."
+        parts = load_folder(folder, name, fingerprint=f"{name}@{folder.name}", mend=mend)
     return assemble(parts, precision=precision, device=device, compiled=compiled)
 
 

@@ -38,7 +38,13 @@ class Loaded:
     parts: dict[str, Any]
 
 
-def load_folder(folder: Path, name: str, *, fingerprint: str | None = None) -> Loaded:
+def load_folder(
+    folder: Path,
+    name: str,
+    *,
+    fingerprint: str | None = None,
+    mend: str = "Fetch or copy the model again, whole.",
+) -> Loaded:
     """Read a Stable Diffusion from a folder in diffusers' format.
 
     Parameters
@@ -49,13 +55,15 @@ def load_folder(folder: Path, name: str, *, fingerprint: str | None = None) -> L
         What the user calls it.
     fingerprint
         Left out: the SHA-256 of its files.
+    mend
+        What to do where a part is missing.
 
     Raises
     ------
     ModelError
         If a part is missing, cannot be read, or is of a kind that cannot be used.
     """
-    _check_folder(folder, name)
+    _check_folder(folder, name, mend)
     schedule, prediction_type = read_scheduler(folder / "scheduler" / "scheduler_config.json")
     try:
         parts = _load_parts(folder)
@@ -98,12 +106,12 @@ def assemble(
         loaded.prediction_type,
         **parts,
         device=device,
-        compiled=torch.compile(parts["unet"]) if compiled else None,
+        # kernels for each number of rows are faster than such for any, and rows are powers of two
+        compiled=torch.compile(parts["unet"], dynamic=False) if compiled else None,
     )
 
 
-def _check_folder(folder: Path, name: str) -> None:
-    mend = "Reinstall reseen." if name == "builtin" else "Fetch or copy the model again, whole."
+def _check_folder(folder: Path, name: str, mend: str) -> None:
     if (folder / "text_encoder_2").exists():
         raise ModelError(f"{name} is a Stable Diffusion XL; reseen works with Stable Diffusion 1.x and 2.x.")
     for part in NETWORKS:

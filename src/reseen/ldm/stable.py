@@ -214,14 +214,18 @@ class StableDiffusion:
         Tensor
             Shape of ``latents``, float32.
         """
+        import torch
+
         dtype = self.unet.dtype
+        # a tensor, since a number is a constant to torch.compile, which would compile anew for each
+        at = torch.tensor(timestep, device=self.device)
         # hooks that were laid after it was compiled would not be called
         hooked = self.compiled is None or any(module._forward_hooks for module in self.unet.modules())
         network = self.unet if hooked else self.compiled
 
         def predict(latents: Tensor, conditioning: Tensor) -> Tensor:
             output: Tensor = network(
-                latents.to(dtype), timestep, encoder_hidden_states=conditioning.to(dtype), return_dict=False
+                latents.to(dtype), at, encoder_hidden_states=conditioning.to(dtype), return_dict=False
             )[0]
             return output.float()
 

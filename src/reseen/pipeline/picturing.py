@@ -160,9 +160,12 @@ def _batches(pictures: Pictures, size: int) -> Iterator[Batch]:
 
 @contextmanager
 def _writing_behind(job: Job) -> Iterator[None]:
-    """Let pictures that are made here be written while the next ones are made; at the end all are on disk."""
+    """Let pictures that are made here be written while the next ones are made; at the end all are on disk.
+
+    A kill costs the batch that is being made and what waits of the one before.
+    """
     try:
-        with Writer(job.results.save_picture) as job.writer:
+        with Writer(job.results.save_picture, job.recipe.reconstruct.batch_size) as job.writer:
             yield
     finally:
         job.writer = None

@@ -14,8 +14,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-AT_MOST = 64
-"""Pictures that wait to be written; whoever makes more waits too, so that memory stays bounded."""
 Save = Callable[[Path, "NDArray[np.uint8]"], None]
 
 
@@ -30,11 +28,13 @@ class Writer:
     ----------
     save
         Writes one picture to a path, whole or not at all.
+    at_most
+        So many pictures wait to be written; whoever makes more waits too. That bounds the memory and what a kill costs.
     """
 
-    def __init__(self, save: Save) -> None:
+    def __init__(self, save: Save, at_most: int) -> None:
         self._save = save
-        self._waiting: queue.Queue[tuple[Path, NDArray[np.uint8]] | None] = queue.Queue(AT_MOST)
+        self._waiting: queue.Queue[tuple[Path, NDArray[np.uint8]] | None] = queue.Queue(at_most)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="reseen-writer", daemon=True)
 
