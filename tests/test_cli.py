@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from reseen.cli import _read_recipe
 from reseen.recipe import Recipe, load_recipe, to_toml
 
 COMMANDS = (
@@ -201,6 +202,6 @@ def test_simulate_refuses_a_folder_that_holds_something(reseen, tmp_path):
 
 
 def test_another_model_is_not_sought_at_the_commit_of_the_recipes_own():
-    recipe = cli._read_recipe("takagi2023", None, None, None)
+    recipe = _read_recipe("takagi2023", None, None, None)
     assert recipe.model.revision is not None
-    assert cli._read_recipe("takagi2023", None, "someone/else", None).model.revision is None
+    assert _read_recipe("takagi2023", None, "someone/else", None).model.revision is None
