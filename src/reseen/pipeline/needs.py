@@ -67,9 +67,8 @@ def find_data(recipe: Recipe, out: Path) -> Iterator[Finding]:
         for purpose, more in extras.items():
             missing = [file for file in more if not file.ok]
             if missing:
-                yield Finding(
-                    f"data of {subject}", True, f"no {purpose}: {missing[0].path.name}{_others(missing)} missing"
-                )
+                found = f"no {purpose}: {missing[0].path.name}{_others(missing)} missing"
+                yield Finding(f"extras of {subject}", True, found)
             wished += missing
         told.update({file.path: file for file in files})
     needed = [file for file in told.values() if not file.ok]
