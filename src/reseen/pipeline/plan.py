@@ -159,7 +159,8 @@ def _space(recipe: Recipe, out: Path, ldm: LatentDiffusion, harvested: int) -> F
     targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)
     n_voxels = 15_000 if recipe.data.kind == "nsd" else 2_500
     n_maps = 1 if recipe.data.test == "shared" else recipe.data.n_folds
-    arrays = 4 * targets * (n_stimuli + n_voxels * n_maps + n_items * (1 + recipe.evaluate.n_shuffles))
+    n_decoded = 1 + recipe.evaluate.n_shuffles + (3 if recipe.evaluate.full else 0)
+    arrays = 4 * targets * (n_stimuli + n_voxels * n_maps + n_items * n_decoded)
     needed = n_subjects * (pictures + arrays) + harvested + _kept(recipe, n_voxels)
     folder = next(parent for parent in (out.resolve(), *out.resolve().parents) if parent.exists())
     free = shutil.disk_usage(folder).free

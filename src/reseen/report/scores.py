@@ -63,7 +63,7 @@ def floors(found: Sequence[Mark], recipe: Recipe) -> list[dict[str, Any]]:
 
     Empty where none were made.
     """
-    whole = [mark for mark in found if mark.key.subset in ("", "all")]
+    whole = [mark for mark in _by_first_protocol(found) if mark.key.subset in ("", "all")]
     seen = [mark for mark in whole if marks.is_identification(mark.key.metric) and mark.key.observer]
     family = _first_family(seen, recipe) if seen else []
     chosen = [mark for mark in family if mark.key.layer == family[-1].key.layer]
