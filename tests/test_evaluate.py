@@ -6,11 +6,13 @@ import pytest
 
 from reseen import metrics, statistics
 from reseen.errors import ShapeError
-from reseen.evaluate import COLUMNS, evaluate, evaluate_features, nearest_training, summary, verdict
+from reseen.evaluate import COLUMNS, evaluate, evaluate_features, listing, nearest_training, summary, verdict
+from reseen.evaluate.scores import Score, rows_of
 from reseen.features import Features
 from reseen.observers import Panel
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import EvaluateRecipe
+from reseen.tables import lower_is_better
 
 RECIPE = EvaluateRecipe(n_derangements=60, n_bootstrap=80)
 N_ITEMS = 14
@@ -383,3 +385,49 @@ def test_the_verdict_is_silent_without_an_observer_and_speaks_of_every_subject(t
     pixels = evaluate("s", truth, np.arange(N_ITEMS), {("result", "z"): truth[:, None]}, by(), {}, RECIPE, 0)
     assert verdict(pixels) == ""
     assert verdict_of(headline_rows("zc", 0.8), headline_rows("zc", 0.7, subject="t")).count("\n") == 1
+
+
+def test_of_a_distance_less_is_better_for_p_and_for_the_way_to_the_ceiling():
+    far = np.linspace(0.7, 0.9, 19)
+    where = {"subject": "s", "condition": "zc", "protocol": "mindeye2", "metric": "distance", "observer": "swav"}
+    scores = {
+        "result": Score(0.6, np.full(5, 0.6), far, permuted=far),
+        "ceiling": Score(0.4, np.full(5, 0.4), np.empty(0), permuted=np.empty(0)),
+    }
+    table = {row["metric"] + " " + row["level"]: row["value"] for row in rows_of(where, scores, 20)}
+    assert table["distance floor_repaired"] == pytest.approx(0.8)
+    assert table["distance_p result"] == pytest.approx(1 / 20)
+    assert table["distance_gap_closed result"] == pytest.approx(0.5)
+    assert lower_is_better("distance")
+    assert not lower_is_better("identification")
+
+
+def test_p_is_of_permutations_and_the_spread_of_wrong_pairings(truth, pictures):
+    look = RandomObserver("judge", 1).look
+    stack = pictures["result", "nearest_c"]
+    stacks = {("result", "zc"): stack}
+    table = evaluate("s", truth, np.arange(N_ITEMS), stacks, by(RandomObserver("judge", 1)), {}, RECIPE, 5)
+    r = metrics.correlation_matrix(look(truth)["late"], look(stack[:, 0])["late"])
+    score = metrics.identification_from_correlations(r).mean()
+    orders = statistics.permutations(np.arange(N_ITEMS), 60, seed=5)
+    reached = [metrics.identification_from_correlations(r[order]).mean() >= score - 1e-12 for order in orders]
+    assert the_row(table, **late(metric="identification_p"))["value"] == pytest.approx((1 + sum(reached)) / 61)
+
+
+@pytest.mark.parametrize("first", ["takagi2023", "mindeye2"])
+def test_a_table_without_reseens_own_protocol_is_summed_up_by_the_first_there_is(truth, pictures, first):
+    few, stacks = EvaluateRecipe(n_derangements=3, n_bootstrap=9), {("result", "zc"): pictures["result", "zc"][:4]}
+    panels = [by(RandomObserver("alexnet", 1), protocol=name)[0] for name in ("takagi2023", "mindeye2")]
+    panels = panels if first == "takagi2023" else panels[::-1]
+    both = evaluate("s", truth[:4], np.arange(4), stacks, panels, {}, few, 0)
+    alone = both[both["protocol"] == first]
+    pd.testing.assert_frame_equal(summary(both), summary(alone))
+    assert "By the alexnet's late layer" in verdict(both)
+    listed = listing(both)
+    assert list(dict.fromkeys(listed["protocol"])) == [panel.protocol.name for panel in panels]
+    assert set(listed[listed["protocol"] == "mindeye2"]["metric"]) == {"pixcorr", "ssim", "identification"}
+    assert listed[["floor_repaired", "result", "low", "high", "p", "n"]].notna().all(axis=None)
+    features = evaluate_features(
+        "s", "z", *decoded_features(1.0), stimulus_id=np.arange(N_ITEMS), subsets={}, recipe=few, seed=0
+    )
+    assert set(summary(pd.concat([features, both]))["score"]) >= {"alexnet late", "features"}

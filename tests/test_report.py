@@ -350,6 +350,25 @@ def test_a_chart_reads_as_one_sentence_with_n_interval_and_null():
     )
 
 
+def test_of_distances_the_smallest_is_the_best():
+    table = scores().assign(metric="distance", observer="swav", protocol="mindeye2")
+    table.loc[table["level"] == "floor_repaired", "value"] = 0.9
+    table.loc[table["level"] == "ceiling", "value"] = 0.5
+    table.loc[(table["level"] == "result") & (table["condition"] == "z"), "value"] = 0.6
+    marks = [mark for mark in read_marks(table) if mark.key.subset == "all" and mark.key.layer]
+    assert "nearest: z (early), z (late)" in reading(marks)
+    assert next(mark for mark in marks if mark.key.condition == "z").gap_closed == pytest.approx(0.75)
+
+
+def test_of_several_protocols_reseens_own_is_on_top_and_the_others_have_charts_of_their_own():
+    other = scores(value=0.6).assign(protocol="takagi2023", observer="alexnet")
+    both = report(contents(scores=pd.concat([other, scores()], ignore_index=True)))
+    words = Page(both).words
+    assert "Two-way identification by the judge; for each" in words
+    assert "Two-way identification by alexnet, presented picture held fixed, protocol takagi2023" in words
+    assert "Pixel scores, protocol takagi2023" in words
+
+
 def test_the_gap_closed_lies_between_floor_and_ceiling():
     words = Page(report(contents())).words
     assert "67 %" in words  # (0.8 - 0.5) / (0.95 - 0.5)

@@ -6,6 +6,7 @@ from how many test items (``n``) it comes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 SCORE_COLUMNS = (
@@ -26,6 +27,8 @@ SCORE_COLUMNS = (
 """The columns of ``scores.csv``; a score is told from others by those up to ``level``."""
 BUILTIN = "builtin"
 """The protocol of reseen's own; see `reseen.protocols`."""
+FEATURES = "features"
+"""The observer of decoded features, which looks at no picture."""
 
 PICTURE_COLUMNS = (
     *(column for column in SCORE_COLUMNS if column not in ("subset", "value", "low", "high", "n")),
@@ -66,6 +69,12 @@ _DISTANCES = ("distance",)
 def says_of_score(metric: str) -> bool:
     """Tell whether a metric says something about a score and is no score itself."""
     return metric.endswith((NULL_SD, P_VALUE, GAP_CLOSED))
+
+
+def first_protocol(protocols: Iterable[str]) -> str:
+    """Choose the protocol that is shown first: reseen's own, or else the first there is; empty for none."""
+    known = list(protocols)
+    return BUILTIN if BUILTIN in known else next(iter(known), "")
 
 
 def lower_is_better(metric: str) -> bool:

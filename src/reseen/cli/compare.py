@@ -55,7 +55,8 @@ def _print_comparison(title: str, rows: list[dict[Hashable, Any]], everything: b
     for row in shown:
         metric = "" if row["metric"] == "identification" else row["metric"]
         fixed = f"({row['direction']} fixed)" if everything and row["direction"] else ""
-        score = " ".join(filter(None, (metric, row["observer"], row["layer"], fixed)))
+        protocol = "" if row["protocol"] == BUILTIN else row["protocol"]
+        score = " ".join(filter(None, (protocol, metric, row["observer"], row["layer"], fixed)))
         values = [number(row[name]) for name in ("reference", "value")]
         change = [f"{row['difference']:+.3f}", f"{row['low']:+.3f} to {row['high']:+.3f}"]
         words = [str(row["subject"]), str(row["condition"]), score]

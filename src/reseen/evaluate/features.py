@@ -13,7 +13,7 @@ from reseen.diagnostics import similarity_to_training
 from reseen.errors import ShapeError
 from reseen.evaluate.scores import Pool, Score, matrix_score, mean_score, pools, rows_of, table
 from reseen.metrics import DIRECTIONS
-from reseen.tables import BUILTIN
+from reseen.tables import BUILTIN, FEATURES
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -73,7 +73,7 @@ def evaluate_features(
     matrices = {level: [metrics.correlation_matrix(true, array) for array in arrays] for level, arrays in found.items()}
     rows = []
     for pool in pools(stimulus_id, subsets, recipe, seed):
-        fixed = {"subject": subject, "condition": name, "protocol": BUILTIN, "observer": "features", "layer": ""}
+        fixed = {"subject": subject, "condition": name, "protocol": BUILTIN, "observer": FEATURES, "layer": ""}
         fixed["subset"] = pool.subset
         for metric, directions in (("target_r", ("",)), ("picture_r", ("",)), ("identification", DIRECTIONS)):
             for direction in directions:

@@ -9,7 +9,7 @@ import numpy as np
 
 from reseen import statistics
 from reseen.evaluate.guessing import percent, said_of_reading
-from reseen.tables import BUILTIN, GAP_CLOSED, NULL_SD, P_VALUE, is_retrieved, says_of_score
+from reseen.tables import FEATURES, GAP_CLOSED, NULL_SD, P_VALUE, first_protocol, is_retrieved, says_of_score
 from reseen.tables import SCORE_COLUMNS as COLUMNS
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def summary(scores: DataFrame, *, observer: str | None = None) -> DataFrame:
 
     Two-way identification with the original held fixed, by an observer's late and early layers (its last and first
     where it names them otherwise); pixel correlation and SSIM; identification of decoded features. All test pictures,
-    and by the late layer each subset too. Of the protocol ``builtin``, or where that was not asked for of the first.
+    and by the late layer each subset too. Of the protocol ``builtin``, or where that was not asked for of the first,
+    which may hold the reconstruction fixed.
 
     Parameters
     ----------
@@ -75,9 +76,11 @@ def summary(scores: DataFrame, *, observer: str | None = None) -> DataFrame:
 
     known = _numbers(scores)
     judge, layers = _judge(known, observer)
-    kinds = [(f"{judge} {layer}", ("identification", judge, layer, "original")) for layer in layers]
+    held = {key[5] for key in known if key[2:4] == ("identification", judge)}
+    direction = "original" if "original" in held or not held else held.pop()
+    kinds = [(f"{judge} {layer}", ("identification", judge, layer, direction)) for layer in layers]
     kinds += [("pixcorr", ("pixcorr", "", "", "")), ("ssim", ("ssim", "", "", ""))]
-    kinds += [("features", ("identification", "features", "", "original"))]
+    kinds += [("features", ("identification", FEATURES, "", "original"))]
     lines = []
     for subject in dict.fromkeys(key[0] for key in known):
         for score, kind in kinds:
@@ -275,9 +278,9 @@ def _line(
 
 
 def _numbers(scores: DataFrame) -> dict[tuple[str, ...], Numbers]:
-    """Index the rows of one protocol by their words, from ``subject`` to ``level``: reseen's own, or the first."""
-    protocols = list(dict.fromkeys(scores["protocol"]))
-    scores = scores[scores["protocol"] == (BUILTIN if BUILTIN in protocols or not protocols else protocols[0])]
+    """Index the features' rows and those of one protocol by their words, from ``subject`` to ``level``."""
+    of_features = scores["observer"] == FEATURES
+    scores = scores[of_features | (scores["protocol"] == first_protocol(scores["protocol"][~of_features]))]
     words = scores[[column for column in COLUMNS[:9] if column != "protocol"]].fillna("").astype(str)
     values = (scores[column] for column in COLUMNS[9:])
     return {

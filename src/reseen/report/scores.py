@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reseen.report import charts, marks
 from reseen.report.marks import Mark
-from reseen.tables import BUILTIN
+from reseen.tables import BUILTIN, FEATURES, first_protocol
 
 if TYPE_CHECKING:
     from reseen.recipe import Recipe
@@ -52,10 +52,10 @@ def headline(found: Sequence[Mark], recipe: Recipe) -> Headline | None:
 
 
 def _by_first_protocol(found: Sequence[Mark]) -> list[Mark]:
-    """Keep the marks of one protocol, reseen's own where it was asked for: numbers of several are never compared."""
-    protocols = marks.unique(mark.key.protocol for mark in found)
-    first = BUILTIN if BUILTIN in protocols else next(iter(protocols), "")
-    return [mark for mark in found if mark.key.protocol == first]
+    """Keep the marks of one protocol's pictures, reseen's own where it was asked for; without pictures, all marks."""
+    pictures = [mark for mark in found if mark.key.observer != FEATURES]
+    first = first_protocol(mark.key.protocol for mark in pictures)
+    return [mark for mark in pictures if mark.key.protocol == first] or list(found)
 
 
 def floors(found: Sequence[Mark], recipe: Recipe) -> list[dict[str, Any]]:
