@@ -29,7 +29,8 @@ TARGETS_AT_ONCE = 4096
 Unit = tuple[int | None, int, int, int]
 """Shuffle, fold, first target, and the one after the last."""
 KEPT_STIMULI = 4000
-"""What the rows decide is kept for several folds where they have no more stimuli than this together; 1.5 GB, about."""
+"""What the rows decide is kept for several folds, as long as squares of their numbers of stimuli add up to no more than
+the square of this: 1.5 GB, about."""
 PER_TRIAL = ("betas", "stimulus_id", "session", "n_repetitions")
 
 

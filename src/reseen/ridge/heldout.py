@@ -229,11 +229,12 @@ class QuadraticForm:
         """Add squares to this form."""
         for k, (i, panel) in enumerate(zip(squares.present, squares.panels, strict=True)):
             at = 0
-            for j in squares.present[k:]:
-                here = slice(self.blocks[j].start - self.blocks[i].start, self.blocks[j].stop - self.blocks[i].start)
-                width = here.stop - here.start
-                self.panels[i][:, here] += panel[:, at : at + width]
-                at += width
+            for first, last in _runs(squares.present[k:]):
+                start, stop = (
+                    edge - self.blocks[i].start for edge in (self.blocks[first].start, self.blocks[last].stop)
+                )
+                self.panels[i][:, start:stop] += panel[:, at : at + stop - start]
+                at += stop - start
 
     def __call__(self, targets: Array) -> Float64:
         """Give the form of each column of targets, ``(n_targets,)``."""
@@ -245,6 +246,12 @@ class QuadraticForm:
             if width < panel.shape[1]:
                 total += 2.0 * self.device.dots(here, panel[:, width:] @ targets[block.stop :])
         return total
+
+
+def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """Give the first and the last of each stretch of numbers that follow each other."""
+    breaks = [place for place, (one, next_) in enumerate(pairwise(numbers), start=1) if next_ != one + 1]
+    return [(numbers[start], numbers[stop - 1]) for start, stop in pairwise([0, *breaks, len(numbers)])]
 
 
 HeldOut = ByPrediction | ByStimulus

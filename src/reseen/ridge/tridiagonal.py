@@ -40,7 +40,7 @@ class Tridiagonal:
     def of(cls, matrix: Float64) -> Tridiagonal:
         """Bring a symmetric matrix, ``(n, n)``, to tridiagonal form."""
         n = len(matrix)
-        packed = np.array(matrix, order="F")
+        packed = np.array(matrix, order="C")  # which is as good as by columns: the matrix is symmetric
         diagonal, beside, scales = np.empty(n), np.empty(n - 1), np.empty(n - 1)
         work = np.empty(WORK_PER_ROW * n)
         _call("dsytrd", "L", n, packed, n, diagonal, beside, scales, work, len(work))
