@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from reseen.errors import ShapeError
 
+_VOXELS_AT_ONCE = 1024
+
 
 @dataclass(frozen=True)
 class Trials:
@@ -110,11 +112,15 @@ class Trials:
         ids, row = np.unique(self.stimulus_id, return_inverse=True)
         weights = self.n_repetitions
         count = np.bincount(row, weights=weights).astype(np.int64)
-        total = np.zeros((len(ids), self.betas.shape[1]), dtype=np.float64)
-        np.add.at(total, row, self.betas * weights[:, None])
+        betas = np.empty((len(ids), self.betas.shape[1]), dtype=np.float32)
+        for start in range(0, self.betas.shape[1], _VOXELS_AT_ONCE):  # float64 of all would be twice the betas again
+            block = slice(start, start + _VOXELS_AT_ONCE)
+            total = np.zeros(betas[:, block].shape)
+            np.add.at(total, row, self.betas[:, block] * weights[:, None])
+            betas[:, block] = total / count[:, None]
         return replace(
             self,
-            betas=(total / count[:, None]).astype(np.float32),
+            betas=betas,
             stimulus_id=ids.astype(np.int64),
             session=np.full(len(ids), -1, dtype=np.int64),
             n_repetitions=count,
