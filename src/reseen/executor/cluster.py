@@ -101,7 +101,8 @@ class DaskExecutor:
             from distributed import Client
 
             self._cluster = _local_cluster(self._n_workers, self._device)
-            self._client = Client(self._cluster, set_as_default=False)
+            # results need no way round by the scheduler, which is a thread of this process
+            self._client = Client(self._cluster, set_as_default=False, direct_to_workers=True)
         return self._client
 
     def _lend(self, context: Context) -> Loan:
