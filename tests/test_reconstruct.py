@@ -308,6 +308,17 @@ def test_a_picture_that_half_precision_spoils_is_made_again_in_single_precision(
             assert np.abs(picture.astype(int) - whole[item, draw].astype(int)).max() <= 8  # half precision
 
 
+def test_where_half_precision_spoils_nothing_no_second_noise_predictor_is_made(
+    ldm: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copied(_self: Faulty, _memo: object) -> torch.nn.Module:
+        raise AssertionError("it was copied")
+
+    monkeypatch.setattr(Faulty, "__deepcopy__", copied)
+    faulty = dataclasses.replace(ldm, unet=Faulty(ldm.unet, [], 0.0))  # type: ignore[type-var]
+    assert len(run(faulty, jobs=[(2, 0), (0, 1)])) == 2
+
+
 def test_a_picture_that_half_precision_turns_black_is_made_again(
     ldm: LatentDiffusion, whole: Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:

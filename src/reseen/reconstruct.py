@@ -200,15 +200,16 @@ def _make(ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, conditio
     """Give the pictures of some draws; those that half precision spoils are made again in single precision."""
     latents = _sample(ldm, rows, recipe)
     broken = _broken(latents)
-    exact = ldm.in_single_precision
-    if exact is ldm:
-        _check_finite(broken, rows, ldm)
-        return ldm.latent_to_image(latents)
     pictures = np.zeros((len(broken), ldm.image_size, ldm.image_size, 3), dtype=np.float32)
     if not broken.all():
         pictures[~broken] = ldm.latent_to_image(latents.cpu()[~broken])
     spoilt = _black(pictures)
-    if spoilt.any():
+    if not spoilt.any():
+        return pictures
+    exact = ldm.in_single_precision  # a second U-Net in memory, so that it is made only where it is needed
+    if exact is ldm:
+        _check_finite(broken, rows, ldm)
+    else:
         first = int(np.argmax(spoilt))
         warnings.warn(
             f"{spoilt.sum()} of {len(spoilt)} pictures of condition {condition} were black or not finite in half "
