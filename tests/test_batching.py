@@ -67,6 +67,33 @@ def test_apples_gpus_say_it_in_words_and_other_errors_are_not_taken_for_it() -> 
         batching.run("decode", Scarce(8, RuntimeError("shapes do not match")), [ROWS])
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+    ],
+)
+def test_the_driver_and_its_libraries_say_it_in_words_too(said: str) -> None:
+    network = Scarce(8, RuntimeError(said))
+    with pytest.warns(MemoryWarning):
+        Batching("some model", "cpu", small=True).run("unet", network, [ROWS])
+    assert network.calls == [16, *[8] * 5]
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_gpus_cache_is_freed_before_fewer_rows_run(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[str] = []
+    for kind in ("cuda", "mps"):
+        monkeypatch.setattr(getattr(torch, kind), "empty_cache", lambda kind=kind: freed.append(kind))
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *_, **__: tensor)
+    batching = Batching("some model", device, small=True, rows={("unet", 1): 16})
+    with pytest.warns(MemoryWarning):
+        batching.run("unet", Scarce(8), [ROWS])
+    assert freed == [device]
+
+
 def test_no_row_is_refused() -> None:
     with pytest.raises(ShapeError, match="no row"):
         Batching("some model", "cpu", small=True).run("unet", Scarce(1), [ROWS[:0]])

@@ -33,6 +33,13 @@ MOST = {"cpu": (16, 1), "cuda": (256, 64), "mps": (256, 8)}
 """Rows of a small and of a big model that run together at most: on a CPU always, on a GPU where memory allows."""
 FREE_SHARE = 0.8
 """Share of the free memory of a GPU that rows may take; the rest is for what the allocator cannot join."""
+OUT_OF_MEMORY = (
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "backend out of memory",
+)
+"""What errors without a kind of their own say: of the driver, of the libraries that take memory themselves, of MPS."""
 
 
 class MemoryWarning(UserWarning):
@@ -139,6 +146,8 @@ class Batching:
         self.rows[key] = rows // 2
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
+        elif self.device.startswith("mps"):
+            torch.mps.empty_cache()
         warnings.warn(
             f"the memory of {self.device} ran out; fewer pictures of {self.name} run together from here on. They are "
             "the same up to rounding.",
@@ -171,9 +180,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     """Say whether an error of PyTorch is about the memory of a device."""
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError) or "backend out of memory" in str(
-        error
-    )  # MPS has no kind of its own
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _begin_measuring(device: str) -> int:
