@@ -19,7 +19,7 @@ from reseen.errors import ModelError, ShapeError
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.ldm.batching import _even_threads
 from reseen.ldm.recording import recording
-from reseen.ldm.stable import StableDiffusion, _tensor_float
+from reseen.ldm.stable import StableDiffusion, _tensor_float, check_device
 
 
 @pytest.fixture(scope="module")
@@ -306,12 +306,21 @@ def test_a_pickle_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     assert not ran.exists()
 
 
-@pytest.mark.parametrize("device", ["cuda:9", "abacus"])
-def test_a_device_that_is_not_there_is_refused(folder: Path, device: str) -> None:
-    if device.startswith("cuda") and torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    with pytest.raises(ModelError, match="device"):
+@pytest.mark.parametrize("device", ["cuda:2", "cuda:9", "cuda:256", "cpu:0", "mps", "meta", "abacus"])
+def test_a_device_that_is_not_there_is_refused(folder: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ModelError, match=f"device '{device}'"):
         load_ldm(str(folder), device=device)
+
+
+def test_devices_that_are_there_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    for device in ("cpu", "mps", "cuda", "cuda:0", "cuda:1"):
+        check_device(device)
 
 
 def test_the_built_in_model_lies_in_the_package() -> None:

@@ -287,9 +287,11 @@ def check_device(device: str) -> None:
     import torch
 
     try:
-        kind = torch.device(device).type
+        torch.device(device)
     except RuntimeError as error:
         raise ModelError(f"there is no device {device!r}; expected cpu, cuda, cuda:N or mps.") from error
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(kind, False):
+    there = ["cpu", "mps"] if torch.backends.mps.is_available() else ["cpu"]
+    if torch.cuda.is_available():
+        there += ["cuda", *(f"cuda:{card}" for card in range(torch.cuda.device_count()))]
+    if device not in there:
         raise ModelError(f"the device {device!r} is not available here. Leave it out to run on the CPU.")
