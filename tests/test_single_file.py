@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -20,6 +21,7 @@ from reseen.ldm import load_ldm
 from reseen.ldm.loading import assemble, load_folder
 from reseen.ldm.single_file import FAMILIES, _family, _settings, _tokenizer
 from reseen.ldm.stable import StableDiffusion
+from reseen.observers.networks import NETWORKS
 
 PARTS = ("unet", "vae", "text_encoder")
 
@@ -193,6 +195,21 @@ def test_a_file_that_is_not_whole_is_refused(folder: Path, same: StableDiffusion
         load_ldm(str(file))
 
 
+def test_another_vocabulary_from_the_hub_is_another_fingerprint(
+    folder: Path, same: StableDiffusion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "sd-v1-4.safetensors"
+    save_file({key: tensor.contiguous().clone() for key, tensor in weights_of(same).items()}, file)
+    lay_beside(folder, file, "tokenizer")
+    found = []
+    for word in ("", "new", "newer"):
+        tokenizer = copy.deepcopy(same.tokenizer)
+        tokenizer.add_tokens([word] if word else [])
+        monkeypatch.setattr("reseen.ldm.single_file._tokenizer", lambda *_, tokenizer=tokenizer: tokenizer)
+        found.append(load_ldm(str(file)).fingerprint)
+    assert len(set(found)) == 3
+
+
 def test_the_tokenizer_is_sought_in_the_local_cache_first_and_then_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,8 +220,17 @@ def test_the_tokenizer_is_sought_in_the_local_cache_first_and_then_named(
         raise OSError("no network")
 
     monkeypatch.setattr(transformers.CLIPTokenizer, "from_pretrained", offline)
-    with pytest.raises(ModelError, match="hf download openai/clip-vit-large-patch14"):
+    commit = NETWORKS["clip_vit_l14"].weights  # one copy in the cache serves the observer as well
+    with pytest.raises(ModelError, match=f"hf download openai/clip-vit-large-patch14 --revision {commit} tokenizer"):
         _tokenizer(tmp_path, 1024)
     name = "openai/clip-vit-large-patch14"
-    options = {"local_files_only": True, "pad_token": "!"}
+    options = {"local_files_only": True, "pad_token": "!", "revision": commit}
     assert asked == [(name, options), (name, {**options, "local_files_only": False})]
+
+
+@pytest.mark.parametrize("suffix", ["ckpt", "safetensors"])
+def test_an_empty_file_is_refused(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"sd-v1-4.{suffix}"
+    file.touch()
+    with pytest.raises(ModelError, match=rf"cannot load .*{suffix} as a checkpoint"):
+        load_ldm(str(file))

@@ -187,11 +187,12 @@ def _files(folder: Path) -> list[Path]:
     return [file for part in parts for file in sorted((folder / part).iterdir()) if file.is_file()]
 
 
-def digest(files: Sequence[Path], root: Path) -> str:
-    """Give the SHA-256 of files and of their paths below a folder."""
+def digest(files: Sequence[Path], root: Path, *, also: str = "") -> str:
+    """Give the SHA-256 of files, of their paths below a folder, and of text that belongs to them."""
     total = hashlib.sha256()
     for file in files:
         with file.open("rb") as opened:
             content = hashlib.file_digest(opened, "sha256").digest()
         total.update(f"{file.relative_to(root).as_posix()}\n".encode() + content)
+    total.update(also.encode())
     return f"sha256:{total.hexdigest()}"

@@ -3,8 +3,9 @@
 Such a file holds weights only. What the networks look like is known: there are two families, told apart by the width of
 the caption's code, and their few facts stand here. What does not stand in the file is taken from a folder of the same
 name beside it (``sd-v1-4.ckpt`` -> ``sd-v1-4/``) as far as it is there, in diffusers' layout: ``tokenizer/``, and for
-another size or for Stable Diffusion 2.x the settings, such as ``scheduler/scheduler_config.json``. The tokenizer may
-also lie in the hub's local cache, where everybody who ran the authors' code has it.
+another size or for Stable Diffusion 2.x the settings, such as ``scheduler/scheduler_config.json``. Without one there,
+the tokenizer is that of the authors' code, from the hub or its local cache, at one commit. Its vocabulary is part of
+the model's fingerprint.
 
 A ``.ckpt`` is read by ``torch.load(weights_only=True)``, which runs no code of the file. ``sd-v1-4.ckpt`` names four
 things besides tensors, left over from its training; they are taken as empty objects.
@@ -31,7 +32,7 @@ LEFT_OVER = (
 """What the checkpoints of Stable Diffusion 1.x name besides tensors (read from github lopho/pickle_inspector)."""
 CAPTION_WIDTH = "model.diffusion_model.input_blocks.{}.1.transformer_blocks.0.attn2.to_k.weight"
 EMA = "model_ema.diffusion_model"
-TOKENIZER = "openai/clip-vit-large-patch14"
+TOKENIZER, TOKENIZER_COMMIT = "openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df71cc41"
 VAE = {
     "block_out_channels": [128, 256, 512, 512],
     "layers_per_block": 2,
@@ -116,7 +117,8 @@ def load_single_file(path: Path, name: str) -> Loaded:
         raise ModelError(f"{path} is not whole: it lacks tensors, such as the text encoder's {lost[0]}.")
     parts["tokenizer"] = _tokenizer(beside, parts["text_encoder"].config.hidden_size)
     files = [path, *sorted(file for file in beside.rglob("*") if file.is_file() and file.suffix in (".json", ".txt"))]
-    return Loaded(name, digest(files, path.parent), schedule, prediction_type, parts)
+    fingerprint = digest(files, path.parent, also=json.dumps(sorted(parts["tokenizer"].get_vocab().items())))
+    return Loaded(name, fingerprint, schedule, prediction_type, parts)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -131,9 +133,10 @@ def _read(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals([(_LeftOver, left_over) for left_over in LEFT_OVER]):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # not a file of the kind, cut short, or naming more than tensors
+        reason = (str(error) or "it is empty or cut short").splitlines()[0]  # an end too early has no words of its own
         raise ModelError(
             f"cannot load {path} as a checkpoint without running code that lies in it ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}). The same weights are on the hub as safetensors: "
+            f"{reason}). The same weights are on the hub as safetensors: "
             "`hf download CompVis/stable-diffusion-v1-4` and model.name = 'CompVis/stable-diffusion-v1-4'."
         ) from error
     found = content.get("state_dict", content) if isinstance(content, dict) else {}
@@ -203,13 +206,15 @@ def _tokenizer(beside: Path, width: int) -> Any:
         return CLIPTokenizer.from_pretrained(beside / "tokenizer", local_files_only=True)
     # captions of Stable Diffusion 2.x are filled up with the token 0
     filling: dict[str, Any] = {"pad_token": "!"} if width == 1024 else {}
+    pinned: dict[str, Any] = {"revision": TOKENIZER_COMMIT, **filling}
     for local in (True, False):
         try:
-            return CLIPTokenizer.from_pretrained(TOKENIZER, local_files_only=local, **filling)
+            return CLIPTokenizer.from_pretrained(TOKENIZER, local_files_only=local, **pinned)
         except Exception as error:  # the hub's client raises a dozen kinds
             failed = error
     raise ModelError(
         f"the tokenizer that a Stable Diffusion needs is not here and cannot be fetched ({type(failed).__name__}). "
-        f"Where there is a network, run `hf download {TOKENIZER} tokenizer.json tokenizer_config.json vocab.json "
-        f"merges.txt special_tokens_map.json`, or put these files into {beside / 'tokenizer'}."
+        f"Where there is a network, run `hf download {TOKENIZER} --revision {TOKENIZER_COMMIT} tokenizer.json "
+        f"tokenizer_config.json vocab.json merges.txt special_tokens_map.json`, or put these files into "
+        f"{beside / 'tokenizer'}."
     ) from failed
