@@ -15,6 +15,7 @@ from diffusers import StableDiffusionPipeline
 from tiny_ldm import write_tiny_ldm
 
 from reseen import ldm as door
+from reseen import load_recipe
 from reseen.errors import ModelError, ShapeError
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.ldm.batching import _even_threads
@@ -304,6 +305,12 @@ def test_a_pickle_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot load"):
         load_ldm(str(path))
     assert not ran.exists()
+
+
+def test_the_guide_to_nsd_fetches_the_commit_that_the_recipe_asks_for() -> None:
+    model = load_recipe("takagi2023").model
+    guide = (Path(__file__).parents[1] / "docs/nsd.md").read_text()
+    assert f"hf download {model.name} --revision {model.revision} --include" in guide
 
 
 @pytest.mark.parametrize("device", ["cuda:2", "cuda:9", "cuda:256", "cpu:0", "mps", "meta", "abacus"])
