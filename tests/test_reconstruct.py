@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -376,3 +379,28 @@ def test_black_pictures_are_warned_of(ldm: LatentDiffusion, monkeypatch: pytest.
     monkeypatch.setattr(type(ldm), "latent_to_image", lambda _self, z: np.zeros((len(z), 20, 20, 3), dtype=np.float32))
     with pytest.warns(PictureWarning, match="7 of 7 pictures of condition z are black all over"):
         run(ldm, "z")
+
+
+def test_the_benchmark_holds_the_weights_of_one_contender_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    sampling = importlib.import_module("sampling")
+    load, held, seen = sampling.load, [], []
+
+    def watched(*options: object, **more: object) -> LatentDiffusion:
+        seen.append([network() is not None for network in held])
+        made: LatentDiffusion = load(*options, **more)
+        held.append(weakref.ref(made.unet))
+        return made
+
+    def made_nothing(job: object, n_stimuli: dict[str, int], _n_rounds: int) -> dict[str, object]:
+        unet = job.ldm.unet if "reseen" in n_stimuli else job.pipeline.unet  # type: ignore[attr-defined]
+        assert unet is held[-1]()
+        black = {(0, 0): np.zeros((8, 8, 3), dtype=np.uint8)}
+        return {name: sampling.Timed([1.0], [1.0], 0.0, black) for name in n_stimuli}
+
+    monkeypatch.setattr(sampling, "load", watched)
+    monkeypatch.setattr(sampling, "take_turns", made_nothing)
+    monkeypatch.setattr(sampling, "matrix_rate", lambda *_: 1e12)
+    monkeypatch.setattr(sampling, "flop_of_a_picture", lambda *_: 1e9)
+    assert sampling.measure("cpu", "fp32", compiled=False, quick=True)
+    assert seen == [[], [False]]
