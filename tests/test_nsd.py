@@ -544,6 +544,11 @@ def test_inventory_of_a_whole_tree_is_all_right_and_says_sizes(whole: Path) -> N
     assert sum("betas_session" in check.path.name for check in checks) == 3
 
 
+def test_more_sessions_than_nsd_has_are_refused_with_the_setting_that_goes(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"37 sessions; NSD has 32 of subj03.* --set data\.sessions=32$"):
+        nsd.inventory(recipe_for(tmp_path, sessions=37), "subj03")
+
+
 def test_inventory_of_nothing_lists_what_to_fetch(tmp_path: Path) -> None:
     checks = nsd.inventory(recipe_for(tmp_path, sessions=2, rois=("early", "V1")), "subj01")
     assert not any(check.ok for check in checks)
