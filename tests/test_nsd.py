@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import importlib
 import json
 import shutil
 import signal
@@ -338,6 +339,24 @@ def test_a_damaged_kept_session_is_read_from_its_source(whole: Path, tmp_path: P
 def test_small_sessions_are_not_kept(whole: Path, tmp_path: Path) -> None:
     load(recipe_for(whole), "subj01", keep=tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
+
+
+def test_the_benchmarks_first_start_finds_nothing_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    reader = importlib.import_module("reader")
+    found: list[bool] = []
+
+    def read(_root: Path, keep: Path) -> np.ndarray:
+        found.append(keep.exists())
+        keep.mkdir(exist_ok=True)
+        return np.zeros(1)
+
+    monkeypatch.setattr(reader, "read", read)
+    (tmp_path / "kept").mkdir()
+    for name in ("reseen, first start", "reseen, second start"):
+        reader.run_one(name, tmp_path, 1)
+    assert found == [False, True]
+    assert reader.hdf5(tmp_path, 3) != reader.hdf5(tmp_path, 5)
 
 
 def test_float_betas_are_per_cent_already(tree: Path, known: Known) -> None:
