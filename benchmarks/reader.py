@@ -21,6 +21,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -93,6 +94,8 @@ def put_out(root: Path) -> None:
 def run_one(name: str, root: Path, n_sessions: int) -> dict[str, Any]:
     """Read in this process, and say what it took and what came out."""
     keep = root / "kept" if "start" in name else None
+    if "first" in name:  # a folder that was left from before makes a second start of it
+        shutil.rmtree(root / "kept", ignore_errors=True)
     reading: Callable[[], np.ndarray] = lambda: read(root, keep)  # noqa: E731
     if "whole" in name:
         reading = lambda: read_whole(root, n_sessions)  # noqa: E731
@@ -121,7 +124,7 @@ def compare(root: Path, n_sessions: int, *, nifti: bool) -> list[dict[str, Any]]
     """Run every contender and give the figures."""
     print(f"{'':28s}{'sessions':>9s}{'seconds':>9s}{'processor':>11s}{'peak GB':>9s}   exact")
     names = ["reseen", "reseen, first start", "reseen, second start", "whole volumes"]
-    rows = {name: contend(name, root / "hdf5", n_sessions) for name in names}
+    rows = {name: contend(name, hdf5(root, n_sessions), n_sessions) for name in names}
     if nifti:
         rows |= {name: contend(name, root / "nifti", 1) for name in ("NIfTI, reseen", "NIfTI, whole volumes")}
     ours, whole = rows["reseen"], rows["whole volumes"]
@@ -140,10 +143,15 @@ def compare(root: Path, n_sessions: int, *, nifti: bool) -> list[dict[str, Any]]
     return figures
 
 
+def hdf5(root: Path, n_sessions: int) -> Path:
+    """Say where a tree of so many sessions lies."""
+    return root / f"hdf5_{n_sessions}"
+
+
 def write_data(root: Path, n_sessions: int, *, nifti: bool) -> None:
     """Write what is to be read, unless it is there."""
-    if not (root / "hdf5").exists():
-        write_full_size(root / "hdf5", n_sessions=n_sessions)
+    if not hdf5(root, n_sessions).exists():
+        write_full_size(hdf5(root, n_sessions), n_sessions=n_sessions)
     if nifti and not (root / "nifti").exists():
         write_full_size(root / "nifti", n_sessions=1, whole=False, n_nifti=1)
         NsdFiles(root / "nifti", SUBJECT, SPACE, BETAS).session(1).unlink()

@@ -1,8 +1,10 @@
 """What `reseen check` prints of NSD's files: a complete tree, a truncated session, an empty folder, a wrong subject."""
 
+import os
 import re
 import shlex
 import shutil
+import subprocess
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -55,24 +57,25 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return run
 
 
-def fetched(lines: list[str], there: list[str]) -> set[str]:
+def fetched(root: Path, lines: list[str], there: list[str]) -> set[str]:
     """Do what the printed commands do: give the files they bring, of those that the bucket and COCO have."""
     brought: set[str] = set()
-    for words in (shlex.split(line.strip()) for line in lines if line.strip().startswith(("aws ", "curl "))):
+    for words in (shlex.split(line.strip()) for line in lines if line.strip().startswith(("aws ", "mkdir "))):
         if words[:3] == ["aws", "s3", "cp"]:
             source = words[4].removeprefix(BUCKET + "/")
-            assert words[5] == source.rpartition("/")[0] + "/"
+            assert words[5] == f"{root}/{source.rpartition('/')[0]}/"
             brought |= {source} & set(there)
         elif words[:3] == ["aws", "s3", "sync"]:
             folder = words[4].removeprefix(BUCKET + "/")
-            assert words[5:8] == [folder, "--exclude", "*"]
+            assert words[5:8] == [f"{root}/{folder}", "--exclude", "*"]
             patterns = words[9::2]
             assert set(words[8::2]) == {"--include"}
             inside = {name: name.removeprefix(folder + "/") for name in there if name.startswith(folder + "/")}
             brought |= {name for name, short in inside.items() if any(fnmatch(short, one) for one in patterns)}
         else:
             assert words[-2] == "-d"
-            brought |= {f"{words[-1]}/{word.removeprefix('*/')}" for word in words if word.startswith("*/")}
+            folder = Path(words[-1]).relative_to(root).as_posix()
+            brought |= {f"{folder}/{word.removeprefix('*/')}" for word in words if word.startswith("*/")}
     return brought
 
 
@@ -114,7 +117,7 @@ def test_a_truncated_session_is_named_with_the_command_that_fetches_it_alone(che
     fetch = next(number for number, line in enumerate(lines) if "  fetch" in line)
     assert "1.05 GB" in lines[fetch]
     needed = lines[fetch : next(i for i, line in enumerate(lines) if "without which the recipe runs" in line)]
-    assert fetched(needed, bucket()) == {f"{BETAS}/betas_session02.hdf5"}
+    assert fetched(tree, needed, bucket()) == {f"{BETAS}/betas_session02.hdf5"}
     assert lines[-1] == "takagi2023 cannot run: 1 to mend."
 
 
@@ -132,14 +135,14 @@ def test_an_empty_folder_lists_everything_and_the_commands_bring_exactly_that(ch
     wanted = [files.stimuli, files.design, files.stim_info, files.responses, files.roi("streams"), files.ncsnr]
     wanted += [*(files.captions(part) for part in ("train2017", "val2017")), *files.transforms()]
     wanted += [files.session(number) for number in range(1, 38)]
-    assert fetched(lines, bucket()) == {path.as_posix() for path in wanted}
+    assert fetched(tmp_path / "empty", lines, bucket()) == {path.as_posix() for path in wanted}
 
 
 def test_two_subjects_are_told_once_of_what_they_share(check, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     _, lines = check(tmp_path / "empty", subjects='["subj01", "subj07"]')
     assert sum("aws" in line and "nsd_stimuli.hdf5" in line for line in lines) == 1
-    assert {name for name in fetched(lines, bucket()) if "betas_session03" in name} == {
+    assert {name for name in fetched(tmp_path / "empty", lines, bucket()) if "betas_session03" in name} == {
         f"{BETAS}/betas_session03.hdf5",
         f"{BETAS.replace('subj01', 'subj07')}/betas_session03.hdf5",
     }
@@ -178,11 +181,32 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(check, tmp_
     assert any(re.match(r"NO  fetch +42\.7 GB and some small files; only 1 GB are free", line) for line in lines)
 
 
-def test_commands_go_into_folders_with_spaces(check, tmp_path: Path) -> None:
-    (tmp_path / "my data").mkdir()
-    _, lines = check(tmp_path / "my data")
-    (there,) = [line for line in lines if "mkdir -p" in line]
-    assert shlex.split(there)[-1] == str(tmp_path / "my data")
+STUBS = """
+aws() { to=; for word; do case $word in /*) to=$word;; esac; done; mkdir -p "$to" && echo "$to" >> "$LOG"; }
+curl() { test "$1" = -fo && test -d "$(dirname "$2")" && touch "$2" && echo "$2" >> "$LOG"; }
+unzip() { eval "to=\\${$#}"; test -f "$3" && { test -d "$to" || mkdir "$to"; } && echo "$to" >> "$LOG"; }
+"""
+"""What fetches, without a network; like the real one, unzip makes one folder but not those above it."""
+
+
+@pytest.mark.parametrize("name", ["data", "my data", "it's;touch pwn $(touch pwn)"])
+def test_the_printed_commands_can_be_pasted_anywhere_and_write_only_below_the_data(
+    check, tmp_path: Path, name: str
+) -> None:
+    _, lines = check(tmp_path / name)
+    commands = [line.strip() for line in lines if line.startswith("      ") and " missing  " not in line]
+    script = "\n".join([STUBS, *(command for command in commands)])
+    (tmp_path / "elsewhere").mkdir()
+    log = tmp_path / "log"
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=tmp_path / "elsewhere", env={**os.environ, "LOG": str(log)}, check=False
+    )
+    assert done.returncode == 0
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert {path.name for path in tmp_path.iterdir()} == {name, "elsewhere", "log"}
+    said = log.read_text().splitlines()
+    assert len(said) == sum(command.count("aws s3") + 2 * command.count("curl") for command in commands)
+    assert all(line.startswith(f"{tmp_path / name}/nsddata") for line in said)
 
 
 def test_a_digital_subject_that_lost_a_file_is_written_again(check, tree: Path) -> None:
@@ -209,7 +233,7 @@ def test_one_damaged_file_is_told_alone(check, tree: Path, name: str) -> None:
     _, lines = check(tree)
     assert lines[0].endswith("9 whole, 1 damaged")
     assert Path(name).name in lines[1]
-    brought = fetched(lines, bucket())
+    brought = fetched(tree, lines, bucket())
     assert name in brought
     assert not any("betas_session" in other for other in brought)
 

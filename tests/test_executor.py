@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -154,6 +155,20 @@ def test_what_stops_a_unit_and_what_it_warns_of_is_told_here(workers):
             fit(trials, recipe=RECIPE, executor=executor)
         said.append(str(caught.value))
     assert said[0] == said[1]
+
+
+def warn_of_unit(_context, unit):
+    warnings.warn(f"of unit {unit}", UserWarning, stacklevel=1)
+
+
+def test_what_units_warn_of_is_told_in_turn_as_soon_as_those_before_are_done(workers, tmp_path):
+    done = set()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for number, _ in workers.run(warn_of_unit, range(4), Folder(tmp_path)):
+            done.add(number)
+            in_turn = [f"of unit {unit}" for unit in range(4) if done.issuperset(range(unit + 1))]
+            assert [str(one.message) for one in told if "of unit" in str(one.message)] == in_turn
 
 
 class Waiting:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+import reseen.extract
 from reseen import pipeline
 from reseen.errors import ResultsError
 from reseen.pipeline.job import Job
@@ -88,6 +91,24 @@ def test_a_killed_run_started_again_with_other_batches_ends_with_the_same_files(
     pipeline.run(with_settings(recipe, ["reconstruct.batch_size=2"]), tmp_path, until="extract")
     assert features(tmp_path) == features(whole)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
+
+
+def test_of_z_and_c_only_the_one_that_is_missing_is_made_again(
+    recipe: Recipe, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "out"))
+    (folder / "features/subj01/c.safetensors").unlink()
+    made: list[list[str]] = []
+    extract = reseen.extract.extract
+
+    def watched(stimuli: Any, ids: Any, ldm: Any, names: list[str], **rest: Any) -> Any:
+        made.append(names)
+        return extract(stimuli, ids, ldm, names, **rest)
+
+    monkeypatch.setattr("reseen.extract.extract", watched)
+    pipeline.run(recipe, folder, until="extract")
+    assert made == [["c"]]
+    assert features(folder) == features(whole)
 
 
 def test_room_on_the_disk_is_looked_for_before_the_work(

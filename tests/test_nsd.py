@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import importlib
 import json
 import shutil
 import signal
@@ -340,6 +341,24 @@ def test_small_sessions_are_not_kept(whole: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "kept").exists()
 
 
+def test_the_benchmarks_first_start_finds_nothing_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    reader = importlib.import_module("reader")
+    found: list[bool] = []
+
+    def read(_root: Path, keep: Path) -> np.ndarray:
+        found.append(keep.exists())
+        keep.mkdir(exist_ok=True)
+        return np.zeros(1)
+
+    monkeypatch.setattr(reader, "read", read)
+    (tmp_path / "kept").mkdir()
+    for name in ("reseen, first start", "reseen, second start"):
+        reader.run_one(name, tmp_path, 1)
+    assert found == [False, True]
+    assert reader.hdf5(tmp_path, 3) != reader.hdf5(tmp_path, 5)
+
+
 def test_float_betas_are_per_cent_already(tree: Path, known: Known) -> None:
     for path in (tree / BETAS).glob("*.hdf5"):
         rewrite(path, lambda betas: betas.astype(np.float32) / 300)
@@ -542,6 +561,11 @@ def test_inventory_of_a_whole_tree_is_all_right_and_says_sizes(whole: Path) -> N
     assert all(check.ok for check in checks), [check for check in checks if not check.ok]
     assert all(check.size == check.path.stat().st_size for check in checks)
     assert sum("betas_session" in check.path.name for check in checks) == 3
+
+
+def test_more_sessions_than_nsd_has_are_refused_with_the_setting_that_goes(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"37 sessions; NSD has 32 of subj03.* --set data\.sessions=32$"):
+        nsd.inventory(recipe_for(tmp_path, sessions=37), "subj03")
 
 
 def test_inventory_of_nothing_lists_what_to_fetch(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import shutil
 import warnings
 from dataclasses import replace
 
+import huggingface_hub
 import numpy as np
 import pytest
 from stand_ins import stand_in
@@ -10,6 +11,7 @@ from stand_ins import stand_in
 from reseen import observers, pipeline
 from reseen.errors import DataError, ModelError, RecipeError, ResultsError
 from reseen.ldm import load_ldm
+from reseen.pipeline.job import Job
 from reseen.pipeline.order import needed
 from reseen.pipeline.plan import count_evaluations, count_items
 from reseen.recipe import Recipe, load_recipe, with_settings
@@ -233,6 +235,48 @@ def test_warnings_are_kept_for_the_report(small_recipe, tmp_path):
         warnings.simplefilter("ignore")
         results = pipeline.run(with_settings(small_recipe, settings), tmp_path, until="decode")
     assert any("alpha" in text or "penalt" in text for text in results.warnings)
+
+
+def test_a_warning_is_noted_as_it_comes_so_that_an_interrupt_loses_none(small_recipe, tmp_path):
+    def interrupted(job):
+        with job.noting_warnings():
+            warnings.warn("a black picture", UserWarning, stacklevel=1)
+            assert Results.read(tmp_path).warnings == ["a black picture"]
+            raise KeyboardInterrupt
+
+    with Results.open(tmp_path, small_recipe) as results, warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(Job(small_recipe, results))
+    assert [str(warning.message) for warning in shown] == ["a black picture"]
+    assert Results.read(tmp_path).warnings == ["a black picture"]
+
+
+def test_a_warning_that_is_not_to_be_shown_is_noted_all_the_same(small_recipe, tmp_path, capsys):
+    with Results.open(tmp_path, small_recipe) as results, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Job(small_recipe, results).noting_warnings():
+            warnings.warn("a black picture", UserWarning, stacklevel=1)
+        assert results.warnings == ["a black picture"]
+    assert "black" not in capsys.readouterr().err
+
+
+def test_check_fetches_no_model(small_recipe, tmp_path, monkeypatch):
+    asked = {}
+
+    def snapshot_download(name, **options):
+        asked.update(options)
+        raise huggingface_hub.errors.LocalEntryNotFoundError("not in the cache")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr("reseen.pipeline.plan.seconds_per_evaluation", None)
+    recipe = with_settings(small_recipe, ["model.name=CompVis/stable-diffusion-v1-4"])
+    found = {finding.what: finding for finding in pipeline.check(recipe, tmp_path / "out")}
+    assert asked["local_files_only"]
+    assert not found["model"].ok
+    assert "is not here" in found["model"].found
+    assert "`hf download CompVis/stable-diffusion-v1-4 --include" in found["model"].found
+    assert "time" not in found
 
 
 # -------------------------------------------------------------------------------------------------- the recipes

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,13 @@ def test_an_empty_setting_leaves_the_key_out():
 def test_a_bad_setting_is_refused_with_what_was_expected(setting, message):
     with pytest.raises(RecipeError, match=message):
         with_settings(Recipe(), [setting])
+
+
+@pytest.mark.parametrize("name", ["x;touch pwn", "../elsewhere", "a/b", "a b", "$(x)", "", ".", "x\n"])
+@pytest.mark.parametrize("setting", ["data.betas={}", "data.space={}", "data.subjects=[{}]"])
+def test_what_becomes_part_of_a_path_is_the_name_of_a_folder(setting, name):
+    with pytest.raises(RecipeError, match=r"data\.\w+.*: expected the name of a folder: letters"):
+        with_settings(Recipe(), [setting.format(json.dumps(name))])
 
 
 def test_name_path_and_batch_size_do_not_change_what_a_recipe_is():

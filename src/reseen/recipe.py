@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from pydantic.fields import FieldInfo
+from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from reseen.errors import RecipeError
@@ -22,6 +24,18 @@ Share = Annotated[float, Field(ge=0, le=1)]
 FSAVERAGE = "fsaverage"
 """The one space in which NSD's betas lie on the vertices of a surface, not in a volume."""
 _NOT_IDENTITY: dict[str, Any] = {"identity": False}  # may change between runs into one results folder
+
+
+def _folder_name(text: str) -> str:
+    """Refuse what would leave the data's folders as part of a path, or say something to a shell."""
+    if not re.fullmatch(r"\w[\w.+-]*", text):
+        raise PydanticCustomError(
+            "name", "expected the name of a folder: letters, digits, _ . + -; found {found}", {"found": repr(text)}
+        )
+    return text
+
+
+FolderName = Annotated[str, AfterValidator(_folder_name)]
 
 
 class _Section(BaseModel):
@@ -37,10 +51,10 @@ class DataRecipe(_Section):
     path: Path | None = Field(
         None, description="where the data lie; may be given as --data instead", json_schema_extra=_NOT_IDENTITY
     )
-    subjects: tuple[str, ...] = Field(("subj01",), description="which subjects, by folder name")
+    subjects: tuple[FolderName, ...] = Field(("subj01",), description="which subjects, by folder name")
     sessions: PositiveInt | None = Field(None, description="how many sessions, from the first; left out: all")
-    space: str = Field("func1pt8mm", description="NSD's space of the betas: func1pt8mm, func1mm or fsaverage")
-    betas: str = Field("betas_fithrf_GLMdenoise_RR", description="NSD's preparation of the betas")
+    space: FolderName = Field("func1pt8mm", description="NSD's space of the betas: func1pt8mm, func1mm or fsaverage")
+    betas: FolderName = Field("betas_fithrf_GLMdenoise_RR", description="NSD's preparation of the betas")
     rois: tuple[str, ...] = Field(
         ("early", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal"),
         description="ROIs whose voxels are read",

@@ -256,10 +256,10 @@ class NsdFiles:
 
     def fetch_command(self, path: Path) -> str:
         """Give the command that fetches a file of NSD, wherever it is given."""
-        return self._commands(path.parent, [path.name], shlex.quote(str(path.parent)), anew=False)[0]
+        return self.fetch_commands([path])[0]
 
     def fetch_commands(self, paths: Sequence[Path], *, anew: bool = False) -> list[str]:
-        """Give the commands, for a shell in the data folder, that fetch these files and no others.
+        """Give the commands, each for a shell in whatever folder, that fetch these files and no others.
 
         Parameters
         ----------
@@ -271,19 +271,26 @@ class NsdFiles:
         commands = []
         for folder in dict.fromkeys(path.parent for path in paths):
             names = sorted(path.name for path in paths if path.parent == folder)
-            commands += self._commands(folder, names, folder.relative_to(self.root).as_posix(), anew=anew)
+            commands += self._commands(folder, names, anew=anew)
         return commands
 
-    def _commands(self, folder: Path, names: Sequence[str], here: str, *, anew: bool) -> list[str]:
+    def _commands(self, folder: Path, names: Sequence[str], *, anew: bool) -> list[str]:
         there = f"{BUCKET}/{folder.relative_to(self.root).as_posix()}"
+        here = folder.absolute()
         if names[0].startswith("captions_"):
-            wanted = " ".join(f"'*/{name}'" for name in names)
-            archive = COCO_CAPTIONS.rpartition("/")[2]
-            return [f"curl -O {COCO_CAPTIONS} && unzip -o -j {archive} {wanted} -d {here}"]
+            archive = here / COCO_CAPTIONS.rpartition("/")[2]
+            wanted = _words(*(f"*/{name}" for name in names))
+            fetch = f"mkdir -p {_words(here)} && curl -fo {_words(archive)} {COCO_CAPTIONS}"
+            return [f"{fetch} && unzip -o -j {_words(archive)} {wanted} -d {_words(here)}"]
         if len(names) == 1 or anew:
-            return [f"aws s3 cp --no-sign-request {there}/{name} {here}/" for name in names]
-        wanted = " ".join(f"--include '{pattern}'" for pattern in _patterns(names))
-        return [f"aws s3 sync --no-sign-request {there} {here} --exclude '*' {wanted}"]
+            return [f"aws s3 cp --no-sign-request {_words(f'{there}/{name}', f'{here}/')}" for name in names]
+        wanted = " ".join(f"--include {_words(pattern)}" for pattern in _patterns(names))
+        return [f"aws s3 sync --no-sign-request {_words(there, here)} --exclude '*' {wanted}"]
+
+
+def _words(*words: Path | str) -> str:
+    """Write words of a command so that a shell takes each as it is."""
+    return shlex.join(str(word) for word in words)
 
 
 def _patterns(names: Sequence[str]) -> list[str]:

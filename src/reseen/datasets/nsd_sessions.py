@@ -62,7 +62,8 @@ def check_wanted(files: NsdFiles, wanted: int | None, *, own: bool) -> None:
     if own and wanted and files.subject in SUBJECTS and wanted > SUBJECTS[files.subject].n_sessions:
         n_most = SUBJECTS[files.subject].n_sessions
         raise RecipeError(
-            f"data.sessions asks for {wanted} sessions; NSD has {n_most} of {files.subject}. Ask for fewer."
+            f"data.sessions asks for {wanted} sessions; NSD has {n_most} of {files.subject}. Ask for no more: "
+            f"--set data.sessions={n_most}"
         )
 
 

@@ -55,6 +55,7 @@ class DaskExecutor:
             return
         client = self._start()
         warned: dict[int, list[tuple[type[Warning], str]]] = {}
+        n_told = 0
         if context.needs_gpu:
             _check_gpus(client)
         futures = client.map(
@@ -71,13 +72,13 @@ class DaskExecutor:
                 number = number_of[future.key]
                 result, warned[number] = _result(future)
                 future.release()
+                n_told = _warn_in_turn(warned, n_told)
                 yield number, result
         finally:
             with suppress(Exception):  # a cluster that is gone has nothing left to cancel
                 client.cancel(futures, force=True)
             for number in sorted(warned):
-                for category, text in warned[number]:
-                    warnings.warn(text, category, stacklevel=2)
+                _warn_in_turn(warned, number)
 
     def close(self) -> None:
         """Let go of the workers; local ones end."""
@@ -182,6 +183,15 @@ def _check_gpus(client: Client) -> None:
             f"none of the cluster's {len(workers)} workers says that it has a GPU. Start them with "
             '`dask worker --nthreads 1 --resources "GPU=1"`, one for each GPU.'
         )
+
+
+def _warn_in_turn(warned: dict[int, list[tuple[type[Warning], str]]], number: int) -> int:
+    """Warn of what units warned of from this one on, up to one that is not done; give that one's number."""
+    while number in warned:
+        for category, text in warned.pop(number):
+            warnings.warn(text, category, stacklevel=3)
+        number += 1
+    return number
 
 
 def _result(future: Future) -> Any:

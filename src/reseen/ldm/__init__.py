@@ -105,6 +105,7 @@ def load_ldm(
     precision: Literal["fp32", "fp16", "bf16"] = "fp32",
     device: str = "cpu",
     compiled: bool = False,
+    fetch: bool = True,
 ) -> LatentDiffusion:
     """Load a frozen latent diffusion model.
 
@@ -125,6 +126,8 @@ def load_ldm(
         Such as ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     compiled
         Let `torch.compile` make kernels for the noise predictor: minutes at the start, and less time for each picture.
+    fetch
+        Fetch a hub model that is not here; otherwise that is an error.
 
     Raises
     ------
@@ -145,15 +148,15 @@ def load_ldm(
     elif path.suffix in SINGLE_FILES:
         parts = load_single_file(path, name)
     else:
-        folder = _fetch(name, revision)
+        folder = _find(name, revision, fetch=fetch)
         # the hub keeps each commit in a folder of that name, so the folder's name pins the weights
         mend = f"Where there is a network, run `{fetch_command(name, revision)}`."
         parts = load_folder(folder, name, fingerprint=f"{name}@{folder.name}", mend=mend)
     return assemble(parts, precision=precision, device=device, compiled=compiled)
 
 
-def _fetch(name: str, revision: str | None) -> Path:
-    """Give the folder of a hub model, from the local cache where it is there, else from the network."""
+def _find(name: str, revision: str | None, *, fetch: bool) -> Path:
+    """Give the folder of a hub model, from the local cache where it is there, else from the network if it may."""
     owner, slash, model = name.partition("/")
     if not (owner and slash and model) or "/" in model or name.startswith((".", "~")):
         raise ModelError(
@@ -164,11 +167,16 @@ def _fetch(name: str, revision: str | None) -> Path:
 
     try:
         folder = huggingface_hub.snapshot_download(
-            name, revision=revision, allow_patterns=list(HUB_PATTERNS), ignore_patterns=list(HUB_IGNORED)
+            name,
+            revision=revision,
+            allow_patterns=list(HUB_PATTERNS),
+            ignore_patterns=list(HUB_IGNORED),
+            local_files_only=not fetch,
         )
     except Exception as error:  # the hub's client raises a dozen kinds, from a wrong name to a lost connection
+        what = f"cannot get the model {name} from the hub or its local cache" if fetch else f"{name} is not here"
         raise ModelError(
-            f"cannot get the model {name} from the hub or its local cache ({type(error).__name__}). "
+            f"{what} ({type(error).__name__}). "
             f"Where there is a network, run `{fetch_command(name, revision)}`, or give the path of a local copy."
         ) from error
     return Path(folder)

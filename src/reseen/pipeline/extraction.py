@@ -40,15 +40,16 @@ def harvest_of(recipe: Recipe, ldm: LatentDiffusion) -> Harvest:
 def _extract(job: Job, subject: str) -> bool:
     names = true_features(job.recipe.reconstruct.conditions, job.analyses())
     paths = {name: job.results.features_path(f"{subject}/{name}") for name in names}
-    if all(path.is_file() for path in paths.values()):
+    missing = [name for name, path in paths.items() if not path.is_file()]
+    if not missing:
         return False
     _, stimuli, split = job.brain(subject)
     shown = np.unique(np.concatenate([ids for fold in split.folds for ids in fold]))
     found = extract.extract(
-        stimuli, shown, job.ldm(), list(paths), recipe=job.recipe.extract, progress=job.counter(f"extract {subject}")
+        stimuli, shown, job.ldm(), missing, recipe=job.recipe.extract, progress=job.counter(f"extract {subject}")
     )
-    for name, path in paths.items():
-        job.results.save_features(path, found[name], job.made_by("extract", subject))
+    for name in missing:
+        job.results.save_features(paths[name], found[name], job.made_by("extract", subject))
     return True
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
@@ -170,14 +170,27 @@ class Job:
 
     @contextmanager
     def noting_warnings(self) -> Iterator[None]:
-        """Keep what is warned of for the report, and warn all the same."""
-        with warnings.catch_warnings(record=True) as caught:
+        """Note what is warned of for the report, each warning as it comes, and warn all the same."""
+        filters, show = list(warnings.filters), warnings.showwarning
+
+        def note(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,  # noqa: ARG001
+            line: str | None = None,  # noqa: ARG001
+        ) -> None:
+            if issubclass(category, UserWarning):
+                self.results.add_warning(str(message))
+            with warnings.catch_warnings():
+                warnings.filters, warnings.showwarning = filters, show
+                warnings.warn_explicit(message, category, filename, lineno)
+
+        with warnings.catch_warnings():
             warnings.simplefilter("always")
+            warnings.showwarning = note
             yield
-        for warning in caught:
-            if issubclass(warning.category, UserWarning):
-                self.results.add_warning(str(warning.message))
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def decoded_stem(name: str, shuffle: int | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -138,8 +137,7 @@ def _fetch(data: DataRecipe, needed: Sequence[FileCheck], wished: Sequence[FileC
     free = shutil.disk_usage(folder).free
     much = " and ".join([f"{size / GB:.3g} GB"] * bool(size) + ["some small files"] * small)
     room = f"; only {free / GB:.3g} GB are free in {folder}. Make room, or name another folder with --data"
-    lines = [f"# {TERMS}", f"mkdir -p {shlex.quote(str(names.root))} && cd {shlex.quote(str(names.root))}"]
-    lines += names.fetch_commands([file.path for file in needed if file.size is None])
+    lines = [f"# {TERMS}", *names.fetch_commands([file.path for file in needed if file.size is None])]
     lines += names.fetch_commands([file.path for file in needed if file.size is not None], anew=True)
     if wished:
         lines.append("# for noise ceilings and maps on the cortex, without which the recipe runs too:")

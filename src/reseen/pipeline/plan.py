@@ -1,4 +1,4 @@
-"""Plan: can this recipe run, and what will it take? Answered in seconds, before anything is computed."""
+"""Plan: can this recipe run, and what will it take? Answered from what is here, before anything is computed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Finding", "check", "count_evaluations", "count_items", "count_stimul
 
 
 def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
-    """Look at everything that a run needs, without running it.
+    """Look at everything that a run needs, without running it and without fetching anything.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
     ldm: list[LatentDiffusion] = []
 
     def model() -> str:
-        section = recipe.model
-        ldm.append(load_ldm(section.name, revision=section.revision, precision=section.precision, device=device))
-        return f"{section.name}: pictures of {ldm[0].image_size} pixels, conditioning {ldm[0].conditioning_shape}"
+        known = recipe.model.model_dump(include={"name", "revision", "precision"})
+        ldm.append(load_ldm(**known, device=device, fetch=False))
+        return f"{ldm[0].name}: pictures of {ldm[0].image_size} pixels, conditioning {ldm[0].conditioning_shape}"
 
     findings.append(_try("model", model))
     findings += [
