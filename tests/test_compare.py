@@ -157,7 +157,7 @@ def test_layers_that_are_named_by_numbers_are_compared_and_named(tmp_path, noise
     with pytest.warns(UserWarning, match="layer: 5 there, late here"):
         assert list(compare(first, [second], **QUICK)["layer"]) == ["2"]
     other = folder(tmp_path / "other", rows(noise, layer="7", **network))
-    with pytest.raises(ResultsError, match="no score in common .* layer: 2, 5 there, 7 here"):
+    with pytest.raises(ResultsError, match=r"no score in common .* layer: 2, 5 there, 7 here"):
         compare(first, [other])
 
 
