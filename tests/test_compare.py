@@ -150,6 +150,17 @@ def test_results_without_a_score_in_common_are_refused(reference, tmp_path, nois
         compare(reference, [other])
 
 
+def test_layers_that_are_named_by_numbers_are_compared_and_named(tmp_path, noise):
+    network = {"metric": "identification", "observer": "network"}
+    first = folder(tmp_path / "first", *(rows(noise, layer=layer, **network) for layer in ("2", "5")))
+    second = folder(tmp_path / "second", *(rows(noise, layer=layer, **network) for layer in ("2", "late")))
+    with pytest.warns(UserWarning, match="layer: 5 there, late here"):
+        assert list(compare(first, [second], **QUICK)["layer"]) == ["2"]
+    other = folder(tmp_path / "other", rows(noise, layer="7", **network))
+    with pytest.raises(ResultsError, match=r"no score in common .* layer: 2, 5 there, 7 here"):
+        compare(first, [other])
+
+
 def test_p_is_corrected_for_all_scores_that_were_tested(reference, tmp_path, noise):
     other = folder(tmp_path / "other", rows(noise + 0.02), rows(1 - noise + 0.01, metric="ssim"))
     assert compare(reference, [other], **QUICK)["p_holm"].tolist() == [2 / 2001, 2 / 2001]

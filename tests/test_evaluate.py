@@ -414,6 +414,37 @@ def test_p_is_of_permutations_and_the_spread_of_wrong_pairings(truth, pictures):
     assert the_row(table, **late(metric="identification_p"))["value"] == pytest.approx((1 + sum(reached)) / 61)
 
 
+class Corners:
+    """Look at every fifth pixel."""
+
+    name, fingerprint, layers = "judge", "none", ("late",)
+
+    def look(self, images):
+        return {"late": images[:, ::5, ::5].reshape(len(images), -1).astype(np.float32)}
+
+
+def test_on_200_null_data_sets_the_p_that_is_written_is_uniform(monkeypatch):
+    """The pictures have nothing to do with what was shown; trials of a stimulus are alike, and so are many stimuli."""
+    from scipy.stats import kstest
+
+    monkeypatch.setattr(metrics, "ssim", lambda true, _made, **_how: np.zeros(len(true)))  # slow, and not asked about
+    few, ids = EvaluateRecipe(n_derangements=49, n_bootstrap=2), np.repeat(np.arange(12), 2)
+    rng = np.random.default_rng(0)
+    tables = []
+    for seed in range(200):
+        shown, made = rng.integers(0, 256, (2, 12, 11, 11, 3), dtype=np.uint8)
+        made[:6] = made[0] // 2 + made[:6] // 2
+        trials = made[ids] // 2 + rng.integers(0, 64, (24, 11, 11, 3), dtype=np.uint8)
+        stacks = {("result", "zc"): trials[:, None]}
+        tables.append(evaluate("s", shown[ids], ids, stacks, by(Corners()), {}, few, seed))
+    found = pd.concat(tables)
+    written = found[found["metric"].isin(["pixcorr_p", "identification_p"])].groupby(["metric", "direction"])["value"]
+    assert written.size().tolist() == [200, 200, 200]
+    for _, p in written:
+        assert kstest(p - 0.5 / 50, "uniform").pvalue > 0.05  # the middle of its step
+        assert np.mean(p <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+
+
 @pytest.mark.parametrize("first", ["takagi2023", "mindeye2"])
 def test_a_table_without_reseens_own_protocol_is_summed_up_by_the_first_there_is(truth, pictures, first):
     few, stacks = EvaluateRecipe(n_derangements=3, n_bootstrap=9), {("result", "zc"): pictures["result", "zc"][:4]}

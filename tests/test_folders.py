@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -90,6 +91,7 @@ def blue(side):
         ("truth", "00003.bmp", blue(32), r"00003.bmp.*the same name but for its ending"),
         ("made", "00003_0.png", blue(16), r"00000_0.png has 32 x 32 pixels, 00003_0.png 16 x 16"),
         ("truth", "00002.png", "no picture", r"cannot read the picture .*00002.png"),
+        ("made", "00002_1.png", blue(32)[..., 0].astype(np.uint16), r"00002_1.png has more than 8 bits.* mode I;16"),
     ],
 )
 def test_files_that_do_not_match_are_named(two, folder, file, content, says):
@@ -102,6 +104,20 @@ def test_files_that_do_not_match_are_named(two, folder, file, content, says):
         save(path, file, content)
     with pytest.raises(DataError, match=says):
         evaluate_folders(*two, **FEW)
+
+
+def test_pictures_are_read_into_one_array_and_nothing_beside_it(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+    for k, picture in enumerate(pictures):
+        save(tmp_path, f"{k:02d}.png", picture)
+    paths = sorted(tmp_path.iterdir())
+    folders._read(paths[:1])  # what Pillow loads once
+    tracemalloc.start()
+    found = folders._read(paths)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (found == pictures).all()
+    assert peak < 1.5 * pictures.nbytes
 
 
 def test_folders_and_protocols_that_are_not_there_are_named(two, tmp_path):

@@ -105,10 +105,16 @@ class TestDesign:
     def test_it_is_read_back_as_it_was_saved_and_not_written_over(self, tmp_path):
         path = tmp_path / "raters/design.json"
         some_design().save(path)
-        some_design().save(path)
-        assert Design.load(path) == some_design()
+        assert some_design().save(path) == Design.load(path) == some_design()
         with pytest.raises(ResultsError, match="holds another test"):
             some_design(seed=1).save(path)
+
+    def test_the_same_questions_are_the_same_test_after_the_folder_was_scored(self, tmp_path):
+        path = tmp_path / "raters/design.json"
+        first = some_design().save(path)
+        assert dataclasses.replace(first, results="scored since").save(path) == first == Design.load(path)
+        with pytest.raises(ResultsError, match="holds another test"):
+            dataclasses.replace(first, pictures="others").save(path)
 
     def test_one_that_is_missing_or_changed_is_refused(self, tmp_path):
         path = tmp_path / "out/raters/design.json"
@@ -171,6 +177,22 @@ class TestScores:
         assert np.mean((table["low"] <= 0.5) & (table["high"] >= 0.5)) > 0.85
         assert np.mean(table["p"] < 0.05) < 0.15
 
+    def test_p_holds_where_four_subjects_saw_the_same_pictures(self):
+        """Some pictures are easy and some mislead, in all subjects alike: for all pictures there is nothing to find."""
+        rng = np.random.default_rng(1)
+        design = some_design(10, n_raters=2, n_catch=0, subjects=("a", "b", "c", "d"), conditions=("z", "zc"))
+        found = []
+        for _ in range(100):
+            ease = {(cell, which): rng.choice([0.1, 0.9]) for cell in ("z", "zc") for which in range(10, 101, 10)}
+            right = lambda q: rng.random() < ease[q.condition, q.stimulus_id]  # noqa: B023, E731
+            table = score_answers(design, [chosen(design, rater, right) for rater in (1, 2)], n_bootstrap=2)
+            found.append(table[table["p"].notna()].set_index("statistic"))
+        table = pd.concat(found)
+        limit = 0.05 + 3 * np.sqrt(0.05 * 0.95 / 100)
+        assert np.mean(table.query("condition == 'z'")["p"] <= 0.05) < limit
+        assert np.mean(table.loc["difference", "p"] <= 0.05) < limit
+        assert set(table["n_pictures"]) == {10}
+
     def test_subjects_are_also_told_apart(self):
         design = some_design(6, subjects=("subj01", "subj02"))
         table = score_answers(design, [chosen(design, 1, lambda q: q.subject == "subj02")])
@@ -193,10 +215,17 @@ class TestAnswers:
             ({"format": "something else"}, "holds no answers of raters"),
             ({"rater": 7}, "is of rater 7; the test has raters 1 to 6"),
             ({"rater": "one"}, "is of rater one"),
+            ({"rater": True}, "is of rater True"),
             ({"answers": [{"side": "left", "seconds": 1}] * 4}, "one.json is not complete: rater 1 answered 4 of 30"),
             ({"answers": [{"side": "up", "seconds": 1}] * 30}, "a side is left or right"),
+            ({"answers": [{"side": ["left"], "seconds": 1}] * 30}, r"one.json are damaged.*question 1 has .*\['left'"),
             ({"answers": [{"seconds": 1}] * 30}, "are damaged"),
-            ({"answers": None}, "are damaged"),
+            ({"answers": ["left"] * 30}, "are damaged.*question 1 has 'left'"),
+            ({"answers": None}, "are damaged: expected a list, found None"),
+            *(
+                ({"answers": [{"side": "left", "seconds": seconds}] * 30}, "seconds are a number from 0; question 1")
+                for seconds in (float("nan"), float("inf"), -1, 10**400, True, "2", None)
+            ),
         ],
     )
     def test_what_is_no_whole_answer_to_this_test_is_refused(self, tmp_path, change, says):
@@ -380,6 +409,8 @@ def test_the_command_writes_the_same_page_with_the_word_page_or_without(run, res
     assert code == 0, out
     assert "10 questions a rater" in out
     html = (run.path / "raters/index.html").read_bytes()
+    assert Design.load(run.path / "raters/design.json").results == run.fingerprint
+    run.claim("observer judge", "as `evaluate` records it")
     assert reseen("page", run.path, "--pictures", 3, "--raters", 2, "--catch", 1)[0] == 0
     assert (run.path / "raters/index.html").read_bytes() == html
     code, out = reseen(run.path, "--pictures", 3, "--raters", 2, "--catch", 2)
@@ -391,7 +422,6 @@ def test_the_pictures_are_those_of_the_folder_the_first_draw_of_each(run, tmp_pa
     html = (run.path / "raters/index.html").read_text()
     held = json.loads(re.search(r'application/json">(.*)</script>', html).group(1))
     design = Design.load(run.path / "raters/design.json")
-    assert design.results == run.fingerprint
     for question, places in zip(design.sheets[0], held["sheets"][0], strict=True):
         right = places[1 if question.side == "left" else 2]
         if question.condition == CATCH:

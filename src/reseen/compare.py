@@ -163,7 +163,7 @@ def _scored(results: Results, subject: str) -> pd.DataFrame:
     """Read what each picture of a subject scores by itself."""
     table = results.load_table("pictures")
     words = [column for column in WORDS if column in table]
-    table = table.astype(dict.fromkeys(words, object)).fillna(dict.fromkeys(words, ""))
+    table[words] = table[words].astype(object).fillna("").astype(str)  # a layer may be named by a number
     return table[table["subject"] == subject]
 
 

@@ -28,6 +28,7 @@ GIVEN = "given"
 PICTURE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _DRAW = re.compile(r"(?P<item>.+)_(?P<draw>\d+)")
 _TRIAL = re.compile(r"(?P<name>.+)-t\d+")
+_DEEP = ("I", "F")  # Pillow's modes of integers of 16 and 32 bits, and of floats
 _NAMED = 5  # files that an error lists
 
 
@@ -194,22 +195,33 @@ def _files(folder: Path) -> list[Path]:
 
 def _read(paths: Sequence[Path]) -> NDArray[np.uint8]:
     """Read pictures of one size, ``(n, height, width, 3)`` uint8."""
+    first = _picture(paths[0])
+    pictures = np.empty((len(paths), *first.shape), dtype=np.uint8)
+    pictures[0] = first
+    for place, path in enumerate(paths[1:], start=1):
+        picture = _picture(path)
+        if picture.shape != first.shape:
+            raise DataError(
+                f"pictures of one folder must be of one size: {paths[0].name} has {first.shape[1]} x {first.shape[0]} "
+                f"pixels, {path.name} {picture.shape[1]} x {picture.shape[0]}. Resize one of them."
+            )
+        pictures[place] = picture
+    return pictures
+
+
+def _picture(path: Path) -> NDArray[np.uint8]:
     from PIL import Image, UnidentifiedImageError
 
-    pictures: list[NDArray[np.uint8]] = []
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                pictures.append(np.asarray(image.convert("RGB")))
-        except (OSError, UnidentifiedImageError) as error:
-            raise DataError(f"cannot read the picture {path}: {error}.") from error
-        first, last = pictures[0].shape, pictures[-1].shape
-        if first != last:
-            raise DataError(
-                f"pictures of one folder must be of one size: {paths[0].name} has {first[1]} x {first[0]} pixels, "
-                f"{path.name} {last[1]} x {last[0]}. Resize one of them."
-            )
-    return np.stack(pictures)
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(_DEEP):
+                raise DataError(
+                    f"the picture {path} has more than 8 bits a pixel and channel (Pillow's mode {image.mode}): what "
+                    "is white in it is not known. Save it with 8 bits."
+                )
+            return np.asarray(image.convert("RGB"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise DataError(f"cannot read the picture {path}: {error}.") from error
 
 
 def _panel(name: str, device: str) -> Panel:

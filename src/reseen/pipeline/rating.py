@@ -70,7 +70,7 @@ def write_page(
     for which, picture in _pictures(job, stimuli, wanted):
         uris[which] = report.picture_uri(picture, largest=LARGEST_SIDE)
         digests.append([*which, picture_digest(np.array([which[2]]), picture)])
-    design = raters.draw_design(
+    drawn = raters.draw_design(
         stimuli,
         wanted,
         n_raters=n_raters,
@@ -79,7 +79,7 @@ def write_page(
         results=results.fingerprint,
         pictures=digest(digests),
     )
-    design.save(results.path / "raters" / "design.json")
+    design = drawn.save(results.path / "raters" / "design.json")
     results.save_text("raters/index.html", raters.page(design, uris, title=recipe.name))
     return design
 

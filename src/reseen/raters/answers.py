@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def _read(design: Design, path: Path) -> Answers:
             f"{str(saved.get('design'))[:12]}. Score it with the results folder whose page the rater had."
         )
     rater = saved.get("rater")
-    if not isinstance(rater, int) or not 1 <= rater <= len(design.sheets):
+    if type(rater) is not int or not 1 <= rater <= len(design.sheets):
         raise DataError(f"{path} is of rater {rater}; the test has raters 1 to {len(design.sheets)}. {_HINT}")
     sides, seconds = _choices(path, saved.get("answers"))
     n_asked = len(design.sheets[rater - 1])
@@ -84,11 +85,16 @@ def _read(design: Design, path: Path) -> Answers:
 
 
 def _choices(path: Path, answers: Any) -> tuple[tuple[Side, ...], tuple[float, ...]]:
-    try:
-        sides: tuple[Side, ...] = tuple(answer["side"] for answer in answers)
-        seconds = tuple(float(answer["seconds"]) for answer in answers)
-    except (TypeError, KeyError, ValueError) as error:
-        raise DataError(f"the answers in {path} are damaged: {error!r}. {_HINT}") from error
-    if set(sides) - set(SIDES):
-        raise DataError(f"the answers in {path} are damaged: a side is left or right. {_HINT}")
-    return sides, seconds
+    if not isinstance(answers, list):
+        raise DataError(f"the answers in {path} are damaged: expected a list, found {answers!r}. {_HINT}")
+    for number, answer in enumerate(answers, start=1):
+        if not isinstance(answer, dict) or answer.get("side") not in SIDES or not _is_time(answer.get("seconds")):
+            raise DataError(
+                f"the answers in {path} are damaged: a side is left or right, and seconds are a number from 0; "
+                f"question {number} has {answer!r}. {_HINT}"
+            )
+    return tuple(answer["side"] for answer in answers), tuple(float(answer["seconds"]) for answer in answers)
+
+
+def _is_time(seconds: Any) -> bool:
+    return type(seconds) in (int, float) and 0 <= seconds <= sys.float_info.max  # JSON has true, NaN and Infinity too

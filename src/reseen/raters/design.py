@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,7 +51,7 @@ class Design:
     Parameters
     ----------
     results
-        Fingerprint of the results folder.
+        Fingerprint that the results folder had when the test was made.
     pictures
         Digest of the pictures.
     seed
@@ -74,20 +74,27 @@ class Design:
         sheets = [[list(astuple(question)) for question in sheet] for sheet in self.sheets]
         return {"results": self.results, "pictures": self.pictures, "seed": self.seed, "sheets": sheets}
 
-    def save(self, path: Path) -> None:
-        """Write it as JSON.
+    def save(self, path: Path) -> Design:
+        """Write it as JSON, unless the same test lies there, and give what lies there then.
+
+        The same questions about the same pictures are the same test, whatever was scored or recorded since it was made:
+        it keeps its fingerprint, and answers to it still count.
 
         Raises
         ------
         ResultsError
             If another design lies there, or it cannot be written.
         """
-        if path.is_file() and Design.load(path).fingerprint != self.fingerprint:
+        if not path.is_file():
+            write_json(path, {"fingerprint": self.fingerprint, **self._plain()})
+            return self
+        known = Design.load(path)
+        if replace(self, results=known.results) != known:
             raise ResultsError(
                 f"{path.parent} holds another test, and answers to it could no longer be scored if it went. "
                 "Ask for the same test again, or delete the folder first."
             )
-        write_json(path, {"fingerprint": self.fingerprint, **self._plain()})
+        return known
 
     @classmethod
     def load(cls, path: Path) -> Design:

@@ -44,10 +44,11 @@ def score_answers(
     Returns
     -------
     A table of `COLUMNS`. ``accuracy``: of each condition, over all subjects and of each; ``difference``: of two
-    conditions. ``low`` and ``high`` are the middle 95 % of resamplings of raters and of pictures, both at once. ``p``
-    is a two-sided signed-rank test over pictures, each averaged over raters, against one half or against the other
-    condition; ``p_holm`` is corrected for all tests of the same kind. ``rater_accuracy``, ``rater_catch`` and
-    ``rater_seconds`` (median) tell of each rater.
+    conditions. A picture that several subjects saw is one picture: it is averaged over them first. ``low`` and ``high``
+    are the middle 95 % of resamplings of raters and of pictures, both at once. ``p`` is a two-sided signed-rank test
+    over pictures, each averaged over raters, against one half or against the other condition; ``p_holm`` is corrected
+    for all tests of the same kind. ``rater_accuracy``, ``rater_catch`` and ``rater_seconds`` (median) tell of each
+    rater.
     """
     import pandas as pd
 
@@ -82,9 +83,17 @@ def _by_length(entry: tuple[str, object]) -> tuple[int, int]:
     return len(entry[0]), -ord(entry[0][0])
 
 
+def _by_picture(items: Mapping[_Item, Floats]) -> Floats:
+    """Average over the subjects who saw a picture, ``(n_raters, n_pictures)``: to them all it is easy or hard alike."""
+    of_picture: dict[int, list[Floats]] = {}
+    for (_, stimulus_id), right in items.items():
+        of_picture.setdefault(stimulus_id, []).append(right)
+    return np.stack([np.mean(of_picture[which], axis=0) for which in sorted(of_picture)], axis=1)
+
+
 def _accuracies(correct: Mapping[str, Mapping[_Item, Floats]], n_bootstrap: int, seed: int) -> Iterator[dict[str, Any]]:
     for condition, items in correct.items():
-        matrix = np.stack(list(items.values()), axis=1)
+        matrix = _by_picture(items)
         p = statistics.signed_rank_p(matrix.mean(axis=0) - CHANCE)
         yield {
             "subject": "all",
@@ -99,8 +108,7 @@ def _differences(
     correct: Mapping[str, Mapping[_Item, Floats]], n_bootstrap: int, seed: int
 ) -> Iterator[dict[str, Any]]:
     for against, condition in combinations(correct, 2):
-        pairs = [(items, correct[against][item]) for item, items in correct[condition].items()]
-        matrix = np.stack([first - second for first, second in pairs], axis=1)
+        matrix = _by_picture(correct[condition]) - _by_picture(correct[against])
         p = statistics.signed_rank_p(matrix.mean(axis=0))
         yield {"subject": "all", "condition": condition, "against": against, **_mean(matrix, n_bootstrap, seed), "p": p}
 
