@@ -7,7 +7,7 @@ from reseen import decode
 from reseen.errors import ShapeError
 from reseen.features import Features
 from reseen.recipe import DecodeRecipe, Rows
-from reseen.ridge import RidgeMap
+from reseen.ridge import EdgeWarning, RidgeMap
 from reseen.trials import Split, Trials
 
 RECIPE = DecodeRecipe()
@@ -132,6 +132,55 @@ def test_true_and_shuffled_decoders_share_one_factorisation_and_are_what_they_ar
     decoding = decode.Decoding(trials, split, feature, **how)
     assert decoding.run(shuffle=1)[1].array.tobytes() == alone[1].array.tobytes()
     assert len(decoding._task._kept) == 1
+
+
+@pytest.mark.parametrize("share_alpha", [False, True])
+def test_a_shuffle_gives_the_predictions_of_its_maps_and_keeps_no_map(
+    share_alpha: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "TARGETS_AT_ONCE", 4)
+    trials, feature = subject()
+    recipe = DecodeRecipe(share_alpha=share_alpha)
+    how = {"rois": ["early"], "recipe": recipe, "seed": 3}
+    decoding = decode.Decoding(trials, Split.fixed(TRAIN, TEST), feature, **how)
+    fits = []
+    monkeypatch.setattr(decode, "add_block", lambda *args: fits.append(args))  # what would hold weights of all targets
+    maps, decoded = decoding.run(shuffle=0)
+    assert maps == fits == []
+    ids = np.unique(TRAIN)
+    moved = ids[np.random.default_rng((3, 0)).permutation(len(ids))]
+    shuffled = Features("z", feature.rows(moved), ids)
+    monkeypatch.undo()
+    _, expected = decode.decode(trials, Split.fixed(TRAIN, TEST), shuffled, **how)
+    np.testing.assert_allclose(decoded.array, expected.array, atol=1e-4)
+
+
+def test_decoders_are_fitted_where_they_are_told() -> None:
+    trials, feature = subject()
+    split = Split.fixed(TRAIN, TEST)
+    how = {"rois": ["early"], "recipe": RECIPE, "seed": 0}
+    found = {}
+    for device in ("numpy", "cpu"):
+        decoding = decode.Decoding(trials, split, feature, device=device, **how)
+        found[device] = decoding.run()[1].array
+        assert decoding._task.training(0).factored.device.name == device
+        assert not decoding._task.needs_gpu
+    np.testing.assert_allclose(found["cpu"], found["numpy"], atol=1e-4)
+    assert decode.Decoding(trials, split, feature, device="cuda", **how)._task.needs_gpu
+
+
+def test_an_edge_of_the_grid_is_warned_of_once_for_each_fold_over_all_its_targets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trials, feature = subject()
+    recipe = DecodeRecipe(alphas=(1e-6, 1e-5))
+    for n in (6, 2):
+        monkeypatch.setattr(decode, "TARGETS_AT_ONCE", n)
+        for split in (Split.fixed(TRAIN, TEST), Split.leave_out(trials.stimulus_id, 2, seed=0)):
+            with pytest.warns(EdgeWarning) as caught:
+                decode.decode(trials, split, feature, rois=["early"], recipe=recipe, seed=0)
+            assert len(caught) == len(split.folds)
+            assert all("of 6 targets chose the largest" in str(found.message) for found in caught)
 
 
 def test_rescaled_averages_are_wider_and_closer_and_single_trials_are_left() -> None:

@@ -22,6 +22,7 @@ from test_pipeline import contents
 from reseen import cli, decode, pipeline
 from reseen.errors import ClusterError, DataError
 from reseen.executor import Serial, open_executor, read_shared, write_shared
+from reseen.executor.cluster import _n_processors
 from reseen.recipe import DecodeRecipe, load_recipe, with_settings
 from reseen.ridge import EdgeWarning
 from reseen.trials import Split
@@ -45,11 +46,11 @@ def workers():
     with open_executor("dask", n_workers=2) as executor:
         executor._start()
         yield executor
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while len(family := workers_of(psutil.Process())) < 2 and time.monotonic() < until:
             time.sleep(0.1)  # a killed one may still be on its way back
     assert len(family) == 2
-    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert psutil.wait_procs(family, timeout=60)[1] == []
 
 
 class Folder:
@@ -75,6 +76,11 @@ def take_up(folder, lent):
 def add(context, unit):
     time.sleep(0.05)  # so that both workers get some
     return unit + int(context.numbers.sum())
+
+
+def warn_and_add(context, unit):
+    warnings.warn(f"unit {unit} of {len(context.numbers)}", UserWarning, stacklevel=2)
+    return unit
 
 
 def end_the_worker(_context, _unit):
@@ -143,11 +149,16 @@ def test_one_penalty_for_all_targets_is_chosen_in_one_unit(monkeypatch):
     assert len(np.unique(fitted.alpha)) == 1
 
 
-def test_what_stops_a_unit_and_what_it_warns_of_is_told_here(workers):
+def test_what_stops_a_unit_and_what_it_warns_of_is_told_here(workers, tmp_path, monkeypatch):
+    with pytest.warns(UserWarning, match="unit ") as caught:
+        list(workers.run(warn_and_add, [0, 1, 2], Folder(tmp_path)))
+    assert [str(found.message) for found in caught] == [f"unit {unit} of 5" for unit in range(3)]
     trials, feature = subject()
     fit = partial(decode.decode, split=SPLIT, feature=feature, rois=["early"], seed=0)
-    with pytest.warns(EdgeWarning, match="penalty of the grid"):
+    monkeypatch.setattr(decode, "TARGETS_AT_ONCE", 2)
+    with pytest.warns(EdgeWarning, match="of 6 targets chose the largest penalty of the grid") as caught:
         fit(trials, recipe=DecodeRecipe(alphas=(1e-6, 1e-5)), executor=workers)
+    assert len(caught) == 1
     trials.betas[np.flatnonzero(np.isin(trials.stimulus_id, TRAIN))[3], 7] = np.nan
     said = []
     for executor in (Serial(), workers):
@@ -172,17 +183,19 @@ def test_what_units_warn_of_is_told_in_turn_as_soon_as_those_before_are_done(wor
 
 
 class Waiting:
-    """An executor whose first units of each kind wait until one of two workers, both at a unit, was killed."""
+    """An executor whose first units of some kinds wait until one of two workers, both at a unit, was killed."""
 
-    def __init__(self, workers, folder):
-        self.workers, self.folder = workers, folder
+    def __init__(self, workers, folder, *kinds):
+        self.workers, self.folder, self.kinds = workers, folder, kinds
 
     def run(self, work, units, context):
+        if work.__name__ not in self.kinds:
+            return self.workers.run(work, units, context)
         (self.folder / work.__name__).mkdir(parents=True, exist_ok=True)
         return self.workers.run(partial(wait_and_work, work, self.folder / work.__name__), units, context)
 
-    def kill(self, *kinds):
-        for kind in kinds:
+    def kill(self):
+        for kind in self.kinds:
             busy = []
             while len(busy) < 2:
                 time.sleep(0.02)
@@ -202,8 +215,8 @@ def wait_and_work(work, folder, context, unit):
 def test_workers_killed_while_fitting_and_while_sampling_change_no_file(workers, small_recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(decode, "TARGETS_AT_ONCE", 64)
     pipeline.run(small_recipe, tmp_path / "here", until="reconstruct")
-    waiting = Waiting(workers, tmp_path / "units")
-    killer = threading.Thread(target=waiting.kill, args=("_fit_unit", "_reconstruct"), daemon=True)
+    waiting = Waiting(workers, tmp_path / "units", "_fit_unit", "_reconstruct")
+    killer = threading.Thread(target=waiting.kill, daemon=True)
     killer.start()
     pipeline.run(small_recipe, tmp_path / "there", until="reconstruct", executor=waiting)
     assert not killer.is_alive()
@@ -233,7 +246,7 @@ def test_tiny_on_two_workers_of_a_running_cluster_ends_like_a_run_here(workers, 
 
 
 LONG_RUN = """
-import sys, time
+import signal, sys, time
 from functools import partial
 from pathlib import Path
 
@@ -249,6 +262,7 @@ def work(context, unit):
     time.sleep(60)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     with open_executor("dask", n_workers=1, folder=Path(sys.argv[1])) as executor:
         list(executor.run(work, [1, 2, 3], Folder()))
 """
@@ -262,10 +276,13 @@ def test_an_interrupt_leaves_no_worker_and_no_file_behind(tmp_path):
         time.sleep(0.05)
     family = psutil.Process(run.pid).children(recursive=True)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: the workers hear it too
-    said = run.communicate(timeout=60)[1]
-    assert said.rstrip().endswith("KeyboardInterrupt")
+    said = run.communicate(timeout=180)[1]  # the workers' ends of the pipe are closed then, too
+    assert (
+        "KeyboardInterrupt" in said.splitlines()
+    )  # a worker that Dask ends by force on a busy machine may say so later
+    assert run.returncode == -signal.SIGINT
     assert family
-    assert psutil.wait_procs(family, timeout=10)[1] == []
+    assert psutil.wait_procs(family, timeout=60)[1] == []
     assert not (tmp_path / ".shared").exists()
 
 
@@ -286,6 +303,21 @@ def test_options_that_cannot_work_are_refused_at_once(monkeypatch, options, says
     monkeypatch.setattr("reseen.executor.cluster.CONNECT_SECONDS", 1)
     with pytest.raises(ClusterError, match=says), open_executor(**options):
         pass
+
+
+def test_workers_with_a_gpu_each_are_refused_where_no_gpu_is_visible(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    for n_workers in (None, 2):
+        with (
+            open_executor("dask", n_workers=n_workers, device="cuda") as executor,
+            pytest.raises(ClusterError, match="no GPU is visible here"),
+        ):
+            list(executor.run(add, [1], Folder(Path())))
+
+
+def test_processors_are_counted_where_the_system_does_not_tell_which_may_be_used(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert _n_processors() == os.cpu_count()
 
 
 def test_a_worker_that_does_not_see_the_disk_says_so():

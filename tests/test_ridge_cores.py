@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +13,7 @@ from test_ridge_forms import ALPHAS, FORMS, problem
 from threadpoolctl import threadpool_limits
 
 from reseen.errors import DataError
-from reseen.ridge import RidgeMap, assign_folds, factor, fit_blocks, fit_ridge, score_block
+from reseen.ridge import RidgeMap, assign_folds, factor, fit_blocks, fit_ridge, predict_blocks, score_block
 from reseen.ridge.cores import BYTES_AT_ONCE, Cores, n_threads, one_thread, side_by_side
 from reseen.ridge.device import Device
 from reseen.ridge.tridiagonal import Tridiagonal
@@ -90,6 +91,42 @@ def test_predictions_are_the_same_bytes_on_one_core_and_on_two() -> None:
             predicted.append(fitted.predict(rows))
     assert predicted[0].tobytes() == predicted[1].tobytes()
     np.testing.assert_allclose(predicted[0], rows.astype(float) @ weights, atol=1e-3)
+
+
+def wait_for_threads(n: int) -> None:
+    until = time.monotonic() + 30
+    while n_threads() != n:  # blocks that were begun ahead are still being fitted
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_blas_has_its_threads_while_blocks_are_looked_at_and_after_generators_end_in_any_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reseen.ridge.blocks.BLOCK_VALUES", 40 * 3)
+    betas, targets, row = problem(n_stimuli=40, n_voxels=20, repeats=3, n_targets=9)
+    with threadpool_limits(2, user_api="blas"):
+        factored = factor(betas, targets.shape, target_row=row, groups=row, alphas=ALPHAS)
+        for made in (fit_blocks(factored, targets), predict_blocks(factored, targets, betas[:5])):
+            for _ in made:
+                wait_for_threads(2)
+        first, second = fit_blocks(factored, targets), fit_blocks(factored, targets)
+        for blocks in (first, second):
+            next(blocks)
+        for blocks in (first, second):
+            blocks.close()  # type: ignore[attr-defined]
+        assert n_threads() == 2
+
+
+def test_holders_of_one_thread_may_overlap_in_any_order() -> None:
+    with threadpool_limits(2, user_api="blas"):
+        first, second = one_thread(), one_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert n_threads() == 1  # the second still needs it
+        second.__exit__(None, None, None)
+        assert n_threads() == 2
 
 
 def test_pieces_come_in_order_and_few_are_begun_before_they_are_asked_for() -> None:

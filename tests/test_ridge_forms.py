@@ -196,7 +196,7 @@ def test_a_block_alone_is_the_same_bytes_as_within_the_whole(
     np.save(tmp_path / "targets.npy", targets)
     table = Column(np.load(tmp_path / "targets.npy", mmap_mode="r"))
     factored = factor(betas, targets.shape, target_row=row, groups=row, alphas=ALPHAS, form=form)
-    whole = assemble(factored, 8, fit_blocks(factored, table, share_alpha=share_alpha))
+    whole = assemble(8, fit_blocks(factored, table, share_alpha=share_alpha))
     blocks = target_blocks(factored, 8)
     assert [(block.start, block.stop) for block in blocks] == [(0, 3), (3, 6), (6, 8)]
     assert table.widest == 3
@@ -206,7 +206,7 @@ def test_a_block_alone_is_the_same_bytes_as_within_the_whole(
         for name in ("weights", "intercept", "alpha", "cv_score", "noise_share"):
             assert getattr(fitted, name).tobytes() == getattr(whole, name)[..., blocks[i]].tobytes(), name
     assert len(np.unique(whole.alpha)) == 1 or not share_alpha
-    back = assemble(factored, 8, [(blocks[i], fitted) for i, fitted in alone.items()])
+    back = assemble(8, [(blocks[i], fitted) for i, fitted in alone.items()])
     for block, predicted in predict_blocks(
         factored, table, betas[:5], n_repetitions=[1, 2, 1, 3, 1], share_alpha=share_alpha
     ):
@@ -232,6 +232,8 @@ def test_a_block_of_other_stimuli_or_a_penalty_off_the_grid_is_refused() -> None
         fit_block(factored, targets, alpha=3.0)
     with pytest.raises(ShapeError, match="two-dimensional"):
         fit_ridge(betas, np.ones(40), target_row=row)
+    with pytest.raises(ShapeError, match="there is none"):
+        assemble(targets.shape[1], [])
     with pytest.raises(ShapeError, match="no target"):
         fit_ridge(betas, targets[:, :0], target_row=row)
 
@@ -286,7 +288,7 @@ def test_single_precision_stays_near_double_for_badly_conditioned_voxels(form: A
 def test_a_map_of_blocks_is_a_ridge_map_that_holds_all_targets() -> None:
     betas, targets, row = problem(n_stimuli=40, n_voxels=20, repeats=3)
     factored = factor(betas, targets.shape, target_row=row, alphas=[5.0], n_folds=1)
-    whole = assemble(factored, 5, fit_blocks(factored, targets))
+    whole = assemble(5, fit_blocks(factored, targets))
     assert isinstance(whole, RidgeMap)
     assert whole.cv_score is None
     assert whole.noise_share is None

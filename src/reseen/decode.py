@@ -8,11 +8,11 @@ and shuffled decoders of one `Decoding` share what the rows alone decide, and it
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,9 @@ from reseen.errors import ShapeError
 from reseen.executor import Executor, Serial, read_shared, write_shared
 from reseen.features import Features
 from reseen.recipe import DecodeRecipe, Rows
-from reseen.ridge import EdgeWarning, Factored, RidgeMap, assemble, factor, fit_blocks
+from reseen.ridge import EdgeWarning, Factored, RidgeMap, assemble, factor, fit_blocks, predict_blocks
+from reseen.ridge.fit import add_block, varying_alphas
+from reseen.ridge.folds import grid_ends, warn_at_edge
 from reseen.trials import Split, Trials
 
 TARGETS_AT_ONCE = 4096
@@ -31,6 +33,7 @@ Unit = tuple[int | None, int, int, int]
 KEPT_STIMULI = 4000
 """What the rows decide is kept for several folds, as long as squares of their numbers of stimuli add up to no more than
 the square of this: 1.5 GB, about."""
+R = TypeVar("R")
 PER_TRIAL = ("betas", "stimulus_id", "session", "n_repetitions")
 
 
@@ -57,8 +60,9 @@ def fit(train: Trials, feature: Features, *, rois: Sequence[str], recipe: Decode
     DataError
         If a number is not finite.
     """
-    task = _Task(_voxels(train, rois), feature, (train.stimulus_id,), recipe, seed)
-    return _fit_all(task, None, Serial(), None)[0]
+    nothing = np.empty(0, dtype=np.int64)
+    task = _Task(_voxels(train, rois), feature, ((train.stimulus_id, nothing),), recipe, seed)
+    return _fit_all(task, Serial(), None)[0]
 
 
 def predict(
@@ -110,6 +114,7 @@ def decode(
     seed: int,
     train_trials: Rows = "single",
     test_trials: Rows = "averaged",
+    device: str = "numpy",
     shuffle: int | None = None,
     executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -130,6 +135,8 @@ def decode(
         Decides folds and shuffling.
     train_trials, test_trials
         Whether repetitions are averaged before the fit, and before the prediction.
+    device
+        Where the decoders are fitted, as in `fit_ridge`; with ``"cuda"``, a unit of work takes a GPU of its own.
     shuffle, executor, progress
         As in `Decoding.run`.
 
@@ -148,7 +155,7 @@ def decode(
         If the executor loses its workers.
     """
     kind: dict[str, Rows] = {"train_trials": train_trials, "test_trials": test_trials}
-    decoding = Decoding(trials, split, feature, rois=rois, recipe=recipe, seed=seed, **kind)
+    decoding = Decoding(trials, split, feature, rois=rois, recipe=recipe, seed=seed, device=device, **kind)
     return decoding.run(shuffle=shuffle, executor=executor, progress=progress)
 
 
@@ -169,11 +176,11 @@ class Decoding:
         seed: int,
         train_trials: Rows = "single",
         test_trials: Rows = "averaged",
+        device: str = "numpy",
     ) -> None:
-        self._rois = rois
-        self._tests = [_rows(trials.select(test), test_trials, "test") for _, test in split.folds]
-        folds = tuple(train for train, _ in split.folds)
-        self._task = _Task(_voxels(trials, rois), feature, folds, recipe, seed, train_trials)
+        voxels = _voxels(trials, rois)
+        self._task = _Task(voxels, feature, tuple(split.folds), recipe, seed, train_trials, test_trials, device)
+        self._tests = [self._task.test(fold) for fold in range(len(split.folds))]
 
     def run(
         self,
@@ -183,6 +190,8 @@ class Decoding:
         progress: Callable[[int, int], None] | None = None,
     ) -> tuple[list[RidgeMap], Features]:
         """Fit on the training stimuli of each fold and predict the held-out ones.
+
+        Weights of shuffled decoders are let go block by block; memory does not grow with their number.
 
         Parameters
         ----------
@@ -197,7 +206,7 @@ class Decoding:
         Returns
         -------
         maps
-            One for each fold.
+            One for each fold; none of a shuffle.
         decoded
             Predictions of all held-out items, sorted by stimulus id; single trials of one stimulus in order of
             presentation. A split gives the same items, whatever the feature and the ROIs: the rows of `held_out`.
@@ -206,17 +215,23 @@ class Decoding:
         ------
         ShapeError, DataError, ClusterError
             As in `decode`.
+
+        Warns
+        -----
+        EdgeWarning
+            Once for each fold, if many targets chose an edge of the grid; not for a shuffle.
         """
-        maps = _fit_all(self._task, shuffle, executor or Serial(), progress)
-        feature, rescale = self._task.feature, self._task.recipe.rescale_averages
-        how: dict[str, Any] = {"name": feature.name, "shape": feature.array.shape[1:], "rescale_averages": rescale}
-        decoded = [
-            predict(fitted, test, rois=self._rois, **how) for fitted, test in zip(maps, self._tests, strict=True)
-        ]
-        array = np.concatenate([part.array for part in decoded])
-        ids = np.concatenate([part.stimulus_id for part in decoded])
+        task, maps = self._task, []
+        if shuffle is None:
+            maps = _fit_all(task, executor or Serial(), progress)
+            pairs = zip(maps, self._tests, strict=True)
+            parts = [fitted.predict(test.betas, n_repetitions=task.counts(test)) for fitted, test in pairs]
+        else:
+            parts = _predict_all(task, shuffle, [len(test) for test in self._tests], executor or Serial(), progress)
+        ids = np.concatenate([test.stimulus_id for test in self._tests])
         order = np.argsort(ids, kind="stable")
-        return maps, Features(feature.name, array[order], ids[order])
+        array = np.concatenate(parts)[order].reshape(len(ids), *task.feature.array.shape[1:])
+        return maps, Features(task.feature.name, array, ids[order])
 
 
 def held_out(trials: Trials, split: Split, *, test_trials: Rows = "averaged") -> Trials:
@@ -232,12 +247,29 @@ class _Task:
 
     trials: Trials  # the voxels of the fit alone
     feature: Features
-    folds: tuple[NDArray[np.int64], ...]  # training stimuli
+    folds: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]  # training and test stimuli
     recipe: DecodeRecipe
     seed: int
     train_trials: Rows = "single"
-    needs_gpu: bool = False
+    test_trials: Rows = "averaged"
+    device: str = "numpy"
     _kept: dict[int, _Training] = field(default_factory=dict)
+    _tests: dict[int, Trials] = field(default_factory=dict)
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Say whether a unit takes a GPU of its own."""
+        return self.device.startswith("cuda")
+
+    def test(self, fold: int) -> Trials:
+        """Give the held-out rows of one fold."""
+        if fold not in self._tests:
+            self._tests[fold] = _rows(self.trials.select(self.folds[fold][1]), self.test_trials, "test")
+        return self._tests[fold]
+
+    def counts(self, test: Trials) -> NDArray[np.int64] | None:
+        """Give how many trials each held-out row averages, where predictions are to be rescaled by that."""
+        return test.n_repetitions if self.recipe.rescale_averages else None
 
     def units(self, shuffle: int | None) -> list[Unit]:
         """Give the units of work of a shuffle; one penalty for all targets takes all of them."""
@@ -249,9 +281,10 @@ class _Task:
     def training(self, fold: int) -> _Training:
         """Give the rows of one fold; those of other folds are kept where they are few."""
         if fold not in self._kept:
-            if len(self._kept) * len(self.folds[fold]) ** 2 > KEPT_STIMULI**2:
+            train = self.folds[fold][0]
+            if len(self._kept) * len(train) ** 2 > KEPT_STIMULI**2:
                 self._kept.clear()
-            self._kept[fold] = _training(self, self.folds[fold])
+            self._kept[fold] = _training(self, train)
         return self._kept[fold]
 
     def lend(self, folder: Path) -> Callable[[], _Task]:
@@ -260,21 +293,23 @@ class _Task:
             folder,
             {
                 **{name: getattr(self.trials, name) for name in PER_TRIAL},
-                **{f"fold{fold}": ids for fold, ids in enumerate(self.folds)},
+                **{f"train{fold}": train for fold, (train, _) in enumerate(self.folds)},
+                **{f"test{fold}": test for fold, (_, test) in enumerate(self.folds)},
                 "feature": self.feature.array,
                 "feature_id": self.feature.stimulus_id,
             },
         )
         names = self.trials.subject, self.feature.name
-        return partial(_borrow, folder, *names, self.recipe, self.seed, self.train_trials)
+        how = self.recipe, self.seed, self.train_trials, self.test_trials, self.device
+        return partial(_borrow, folder, len(self.folds), *names, *how)
 
 
-def _borrow(folder: Path, subject: str, name: str, *rest: Any) -> _Task:
+def _borrow(folder: Path, n_folds: int, subject: str, name: str, *rest: Any) -> _Task:
     """Open on a worker what `_Task.lend` wrote."""
     arrays = read_shared(folder)
     feature = Features(name, arrays["feature"], arrays["feature_id"])
     betas, stimulus_id, session, n_repetitions = (arrays[name] for name in PER_TRIAL)
-    folds = tuple(arrays[f"fold{fold}"] for fold in range(sum(name.startswith("fold") for name in arrays)))
+    folds = tuple((arrays[f"train{fold}"], arrays[f"test{fold}"]) for fold in range(n_folds))
     return _Task(Trials(subject, betas, stimulus_id, session, {}, n_repetitions), feature, folds, *rest)
 
 
@@ -288,15 +323,13 @@ class _Training:
     share_alpha: bool
     seed: int
 
-    def fit(self, block: slice, shuffle: int | None) -> RidgeMap:
-        """Fit a block of targets."""
+    def columns(self, block: slice, shuffle: int | None) -> NDArray[np.float32]:
+        """Give a block of targets, ``(n_stimuli, n_block)``."""
         stimulus = self.stimulus
         if shuffle is not None:
             # any permutation, fixed points included: to give nobody their own would teach what a few stimuli are not
             stimulus = stimulus[np.random.default_rng((self.seed, shuffle)).permutation(len(stimulus))]
-        targets = self.targets[stimulus, block]
-        parts = fit_blocks(self.factored, targets, share_alpha=self.share_alpha)
-        return assemble(self.factored, targets.shape[1], parts)
+        return self.targets[stimulus, block]
 
 
 def _voxels(trials: Trials, rois: Sequence[str]) -> Trials:
@@ -318,44 +351,77 @@ def _training(task: _Task, train_ids: NDArray[np.int64]) -> _Training:
         n_folds=recipe.n_folds,
         intercept=recipe.intercept,
         seed=task.seed,
+        device=task.device,
     )
     return _Training(factored, targets, stimulus, recipe.share_alpha, task.seed)
 
 
-def _fit_unit(task: _Task, unit: Unit) -> RidgeMap:
+def _fit_unit(task: _Task, unit: Unit) -> tuple[RidgeMap, tuple[float, float]]:
+    """Fit a block of targets; give its map and the ends of a sensible grid, which `_fit_all` warns by."""
     shuffle, fold, start, stop = unit
+    training = task.training(fold)
     with warnings.catch_warnings():
-        if shuffle is not None:
-            warnings.simplefilter("ignore", EdgeWarning)  # the best penalty of a null is boundless
-        return task.training(fold).fit(slice(start, stop), shuffle)
+        warnings.simplefilter("ignore", EdgeWarning)
+        parts = fit_blocks(
+            training.factored, training.columns(slice(start, stop), shuffle), share_alpha=training.share_alpha
+        )
+        return assemble(stop - start, parts), grid_ends(training.factored.whole.eigenvalues)
 
 
-def _fit_all(
-    task: _Task, shuffle: int | None, executor: Executor, progress: Callable[[int, int], None] | None
-) -> list[RidgeMap]:
-    """Fit every unit, and join those of each fold."""
+def _predict_unit(task: _Task, unit: Unit) -> NDArray[np.float32]:
+    """Predict a block of targets of the held-out rows, ``(n_rows, n_block)``, and keep no weights."""
+    shuffle, fold, start, stop = unit
+    training, test = task.training(fold), task.test(fold)
+    predicted = np.empty((len(test), stop - start), dtype=np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EdgeWarning)  # the best penalty of a null is boundless
+        for block, part in predict_blocks(
+            training.factored,
+            training.columns(slice(start, stop), shuffle),
+            test.betas,
+            n_repetitions=task.counts(test),
+            share_alpha=training.share_alpha,
+        ):
+            predicted[:, block] = part
+    return predicted
+
+
+def _fit_all(task: _Task, executor: Executor, progress: Callable[[int, int], None] | None) -> list[RidgeMap]:
+    """Fit every unit, and put those of each fold together as they come."""
+    n_targets = task.feature.flat.shape[1]
+    maps: list[RidgeMap | None] = [None] * len(task.folds)
+    ends: dict[int, tuple[float, float]] = {}
+    for (_, fold, start, stop), (part, ends[fold]) in _each_unit(task, None, _fit_unit, executor, progress):
+        maps[fold] = add_block(maps[fold], n_targets, slice(start, stop), part)
+    whole = [fitted for fitted in maps if fitted is not None]  # every fold has units
+    for fold, fitted in enumerate(whole):
+        warn_at_edge(varying_alphas(fitted), fitted.alphas, ends[fold])
+    return whole
+
+
+def _predict_all(
+    task: _Task, shuffle: int, n_rows: Sequence[int], executor: Executor, progress: Callable[[int, int], None] | None
+) -> list[NDArray[np.float32]]:
+    """Predict the held-out rows of every fold, ``(n_rows, n_targets)`` each."""
+    predicted = [np.empty((n, task.feature.flat.shape[1]), dtype=np.float32) for n in n_rows]
+    for (_, fold, start, stop), part in _each_unit(task, shuffle, _predict_unit, executor, progress):
+        predicted[fold][:, start:stop] = part
+    return predicted
+
+
+def _each_unit(
+    task: _Task,
+    shuffle: int | None,
+    work: Callable[[_Task, Unit], R],
+    executor: Executor,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[tuple[Unit, R]]:
+    """Do every unit of a shuffle; give each with its result, in whatever order."""
     units = task.units(shuffle)
-    parts: dict[Unit, RidgeMap] = {}
-    for number, part in executor.run(_fit_unit, units, task):
-        parts[units[number]] = part
+    for done, (number, result) in enumerate(executor.run(work, units, task), start=1):
+        yield units[number], result
         if progress is not None:
-            progress(len(parts), len(units))
-    return [_join([parts.pop(unit) for unit in units if unit[1] == fold]) for fold in range(len(task.folds))]
-
-
-def _join(parts: Sequence[RidgeMap]) -> RidgeMap:
-    """Give one map of the targets of several maps of the same rows."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-
-    def joined(name: str) -> Any:
-        arrays = [getattr(part, name) for part in parts]
-        return None if arrays[0] is None else np.concatenate(arrays, axis=-1)
-
-    return replace(
-        first, **{name: joined(name) for name in ("weights", "intercept", "alpha", "cv_score", "noise_share")}
-    )
+            progress(done, len(units))
 
 
 def _rows(trials: Trials, how: Rows, what: str) -> Trials:

@@ -155,7 +155,12 @@ def _local_cluster(n_workers: int | None, device: str) -> SpecCluster:
     # no limit of memory: Dask's own would write what it holds to disk, as pickles
     worker: dict[str, Any] = {**here, **quiet, "nthreads": 1, "memory_limit": 0}
     gpus = _visible_gpus() if device.startswith("cuda") else []
-    count = n_workers or len(gpus) or len(os.sched_getaffinity(0))
+    if device.startswith("cuda") and not gpus:
+        raise ClusterError(
+            "no GPU is visible here, and --device cuda needs one for each worker. Look whether `nvidia-smi` lists one "
+            "and CUDA_VISIBLE_DEVICES hides none, or say --device cpu."
+        )
+    count = n_workers or len(gpus) or _n_processors()
     if gpus and count > len(gpus):
         raise ClusterError(f"{count} workers need a GPU each; {len(gpus)} are visible. Ask for {len(gpus)} or fewer.")
     workers = {}
@@ -164,6 +169,11 @@ def _local_cluster(n_workers: int | None, device: str) -> SpecCluster:
         workers[number] = {"cls": Nanny, "options": {**worker, **own}}
     with config.set(GIVE_BACK_NOTHING):
         return SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": {**here, "port": 0}}, **quiet)
+
+
+def _n_processors() -> int:
+    """Count the processors that this process may use; macOS tells only how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _visible_gpus() -> list[str]:

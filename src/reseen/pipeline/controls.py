@@ -117,6 +117,7 @@ def _left_out(job: Job, subject: str, name: str, rois: Sequence[str], how: str) 
             seed=recipe.seed,
             train_trials=recipe.data.train_trials,
             test_trials=recipe.data.test_trials,
+            device=job.ridge_device,
             executor=job.executor,
             progress=job.counter(f"decode {name} of {subject}, {how} left out"),
         )

@@ -99,6 +99,7 @@ def _decode(job: Job, subject: str, name: str, rois: Sequence[str], shuffles: Se
         seed=recipe.seed,
         train_trials=recipe.data.train_trials,
         test_trials=recipe.data.test_trials,
+        device=job.ridge_device,
     )
     for shuffle in shuffles:
         stem = decoded_stem(name, shuffle)
@@ -106,7 +107,7 @@ def _decode(job: Job, subject: str, name: str, rois: Sequence[str], shuffles: Se
         progress = job.counter(f"decode {stem} of {subject}")
         with job.noting_warnings():
             maps, decoded = decoding.run(shuffle=shuffle, executor=job.executor, progress=progress)
-        for fold, fitted in enumerate(maps if shuffle is None else []):
+        for fold, fitted in enumerate(maps):  # none of a shuffle
             fitted.save(job.results.decode_path(subject, f"{stem}_fold{fold}"), as_metadata(made_by))
         job.results.save_features(job.results.decode_path(subject, stem), decoded, made_by)
 

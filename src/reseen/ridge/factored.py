@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reseen.errors import ShapeError
-from reseen.ridge.cores import Cores, side_by_side
+from reseen.ridge.cores import Cores, one_thread, side_by_side
 from reseen.ridge.device import Device, Float32, Float64, Integers
 from reseen.ridge.folds import assign_folds, check_alphas, default_alphas
 from reseen.ridge.gram import Decomposition, Rows, check_rows, decompose, eigenvalues, prepare, reduce
@@ -86,7 +86,7 @@ def factor(
     x, row = check_rows(betas, target_row, targets_shape[0])
     grid = None if alphas is None else check_alphas(alphas)
     fold = _folds(groups, len(x), n_folds, seed, choice=grid is None or len(grid) > 1)
-    with side_by_side(Device(device)) as cores:
+    with side_by_side(Device(device)) as cores, one_thread():
         data = prepare(x, row, fold, intercept=intercept, device=Device(device), cores=cores)
         if grid is None:
             grid = default_alphas(eigenvalues(data))

@@ -10,9 +10,10 @@ Targets may lie on disk (a memory map, a zarr array): a block of columns is read
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,8 +23,11 @@ from reseen.ridge.blocks import BLOCK_BYTES, BlockScores, fit_block, score_block
 from reseen.ridge.cores import side_by_side
 from reseen.ridge.device import Float32, Float64
 from reseen.ridge.factored import Factored, ScoreOn, factor
-from reseen.ridge.folds import warn_at_edge
+from reseen.ridge.folds import grid_ends, warn_at_edge
 from reseen.ridge.maps import RidgeMap
+
+PER_TARGET = ("weights", "intercept", "alpha", "cv_score", "noise_share")  # of a map; targets are the last axis
+T = TypeVar("T")
 
 
 class Targets(Protocol):
@@ -108,7 +112,7 @@ def fit_ridge(
         seed=seed,
         device=device,
     )
-    return assemble(factored, table.shape[1], fit_blocks(factored, table, share_alpha=share_alpha))
+    return assemble(table.shape[1], fit_blocks(factored, table, share_alpha=share_alpha))
 
 
 def fit_blocks(
@@ -116,14 +120,21 @@ def fit_blocks(
 ) -> Iterator[tuple[slice, RidgeMap]]:
     """Fit block after block, and keep none: yield each block's columns and its map.
 
-    Targets are read twice where a penalty is shared: once to choose it, once to fit.
+    Targets are read twice where a penalty is shared: once to choose it, once to fit. A few blocks are fitted ahead;
+    BLAS has one thread while they are, and as many as before once they are done.
 
     Warns
     -----
     EdgeWarning
         After the last block, if many targets chose an edge of the grid.
     """
-    table = as_targets(targets)
+    return _each_block(factored, as_targets(targets), share_alpha, lambda fitted: fitted)
+
+
+def _each_block(
+    factored: Factored, table: Targets, share_alpha: bool, use: Callable[[RidgeMap], T]
+) -> Iterator[tuple[slice, T]]:
+    """Fit block after block, and give what is made of each map; it is made side by side too."""
     blocks = target_blocks(factored, table.shape[1])
     scores: list[BlockScores | None] = [None] * len(blocks)
     alpha, chosen = None, []
@@ -132,14 +143,15 @@ def fit_blocks(
             known = list(cores.map(partial(score_block, factored), (table[:, block] for block in blocks)))
             alpha, scores = shared_alpha(factored, known), [*known]
 
-        def fit(work: tuple[Any, BlockScores | None]) -> RidgeMap:
-            return fit_block(factored, work[0], scores=work[1], alpha=alpha)
+        def fit(work: tuple[Any, BlockScores | None]) -> tuple[Float64, T]:
+            fitted = fit_block(factored, work[0], scores=work[1], alpha=alpha)
+            return varying_alphas(fitted), use(fitted)
 
         read = ((table[:, block], score) for block, score in zip(blocks, scores, strict=True))
-        for block, fitted in zip(blocks, cores.map(fit, read, item_bytes=BLOCK_BYTES), strict=True):
-            chosen.append(varying_alphas(fitted))
-            yield block, fitted
-    warn_at_edge(np.concatenate(chosen), factored.alphas, factored.whole.eigenvalues)
+        for block, (alphas, made) in zip(blocks, cores.map(fit, read, item_bytes=BLOCK_BYTES), strict=True):
+            chosen.append(alphas)
+            yield block, made
+    warn_at_edge(np.concatenate(chosen), factored.alphas, grid_ends(factored.whole.eigenvalues))
 
 
 def predict_blocks(
@@ -162,28 +174,35 @@ def predict_blocks(
     block, predictions
         The columns, and their predictions, ``(n_rows, n_block)``.
     """
-    for block, fitted in fit_blocks(factored, targets, share_alpha=share_alpha):
-        yield block, fitted.predict(betas, n_repetitions=n_repetitions)
+    rows = partial(RidgeMap.predict, betas=betas, n_repetitions=n_repetitions)
+    return _each_block(factored, as_targets(targets), share_alpha, rows)
 
 
-def assemble(factored: Factored, n_targets: int, blocks: Iterable[tuple[slice, RidgeMap]]) -> RidgeMap:
-    """Put maps of blocks together, in whatever order they come; each may be let go once it is copied."""
-    n_alphas, held = len(factored.alphas), factored.held_out is not None
-    whole = RidgeMap(
-        weights=np.empty((len(factored.voxel_mean), n_targets), dtype=np.float32),
-        intercept=np.empty(n_targets, dtype=np.float32),
-        voxel_mean=factored.voxel_mean,
-        voxel_scale=factored.voxel_scale,
-        alpha=np.empty(n_targets),
-        alphas=factored.alphas,
-        cv_score=np.empty((n_alphas, n_targets)) if held else None,
-        noise_share=np.empty(n_targets) if factored.n_repeated else None,
-    )
+def assemble(n_targets: int, blocks: Iterable[tuple[slice, RidgeMap]]) -> RidgeMap:
+    """Put maps of blocks together, in whatever order they come; each may be let go once it is copied.
+
+    Raises
+    ------
+    ShapeError
+        If there is no block.
+    """
+    whole = None
     for block, part in blocks:
-        for name in ("weights", "intercept", "alpha", "cv_score", "noise_share"):
-            into = getattr(whole, name)
-            if into is not None:
-                into[..., block] = getattr(part, name)
+        whole = add_block(whole, n_targets, block, part)
+    if whole is None:
+        raise ShapeError(f"a map of {n_targets} targets needs the maps of its blocks; there is none.")
+    return whole
+
+
+def add_block(whole: RidgeMap | None, n_targets: int, block: slice, part: RidgeMap) -> RidgeMap:
+    """Copy the map of a block into the map of all targets, and give that; None, before the first block, makes it."""
+    own = {name: value for name in PER_TARGET if (value := getattr(part, name)) is not None}
+    if whole is None:
+        if len(part.alpha) == n_targets:
+            return part
+        whole = replace(part, **{name: np.empty((*of.shape[:-1], n_targets), of.dtype) for name, of in own.items()})
+    for name, value in own.items():
+        getattr(whole, name)[..., block] = value
     return whole
 
 

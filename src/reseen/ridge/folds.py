@@ -62,9 +62,14 @@ def default_alphas(eigenvalues: ArrayLike) -> Float64:
         largest, so that it follows the number of trials and the redundancy of the voxels, and nothing worth having
         lies beyond its edges.
     """
-    values = np.asarray(eigenvalues, dtype=np.float64)
-    bottom, top = GRID_BOTTOM * values.mean(), GRID_TOP * values.max()
+    bottom, top = grid_ends(eigenvalues)
     return np.geomspace(bottom, top, int(np.ceil(np.log10(top / bottom) * GRID_PER_DECADE)) + 1)
+
+
+def grid_ends(eigenvalues: ArrayLike) -> tuple[float, float]:
+    """Give the penalties, from the least to the greatest, beyond which nothing worth having lies."""
+    values = np.asarray(eigenvalues, dtype=np.float64)
+    return float(GRID_BOTTOM * values.mean()), float(GRID_TOP * values.max())
 
 
 def check_alphas(alphas: Sequence[float]) -> Float64:
@@ -81,7 +86,7 @@ def check_alphas(alphas: Sequence[float]) -> Float64:
     return grid
 
 
-def warn_at_edge(chosen: Float64, grid: Float64, eigenvalues: Float64) -> None:
+def warn_at_edge(chosen: Float64, grid: Float64, ends: tuple[float, float]) -> None:
     """Warn where many targets sit at an edge of the grid beyond which the penalty still matters, and draw the choices.
 
     Parameters
@@ -90,14 +95,14 @@ def warn_at_edge(chosen: Float64, grid: Float64, eigenvalues: Float64) -> None:
         Shape ``(n_targets,)``: the penalties of targets that vary.
     grid
         Shape ``(n_alphas,)``, ascending.
-    eigenvalues
-        Those of the Gram matrix of all rows.
+    ends
+        What `grid_ends` gives for all rows.
     """
     if not len(chosen) or len(grid) < 2:
         return
     edges = (
-        ("smallest", grid[0], grid[0] > 1.01 * GRID_BOTTOM * eigenvalues.mean()),
-        ("largest", grid[-1], grid[-1] < 0.99 * GRID_TOP * eigenvalues.max()),
+        ("smallest", grid[0], grid[0] > 1.01 * ends[0]),
+        ("largest", grid[-1], grid[-1] < 0.99 * ends[1]),
     )
     for name, edge, matters in edges:
         share = float(np.mean(chosen == edge))
