@@ -321,6 +321,7 @@ def _voxels(trials: Trials, rois: Sequence[str]) -> Trials:
 def _training(task: _Task, train_ids: NDArray[np.int64]) -> _Training:
     train = _rows(task.trials.select(train_ids), task.train_trials, "training")
     ids, row = np.unique(train.stimulus_id, return_inverse=True)
+    stimulus = task.feature.where(ids)
     recipe, targets = task.recipe, task.feature.flat
     factored = factor(
         train.betas,
@@ -333,7 +334,7 @@ def _training(task: _Task, train_ids: NDArray[np.int64]) -> _Training:
         seed=task.seed,
         device=task.device,
     )
-    return _Training(factored, targets, task.feature.where(ids), task.seed)
+    return _Training(factored, targets, stimulus, task.seed)
 
 
 def _fit_unit(task: _Task, unit: Unit) -> tuple[RidgeMap, tuple[float, float]]:
