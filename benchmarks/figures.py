@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import resource
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,14 @@ def machine() -> str:
         name = names[0] if names else name
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{name}, {cores} cores"
+
+
+def peak_memory() -> float:
+    """Give the largest resident memory of this program in GiB; a child starts from none."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def write(path: Path | None, figures: Iterable[dict[str, Any]], packages: Iterable[str] = ("numpy",)) -> None:

@@ -31,8 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from figures import figure, write
-from ridge import peak_memory
+from figures import figure, peak_memory, write
 
 from reseen.datasets import load
 from reseen.datasets.nsd_facts import NsdFiles

@@ -34,6 +34,7 @@ KEPT_STIMULI = 4000
 """What the rows decide is kept for several folds, as long as squares of their numbers of stimuli add up to no more than
 the square of this: 1.5 GB, about."""
 R = TypeVar("R")
+Progress = Callable[[int, int], None] | None
 PER_TRIAL = ("betas", "stimulus_id", "session", "n_repetitions")
 
 
@@ -60,8 +61,7 @@ def fit(train: Trials, feature: Features, *, rois: Sequence[str], recipe: Decode
     DataError
         If a number is not finite.
     """
-    nothing = np.empty(0, dtype=np.int64)
-    task = _Task(_voxels(train, rois), feature, ((train.stimulus_id, nothing),), recipe, seed)
+    task = _Task(_voxels(train, rois), feature, ((train.stimulus_id, np.empty(0, dtype=np.int64)),), recipe, seed)
     return _fit_all(task, Serial(), None)[0]
 
 
@@ -138,21 +138,7 @@ def decode(
     device
         Where the decoders are fitted, as in `fit_ridge`; with ``"cuda"``, a unit of work takes a GPU of its own.
     shuffle, executor, progress
-        As in `Decoding.run`.
-
-    Returns
-    -------
-    maps, decoded
-        As `Decoding.run` gives them.
-
-    Raises
-    ------
-    ShapeError
-        If a fold has no training or test trials, or as in `fit`.
-    DataError
-        As in `fit`.
-    ClusterError
-        If the executor loses its workers.
+        As in `Decoding.run`; so is what is given and what is raised.
     """
     kind: dict[str, Rows] = {"train_trials": train_trials, "test_trials": test_trials}
     decoding = Decoding(trials, split, feature, rois=rois, recipe=recipe, seed=seed, device=device, **kind)
@@ -191,8 +177,6 @@ class Decoding:
     ) -> tuple[list[RidgeMap], Features]:
         """Fit on the training stimuli of each fold and predict the held-out ones.
 
-        Weights of shuffled decoders are let go block by block; memory does not grow with their number.
-
         Parameters
         ----------
         shuffle
@@ -206,20 +190,17 @@ class Decoding:
         Returns
         -------
         maps
-            One for each fold; none of a shuffle.
+            One for each fold; none of a shuffle, whose weights are let go block by block.
         decoded
             Predictions of all held-out items, sorted by stimulus id; single trials of one stimulus in order of
             presentation. A split gives the same items, whatever the feature and the ROIs: the rows of `held_out`.
 
         Raises
         ------
-        ShapeError, DataError, ClusterError
-            As in `decode`.
-
-        Warns
-        -----
-        EdgeWarning
-            Once for each fold, if many targets chose an edge of the grid; not for a shuffle.
+        ShapeError, DataError
+            If a fold has no training or test trials, or as in `fit`.
+        ClusterError
+            If the executor loses its workers.
         """
         task, maps = self._task, []
         if shuffle is None:
@@ -320,16 +301,16 @@ class _Training:
     factored: Factored  # what the rows alone decide, once for all blocks
     targets: NDArray[np.float32]  # (n_items, n_targets), all features
     stimulus: NDArray[np.int64]  # (n_stimuli,) where each training stimulus stands in the targets
-    share_alpha: bool
     seed: int
 
-    def columns(self, block: slice, shuffle: int | None) -> NDArray[np.float32]:
-        """Give a block of targets, ``(n_stimuli, n_block)``."""
+    def columns(self, unit: Unit) -> NDArray[np.float32]:
+        """Give the targets of a unit, ``(n_stimuli, n_block)``."""
+        shuffle, _, start, stop = unit
         stimulus = self.stimulus
         if shuffle is not None:
             # any permutation, fixed points included: to give nobody their own would teach what a few stimuli are not
             stimulus = stimulus[np.random.default_rng((self.seed, shuffle)).permutation(len(stimulus))]
-        return self.targets[stimulus, block]
+        return self.targets[stimulus, start:stop]
 
 
 def _voxels(trials: Trials, rois: Sequence[str]) -> Trials:
@@ -353,40 +334,33 @@ def _training(task: _Task, train_ids: NDArray[np.int64]) -> _Training:
         seed=task.seed,
         device=task.device,
     )
-    return _Training(factored, targets, stimulus, recipe.share_alpha, task.seed)
+    return _Training(factored, targets, stimulus, task.seed)
 
 
 def _fit_unit(task: _Task, unit: Unit) -> tuple[RidgeMap, tuple[float, float]]:
     """Fit a block of targets; give its map and the ends of a sensible grid, which `_fit_all` warns by."""
-    shuffle, fold, start, stop = unit
-    training = task.training(fold)
+    training = task.training(unit[1])
+    targets, factored = training.columns(unit), training.factored
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EdgeWarning)
-        parts = fit_blocks(
-            training.factored, training.columns(slice(start, stop), shuffle), share_alpha=training.share_alpha
-        )
-        return assemble(stop - start, parts), grid_ends(training.factored.whole.eigenvalues)
+        fitted = assemble(targets.shape[1], fit_blocks(factored, targets, share_alpha=task.recipe.share_alpha))
+    return fitted, grid_ends(factored.whole.eigenvalues)
 
 
 def _predict_unit(task: _Task, unit: Unit) -> NDArray[np.float32]:
     """Predict a block of targets of the held-out rows, ``(n_rows, n_block)``, and keep no weights."""
-    shuffle, fold, start, stop = unit
-    training, test = task.training(fold), task.test(fold)
-    predicted = np.empty((len(test), stop - start), dtype=np.float32)
+    training, test = task.training(unit[1]), task.test(unit[1])
+    targets = training.columns(unit)
+    how: dict[str, Any] = {"n_repetitions": task.counts(test), "share_alpha": task.recipe.share_alpha}
+    predicted = np.empty((len(test), targets.shape[1]), dtype=np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EdgeWarning)  # the best penalty of a null is boundless
-        for block, part in predict_blocks(
-            training.factored,
-            training.columns(slice(start, stop), shuffle),
-            test.betas,
-            n_repetitions=task.counts(test),
-            share_alpha=training.share_alpha,
-        ):
+        for block, part in predict_blocks(training.factored, targets, test.betas, **how):
             predicted[:, block] = part
     return predicted
 
 
-def _fit_all(task: _Task, executor: Executor, progress: Callable[[int, int], None] | None) -> list[RidgeMap]:
+def _fit_all(task: _Task, executor: Executor, progress: Progress) -> list[RidgeMap]:
     """Fit every unit, and put those of each fold together as they come."""
     n_targets = task.feature.flat.shape[1]
     maps: list[RidgeMap | None] = [None] * len(task.folds)
@@ -400,7 +374,7 @@ def _fit_all(task: _Task, executor: Executor, progress: Callable[[int, int], Non
 
 
 def _predict_all(
-    task: _Task, shuffle: int, n_rows: Sequence[int], executor: Executor, progress: Callable[[int, int], None] | None
+    task: _Task, shuffle: int, n_rows: Sequence[int], executor: Executor, progress: Progress
 ) -> list[NDArray[np.float32]]:
     """Predict the held-out rows of every fold, ``(n_rows, n_targets)`` each."""
     predicted = [np.empty((n, task.feature.flat.shape[1]), dtype=np.float32) for n in n_rows]
@@ -410,11 +384,7 @@ def _predict_all(
 
 
 def _each_unit(
-    task: _Task,
-    shuffle: int | None,
-    work: Callable[[_Task, Unit], R],
-    executor: Executor,
-    progress: Callable[[int, int], None] | None,
+    task: _Task, shuffle: int | None, work: Callable[[_Task, Unit], R], executor: Executor, progress: Progress
 ) -> Iterator[tuple[Unit, R]]:
     """Do every unit of a shuffle; give each with its result, in whatever order."""
     units = task.units(shuffle)
