@@ -115,7 +115,10 @@ def test_the_command_line_asks_for_a_full_run_by_one_word(monkeypatch):
     monkeypatch.setattr(pipeline, "check", lambda recipe, *_, **__: asked.append(recipe) or [])
     for words in (["check", "tiny", "--full"], ["check", "tiny"]):
         CliRunner().invoke(app, words)
-    assert [recipe.evaluate.full for recipe in asked] == [True, False]
+    monkeypatch.setattr("reseen.cli._run", lambda _, recipe, *__: asked.append(recipe))
+    for words in (["evaluate", "tiny", "--full"], ["run", "tiny"]):
+        CliRunner().invoke(app, words)
+    assert [recipe.evaluate.full for recipe in asked] == [True, False, True, False]
 
 
 def test_the_count_of_evaluations_of_a_full_demo_is_half_as_large_again():

@@ -65,6 +65,16 @@ def test_a_run_ends_with_pictures_scores_and_a_report(finished):
     assert set(results.times) == {"extract", "decode", "encode", "reconstruct", "evaluate", "report"}
 
 
+def test_pictures_are_read_as_they_are_scored(finished):
+    results = Results.read(finished)
+    scores, reading = (results.load_table(name) for name in ("scores", "reading"))
+    late = (scores["observer"] == "judge") & (scores["layer"] == "late") & (scores["direction"] == "original")
+    scored = scores[late & (scores["condition"] == "zc") & (scores["level"] == "result") & (scores["subset"] == "all")]
+    read = reading[(reading["feature"] == "zc pictures") & (reading["diagnostic"] == "n_way")].set_index("setting")
+    expected = scored.set_index("metric")["value"]["identification"]
+    assert read["value"]["2"] == pytest.approx(expected, abs=1e-9)
+
+
 def test_a_second_run_computes_nothing(small_recipe, finished, tmp_path, monkeypatch):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     calls = []

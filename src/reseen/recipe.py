@@ -107,6 +107,10 @@ class DecodeRecipe(_Section):
         description="undo the shrinkage of predictions that averaging test trials causes, from training trials alone",
     )
 
+    def rois_of(self, feature: str) -> tuple[str, ...]:
+        """Give the ROIs that predict a feature, ``"z"`` or ``"c"``."""
+        return {"z": self.z_rois, "c": self.c_rois}[feature]
+
 
 class ReconstructRecipe(_Section):
     """Say how decoded z and c become pictures."""

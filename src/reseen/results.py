@@ -39,7 +39,7 @@ from reseen.errors import ResultsError
 from reseen.features import Features
 from reseen.files import as_metadata, damaged, lock, opening_tensors, read_json, write_json, write_text, writing
 from reseen.recipe import Recipe, differences, identity, load_recipe, to_toml
-from reseen.tables import Level
+from reseen.tables import WORDS, Level
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -257,24 +257,17 @@ class Results:
             whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
             save_file(whole, str(part), metadata=as_metadata(made_by))
 
-    def load_features(self, path: Path, made_by: Mapping[str, str] | None = None) -> Features:
+    def load_features(self, path: Path) -> Features:
         """Read features from a path of this folder.
 
         Raises
         ------
         ResultsError
-            If they are not there, are damaged, or were made by something other than ``made_by``.
+            If they are not there or damaged.
         """
         with opening_tensors(path) as (file, metadata):
             name = metadata.get("name", path.stem)
-            features = Features(name, file.get_tensor("array"), file.get_tensor("stimulus_id"))
-        for key, expected in (made_by or {}).items():
-            if metadata.get(key) != expected:
-                raise ResultsError(
-                    f"{path} was made with another {key}: expected {expected}, found {metadata.get(key)}. "
-                    "Delete it and run the recipe again."
-                )
-        return features
+            return Features(name, file.get_tensor("array"), file.get_tensor("stimulus_id"))
 
     def load_arrays(self, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         """Read named arrays of this folder, and what made them.
@@ -317,7 +310,7 @@ class Results:
         write_text(self.path / f"{name}.csv", table.to_csv(index=False))
 
     def load_table(self, name: str) -> pd.DataFrame:
-        """Read a table written by :meth:`save_table`; empty cells come back as empty strings where text is expected.
+        """Read a table written by :meth:`save_table`; words stay words, a layer named ``"2"`` too, and may be empty.
 
         Raises
         ------
@@ -329,7 +322,7 @@ class Results:
         path = self.path / f"{name}.csv"
         if not path.is_file():
             raise ResultsError(f"{path} is not there. Run the recipe up to the stage that writes it.")
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype=dict.fromkeys(WORDS, str))
         words = table.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]]
         return table.fillna(dict.fromkeys(words, ""))
 

@@ -73,20 +73,19 @@ def write_data_set(
 def decode_stage(job: Job) -> bool:
     """Fit the decoders of z and c and predict the held-out items, with true and with shuffled brain rows."""
     worked = False
-    rois = {"z": job.recipe.decode.z_rois, "c": job.recipe.decode.c_rois}
     for subject in job.subjects:
         for name in decoded_features(job.recipe.reconstruct.conditions):
             shuffles = (None, *range(job.recipe.evaluate.n_shuffles))
             paths = {shuffle: job.results.decode_path(subject, decoded_stem(name, shuffle)) for shuffle in shuffles}
             if missing := [shuffle for shuffle, path in paths.items() if not path.is_file()]:
-                _decode(job, subject, name, rois[name], missing)
+                _decode(job, subject, name, missing)
                 worked = True
         if job.recipe.evaluate.full:
             worked = decode_controls(job, subject) or worked
     return worked
 
 
-def _decode(job: Job, subject: str, name: str, rois: Sequence[str], shuffles: Sequence[int | None]) -> None:
+def _decode(job: Job, subject: str, name: str, shuffles: Sequence[int | None]) -> None:
     """Fit one feature's decoders, true and shuffled; predictions are written last, and say that a shuffle is whole."""
     trials, _, split = job.brain(subject)
     recipe, made_by = job.recipe, job.made_by("decode", subject)
@@ -94,7 +93,7 @@ def _decode(job: Job, subject: str, name: str, rois: Sequence[str], shuffles: Se
         trials,
         split,
         job.true(subject, name),
-        rois=rois,
+        rois=recipe.decode.rois_of(name),
         recipe=recipe.decode,
         seed=recipe.seed,
         train_trials=recipe.data.train_trials,
