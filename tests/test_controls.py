@@ -98,6 +98,17 @@ def test_a_full_run_started_again_computes_nothing(full, small_recipe):
 
 
 @pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
+def test_a_finished_run_grows_to_a_full_one_as_if_begun_so(full, small_recipe, tmp_path):
+    def contents(folder):
+        differs = {"times.json", ".lock", "report.html"}
+        paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in differs]
+        return {path.relative_to(folder): path.read_bytes() for path in paths}
+
+    pipeline.run(small_recipe, tmp_path, until="evaluate")
+    pipeline.run(with_settings(small_recipe, ["evaluate.full=true"]), tmp_path)
+    assert contents(tmp_path) == contents(full)
+
+
 def test_with_folds_each_has_a_mean_picture_of_its_own(small_recipe, tmp_path):
     settings = ["evaluate.full=true", "data.test=folds", "data.n_folds=2", "reconstruct.conditions=['z']"]
     results = pipeline.run(with_settings(small_recipe, settings), tmp_path, until="evaluate")

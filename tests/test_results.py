@@ -10,7 +10,7 @@ import pytest
 
 from reseen.errors import ResultsError
 from reseen.features import Features
-from reseen.recipe import Recipe, with_settings
+from reseen.recipe import Recipe, load_recipe, with_settings
 from reseen.results import Results, library_versions
 
 
@@ -38,6 +38,25 @@ def test_another_recipe_in_the_same_folder_is_refused_with_the_field_named(tmp_p
 def test_batch_size_and_data_path_may_change_between_runs(tmp_path):
     Results.open(tmp_path, Recipe()).close()
     Results.open(tmp_path, with_settings(Recipe(), ["reconstruct.batch_size=2", "data.path=/elsewhere"])).close()
+
+
+def test_a_recipe_that_scores_more_drops_the_tables_that_depend_on_it(tmp_path):
+    names = ("scores", "pictures", "reading", "encoding")
+    Results.open(tmp_path, Recipe()).close()
+    (tmp_path / "subj01").mkdir()
+    for folder in (tmp_path, tmp_path / "subj01"):
+        for name in names:
+            (folder / f"{name}.csv").write_text("")
+    more = with_settings(Recipe(), ['evaluate.protocols=["builtin", "takagi2023"]'])
+    Results.open(tmp_path, more).close()
+    assert load_recipe(tmp_path / "recipe.toml") == more
+    assert {path.stem for path in tmp_path.rglob("*.csv")} == {"reading", "encoding"}
+    Results.open(tmp_path, with_settings(more, ["evaluate.full=true"])).close()
+    assert {path.stem for path in tmp_path.rglob("*.csv")} == {"encoding"}
+    with pytest.raises(
+        ResultsError, match=r"evaluate.full: expected true, found false\n.*reseen run .*recipe.toml --out"
+    ):
+        Results.open(tmp_path, more)
 
 
 def test_a_refused_folder_is_let_go_of(tmp_path):

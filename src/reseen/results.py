@@ -3,7 +3,7 @@
 ::
 
     out/
-    ├── recipe.toml           what is run; another recipe is refused here
+    ├── recipe.toml           what is run; another recipe is refused here, unless it only scores more
     ├── provenance.json       fingerprints of data and model, versions of the libraries
     ├── times.json            how long each stage took, and on what: differs between two equal runs
     ├── warnings.json         what was warned of, if anything
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -38,7 +38,7 @@ from reseen.blocks import FeatureBlocks
 from reseen.errors import ResultsError
 from reseen.features import Features
 from reseen.files import as_metadata, damaged, lock, opening_tensors, read_json, write_json, write_text, writing
-from reseen.recipe import Recipe, differences, identity, load_recipe, to_toml
+from reseen.recipe import Recipe, differences, growth, identity, load_recipe, to_toml
 from reseen.tables import WORDS, Level
 
 if TYPE_CHECKING:
@@ -174,15 +174,21 @@ class Results:
     def _compare_recipe(self) -> None:
         file = self.path / "recipe.toml"
         if file.is_file():
-            differ = differences(self.recipe, load_recipe(file))
-            if differ:
+            begun = load_recipe(file)
+            if differ := differences(self.recipe, begun):
                 raise ResultsError(
-                    f"{self.path} holds the results of another recipe:\n  "
-                    + "\n  ".join(differ)
-                    + "\nChoose another folder with --out, or go back to the recipe in its recipe.toml."
+                    f"{self.path} holds the results of another recipe:\n  " + "\n  ".join(differ) + "\nChoose another "
+                    f"folder with --out, or go on as it was begun: reseen run {file} --out {self.path}"
                 )
-        else:
-            write_text(file, to_toml(self.recipe))
+            if not (grown := growth(self.recipe, begun)):
+                return
+            self._drop_tables(("scores", "pictures", *(("reading",) if "evaluate.full" in grown else ())))
+        write_text(file, to_toml(self.recipe))  # last: whatever ends this before begins it again
+
+    def _drop_tables(self, names: Sequence[str]) -> None:
+        for folder in (self.path, *(self.path / subject for subject in self.recipe.data.subjects)):
+            for name in names:
+                (folder / f"{name}.csv").unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------------------------ arrays
 
@@ -309,6 +315,14 @@ class Results:
         """Write a table as CSV, such as ``"scores"`` to ``scores.csv``."""
         write_text(self.path / f"{name}.csv", table.to_csv(index=False))
 
+    def has_table(self, name: str, columns: Sequence[str]) -> bool:
+        """Tell whether a table is there and has these columns; an older one may have others."""
+        path = self.path / f"{name}.csv"
+        if not path.is_file():
+            return False
+        with path.open(encoding="utf-8") as file:
+            return file.readline().rstrip() == ",".join(columns)
+
     def load_table(self, name: str) -> pd.DataFrame:
         """Read a table written by :meth:`save_table`; words stay words, a layer named ``"2"`` too, and may be empty.
 
@@ -336,6 +350,15 @@ class Results:
         known = self.warnings
         if text not in known:
             write_json(self.path / "warnings.json", {"warnings": [*known, text]})
+
+    def drop_warnings(self, ending: str) -> None:
+        """Take back what was warned of in words that end so."""
+        known = self.warnings
+        kept = [text for text in known if not text.endswith(ending)]
+        if not kept:
+            (self.path / "warnings.json").unlink(missing_ok=True)
+        elif kept != known:
+            write_json(self.path / "warnings.json", {"warnings": kept})
 
     @property
     def warnings(self) -> list[str]:

@@ -28,7 +28,7 @@ from reseen.pipeline.stages import tabulate
 from reseen.protocols import PROTOCOLS
 from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, Results
 from reseen.stimuli import picture_digest
-from reseen.tables import BUILTIN, retrieved_by
+from reseen.tables import PICTURE_COLUMNS, READING_COLUMNS, SCORE_COLUMNS, retrieved_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +40,13 @@ _AGAIN = "to add them later, delete scores.csv here and in each subject's folder
 
 def evaluate_stage(job: Job) -> bool:
     """Score every subject's decoded features and pictures, and ask of the features whether they read or guess."""
-    scored = tabulate(job, "scores", _score)
-    scored = tabulate(job, "pictures", _each_picture) or scored
-    return tabulate(job, "reading", _read) or scored
+    if not job.results.has_table("scores", SCORE_COLUMNS):
+        (job.results.path / "pictures.csv").unlink(missing_ok=True)  # scoring makes its parts anew
+        if not any(job.results.has_table(f"{subject}/scores", SCORE_COLUMNS) for subject in job.subjects):
+            job.results.drop_warnings(_AGAIN)  # what is still missing is warned of once more
+    scored = tabulate(job, "scores", _score, SCORE_COLUMNS)
+    scored = tabulate(job, "pictures", _each_picture, PICTURE_COLUMNS) or scored
+    return tabulate(job, "reading", _read, READING_COLUMNS) or scored
 
 
 def claim_observers(job: Job) -> None:
@@ -123,12 +127,13 @@ def _read_pictures(job: Job, subject: str) -> pd.DataFrame:
     """Ask the same of the pictures, as the first observer's last layer sees them at the size of the scores."""
     _, stimuli, _ = job.brain(subject)
     stacks, condition = Stacks(job, subject), main_condition(job)
-    observer = load_observer(job.recipe.evaluate.observers[0])
+    panel = Panel(PROTOCOLS["builtin"], (load_observer(job.recipe.evaluate.observers[0]),))
+    observer = panel.observers[0]
     layer = observer.layers[-1]
-    made = stacks["result", condition]
+    made, size = stacks["result", condition], stacks.size
 
     def look(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        shown = prepare(pictures, PROTOCOLS[BUILTIN].first, size=stacks.size)
+        shown = prepare(pictures, panel.protocol.first, size=size)
         return observer.look(shown)[layer].reshape(len(pictures), -1)
 
     return evaluate_draws(
