@@ -132,6 +132,13 @@ class TestOnASmallBrain:
         assert (tmp_path / "out" / made).is_file()
         assert not (tmp_path / "out/subj01/pictures").exists()
 
+    def test_a_verb_prints_no_scores_while_a_table_of_them_is_missing(self, reseen, recipe_file, tmp_path):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/scores.csv").write_text("subject")
+        code, out, err = reseen("extract", recipe_file, "--out", tmp_path / "out")
+        assert code == 0, err
+        assert "Scores between" not in out
+
     def test_a_recipe_that_does_not_fit_the_folder_is_refused(self, reseen, recipe_file, tmp_path):
         reseen("extract", recipe_file, "--out", tmp_path / "out")
         code, _, err = reseen("run", recipe_file, "--out", tmp_path / "out", "--set", "reconstruct.guidance=3")

@@ -98,6 +98,17 @@ def test_a_full_run_started_again_computes_nothing(full, small_recipe):
 
 
 @pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
+def test_a_finished_run_grows_to_a_full_one_as_if_begun_so(full, small_recipe, tmp_path):
+    def contents(folder):
+        differs = {"times.json", ".lock", "report.html"}
+        paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in differs]
+        return {path.relative_to(folder): path.read_bytes() for path in paths}
+
+    pipeline.run(small_recipe, tmp_path, until="evaluate")
+    pipeline.run(with_settings(small_recipe, ["evaluate.full=true"]), tmp_path)
+    assert contents(tmp_path) == contents(full)
+
+
 def test_with_folds_each_has_a_mean_picture_of_its_own(small_recipe, tmp_path):
     settings = ["evaluate.full=true", "data.test=folds", "data.n_folds=2", "reconstruct.conditions=['z']"]
     results = pipeline.run(with_settings(small_recipe, settings), tmp_path, until="evaluate")
@@ -115,7 +126,10 @@ def test_the_command_line_asks_for_a_full_run_by_one_word(monkeypatch):
     monkeypatch.setattr(pipeline, "check", lambda recipe, *_, **__: asked.append(recipe) or [])
     for words in (["check", "tiny", "--full"], ["check", "tiny"]):
         CliRunner().invoke(app, words)
-    assert [recipe.evaluate.full for recipe in asked] == [True, False]
+    monkeypatch.setattr("reseen.cli._run", lambda _, recipe, *__: asked.append(recipe))
+    for words in (["evaluate", "tiny", "--full"], ["run", "tiny"]):
+        CliRunner().invoke(app, words)
+    assert [recipe.evaluate.full for recipe in asked] == [True, False, True, False]
 
 
 def test_the_count_of_evaluations_of_a_full_demo_is_half_as_large_again():

@@ -325,8 +325,10 @@ def test_summary_and_verdict_read_the_same_from_a_csv_file(scores):
     assert verdict(again) == verdict(scores)
 
 
-def headline_rows(condition, value, spread=0.02, subject="s", layer="late", subset="all", shuffled=0.51):
-    where = (subject, condition, "builtin", "identification", "judge", layer, "original", subset)
+def headline_rows(
+    condition, value, spread=0.02, subject="s", layer="late", subset="all", shuffled=0.51, protocol="builtin"
+):
+    where = (subject, condition, protocol, "identification", "judge", layer, "original", subset)
     sd = ("identification_null_sd", 0.03)
     return [
         (*where, "result", value, value - spread, value + spread, 100),
@@ -336,8 +338,8 @@ def headline_rows(condition, value, spread=0.02, subject="s", layer="late", subs
     ]
 
 
-def verdict_of(*rows):
-    return verdict(pd.DataFrame([row for part in rows for row in part], columns=list(COLUMNS)))
+def verdict_of(*rows, **options):
+    return verdict(pd.DataFrame([row for part in rows for row in part], columns=list(COLUMNS)), **options)
 
 
 def test_the_verdict_says_what_the_numbers_say():
@@ -379,6 +381,26 @@ def test_the_verdict_tells_a_shuffled_floor_below_chance_from_a_leak():
     said = verdict_of(headline_rows("zc", 0.8, shuffled=0.2))
     assert "below chance (20.0 %)" in said
     assert "leak" not in said
+    assert "tie" not in said
+
+
+def test_where_a_tie_loses_the_verdict_says_why_pictures_that_are_alike_score_nothing():
+    said = verdict_of(headline_rows("zc", 0.8, shuffled=0.0, protocol="takagi2023"))
+    assert "below chance (0.0 %). By this protocol a tie loses, and pictures that are all alike tie" in said
+
+
+def test_a_floor_averaged_over_shuffles_is_held_to_a_closer_bound():
+    rows = headline_rows("zc", 0.8, shuffled=0.56)
+    assert "at chance (56.0 %)" in verdict_of(rows, n_shuffles=1)
+    assert "NOT at chance (56.0 %)" in verdict_of(rows, n_shuffles=4)
+
+
+def test_of_a_constant_picture_the_verdict_says_what_is_known(truth):
+    grey = np.full((N_ITEMS, 1, *truth.shape[1:]), 127, dtype=np.uint8)
+    pictures = {("result", "zc"): grey, ("ceiling", "zc"): truth[:, None]}
+    said = verdict(evaluate("s", truth, np.arange(N_ITEMS), pictures, by(RandomObserver("judge", 1)), {}, RECIPE, 0))
+    assert "zc pictures are not told from chance: 50.0 % of the pairs are told apart, and 0.0 % of the way" in said
+    assert "nan" not in said
 
 
 def test_the_verdict_is_silent_without_an_observer_and_speaks_of_every_subject(truth):

@@ -190,6 +190,15 @@ def test_the_command_prints_a_table_and_writes_it(two, without_clip, tmp_path, r
     assert all(row["low"] <= row["result"] <= row["high"] and 0 < row["p"] <= 1 for row in records)
 
 
+@pytest.mark.parametrize("option", ["--csv", "--json"])
+def test_scores_are_printed_before_they_are_written_so_that_a_bad_path_loses_none(two, tmp_path, reseen, option):
+    (tmp_path / "file").write_text("")
+    code, out, err = reseen("evaluate", "--images", two[0], "--truth", two[1], option, tmp_path / "file" / "scores")
+    assert code == 1
+    assert "error: " in err
+    assert "identification judge late" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -197,6 +206,7 @@ def test_the_command_prints_a_table_and_writes_it(two, without_clip, tmp_path, r
         (["--images", "made"], "both --images and --truth"),
         (["tiny", "--images", "made", "--truth", "truth"], "not for a RECIPE"),
         (["--images", "made", "--truth", "truth", "--out", "x"], "only --device"),
+        (["--images", "made", "--truth", "truth", "--full"], "only --device"),
     ],
 )
 def test_wrong_usage_is_told(reseen, arguments, says):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import huggingface_hub
 import numpy as np
+import pandas as pd
 import pytest
 from stand_ins import stand_in
 
@@ -65,6 +66,16 @@ def test_a_run_ends_with_pictures_scores_and_a_report(finished):
     assert len(list(finished.glob("subj01/pictures/*/zc/*.png"))) == (2 + 3 + 2) * 4  # draws, shuffles, draws
     assert len(list(finished.glob("subj01/pictures/*/z/*.png"))) == (1 + 3 + 1) * 4
     assert set(results.times) == {"extract", "decode", "encode", "reconstruct", "evaluate", "report"}
+
+
+def test_pictures_are_read_as_they_are_scored(finished):
+    results = Results.read(finished)
+    scores, reading = (results.load_table(name) for name in ("scores", "reading"))
+    late = (scores["observer"] == "judge") & (scores["layer"] == "late") & (scores["direction"] == "original")
+    scored = scores[late & (scores["condition"] == "zc") & (scores["level"] == "result") & (scores["subset"] == "all")]
+    read = reading[(reading["feature"] == "zc pictures") & (reading["diagnostic"] == "n_way")].set_index("setting")
+    expected = scored.set_index("metric")["value"]["identification"]
+    assert read["value"]["2"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_second_run_computes_nothing(small_recipe, finished, tmp_path, monkeypatch):
@@ -307,6 +318,45 @@ def test_the_recipes_for_nsd_run_on_a_digital_subject_too(digital_subject, tiny_
     recipe = with_settings(load_recipe(name), [*on_digital, *small])
     results = pipeline.run(recipe, tmp_path, data=digital_subject, until="evaluate")
     assert set(results.load_table("scores")["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
+
+
+@pytest.mark.parametrize("name", ["scores", "reading", "encoding"])
+def test_a_table_with_the_columns_of_an_older_version_is_made_anew(small_recipe, finished, tmp_path, whole, name):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    for path in (tmp_path / f"{name}.csv", tmp_path / f"subj01/{name}.csv"):
+        table = pd.read_csv(path)
+        table.drop(columns=table.columns[2]).to_csv(path, index=False)
+    (tmp_path / "report.html").write_text("old")
+    pipeline.run(small_recipe, tmp_path)
+    assert contents(tmp_path) == whole
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.filterwarnings("ignore:protocol takagi2023 goes without")
+def test_weights_that_were_fetched_later_count_once_the_scores_are_deleted(small_recipe, tmp_path, monkeypatch):
+    fetched = []
+
+    def load_panel(protocol, builtin, *, device):
+        def load(name, *, device):
+            if not fetched:
+                raise ModelError("fetch it")
+            return stand_in(name)
+
+        return observers.load_panel(protocol, builtin, device=device, load=load)
+
+    monkeypatch.setattr("reseen.pipeline.scoring.load_panel", load_panel)
+    recipe = with_settings(small_recipe, ['evaluate.protocols=["takagi2023", "builtin"]'])
+    results = pipeline.run(recipe, tmp_path)
+    assert any("goes without" in text for text in results.warnings)
+    fetched.append("all")
+    for path in (tmp_path / "scores.csv", tmp_path / "subj01/scores.csv"):
+        path.unlink()
+    (tmp_path / "report.html").write_text("old")
+    pipeline.run(recipe, tmp_path)
+    assert {"alexnet", "inception"} <= set(results.load_table("scores")["observer"])
+    assert {"alexnet", "inception"} <= set(results.load_table("pictures")["observer"])
+    assert not any("goes without" in text for text in results.warnings)
+    assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
 @pytest.mark.filterwarnings("ignore:protocol takagi2023 goes without clip")

@@ -135,6 +135,38 @@ def test_a_decoder_of_categories_scores_high_and_is_caught():
     assert "Decoded c holds the category, not the picture: by scene, " in verdict(NO_SCORES, table)
 
 
+def pairs_of_categories(within, high):
+    rows = [("between scene", 0.96, 0.9, 0.99, 0.04), ("within scene", within, 0.4, high, 0.15)]
+    table = [("s", "c", "pairs", name, value, low, top, 0.5, sd, 0.01, 20) for name, value, low, top, sd in rows]
+    return pd.DataFrame(table, columns=list(READING_COLUMNS))
+
+
+@pytest.mark.parametrize(
+    ("within", "high", "holds", "unsure"),
+    [(0.5, 0.6, True, False), (0.7, 0.85, False, True), (0.5, 0.74, False, True), (0.9, 0.97, False, False)],
+)
+def test_that_few_pairs_show_nothing_within_a_category_is_no_proof_that_nothing_is_there(within, high, holds, unsure):
+    said = verdict(NO_SCORES, pairs_of_categories(within, high))
+    assert ("Decoded c holds the category, not the picture: by scene, " in said) == holds
+    assert ("Nothing within a category shows that decoded c holds more than the category: by scene, " in said) == unsure
+
+
+def test_of_few_pictures_that_are_told_apart_it_is_seldom_said_that_the_category_alone_is_held():
+    """Twenty pictures of ten categories; within one, about .7 of the pairs are told apart in truth."""
+    accused = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        names = np.arange(20) % 10
+        centres, own = 3 * rng.normal(size=(10, 40)), rng.normal(size=(20, 40))
+        decoded = centres[names] + 0.08 * own + 0.6 * rng.normal(size=(20, 40))
+        whole = np.concatenate([centres[names] + own, rng.normal(size=(30, 40))])
+        sorts = {"scene": {i: f"scene {k}" for i, k in enumerate(names.tolist())}}
+        folds = ((np.arange(20, 50), np.arange(20)),)
+        table = read(decoded, whole, folds=folds, stimulus_id=np.arange(20), categories=sorts)
+        accused.append("category, not the picture" in verdict(NO_SCORES, table))
+    assert np.mean(accused) < 0.2
+
+
 def test_a_decoder_of_pictures_is_not_taken_for_one_of_categories():
     _, true, sorts = categories_only()
     table = read(true[:N_TEST] + 0.3 * some(3, N_TEST, N_TARGETS), true, categories=sorts)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from reseen.errors import RecipeError
-from reseen.recipe import Recipe, differences, identity, load_recipe, recipe_folder, to_toml, with_settings
+from reseen.recipe import Recipe, differences, growth, identity, load_recipe, recipe_folder, to_toml, with_settings
 
 
 def write(folder: Path, text: str) -> Path:
@@ -119,6 +119,14 @@ def test_what_becomes_part_of_a_path_is_the_name_of_a_folder(setting, name):
 def test_name_path_and_batch_size_do_not_change_what_a_recipe_is():
     other = with_settings(Recipe(), ["name=x", "data.path=/elsewhere", "reconstruct.batch_size=3"])
     assert differences(other, Recipe()) == []
+
+
+def test_more_protocols_and_a_full_evaluation_are_growth_and_less_is_a_difference():
+    more = with_settings(Recipe(), ['evaluate.protocols=["takagi2023", "builtin"]', "evaluate.full=true"])
+    assert growth(more, Recipe()) == ["evaluate.protocols", "evaluate.full"]
+    assert differences(more, Recipe()) == []
+    assert growth(Recipe(), more) == growth(more, more) == []
+    assert len(differences(Recipe(), more)) == 2
 
 
 def test_differences_name_the_field_and_both_values():

@@ -44,6 +44,8 @@ def n_way(beaten: ArrayLike, tied: ArrayLike, n_distractors: ArrayLike, n_choice
     """
     b, t, n = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (beaten, tied, n_distractors)))
     n_items = n + 1
+    if (n_items <= n_choices).all():  # no set but the whole, whatever its size
+        return np.where(n_items == n_choices, (b + t == n) / (t + 1), np.nan)
 
     def share_of_sets(among: Floats) -> Floats:
         """Give which share of all sets of ``n_choices`` items lie among so many of them."""

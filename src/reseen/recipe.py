@@ -121,6 +121,10 @@ class DecodeRecipe(_Section):
         description="undo the shrinkage of predictions that averaging test trials causes, from training trials alone",
     )
 
+    def rois_of(self, feature: str) -> tuple[str, ...]:
+        """Give the ROIs that predict a feature, ``"z"`` or ``"c"``."""
+        return {"z": self.z_rois, "c": self.c_rois}[feature]
+
 
 class ReconstructRecipe(_Section):
     """Say how decoded z and c become pictures."""
@@ -218,8 +222,9 @@ class ReportRecipe(_Section):
 class Recipe(_Section):
     """Say everything that a run needs to know; one TOML section for each field.
 
-    Name, data path, batch size, compilation and exported maps may change between runs into one folder; all else is part
-    of its identity. Device and executor are no part of a recipe.
+    Name, data path, batch size, compilation and exported maps may change between runs into one folder, protocols may be
+    added and a full evaluation asked for (`growth`); all else is part of its identity. Device and executor are no part
+    of a recipe.
     """
 
     name: str = Field("unnamed", description="what to call it", json_schema_extra=_NOT_IDENTITY)
@@ -312,13 +317,25 @@ def identity(recipe: Recipe) -> dict[str, Any]:
 
 
 def differences(found: Recipe, expected: Recipe) -> list[str]:
-    """Name each value in which two recipes differ and that could change a result, with both values."""
+    """Name each value in which two recipes differ and that could change a result, with both values; not `growth`."""
     ours, theirs = identity(found), identity(expected)
+    more = growth(found, expected)
     return [
         f"{where}: expected {json.dumps(theirs[where])}, found {json.dumps(ours[where])}"
         for where in ours
-        if ours[where] != theirs[where]
+        if ours[where] != theirs[where] and where not in more
     ]
+
+
+def growth(found: Recipe, expected: Recipe) -> list[str]:
+    """Name what a recipe only scores beyond another one: further protocols, a full evaluation.
+
+    Pictures and decoders of the other one stay as they are, and more may be made beside them.
+    """
+    ours, theirs = found.evaluate, expected.evaluate
+    protocols = ours.protocols != theirs.protocols and set(ours.protocols) >= set(theirs.protocols)
+    grown = {"evaluate.protocols": protocols, "evaluate.full": ours.full and not theirs.full}
+    return [where for where, more in grown.items() if more]
 
 
 def to_toml(recipe: Recipe, *, explained: bool = False) -> str:

@@ -3,7 +3,7 @@
 ::
 
     out/
-    ├── recipe.toml           what is run; another recipe is refused here
+    ├── recipe.toml           what is run; another recipe is refused here, unless it only scores more
     ├── provenance.json       fingerprints of data and model, versions of the libraries
     ├── times.json            how long each stage took, and on what: differs between two equal runs
     ├── warnings.json         what was warned of, if anything
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -38,8 +38,8 @@ from reseen.blocks import FeatureBlocks
 from reseen.errors import ResultsError
 from reseen.features import Features
 from reseen.files import as_metadata, damaged, lock, opening_tensors, read_json, write_json, write_text, writing
-from reseen.recipe import Recipe, differences, identity, load_recipe, to_toml
-from reseen.tables import Level
+from reseen.recipe import Recipe, differences, growth, identity, load_recipe, to_toml
+from reseen.tables import WORDS, Level
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,15 +174,21 @@ class Results:
     def _compare_recipe(self) -> None:
         file = self.path / "recipe.toml"
         if file.is_file():
-            differ = differences(self.recipe, load_recipe(file))
-            if differ:
+            begun = load_recipe(file)
+            if differ := differences(self.recipe, begun):
                 raise ResultsError(
-                    f"{self.path} holds the results of another recipe:\n  "
-                    + "\n  ".join(differ)
-                    + "\nChoose another folder with --out, or go back to the recipe in its recipe.toml."
+                    f"{self.path} holds the results of another recipe:\n  " + "\n  ".join(differ) + "\nChoose another "
+                    f"folder with --out, or go on as it was begun: reseen run {file} --out {self.path}"
                 )
-        else:
-            write_text(file, to_toml(self.recipe))
+            if not (grown := growth(self.recipe, begun)):
+                return
+            self._drop_tables(("scores", "pictures", *(("reading",) if "evaluate.full" in grown else ())))
+        write_text(file, to_toml(self.recipe))  # last: whatever ends this before begins it again
+
+    def _drop_tables(self, names: Sequence[str]) -> None:
+        for folder in (self.path, *(self.path / subject for subject in self.recipe.data.subjects)):
+            for name in names:
+                (folder / f"{name}.csv").unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------------------------ arrays
 
@@ -257,24 +263,17 @@ class Results:
             whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
             save_file(whole, str(part), metadata=as_metadata(made_by))
 
-    def load_features(self, path: Path, made_by: Mapping[str, str] | None = None) -> Features:
+    def load_features(self, path: Path) -> Features:
         """Read features from a path of this folder.
 
         Raises
         ------
         ResultsError
-            If they are not there, are damaged, or were made by something other than ``made_by``.
+            If they are not there or damaged.
         """
         with opening_tensors(path) as (file, metadata):
             name = metadata.get("name", path.stem)
-            features = Features(name, file.get_tensor("array"), file.get_tensor("stimulus_id"))
-        for key, expected in (made_by or {}).items():
-            if metadata.get(key) != expected:
-                raise ResultsError(
-                    f"{path} was made with another {key}: expected {expected}, found {metadata.get(key)}. "
-                    "Delete it and run the recipe again."
-                )
-        return features
+            return Features(name, file.get_tensor("array"), file.get_tensor("stimulus_id"))
 
     def load_arrays(self, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         """Read named arrays of this folder, and what made them.
@@ -316,8 +315,16 @@ class Results:
         """Write a table as CSV, such as ``"scores"`` to ``scores.csv``."""
         write_text(self.path / f"{name}.csv", table.to_csv(index=False))
 
+    def has_table(self, name: str, columns: Sequence[str]) -> bool:
+        """Tell whether a table is there and has these columns; an older one may have others."""
+        path = self.path / f"{name}.csv"
+        if not path.is_file():
+            return False
+        with path.open(encoding="utf-8") as file:
+            return file.readline().rstrip() == ",".join(columns)
+
     def load_table(self, name: str) -> pd.DataFrame:
-        """Read a table written by :meth:`save_table`; empty cells come back as empty strings where text is expected.
+        """Read a table written by :meth:`save_table`; words stay words, a layer named ``"2"`` too, and may be empty.
 
         Raises
         ------
@@ -329,7 +336,7 @@ class Results:
         path = self.path / f"{name}.csv"
         if not path.is_file():
             raise ResultsError(f"{path} is not there. Run the recipe up to the stage that writes it.")
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype=dict.fromkeys(WORDS, str))
         words = table.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]]
         return table.fillna(dict.fromkeys(words, ""))
 
@@ -343,6 +350,15 @@ class Results:
         known = self.warnings
         if text not in known:
             write_json(self.path / "warnings.json", {"warnings": [*known, text]})
+
+    def drop_warnings(self, ending: str) -> None:
+        """Take back what was warned of in words that end so."""
+        known = self.warnings
+        kept = [text for text in known if not text.endswith(ending)]
+        if not kept:
+            (self.path / "warnings.json").unlink(missing_ok=True)
+        elif kept != known:
+            write_json(self.path / "warnings.json", {"warnings": kept})
 
     @property
     def warnings(self) -> list[str]:

@@ -51,6 +51,14 @@ ENCODING_COLUMNS = (
 )
 """The columns of ``encoding.csv``."""
 
+_NUMBERS = ("value", "low", "high", "n", "null", "null_sd", "p", "n_voxels", "stimulus_id")
+WORDS = tuple(
+    column
+    for column in dict.fromkeys((*SCORE_COLUMNS, *PICTURE_COLUMNS, *READING_COLUMNS, *ENCODING_COLUMNS))
+    if column not in _NUMBERS
+)
+"""The columns of any table that hold words, whatever these look like."""
+
 Level = Literal["floor_mean", "floor_noise", "floor_random", "floor_shuffled", "result", "ceiling"]
 """A level that pictures are made at."""
 PICTURE_LEVELS: tuple[Level, ...] = get_args(Level)

@@ -152,6 +152,7 @@ def evaluate(
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
     settings: SetOption = None,
+    full: FullOption = False,
     images: Annotated[
         Path | None, typer.Option("--images", help="folder of reconstructions: <id>.png or <id>_<draw>.png")
     ] = None,
@@ -169,12 +170,12 @@ def evaluate(
     if recipe is not None:
         if images or truth or protocol or csv or json:
             raise typer.BadParameter("--images, --truth, --protocol, --csv and --json are not for a RECIPE.")
-        read = _read_recipe(recipe, data, model, settings)
+        read = _read_recipe(recipe, data, model, settings, full=full)
         _run("evaluate", read, _folder(read, out), device, executor, cluster, workers)
         return
     if images is None or truth is None:
         raise typer.BadParameter("give a RECIPE, or both --images and --truth.")
-    if out or data or model or settings or executor != "serial" or cluster or workers:
+    if out or data or model or settings or full or executor != "serial" or cluster or workers:
         raise typer.BadParameter("of the options of a RECIPE, two folders take only --device.")
     with _progress() as progress:
         score_folders(images, truth, protocol or ["builtin"], device, progress, csv=csv, json=json)
@@ -310,8 +311,8 @@ def _run(
     except KeyboardInterrupt:
         typer.echo("stopped. Run the same command again to go on.", err=True)
         raise typer.Exit(1) from None
-    if (results.path / "scores.csv").is_file():
-        _print_scores(results.load_table("scores"), results.load_table("reading"))
+    if all((results.path / f"{name}.csv").is_file() for name in ("scores", "reading")):
+        _print_scores(results.load_table("scores"), results.load_table("reading"), recipe.evaluate.n_shuffles)
     typer.echo(f"results: {results.path}")
     if last == "report":
         typer.echo(f"report: {results.path / 'report.html'}")
@@ -339,7 +340,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
         yield show
 
 
-def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame) -> None:
+def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame, n_shuffles: int) -> None:
     """Print the headline scores of each condition, between floors and ceiling."""
     from rich.table import Table
 
@@ -355,7 +356,7 @@ def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame) -> None:
         table.add_row(*words, *numbers, interval, number(row["ceiling"]), str(row["n"]))
     paper = console()
     paper.print(table)
-    paper.print(verdict(scores, reading))
+    paper.print(verdict(scores, reading, n_shuffles=n_shuffles))
 
 
 def _is_telling(row: Mapping[Hashable, object]) -> bool:

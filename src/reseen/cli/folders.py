@@ -44,17 +44,17 @@ def score_folders(
     csv: Path | None,
     json: Path | None,
 ) -> None:
-    """Score two folders, write what was asked for, and print every score."""
+    """Score two folders, print every score, and write what was asked for: a bad path loses no score."""
     from reseen import pipeline
     from reseen.evaluate import listing
     from reseen.files import write_text
 
     scores = pipeline.evaluate_folders(images, truth, protocols, device=device, progress=progress)
     listed = listing(scores)
+    _print_listing(listed)
     for path, text in ((csv, scores.to_csv(index=False)), (json, listed.to_json(orient="records", indent=2))):
         if path is not None:
             write_text(path, text)
-    _print_listing(listed)
 
 
 def _print_listing(listed: pd.DataFrame) -> None:

@@ -31,8 +31,10 @@ def said_of_reading(reading: DataFrame) -> dict[str, list[str]]:
 
     *Told apart* is what lies at least three null standard deviations above its null, *hinted at* two or more, *not told
     apart* what lies less than two. *Category, not the picture* is said where pictures of different categories are told
-    apart, those of one are not, and the interval of the second lies below that of the first. Where it is said of none,
-    it is said what each makes of the test pictures most alike. Near duplicates of training pictures are told where they
+    apart, those of one are not, and the interval of the second lies below that of the first and nearer to one half than
+    to its value; where it reaches further, too few pictures share a category to say so, and it is said that nothing
+    *shows more than the category*. Where the first is said of none, it is said what each makes of the test pictures
+    most alike. Near duplicates of training pictures are told where they
     are a tenth of the test pictures; otherwise whether accuracy goes with likeness to the training pictures. What
     leaving out kinds of pictures costs is told where the interval of the loss lies above 0; what is then not told
     apart is known *only of the kinds that were trained on*.
@@ -48,7 +50,9 @@ def said_of_reading(reading: DataFrame) -> dict[str, list[str]]:
             (str(row["feature"]), str(row["diagnostic"]), str(row["setting"])): _number(row)
             for row in rows.to_dict("records")
         }
-        found = [*(list(_category(lines)) or list(_alike(lines))), *list(_novelty(lines))[:1], *_left_out(lines)]
+        category, unsure = _category(lines)
+        alike = [] if category else [*unsure, *_alike(lines)]
+        found = [*category, *alike, *list(_novelty(lines))[:1], *_left_out(lines)]
         if found:
             said[str(subject)] = found
     return said
@@ -64,23 +68,38 @@ def _number(row: Mapping[Any, Any]) -> _Number:
     return _Number(value, low, high, (value - null) / sd if sd > 0 else float("nan"))
 
 
-def _category(lines: _Lines) -> Iterator[str]:
+def _category(lines: _Lines) -> tuple[list[str], list[str]]:
+    """Say of what it is shown that it holds the category alone, and of what it is not shown that it holds more."""
+    found: tuple[list[str], list[str]] = [], []
     for feature, diagnostic, setting in lines:
         sort = setting.removeprefix("within ")
         if diagnostic != "pairs" or sort == setting:
             continue
         within, between = lines[feature, "pairs", setting], lines[feature, "pairs", f"between {sort}"]
-        if between.sds >= 3 and not within.sds >= 2 and within.high < between.low:
-            who, verb = (f"Decoded {feature}", "holds") if _is_decoded(feature) else (f"The {feature}", "hold")
-            all_pairs, alone = lines.get((feature, "n_way", "2")), lines.get((feature, "pairs", f"{sort} alone"))
-            said = (
-                f"{who} {verb} the category, not the picture: by {sort}, {percent(between.value)} of the "
-                f"pairs between two are told apart, and {percent(within.value)} of those within one."
-            )
-            if all_pairs and alone:
-                said += f" Of all pairs that makes {percent(all_pairs.value)}; the category alone would make "
-                said += f"{percent(alone.value)}."
-            yield said
+        if between.sds < 3 or within.sds >= 2 or not np.isfinite([between.sds, within.value]).all():
+            continue
+        who, verb = (f"decoded {feature}", "holds") if _is_decoded(feature) else (f"the {feature}", "hold")
+        alone = within.high < min(between.low, (0.5 + between.value) / 2)
+        claim = (
+            f"{who} {verb} the category, not the picture"
+            if alone
+            else (f"nothing within a category shows that {who} {verb} more than the category")
+        )
+        found[0 if alone else 1].append(_said_of_pairs(lines, feature, sort, claim))
+    return found
+
+
+def _said_of_pairs(lines: _Lines, feature: str, sort: str, claim: str) -> str:
+    between, within = (lines[feature, "pairs", f"{where} {sort}"] for where in ("between", "within"))
+    all_pairs, alone = lines.get((feature, "n_way", "2")), lines.get((feature, "pairs", f"{sort} alone"))
+    said = (
+        f"{claim[0].upper()}{claim[1:]}: by {sort}, {percent(between.value)} of the pairs between two are told apart, "
+        f"and {percent(within.value)} of those within one."
+    )
+    if all_pairs and alone:
+        said += f" Of all pairs that makes {percent(all_pairs.value)}; the category alone would make "
+        said += f"{percent(alone.value)}."
+    return said
 
 
 def _is_decoded(feature: str) -> bool:

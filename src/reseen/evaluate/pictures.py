@@ -65,6 +65,7 @@ def evaluate(
     seed: int,
     progress: Progress | None = None,
     keep_each: Callable[[DataFrame], None] | None = None,
+    size: tuple[int, int] | None = None,
 ) -> DataFrame:
     """Score one subject's pictures, by one protocol or several.
 
@@ -85,8 +86,7 @@ def evaluate(
     pictures
         ``(level, condition)`` -> ``(n, n_draws, H, W, 3)``. Levels: those of `reseen.tables.PICTURE_LEVELS`.
         Conditions: ``"z"``, ``"c"``, ``"zc"``, and `reseen.tables.retrieved_by` a feature for training pictures
-        (`nearest_training`). Each stack is asked for when its turn comes, the first generated one once
-        more, so that a mapping may read them from disk.
+        (`nearest_training`). Each stack is asked for when its turn comes, so that a mapping may read them from disk.
     panels
         Protocols, with the observers that look at the pictures.
     subsets
@@ -97,6 +97,9 @@ def evaluate(
         Called with ``("evaluate", done, total)``.
     keep_each
         Called with what each picture scores by itself among all: a table of `reseen.tables.PICTURE_COLUMNS`.
+    size
+        Height and width at which pictures are compared where the protocol leaves it open; left out: those of the
+        first stack, or of the first generated one.
 
     Returns
     -------
@@ -112,7 +115,7 @@ def evaluate(
     """
     _check(truth_images, stimulus_id, pictures)
     scored = pools(stimulus_id, subsets, recipe, seed)
-    size = _scored_size(pictures, len(stimulus_id))
+    size = size or _first_size(pictures, len(stimulus_id))
     truths = [_view(truth_images, panel, size) for panel in panels]
     seen: list[dict[str, dict[str, list[_Seen]]]] = [{} for _ in panels]
     for done, (level, condition) in enumerate(pictures):
@@ -239,7 +242,7 @@ def _flat(features: NDArray[Any]) -> NDArray[Any]:
     return features.reshape(len(features), -1)
 
 
-def _scored_size(pictures: Mapping[tuple[str, str], NDArray[np.uint8]], n_items: int) -> tuple[int, int]:
+def _first_size(pictures: Mapping[tuple[str, str], NDArray[np.uint8]], n_items: int) -> tuple[int, int]:
     """Give the side lengths of generated pictures; retrieved ones may have another size."""
     made = [key for key in pictures if not is_retrieved(key[1])] or list(pictures)
     height, width = _stack(pictures, made[0], n_items).shape[2:4]

@@ -9,6 +9,7 @@ import numpy as np
 
 from reseen import statistics
 from reseen.evaluate.guessing import percent, said_of_reading
+from reseen.protocols import PROTOCOLS
 from reseen.tables import FEATURES, GAP_CLOSED, NULL_SD, P_VALUE, first_protocol, is_retrieved, says_of_score
 from reseen.tables import SCORE_COLUMNS as COLUMNS
 
@@ -124,18 +125,20 @@ def listing(scores: DataFrame) -> DataFrame:
     return pd.DataFrame(scored, columns=list(LISTING_COLUMNS))
 
 
-def verdict(scores: DataFrame, reading: DataFrame | None = None, *, observer: str | None = None) -> str:
+def verdict(
+    scores: DataFrame, reading: DataFrame | None = None, *, observer: str | None = None, n_shuffles: int = 1
+) -> str:
     """Say in plain words what the scores show, a paragraph for each subject, by rules stated here.
 
     Of two scores one is *above* the other when each lies outside the other's interval; otherwise they are *level*.
     A score *carries what was seen* when it lies at least three null standard deviations above its re-paired floor,
-    *hints at it* from two on, and else is *not told from chance*. A shuffled-training floor is *at chance* within
-    three null standard deviations, ``sqrt(1 / (12 n))``, of one half; below it is told apart from
-    above. The nearest training picture is the best of the retrieved conditions. All by two-way identification with
-    the original held fixed. Where pictures were made without the brain, it is said what the best of them get; a
-    result is *above* that where its interval is. That the picture of the mean z and c does as well pixel by pixel is
-    said where it does. What the decoded features show by themselves follows, by the rules of
-    `reseen.evaluate.guessing.said_of_reading`.
+    *hints at it* from two on, and else is *not told from chance*. A shuffled-training floor is *at chance* within three
+    null standard deviations, ``sqrt(1 / (12 n k))`` of n pictures and k shuffles, of one half; what lies below is no
+    leak: stimuli were left out in turn, or by the protocol a tie loses. The nearest training picture is the best of the
+    retrieved conditions. All by two-way identification with the original held fixed. Where pictures were made without
+    the brain, it is said what the best of them get; a result is *above* that where its interval is. That the picture of
+    the mean z and c does as well pixel by pixel is said where it does. What the decoded features show by themselves
+    follows, by the rules of `reseen.evaluate.guessing.said_of_reading`.
 
     Parameters
     ----------
@@ -143,6 +146,8 @@ def verdict(scores: DataFrame, reading: DataFrame | None = None, *, observer: st
         See `summary`.
     reading
         The table of `evaluate_reading`; left out: nothing is said of it.
+    n_shuffles
+        Over how many shuffles the shuffled-training floor was averaged.
 
     Returns
     -------
@@ -151,18 +156,21 @@ def verdict(scores: DataFrame, reading: DataFrame | None = None, *, observer: st
     headline = summary(scores, observer=observer)
     judged = [score for score in dict.fromkeys(headline["score"]) if score not in ("pixcorr", "ssim", "features")]
     said: dict[str, list[str]] = {}
+    ties = _ties_lose(scores)
     for subject, rows in headline.groupby("subject", sort=False) if judged else ():
         mine: dict[tuple[str, str, str], Line] = {
             (row["score"], row["subset"], row["condition"]): {name: float(row[name]) for name in SUMMARY_COLUMNS[4:]}
             for row in rows.to_dict("records")
         }
-        said[str(subject)] = list(_sentences(mine, judged))
+        said[str(subject)] = list(_sentences(mine, judged, n_shuffles, ties_lose=ties))
     for name, sentences in (said_of_reading(reading) if reading is not None else {}).items():
         said[name] = [*said.get(name, []), *sentences]
     return "\n".join(f"{subject}: {' '.join(sentences)}" for subject, sentences in said.items())
 
 
-def _sentences(mine: Mapping[tuple[str, str, str], Line], judged: list[str]) -> Iterator[str]:
+def _sentences(
+    mine: Mapping[tuple[str, str, str], Line], judged: list[str], n_shuffles: int, *, ties_lose: bool
+) -> Iterator[str]:
     late, early = judged[0], judged[-1]
     at = {condition: line for (score, subset, condition), line in mine.items() if (score, subset) == (late, "all")}
     made = [condition for condition in at if not is_retrieved(condition)]
@@ -185,7 +193,7 @@ def _sentences(mine: Mapping[tuple[str, str, str], Line], judged: list[str]) -> 
     if seen and novel:
         order = _order(novel, seen)
         yield f"Novel pictures ({_share(novel)}) are {order} those like the ones trained on ({_share(seen)})."
-    yield from _floor(at[main])
+    yield from _floor(at[main], n_shuffles, ties_lose=ties_lose)
     yield from _without_brain(main, at[main])
     yield from _mean_picture(main, mine)
 
@@ -199,28 +207,34 @@ def _whose(score: str) -> str:
 def _against_chance(condition: str, line: Line, score: str) -> str:
     sds = line["null_sds"]
     claim = "carry what was seen" if sds >= 3 else "hint at what was seen" if sds >= 2 else "are not told from chance"
-    text = (
-        f"By {_whose(score)}, {condition} pictures {claim}: {_share(line)} of the pairs are told apart, {sds:.1f} null "
-        f"standard deviations above the re-paired floor of {percent(line['floor_repaired'])}"
-    )
+    text = f"By {_whose(score)}, {condition} pictures {claim}: {_share(line)} of the pairs are told apart"
+    if np.isfinite(sds):
+        text += f", {sds:.1f} null standard deviations above the re-paired floor of {percent(line['floor_repaired'])}"
     if np.isfinite(line["gap_closed"]):
         text += f", and {percent(line['gap_closed'])} of the way to the ceiling of {percent(line['ceiling'])}"
     return text + f" (n = {line['n']:.0f})."
 
 
-def _floor(line: Line) -> Iterator[str]:
+def _floor(line: Line, n_shuffles: int, *, ties_lose: bool) -> Iterator[str]:
     shuffled = line["floor_shuffled"]
     if not np.isfinite(shuffled):
         return
-    if abs(shuffled - 0.5) <= 3 * statistics.null_sd(int(line["n"])):
+    if abs(shuffled - 0.5) <= 3 * statistics.null_sd(int(line["n"])) / np.sqrt(n_shuffles):
         yield f"Decoders fitted on shuffled brains are at chance ({percent(shuffled)}), as they must be."
     elif shuffled < 0.5:
+        alike = "By this protocol a tie loses, and pictures that are all alike tie: they score 0. " if ties_lose else ""
         yield (
-            f"Decoders fitted on shuffled brains are below chance ({percent(shuffled)}). Where stimuli are left out "
-            "in turn that is expected: to know nothing is to predict the mean of the others."
+            f"Decoders fitted on shuffled brains are below chance ({percent(shuffled)}). {alike}Where stimuli are left "
+            "out in turn that is expected: to know nothing is to predict the mean of the others."
         )
     else:
         yield f"Decoders fitted on shuffled brains are NOT at chance ({percent(shuffled)}): look for a leak."
+
+
+def _ties_lose(scores: DataFrame) -> bool:
+    """Tell whether a tie loses by the protocol of the headline."""
+    protocol = first_protocol(scores["protocol"][scores["observer"] != FEATURES])
+    return protocol in PROTOCOLS and PROTOCOLS[protocol].ties == "lose"
 
 
 def _without_brain(condition: str, line: Line) -> Iterator[str]:

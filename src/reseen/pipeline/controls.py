@@ -38,7 +38,6 @@ _CLUSTERS = "clusters"
 def decode_controls(job: Job, subject: str) -> bool:
     """Decode what a full run needs beside the result; each file is written once."""
     worked = False
-    areas = {"z": job.recipe.decode.z_rois, "c": job.recipe.decode.c_rois}
     for name in decoded_features(job.recipe.reconstruct.conditions):
         for level in WITHOUT_BRAIN:
             if not _path(job, subject, f"{level}_{name}").is_file():
@@ -46,7 +45,7 @@ def decode_controls(job: Job, subject: str) -> bool:
                 worked = True
         for how in _FILE:
             if not _path(job, subject, f"{_FILE[how]}_{name}").is_file():
-                _save(job, subject, f"{_FILE[how]}_{name}", _left_out(job, subject, name, areas[name], how))
+                _save(job, subject, f"{_FILE[how]}_{name}", _left_out(job, subject, name, how))
                 worked = True
     return worked
 
@@ -68,7 +67,7 @@ def left_out(job: Job, subject: str, name: str) -> dict[str, tuple[Features, Spl
 def repetitions(job: Job, subject: str, name: str) -> tuple[Features, Features]:
     """Decode the first showing of each test stimulus that was shown again, and the mean of its other showings."""
     trials, _, split = job.brain(subject)
-    rois = job.recipe.decode.z_rois if name == "z" else job.recipe.decode.c_rois
+    rois = job.recipe.decode.rois_of(name)
     shape = job.true(subject, name).array.shape[1:]
     folder = job.results.decode_path(subject, name).parent
     parts: tuple[list[Features], list[Features]] = ([], [])
@@ -103,7 +102,7 @@ def _without_brain(job: Job, subject: str, name: str, level: Level) -> Features:
     return _in_order(Features(name, np.concatenate(rows), np.concatenate(ids)))
 
 
-def _left_out(job: Job, subject: str, name: str, rois: Sequence[str], how: str) -> Features:
+def _left_out(job: Job, subject: str, name: str, how: str) -> Features:
     trials, _, split = job.brain(subject)
     recipe = job.recipe
     with warnings.catch_warnings():
@@ -112,7 +111,7 @@ def _left_out(job: Job, subject: str, name: str, rois: Sequence[str], how: str) 
             trials,
             _split(job, subject, split, how),
             job.true(subject, name),
-            rois=rois,
+            rois=recipe.decode.rois_of(name),
             recipe=recipe.decode,
             seed=recipe.seed,
             train_trials=recipe.data.train_trials,

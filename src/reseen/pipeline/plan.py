@@ -133,7 +133,10 @@ def _folder(recipe: Recipe, out: Path) -> str:
         return f"{out} is to be begun"
     differ = differences(recipe, load_recipe(out / "recipe.toml"))
     if differ:
-        raise ResultsError(f"{out} holds the results of another recipe: {'; '.join(differ)}. Choose another --out.")
+        raise ResultsError(
+            f"{out} holds the results of another recipe: {'; '.join(differ)}. Choose another --out, "
+            f"or go on as it was begun: reseen run {out / 'recipe.toml'} --out {out}"
+        )
     return f"{out} is begun, and will be gone on with"
 
 

@@ -20,7 +20,7 @@ from reseen.evaluate import (
     training_mean,
 )
 from reseen.features import Features, find_rows
-from reseen.observers import Panel, load_observer, load_panel
+from reseen.observers import Panel, load_observer, load_panel, prepare
 from reseen.pipeline.controls import left_out, repetitions
 from reseen.pipeline.job import Job
 from reseen.pipeline.picturing import Pictures, pictures_of
@@ -28,7 +28,7 @@ from reseen.pipeline.stages import tabulate
 from reseen.protocols import PROTOCOLS
 from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, Results
 from reseen.stimuli import picture_digest
-from reseen.tables import retrieved_by
+from reseen.tables import PICTURE_COLUMNS, READING_COLUMNS, SCORE_COLUMNS, retrieved_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +40,13 @@ _AGAIN = "to add them later, delete scores.csv here and in each subject's folder
 
 def evaluate_stage(job: Job) -> bool:
     """Score every subject's decoded features and pictures, and ask of the features whether they read or guess."""
-    scored = tabulate(job, "scores", _score)
-    scored = tabulate(job, "pictures", _each_picture) or scored
-    return tabulate(job, "reading", _read) or scored
+    if not job.results.has_table("scores", SCORE_COLUMNS):
+        (job.results.path / "pictures.csv").unlink(missing_ok=True)  # scoring makes its parts anew
+        if not any(job.results.has_table(f"{subject}/scores", SCORE_COLUMNS) for subject in job.subjects):
+            job.results.drop_warnings(_AGAIN)  # what is still missing is warned of once more
+    scored = tabulate(job, "scores", _score, SCORE_COLUMNS)
+    scored = tabulate(job, "pictures", _each_picture, PICTURE_COLUMNS) or scored
+    return tabulate(job, "reading", _read, READING_COLUMNS) or scored
 
 
 def claim_observers(job: Job) -> None:
@@ -120,15 +124,17 @@ def _read_features(job: Job, subject: str, name: str) -> Iterator[pd.DataFrame]:
 
 
 def _read_pictures(job: Job, subject: str) -> pd.DataFrame:
-    """Ask the same of the pictures, as the first observer's last layer sees them."""
+    """Ask the same of the pictures, as the first observer's last layer sees them at the size of the scores."""
     _, stimuli, _ = job.brain(subject)
     stacks, condition = Stacks(job, subject), main_condition(job)
-    observer = load_observer(job.recipe.evaluate.observers[0])
+    panel = Panel(PROTOCOLS["builtin"], (load_observer(job.recipe.evaluate.observers[0]),))
+    observer = panel.observers[0]
     layer = observer.layers[-1]
-    made = stacks["result", condition]
+    made, size = stacks["result", condition], stacks.size
 
     def look(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return observer.look(pictures)[layer].reshape(len(pictures), -1)
+        shown = prepare(pictures, panel.protocol.first, size=size)
+        return observer.look(shown)[layer].reshape(len(pictures), -1)
 
     return evaluate_draws(
         subject,
@@ -158,7 +164,8 @@ def _score_pictures(job: Job, subject: str, keep_each: Callable[[pd.DataFrame], 
     stacks = Stacks(job, subject)
     truth = stimuli.images(stacks.stimulus_id)
     job.results.claim(TEST_PICTURES_OF + subject, picture_digest(stacks.stimulus_id, truth))
-    job.results.claim(SCORED_SIZE_OF + subject, stacks.size)
+    height, width = stacks.size
+    job.results.claim(SCORED_SIZE_OF + subject, f"{width} x {height}")
     return evaluate(
         subject,
         truth,
@@ -170,6 +177,7 @@ def _score_pictures(job: Job, subject: str, keep_each: Callable[[pd.DataFrame], 
         job.recipe.seed,
         progress=lambda _, done, total: job.tell(f"score pictures of {subject}", done, total),
         keep_each=keep_each,
+        size=(height, width),
     )
 
 
@@ -227,10 +235,10 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
         return np.stack([self._shrunk(read_stack(self._job.results, pictures.paths[row])) for row in rows])
 
     @property
-    def size(self) -> str:
-        """Say how many pixels a generated picture has: ``64 x 64``, width and height."""
+    def size(self) -> tuple[int, int]:
+        """Give height and width of a generated picture, in pixels."""
         height, width, _ = self._job.results.load_picture(next(iter(self._sets.values())).paths[0][0]).shape
-        return f"{width} x {height}"
+        return height, width
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter((*self._sets, *self._nearest))

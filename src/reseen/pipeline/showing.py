@@ -41,7 +41,7 @@ def report_stage(job: Job) -> bool:
         recipe=job.recipe,
         scores=scores,
         subjects=tuple(subjects),
-        verdict=verdict(scores, reading),
+        verdict=verdict(scores, reading, n_shuffles=job.recipe.evaluate.n_shuffles),
         reading=reading,
         provenance=_provenance(job),
         encoding=encoding,

@@ -14,6 +14,7 @@ from reseen.pipeline.controls import decode_controls
 from reseen.pipeline.job import Job, Progress, decoded_stem
 from reseen.pipeline.mapping import export_maps
 from reseen.recipe import Recipe
+from reseen.tables import ENCODING_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,20 +74,19 @@ def write_data_set(
 def decode_stage(job: Job) -> bool:
     """Fit the decoders of z and c and predict the held-out items, with true and with shuffled brain rows."""
     worked = False
-    rois = {"z": job.recipe.decode.z_rois, "c": job.recipe.decode.c_rois}
     for subject in job.subjects:
         for name in decoded_features(job.recipe.reconstruct.conditions):
             shuffles = (None, *range(job.recipe.evaluate.n_shuffles))
             paths = {shuffle: job.results.decode_path(subject, decoded_stem(name, shuffle)) for shuffle in shuffles}
             if missing := [shuffle for shuffle, path in paths.items() if not path.is_file()]:
-                _decode(job, subject, name, rois[name], missing)
+                _decode(job, subject, name, missing)
                 worked = True
         if job.recipe.evaluate.full:
             worked = decode_controls(job, subject) or worked
     return worked
 
 
-def _decode(job: Job, subject: str, name: str, rois: Sequence[str], shuffles: Sequence[int | None]) -> None:
+def _decode(job: Job, subject: str, name: str, shuffles: Sequence[int | None]) -> None:
     """Fit one feature's decoders, true and shuffled; predictions are written last, and say that a shuffle is whole."""
     trials, _, split = job.brain(subject)
     recipe, made_by = job.recipe, job.made_by("decode", subject)
@@ -94,7 +94,7 @@ def _decode(job: Job, subject: str, name: str, rois: Sequence[str], shuffles: Se
         trials,
         split,
         job.true(subject, name),
-        rois=rois,
+        rois=recipe.decode.rois_of(name),
         recipe=recipe.decode,
         seed=recipe.seed,
         train_trials=recipe.data.train_trials,
@@ -117,7 +117,7 @@ def _decode(job: Job, subject: str, name: str, rois: Sequence[str], shuffles: Se
 
 def encode_stage(job: Job) -> bool:
     """Fit the encoding models; the table is joined, and each voxel's numbers lie beside it, also as maps if asked."""
-    worked = tabulate(job, "encoding", _encode)
+    worked = tabulate(job, "encoding", _encode, ENCODING_COLUMNS)
     return export_maps(job) or worked
 
 
@@ -141,15 +141,19 @@ def _true_in_turn(job: Job, subject: str, names: Sequence[str]) -> Iterator[enco
     job.tell(f"encode {subject}", len(names), len(names))
 
 
-def tabulate(job: Job, name: str, make: Callable[[Job, str], pd.DataFrame]) -> bool:
-    """Make one table for each subject that has none yet, and join them; say whether there was anything to do."""
+def tabulate(job: Job, name: str, make: Callable[[Job, str], pd.DataFrame], columns: Sequence[str]) -> bool:
+    """Make one table for each subject that has none yet, and join them; say whether there was anything to do.
+
+    One with other columns, as an older version wrote it, counts as none. The report goes with what it was made from.
+    """
     import pandas as pd
 
-    if (job.results.path / f"{name}.csv").is_file():
+    if job.results.has_table(name, columns):
         return False
+    (job.results.path / "report.html").unlink(missing_ok=True)
     parts = [f"{subject}/{name}" for subject in job.subjects]
     for subject, part in zip(job.subjects, parts, strict=True):
-        if not (job.results.path / f"{part}.csv").is_file():
+        if not job.results.has_table(part, columns):
             job.results.save_table(part, make(job, subject))
     job.results.save_table(name, pd.concat([job.results.load_table(part) for part in parts], ignore_index=True))
     return True

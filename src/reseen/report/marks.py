@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reseen.recipe import CONDITIONS
-from reseen.statistics import gap_closed
-from reseen.tables import LEVELS, is_retrieved, lower_is_better, says_of_score
+from reseen.tables import GAP_CLOSED, LEVELS, is_retrieved, lower_is_better, says_of_score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +34,10 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Mark:
-    """Hold one score with its interval, floors and ceiling; NaN where there is none, ``n`` 0 where unknown."""
+    """Hold one score with its interval, floors and ceiling; NaN where there is none, ``n`` 0 where unknown.
+
+    ``gap_closed`` is the share of the way from the floor to the ceiling.
+    """
 
     key: Key
     result: float
@@ -48,13 +50,7 @@ class Mark:
     floor_mean: float = math.nan
     floor_noise: float = math.nan
     floor_random: float = math.nan
-
-    @property
-    def gap_closed(self) -> float:
-        """Give the share of the way from the floor to the ceiling; NaN where there is none."""
-        floor = self.floor_shuffled if math.isnan(self.floor_repaired) else self.floor_repaired
-        sign = -1 if lower_is_better(self.key.metric) else 1
-        return float(gap_closed(sign * self.result, sign * floor, sign * self.ceiling))
+    gap_closed: float = math.nan
 
     @property
     def chance(self) -> float | None:
@@ -77,14 +73,16 @@ def is_identification(metric: str) -> bool:
 def read_marks(scores: pd.DataFrame) -> list[Mark]:
     """Gather the rows of each score into one mark, in the order of reading.
 
-    A row of an unknown level, or of a number about a score, is left to the full table. Of two rows for one number the
-    last counts.
+    A row of an unknown level, or of a number about a score other than the gap it closed, is left to the full table. Of
+    two rows for one number the last counts.
     """
     found: dict[Key, dict[str, Any]] = {}
     for row in scores.to_dict("records"):
-        key = Key(*(_text(row[name]) for name in Key._fields))
-        if _text(row["level"]) in LEVELS and not says_of_score(key.metric):
-            found.setdefault(key, {})[_text(row["level"])] = row
+        key, level = Key(*(_text(row[name]) for name in Key._fields)), _text(row["level"])
+        if key.metric.endswith(GAP_CLOSED):
+            found.setdefault(key._replace(metric=key.metric.removesuffix(GAP_CLOSED)), {})[GAP_CLOSED] = row
+        elif level in LEVELS and not says_of_score(key.metric):
+            found.setdefault(key, {})[level] = row
     marks = [_mark(key, levels) for key, levels in found.items()]
     return sorted(
         marks, key=lambda mark: [_rank(part) for part in (mark.key.subset, mark.key.layer, mark.key.condition)]
@@ -98,6 +96,7 @@ def _mark(key: Key, levels: dict[str, Any]) -> Mark:
     return Mark(
         key=key,
         **value,
+        gap_closed=number(levels.get(GAP_CLOSED, {}).get("value")),
         low=number(result.get("low")),
         high=number(result.get("high")),
         n=0 if math.isnan(count) else int(count),
