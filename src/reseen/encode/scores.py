@@ -9,7 +9,8 @@
 ``split_r``            part of a joint model's r that a feature space brings (product measure); parts add up
 ``unique_r2``          what R² loses without the space: R² of the joint model less that of the other space alone
 ``win_share``          share of the voxels with a significant layer in which this layer's r is the highest; its
-                       interval keeps to these voxels, and lets the layers compete anew in each resampling
+                       interval keeps to these voxels, and lets the layers compete anew in each resampling (which adds
+                       noise and so evens out the shares: the interval of a rare winner may lie above its share)
 ``win_margin``         mean distance to the second layer's r, over the voxels that the layer wins
 ``reduction_error``    share of variance (pca) or of the kernel (projection) lost where features are reduced
 =====================  =================================================================================

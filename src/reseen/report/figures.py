@@ -106,7 +106,8 @@ def _key(figure: Figure, analysis: AnalysisReport, height: float) -> None:
 
     if analysis.legend:
         patches = [Patch(color=colour, label=name) for name, colour in analysis.legend]
-        place = (0.01 if analysis.kind == "layers" else 0.36, 1.05 / height)
+        # of layers the key is as wide as the figure, and stands below the axis of the bars
+        place = (0.01, 0.8 / height) if analysis.kind == "layers" else (0.36, 1.05 / height)
         figure.legend(handles=patches, loc="lower left", bbox_to_anchor=place, ncols=5, frameon=False, fontsize=8)
     if analysis.kind == "layers":
         return
