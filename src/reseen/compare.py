@@ -162,8 +162,6 @@ def _claimed(results: Results, name: str) -> str:
 def _scored(results: Results, subject: str) -> pd.DataFrame:
     """Read what each picture of a subject scores by itself."""
     table = results.load_table("pictures")
-    words = [column for column in WORDS if column in table]
-    table[words] = table[words].astype(object).fillna("").astype(str)  # a layer may be named by a number
     return table[table["subject"] == subject]
 
 

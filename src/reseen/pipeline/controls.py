@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen import decode, diagnostics
-from reseen.analyses import decoded_features
 from reseen.evaluate import AT_RANDOM, CLUSTERS
 from reseen.features import Features
 from reseen.pipeline.job import Job
@@ -38,7 +37,7 @@ _CLUSTERS = "clusters"
 def decode_controls(job: Job, subject: str) -> bool:
     """Decode what a full run needs beside the result; each file is written once."""
     worked = False
-    for name in decoded_features(job.recipe.reconstruct.conditions):
+    for name in job.decoded_names:
         for level in WITHOUT_BRAIN:
             if not _path(job, subject, f"{level}_{name}").is_file():
                 _save(job, subject, f"{level}_{name}", _without_brain(job, subject, name, level))
@@ -103,24 +102,11 @@ def _without_brain(job: Job, subject: str, name: str, level: Level) -> Features:
 
 
 def _left_out(job: Job, subject: str, name: str, how: str) -> Features:
-    trials, _, split = job.brain(subject)
-    recipe = job.recipe
+    decoding = job.decoding(subject, name, _split(job, subject, job.brain(subject)[2], how))
+    progress = job.counter(f"decode {name} of {subject}, {how} left out")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EdgeWarning)  # the decoder itself has warned of it
-        _, decoded = decode.decode(
-            trials,
-            _split(job, subject, split, how),
-            job.true(subject, name),
-            rois=recipe.decode.rois_of(name),
-            recipe=recipe.decode,
-            seed=recipe.seed,
-            train_trials=recipe.data.train_trials,
-            test_trials=recipe.data.test_trials,
-            device=job.ridge_device,
-            executor=job.executor,
-            progress=job.counter(f"decode {name} of {subject}, {how} left out"),
-        )
-    return decoded
+        return decoding.run(executor=job.executor, progress=progress)[1]
 
 
 def _split(job: Job, subject: str, split: Split, how: str) -> Split:
@@ -128,7 +114,7 @@ def _split(job: Job, subject: str, split: Split, how: str) -> Split:
     path = _path(job, subject, _CLUSTERS)
     if not path.is_file():
         ids = np.unique(np.concatenate([part for fold in split.folds for part in fold]))
-        sorted_by = decoded_features(job.recipe.reconstruct.conditions)[-1]  # c, but where z alone is decoded
+        sorted_by = job.decoded_names[-1]  # c, but where z alone is decoded
         shown = Features(sorted_by, job.true(subject, sorted_by).rows(ids), ids)
         groups = sort_stimuli(shown, split, seed=job.recipe.seed)
         arrays = {"stimulus_id": ids, **{stem: groups[how] for how, stem in _FILE.items()}}

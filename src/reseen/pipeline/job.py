@@ -14,9 +14,10 @@ from typing import Any, TextIO, TypeVar
 
 import numpy as np
 
-from reseen.analyses import AUTO, Analysis, analyses
+from reseen.analyses import AUTO, Analysis, analyses, decoded_features
 from reseen.blocks import FeatureBlocks
 from reseen.datasets import load
+from reseen.decode import Decoding
 from reseen.executor import Executor, Serial, check_seen
 from reseen.features import Features
 from reseen.ldm import LatentDiffusion, load_ldm
@@ -78,6 +79,26 @@ class Job:
     def ridge_device(self) -> str:
         """Give where decoders are fitted: on the GPU where there is one, else by numpy, which is fastest on a CPU."""
         return self.device if self.needs_gpu else "numpy"
+
+    @property
+    def decoded_names(self) -> tuple[str, ...]:
+        """Give the features that the recipe's conditions are made from."""
+        return decoded_features(self.recipe.reconstruct.conditions)
+
+    def decoding(self, subject: str, name: str, split: Split) -> Decoding:
+        """Lay out the decoders of one of a subject's features; each fold of the split has one."""
+        recipe = self.recipe
+        return Decoding(
+            self.brain(subject)[0],
+            split,
+            self.true(subject, name),
+            rois=recipe.decode.rois_of(name),
+            recipe=recipe.decode,
+            seed=recipe.seed,
+            train_trials=recipe.data.train_trials,
+            test_trials=recipe.data.test_trials,
+            device=self.ridge_device,
+        )
 
     def lend(self, _folder: Path) -> Callable[[], Job]:
         """Give what makes the same job on a worker, which loads data and model by itself."""

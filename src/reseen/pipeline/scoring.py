@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reseen.analyses import decoded_features
 from reseen.evaluate import (
     evaluate,
     evaluate_draws,
@@ -77,7 +76,7 @@ def _score_features(job: Job, subject: str) -> pd.DataFrame:
 
     _, stimuli, split = job.brain(subject)
     tables = []
-    for name in feature_names(job):
+    for name in job.decoded_names:
         decoded, true = job.decoded(subject, name), job.true(subject, name)
         mean = training_mean(decoded.stimulus_id, true, split.folds)
         shuffles = range(job.recipe.evaluate.n_shuffles)
@@ -103,7 +102,7 @@ def _read(job: Job, subject: str) -> pd.DataFrame:
     import pandas as pd
 
     tables: list[pd.DataFrame] = []
-    for name in feature_names(job):
+    for name in job.decoded_names:
         job.tell(f"reading or guessing: {name} of {subject}", 0, 1)
         tables += _read_features(job, subject, name)
         job.tell(f"reading or guessing: {name} of {subject}", 1, 1)
@@ -152,11 +151,6 @@ def main_condition(job: Job) -> str:
     """Name the condition that the headline is about."""
     conditions = job.recipe.reconstruct.conditions
     return "zc" if "zc" in conditions else conditions[-1]
-
-
-def feature_names(job: Job) -> list[str]:
-    """Give the features that the recipe's conditions are made from."""
-    return list(decoded_features(job.recipe.reconstruct.conditions))
 
 
 def _score_pictures(job: Job, subject: str, keep_each: Callable[[pd.DataFrame], None]) -> pd.DataFrame:
@@ -218,7 +212,7 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
         self._job, self._subject, self._largest = job, subject, largest
         self._sets: dict[tuple[str, str], Pictures] = {(p.level, p.condition): p for p in pictures_of(job, subject)}
         self.stimulus_id = next(iter(self._sets.values())).stimulus_id
-        self._nearest = {("result", retrieved_by(name)): name for name in feature_names(job)}
+        self._nearest = {("result", retrieved_by(name)): name for name in job.decoded_names}
         noise = self._sets.pop(("floor_noise", "c"), None)  # the same pictures, whatever else a condition is made from
         if noise is not None:
             conditions = [condition for condition in job.recipe.reconstruct.conditions if "c" in condition]

@@ -11,7 +11,7 @@ from reseen.evaluate import verdict
 from reseen.observers import Observer, load_observer
 from reseen.pipeline.job import Job
 from reseen.pipeline.mapping import cortical_maps, write_figures
-from reseen.pipeline.scoring import Stacks, feature_names, main_condition
+from reseen.pipeline.scoring import Stacks, main_condition
 from reseen.recipe import to_toml
 from reseen.results import VERSION_OF
 from reseen.ridge import RidgeMap
@@ -62,7 +62,7 @@ def _subject(job: Job, subject: str, encoding: pd.DataFrame) -> report.SubjectRe
     pictures |= {key: stacks[key][:, :1] for key in stacks if key[0] in NO_BRAIN and key[1] == main_condition(job)}
     presented = stimuli.images(ids)
     score = _ranking(job, presented, ids, pictures)
-    maps = {name: _maps(job, subject, name) for name in feature_names(job)}
+    maps = {name: _maps(job, subject, name) for name in job.decoded_names}
     return report.SubjectReport(
         subject=subject,
         stimulus_id=ids,

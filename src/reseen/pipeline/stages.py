@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reseen import decode, encode, simulate
-from reseen.analyses import decoded_features, in_order, layers_of
+from reseen import encode, simulate
+from reseen.analyses import in_order, layers_of
 from reseen.files import as_metadata, writing_folder
 from reseen.pipeline.controls import decode_controls
 from reseen.pipeline.job import Job, Progress, decoded_stem
@@ -75,7 +75,7 @@ def decode_stage(job: Job) -> bool:
     """Fit the decoders of z and c and predict the held-out items, with true and with shuffled brain rows."""
     worked = False
     for subject in job.subjects:
-        for name in decoded_features(job.recipe.reconstruct.conditions):
+        for name in job.decoded_names:
             shuffles = (None, *range(job.recipe.evaluate.n_shuffles))
             paths = {shuffle: job.results.decode_path(subject, decoded_stem(name, shuffle)) for shuffle in shuffles}
             if missing := [shuffle for shuffle, path in paths.items() if not path.is_file()]:
@@ -88,19 +88,8 @@ def decode_stage(job: Job) -> bool:
 
 def _decode(job: Job, subject: str, name: str, shuffles: Sequence[int | None]) -> None:
     """Fit one feature's decoders, true and shuffled; predictions are written last, and say that a shuffle is whole."""
-    trials, _, split = job.brain(subject)
-    recipe, made_by = job.recipe, job.made_by("decode", subject)
-    decoding = decode.Decoding(
-        trials,
-        split,
-        job.true(subject, name),
-        rois=recipe.decode.rois_of(name),
-        recipe=recipe.decode,
-        seed=recipe.seed,
-        train_trials=recipe.data.train_trials,
-        test_trials=recipe.data.test_trials,
-        device=job.ridge_device,
-    )
+    made_by = job.made_by("decode", subject)
+    decoding = job.decoding(subject, name, job.brain(subject)[2])
     for shuffle in shuffles:
         stem = decoded_stem(name, shuffle)
         job.tell(f"decode {stem} of {subject}", 0, 1)  # of how many blocks, the first to be done will say
