@@ -128,7 +128,7 @@ def test_true_and_shuffled_decoders_share_one_factorisation_and_are_what_they_ar
     for shuffle, expected in alone.items():
         assert decoding.run(shuffle=shuffle)[1].array.tobytes() == expected.array.tobytes()
     assert len(calls) == n_folds
-    monkeypatch.setattr(decode, "KEPT_STIMULI", 10)  # too little room for more than one fold
+    monkeypatch.setattr(decode.units, "KEPT_STIMULI", 10)  # too little room for more than one fold
     decoding = decode.Decoding(trials, split, feature, **how)
     assert decoding.run(shuffle=1)[1].array.tobytes() == alone[1].array.tobytes()
     assert len(decoding._task._kept) == 1
@@ -138,7 +138,7 @@ def test_true_and_shuffled_decoders_share_one_factorisation_and_are_what_they_ar
 def test_a_shuffle_gives_the_predictions_of_its_maps_and_keeps_no_map(
     share_alpha: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decode, "TARGETS_AT_ONCE", 4)
+    monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 4)
     trials, feature = subject()
     recipe = DecodeRecipe(share_alpha=share_alpha)
     how = {"rois": ["early"], "recipe": recipe, "seed": 3}
@@ -175,7 +175,7 @@ def test_an_edge_of_the_grid_is_warned_of_once_for_each_fold_over_all_its_target
     trials, feature = subject()
     recipe = DecodeRecipe(alphas=(1e-6, 1e-5))
     for n in (6, 2):
-        monkeypatch.setattr(decode, "TARGETS_AT_ONCE", n)
+        monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", n)
         for split in (Split.fixed(TRAIN, TEST), Split.leave_out(trials.stimulus_id, 2, seed=0)):
             with pytest.warns(EdgeWarning) as caught:
                 decode.decode(trials, split, feature, rois=["early"], recipe=recipe, seed=0)

@@ -114,7 +114,7 @@ def test_nothing_to_do_starts_no_worker():
 
 
 def test_decoders_fitted_on_workers_are_the_same_bytes(workers, monkeypatch):
-    monkeypatch.setattr(decode, "TARGETS_AT_ONCE", 2)
+    monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 2)
     trials, feature = subject()
     split = Split.leave_out(trials.stimulus_id, 2, seed=1)
     seen = []
@@ -135,14 +135,14 @@ def test_decoders_fitted_on_workers_are_the_same_bytes(workers, monkeypatch):
 def test_blocks_of_targets_join_to_the_map_of_all_targets(monkeypatch):
     trials, feature = subject()
     whole = decode.fit(trials.select(TRAIN), feature, rois=["early"], recipe=RECIPE, seed=0)
-    monkeypatch.setattr(decode, "TARGETS_AT_ONCE", 4)
+    monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 4)
     joined = decode.fit(trials.select(TRAIN), feature, rois=["early"], recipe=RECIPE, seed=0)
     for name, value in vars(whole).items():
         np.testing.assert_allclose(vars(joined)[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_one_penalty_for_all_targets_is_chosen_in_one_unit(monkeypatch):
-    monkeypatch.setattr(decode, "TARGETS_AT_ONCE", 2)
+    monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 2)
     trials, feature = subject()
     recipe = DecodeRecipe(share_alpha=True)
     fitted = decode.fit(trials.select(TRAIN), feature, rois=["early"], recipe=recipe, seed=0)
@@ -155,7 +155,7 @@ def test_what_stops_a_unit_and_what_it_warns_of_is_told_here(workers, tmp_path, 
     assert [str(found.message) for found in caught] == [f"unit {unit} of 5" for unit in range(3)]
     trials, feature = subject()
     fit = partial(decode.decode, split=SPLIT, feature=feature, rois=["early"], seed=0)
-    monkeypatch.setattr(decode, "TARGETS_AT_ONCE", 2)
+    monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 2)
     with pytest.warns(EdgeWarning, match="of 6 targets chose the largest penalty of the grid") as caught:
         fit(trials, recipe=DecodeRecipe(alphas=(1e-6, 1e-5)), executor=workers)
     assert len(caught) == 1
@@ -213,7 +213,7 @@ def wait_and_work(work, folder, context, unit):
 
 
 def test_workers_killed_while_fitting_and_while_sampling_change_no_file(workers, small_recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(decode, "TARGETS_AT_ONCE", 64)
+    monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 64)
     pipeline.run(small_recipe, tmp_path / "here", until="reconstruct")
     waiting = Waiting(workers, tmp_path / "units", "_fit_unit", "_reconstruct")
     killer = threading.Thread(target=waiting.kill, daemon=True)

@@ -1,0 +1,216 @@
+"""Units: a block of targets of one fold, fitted or predicted anywhere to the same bytes.
+
+A shuffle of brain rows over stimuli is the same as one of targets over stimuli, which leaves the brain as it is: true
+and shuffled decoders of one task share what the rows alone decide, and it is calculated once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.errors import ShapeError
+from reseen.executor import Executor, read_shared, write_shared
+from reseen.features import Features
+from reseen.recipe import DecodeRecipe, Rows
+from reseen.ridge import EdgeWarning, Factored, RidgeMap, assemble, factor, fit_blocks, predict_blocks
+from reseen.ridge.fit import add_block, varying_alphas
+from reseen.ridge.folds import grid_ends, warn_at_edge
+from reseen.trials import Trials
+
+TARGETS_AT_ONCE = 4096
+"""Targets in one unit of work."""
+Unit = tuple[int | None, int, int, int]
+"""Shuffle, fold, first target, and the one after the last."""
+KEPT_STIMULI = 4000
+"""What the rows decide is kept for several folds, as long as squares of their numbers of stimuli add up to no more than
+the square of this: 1.5 GB, about."""
+R = TypeVar("R")
+Progress = Callable[[int, int], None] | None
+PER_TRIAL = ("betas", "stimulus_id", "session", "n_repetitions")
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Hold what all fits share; a worker opens its own, mapped from files, and keeps what the rows decide."""
+
+    trials: Trials  # the voxels of the fit alone
+    feature: Features
+    folds: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]  # training and test stimuli
+    recipe: DecodeRecipe
+    seed: int
+    train_trials: Rows = "single"
+    test_trials: Rows = "averaged"
+    device: str = "numpy"
+    _kept: dict[int, _Training] = field(default_factory=dict)
+    _tests: dict[int, Trials] = field(default_factory=dict)
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Say whether a unit takes a GPU of its own."""
+        return self.device.startswith("cuda")
+
+    def test(self, fold: int) -> Trials:
+        """Give the held-out rows of one fold."""
+        if fold not in self._tests:
+            self._tests[fold] = rows_of(self.trials.select(self.folds[fold][1]), self.test_trials, "test")
+        return self._tests[fold]
+
+    def counts(self, test: Trials) -> NDArray[np.int64] | None:
+        """Give how many trials each held-out row averages, where predictions are to be rescaled by that."""
+        return test.n_repetitions if self.recipe.rescale_averages else None
+
+    def units(self, shuffle: int | None) -> list[Unit]:
+        """Give the units of work of a shuffle; one penalty for all targets takes all of them."""
+        n_targets = self.feature.flat.shape[1]
+        width = n_targets if self.recipe.share_alpha else TARGETS_AT_ONCE
+        cuts = [(start, min(start + width, n_targets)) for start in range(0, n_targets, width)]
+        return [(shuffle, fold, start, stop) for fold in range(len(self.folds)) for start, stop in cuts]
+
+    def training(self, fold: int) -> _Training:
+        """Give the rows of one fold; those of other folds are kept where they are few."""
+        if fold not in self._kept:
+            train = self.folds[fold][0]
+            if len(self._kept) * len(train) ** 2 > KEPT_STIMULI**2:
+                self._kept.clear()
+            self._kept[fold] = _training(self, train)
+        return self._kept[fold]
+
+    def lend(self, folder: Path) -> Callable[[], Task]:
+        """Write the arrays as files, for workers to map into their memory."""
+        write_shared(
+            folder,
+            {
+                **{name: getattr(self.trials, name) for name in PER_TRIAL},
+                **{f"train{fold}": train for fold, (train, _) in enumerate(self.folds)},
+                **{f"test{fold}": test for fold, (_, test) in enumerate(self.folds)},
+                "feature": self.feature.array,
+                "feature_id": self.feature.stimulus_id,
+            },
+        )
+        names = self.trials.subject, self.feature.name
+        how = self.recipe, self.seed, self.train_trials, self.test_trials, self.device
+        return partial(_borrow, folder, len(self.folds), *names, *how)
+
+
+def _borrow(folder: Path, n_folds: int, subject: str, name: str, *rest: Any) -> Task:
+    """Open on a worker what `Task.lend` wrote."""
+    arrays = read_shared(folder)
+    feature = Features(name, arrays["feature"], arrays["feature_id"])
+    betas, stimulus_id, session, n_repetitions = (arrays[name] for name in PER_TRIAL)
+    folds = tuple((arrays[f"train{fold}"], arrays[f"test{fold}"]) for fold in range(n_folds))
+    return Task(Trials(subject, betas, stimulus_id, session, {}, n_repetitions), feature, folds, *rest)
+
+
+@dataclass(frozen=True, eq=False)
+class _Training:
+    """Hold what the fits of one fold share; of the targets only the columns of a block are ever read."""
+
+    factored: Factored  # what the rows alone decide, once for all blocks
+    targets: NDArray[np.float32]  # (n_items, n_targets), all features
+    stimulus: NDArray[np.int64]  # (n_stimuli,) where each training stimulus stands in the targets
+    seed: int
+
+    def columns(self, unit: Unit) -> NDArray[np.float32]:
+        """Give the targets of a unit, ``(n_stimuli, n_block)``."""
+        shuffle, _, start, stop = unit
+        stimulus = self.stimulus
+        if shuffle is not None:
+            # any permutation, fixed points included: to give nobody their own would teach what a few stimuli are not
+            stimulus = stimulus[np.random.default_rng((self.seed, shuffle)).permutation(len(stimulus))]
+        return self.targets[stimulus, start:stop]
+
+
+def only_voxels(trials: Trials, rois: Sequence[str]) -> Trials:
+    """Keep the voxels of the union of some ROIs, and of what is known of them only the betas."""
+    return replace(trials, betas=trials.betas[:, trials.roi(rois)], rois={}, ncsnr=None, voxel_index=None)
+
+
+def _training(task: Task, train_ids: NDArray[np.int64]) -> _Training:
+    train = rows_of(task.trials.select(train_ids), task.train_trials, "training")
+    ids, row = np.unique(train.stimulus_id, return_inverse=True)
+    stimulus = task.feature.where(ids)
+    recipe, targets = task.recipe, task.feature.flat
+    factored = factor(
+        train.betas,
+        (len(ids), targets.shape[1]),
+        target_row=row,
+        groups=row if recipe.group_folds else None,
+        alphas=recipe.alphas,
+        n_folds=recipe.n_folds,
+        intercept=recipe.intercept,
+        seed=task.seed,
+        device=task.device,
+    )
+    return _Training(factored, targets, stimulus, task.seed)
+
+
+def _fit_unit(task: Task, unit: Unit) -> tuple[RidgeMap, tuple[float, float]]:
+    """Fit a block of targets; give its map and the ends of a sensible grid, which `fit_all` warns by."""
+    training = task.training(unit[1])
+    targets, factored = training.columns(unit), training.factored
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EdgeWarning)
+        fitted = assemble(targets.shape[1], fit_blocks(factored, targets, share_alpha=task.recipe.share_alpha))
+    return fitted, grid_ends(factored.whole.eigenvalues)
+
+
+def _predict_unit(task: Task, unit: Unit) -> NDArray[np.float32]:
+    """Predict a block of targets of the held-out rows, ``(n_rows, n_block)``, and keep no weights."""
+    training, test = task.training(unit[1]), task.test(unit[1])
+    targets = training.columns(unit)
+    how: dict[str, Any] = {"n_repetitions": task.counts(test), "share_alpha": task.recipe.share_alpha}
+    predicted = np.empty((len(test), targets.shape[1]), dtype=np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EdgeWarning)  # the best penalty of a null is boundless
+        for block, part in predict_blocks(training.factored, targets, test.betas, **how):
+            predicted[:, block] = part
+    return predicted
+
+
+def fit_all(task: Task, executor: Executor, progress: Progress) -> list[RidgeMap]:
+    """Fit every unit, and put those of each fold together as they come."""
+    n_targets = task.feature.flat.shape[1]
+    maps: list[RidgeMap | None] = [None] * len(task.folds)
+    ends: dict[int, tuple[float, float]] = {}
+    for (_, fold, start, stop), (part, ends[fold]) in _each_unit(task, None, _fit_unit, executor, progress):
+        maps[fold] = add_block(maps[fold], n_targets, slice(start, stop), part)
+    whole = [fitted for fitted in maps if fitted is not None]  # every fold has units
+    for fold, fitted in enumerate(whole):
+        warn_at_edge(varying_alphas(fitted), fitted.alphas, ends[fold])
+    return whole
+
+
+def predict_all(
+    task: Task, shuffle: int, n_rows: Sequence[int], executor: Executor, progress: Progress
+) -> list[NDArray[np.float32]]:
+    """Predict the held-out rows of every fold, ``(n_rows, n_targets)`` each."""
+    predicted = [np.empty((n, task.feature.flat.shape[1]), dtype=np.float32) for n in n_rows]
+    for (_, fold, start, stop), part in _each_unit(task, shuffle, _predict_unit, executor, progress):
+        predicted[fold][:, start:stop] = part
+    return predicted
+
+
+def _each_unit(
+    task: Task, shuffle: int | None, work: Callable[[Task, Unit], R], executor: Executor, progress: Progress
+) -> Iterator[tuple[Unit, R]]:
+    """Do every unit of a shuffle; give each with its result, in whatever order."""
+    units = task.units(shuffle)
+    for done, (number, result) in enumerate(executor.run(work, units, task), start=1):
+        yield units[number], result
+        if progress is not None:
+            progress(done, len(units))
+
+
+def rows_of(trials: Trials, how: Rows, what: str) -> Trials:
+    """Give the rows of a fold, single trials or averages; there must be some."""
+    if not len(trials):
+        raise ShapeError(f"{trials.subject} has no {what} trials; none of this fold's {what} stimuli was shown.")
+    return trials.average() if how == "averaged" else trials
