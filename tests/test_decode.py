@@ -122,8 +122,8 @@ def test_true_and_shuffled_decoders_share_one_factorisation_and_are_what_they_ar
     split = Split.fixed(TRAIN, TEST) if n_folds == 1 else Split.leave_out(trials.stimulus_id, n_folds, seed=0)
     how = {"rois": ["early"], "recipe": RECIPE, "seed": 3}
     alone = {shuffle: decode.decode(trials, split, feature, **how, shuffle=shuffle)[1] for shuffle in (None, 0, 1)}
-    calls, factor = [], decode.factor
-    monkeypatch.setattr(decode, "factor", lambda *args, **options: calls.append(1) or factor(*args, **options))
+    calls, factor = [], decode.units.factor
+    monkeypatch.setattr(decode.units, "factor", lambda *args, **options: calls.append(1) or factor(*args, **options))
     decoding = decode.Decoding(trials, split, feature, **how)
     for shuffle, expected in alone.items():
         assert decoding.run(shuffle=shuffle)[1].array.tobytes() == expected.array.tobytes()
@@ -144,7 +144,9 @@ def test_a_shuffle_gives_the_predictions_of_its_maps_and_keeps_no_map(
     how = {"rois": ["early"], "recipe": recipe, "seed": 3}
     decoding = decode.Decoding(trials, Split.fixed(TRAIN, TEST), feature, **how)
     fits = []
-    monkeypatch.setattr(decode, "add_block", lambda *args: fits.append(args))  # what would hold weights of all targets
+    monkeypatch.setattr(
+        decode.units, "add_block", lambda *args: fits.append(args)
+    )  # what would hold weights of all targets
     maps, decoded = decoding.run(shuffle=0)
     assert maps == fits == []
     ids = np.unique(TRAIN)

@@ -18,6 +18,7 @@ from reseen.analyses import AUTO, Analysis, analyses, decoded_features
 from reseen.blocks import FeatureBlocks
 from reseen.datasets import load
 from reseen.decode import Decoding
+from reseen.decode.prior import DecodingUnderPrior
 from reseen.executor import Executor, Serial, check_seen
 from reseen.features import Features
 from reseen.ldm import LatentDiffusion, load_ldm
@@ -87,18 +88,24 @@ class Job:
 
     def decoding(self, subject: str, name: str, split: Split) -> Decoding:
         """Lay out the decoders of one of a subject's features; each fold of the split has one."""
+        return Decoding(self.brain(subject)[0], split, self.true(subject, name), **self._how(name))
+
+    def decoding_under_prior(self, subject: str, name: str, split: Split) -> DecodingUnderPrior | None:
+        """Lay out the same under the recipe's prior, where it has one for this feature."""
+        if name != "c" or self.recipe.decode.c_prior == "none":
+            return None
+        return DecodingUnderPrior(self.brain(subject)[0], split, self.true(subject, name), **self._how(name))
+
+    def _how(self, name: str) -> dict[str, Any]:
         recipe = self.recipe
-        return Decoding(
-            self.brain(subject)[0],
-            split,
-            self.true(subject, name),
-            rois=recipe.decode.rois_of(name),
-            recipe=recipe.decode,
-            seed=recipe.seed,
-            train_trials=recipe.data.train_trials,
-            test_trials=recipe.data.test_trials,
-            device=self.ridge_device,
-        )
+        return {
+            "rois": recipe.decode.rois_of(name),
+            "recipe": recipe.decode,
+            "seed": recipe.seed,
+            "train_trials": recipe.data.train_trials,
+            "test_trials": recipe.data.test_trials,
+            "device": self.ridge_device,
+        }
 
     def lend(self, _folder: Path) -> Callable[[], Job]:
         """Give what makes the same job on a worker, which loads data and model by itself."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,16 +90,29 @@ def decode_stage(job: Job) -> bool:
 def _decode(job: Job, subject: str, name: str, shuffles: Sequence[int | None]) -> None:
     """Fit one feature's decoders, true and shuffled; predictions are written last, and say that a shuffle is whole."""
     made_by = job.made_by("decode", subject)
-    decoding = job.decoding(subject, name, job.brain(subject)[2])
+    _, _, split = job.brain(subject)
+    linear, under_prior = job.decoding(subject, name, split), job.decoding_under_prior(subject, name, split)
     for shuffle in shuffles:
         stem = decoded_stem(name, shuffle)
-        job.tell(f"decode {stem} of {subject}", 0, 1)  # of how many blocks, the first to be done will say
-        progress = job.counter(f"decode {stem} of {subject}")
-        with job.noting_warnings():
-            maps, decoded = decoding.run(shuffle=shuffle, executor=job.executor, progress=progress)
-        for fold, fitted in enumerate(maps):  # none of a shuffle
-            fitted.save(job.results.decode_path(subject, f"{stem}_fold{fold}"), as_metadata(made_by))
+        if under_prior is None or shuffle is None:
+            with _decoding(job, subject, stem) as progress:
+                maps, decoded = linear.run(shuffle=shuffle, executor=job.executor, progress=progress)
+            for fold, fitted in enumerate(maps):  # none of a shuffle
+                fitted.save(job.results.decode_path(subject, f"{stem}_fold{fold}"), as_metadata(made_by))
+        if under_prior is not None:
+            with _decoding(job, subject, f"{stem} under its prior") as progress:
+                decoded, found = under_prior.run(shuffle=shuffle, executor=job.executor, progress=progress)
+            if shuffle is None:
+                job.results.save_arrays(job.results.decode_path(subject, f"{stem}_candidates"), vars(found), made_by)
         job.results.save_features(job.results.decode_path(subject, stem), decoded, made_by)
+
+
+@contextmanager
+def _decoding(job: Job, subject: str, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Tell of a decoding, note what it warns of, and give what counts its blocks."""
+    job.tell(f"decode {what} of {subject}", 0, 1)  # of how many blocks, the first to be done will say
+    with job.noting_warnings():
+        yield job.counter(f"decode {what} of {subject}")
 
 
 # ---------------------------------------------------------------------------------------------------- encode

@@ -116,6 +116,12 @@ class DecodeRecipe(_Section):
         description="undo the shrinkage of predictions that averaging test trials causes, from training trials alone",
     )
 
+    c_prior: Literal["none", "captions"] = Field(
+        "none",
+        description="none: c as the ridge decodes it; captions: the mean of the training pictures' c, each weighed by "
+        "how probable it is given the brain; for thousands of training pictures",
+    )
+
     def rois_of(self, feature: str) -> tuple[str, ...]:
         """Give the ROIs that predict a feature, ``"z"`` or ``"c"``."""
         return {"z": self.z_rois, "c": self.c_rois}[feature]

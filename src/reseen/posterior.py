@@ -1,0 +1,205 @@
+"""Posterior: which of many known stimuli could have been decoded as what was decoded.
+
+A decoder of features shrinks what it is unsure of, and smears one stimulus over what is like it. What it makes of a
+true feature is measured on stimuli that it was not fitted on: ``decoded = true @ gain + offset + noise``, with Gaussian
+noise that is correlated over features. Each of many candidates, such as the captions of the training pictures, then
+has a probability given what was decoded: Bayesian reconstruction with an empirical prior (Naselaris et al., Neuron
+2009). The mean over candidates, weighed by it, is a feature that the generator can read, where the decoded one lies
+between all that it knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.errors import ShapeError
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+SAMPLED_ROWS = 2000
+"""Components are those of at most so many rows, and a calibration asks for at most so many, evenly spread."""
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+"""Of the gain, relative to the variance of the leading component."""
+TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0)
+"""How many times the noise's covariance: noise is neither Gaussian nor the same for all stimuli."""
+
+
+@dataclass(frozen=True)
+class Components:
+    """Hold the leading principal components of a feature space.
+
+    Parameters
+    ----------
+    mean
+        Shape ``(n_targets,)``.
+    axes
+        Shape ``(n_components, n_targets)``, orthonormal rows.
+    """
+
+    mean: Float32
+    axes: Float32
+
+    @classmethod
+    def fit(cls, features: Float32, n_components: int) -> Components:
+        """Find the leading components of features ``(n, n_targets)``; fewer where there are no more.
+
+        Raises
+        ------
+        ShapeError
+            If fewer than two rows are given, or all are alike.
+        """
+        rows = features[_spread(len(features))]
+        mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+        centred = rows - mean
+        if len(rows) < 2 or not centred.any():
+            raise ShapeError(f"principal components need stimuli that differ; the {len(rows)} given are all alike.")
+        variance, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))
+        leading = np.argsort(-variance)[:n_components]
+        leading = leading[variance[leading] > 1e-6 * variance.max()]
+        axes = (vectors[:, leading] / np.sqrt(variance[leading])).T @ centred
+        return cls(mean, axes.astype(np.float32))
+
+    def project(self, features: Float32) -> Float32:
+        """Give the coordinates of features ``(n, n_targets)``, ``(n, n_components)``."""
+        return np.asarray((features - self.mean) @ self.axes.T, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class DecodingNoise:
+    """Hold what decoding makes of a true feature: ``decoded = true @ gain + offset + noise``.
+
+    Parameters
+    ----------
+    gain
+        Shape ``(k, k)``.
+    offset
+        Shape ``(k,)``.
+    whitening
+        Shape ``(k, k)``: ``noise @ whitening`` has the identity for its covariance.
+    """
+
+    gain: Float64
+    offset: Float64
+    whitening: Float64
+
+    @classmethod
+    def fit(cls, true: Float32, decoded: Float32, *, penalty: float) -> DecodingNoise:
+        """Learn it from items that the decoder was not fitted on.
+
+        Parameters
+        ----------
+        true, decoded
+            Shape ``(n, k)``, rows of the same items.
+        penalty
+            Of the gain, relative to the variance of the leading component. The noise's covariance is that of what the
+            gain leaves, shrunk towards a multiple of the identity (Ledoit and Wolf 2004).
+
+        Raises
+        ------
+        ShapeError
+            If the two do not fit each other, or there are no more rows than components.
+        """
+        from sklearn.covariance import ledoit_wolf
+
+        n, k = true.shape
+        if decoded.shape != true.shape or n < k + 2:
+            raise ShapeError(
+                f"true {true.shape} and decoded {decoded.shape} coordinates are to be of one shape, with at least "
+                f"{k + 2} rows for {k} components. Give more stimuli, or fewer components."
+            )
+        mean = true.mean(axis=0, dtype=np.float64)
+        known, found = true - mean, decoded - decoded.mean(axis=0, dtype=np.float64)
+        square = known.T @ known
+        square[np.diag_indices(k)] += penalty * np.diagonal(square).max()
+        gain = np.linalg.solve(square, known.T @ found)
+        variance, vectors = np.linalg.eigh(ledoit_wolf(found - known @ gain, assume_centered=True)[0])
+        variance = np.maximum(variance, 1e-9 * max(float(variance.max()), 1e-30))
+        return cls(gain, decoded.mean(axis=0, dtype=np.float64) - mean @ gain, vectors / np.sqrt(variance))
+
+    def heated(self, temperature: float) -> DecodingNoise:
+        """Give the same with so many times the noise."""
+        return replace(self, whitening=self.whitening / np.sqrt(temperature))
+
+    def log_likelihood(self, decoded: Float32, candidates: Float32) -> Float64:
+        """Say how well each candidate explains each decoded item, up to a constant for the item.
+
+        Parameters
+        ----------
+        decoded
+            Shape ``(n, k)``.
+        candidates
+            Shape ``(n_candidates, k)``: true coordinates.
+
+        Returns
+        -------
+        Shape ``(n, n_candidates)``.
+        """
+        expected = (candidates @ self.gain + self.offset) @ self.whitening
+        log: Float64 = (decoded @ self.whitening) @ expected.T
+        log -= 0.5 * (expected**2).sum(axis=1)
+        return log
+
+    def probabilities(self, decoded: Float32, candidates: Float32) -> Float64:
+        """Give each candidate's probability given each decoded item, all being as probable beforehand.
+
+        Parameters and shapes are those of `log_likelihood`; each row adds up to one.
+        """
+        weight = self.log_likelihood(decoded, candidates)
+        weight -= weight.max(axis=1, keepdims=True)
+        np.exp(weight, out=weight)
+        weight /= weight.sum(axis=1, keepdims=True)
+        return weight
+
+
+def calibrated_noise(
+    true: Float32, decoded: Float32, candidates: Float32, row: Integers, fold: Integers
+) -> DecodingNoise:
+    """Choose penalty and temperature by how probable they make the truth, on items that did not teach them the noise.
+
+    Parameters
+    ----------
+    true, decoded
+        Shape ``(n, k)``: items that the decoder was not fitted on.
+    candidates
+        Shape ``(n_candidates, k)``.
+    row
+        Shape ``(n,)``: which candidate is the truth of each item.
+    fold
+        Shape ``(n,)``: items of one fold are judged by the noise of the others.
+
+    Returns
+    -------
+    The noise of all items, with the best penalty and temperature. The score is the mean logarithm of the probability of
+    the true candidate, which no false certainty can raise.
+    """
+    asked = np.zeros(len(true), dtype=bool)
+    asked[_spread(len(true))] = True
+    score = np.zeros((len(PENALTIES), len(TEMPERATURES)))
+    for number in np.unique(fold):
+        others, judged = fold != number, asked & (fold == number)
+        if not judged.any():
+            continue
+        for p, penalty in enumerate(PENALTIES):
+            noise = DecodingNoise.fit(true[others], decoded[others], penalty=penalty)
+            log = noise.log_likelihood(decoded[judged], candidates)
+            score[p] += [_log_probability(log / temperature, row[judged]).sum() for temperature in TEMPERATURES]
+    best_p, best_t = np.unravel_index(score.argmax(), score.shape)
+    return DecodingNoise.fit(true, decoded, penalty=PENALTIES[best_p]).heated(TEMPERATURES[best_t])
+
+
+def _log_probability(log: Float64, row: Integers) -> Float64:
+    """Give the logarithm of the probability of one candidate for each item."""
+    top = log.max(axis=1)
+    total = np.log(np.exp(log - top[:, None]).sum(axis=1)) + top
+    found: Float64 = log[np.arange(len(log)), row] - total
+    return found
+
+
+def _spread(n: int) -> Integers:
+    """Give at most `SAMPLED_ROWS` of n rows, evenly spread."""
+    return np.unique(np.linspace(0, n - 1, min(n, SAMPLED_ROWS)).astype(np.int64))

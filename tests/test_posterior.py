@@ -1,0 +1,159 @@
+"""Which known stimulus was decoded: the probabilities, their calibration, and decoding under them."""
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+from sklearn.decomposition import PCA
+
+from reseen import Features, Split, Trials, decode
+from reseen.decode.prior import DecodingUnderPrior
+from reseen.errors import ShapeError
+from reseen.posterior import Components, DecodingNoise, calibrated_noise
+from reseen.recipe import DecodeRecipe
+
+RNG = np.random.default_rng(0)
+
+
+def blurred(n: int, k: int = 4, noise: float = 0.5, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give true coordinates, decoded ones, and the noise's covariance."""
+    rng = np.random.default_rng(seed)
+    true = rng.standard_normal((n, k)) * np.array([3, 2, 1, 1])[:k]
+    root = rng.standard_normal((k, k)) * noise
+    gain = np.diag([0.8, 0.6, 0.3, 0.1][:k])
+    return true.astype(np.float32), (true @ gain + 1 + rng.standard_normal((n, k)) @ root).astype(np.float32), root
+
+
+def test_components_are_those_of_an_oracle() -> None:
+    features = (RNG.standard_normal((60, 5)) @ RNG.standard_normal((5, 90)) + 3).astype(np.float32)
+    oracle = PCA(3, svd_solver="full").fit(features)
+    found = Components.fit(features, 3)
+    ours, theirs = found.project(features), oracle.transform(features)
+    sign = np.sign((ours * theirs).sum(axis=0))
+    np.testing.assert_allclose(ours * sign, theirs, atol=1e-3)
+    assert len(Components.fit(features, 40).axes) == 5  # there are no more
+    with pytest.raises(ShapeError, match="all alike"):
+        Components.fit(np.ones((4, 9), dtype=np.float32), 2)
+
+
+def test_probabilities_are_those_of_gaussian_noise_around_what_each_candidate_would_be_decoded_as() -> None:
+    true, decoded, root = blurred(20_000)
+    noise = DecodingNoise.fit(true, decoded, penalty=0.0)
+    np.testing.assert_allclose(noise.gain, np.diag([0.8, 0.6, 0.3, 0.1]), atol=0.05)
+    candidates = true[:30]
+    density = np.array(
+        [
+            [
+                multivariate_normal.pdf(item, candidate @ noise.gain + noise.offset, root.T @ root)
+                for candidate in candidates
+            ]
+            for item in decoded[:5]
+        ]
+    )
+    expected = density / density.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(noise.probabilities(decoded[:5], candidates), expected, atol=0.03)
+
+
+def test_the_truth_is_as_probable_as_is_said() -> None:
+    true, decoded, _ = blurred(1500, noise=0.1)
+    candidates, taught_by = true[:500], slice(500, None)
+    row = np.arange(1000)
+    noise = calibrated_noise(true[taught_by], decoded[taught_by], true[taught_by], row, row % 5)
+    probability = noise.probabilities(decoded[:500], candidates)
+    right = probability.argmax(axis=1) == np.arange(500)
+    assert abs(probability.max(axis=1).mean() - right.mean()) < 0.1
+    assert right.mean() > 0.1  # chance is .002
+
+
+def test_noise_that_is_learnt_from_few_items_is_not_trusted() -> None:
+    rng = np.random.default_rng(3)
+    true = rng.standard_normal((60, 20)).astype(np.float32)
+    decoded = (0.3 * true + rng.standard_normal((60, 20))).astype(np.float32)
+    certain = DecodingNoise.fit(true, decoded, penalty=0.0).probabilities(decoded, true).max(axis=1).mean()
+    noise = calibrated_noise(true, decoded, true, np.arange(60), np.arange(60) % 5)
+    assert noise.probabilities(decoded, true).max(axis=1).mean() < certain
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ShapeError, match="at least 6 rows for 4 components"):
+        DecodingNoise.fit(np.zeros((5, 4), np.float32), np.zeros((5, 4), np.float32), penalty=0.1)
+
+
+# ---------------------------------------------------------------------------------------------------- decoding
+
+
+N_TRAIN, N_TEST = 240, 12
+
+
+def kinds(seed: int = 0) -> tuple[Trials, Features, Split, np.ndarray]:
+    """Give a brain that answers to which of six kinds a stimulus is, features of the kinds, and each one's kind."""
+    rng = np.random.default_rng(seed)
+    n = N_TRAIN + N_TEST
+    kind = rng.integers(6, size=n)
+    prototype = rng.standard_normal((6, 40))
+    features = (prototype[kind] + 0.05 * rng.standard_normal((n, 40))).astype(np.float32)
+    tuning = rng.standard_normal((6, 30))
+    ids = np.repeat(np.arange(n), 2)
+    betas = (tuning[kind][ids] + 3.0 * rng.standard_normal((2 * n, 30))).astype(np.float32)
+    trials = Trials(
+        "subj01",
+        betas,
+        ids,
+        np.zeros(2 * n, dtype=np.int64),
+        {"ventral": np.ones(30, dtype=bool)},
+        np.ones(2 * n, dtype=np.int64),
+    )
+    split = Split.fixed(np.arange(N_TRAIN), np.arange(N_TRAIN, n))
+    return trials, Features("c", features.reshape(n, 5, 8), np.arange(n)), split, kind
+
+
+def r(found: np.ndarray, true: np.ndarray) -> float:
+    pairs = zip(found.reshape(len(found), -1), true.reshape(len(true), -1), strict=True)
+    return float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs]))
+
+
+def test_a_mean_over_what_is_known_is_nearer_to_the_truth_than_what_the_ridge_decodes() -> None:
+    trials, feature, split, kind = kinds()
+    how = {"rois": ["ventral"], "recipe": DecodeRecipe(), "seed": 0}
+    _, linear = decode.decode(trials, split, feature, **how)
+    told: list[tuple[int, int]] = []
+    under_prior = DecodingUnderPrior(trials, split, feature, **how)
+    decoded, candidates = under_prior.run(progress=lambda *numbers: told.append(numbers))
+    truth = feature.rows(decoded.stimulus_id)
+    np.testing.assert_array_equal(decoded.stimulus_id, linear.stimulus_id)
+    assert decoded.array.shape == linear.array.shape
+    assert r(decoded.array, truth) > r(linear.array, truth) + 0.02
+    assert np.mean(kind[candidates.stimulus_id[:, 0]] == kind[decoded.stimulus_id]) > 0.6
+    assert np.isin(candidates.stimulus_id, np.arange(N_TRAIN)).all()
+    assert np.all(np.diff(candidates.probability, axis=1) <= 0)
+    assert told[-1][0] == told[-1][1] == len(told)
+
+
+def test_the_features_of_test_stimuli_are_not_looked_at() -> None:
+    trials, feature, split, _ = kinds()
+    how = {"rois": ["ventral"], "recipe": DecodeRecipe(), "seed": 0}
+    decoded, _ = DecodingUnderPrior(trials, split, feature, **how).run()
+    known = np.arange(N_TRAIN)
+    blind = Features("c", feature.rows(known), known)
+    again, _ = DecodingUnderPrior(trials, split, blind, **how).run()
+    assert again.array.tobytes() == decoded.array.tobytes()
+
+
+def test_shuffled_rows_find_nothing_and_say_so() -> None:
+    trials, feature, split, kind = kinds()
+    under_prior = DecodingUnderPrior(trials, split, feature, rois=["ventral"], recipe=DecodeRecipe(), seed=0)
+    _, candidates = under_prior.run()
+    runs = [under_prior.run(shuffle=shuffle) for shuffle in range(6)]
+    right = np.mean([kind[found.stimulus_id[:, 0]] == kind[items.stimulus_id] for items, found in runs])
+    assert right < 0.35  # chance is a sixth
+    spread = np.median([found.n_effective for _, found in runs])
+    assert spread > 3 * np.median(candidates.n_effective)
+
+
+def test_stimuli_left_out_in_turn_and_single_trials_have_a_row_each() -> None:
+    trials, feature, _, _ = kinds()
+    split = Split.leave_out(trials.stimulus_id, 3, seed=1)
+    how = {"rois": ["ventral"], "recipe": DecodeRecipe(), "seed": 0, "test_trials": "single"}
+    decoded, candidates = DecodingUnderPrior(trials, split, feature, **how).run()
+    assert len(decoded) == len(trials) == len(candidates.n_effective)
+    for train, test in split.folds:
+        assert np.isin(candidates.stimulus_id[np.isin(decoded.stimulus_id, test)], train).all()
