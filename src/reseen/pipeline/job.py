@@ -90,10 +90,16 @@ class Job:
         """Lay out the decoders of one of a subject's features; each fold of the split has one."""
         return Decoding(self.brain(subject)[0], split, self.true(subject, name), **self._how(name))
 
-    def decoding_under_prior(self, subject: str, name: str, split: Split) -> DecodingUnderPrior | None:
-        """Lay out the same under the recipe's prior, where it has one for this feature."""
-        if name != "c" or self.recipe.decode.c_prior == "none":
-            return None
+    def under_prior(self, name: str) -> bool:
+        """Say whether a feature the recipe decodes is a mean of what the training stimuli's are."""
+        return name == "c" and name in self.decoded_names and self.recipe.decode.c_prior == "captions"
+
+    def candidates_path(self, subject: str, name: str) -> Path:
+        """Give where it lies which training stimuli such a mean is of."""
+        return self.results.decode_path(subject, f"{name}_candidates")
+
+    def decoding_under_prior(self, subject: str, name: str, split: Split) -> DecodingUnderPrior:
+        """Lay out the decoders of such a feature."""
         return DecodingUnderPrior(self.brain(subject)[0], split, self.true(subject, name), **self._how(name))
 
     def _how(self, name: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from reseen.stimuli import Stimuli
     from reseen.trials import Trials
 
 THUMBNAIL = 128
@@ -76,6 +77,19 @@ def _subject(job: Job, subject: str, encoding: pd.DataFrame) -> report.SubjectRe
         films=_films(job, subject, score),
         encoding=report.analysis_reports(encoding, cortical, job.recipe.encode),
         no_maps=no_maps,
+        probable=_probable(job, subject, stimuli),
+    )
+
+
+def _probable(job: Job, subject: str, stimuli: Stimuli) -> tuple[tuple[tuple[float, str], ...], ...]:
+    """Give each item's most probable captions, where c was decoded under them: of each candidate the first."""
+    if not job.under_prior("c"):
+        return ()
+    found, _ = job.results.load_arrays(job.candidates_path(subject, "c"))
+    every = zip(found["stimulus_id"], found["probability"], strict=True)
+    return tuple(
+        tuple((float(share), stimuli.captions(int(stimulus))[0]) for stimulus, share in zip(ids, shares, strict=True))
+        for ids, shares in every
     )
 
 

@@ -91,7 +91,8 @@ def _decode(job: Job, subject: str, name: str, shuffles: Sequence[int | None]) -
     """Fit one feature's decoders, true and shuffled; predictions are written last, and say that a shuffle is whole."""
     made_by = job.made_by("decode", subject)
     _, _, split = job.brain(subject)
-    linear, under_prior = job.decoding(subject, name, split), job.decoding_under_prior(subject, name, split)
+    linear = job.decoding(subject, name, split)
+    under_prior = job.decoding_under_prior(subject, name, split) if job.under_prior(name) else None
     for shuffle in shuffles:
         stem = decoded_stem(name, shuffle)
         if under_prior is None or shuffle is None:
@@ -103,7 +104,7 @@ def _decode(job: Job, subject: str, name: str, shuffles: Sequence[int | None]) -
             with _decoding(job, subject, f"{stem} under its prior") as progress:
                 decoded, found = under_prior.run(shuffle=shuffle, executor=job.executor, progress=progress)
             if shuffle is None:
-                job.results.save_arrays(job.results.decode_path(subject, f"{stem}_candidates"), vars(found), made_by)
+                job.results.save_arrays(job.candidates_path(subject, name), vars(found), made_by)
         job.results.save_features(job.results.decode_path(subject, stem), decoded, made_by)
 
 

@@ -80,6 +80,8 @@ class SubjectReport:
         The analyses of the encoding models, painted.
     no_maps
         Why they have no maps, in a sentence.
+    probable
+        For each item its most probable captions, each with its probability, where c was decoded under them.
 
     Raises
     ------
@@ -99,14 +101,16 @@ class SubjectReport:
     films: tuple[Film, ...] = ()
     encoding: tuple[AnalysisReport, ...] = ()
     no_maps: str = ""
+    probable: tuple[tuple[tuple[float, str], ...], ...] = ()
 
     def __post_init__(self) -> None:
         n_items = len(self.stimulus_id)
-        rows = {"presented": self.presented, "score": self.score}
-        rows |= {f"pictures of {level} {condition}": array for (level, condition), array in self.pictures.items()}
-        for name, array in rows.items():
-            if len(array) != n_items:
-                raise ShapeError(f"{self.subject}: {name} has {len(array)} rows; {n_items} items need {n_items}.")
+        rows = {"presented": len(self.presented), "score": len(self.score)}
+        rows |= {"probable captions": len(self.probable)} if self.probable else {}
+        rows |= {f"pictures of {level} {condition}": len(array) for (level, condition), array in self.pictures.items()}
+        for name, n_rows in rows.items():
+            if n_rows != n_items:
+                raise ShapeError(f"{self.subject}: {name} has {n_rows} rows; {n_items} items need {n_items}.")
         for (level, condition), array in self.pictures.items():
             if array.ndim != 5 or array.shape[-1] != 3 or array.shape[1] == 0:
                 raise ShapeError(

@@ -53,6 +53,7 @@ def gallery(subject: SubjectReport, contents: ReportInput) -> dict[str, Any]:
         "subject": subject.subject,
         "without_brain": _without_brain(subject, list(shown)),
         "rule": sample.rule(contents.score_name),
+        "under_prior": bool(subject.probable),
         "several": max(n_draws, default=1) > 1,
         "groups": groups,
         "draws": draws,
@@ -72,6 +73,7 @@ def _row(subject: SubjectReport, item: int, label: str, kinds: Sequence[tuple[st
         "item": name,
         "score": "no score" if math.isnan(score) else f"score {score:.2f}",
         "cells": cells,
+        "probable": [(f"{share:.2f}", said) for share, said in subject.probable[item]] if subject.probable else [],
     }
 
 
