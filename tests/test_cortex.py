@@ -8,7 +8,7 @@ from reseen.simulate import DigitalSubject, digital_subjects
 from reseen.simulate.anatomy import N_VOXELS, STREAMS, Anatomy, build_anatomy
 from reseen.simulate.attributes import ATTRIBUTES, describe
 from reseen.simulate.filters import convolve, early_channels, receptive_fields
-from reseen.simulate.noise import measure_ncsnr
+from reseen.simulate.noise import N_LEADING, _krylov_vectors, measure_ncsnr
 from reseen.simulate.painting import draw_scene
 from reseen.simulate.pictures import Shown
 from reseen.simulate.scenes import sample_scene
@@ -163,6 +163,24 @@ def test_noise_is_shared_by_near_voxels_and_along_the_signals_leading_dimensions
     assert abs(correlation[far].mean()) < 0.08
     assert correlation[far & (alike > 0.4)].mean() > 0.08
     assert correlation[far & (alike < -0.4)].mean() < 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_leading_eigenvectors_from_a_small_space_are_lapacks_with_their_signs(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    signal = rng.standard_normal((700, 900)) * np.arange(1, 901) ** -0.6
+    whole = np.linalg.eigh(signal @ signal.T)[1]
+    found = _krylov_vectors(signal, 400)
+    assert found.shape == (700, 350)
+    np.testing.assert_allclose(found[:, -N_LEADING:], whole[:, -N_LEADING:], atol=1e-9)
+
+
+def test_a_small_space_ends_where_the_signal_has_no_further_dimension() -> None:
+    signal = np.random.default_rng(0).standard_normal((300, 30)) * np.arange(1, 31) ** -0.6
+    found = _krylov_vectors(signal, 100)
+    assert found.shape[1] < 35
+    whole = np.linalg.eigh(signal @ signal.T)[1]
+    np.testing.assert_allclose(np.abs(found[:, -N_LEADING:]), np.abs(whole[:, -N_LEADING:]), atol=1e-9)
 
 
 def test_lapses_weaken_the_answer(world: tuple[Anatomy, Shown, DigitalSubject]) -> None:

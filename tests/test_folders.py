@@ -81,6 +81,13 @@ def blue(side):
     return np.full((side, side, 3), (0, 0, 255), dtype=np.uint8)
 
 
+def faint(side):
+    """Give a picture with an alpha channel, opaque but for one pixel."""
+    alpha = np.full((side, side, 1), 255, dtype=np.uint8)
+    alpha[0, 0] = 254
+    return np.concatenate([blue(side), alpha], axis=2)
+
+
 @pytest.mark.parametrize(
     ("folder", "file", "content", "says"),
     [
@@ -92,6 +99,8 @@ def blue(side):
         ("made", "00003_0.png", blue(16), r"00000_0.png has 32 x 32 pixels, 00003_0.png 16 x 16"),
         ("truth", "00002.png", "no picture", r"cannot read the picture .*00002.png"),
         ("made", "00002_1.png", blue(32)[..., 0].astype(np.uint16), r"00002_1.png has more than 8 bits.* mode I;16"),
+        ("made", "00002_1.png", faint(32), r"00002_1.png is transparent in places.*without an alpha channel"),
+        ("truth", "00001.png", faint(32)[..., 2:], r"00001.png is transparent in places"),
     ],
 )
 def test_files_that_do_not_match_are_named(two, folder, file, content, says):
@@ -103,6 +112,20 @@ def test_files_that_do_not_match_are_named(two, folder, file, content, says):
     else:
         save(path, file, content)
     with pytest.raises(DataError, match=says):
+        evaluate_folders(*two, **FEW)
+
+
+def test_an_opaque_alpha_channel_changes_no_score(two):
+    without = evaluate_folders(*two, **FEW)
+    for path in (*two[0].iterdir(), *two[1].iterdir()):
+        Image.open(path).convert("RGBA").save(path)
+    pd.testing.assert_frame_equal(evaluate_folders(*two, **FEW), without)
+
+
+def test_a_palette_with_a_transparent_colour_is_refused(two):
+    palette = Image.fromarray(blue(32)).quantize(2)
+    palette.save(two[0] / "00000_0.png", transparency=palette.getpixel((0, 0)))
+    with pytest.raises(DataError, match=r"00000_0.png is transparent in places"):
         evaluate_folders(*two, **FEW)
 
 

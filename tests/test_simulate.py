@@ -111,12 +111,18 @@ def test_a_data_set_is_not_written_over_another(tree: Path) -> None:
         simulate(tree, SMALL)
 
 
-def test_progress_ends_where_it_said_it_would(tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
-    recipe = SMALL.model_copy(update={"n_subjects": 1})
-    simulate(tmp_path / "tree", recipe, progress=lambda *now: told.append(now))
-    assert told[0][1] == 0
-    assert told[-1][1] == told[-1][2]
+def test_progress_counts_pictures_and_sessions_up_to_how_many_there_are(tmp_path: Path) -> None:
+    told: dict[str, list[tuple[int, int]]] = {}
+    simulate(tmp_path / "tree", SMALL, progress=lambda what, *count: told.setdefault(what, []).append(count))
+    n_seen = SMALL.n_test + SMALL.n_train
+    assert told == {
+        "draw pictures": [(n, 36) for n in range(1, 37)],
+        "subj01 looks at pictures": [(0, n_seen), (n_seen, n_seen)],
+        "scan subj01": [(0, 2), (1, 2), (2, 2)],
+        "subj02 looks at pictures": [(0, n_seen), (n_seen, n_seen)],
+        "scan subj02": [(0, 2), (1, 2), (2, 2)],
+        "write files": [(n, 4) for n in range(5)],
+    }
 
 
 @pytest.mark.parametrize(("n_pictures", "n_trials"), [(10, 30), (31, 90), (20, 31), (20, 20), (9, 30), (1030, 3000)])

@@ -17,8 +17,9 @@ EVALUATE = """Score pictures: a recipe's, or anybody's in two folders.
 reseen evaluate RECIPE                      run a recipe up to the scores
 reseen evaluate --images DIR --truth DIR    score pictures made elsewhere
 
-Folders are joined by file name: what was shown is <id>.png, its reconstructions <id>.png or <id>_<draw>.png. Every
-score stands beside what wrong truths score, an interval over pictures, and the p of a permutation test.
+Folders are joined by file name: what was shown is <id>.png, its reconstructions <id>.png or <id>_<draw>.png. Pictures
+that are transparent in places are refused: what is seen behind them is not known. Every score stands beside what wrong
+truths score, an interval over pictures, and the p of a permutation test.
 
 The protocol says how pictures are compared: by which networks, at which size, in which direction. Scores of different
 protocols are different quantities. A recipe names its own in evaluate.protocols, two folders with --protocol:

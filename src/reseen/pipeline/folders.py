@@ -70,7 +70,7 @@ def evaluate_folders(
     RecipeError
         If there is no such protocol.
     DataError
-        If a folder or its partner of a file is missing, or pictures cannot be read or differ in size.
+        If a folder or its partner of a file is missing, or pictures cannot be read, are transparent or differ in size.
     ModelError
         If none of a protocol's networks is there.
     ShapeError
@@ -218,6 +218,11 @@ def _picture(path: Path) -> NDArray[np.uint8]:
                 raise DataError(
                     f"the picture {path} has more than 8 bits a pixel and channel (Pillow's mode {image.mode}): what "
                     "is white in it is not known. Save it with 8 bits."
+                )
+            if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+                raise DataError(
+                    f"the picture {path} is transparent in places: what is seen behind it is not known. Lay it on the "
+                    "background that it is shown on, and save it without an alpha channel."
                 )
             return np.asarray(image.convert("RGB"))
     except (OSError, UnidentifiedImageError) as error:

@@ -19,6 +19,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +104,7 @@ def simulate(
     nifti
         Write the betas as NIfTI too.
     progress
-        Called with what is being done, how many steps are done and how many there are.
+        Called with what is being done, how much of it is done and how much there is.
 
     Raises
     ------
@@ -117,9 +119,7 @@ def simulate(
         raise ResultsError(f"{out} already holds a data set. Name another folder, or delete this one first.")
     tell = progress or _say_nothing
     anatomy, shown, subjects = digital_subjects(recipe, pictures=pictures, progress=tell)
-    tell("write files", recipe.n_subjects + 1, recipe.n_subjects + 2)
-    _write(out, recipe, shown, anatomy, subjects, nifti=nifti)
-    tell("write files", recipe.n_subjects + 2, recipe.n_subjects + 2)
+    _write(out, recipe, shown, anatomy, subjects, nifti=nifti, tell=tell)
 
 
 def digital_subjects(
@@ -130,18 +130,19 @@ def digital_subjects(
     Parameters and errors are those of ``simulate``.
     """
     tell = progress or _say_nothing
-    n_steps = recipe.n_subjects + 2
-    tell("draw pictures", 0, n_steps)
     rng = _rng(recipe.seed, "pictures")
-    shown = draw_pictures(recipe, rng) if pictures is None else read_pictures(pictures, recipe, rng)
+    if pictures is None:
+        shown = draw_pictures(recipe, rng, partial(tell, "draw pictures"))
+    else:
+        shown = read_pictures(pictures, recipe, rng, partial(tell, "read pictures"))
     plan = plan_trials(
         recipe.n_test, recipe.n_train, recipe.n_sessions, recipe.trials_per_session, _rng(recipe.seed, "order")
     )
     anatomy = build_anatomy(recipe.voxel_share)
-    subjects = []
-    for number in range(recipe.n_subjects):
-        tell(f"scan subj{number + 1:02d}", 1 + number, n_steps)
-        subjects.append(scan_subject(number, shown, plan, anatomy, seed=recipe.seed))
+    subjects = [
+        scan_subject(number, shown, plan, anatomy, seed=recipe.seed, progress=tell)
+        for number in range(recipe.n_subjects)
+    ]
     return anatomy, shown, subjects
 
 
@@ -153,6 +154,7 @@ def scan_subject(
     *,
     seed: int,
     plant: Callable[[Cortex], Cortex] | None = None,
+    progress: Progress | None = None,
 ) -> DigitalSubject:
     """Draw a subject's brain and scan it; what it is depends on ``seed`` and ``number`` (from 0) alone.
 
@@ -164,24 +166,33 @@ def scan_subject(
         For each session which of the subject's pictures each trial shows: first the shared ones, then its own.
     plant
         Changes the cortex before it sees anything: to plant a subject whose brain is known to hold less than pictures.
+    progress
+        As in ``simulate``.
     """
+    tell = progress or _say_nothing
+    name = f"subj{number + 1:02d}"
     mine = np.concatenate([shown.shared, shown.own[number]])
     stimulus_id = tuple(mine[slots] for slots in plan)
     seen = np.sort(mine)
+    tell(f"{name} looks at pictures", 0, len(seen))
     drawn = sample_cortex(anatomy, _rng(seed, "cortex", number))
     cortex, responses = (drawn if plant is None else plant(drawn)).tune(
-        shown.small[seen], None if shown.attributes is None else shown.attributes[seen]
+        shown.small[seen],
+        None if shown.attributes is None else shown.attributes[seen],
+        partial(tell, f"{name} looks at pictures"),
     )
+    tell(f"scan {name}", 0, len(plan))
     ncsnr = sample_ncsnr(anatomy, _rng(seed, "ncsnr", number))
     scanner = sample_scanner(anatomy, responses.signal, ncsnr, len(plan), _rng(seed, "noise", number))
-    measured = [
-        measure_session(scanner, k, responses.signal[np.searchsorted(seen, ids)], _rng(seed, "session", number, k))
-        for k, ids in enumerate(stimulus_id)
-    ]
+    measured = []
+    for k, ids in enumerate(stimulus_id):
+        signal = responses.signal[np.searchsorted(seen, ids)]
+        measured.append(measure_session(scanner, k, signal, _rng(seed, "session", number, k)))
+        tell(f"scan {name}", k + 1, len(plan))
     betas = tuple(part for part, _ in measured)
     session = np.repeat(np.arange(len(plan)), [len(ids) for ids in stimulus_id])
     return DigitalSubject(
-        name=f"subj{number + 1:02d}",
+        name=name,
         stimulus_id=stimulus_id,
         betas=betas,
         lapse=tuple(lapse for _, lapse in measured),
@@ -194,13 +205,26 @@ def scan_subject(
 
 
 def _write(
-    out: Path, recipe: SimulateRecipe, shown: Shown, anatomy: Anatomy, subjects: list[DigitalSubject], *, nifti: bool
+    out: Path,
+    recipe: SimulateRecipe,
+    shown: Shown,
+    anatomy: Anatomy,
+    subjects: list[DigitalSubject],
+    *,
+    nifti: bool,
+    tell: Progress,
 ) -> None:
+    begun, n_sessions = count(), sum(len(subject.betas) for subject in subjects)
+
+    def begin(betas: NDArray[np.float32]) -> NDArray[np.float32]:
+        tell("write files", next(begun), n_sessions)
+        return betas
+
     trees = [
         SubjectTree(
             name=subject.name,
             stimulus_id=subject.stimulus_id,
-            betas=subject.betas,
+            betas=map(begin, subject.betas),
             volume_shape=anatomy.volume_shape,
             voxel_index=anatomy.voxel_index,
             rois=_atlases(anatomy),
@@ -234,6 +258,7 @@ def _write(
         (out / TRUTH).write_text(json.dumps(told, indent=1), encoding="utf-8")
     except OSError as error:
         raise ResultsError(f"cannot write the truth of the digital subject in {out}: {error.strerror}.") from error
+    tell("write files", n_sessions, n_sessions)
 
 
 def _write_truth(path: Path, anatomy: Anatomy, subject: DigitalSubject) -> None:

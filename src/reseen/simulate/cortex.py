@@ -7,14 +7,18 @@ categories of what is shown. The streams between mix both. Nothing here sees cap
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.ridge.cores import side_by_side
+from reseen.ridge.device import Device
 from reseen.simulate.filters import RandomNetwork, batches, early_channels, receptive_fields
 
 Array = NDArray[np.float32]
+Progress = Callable[[int, int], None]
 PARTS = ("early", "middle", "late", "category")
 """What a response is made of: early vision, the network's middle and last layer, categories."""
 
@@ -85,7 +89,9 @@ class Cortex:
     offset: Array | None = None
     gain: Array | None = None
 
-    def tune(self, pictures: NDArray[np.uint8], attributes: Array | None) -> tuple[Cortex, Responses]:
+    def tune(
+        self, pictures: NDArray[np.uint8], attributes: Array | None, progress: Progress | None = None
+    ) -> tuple[Cortex, Responses]:
         """Set the gains so that each voxel's responses to these pictures have mean 0 and variance 1.
 
         Parameters
@@ -94,6 +100,8 @@ class Cortex:
             Shape ``(n, 64, 64, 3)`` uint8.
         attributes
             Shape ``(n, n_attributes)``, or None where the categories are unknown: no voxel answers to them then.
+        progress
+            Called with how many pictures were looked at, and how many there are.
 
         Returns
         -------
@@ -103,7 +111,7 @@ class Cortex:
             Its answers to these pictures.
         """
         awake = self._awake(pictures[:_TUNED_ON])
-        parts = awake._parts(pictures, attributes)
+        parts = awake._parts(pictures, attributes, progress)
         offset = np.stack([part.mean(axis=0) for part in parts]).astype(np.float32)
         target = self.category_target if attributes is not None else np.zeros_like(self.category_target)
         gain = _balance(parts, self.share, target)
@@ -132,18 +140,26 @@ class Cortex:
         picture = np.einsum("knv,kv->nv", parts[:3], self.gain[:3]) - np.sum(self.offset[:3] * self.gain[:3], axis=0)
         return Responses(signal=np.asarray(picture + category, dtype=np.float32), category=category)
 
-    def _parts(self, pictures: NDArray[np.uint8], attributes: Array | None) -> Array:
+    def _parts(self, pictures: NDArray[np.uint8], attributes: Array | None, progress: Progress | None = None) -> Array:
         """Give every part's raw answer, ``(4, n, n_voxels)`` float32; voxels without a part get zeros."""
         parts = np.zeros((len(PARTS), len(pictures), len(self.x)), dtype=np.float32)
         used = [np.flatnonzero(self.share[k] > 0) for k in range(3)]
         grids = zip(used, (32, 8, 8), strict=True)
-        fields = [receptive_fields(self.x[v], self.y[v], self.size[v], side).T for v, side in grids]
+        fields = [receptive_fields(self.x[v], self.y[v], self.size[v], side).T.copy() for v, side in grids]
         weights = (self.early_weights, self.middle_weights, self.late_weights)
-        for rows in batches(len(pictures)):
+        read = [(field, weight[:, v]) for field, weight, v in zip(fields, weights, used, strict=True)]
+
+        def look(rows: slice) -> tuple[slice, list[Array]]:
             seen = (early_channels(pictures[rows]), *self.network.look(pictures[rows]))
-            for k, planes in enumerate(seen):
-                pooled = _pool(planes, fields[k], weights[k][:, used[k]])
-                parts[k, rows, used[k]] = (pooled ** self.compression[used[0]] if k == 0 else pooled).T
+            return rows, [_pool(planes, *reading) for planes, reading in zip(seen, read, strict=True)]
+
+        with side_by_side(Device()) as cores:
+            for rows, pooled in cores.map(look, batches(len(pictures))):
+                pooled[0] **= self.compression[used[0]]
+                for k, v in enumerate(used):
+                    parts[k][rows, v] = pooled[k]
+                if progress is not None:
+                    progress(rows.stop, len(pictures))
         if attributes is not None:
             parts[3] = attributes @ self.category_weights
         return parts
@@ -174,7 +190,7 @@ def _balance(parts: Array, share: NDArray[np.float64], category: NDArray[np.floa
     Of what categories and the picture's own part have in common, half counts as the categories' where it adds to them,
     and nothing where it cancels them: by either count they have no more than their share.
     """
-    spread = parts.std(axis=1, dtype=np.float64)
+    spread = np.stack([part.std(axis=0, dtype=np.float64) for part in parts])
     per_unit = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)
     centred = parts - parts.mean(axis=1, keepdims=True)
     gain = np.zeros_like(spread)

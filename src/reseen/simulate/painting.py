@@ -18,7 +18,7 @@ _OVERSAMPLE = 4
 def draw_scene(scene: Scene) -> NDArray[np.uint8]:
     """Draw a scene, ``(64, 64, 3)`` uint8, RGB; the same description gives the same bytes."""
     side = SIZE * _OVERSAMPLE
-    canvas = Image.fromarray(_paint_background(scene, side))
+    canvas = _paint_background(scene, side)
     pen = ImageDraw.Draw(canvas)
     rng = np.random.default_rng(scene.texture)
     _DETAILS[scene.background](pen, scene, side, rng)
@@ -44,7 +44,7 @@ _GROUNDS: dict[str, tuple[Colour, Colour, Colour, Colour]] = {  # sky top, sky b
 }
 
 
-def _paint_background(scene: Scene, side: int) -> NDArray[np.uint8]:
+def _paint_background(scene: Scene, side: int) -> Image.Image:
     top, bottom, far, near = (
         np.array(colour) + scene.tint * np.array([8.0, 0.0, -8.0]) for colour in _GROUNDS[scene.background]
     )
@@ -52,7 +52,8 @@ def _paint_background(scene: Scene, side: int) -> NDArray[np.uint8]:
     sky = top + (bottom - top) * np.clip(y / scene.horizon, 0, 1)
     ground = far + (near - far) * np.clip((y - scene.horizon) / (1 - scene.horizon), 0, 1)
     rows = np.where(y < scene.horizon, sky, ground)
-    return np.broadcast_to(np.clip(rows, 0, 255).astype(np.uint8)[:, None], (side, side, 3)).copy()
+    column = Image.fromarray(np.clip(rows, 0, 255).astype(np.uint8)[:, None])
+    return column.resize((side, side), Image.Resampling.NEAREST)
 
 
 def _meadow(pen: ImageDraw.ImageDraw, scene: Scene, side: int, rng: Generator) -> None:

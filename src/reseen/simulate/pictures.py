@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from reseen.simulate.filters import SIDE
 from reseen.simulate.painting import draw_scene
 from reseen.simulate.scenes import sample_scene
 
+Progress = Callable[[int, int], None]
 OWN_SIZE = 425
 """Side in pixels to which the user's pictures are brought, as NSD's are."""
 N_CAPTIONS = 5
@@ -67,8 +68,11 @@ class Shown:
     descriptions: tuple[Mapping[str, Any], ...]
 
 
-def draw_pictures(recipe: SimulateRecipe, rng: Generator) -> Shown:
-    """Draw scenes: half of the test pictures are held-out combinations, and no training picture holds one."""
+def draw_pictures(recipe: SimulateRecipe, rng: Generator, progress: Progress | None = None) -> Shown:
+    """Draw scenes: half of the test pictures are held-out combinations, and no training picture holds one.
+
+    ``progress`` is called with how many are drawn, and how many there are.
+    """
     n = recipe.n_test + recipe.n_subjects * recipe.n_train
     shared, own = deal_ids(recipe.n_test, recipe.n_train, recipe.n_subjects, n, rng)
     novel = frozenset(rng.permutation(shared)[: recipe.n_test // 2].tolist())
@@ -79,6 +83,8 @@ def draw_pictures(recipe: SimulateRecipe, rng: Generator) -> Shown:
         scenes.append(sample_scene(own_rng, novel=i in novel))
         images[i] = draw_scene(scenes[i])
         captions.append(write_captions(scenes[i], own_rng, N_CAPTIONS))
+        if progress is not None:
+            progress(i + 1, n)
     subsets = {"seen": [i for i in shared.tolist() if i not in novel], "novel": sorted(novel)}
     return Shown(
         images=images,
@@ -96,11 +102,12 @@ def draw_pictures(recipe: SimulateRecipe, rng: Generator) -> Shown:
     )
 
 
-def read_pictures(folder: Path, recipe: SimulateRecipe, rng: Generator) -> Shown:
+def read_pictures(folder: Path, recipe: SimulateRecipe, rng: Generator, progress: Progress | None = None) -> Shown:
     """Take the user's own pictures: ``*.png`` or ``*.jpg`` with ``captions.json`` or a ``.txt`` beside each.
 
     ``captions.json`` maps a file name to a caption or a list of them; a ``.txt`` holds one caption a line. Pictures are
-    cropped to their middle square. Subjects see different training pictures where there are enough.
+    cropped to their middle square. Subjects see different training pictures where there are enough. ``progress`` is
+    called with how many are read, and how many there are.
 
     Raises
     ------
@@ -122,8 +129,13 @@ def read_pictures(folder: Path, recipe: SimulateRecipe, rng: Generator) -> Shown
     used = np.unique(np.concatenate([shared, *own]))
     chosen = [files[i] for i in used]
     captions = _read_captions(folder, chosen)
-    images = np.stack([_read_square(path, OWN_SIZE) for path in chosen])
-    small = np.stack([np.asarray(Image.fromarray(full).resize((SIDE, SIDE), Image.Resampling.BOX)) for full in images])
+    images = np.empty((len(chosen), OWN_SIZE, OWN_SIZE, 3), dtype=np.uint8)
+    small = np.empty((len(chosen), SIDE, SIDE, 3), dtype=np.uint8)
+    for i, path in enumerate(chosen):
+        images[i] = full = _read_square(path, OWN_SIZE)
+        small[i] = np.asarray(Image.fromarray(full).resize((SIDE, SIDE), Image.Resampling.BOX))
+        if progress is not None:
+            progress(i + 1, len(chosen))
     return Shown(
         images=images,
         small=small,
