@@ -138,6 +138,13 @@ def test_an_empty_folder_lists_everything_and_the_commands_bring_exactly_that(ch
     assert fetched(tmp_path / "empty", lines, bucket()) == {path.as_posix() for path in wanted}
 
 
+def test_a_folder_that_does_not_exist_is_told_from_an_empty_one(check, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "does not exist" not in check(tmp_path / "empty")[1][0]
+    _, lines = check(tmp_path / "mistyped")
+    assert f"are needed in {tmp_path / 'mistyped'}, which does not exist: none whole, 10 missing" in lines[0]
+
+
 def test_two_subjects_are_told_once_of_what_they_share(check, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     _, lines = check(tmp_path / "empty", subjects='["subj01", "subj07"]')
@@ -175,6 +182,8 @@ def test_a_session_that_was_fetched_in_part_is_found_by_what_it_holds(check, tre
 
 def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(check, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "empty").mkdir()
+    _, lines = check(tmp_path / "empty")
+    assert any(re.match(r"ok  fetch +42\.7 GB and some small files; paste into a shell:$", line) for line in lines)
     usage = type("Usage", (), {"free": 10**9})
     monkeypatch.setattr("reseen.pipeline.needs.shutil.disk_usage", lambda _: usage)
     _, lines = check(tmp_path / "empty")

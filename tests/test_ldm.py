@@ -307,10 +307,10 @@ def test_a_pickle_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     assert not ran.exists()
 
 
-def test_the_guide_to_nsd_fetches_the_commit_that_the_recipe_asks_for() -> None:
+def test_the_guide_to_nsd_fetches_what_a_run_would() -> None:
     model = load_recipe("takagi2023").model
     guide = (Path(__file__).parents[1] / "docs/nsd.md").read_text()
-    assert f"hf download {model.name} --revision {model.revision} --include" in guide
+    assert f"$ {door.fetch_command(model.name, model.revision)}\n" in guide
 
 
 @pytest.mark.parametrize("device", ["cuda:2", "cuda:9", "cuda:256", "cpu:0", "mps", "meta", "abacus"])

@@ -2,6 +2,7 @@ import hashlib
 import sys
 import types
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -142,6 +143,25 @@ def test_clip_that_is_not_there_is_named_with_its_commit(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_every_network_says_how_its_weights_are_fetched(name):
     assert NETWORKS[name].weights in fetch_command(name)
+
+
+def test_clip_takes_no_more_from_the_hubs_cache_than_its_command_brings(monkeypatch, tmp_path):
+    network = NETWORKS["clip_vit_l14"]
+    words = fetch_command("clip_vit_l14").split()
+    snapshot = tmp_path / "models--openai--clip-vit-large-patch14/snapshots" / network.weights
+    stand_in("clip")[0].save_pretrained(snapshot)
+    assert {path.name for path in snapshot.iterdir()} == set(words[5:]) == {"config.json", "model.safetensors"}
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    found, fingerprint = load_network("clip_vit_l14")
+    assert fingerprint.endswith(network.weights)
+    expected = stand_in("clip")[0].visual_projection.weight
+    torch.testing.assert_close(found.visual_projection.weight, expected, rtol=0, atol=0)
+
+
+def test_the_guide_to_nsd_fetches_every_network_that_the_papers_protocol_looks_through():
+    guide = (Path(__file__).parents[1] / "docs/nsd.md").read_text()
+    for look in PROTOCOLS["takagi2023"].looks:
+        assert f"$ {fetch_command(look.network)}\n" in guide
 
 
 def test_a_panel_goes_without_what_is_missing_and_says_so():

@@ -102,6 +102,10 @@ def test_an_empty_setting_leaves_the_key_out():
         ("reconstruct.nosuch=1", "unknown key"),
         ("nosuch.key=1", "unknown key"),
         ("reconstruct.n_steps=many", "reconstruct.n_steps"),
+        (
+            "data.subjects=[subj01]",
+            r"data.subjects: expected a list such as .*, within single quotes in a shell; found",
+        ),
     ],
 )
 def test_a_bad_setting_is_refused_with_what_was_expected(setting, message):

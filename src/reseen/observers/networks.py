@@ -66,7 +66,7 @@ def fetch_command(name: str) -> str:
     """Give the shell command that fetches the weights of one of `NETWORKS`."""
     network = NETWORKS[name]
     if network.source == "transformers":
-        return f"hf download {network.model} --revision {network.weights}"
+        return f"hf download {network.model} --revision {network.weights} config.json model.safetensors"
     if network.weights.startswith("https://"):
         code = f"import torch; torch.hub.load_state_dict_from_url('{network.weights}', map_location='cpu')"
     else:

@@ -97,7 +97,8 @@ def _needed(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> Findi
     damaged = [file for file in bad if file.size is not None]
     missing = [file for file in bad if file.size is None]
     counts = [f"{len(part)} {word}" for part, word in ((missing, "missing"), (damaged, "damaged")) if part]
-    found = f"{needed}, are needed in {root}: {len(files) - len(bad) or 'none'} whole, {', '.join(counts)}"
+    where = f"{root}{'' if root.exists() else ', which does not exist'}"
+    found = f"{needed}, are needed in {where}: {len(files) - len(bad) or 'none'} whole, {', '.join(counts)}"
     here = list_subjects(root)
     if subject not in here and here:
         found += f"; the folder holds {', '.join(here)}"
@@ -142,7 +143,7 @@ def _fetch(data: DataRecipe, needed: Sequence[FileCheck], wished: Sequence[FileC
     if wished:
         lines.append("# for noise ceilings and maps on the cortex, without which the recipe runs too:")
         lines += names.fetch_commands([file.path for file in wished])
-    return Finding("fetch", free >= gain, much + (room if free < gain else ""), tuple(lines))
+    return Finding("fetch", free >= gain, much + (room if free < gain else "; paste into a shell:"), tuple(lines))
 
 
 def _names(data: DataRecipe, subject: str = "") -> NsdFiles:

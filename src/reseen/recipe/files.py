@@ -150,7 +150,8 @@ def _problems(error: ValidationError) -> list[str]:
     lines = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])
-        what = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+        no_list = f'expected a list such as ["a", "b"], within single quotes in a shell; found {problem["input"]!r}'
+        what = {"extra_forbidden": "unknown key", "tuple_type": no_list}.get(problem["type"], problem["msg"])
         lines.append(f"  {where}{': ' if where else ''}{what}. Run `reseen recipe` to see every key.")
     return lines
 
