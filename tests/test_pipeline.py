@@ -10,7 +10,7 @@ import pytest
 from stand_ins import stand_in
 
 from reseen import observers, pipeline
-from reseen.errors import DataError, ModelError, RecipeError, ResultsError
+from reseen.errors import DataError, ModelError, RecipeError, ResultsError, ShapeError
 from reseen.ldm import load_ldm
 from reseen.pipeline.job import Job
 from reseen.pipeline.order import needed
@@ -120,6 +120,65 @@ def test_a_killed_run_started_again_ends_like_an_unbroken_one(
             pipeline.run(small_recipe, tmp_path / "killed")
     pipeline.run(small_recipe, tmp_path / "killed")
     assert contents(tmp_path / "killed") == whole
+
+
+@pytest.fixture
+def larger_brain(tmp_path):
+    """One npz: 24 pictures shown twice, 20 voxels that answer to the picture."""
+    rng = np.random.default_rng(1)
+    pictures = rng.integers(0, 256, (24, 4, 4, 3), dtype=np.uint8).repeat(16, axis=1).repeat(16, axis=2)
+    stimulus_id = np.tile(np.arange(24), 2)
+    signal = pictures.reshape(24, -1)[:, ::307].astype(np.float32) / 255
+    betas = signal[stimulus_id] @ rng.normal(size=(signal.shape[1], 20)) + 0.3 * rng.normal(size=(48, 20))
+    np.savez(
+        tmp_path / "subj01.npz",
+        betas=betas.astype(np.float32),
+        stimulus_pictures=pictures,
+        stimulus_id=stimulus_id,
+        captions=np.array([f"picture {i}" for i in range(24)]),
+        roi_low=np.arange(20) < 10,
+        roi_high=np.arange(20) >= 10,
+        test_stimulus_id=np.arange(4),
+    )
+    return tmp_path / "subj01.npz"
+
+
+def test_captions_as_a_prior_change_decoded_c_alone_and_are_told_in_the_report(
+    small_recipe, larger_brain, tmp_path, monkeypatch
+):
+    recipe = with_settings(small_recipe, [f"data.path={larger_brain}", "evaluate.n_shuffles=2"])
+    save = Results.save_features
+
+    def save_until_killed(self, path, features, made_by):
+        if path.name == "shuffled1_c.safetensors":
+            raise KeyboardInterrupt
+        save(self, path, features, made_by)
+
+    pipeline.run(recipe, tmp_path / "plain", until="decode")
+    recipe = with_settings(recipe, ["decode.c_prior=captions"])
+    with monkeypatch.context() as patch:
+        patch.setattr(Results, "save_features", save_until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(recipe, tmp_path / "killed", until="decode")
+    pipeline.run(recipe, tmp_path / "killed", until="decode")
+    pipeline.run(recipe, tmp_path / "whole")
+    killed, whole = (contents(tmp_path / name / "subj01" / "decode") for name in ("killed", "whole"))
+    assert killed == whole
+    plain, prior = (Results.read(tmp_path / name) for name in ("plain", "whole"))
+    for stem in ("z", "c", "shuffled0_z", "shuffled0_c"):
+        found, linear = (results.load_features(results.decode_path("subj01", stem)) for results in (prior, plain))
+        np.testing.assert_array_equal(found.stimulus_id, linear.stimulus_id)
+        assert np.array_equal(found.array, linear.array) == stem.endswith("z")
+    report = (tmp_path / "whole" / "report.html").read_text(encoding="utf-8")
+    arrays, _ = prior.load_arrays(prior.decode_path("subj01", "c_candidates"))
+    assert "Most probable captions" in report
+    assert f"picture {arrays['stimulus_id'][0, 0]}" in report
+    np.testing.assert_array_equal(np.isin(arrays["stimulus_id"], np.arange(4)), False)
+
+
+def test_a_prior_of_a_few_captions_is_refused(small_recipe, tmp_path):
+    with pytest.raises(ShapeError, match="at least 10; found 4"):
+        pipeline.run(with_settings(small_recipe, ["decode.c_prior=captions"]), tmp_path)
 
 
 def test_a_run_killed_between_the_tables_ends_like_an_unbroken_one(small_recipe, tmp_path, whole, monkeypatch):

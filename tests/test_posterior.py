@@ -149,11 +149,22 @@ def test_shuffled_rows_find_nothing_and_say_so() -> None:
     assert spread > 3 * np.median(candidates.n_effective)
 
 
-def test_stimuli_left_out_in_turn_and_single_trials_have_a_row_each() -> None:
+def test_stimuli_left_out_in_turn_have_candidates_of_their_own_fold() -> None:
     trials, feature, _, _ = kinds()
     split = Split.leave_out(trials.stimulus_id, 3, seed=1)
-    how = {"rois": ["ventral"], "recipe": DecodeRecipe(), "seed": 0, "test_trials": "single"}
-    decoded, candidates = DecodingUnderPrior(trials, split, feature, **how).run()
-    assert len(decoded) == len(trials) == len(candidates.n_effective)
+    decoded, candidates = DecodingUnderPrior(
+        trials, split, feature, rois=["ventral"], recipe=DecodeRecipe(), seed=0
+    ).run()
+    np.testing.assert_array_equal(decoded.stimulus_id, np.arange(N_TRAIN + N_TEST))
     for train, test in split.folds:
         assert np.isin(candidates.stimulus_id[np.isin(decoded.stimulus_id, test)], train).all()
+
+
+def test_few_stimuli_and_single_test_trials_are_refused() -> None:
+    trials, feature, split, _ = kinds()
+    how = {"rois": ["ventral"], "recipe": DecodeRecipe(), "seed": 0}
+    with pytest.raises(ShapeError, match="and single test trials"):
+        DecodingUnderPrior(trials, split, feature, **how, test_trials="single")
+    few = Split.fixed(np.arange(9), np.arange(20, 24))
+    with pytest.raises(ShapeError, match="at least 10; found 9"):
+        DecodingUnderPrior(trials, few, feature, **how)

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from reseen.errors import DataError, ResultsError, ShapeError
-from reseen.ridge import EdgeWarning, RidgeMap, assign_folds, average_gain, default_alphas, fit_ridge
+from reseen.ridge import (
+    EdgeWarning,
+    RidgeMap,
+    assign_folds,
+    average_gain,
+    default_alphas,
+    factor,
+    fit_block,
+    fit_ridge,
+    predict_held_out,
+)
 
 ALPHAS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
@@ -38,6 +48,32 @@ def test_one_penalty_gives_what_sklearn_gives(n_voxels: int, alpha: float) -> No
     oracle = make_pipeline(StandardScaler(), Ridge(alpha)).fit(betas[:100].astype(float), targets[row[:100]])
     np.testing.assert_allclose(fitted.predict(betas[100:]), oracle.predict(betas[100:].astype(float)), atol=1e-3)
     np.testing.assert_allclose(fitted.weights, oracle[-1].coef_.T, atol=1e-3)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("n_voxels", [12, 300], ids=["primal", "dual"])
+def test_held_out_predictions_are_those_of_a_loop_over_folds(n_voxels: int, intercept: bool) -> None:
+    from sklearn.linear_model import Ridge
+
+    betas, targets, row = brain(n_voxels=n_voxels, noise=4.0)
+    keep = row != 5  # a stimulus without trials
+    betas, row = betas[keep][:-2], row[keep][:-2]  # and one or two with fewer
+    how = {"target_row": row, "groups": row, "alphas": ALPHAS, "seed": 3, "intercept": intercept}
+    factored = factor(betas, targets.shape, **how, form="prediction")
+    fitted = fit_block(factored, targets)
+    predicted, fold = predict_held_out(factored, targets, fitted)
+    x, fold_of_row = (betas - betas.mean(0)) / betas.std(0), assign_folds(row, len(row), 5, 3)
+    for k in range(5):
+        held = fold_of_row == k
+        oracle = Ridge(fitted.alpha, fit_intercept=intercept).fit(x[~held], targets[row[~held]])
+        every = oracle.predict(x[held])
+        for stimulus in np.unique(row[held]):
+            np.testing.assert_allclose(predicted[stimulus], every[row[held] == stimulus].mean(0), atol=2e-3)
+            assert fold[stimulus] == k
+    assert np.isnan(predicted[5]).all()
+    assert fold[5] == -1
+    with pytest.raises(DataError, match="form='prediction'"):
+        predict_held_out(factor(betas, targets.shape, **how, form="stimulus"), targets, fitted)
 
 
 @pytest.mark.parametrize("n_voxels", [12, 300], ids=["primal", "dual"])

@@ -1,27 +1,31 @@
 """Prior: c as a mean over captions that people wrote, weighed by how probable each is given the brain.
 
 The linear decoder says where c is, blurred; the training captions say what a c can be. How the decoder blurs is learnt
-from training pictures alone: each is decoded by a map that was fitted on others.
+from training pictures alone: the folds that choose its penalties predict each of them without having seen it.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.decode import Decoding, held_out
-from reseen.executor import Executor
+from reseen.decode.units import Task, only_voxels
+from reseen.errors import ShapeError
 from reseen.features import Features
 from reseen.posterior import Components, DecodingNoise, calibrated_noise
 from reseen.recipe import DecodeRecipe, Rows
+from reseen.ridge import EdgeWarning, assemble, average_gain, fit_blocks, predict_held_out
 from reseen.trials import Split, Trials
 
 N_COMPONENTS = 200
 """Principal components in which captions are told apart; at most a fifth of the training stimuli's number."""
 N_CANDIDATES = 5
+FEWEST = 10
+"""Training stimuli below which nothing can be learnt of the noise."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Candidates:
     Parameters
     ----------
     stimulus_id
-        Shape ``(n_items, N_CANDIDATES)``, the most probable first; fewer where there are fewer training stimuli.
+        Shape ``(n_items, N_CANDIDATES)``, the most probable first.
     probability
         The same shape.
     n_effective
@@ -46,11 +50,17 @@ class Candidates:
 class DecodingUnderPrior:
     """Be a brain and a feature, joined, to be decoded as means over what the training stimuli's features are.
 
-    Ridge maps are fitted to the leading principal components of the training stimuli's features: one for the held-out
-    stimuli, and ``recipe.n_folds`` more that decode the training stimuli left out of them, from which the noise of
-    decoding is learnt (`reseen.posterior`). Every training stimulus is as probable beforehand as every other.
+    One ridge map is fitted to the leading principal components of the training stimuli's features, and what its folds
+    predict of stimuli they held out teaches the noise of decoding (`reseen.posterior`). Every training stimulus is as
+    probable beforehand as every other. Memory holds the factored problem of a fold from one run to the next.
 
-    The parameters are those of `reseen.decode.decode`; ``feature`` is read for training stimuli alone.
+    The parameters are those of `reseen.decode.decode`; test trials must be averaged, and ``feature`` is read for
+    training stimuli alone.
+
+    Raises
+    ------
+    ShapeError
+        If a fold has fewer than `FEWEST` training stimuli, or test trials are single.
     """
 
     def __init__(
@@ -66,37 +76,27 @@ class DecodingUnderPrior:
         test_trials: Rows = "averaged",
         device: str = "numpy",
     ) -> None:
-        self._parts = []
-        for train, test in split.folds:
-            known = Features(feature.name, feature.rows(train), train)
-            components = Components.fit(known.flat, min(N_COMPONENTS, max(len(train) // 5, 1)))
-            true = Features(feature.name, components.project(known.flat), train)
-            inner = Split.leave_out(train, recipe.n_folds, seed)
-            whole = Split((*inner.folds, (train, test)))
-            decoding = Decoding(
-                trials,
-                whole,
-                true,
-                rois=rois,
-                recipe=recipe,
-                seed=seed,
-                train_trials=train_trials,
-                test_trials=test_trials,
-                device=device,
+        fewest = min(len(train) for train, _ in split.folds)
+        if fewest < FEWEST or test_trials == "single":
+            raise ShapeError(
+                f"{trials.subject}: a prior over captions is for averaged test trials and thousands of training "
+                f"stimuli, at least {FEWEST}; found {fewest}, and {test_trials} test trials. Set decode.c_prior to 'none'."
             )
-            n_repetitions = held_out(trials, whole, test_trials=test_trials).n_repetitions
-            self._parts.append(_Part(known, true, inner, test, decoding, n_repetitions))
+        self._trials, self._split, self._feature = only_voxels(trials, rois), split, feature
+        self._recipe, self._seed, self._train_trials, self._device = recipe, seed, train_trials, device
+        self._part: tuple[int, _Part] | None = None
 
     def run(
-        self,
-        *,
-        shuffle: int | None = None,
-        executor: Executor | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        self, *, shuffle: int | None = None, progress: Callable[[int, int], None] | None = None
     ) -> tuple[Features, Candidates]:
-        """Decode the held-out items.
+        """Decode the held-out stimuli, with true or with shuffled brain rows, as `reseen.decode.Decoding.run` does.
 
-        Parameters and errors are those of `reseen.decode.Decoding.run`.
+        Parameters
+        ----------
+        shuffle
+            Which of many shuffles of training stimuli; left out: none.
+        progress
+            Called with the number of folds done and the number there are.
 
         Returns
         -------
@@ -106,68 +106,76 @@ class DecodingUnderPrior:
             What each item's mean is made of.
         """
         parts = []
-        for number, part in enumerate(self._parts):
-            told = _told(progress, number, len(self._parts))
-            parts.append(part.weigh(part.decoding.run(shuffle=shuffle, executor=executor, progress=told)[1]))
+        n_folds = len(self._split.folds)
+        for fold in range(n_folds):
+            parts.append(self._fold(fold).decode(shuffle))
+            if progress is not None:
+                progress(fold + 1, n_folds)
         return _join(parts)
+
+    def _fold(self, fold: int) -> _Part:
+        """Lay out one fold; the last is kept."""
+        if self._part is None or self._part[0] != fold:
+            self._part = None
+            train, test = self._split.folds[fold]
+            known = Features(self._feature.name, self._feature.rows(train), train)
+            components = Components.fit(known.flat, min(N_COMPONENTS, len(train) // 5))
+            true = Features(known.name, components.project(known.flat), train)
+            recipe = self._recipe.model_copy(update={"group_folds": True})
+            how = recipe, self._seed, self._train_trials
+            task = Task(self._trials, true, ((train, test),), *how, device=self._device, form="prediction")
+            self._part = fold, _Part(known, true, task)
+        return self._part[1]
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Hold one fold: its training stimuli, in full and in components, and the decoding of them and of the test."""
+    """Hold one fold: its training stimuli, in full and in components, and the decoding of the components."""
 
     known: Features
     true: Features
-    inner: Split
-    test: NDArray[np.int64]
-    decoding: Decoding
-    n_repetitions: NDArray[np.int64]  # (n_items,) of all that is decoded
+    task: Task
 
-    def weigh(self, decoded: Features) -> tuple[Features, Candidates]:
+    def decode(self, shuffle: int | None) -> tuple[Features, Candidates]:
         """Give the mean of known features for each test item, and what it is made of."""
-        tested = np.isin(decoded.stimulus_id, self.test)
-        noise = self.noise(decoded, _taught_by(tested, self.n_repetitions))
-        probability = noise.probabilities(decoded.array[tested], self.true.array)
-        mean = (probability.astype(np.float32) @ self.known.flat).reshape(-1, *self.known.array.shape[1:])
+        test, given = self.task.test(0), self.task.training(0).given(shuffle)
+        noise, decoded = self._decoded(self.true.flat[given], test)
+        probability = noise.probabilities(decoded, self.true.flat[given])
+        mean = probability.astype(np.float32) @ self.known.flat[given]
         leading = np.argsort(-probability, axis=1, kind="stable")[:, :N_CANDIDATES]
         found = np.take_along_axis(probability, leading, axis=1).astype(np.float32)
         spread = (1 / (probability**2).sum(axis=1)).astype(np.float32)
-        items = Features(self.known.name, mean, decoded.stimulus_id[tested])
-        return items, Candidates(self.known.stimulus_id[leading], found, spread)
+        items = Features(self.known.name, mean.reshape(-1, *self.known.array.shape[1:]), test.stimulus_id)
+        return items, Candidates(self.known.stimulus_id[given][leading], found, spread)
 
-    def noise(self, decoded: Features, taught_by: NDArray[np.bool_]) -> DecodingNoise:
-        """Learn the noise of decoding from training items, each decoded by a map that was fitted on others."""
-        ids = decoded.stimulus_id[taught_by]
-        fold = np.zeros(len(ids), dtype=np.int64)
-        for number, (_, left_out) in enumerate(self.inner.folds):
-            fold[np.isin(ids, left_out)] = number
-        row = self.true.where(ids)
-        return calibrated_noise(self.true.array[row], decoded.array[taught_by], self.true.array, row, fold)
+    def _decoded(self, true: NDArray[np.float32], test: Trials) -> tuple[DecodingNoise, NDArray[np.float32]]:
+        """Decode components of test items, given those of the training stimuli, and learn how decoding blurs."""
+        task, factored = self.task, self.task.training(0).factored
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", EdgeWarning)  # weak components have no best penalty
+            fitted = assemble(true.shape[1], fit_blocks(factored, true, share_alpha=task.recipe.share_alpha))
+        predicted, fold = predict_held_out(factored, true, fitted)
+        n_shown = task.trials.select(self.known.stimulus_id).average().n_repetitions
+        if task.recipe.rescale_averages and fitted.noise_share is not None:
+            for k in np.unique(n_shown):
+                gain = average_gain(fitted.noise_share, int(k))
+                predicted[n_shown == k] = fitted.intercept + (predicted[n_shown == k] - fitted.intercept) * gain
+        alike = _alike(n_shown, test.n_repetitions)
+        noise = calibrated_noise(true[alike], predicted[alike], true, np.flatnonzero(alike), fold[alike])
+        return noise, fitted.predict(test.betas, n_repetitions=task.counts(test))
 
 
-def _taught_by(tested: NDArray[np.bool_], n_repetitions: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Choose the training items that teach the noise: those shown as often as most test items, if they are not few."""
-    usual = np.bincount(n_repetitions[tested]).argmax()
-    alike = ~tested & (n_repetitions == usual)
-    return alike if 2 * alike.sum() >= (~tested).sum() else ~tested
+def _alike(n_shown: NDArray[np.int64], n_tested: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Choose the training stimuli that teach the noise: those shown as often as most test stimuli, if not few."""
+    alike = n_shown == np.bincount(n_tested).argmax()
+    return alike if 2 * alike.sum() >= len(alike) else np.ones_like(alike)
 
 
 def _join(parts: Sequence[tuple[Features, Candidates]]) -> tuple[Features, Candidates]:
-    """Join what folds gave, sorted by stimulus; candidates are as many as the smallest fold has."""
+    """Join what folds gave, sorted by stimulus."""
     ids = np.concatenate([items.stimulus_id for items, _ in parts])
     order = np.argsort(ids, kind="stable")
-    n_leading = min(found.stimulus_id.shape[1] for _, found in parts)
-    candidates = Candidates(
-        np.concatenate([found.stimulus_id[:, :n_leading] for _, found in parts])[order],
-        np.concatenate([found.probability[:, :n_leading] for _, found in parts])[order],
-        np.concatenate([found.n_effective for _, found in parts])[order],
-    )
     array = np.concatenate([items.array for items, _ in parts])[order]
-    return Features(parts[0][0].name, array, ids[order]), candidates
-
-
-def _told(progress: Callable[[int, int], None] | None, number: int, n_parts: int) -> Callable[[int, int], None] | None:
-    """Count the units of one of several parts of equal size as units of the whole."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(number * total + done, n_parts * total)
+    names = ("stimulus_id", "probability", "n_effective")
+    joined = (np.concatenate([getattr(found, name) for _, found in parts])[order] for name in names)
+    return Features(parts[0][0].name, array, ids[order]), Candidates(*joined)

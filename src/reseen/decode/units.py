@@ -21,6 +21,7 @@ from reseen.executor import Executor, read_shared, write_shared
 from reseen.features import Features
 from reseen.recipe import DecodeRecipe, Rows
 from reseen.ridge import EdgeWarning, Factored, RidgeMap, assemble, factor, fit_blocks, predict_blocks
+from reseen.ridge.factored import Form
 from reseen.ridge.fit import add_block, varying_alphas
 from reseen.ridge.folds import grid_ends, warn_at_edge
 from reseen.trials import Trials
@@ -49,6 +50,7 @@ class Task:
     train_trials: Rows = "single"
     test_trials: Rows = "averaged"
     device: str = "numpy"
+    form: Form = "auto"  # of the factored problem
     _kept: dict[int, _Training] = field(default_factory=dict)
     _tests: dict[int, Trials] = field(default_factory=dict)
 
@@ -96,7 +98,7 @@ class Task:
             },
         )
         names = self.trials.subject, self.feature.name
-        how = self.recipe, self.seed, self.train_trials, self.test_trials, self.device
+        how = self.recipe, self.seed, self.train_trials, self.test_trials, self.device, self.form
         return partial(_borrow, folder, len(self.folds), *names, *how)
 
 
@@ -118,14 +120,17 @@ class _Training:
     stimulus: NDArray[np.int64]  # (n_stimuli,) where each training stimulus stands in the targets
     seed: int
 
+    def given(self, shuffle: int | None) -> NDArray[np.int64]:
+        """Say where the targets that each training stimulus is given stand, ``(n_stimuli,)``: its own, or another's."""
+        if shuffle is None:
+            return self.stimulus
+        # any permutation, fixed points included: to give nobody their own would teach what a few stimuli are not
+        return self.stimulus[np.random.default_rng((self.seed, shuffle)).permutation(len(self.stimulus))]
+
     def columns(self, unit: Unit) -> NDArray[np.float32]:
         """Give the targets of a unit, ``(n_stimuli, n_block)``."""
         shuffle, _, start, stop = unit
-        stimulus = self.stimulus
-        if shuffle is not None:
-            # any permutation, fixed points included: to give nobody their own would teach what a few stimuli are not
-            stimulus = stimulus[np.random.default_rng((self.seed, shuffle)).permutation(len(stimulus))]
-        return self.targets[stimulus, start:stop]
+        return self.targets[self.given(shuffle), start:stop]
 
 
 def only_voxels(trials: Trials, rois: Sequence[str]) -> Trials:
@@ -148,6 +153,7 @@ def _training(task: Task, train_ids: NDArray[np.int64]) -> _Training:
         intercept=recipe.intercept,
         seed=task.seed,
         device=task.device,
+        form=task.form,
     )
     return _Training(factored, targets, stimulus, task.seed)
 

@@ -102,7 +102,7 @@ def _decode(job: Job, subject: str, name: str, shuffles: Sequence[int | None]) -
                 fitted.save(job.results.decode_path(subject, f"{stem}_fold{fold}"), as_metadata(made_by))
         if under_prior is not None:
             with _decoding(job, subject, f"{stem} under its prior") as progress:
-                decoded, found = under_prior.run(shuffle=shuffle, executor=job.executor, progress=progress)
+                decoded, found = under_prior.run(shuffle=shuffle, progress=progress)
             if shuffle is None:
                 job.results.save_arrays(job.candidates_path(subject, name), vars(found), made_by)
         job.results.save_features(job.results.decode_path(subject, stem), decoded, made_by)

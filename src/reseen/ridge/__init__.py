@@ -3,7 +3,7 @@
 `fit_ridge` is the whole; `factor`, `target_blocks`, `fit_block` and `assemble` are its parts, for work that is spread.
 """
 
-from reseen.ridge.blocks import BlockScores, fit_block, score_block, shared_alpha, target_blocks
+from reseen.ridge.blocks import BlockScores, fit_block, predict_held_out, score_block, shared_alpha, target_blocks
 from reseen.ridge.factored import Factored, factor
 from reseen.ridge.fit import assemble, fit_blocks, fit_ridge, predict_blocks
 from reseen.ridge.folds import EdgeWarning, assign_folds, default_alphas
@@ -23,6 +23,7 @@ __all__ = [
     "fit_blocks",
     "fit_ridge",
     "predict_blocks",
+    "predict_held_out",
     "score_block",
     "shared_alpha",
     "target_blocks",

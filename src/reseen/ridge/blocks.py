@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from reseen.errors import DataError, ShapeError
 from reseen.ridge.cores import one_thread
-from reseen.ridge.device import Array, Float64, Integers
+from reseen.ridge.device import Array, Float32, Float64, Integers
 from reseen.ridge.factored import Factored
 from reseen.ridge.gram import check_finite
+from reseen.ridge.heldout import ByPrediction
 from reseen.ridge.maps import RidgeMap
 
 BLOCK_VALUES = 2**22  # numbers in one block of targets or weights, 16 MiB
@@ -97,6 +98,43 @@ def _fit(
         cv_score=None if factored.held_out is None else score,
         noise_share=_noise_share(factored, centred, best),
     )
+
+
+def predict_held_out(factored: Factored, targets: ArrayLike, fitted: RidgeMap) -> tuple[Float32, Integers]:
+    """Predict every stimulus by maps that were fitted on the other folds, at the penalties of the whole map.
+
+    Parameters
+    ----------
+    factored
+        With ``form="prediction"`` and groups that keep a stimulus in one fold.
+    targets, fitted
+        Shape ``(n_stimuli, n_block)``, and what `fit_block` made of them.
+
+    Returns
+    -------
+    predicted
+        Shape ``(n_stimuli, n_block)``: the mean over a stimulus's trials; NaN for stimuli without any.
+    fold
+        Shape ``(n_stimuli,)``: the fold that held each stimulus out, -1 for stimuli without trials.
+
+    Raises
+    ------
+    DataError
+        If the problem was factored in another form, or nothing was held out.
+    """
+    if not isinstance(factored.held_out, ByPrediction):
+        raise DataError(
+            "held-out predictions need a problem that is factored with form='prediction' and several folds."
+        )
+    with one_thread():
+        centred, mean = _centred(factored, targets)
+        best = np.searchsorted(factored.alphas, fitted.alpha)
+        found, fold_of_used = factored.held_out.predictions(centred, best)
+    predicted = np.full(np.shape(targets), np.nan, dtype=np.float32)
+    fold = np.full(len(predicted), -1)
+    predicted[factored.used] = factored.device.get(found) + mean.astype(np.float32)
+    fold[factored.used] = fold_of_used
+    return predicted, fold
 
 
 def score_block(factored: Factored, targets: ArrayLike) -> BlockScores:

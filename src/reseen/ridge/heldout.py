@@ -95,13 +95,34 @@ class ByPrediction:
                     error[a] += dots(spread, spread)
         return error
 
+    def predictions(self, targets: Array, best: Integers) -> tuple[Array, Integers]:
+        """Give the mean prediction of each stimulus at the best penalties, and the last fold that held it out.
+
+        Predictions have the shape of centred targets, ``(n_stimuli, n_targets)``; folds ``(n_stimuli,)``. Stimuli must
+        not be torn apart by folds.
+        """
+        device = self.scoring.device
+        predicted, fold = device.zeros(*targets.shape), np.zeros(targets.shape[0], dtype=np.int64)
+        for k, (side, part) in enumerate(zip(self.sides, self.parts, strict=True)):
+            count = device.put(np.sqrt(side.count, dtype=np.float32)[:, None])
+            mean = part.between @ self._shrunken(part, targets, best) / count
+            if self.scoring.intercept:
+                mean = mean + device.put(side.weight) @ targets
+            predicted[side.held] = mean
+            fold[side.held] = k
+        return predicted, fold
+
+    def _shrunken(self, part: Decomposition, targets: Array, best: Integers) -> Array:
+        """Give what a fold's decomposition makes of targets, each at its best penalty, ``(rank, n_targets)``."""
+        shrinkage = 1.0 / (part.eigenvalues[:, None] + self.scoring.alphas[best])
+        return (part.moments @ targets[part.seen]) * self.scoring.device.put(shrinkage.astype(np.float32))
+
     def spreads(self, targets: Array, best: Integers) -> tuple[Float64, Float64]:
         """Give sums of squares of held-out predictions between and within stimuli, each at its best penalty."""
-        how, dots = self.scoring, self.scoring.device.dots
+        dots = self.scoring.device.dots
         between, within = np.zeros((2, targets.shape[1]))
         for part in self.parts:
-            shrinkage = 1.0 / (part.eigenvalues[:, None] + how.alphas[best])
-            shrunken = (part.moments @ targets[part.seen]) * how.device.put(shrinkage.astype(np.float32))
+            shrunken = self._shrunken(part, targets, best)
             predicted, spread = part.between @ shrunken, part.within @ shrunken
             between += dots(predicted, predicted)
             within += dots(spread, spread)
