@@ -177,7 +177,7 @@ def test_captions_as_a_prior_change_decoded_c_alone_and_are_told_in_the_report(
 
 
 def test_a_prior_of_a_few_captions_is_refused(small_recipe, tmp_path):
-    with pytest.raises(ShapeError, match="averaged ones and 4 stimuli"):
+    with pytest.raises(ShapeError, match="averaged ones and 4"):
         pipeline.run(with_settings(small_recipe, ["decode.c_prior=captions"]), tmp_path)
 
 

@@ -163,8 +163,8 @@ def test_stimuli_left_out_in_turn_have_candidates_of_their_own_fold() -> None:
 def test_few_stimuli_and_single_test_trials_are_refused() -> None:
     trials, feature, split, _ = kinds()
     how = {"rois": ["ventral"], "recipe": DecodeRecipe(), "seed": 0}
-    with pytest.raises(ShapeError, match="found single ones and 240 stimuli"):
+    with pytest.raises(ShapeError, match="found single ones and 240"):
         DecodingUnderPrior(trials, split, feature, **how, test_trials="single")
     few = Split.fixed(np.arange(9), np.arange(20, 24))
-    with pytest.raises(ShapeError, match="averaged ones and 9 stimuli"):
+    with pytest.raises(ShapeError, match="averaged ones and 9"):
         DecodingUnderPrior(trials, few, feature, **how)

@@ -79,8 +79,8 @@ class DecodingUnderPrior:
         fewest = min(len(train) for train, _ in split.folds)
         if fewest < FEWEST or test_trials == "single":
             raise ShapeError(
-                f"{trials.subject}: a prior over captions is for averaged test trials and thousands of training stimuli "
-                f"({FEWEST} at least); found {test_trials} ones and {fewest} stimuli. Set decode.c_prior to 'none'."
+                f"{trials.subject}: a prior over captions is for averaged test trials and thousands of training "
+                f"stimuli ({FEWEST} at least); found {test_trials} ones and {fewest}. Set decode.c_prior to 'none'."
             )
         self._trials, self._split, self._feature = only_voxels(trials, rois), split, feature
         self._recipe, self._seed, self._train_trials, self._device = recipe, seed, train_trials, device
