@@ -518,3 +518,12 @@ def test_the_page_asks_whether_it_was_read_or_guessed_and_folds_the_answers_away
 def test_without_diagnostics_there_is_no_such_section():
     for nothing in (None, readings().iloc[:0]):
         assert "Reading or guessing?" not in Page(report(contents(reading=nothing))).words
+
+
+def test_captions_that_a_prior_found_probable_stand_below_their_picture():
+    probable = tuple(((0.625, f"a <red> boat {k}"), (0.25, "a tree")) for k in range(N))
+    page = report(contents(subject(probable=probable)))
+    assert "Most probable captions: <b>0.62</b> a &lt;red&gt; boat" in page
+    assert "Most probable captions" not in report(contents())
+    with pytest.raises(ShapeError, match=f"probable captions has 1 rows; {N} items need {N}"):
+        subject(probable=probable[:1])

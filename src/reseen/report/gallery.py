@@ -140,7 +140,8 @@ def across(contents: ReportInput) -> dict[str, Any] | None:
                         picture, subject.subject, f"stimulus {shared[position]}: from the brain of {subject.subject}"
                     )
                 )
-            rows.append({"label": name, "item": f"stimulus {shared[position]}", "score": "", "cells": cells})
+            item = f"stimulus {shared[position]}"
+            rows.append({"label": name, "item": item, "score": "", "cells": cells, "probable": []})
     return {
         "condition": conditions[0],
         "rows": rows,
