@@ -131,7 +131,7 @@ def test_true_and_shuffled_decoders_share_one_factorisation_and_are_what_they_ar
     monkeypatch.setattr(decode.units, "KEPT_STIMULI", 10)  # too little room for more than one fold
     decoding = decode.Decoding(trials, split, feature, **how)
     assert decoding.run(shuffle=1)[1].array.tobytes() == alone[1].array.tobytes()
-    assert len(decoding._task._kept) == 1
+    assert len(decoding.task._kept) == 1
 
 
 @pytest.mark.parametrize("share_alpha", [False, True])
@@ -165,10 +165,10 @@ def test_decoders_are_fitted_where_they_are_told() -> None:
     for device in ("numpy", "cpu"):
         decoding = decode.Decoding(trials, split, feature, device=device, **how)
         found[device] = decoding.run()[1].array
-        assert decoding._task.training(0).factored.device.name == device
-        assert not decoding._task.needs_gpu
+        assert decoding.task.training(0).factored.device.name == device
+        assert not decoding.task.needs_gpu
     np.testing.assert_allclose(found["cpu"], found["numpy"], atol=1e-4)
-    assert decode.Decoding(trials, split, feature, device="cuda", **how)._task.needs_gpu
+    assert decode.Decoding(trials, split, feature, device="cuda", **how).task.needs_gpu
 
 
 def test_an_edge_of_the_grid_is_warned_of_once_for_each_fold_over_all_its_targets(

@@ -116,7 +116,7 @@ def test_a_mean_over_what_is_known_is_nearer_to_the_truth_than_what_the_ridge_de
     how = {"rois": ["ventral"], "recipe": DecodeRecipe(), "seed": 0}
     _, linear = decode.decode(trials, split, feature, **how)
     told: list[tuple[int, int]] = []
-    under_prior = DecodingUnderPrior(trials, split, feature, **how)
+    under_prior = DecodingUnderPrior(decode.Decoding(trials, split, feature, **how))
     decoded, candidates = under_prior.run(progress=lambda *numbers: told.append(numbers))
     truth = feature.rows(decoded.stimulus_id)
     np.testing.assert_array_equal(decoded.stimulus_id, linear.stimulus_id)
@@ -131,16 +131,18 @@ def test_a_mean_over_what_is_known_is_nearer_to_the_truth_than_what_the_ridge_de
 def test_the_features_of_test_stimuli_are_not_looked_at() -> None:
     trials, feature, split, _ = kinds()
     how = {"rois": ["ventral"], "recipe": DecodeRecipe(), "seed": 0}
-    decoded, _ = DecodingUnderPrior(trials, split, feature, **how).run()
+    decoded, _ = DecodingUnderPrior(decode.Decoding(trials, split, feature, **how)).run()
     known = np.arange(N_TRAIN)
     blind = Features("c", feature.rows(known), known)
-    again, _ = DecodingUnderPrior(trials, split, blind, **how).run()
+    again, _ = DecodingUnderPrior(decode.Decoding(trials, split, blind, **how)).run()
     assert again.array.tobytes() == decoded.array.tobytes()
 
 
 def test_shuffled_rows_find_nothing_and_say_so() -> None:
     trials, feature, split, kind = kinds()
-    under_prior = DecodingUnderPrior(trials, split, feature, rois=["ventral"], recipe=DecodeRecipe(), seed=0)
+    under_prior = DecodingUnderPrior(
+        decode.Decoding(trials, split, feature, rois=["ventral"], recipe=DecodeRecipe(), seed=0)
+    )
     _, candidates = under_prior.run()
     runs = [under_prior.run(shuffle=shuffle) for shuffle in range(6)]
     right = np.mean([kind[found.stimulus_id[:, 0]] == kind[items.stimulus_id] for items, found in runs])
@@ -152,9 +154,8 @@ def test_shuffled_rows_find_nothing_and_say_so() -> None:
 def test_stimuli_left_out_in_turn_have_candidates_of_their_own_fold() -> None:
     trials, feature, _, _ = kinds()
     split = Split.leave_out(trials.stimulus_id, 3, seed=1)
-    decoded, candidates = DecodingUnderPrior(
-        trials, split, feature, rois=["ventral"], recipe=DecodeRecipe(), seed=0
-    ).run()
+    how = {"rois": ["ventral"], "recipe": DecodeRecipe(), "seed": 0}
+    decoded, candidates = DecodingUnderPrior(decode.Decoding(trials, split, feature, **how)).run()
     np.testing.assert_array_equal(decoded.stimulus_id, np.arange(N_TRAIN + N_TEST))
     for train, test in split.folds:
         assert np.isin(candidates.stimulus_id[np.isin(decoded.stimulus_id, test)], train).all()
@@ -164,7 +165,7 @@ def test_few_stimuli_and_single_test_trials_are_refused() -> None:
     trials, feature, split, _ = kinds()
     how = {"rois": ["ventral"], "recipe": DecodeRecipe(), "seed": 0}
     with pytest.raises(ShapeError, match="found single ones and 240"):
-        DecodingUnderPrior(trials, split, feature, **how, test_trials="single")
+        DecodingUnderPrior(decode.Decoding(trials, split, feature, **how, test_trials="single"))
     few = Split.fixed(np.arange(9), np.arange(20, 24))
     with pytest.raises(ShapeError, match="averaged ones and 9"):
-        DecodingUnderPrior(trials, few, feature, **how)
+        DecodingUnderPrior(decode.Decoding(trials, few, feature, **how))

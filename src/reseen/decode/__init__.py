@@ -131,7 +131,8 @@ def decode(
 class Decoding:
     """Be a brain and a feature, joined, to be decoded with true and with shuffled brain rows.
 
-    The parameters are those of `decode`. Memory holds the factored problem of a fold from one run to the next.
+    The parameters are those of `decode`, and ``task`` holds them. Memory holds the factored problem of a fold from one
+    run to the next.
     """
 
     def __init__(
@@ -148,8 +149,8 @@ class Decoding:
         device: str = "numpy",
     ) -> None:
         voxels = only_voxels(trials, rois)
-        self._task = Task(voxels, feature, tuple(split.folds), recipe, seed, train_trials, test_trials, device)
-        self._tests = [self._task.test(fold) for fold in range(len(split.folds))]
+        self.task = Task(voxels, feature, tuple(split.folds), recipe, seed, train_trials, test_trials, device)
+        self._tests = [self.task.test(fold) for fold in range(len(split.folds))]
 
     def run(
         self,
@@ -185,7 +186,7 @@ class Decoding:
         ClusterError
             If the executor loses its workers.
         """
-        task, maps = self._task, []
+        task, maps = self.task, []
         if shuffle is None:
             maps = fit_all(task, executor or Serial(), progress)
             pairs = zip(maps, self._tests, strict=True)

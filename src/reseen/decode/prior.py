@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.decode.units import Task, only_voxels
+from reseen.decode import Decoding
+from reseen.decode.units import Task
 from reseen.errors import ShapeError
 from reseen.features import Features
 from reseen.posterior import Components, DecodingNoise, calibrated_noise
-from reseen.recipe import DecodeRecipe, Rows
-from reseen.ridge import EdgeWarning, assemble, average_gain, fit_blocks, predict_held_out
-from reseen.trials import Split, Trials
+from reseen.ridge import EdgeWarning, assemble, fit_blocks, predict_held_out
+from reseen.trials import Trials
 
 N_COMPONENTS = 200
 """Principal components in which captions are told apart; at most a fifth of the training stimuli's number."""
@@ -54,8 +54,11 @@ class DecodingUnderPrior:
     predict of stimuli they held out teaches the noise of decoding (`reseen.posterior`). Every training stimulus is as
     probable beforehand as every other. Memory holds the factored problem of a fold from one run to the next.
 
-    The parameters are those of `reseen.decode.decode`; test trials must be averaged, and ``feature`` is read for
-    training stimuli alone.
+    Parameters
+    ----------
+    decoding
+        What the ridge decodes without a prior, of which the brain, the feature and the settings are taken. Of the
+        feature only training stimuli are read.
 
     Raises
     ------
@@ -63,27 +66,15 @@ class DecodingUnderPrior:
         If a fold has fewer than `FEWEST` training stimuli, or test trials are single.
     """
 
-    def __init__(
-        self,
-        trials: Trials,
-        split: Split,
-        feature: Features,
-        *,
-        rois: Sequence[str],
-        recipe: DecodeRecipe,
-        seed: int,
-        train_trials: Rows = "single",
-        test_trials: Rows = "averaged",
-        device: str = "numpy",
-    ) -> None:
-        fewest = min(len(train) for train, _ in split.folds)
-        if fewest < FEWEST or test_trials == "single":
+    def __init__(self, decoding: Decoding) -> None:
+        self._task = task = decoding.task
+        fewest = min(len(train) for train, _ in task.folds)
+        if fewest < FEWEST or task.test_trials == "single":
             raise ShapeError(
-                f"{trials.subject}: a prior over captions is for averaged test trials and thousands of training "
-                f"stimuli ({FEWEST} at least); found {test_trials} ones and {fewest}. Set decode.c_prior to 'none'."
+                f"{task.trials.subject}: a prior over captions is for averaged test trials and thousands of training "
+                f"stimuli ({FEWEST} at least); found {task.test_trials} ones and {fewest}. "
+                "Set decode.c_prior to 'none'."
             )
-        self._trials, self._split, self._feature = only_voxels(trials, rois), split, feature
-        self._recipe, self._seed, self._train_trials, self._device = recipe, seed, train_trials, device
         self._part: tuple[int, _Part] | None = None
 
     def run(
@@ -106,7 +97,7 @@ class DecodingUnderPrior:
             What each item's mean is made of.
         """
         parts = []
-        n_folds = len(self._split.folds)
+        n_folds = len(self._task.folds)
         for fold in range(n_folds):
             parts.append(self._fold(fold).decode(shuffle))
             if progress is not None:
@@ -117,14 +108,19 @@ class DecodingUnderPrior:
         """Lay out one fold; the last is kept."""
         if self._part is None or self._part[0] != fold:
             self._part = None
-            train, test = self._split.folds[fold]
-            known = Features(self._feature.name, self._feature.rows(train), train)
+            feature, (train, test) = self._task.feature, self._task.folds[fold]
+            known = Features(feature.name, feature.rows(train), train)
             components = Components.fit(known.flat, min(N_COMPONENTS, len(train) // 5))
-            true = Features(known.name, components.project(known.flat), train)
-            recipe = self._recipe.model_copy(update={"group_folds": True})
-            how = recipe, self._seed, self._train_trials
-            task = Task(self._trials, true, ((train, test),), *how, device=self._device, form="prediction")
-            self._part = fold, _Part(known, true, task)
+            task = replace(
+                self._task,
+                feature=Features(known.name, components.project(known.flat), train),
+                folds=((train, test),),
+                recipe=self._task.recipe.model_copy(update={"group_folds": True}),  # a stimulus is held out whole
+                form="prediction",
+                _kept={},
+                _tests={},
+            )
+            self._part = fold, _Part(known, task)
         return self._part[1]
 
 
@@ -133,14 +129,14 @@ class _Part:
     """Hold one fold: its training stimuli, in full and in components, and the decoding of the components."""
 
     known: Features
-    true: Features
-    task: Task
+    task: Task  # of the components, for this fold alone
 
     def decode(self, shuffle: int | None) -> tuple[Features, Candidates]:
         """Give the mean of known features for each test item, and what it is made of."""
         test, given = self.task.test(0), self.task.training(0).given(shuffle)
-        noise, decoded = self._decoded(self.true.flat[given], test)
-        probability = noise.probabilities(decoded, self.true.flat[given])
+        true = self.task.feature.array[given]
+        noise, decoded = self._decoded(true, test)
+        probability = noise.probabilities(decoded, true)
         mean = probability.astype(np.float32) @ self.known.flat[given]
         leading = np.argsort(-probability, axis=1, kind="stable")[:, :N_CANDIDATES]
         found = np.take_along_axis(probability, leading, axis=1).astype(np.float32)
@@ -155,14 +151,21 @@ class _Part:
             warnings.simplefilter("ignore", EdgeWarning)  # weak components have no best penalty
             fitted = assemble(true.shape[1], fit_blocks(factored, true, share_alpha=task.recipe.share_alpha))
         predicted, fold = predict_held_out(factored, true, fitted)
-        n_shown = task.trials.select(self.known.stimulus_id).average().n_repetitions
-        if task.recipe.rescale_averages and fitted.noise_share is not None:
-            for k in np.unique(n_shown):
-                gain = average_gain(fitted.noise_share, int(k))
-                predicted[n_shown == k] = fitted.intercept + (predicted[n_shown == k] - fitted.intercept) * gain
+        n_shown = self._n_shown()
+        if task.recipe.rescale_averages:
+            deviation = predicted - fitted.intercept
+            fitted.rescale(deviation, n_shown)
+            predicted = fitted.intercept + deviation
         alike = _alike(n_shown, test.n_repetitions)
         noise = calibrated_noise(true[alike], predicted[alike], true, np.flatnonzero(alike), fold[alike])
         return noise, fitted.predict(test.betas, n_repetitions=task.counts(test))
+
+    def _n_shown(self) -> NDArray[np.int64]:
+        """Count the showings of each training stimulus, ``(n_training,)``."""
+        trials, ids = self.task.trials, self.known.stimulus_id
+        mine = np.isin(trials.stimulus_id, ids)
+        row = np.searchsorted(ids, trials.stimulus_id[mine])
+        return np.bincount(row, weights=trials.n_repetitions[mine]).astype(np.int64)
 
 
 def _alike(n_shown: NDArray[np.int64], n_tested: NDArray[np.int64]) -> NDArray[np.bool_]:

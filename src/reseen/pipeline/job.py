@@ -18,7 +18,6 @@ from reseen.analyses import AUTO, Analysis, analyses, decoded_features
 from reseen.blocks import FeatureBlocks
 from reseen.datasets import load
 from reseen.decode import Decoding
-from reseen.decode.prior import DecodingUnderPrior
 from reseen.executor import Executor, Serial, check_seen
 from reseen.features import Features
 from reseen.ldm import LatentDiffusion, load_ldm
@@ -88,7 +87,18 @@ class Job:
 
     def decoding(self, subject: str, name: str, split: Split) -> Decoding:
         """Lay out the decoders of one of a subject's features; each fold of the split has one."""
-        return Decoding(self.brain(subject)[0], split, self.true(subject, name), **self._how(name))
+        recipe = self.recipe
+        return Decoding(
+            self.brain(subject)[0],
+            split,
+            self.true(subject, name),
+            rois=recipe.decode.rois_of(name),
+            recipe=recipe.decode,
+            seed=recipe.seed,
+            train_trials=recipe.data.train_trials,
+            test_trials=recipe.data.test_trials,
+            device=self.ridge_device,
+        )
 
     def under_prior(self, name: str) -> bool:
         """Say whether a feature the recipe decodes is a mean of what the training stimuli's are."""
@@ -97,21 +107,6 @@ class Job:
     def candidates_path(self, subject: str, name: str) -> Path:
         """Give where it lies which training stimuli such a mean is of."""
         return self.results.decode_path(subject, f"{name}_candidates")
-
-    def decoding_under_prior(self, subject: str, name: str, split: Split) -> DecodingUnderPrior:
-        """Lay out the decoders of such a feature."""
-        return DecodingUnderPrior(self.brain(subject)[0], split, self.true(subject, name), **self._how(name))
-
-    def _how(self, name: str) -> dict[str, Any]:
-        recipe = self.recipe
-        return {
-            "rois": recipe.decode.rois_of(name),
-            "recipe": recipe.decode,
-            "seed": recipe.seed,
-            "train_trials": recipe.data.train_trials,
-            "test_trials": recipe.data.test_trials,
-            "device": self.ridge_device,
-        }
 
     def lend(self, _folder: Path) -> Callable[[], Job]:
         """Give what makes the same job on a worker, which loads data and model by itself."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from reseen import encode, simulate
 from reseen.analyses import in_order, layers_of
+from reseen.decode.prior import DecodingUnderPrior
 from reseen.files import as_metadata, writing_folder
 from reseen.pipeline.controls import decode_controls
 from reseen.pipeline.job import Job, Progress, decoded_stem
@@ -92,7 +93,7 @@ def _decode(job: Job, subject: str, name: str, shuffles: Sequence[int | None]) -
     made_by = job.made_by("decode", subject)
     _, _, split = job.brain(subject)
     linear = job.decoding(subject, name, split)
-    under_prior = job.decoding_under_prior(subject, name, split) if job.under_prior(name) else None
+    under_prior = DecodingUnderPrior(linear) if job.under_prior(name) else None
     for shuffle in shuffles:
         stem = decoded_stem(name, shuffle)
         if under_prior is None or shuffle is None:

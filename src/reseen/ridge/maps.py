@@ -71,7 +71,7 @@ class RidgeMap:
         Raises
         ------
         ShapeError
-            If the voxels are not those of the fit.
+            If the voxels are not those of the fit, or counts do not fit the rows.
         DataError
             If betas are not finite.
         """
@@ -80,14 +80,26 @@ class RidgeMap:
             raise ShapeError(f"betas have shape {rows.shape}; this map needs (n_rows, {len(self.voxel_mean)}).")
         check_finite("betas", rows)
         predicted = _product(((rows - self.voxel_mean) / self.voxel_scale).astype(np.float32), self.weights)
-        if n_repetitions is not None and self.noise_share is not None:
-            count = np.asarray(n_repetitions)
-            if count.shape != (len(rows),):
-                raise ShapeError(f"n_repetitions has shape {count.shape}; {len(rows)} rows need ({len(rows)},).")
-            for k in np.unique(count):
-                predicted[count == k] *= average_gain(self.noise_share, int(k)).astype(np.float32)
+        if n_repetitions is not None:
+            self.rescale(predicted, n_repetitions)
         predicted += self.intercept
         return predicted
+
+    def rescale(self, deviation: Float32, n_repetitions: ArrayLike) -> None:
+        """Multiply deviations from the intercept, ``(n_rows, n_targets)``, by `average_gain`, in place.
+
+        Raises
+        ------
+        ShapeError
+            If counts do not fit the rows.
+        """
+        if self.noise_share is None:
+            return
+        count, n_rows = np.asarray(n_repetitions), len(deviation)
+        if count.shape != (n_rows,):
+            raise ShapeError(f"n_repetitions has shape {count.shape}; {n_rows} rows need ({n_rows},).")
+        for k in np.unique(count):
+            deviation[count == k] *= average_gain(self.noise_share, int(k)).astype(np.float32)
 
     def save(self, path: Path | str, metadata: dict[str, str] | None = None) -> None:
         """Write the map as one safetensors file, whole or not at all.
