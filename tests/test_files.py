@@ -1,10 +1,12 @@
 import errno
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from reseen.errors import ResultsError
-from reseen.files import lock, read_json, write_json, write_text, writing, writing_folder
+from reseen.errors import DataError, ResultsError
+from reseen.files import lock, read_json, read_picture, write_json, write_text, writing, writing_folder
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
@@ -87,3 +89,35 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     with pytest.raises(ResultsError, match="is not empty"):
         write()
     assert (tmp_path / "mine.txt").read_text() == "keep me"
+
+
+def test_a_picture_is_turned_as_its_camera_says(tmp_path):
+    pixels = np.zeros((4, 6, 3), dtype=np.uint8)
+    pixels[0] = 255
+    turned = Image.Exif()
+    turned[0x0112] = 6  # EXIF's orientation: the first row is seen on the right
+    Image.fromarray(pixels).save(tmp_path / "photograph.png", exif=turned)
+    np.testing.assert_array_equal(read_picture(tmp_path / "photograph.png"), np.rot90(pixels, k=-1))
+
+
+def test_a_picture_too_large_to_be_one_is_refused(tmp_path, monkeypatch):
+    Image.fromarray(np.zeros((30, 30), dtype=np.uint8)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"cannot read the picture .*bomb\.png.*exceeds limit"):
+        read_picture(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("place", range(8, 200, 8))
+def test_a_picture_damaged_anywhere_is_read_or_refused_with_its_name(tmp_path, place):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    path = tmp_path / "damaged.png"
+    Image.fromarray(pixels).save(path)
+    content = bytearray(path.read_bytes())
+    content[place : place + 4] = b"\xff\x00\xff\x00"
+    path.write_bytes(content)
+    said = str(path)
+    try:
+        read_picture(path)
+    except DataError as error:
+        said = str(error)
+    assert str(path) in said

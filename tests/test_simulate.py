@@ -194,5 +194,9 @@ def test_own_pictures_that_do_not_do_are_refused(tmp_path: Path) -> None:
         digital_subjects(recipe, pictures=tmp_path / "mute")
     fill_folder(tmp_path / "broken", 8)
     (tmp_path / "broken/p5.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"p5\.png cannot be read"):
+    with pytest.raises(DataError, match=r"cannot read the picture .*p5\.png"):
         digital_subjects(recipe, pictures=tmp_path / "broken")
+    fill_folder(tmp_path / "cut out", 8)
+    Image.fromarray(np.zeros((45, 72, 4), dtype=np.uint8)).save(tmp_path / "cut out/p5.png")
+    with pytest.raises(DataError, match=r"p5\.png is transparent in places"):
+        digital_subjects(recipe, pictures=tmp_path / "cut out")

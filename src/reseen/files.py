@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and folders that one process holds at a time."""
+"""Files: written whole or not at all, read or refused with a reason, and folders that one process holds at a time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from reseen.errors import ResultsError
+from reseen.errors import DataError, ResultsError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 GB = 1e9
 """Bytes."""
+_DEEP = ("I", "F")  # Pillow's modes of integers of 16 and 32 bits, and of floats
 
 
 @contextmanager
@@ -166,3 +171,31 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise damaged(path, error) from error
     return found
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Read somebody's picture as a screen shows it, ``(height, width, 3)``: turned as its camera says.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or what it looks like is not known: it is transparent in places, or deeper than 8 bits.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(_DEEP):
+                raise DataError(
+                    f"the picture {path} has more than 8 bits a pixel and channel (Pillow's mode {image.mode}): what "
+                    "is white in it is not known. Save it with 8 bits."
+                )
+            if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+                raise DataError(
+                    f"the picture {path} is transparent in places: what is seen behind it is not known. Lay it on the "
+                    "background that it is shown on, and save it without an alpha channel."
+                )
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, by format and damage
+        raise DataError(f"cannot read the picture {path}: {error}. Mend it or take it away.") from error

@@ -13,6 +13,7 @@ import numpy as np
 
 from reseen.errors import DataError, ModelError, RecipeError
 from reseen.evaluate import evaluate
+from reseen.files import read_picture
 from reseen.observers import Panel, load_observer, load_panel
 from reseen.protocols import PROTOCOL_NAMES, PROTOCOLS, ProtocolName
 from reseen.recipe import EvaluateRecipe
@@ -28,7 +29,6 @@ GIVEN = "given"
 PICTURE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _DRAW = re.compile(r"(?P<item>.+)_(?P<draw>\d+)")
 _TRIAL = re.compile(r"(?P<name>.+)-t\d+")
-_DEEP = ("I", "F")  # Pillow's modes of integers of 16 and 32 bits, and of floats
 _NAMED = 5  # files that an error lists
 
 
@@ -195,11 +195,11 @@ def _files(folder: Path) -> list[Path]:
 
 def _read(paths: Sequence[Path]) -> NDArray[np.uint8]:
     """Read pictures of one size, ``(n, height, width, 3)`` uint8."""
-    first = _picture(paths[0])
+    first = read_picture(paths[0])
     pictures = np.empty((len(paths), *first.shape), dtype=np.uint8)
     pictures[0] = first
     for place, path in enumerate(paths[1:], start=1):
-        picture = _picture(path)
+        picture = read_picture(path)
         if picture.shape != first.shape:
             raise DataError(
                 f"pictures of one folder must be of one size: {paths[0].name} has {first.shape[1]} x {first.shape[0]} "
@@ -207,26 +207,6 @@ def _read(paths: Sequence[Path]) -> NDArray[np.uint8]:
             )
         pictures[place] = picture
     return pictures
-
-
-def _picture(path: Path) -> NDArray[np.uint8]:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith(_DEEP):
-                raise DataError(
-                    f"the picture {path} has more than 8 bits a pixel and channel (Pillow's mode {image.mode}): what "
-                    "is white in it is not known. Save it with 8 bits."
-                )
-            if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-                raise DataError(
-                    f"the picture {path} is transparent in places: what is seen behind it is not known. Lay it on the "
-                    "background that it is shown on, and save it without an alpha channel."
-                )
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"cannot read the picture {path}: {error}.") from error
 
 
 def _panel(name: str, device: str) -> Panel:

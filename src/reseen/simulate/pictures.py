@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from reseen.errors import DataError, RecipeError
+from reseen.files import read_picture
 from reseen.recipe import SimulateRecipe
 from reseen.simulate.attributes import describe
 from reseen.simulate.captions import write_captions
@@ -112,7 +113,7 @@ def read_pictures(folder: Path, recipe: SimulateRecipe, rng: Generator, progress
     Raises
     ------
     DataError
-        If the folder is missing, a picture cannot be read or has no caption.
+        If the folder is missing, a picture cannot be read or has no caption (see `reseen.files.read_picture`).
     RecipeError
         If there are fewer pictures than the recipe asks for.
     """
@@ -150,11 +151,7 @@ def read_pictures(folder: Path, recipe: SimulateRecipe, rng: Generator, progress
 
 
 def _read_square(path: Path, side: int) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as file:
-            picture = file.convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"{path} cannot be read as a picture ({error}). Mend it or take it away.") from error
+    picture = Image.fromarray(read_picture(path))
     edge = min(picture.size)
     left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
     square = picture.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + edge, top + edge))
