@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from reseen.errors import DataError, ResultsError
-from reseen.files import lock, read_json, read_picture, write_json, write_text, writing, writing_folder
+from reseen.files import lock, read_json, read_picture, sweep, write_json, write_text, writing, writing_folder
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
@@ -22,6 +22,17 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
         write_half()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_process_left_of_a_file_is_swept_away_and_nothing_else(tmp_path):
+    killed = writing(tmp_path / "subj01" / "pictures" / "00000_0.png")
+    half = killed.__enter__()
+    half.write_text("half")
+    kept = [half.with_name("00001_0.png"), tmp_path / "a.1.part", tmp_path / ".b.part", tmp_path / ".lock"]
+    for path in kept:
+        path.write_text("mine")
+    sweep(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

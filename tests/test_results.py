@@ -29,6 +29,19 @@ def test_the_same_recipe_opens_the_same_folder_again(tmp_path):
         Results.open(tmp_path, Recipe()).close()
 
 
+def test_opening_a_folder_takes_away_the_half_written_files_of_a_killed_run(tmp_path):
+    Results.open(tmp_path, Recipe()).close()
+    whole = sorted(tmp_path.rglob("*"))
+    half = tmp_path / "subj01" / "pictures" / ".00000_0.png.4711.part"
+    half.parent.mkdir(parents=True)
+    half.touch()
+    with pytest.raises(ResultsError):
+        Results.open(tmp_path, with_settings(Recipe(), ["reconstruct.n_steps=20"]))
+    assert half.exists()
+    Results.open(tmp_path, Recipe()).close()
+    assert sorted(tmp_path.rglob("*")) == [*whole, *half.parents[:2][::-1]]
+
+
 def test_another_recipe_in_the_same_folder_is_refused_with_the_field_named(tmp_path):
     Results.open(tmp_path, Recipe()).close()
     with pytest.raises(ResultsError, match=r"reconstruct\.n_steps: expected 50, found 20"):

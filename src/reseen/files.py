@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 GB = 1e9
 """Bytes."""
+_PART = re.compile(r"\..+\.\d+\.part")
 _DEEP = ("I", "F")  # Pillow's modes of integers of 16 and 32 bits, and of floats
 
 
@@ -47,6 +49,17 @@ def writing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Take away what `writing` left of files in a folder and below when its process was killed.
+
+    Only who holds the folder may ask for it (`lock`).
+    """
+    for where, _, names in os.walk(folder):
+        for name in filter(_PART.fullmatch, names):
+            with suppress(OSError):
+                Path(where, name).unlink()
 
 
 @contextmanager

@@ -37,7 +37,7 @@ import numpy as np
 from reseen.blocks import FeatureBlocks
 from reseen.errors import ResultsError
 from reseen.features import Features
-from reseen.files import as_metadata, damaged, lock, opening_tensors, read_json, write_json, write_text, writing
+from reseen.files import as_metadata, damaged, lock, opening_tensors, read_json, sweep, write_json, write_text, writing
 from reseen.recipe import Recipe, differences, growth, identity, load_recipe, to_toml
 from reseen.tables import WORDS, Level
 
@@ -89,6 +89,7 @@ class Results:
         try:
             results._compare_recipe()
             results._claim_versions()
+            sweep(path)
         except BaseException:
             results.close()
             raise
