@@ -32,7 +32,7 @@ def test_the_same_recipe_opens_the_same_folder_again(tmp_path):
 def test_opening_a_folder_takes_away_the_half_written_files_of_a_killed_run(tmp_path):
     Results.open(tmp_path, Recipe()).close()
     whole = sorted(tmp_path.rglob("*"))
-    half = tmp_path / "subj01" / "pictures" / ".00000_0.png.4711.part"
+    half = tmp_path / "subj01" / "pictures" / f".00000_0.png.{'0a' * 16}.part"
     half.parent.mkdir(parents=True)
     half.touch()
     with pytest.raises(ResultsError):
@@ -139,6 +139,12 @@ def test_pictures_read_back_and_their_names_tell_item_and_draw(results):
 
 def test_tables_read_back_with_empty_words_empty(results):
     table = pd.DataFrame({"layer": ["", "late"], "value": [0.5, np.nan], "n": [3, 4]})
+    results.save_table("scores", table)
+    pd.testing.assert_frame_equal(results.load_table("scores"), table, check_dtype=False)
+
+
+def test_words_that_look_like_nothing_stay_words(results):
+    table = pd.DataFrame({"subject": "NA", "roi": ["None", "nan"], "layer": "", "value": [0.5, np.nan], "n": [3, 4]})
     results.save_table("scores", table)
     pd.testing.assert_frame_equal(results.load_table("scores"), table, check_dtype=False)
 

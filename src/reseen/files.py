@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import socket
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 GB = 1e9
 """Bytes."""
-_PART = re.compile(r"\..+\.\d+\.part")
+_PART = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 _DEEP = ("I", "F")  # Pillow's modes of integers of 16 and 32 bits, and of floats
 
 
@@ -35,7 +36,7 @@ def writing(path: Path) -> Iterator[Path]:
     ResultsError
         If it cannot be written, for want of space above all.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")  # workers of two machines may write the same file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield part

@@ -9,7 +9,8 @@
     ├── warnings.json         what was warned of, if anything
     ├── kept/<subject>/       session01.safetensors: ROI voxels of large sessions as they were read; may be deleted
     ├── features/<subject>/   z.safetensors, c.safetensors; <feature>/<block>.safetensors: what denoising gave
-    ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: the decoder; shuffled_...: the floor's
+    ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: the decoder; shuffled0_z: a floor's;
+    │                         c_candidates: what a mean under the prior is of; clusters, without_...: of a full run
     ├── <subject>/pictures/   <level>/<condition>/<stimulus_id>_<draw>.png, with -t<item> for single trials
     ├── <subject>/encode/     voxels.safetensors: every model's numbers of each voxel
     ├── scores.csv            one row per number; reading.csv and encoding.csv likewise; each subject's in its folder
@@ -39,7 +40,7 @@ from reseen.errors import ResultsError
 from reseen.features import Features
 from reseen.files import as_metadata, damaged, lock, opening_tensors, read_json, sweep, write_json, write_text, writing
 from reseen.recipe import Recipe, differences, growth, identity, load_recipe, to_toml
-from reseen.tables import WORDS, Level
+from reseen.tables import NUMBERS, WORDS, Level
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,8 @@ VERSION_OF = "version of "
 """What the record of a library's version begins with."""
 TEST_PICTURES_OF, SCORED_SIZE_OF = "test pictures of ", "scored size of "
 """What the records begin with of which pictures a subject's scores are of, and at how many pixels they were scored."""
-LIBRARIES = ("reseen", "numpy", "scipy", "pillow", "scikit-image", "torch", "diffusers", "transformers")
+_NO_NUMBER = {column: [""] for column in NUMBERS}
+LIBRARIES = ("reseen", "numpy", "scipy", "scikit-learn", "pillow", "scikit-image", "torch", "diffusers", "transformers")
 
 
 class Results:
@@ -221,7 +223,7 @@ class Results:
         return FeatureBlocks.open(name.partition("/")[2], self.feature_files(name))
 
     def decode_path(self, subject: str, name: str) -> Path:
-        """Give where something decoded lies: ``"z"``, ``"shuffled_z"``, or a decoder such as ``"z_fold0"``."""
+        """Give where something decoded lies: ``"z"``, ``"shuffled0_z"``, or a decoder such as ``"z_fold0"``."""
         return self.path / subject / "decode" / f"{name}.safetensors"
 
     def encode_path(self, subject: str) -> Path:
@@ -337,9 +339,7 @@ class Results:
         path = self.path / f"{name}.csv"
         if not path.is_file():
             raise ResultsError(f"{path} is not there. Run the recipe up to the stage that writes it.")
-        table = pd.read_csv(path, dtype=dict.fromkeys(WORDS, str))
-        words = table.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]]
-        return table.fillna(dict.fromkeys(words, ""))
+        return pd.read_csv(path, dtype=dict.fromkeys(WORDS, str), keep_default_na=False, na_values=_NO_NUMBER)
 
     def save_text(self, name: str, text: str) -> Path:
         """Write a text file, such as ``"report.html"``, and give its path."""

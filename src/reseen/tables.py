@@ -51,11 +51,12 @@ ENCODING_COLUMNS = (
 )
 """The columns of ``encoding.csv``."""
 
-_NUMBERS = ("value", "low", "high", "n", "null", "null_sd", "p", "n_voxels", "stimulus_id")
+NUMBERS = ("value", "low", "high", "n", "null", "null_sd", "p", "n_voxels", "stimulus_id")
+"""The columns of any table that hold numbers, or nothing."""
 WORDS = tuple(
     column
     for column in dict.fromkeys((*SCORE_COLUMNS, *PICTURE_COLUMNS, *READING_COLUMNS, *ENCODING_COLUMNS))
-    if column not in _NUMBERS
+    if column not in NUMBERS
 )
 """The columns of any table that hold words, whatever these look like."""
 
@@ -83,6 +84,12 @@ def first_protocol(protocols: Iterable[str]) -> str:
     """Choose the protocol that is shown first: reseen's own, or else the first there is; empty for none."""
     known = list(protocols)
     return BUILTIN if BUILTIN in known else next(iter(known), "")
+
+
+def main_condition(conditions: Iterable[str]) -> str:
+    """Choose the condition that the headline is about: zc, or else c, or else the first there is; empty for none."""
+    known = list(conditions)
+    return next((condition for condition in ("zc", "c", *known) if condition in known), "")
 
 
 def lower_is_better(metric: str) -> bool:
