@@ -134,6 +134,31 @@ def test_true_and_shuffled_decoders_share_one_factorisation_and_are_what_they_ar
     assert len(decoding.task._kept) == 1
 
 
+def test_folds_are_kept_while_their_squares_add_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials, feature = subject()
+    decoding = decode.Decoding(
+        trials, Split.leave_out(trials.stimulus_id, 5, seed=0), feature, rois=["early"], recipe=RECIPE, seed=0
+    )
+    monkeypatch.setattr(decode.units, "KEPT_STIMULI", np.sqrt(2.5) * 80)  # of 80 training stimuli in each fold
+    most = []
+    for fold in range(5):
+        decoding.task.training(fold)
+        most.append(len(decoding.task._kept))
+    assert max(most) == 2
+
+
+def test_without_weights_the_predictions_are_the_same_and_no_map_is_made() -> None:
+    trials, feature = subject()
+    split = Split.leave_out(trials.stimulus_id, 3, seed=0)
+    decoding = decode.Decoding(trials, split, feature, rois=["early"], recipe=RECIPE, seed=0)
+    maps, expected = decoding.run()
+    assert len(maps) == 3
+    none, decoded = decoding.run(weights=False)
+    assert none == []
+    np.testing.assert_array_equal(decoded.stimulus_id, expected.stimulus_id)
+    np.testing.assert_allclose(decoded.array, expected.array, atol=1e-5)
+
+
 @pytest.mark.parametrize("share_alpha", [False, True])
 def test_a_shuffle_gives_the_predictions_of_its_maps_and_keeps_no_map(
     share_alpha: bool, monkeypatch: pytest.MonkeyPatch

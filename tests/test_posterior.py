@@ -161,6 +161,29 @@ def test_stimuli_left_out_in_turn_have_candidates_of_their_own_fold() -> None:
         assert np.isin(candidates.stimulus_id[np.isin(decoded.stimulus_id, test)], train).all()
 
 
+def test_stimuli_of_the_split_that_were_never_shown_are_no_candidates() -> None:
+    trials, feature, split, _ = kinds()
+    how = {"rois": ["ventral"], "recipe": DecodeRecipe(), "seed": 0}
+    shown = trials.select(np.arange(5, N_TRAIN + N_TEST))
+    decoded, candidates = DecodingUnderPrior(decode.Decoding(shown, split, feature, **how)).run()
+    known = Split.fixed(np.arange(5, N_TRAIN), np.arange(N_TRAIN, N_TRAIN + N_TEST))
+    expected, _ = DecodingUnderPrior(decode.Decoding(shown, known, feature, **how)).run()
+    assert candidates.stimulus_id.min() >= 5
+    assert r(decoded.array, expected.array) > 0.99  # components of five stimuli more
+
+
+def test_the_noise_is_learnt_from_all_where_those_shown_as_often_as_test_stimuli_are_few() -> None:
+    trials, feature, split, _ = kinds()
+    once = np.isin(trials.stimulus_id, np.arange(0, N_TRAIN, 2))
+    keep = (
+        ~once | np.r_[True, trials.stimulus_id[1:] != trials.stimulus_id[:-1]]
+    )  # half are shown once, test ones twice
+    few = Split.fixed(np.arange(30), split.test_ids)
+    how = {"rois": ["ventral"], "recipe": DecodeRecipe(n_folds=2), "seed": 0}
+    decoded, _ = DecodingUnderPrior(decode.Decoding(trials.take(np.flatnonzero(keep)), few, feature, **how)).run()
+    assert len(decoded) == N_TEST
+
+
 def test_few_stimuli_and_single_test_trials_are_refused() -> None:
     trials, feature, split, _ = kinds()
     how = {"rois": ["ventral"], "recipe": DecodeRecipe(), "seed": 0}

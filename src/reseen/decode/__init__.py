@@ -156,6 +156,7 @@ class Decoding:
         self,
         *,
         shuffle: int | None = None,
+        weights: bool = True,
         executor: Executor | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> tuple[list[RidgeMap], Features]:
@@ -166,6 +167,8 @@ class Decoding:
         shuffle
             Give every training stimulus's trials the feature of another training stimulus: the shuffled-training floor.
             The number says which of many shuffles. Left out: no shuffle.
+        weights
+            Whether the maps are wanted, which may fill the memory; those of a shuffle are never kept.
         executor
             Who fits; left out: this process. The result is the same.
         progress
@@ -174,7 +177,7 @@ class Decoding:
         Returns
         -------
         maps
-            One for each fold; none of a shuffle, whose weights are let go block by block.
+            One for each fold; none where weights are let go block by block.
         decoded
             Predictions of all held-out items, sorted by stimulus id; single trials of one stimulus in order of
             presentation. A split gives the same items, whatever the feature and the ROIs: the rows of `held_out`.
@@ -187,7 +190,7 @@ class Decoding:
             If the executor loses its workers.
         """
         task, maps = self.task, []
-        if shuffle is None:
+        if weights and shuffle is None:
             maps = fit_all(task, executor or Serial(), progress)
             pairs = zip(maps, self._tests, strict=True)
             parts = [fitted.predict(test.betas, n_repetitions=task.counts(test)) for fitted, test in pairs]

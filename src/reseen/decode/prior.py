@@ -156,22 +156,28 @@ class _Part:
             deviation = predicted - fitted.intercept
             fitted.rescale(deviation, n_shown)
             predicted = fitted.intercept + deviation
-        alike = _alike(n_shown, test.n_repetitions)
+        alike = _alike(n_shown, test.n_repetitions, fold, true.shape[1] + 2)
         noise = calibrated_noise(true[alike], predicted[alike], true, np.flatnonzero(alike), fold[alike])
         return noise, fitted.predict(test.betas, n_repetitions=task.counts(test))
 
     def _n_shown(self) -> NDArray[np.int64]:
-        """Count the showings of each training stimulus, ``(n_training,)``."""
-        trials, ids = self.task.trials, self.known.stimulus_id
+        """Count the showings of each training stimulus that has a trial, ``(n_training,)``."""
+        trials, ids = self.task.trials, self.known.stimulus_id[self.task.training(0).stimulus]
         mine = np.isin(trials.stimulus_id, ids)
         row = np.searchsorted(ids, trials.stimulus_id[mine])
         return np.bincount(row, weights=trials.n_repetitions[mine]).astype(np.int64)
 
 
-def _alike(n_shown: NDArray[np.int64], n_tested: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Choose the training stimuli that teach the noise: those shown as often as most test stimuli, if not few."""
+def _alike(
+    n_shown: NDArray[np.int64], n_tested: NDArray[np.int64], fold: NDArray[np.int64], fewest: int
+) -> NDArray[np.bool_]:
+    """Choose the training stimuli that teach the noise: those shown as often as most test stimuli, if not few.
+
+    They are few if they are less than half, or if those outside any one fold are fewer than ``fewest``.
+    """
     alike = n_shown == np.bincount(n_tested).argmax()
-    return alike if 2 * alike.sum() >= len(alike) else np.ones_like(alike)
+    left = alike.sum() - np.bincount(fold, weights=alike).max()
+    return alike if 2 * alike.sum() >= len(alike) and left >= fewest else np.ones_like(alike)
 
 
 def _join(parts: Sequence[tuple[Features, Candidates]]) -> tuple[Features, Candidates]:

@@ -80,7 +80,7 @@ class Task:
         """Give the rows of one fold; those of other folds are kept where they are few."""
         if fold not in self._kept:
             train = self.folds[fold][0]
-            if len(self._kept) * len(train) ** 2 > KEPT_STIMULI**2:
+            if (len(self._kept) + 1) * len(train) ** 2 > KEPT_STIMULI**2:
                 self._kept.clear()
             self._kept[fold] = _training(self, train)
         return self._kept[fold]
@@ -195,7 +195,7 @@ def fit_all(task: Task, executor: Executor, progress: Progress) -> list[RidgeMap
 
 
 def predict_all(
-    task: Task, shuffle: int, n_rows: Sequence[int], executor: Executor, progress: Progress
+    task: Task, shuffle: int | None, n_rows: Sequence[int], executor: Executor, progress: Progress
 ) -> list[NDArray[np.float32]]:
     """Predict the held-out rows of every fold, ``(n_rows, n_targets)`` each."""
     predicted = [np.empty((n, task.feature.flat.shape[1]), dtype=np.float32) for n in n_rows]

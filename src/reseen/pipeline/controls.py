@@ -6,7 +6,6 @@ the training stimuli, from those of a training stimulus drawn for each test stim
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from reseen import decode, diagnostics
 from reseen.evaluate import AT_RANDOM, CLUSTERS
 from reseen.features import Features
 from reseen.pipeline.job import Job
-from reseen.ridge import EdgeWarning, RidgeMap
+from reseen.ridge import RidgeMap
 from reseen.tables import Level
 from reseen.trials import Split
 
@@ -104,9 +103,7 @@ def _without_brain(job: Job, subject: str, name: str, level: Level) -> Features:
 def _left_out(job: Job, subject: str, name: str, how: str) -> Features:
     decoding = job.decoding(subject, name, _split(job, subject, job.brain(subject)[2], how))
     progress = job.counter(f"decode {name} of {subject}, {how} left out")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EdgeWarning)  # the decoder itself has warned of it
-        return decoding.run(executor=job.executor, progress=progress)[1]
+    return decoding.run(weights=False, executor=job.executor, progress=progress)[1]
 
 
 def _split(job: Job, subject: str, split: Split, how: str) -> Split:
