@@ -61,7 +61,7 @@ def random_observers() -> Iterator[None]:
         return observers.Observer(name, f"random-{name}", (), network.eval())
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("scoring", "showing", "plan"):
+        for module in ("scoring", "plan"):
             patch.setattr(f"reseen.pipeline.{module}.load_observer", load)
         yield
 

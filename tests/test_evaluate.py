@@ -12,7 +12,7 @@ from reseen.features import Features
 from reseen.observers import Panel
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import EvaluateRecipe
-from reseen.tables import lower_is_better
+from reseen.tables import lower_is_better, main_condition
 
 RECIPE = EvaluateRecipe(n_derangements=60, n_bootstrap=80)
 N_ITEMS = 14
@@ -317,6 +317,29 @@ def test_the_summary_sets_each_headline_beside_its_floors_and_ceiling(scores):
     assert set(table[table["score"] == "judge late"]["subset"]) == {"all", "seen", "novel"}
     assert set(table[table["score"] != "judge late"]["subset"]) == {"all"}
     assert summary(scores, observer="image_encoder")["score"].iloc[0] == "image_encoder late"
+
+
+def test_a_training_mean_for_each_item_is_taken_away_item_by_item():
+    decoded, truth, mean = decoded_features(1.0)
+    where = {"stimulus_id": np.arange(N_ITEMS), "subsets": {}, "recipe": RECIPE, "seed": 0}
+    of_item = mean + np.random.default_rng(0).standard_normal(truth.shape).astype(np.float32)
+    found = evaluate_features("s", "z", decoded, truth, of_item, **where)
+    expected = evaluate_features("s", "z", decoded - of_item, truth - of_item, np.zeros_like(mean), **where)
+    pd.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "main"),
+    [(["z", "c", "zc"], "zc"), (["z", "c"], "c"), (["c", "z"], "c"), (["z"], "z"), (["given"], "given"), ([], "")],
+)
+def test_the_headline_is_about_zc_or_else_c(conditions, main):
+    assert main_condition(conditions) == main
+
+
+def test_the_verdict_is_about_the_main_condition(scores):
+    said = verdict(scores.replace({"condition": {"zc": "c"}}))
+    assert said.startswith("subj01: By the judge's late layer, c pictures")
+    assert "There it is above z" in said
 
 
 def test_summary_and_verdict_read_the_same_from_a_csv_file(scores):

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import warnings
 from dataclasses import replace
@@ -76,6 +77,17 @@ def test_pictures_are_read_as_they_are_scored(finished):
     read = reading[(reading["feature"] == "zc pictures") & (reading["diagnostic"] == "n_way")].set_index("setting")
     expected = scored.set_index("metric")["value"]["identification"]
     assert read["value"]["2"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_report_ranks_pictures_by_what_the_table_says_of_each(finished):
+    each = Results.read(finished).load_table("pictures")
+    late = (each["observer"] == "judge") & (each["layer"] == "late") & (each["direction"] == "original")
+    mine = each[late & (each["condition"] == "zc") & (each["level"] == "result") & (each["metric"] == "identification")]
+    expected = {(str(row.stimulus_id), f"{row.value:.2f}") for row in mine.itertuples()}
+    page = (finished / "report.html").read_text(encoding="utf-8")
+    gallery = page[page.index("Presented, and reconstructed") :]
+    assert set(re.findall(r"stimulus (\d+)\D*score (\d\.\d\d)", gallery)) == expected
+    assert "ranked by two-way identification of zc by the judge's late layer" in page.replace("&#39;", "'")
 
 
 def test_a_second_run_computes_nothing(small_recipe, finished, tmp_path, monkeypatch):

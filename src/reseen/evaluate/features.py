@@ -44,7 +44,8 @@ def evaluate_features(
     decoded, truth
         Shape ``(n, n_targets)``, rows of the same items.
     training_mean
-        Shape ``(n_targets,)``: mean of the training stimuli's features, removed from both.
+        Shape ``(n_targets,)``, or ``(n, n_targets)`` where folds differ: mean of the training stimuli's features,
+        removed from both.
     stimulus_id, subsets, recipe, seed
         See `evaluate`.
     shuffled
@@ -63,10 +64,12 @@ def evaluate_features(
     """
     levels = {"result": [decoded], **({"floor_shuffled": list(shuffled)} if len(shuffled) else {})}
     for array in (decoded, *shuffled):
-        if array.shape != truth.shape or len(truth) != len(stimulus_id) or training_mean.shape != truth.shape[1:]:
+        means = training_mean.shape in (truth.shape, truth.shape[1:])
+        if array.shape != truth.shape or len(truth) != len(stimulus_id) or not means:
             raise ShapeError(
                 f"{name}: decoded {array.shape}, truth {truth.shape}, training mean {training_mean.shape} and "
-                f"{len(stimulus_id)} stimulus ids do not belong together; (n, n_targets) twice, (n_targets,) and n do."
+                f"{len(stimulus_id)} stimulus ids do not belong together; (n, n_targets) twice, (n_targets,) or "
+                "(n, n_targets), and n do."
             )
     true = truth - training_mean
     found = {level: [array - training_mean for array in arrays] for level, arrays in levels.items()}

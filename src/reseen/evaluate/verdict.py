@@ -10,7 +10,16 @@ import numpy as np
 from reseen import statistics
 from reseen.evaluate.guessing import percent, said_of_reading
 from reseen.protocols import PROTOCOLS
-from reseen.tables import FEATURES, GAP_CLOSED, NULL_SD, P_VALUE, first_protocol, is_retrieved, says_of_score
+from reseen.tables import (
+    FEATURES,
+    GAP_CLOSED,
+    NULL_SD,
+    P_VALUE,
+    first_protocol,
+    is_retrieved,
+    main_condition,
+    says_of_score,
+)
 from reseen.tables import SCORE_COLUMNS as COLUMNS
 
 if TYPE_CHECKING:
@@ -176,7 +185,7 @@ def _sentences(
     made = [condition for condition in at if not is_retrieved(condition)]
     if not made:
         return
-    main = "zc" if "zc" in made else made[0]
+    main = main_condition(made)
     yield _against_chance(main, at[main], late)
     others = [condition for condition in made if condition != main]
     if others:

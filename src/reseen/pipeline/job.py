@@ -26,6 +26,7 @@ from reseen.pipeline.writing import Writer
 from reseen.recipe import DataRecipe, Recipe, identity
 from reseen.results import VERSION_OF, Results, digest
 from reseen.stimuli import Stimuli
+from reseen.tables import main_condition
 from reseen.trials import Split, Trials
 
 T = TypeVar("T")
@@ -84,6 +85,11 @@ class Job:
     def decoded_names(self) -> tuple[str, ...]:
         """Give the features that the recipe's conditions are made from."""
         return decoded_features(self.recipe.reconstruct.conditions)
+
+    @property
+    def main_condition(self) -> str:
+        """Give the condition that the headline is about."""
+        return main_condition(self.recipe.reconstruct.conditions)
 
     def decoding(self, subject: str, name: str, split: Split) -> Decoding:
         """Lay out the decoders of one of a subject's features; each fold of the split has one."""

@@ -84,14 +84,14 @@ def _score_features(job: Job, subject: str) -> pd.DataFrame:
         table = evaluate_features(
             subject,
             name,
-            decoded.flat - mean,
-            true.rows(decoded.stimulus_id).reshape(len(decoded), -1) - mean,
-            np.zeros(mean.shape[1], dtype=np.float32),
+            decoded.flat,
+            true.rows(decoded.stimulus_id).reshape(len(decoded), -1),
+            mean,
             stimulus_id=decoded.stimulus_id,
             subsets=stimuli.subsets,
             recipe=job.recipe.evaluate,
             seed=job.recipe.seed,
-            shuffled=[job.decoded(subject, name, shuffle=shuffle).flat - mean for shuffle in shuffles],
+            shuffled=[job.decoded(subject, name, shuffle=shuffle).flat for shuffle in shuffles],
         )
         job.tell(f"score decoded {name} of {subject}", 1, 1)
         tables.append(table)
@@ -125,7 +125,7 @@ def _read_features(job: Job, subject: str, name: str) -> Iterator[pd.DataFrame]:
 def _read_pictures(job: Job, subject: str) -> pd.DataFrame:
     """Ask the same of the pictures, as the first observer's last layer sees them at the size of the scores."""
     _, stimuli, _ = job.brain(subject)
-    stacks, condition = Stacks(job, subject), main_condition(job)
+    stacks, condition = Stacks(job, subject), job.main_condition
     panel = Panel(PROTOCOLS["builtin"], (load_observer(job.recipe.evaluate.observers[0]),))
     observer = panel.observers[0]
     layer = observer.layers[-1]
@@ -145,12 +145,6 @@ def _read_pictures(job: Job, subject: str) -> pd.DataFrame:
         recipe=job.recipe.evaluate,
         seed=job.recipe.seed,
     )
-
-
-def main_condition(job: Job) -> str:
-    """Name the condition that the headline is about."""
-    conditions = job.recipe.reconstruct.conditions
-    return "zc" if "zc" in conditions else conditions[-1]
 
 
 def _score_pictures(job: Job, subject: str, keep_each: Callable[[pd.DataFrame], None]) -> pd.DataFrame:

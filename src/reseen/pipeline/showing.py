@@ -8,14 +8,13 @@ import numpy as np
 
 from reseen import metrics, reconstruct, report
 from reseen.evaluate import verdict
-from reseen.observers import Observer, load_observer
+from reseen.files import opening_tensors
 from reseen.pipeline.job import Job
 from reseen.pipeline.mapping import cortical_maps, write_figures
-from reseen.pipeline.scoring import Stacks, main_condition
+from reseen.pipeline.scoring import Stacks
 from reseen.recipe import to_toml
 from reseen.results import VERSION_OF
-from reseen.ridge import RidgeMap
-from reseen.tables import NO_BRAIN, is_retrieved
+from reseen.tables import NO_BRAIN, first_protocol, is_retrieved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from reseen.stimuli import Stimuli
     from reseen.trials import Trials
 
+ALPHAS = "alpha", "alphas"
+"""The arrays of a decoder that hold the penalty of each target, and those it was chosen from."""
 THUMBNAIL = 128
 """Largest side of a picture in the report, in pixels."""
 
@@ -33,10 +34,11 @@ def report_stage(job: Job) -> bool:
     if (job.results.path / "report.html").is_file():
         return False
     scores, reading, encoding = (job.results.load_table(name) for name in ("scores", "reading", "encoding"))
-    subjects = []
+    ranking, subjects = _ranking(job), []
     for done, subject in enumerate(job.subjects):
         job.tell("write the report", done, len(job.subjects))
-        subjects.append(_subject(job, subject, encoding[encoding["subject"] == subject]))
+        mine = (table[table["subject"] == subject] for table in (ranking, encoding))
+        subjects.append(_subject(job, subject, *mine))
         write_figures(job, subject, subjects[-1].encoding)
     contents = report.ReportInput(
         recipe=job.recipe,
@@ -46,7 +48,7 @@ def report_stage(job: Job) -> bool:
         reading=reading,
         provenance=_provenance(job),
         encoding=encoding,
-        score_name=_score_name(job),
+        score_name=_score_name(ranking),
         recipe_text=to_toml(job.recipe),
     )
     job.results.save_text("report.html", report.report(contents))
@@ -54,24 +56,23 @@ def report_stage(job: Job) -> bool:
     return True
 
 
-def _subject(job: Job, subject: str, encoding: pd.DataFrame) -> report.SubjectReport:
+def _subject(job: Job, subject: str, ranking: pd.DataFrame, encoding: pd.DataFrame) -> report.SubjectReport:
     trials, stimuli, _ = job.brain(subject)
     cortical, no_maps = cortical_maps(job, subject, trials)
     stacks = Stacks(job, subject, largest=THUMBNAIL)
     ids = stacks.stimulus_id
     pictures = {key: stacks[key] for key in stacks if not is_retrieved(key[1]) and key[0] not in NO_BRAIN}
-    pictures |= {key: stacks[key][:, :1] for key in stacks if key[0] in NO_BRAIN and key[1] == main_condition(job)}
-    presented = stimuli.images(ids)
-    score = _ranking(job, presented, ids, pictures)
-    maps = {name: _maps(job, subject, name) for name in job.decoded_names}
+    pictures |= {key: stacks[key][:, :1] for key in stacks if key[0] in NO_BRAIN and key[1] == job.main_condition}
+    score = ranking["value"].to_numpy() if len(ranking) else np.full(len(ids), np.nan)
+    alphas, grids = ({name: _of_folds(job, subject, name, which) for name in job.decoded_names} for which in ALPHAS)
     return report.SubjectReport(
         subject=subject,
         stimulus_id=ids,
-        presented=presented,
+        presented=stimuli.images(ids),
         pictures=pictures,
         score=score,
-        alphas={name: np.concatenate([fold.alpha for fold in folds]) for name, folds in maps.items()},
-        alpha_grid={name: np.unique(np.concatenate([fold.alphas for fold in folds])) for name, folds in maps.items()},
+        alphas=alphas,
+        alpha_grid={name: np.unique(grid) for name, grid in grids.items()},
         roi_sizes={name: int(mask.sum()) for name, mask in trials.rois.items()},
         noise_ceiling=_ceilings(trials, ids),
         films=_films(job, subject, score),
@@ -93,32 +94,33 @@ def _probable(job: Job, subject: str, stimuli: Stimuli) -> tuple[tuple[tuple[flo
     )
 
 
-def _judge(job: Job) -> tuple[Observer, str]:
-    """Give the observer that ranks the pictures, and its layer: the first, and the last."""
-    observer = load_observer(job.recipe.evaluate.observers[0])
-    return observer, observer.layers[-1]
+def _ranking(job: Job) -> pd.DataFrame:
+    """Take the rows of ``pictures.csv`` that rank pictures: identification by the first observer's last layer."""
+    each = job.results.load_table("pictures")
+    rows = each[(each["level"] == "result") & (each["condition"] == job.main_condition)]
+    rows = rows[rows["protocol"] == first_protocol(rows["protocol"])]
+    identified = rows[rows["metric"] == "identification"]
+    rows = identified if len(identified) else rows
+    for column, place in (("metric", 0), ("observer", 0), ("layer", -1), ("direction", 0)):
+        rows = rows[rows[column].isin(rows[column].iloc[place:][:1])]
+    return rows
 
 
-def _score_name(job: Job) -> str:
-    observer, layer = _judge(job)
-    return f"two-way identification of {main_condition(job)} by {report.words(observer.name)}'s {layer} layer"
+def _score_name(ranking: pd.DataFrame) -> str:
+    if not len(ranking):
+        return "no score"
+    metric, condition, observer, layer = ranking[["metric", "condition", "observer", "layer"]].iloc[0]
+    by = f" by {report.words(observer)}'s {layer} layer" if observer else ""
+    return f"{report.words(metric)} of {condition}{by}"
 
 
-def _ranking(
-    job: Job, presented: NDArray[np.uint8], ids: NDArray[np.int64], pictures: dict[tuple[str, str], NDArray[np.uint8]]
-) -> NDArray[np.float64]:
-    """Score each item alone, ``(n_items,)``: the share of other items' pictures that look less like what was shown."""
-    observer, layer = _judge(job)
-    stack = pictures["result", main_condition(job)]
-    true = observer.look(presented)[layer]
-    draws = [observer.look(stack[:, draw])[layer] for draw in range(stack.shape[1])]
-    r = np.mean([metrics.correlation_matrix(true, draw) for draw in draws], axis=0)
-    return metrics.identification_from_correlations(r, direction="original", labels=ids)
-
-
-def _maps(job: Job, subject: str, name: str) -> list[RidgeMap]:
-    folder = job.results.decode_path(subject, name).parent
-    return [RidgeMap.load(path) for path in sorted(folder.glob(f"{name}_fold*.safetensors"))]
+def _of_folds(job: Job, subject: str, name: str, which: str) -> NDArray[np.float64]:
+    """Read one array of every fold's decoder, and leave its weights on the disk."""
+    arrays = []
+    for path in sorted(job.results.decode_path(subject, name).parent.glob(f"{name}_fold*.safetensors")):
+        with opening_tensors(path) as (file, _):
+            arrays.append(file.get_tensor(which))
+    return np.concatenate(arrays)
 
 
 def _ceilings(trials: Trials, ids: NDArray[np.int64]) -> dict[str, NDArray[np.floating[Any]]]:
@@ -134,7 +136,7 @@ def _ceilings(trials: Trials, ids: NDArray[np.int64]) -> dict[str, NDArray[np.fl
 
 def _films(job: Job, subject: str, score: NDArray[np.float64]) -> tuple[report.Film, ...]:
     """Film the first draw of the first few pictures that the report draws at random."""
-    condition = main_condition(job)
+    condition = job.main_condition
     if "c" not in condition or not job.recipe.report.n_films:
         return ()
     sample = report.declared_sample(score, n_random=job.recipe.report.n_random, seed=job.recipe.seed)

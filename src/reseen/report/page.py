@@ -96,6 +96,8 @@ def _alphas(subject: SubjectReport) -> Iterator[dict[str, Any]]:
         low, high, middle = (charts.alpha_text(float(alpha)) for alpha in (grid[0], grid[-1], np.nanmedian(chosen)))
         said = f"{marks.percent(at_edge / total)} of {total} choices sit at the edge of the grid ({low} to {high}); "
         said += f"the median is {middle}."
+        if subject.probable and feature == "c":
+            said += " The c of the pictures comes from its prior, which has penalties of its own."
         yield {
             "subject": subject.subject,
             "feature": feature,
@@ -109,7 +111,9 @@ def _rois(subject: SubjectReport) -> dict[str, Any]:
     said = f"{len(subject.roi_sizes or subject.noise_ceiling)} ROIs"
     if medians:
         best = max(medians, key=lambda name: medians[name])
-        share = f"{marks.percent(medians[best])} of the variance of its averaged responses"
+        averaged = len(np.unique(subject.stimulus_id)) == len(subject.stimulus_id)
+        kind = "averaged" if averaged else "single"
+        share = f"{marks.percent(medians[best])} of the variance of its {kind} responses"
         said += f"; the median voxel can explain most in {best} ({share})"
     label = f"ROI sizes and noise ceilings of {subject.subject}. {said}"
     chart = charts.roi_chart(subject.roi_sizes, subject.noise_ceiling, label)
