@@ -192,6 +192,17 @@ def test_grey_pictures_of_any_type_become_rgb(tmp_path: Path, kind: type) -> Non
     assert picture.sum() == 255 * 64 * 3
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int64])
+def test_whole_numbers_of_0_and_1_are_refused_and_not_near_black(tmp_path: Path, kind: type) -> None:
+    figures = np.random.default_rng(2).integers(0, 2, (4, 10, 10))
+    path = save(tmp_path / "brain.npz", stimulus_pictures=figures.astype(kind))
+    with pytest.raises(DataError, match=rf"{kind.__name__} from 0 to 1; .*255 is white.*Save them as bool"):
+        load(recipe_for(path), "anyone")
+    for white in (figures.astype(bool), (figures * 255).astype(kind)):
+        stimuli = load(recipe_for(save(path, stimulus_pictures=white)), "anyone")[1]
+        np.testing.assert_array_equal(stimuli.images(range(4))[:, 2:62, 2:62, 0][:, ::6, ::6], figures * 255)
+
+
 def test_cells_are_magnified_whole_and_centred() -> None:
     cells = np.random.default_rng(1).integers(0, 256, (2, 10, 10, 3), dtype=np.uint8)
     large = magnify(cells)
@@ -233,6 +244,7 @@ def test_run_of_one_trial_is_not_silently_set_to_zero(tmp_path: Path) -> None:
         ({"stimulus_id": None}, "need a stimulus_id from 0 to 3; found none"),
         ({"stimulus_pictures": np.full((4, 8, 8), 3.5)}, "floats from 0 to 1"),
         ({"stimulus_pictures": np.zeros((4, 8), np.uint8)}, r"pictures have shape \(4, 8\)"),
+        ({"stimulus_pictures": np.zeros((0, 8, 8), np.uint8)}, r"pictures have shape \(0, 8, 8, 3\)"),
         ({"captions": np.array(["a", "b"])}, r"captions has shape \(2,\); 4 stimuli need one each"),
         ({"run": np.arange(5)}, r"run has shape \(5,\)"),
         ({"roi_front": np.ones(3, bool)}, r"roi_front has shape \(3,\)"),

@@ -19,8 +19,9 @@ ncsnr               (n_voxels,)                        noise-ceiling signal-to-n
 A folder may hold one array a file (``betas.npy`` ...) for its only subject, or ``<subject>.npz`` or ``<subject>/`` for
 each. Where ``stimulus_id`` is left out, stimuli are numbered as they first appear in the trials, from 0. ``n_stimuli``
 is the number of pictures by stimulus id, or one more than the highest id; arrays of any other length are refused.
-Pictures are uint8, bool, or floats from 0 to 1; grey ones become RGB. Pictures of coarse cells, smaller than 64 pixels,
-are magnified by a whole number, so that cells stay crisp, and centred on black.
+Pictures are whole numbers from 0 to 255, bool, or floats from 0 to 1; whole numbers that are all 0 or 1 are refused.
+Grey ones become RGB. Pictures of coarse cells, smaller than 64 pixels, are magnified by a whole number, so that cells
+stay crisp, and centred on black.
 """
 
 from __future__ import annotations
@@ -288,15 +289,19 @@ def _whose(path: Path, n_pictures: int, n_trials: int, ids: NDArray[np.int64] | 
 def _to_rgb(path: Path, pictures: NDArray[Any]) -> NDArray[np.uint8]:
     if pictures.ndim == 3:
         pictures = np.repeat(pictures[..., None], 3, axis=3)
-    if pictures.ndim != 4 or pictures.shape[3] != 3:
+    if pictures.ndim != 4 or pictures.shape[3] != 3 or pictures.size == 0:
         raise DataError(f"{path}: pictures have shape {pictures.shape}; (n, H, W) or (n, H, W, 3) is needed.")
-    if pictures.dtype == np.uint8:
-        return pictures
+    whole = np.issubdtype(pictures.dtype, np.integer)
     low, high = float(pictures.min()), float(pictures.max())
     if pictures.dtype == bool or (np.issubdtype(pictures.dtype, np.floating) and low >= 0 and high <= 1):
         return np.rint(pictures.astype(np.float32) * 255).astype(np.uint8)
-    if np.issubdtype(pictures.dtype, np.integer) and low >= 0 and high <= 255:
-        return pictures.astype(np.uint8)
+    if whole and 0 <= low <= high <= 1:
+        raise DataError(
+            f"{path}: pictures are {pictures.dtype} from {low:g} to {high:g}; of whole numbers 255 is white, so that "
+            "all would be black or nearly so. Save them as bool, or times 255."
+        )
+    if whole and low >= 0 and high <= 255:
+        return pictures.astype(np.uint8, copy=False)
     raise DataError(
         f"{path}: pictures are {pictures.dtype} from {low} to {high}; uint8, integers to 255, or floats "
         "from 0 to 1 are needed."
