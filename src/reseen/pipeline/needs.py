@@ -10,12 +10,11 @@ from pathlib import Path
 
 from reseen import datasets
 from reseen.datasets import FileCheck
-from reseen.datasets.nsd_facts import SUBJECTS, TERMS, NsdFiles
+from reseen.datasets.nsd_facts import SUBJECTS, TERMS, TRUTH, NsdFiles
 from reseen.datasets.nsd_inventory import list_subjects
 from reseen.errors import ReseenError
 from reseen.files import GB
 from reseen.pipeline.job import data_path
-from reseen.pipeline.stages import TRUTH
 from reseen.recipe import DataRecipe, Recipe
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from reseen import encode, simulate
 from reseen.analyses import in_order, layers_of
+from reseen.datasets.nsd_facts import TRUTH
 from reseen.decode.prior import DecodingUnderPrior
 from reseen.files import as_metadata, writing_folder
 from reseen.pipeline.controls import decode_controls
@@ -20,10 +21,6 @@ from reseen.tables import ENCODING_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TRUTH = "reseen_truth.json"
-"""The file that says that a tree is a digital subject's, whole."""
-
 
 # ---------------------------------------------------------------------------------------------------- simulate
 

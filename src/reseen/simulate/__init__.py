@@ -27,7 +27,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from reseen.datasets.nsd_facts import NsdFiles
+from reseen.datasets.nsd_facts import TRUTH, NsdFiles
 from reseen.errors import ResultsError
 from reseen.recipe import SimulateRecipe
 from reseen.simulate.anatomy import Anatomy, build_anatomy
@@ -42,7 +42,6 @@ from reseen.simulate.voxels import sample_cortex, sample_ncsnr
 __all__ = ["DigitalSubject", "digital_subjects", "scan_subject", "simulate"]
 
 Progress = Callable[[str, int, int], None]
-TRUTH = "reseen_truth.json"
 _PURPOSES = ("pictures", "order", "cortex", "ncsnr", "noise", "session")
 
 
