@@ -123,6 +123,43 @@ def test_pictures_by_trial_define_stimuli_where_no_ids_are_given(tmp_path: Path)
     assert stimuli.captions(0) == ()
 
 
+def by_brightness(tmp_path: Path, **changes: object) -> Path:
+    """Three pictures, brightest first, shown twice each; ids are left out."""
+    pictures = np.array([200, 100, 200, 50, 100, 50], dtype=np.uint8)[:, None, None] * np.ones((64, 64), np.uint8)
+    path = tmp_path / "brain.npz"
+    np.savez(path, **{"betas": np.arange(6.0)[:, None], "pictures": pictures, **changes})
+    return path
+
+
+def test_stimuli_without_ids_are_numbered_as_they_first_appear(tmp_path: Path) -> None:
+    told = {
+        "captions": np.array(["200", "100", "50"]),
+        "category": np.array(["bright", "middle", "dark"]),
+        "test_stimulus_id": [2],
+    }
+    trials, stimuli, split = load(recipe_for(by_brightness(tmp_path, **told)), "anyone")
+    assert trials.stimulus_id.tolist() == [0, 1, 0, 2, 1, 2]
+    for stimulus, (brightness, category) in enumerate([(200, "bright"), (100, "middle"), (50, "dark")]):
+        assert (stimuli.image(stimulus) == brightness).all()
+        assert stimuli.captions(stimulus) == (str(brightness),)
+        assert stimuli.categories["category"][stimulus] == category
+    assert split.folds[0][1].tolist() == [2]
+    named = load(recipe_for(by_brightness(tmp_path, figure_name=np.array(["a", "b", "c"]))), "anyone")[1]
+    assert named.captions(2) == ("a white c on black",)
+
+
+def test_captions_and_categories_are_of_stimuli_and_not_of_trials(tmp_path: Path) -> None:
+    said = r"3 stimuli need one each\. Ids are left out: .* first appear"
+    for name in ("captions", "figure_name", "category"):
+        with pytest.raises(DataError, match=rf"{name} has shape \(6,\); {said}"):
+            load(recipe_for(by_brightness(tmp_path, **{name: np.array(list("abacbc"))})), "anyone")
+    path = save(tmp_path / "brain.npz", captions=np.array(list("adbc" * 3)))
+    with pytest.raises(DataError, match=r"captions has shape \(12,\); 4 stimuli need one each, by stimulus_id"):
+        load(recipe_for(path), "anyone")
+    with pytest.raises(DataError, match=r"figure_name has shape \(4, 1\); 4 stimuli need one each"):
+        load(recipe_for(save(path, captions=None, figure_name=np.array([["a"]] * 4))), "anyone")
+
+
 def test_pictures_by_trial_must_agree_with_the_ids(tmp_path: Path) -> None:
     shown = make_arrays()["stimulus_pictures"][make_arrays()["stimulus_id"]]
     shown[5] = 0
@@ -153,6 +190,17 @@ def test_grey_pictures_of_any_type_become_rgb(tmp_path: Path, kind: type) -> Non
     assert picture.shape == (64, 64, 3)
     assert (picture[2] == 255).all()
     assert picture.sum() == 255 * 64 * 3
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64])
+def test_whole_numbers_of_0_and_1_are_refused_and_not_near_black(tmp_path: Path, kind: type) -> None:
+    figures = np.random.default_rng(2).integers(0, 2, (4, 10, 10))
+    path = save(tmp_path / "brain.npz", stimulus_pictures=figures.astype(kind))
+    with pytest.raises(DataError, match=rf"{kind.__name__} from 0 to 1; .*255 is white.*Save them as bool"):
+        load(recipe_for(path), "anyone")
+    for white in (figures.astype(bool), (figures * 255).astype(kind)):
+        stimuli = load(recipe_for(save(path, stimulus_pictures=white)), "anyone")[1]
+        np.testing.assert_array_equal(stimuli.images(range(4))[:, 2:62, 2:62, 0][:, ::6, ::6], figures * 255)
 
 
 def test_cells_are_magnified_whole_and_centred() -> None:
@@ -196,7 +244,8 @@ def test_run_of_one_trial_is_not_silently_set_to_zero(tmp_path: Path) -> None:
         ({"stimulus_id": None}, "need a stimulus_id from 0 to 3; found none"),
         ({"stimulus_pictures": np.full((4, 8, 8), 3.5)}, "floats from 0 to 1"),
         ({"stimulus_pictures": np.zeros((4, 8), np.uint8)}, r"pictures have shape \(4, 8\)"),
-        ({"captions": np.array(["a", "b"])}, "2 captions or names; 4 stimuli"),
+        ({"stimulus_pictures": np.zeros((0, 8, 8), np.uint8)}, r"pictures have shape \(0, 8, 8, 3\)"),
+        ({"captions": np.array(["a", "b"])}, r"captions has shape \(2,\); 4 stimuli need one each"),
         ({"run": np.arange(5)}, r"run has shape \(5,\)"),
         ({"roi_front": np.ones(3, bool)}, r"roi_front has shape \(3,\)"),
         ({"ncsnr": np.ones(3)}, r"ncsnr has shape \(3,\)"),
@@ -236,6 +285,9 @@ def test_inventory_says_what_the_file_holds(tmp_path: Path) -> None:
     (check,) = inventory(recipe_for(path, rois=("early",)), "anyone")
     assert not check.ok
     assert "no ROI 'early'" in check.note
+    (check,) = inventory(recipe_for(save(path, captions=np.array(list("adbc" * 3)))), "anyone")
+    assert not check.ok
+    assert "captions has shape (12,)" in check.note
 
 
 @pytest.mark.skipif(not MIYAWAKI.exists(), reason="the file of real fMRI is not here; RESEEN_MIYAWAKI may name it")

@@ -150,6 +150,25 @@ def test_ncsnr_is_that_of_the_formula() -> None:
     assert measure_ncsnr(betas[:2000], ids[:2000], session[:2000])[0] == 0
 
 
+@pytest.mark.parametrize("n_showings", [4, 5])
+def test_ncsnr_is_measured_where_every_picture_is_shown_more_than_three_times(n_showings: int) -> None:
+    rng = np.random.default_rng(0)
+    ids = np.tile(np.arange(2000), n_showings)
+    betas = (0.5 * rng.standard_normal((2000, 1))[ids] + rng.standard_normal((len(ids), 1))).astype(np.float32)
+    np.testing.assert_allclose(measure_ncsnr(betas, ids, ids % 4), 0.5, atol=0.03)
+
+
+def test_ncsnr_is_that_of_the_first_three_showings_of_every_picture_that_has_as_many() -> None:
+    rng = np.random.default_rng(3)
+    ids = rng.permutation(np.repeat(np.arange(60), np.arange(60) % 6 + 1))  # shown once to six times
+    betas = (rng.standard_normal((60, 5))[ids] + rng.standard_normal((len(ids), 5))).astype(np.float32)
+    scaled = (betas - betas.mean(axis=0)) / betas.std(axis=0)
+    showings = [np.flatnonzero(ids == i)[:3] for i in range(60)]
+    noise = np.mean([scaled[rows].var(axis=0, ddof=1) for rows in showings if len(rows) == 3], axis=0)
+    expected = np.sqrt((1 - noise) / noise)
+    np.testing.assert_allclose(measure_ncsnr(betas, ids, np.zeros_like(ids)), expected, rtol=1e-4)
+
+
 def test_noise_is_shared_by_near_voxels_and_along_the_signals_leading_dimensions(
     world: tuple[Anatomy, Shown, DigitalSubject],
 ) -> None:

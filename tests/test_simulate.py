@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reseen import pipeline
 from reseen.errors import DataError, RecipeError, ResultsError
-from reseen.recipe import DataRecipe, SimulateRecipe
+from reseen.pipeline.needs import find_data
+from reseen.recipe import DataRecipe, Recipe, SimulateRecipe
 from reseen.simulate import digital_subjects, simulate
 from reseen.simulate.design import count_repetitions, deal_ids, plan_trials
 from reseen.simulate.scenes import is_held_out
@@ -109,6 +111,51 @@ def test_subjects_share_test_pictures_and_anatomy_and_nothing_else(tree: Path) -
 def test_a_data_set_is_not_written_over_another(tree: Path) -> None:
     with pytest.raises(ResultsError, match="already holds"):
         simulate(tree, SMALL)
+
+
+def recipe_of(tree: Path, **changes: object) -> Recipe:
+    data = {"kind": "digital", "path": tree}
+    return Recipe.model_validate({"data": data, "simulate": SMALL.model_dump() | changes})
+
+
+def test_data_of_other_settings_are_not_taken_for_the_recipes(tree: Path, tmp_path: Path) -> None:
+    assert json.loads((tree / "reseen_truth.json").read_text())["simulate"] == SMALL.model_dump()
+    other = recipe_of(tree, n_train=930, seed=5)
+    differ = "simulate.n_train: expected 930, found 14; simulate.seed: expected 5, found 4."
+    with pytest.raises(ResultsError, match=r"--set simulate\.n_train=14 --set simulate\.seed=4") as caught:
+        pipeline.run(other, tmp_path / "out", until="simulate")
+    assert differ in str(caught.value)
+    assert not (tmp_path / "out").exists()
+    (found,) = [found for found in find_data(other, tmp_path / "out") if not found.ok]
+    assert differ in found.found
+    pipeline.run(recipe_of(tree), tmp_path / "out", until="simulate")
+
+
+@pytest.mark.parametrize("told", ['{"seed": 4}', '{"simulate": {"seed": 4, "invented_later": 1}}'])
+def test_data_that_tell_other_settings_are_held_against_those_that_they_tell(tmp_path: Path, told: str) -> None:
+    (tmp_path / "reseen_truth.json").write_text(told)
+    pipeline.run(recipe_of(tmp_path), tmp_path / "out", until="simulate")
+    with pytest.raises(ResultsError, match=r"recipe: simulate\.seed: expected 5, found 4\. "):
+        pipeline.run(recipe_of(tmp_path, seed=5), tmp_path / "other", until="simulate")
+
+
+def test_settings_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "reseen_truth.json").write_text('{"simulate": {')
+    with pytest.raises(DataError, match=r"reseen_truth\.json cannot be read"):
+        pipeline.run(recipe_of(tmp_path), tmp_path / "out", until="simulate")
+    found = next(find_data(recipe_of(tmp_path), tmp_path / "out"))
+    assert not found.ok
+    assert "reseen_truth.json cannot be read" in found.found
+
+
+def test_data_of_own_pictures_are_held_against_the_same_settings(tmp_path: Path) -> None:
+    fill_folder(tmp_path / "mine", 10)
+    few = {"n_subjects": 1, "n_sessions": 1, "n_train": 5, "n_test": 3, "voxel_share": 0.02}
+    recipe = recipe_of(tmp_path / "tree", **few)
+    pipeline.write_data_set(recipe, tmp_path / "tree", pictures=tmp_path / "mine")
+    pipeline.run(recipe, tmp_path / "out", until="simulate")
+    with pytest.raises(ResultsError, match=r"simulate\.n_test: expected 8, found 3"):
+        pipeline.run(recipe_of(tmp_path / "tree", **(few | {"n_test": 8})), tmp_path / "other", until="simulate")
 
 
 def test_progress_counts_pictures_and_sessions_up_to_how_many_there_are(tmp_path: Path) -> None:

@@ -17,8 +17,11 @@ ncsnr               (n_voxels,)                        noise-ceiling signal-to-n
 =================== ================================== =====================================================
 
 A folder may hold one array a file (``betas.npy`` ...) for its only subject, or ``<subject>.npz`` or ``<subject>/`` for
-each. Pictures are uint8, bool, or floats from 0 to 1; grey ones become RGB. Pictures of coarse cells, smaller than 64
-pixels, are magnified by a whole number, so that cells stay crisp, and centred on black.
+each. Where ``stimulus_id`` is left out, stimuli are numbered as they first appear in the trials, from 0. ``n_stimuli``
+is the number of pictures by stimulus id, or one more than the highest id; arrays of any other length are refused.
+Pictures are whole numbers from 0 to 255, bool, or floats from 0 to 1; whole numbers that are all 0 or 1 are refused.
+Grey ones become RGB. Pictures of coarse cells, smaller than 64 pixels, are magnified by a whole number, so that cells
+stay crisp, and centred on black.
 """
 
 from __future__ import annotations
@@ -117,8 +120,10 @@ def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
     def describe() -> str:
         arrays = _read(path)
         betas = _betas(path, arrays)
-        _, stimulus_id = _pictures(path, arrays, len(betas))
+        pictures, stimulus_id = _pictures(path, arrays, len(betas))
         _rois(path, arrays, betas.shape[1], data.rois)
+        _captions(path, arrays, len(pictures))
+        _categories(path, arrays, len(pictures))
         return f"{len(betas)} trials of {len(np.unique(stimulus_id))} stimuli, {betas.shape[1]} voxels"
 
     return [check_file(path, describe, missing="missing")]
@@ -248,8 +253,7 @@ def _pictures(
             )
         return pictures, ids
     if ids is None:
-        unique, ids = np.unique(pictures.reshape(n_trials, -1), axis=0, return_inverse=True)
-        return unique.reshape(-1, *pictures.shape[1:]), ids.ravel().astype(np.int64)
+        return _as_they_appear(pictures)
     by_id = np.zeros((int(ids.max()) + 1, *pictures.shape[1:]), dtype=np.uint8)
     by_id[ids] = pictures
     wrong = np.flatnonzero((by_id[ids] != pictures).any(axis=(1, 2, 3)))
@@ -258,6 +262,13 @@ def _pictures(
             f"{path}: two trials of stimulus {ids[wrong[0]]} show different pictures. Mend stimulus_id or pictures."
         )
     return by_id, ids
+
+
+def _as_they_appear(pictures: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Take equal pictures of ``(n_trials, H, W, 3)`` for one stimulus; the first that appears is stimulus 0."""
+    _, first, row = np.unique(pictures.reshape(len(pictures), -1), axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return pictures[first[order]], np.argsort(order)[row.ravel()].astype(np.int64)
 
 
 def _whose(path: Path, n_pictures: int, n_trials: int, ids: NDArray[np.int64] | None) -> str:
@@ -278,15 +289,19 @@ def _whose(path: Path, n_pictures: int, n_trials: int, ids: NDArray[np.int64] | 
 def _to_rgb(path: Path, pictures: NDArray[Any]) -> NDArray[np.uint8]:
     if pictures.ndim == 3:
         pictures = np.repeat(pictures[..., None], 3, axis=3)
-    if pictures.ndim != 4 or pictures.shape[3] != 3:
+    if pictures.ndim != 4 or pictures.shape[3] != 3 or pictures.size == 0:
         raise DataError(f"{path}: pictures have shape {pictures.shape}; (n, H, W) or (n, H, W, 3) is needed.")
-    if pictures.dtype == np.uint8:
-        return pictures
+    whole = np.issubdtype(pictures.dtype, np.integer)
     low, high = float(pictures.min()), float(pictures.max())
     if pictures.dtype == bool or (np.issubdtype(pictures.dtype, np.floating) and low >= 0 and high <= 1):
         return np.rint(pictures.astype(np.float32) * 255).astype(np.uint8)
-    if np.issubdtype(pictures.dtype, np.integer) and low >= 0 and high <= 255:
-        return pictures.astype(np.uint8)
+    if whole and 0 <= low <= high <= 1:
+        raise DataError(
+            f"{path}: pictures are {pictures.dtype} from {low:g} to {high:g}; of whole numbers 255 is white, so that "
+            "all would be black or nearly so. Save them as bool, or times 255."
+        )
+    if whole and low >= 0 and high <= 255:
+        return pictures.astype(np.uint8, copy=False)
     raise DataError(
         f"{path}: pictures are {pictures.dtype} from {low} to {high}; uint8, integers to 255, or floats "
         "from 0 to 1 are needed."
@@ -316,26 +331,34 @@ def magnify(pictures: NDArray[np.uint8], side: int = SMALLEST_SIDE) -> NDArray[n
 
 def _captions(path: Path, arrays: Mapping[str, NDArray[Any]], n_stimuli: int) -> list[tuple[str, ...]]:
     if "captions" in arrays:
-        texts = arrays["captions"]
-        listed = [tuple(str(text) for text in np.atleast_1d(row) if str(text)) for row in texts]
-    elif "figure_name" in arrays:
-        listed = [(f"a white {name} on black",) for name in arrays["figure_name"]]
-    else:
-        return [()] * n_stimuli
-    if len(listed) < n_stimuli:
-        raise DataError(f"{path}: {len(listed)} captions or names; {n_stimuli} stimuli need one each, by stimulus id.")
-    return listed
+        texts = _by_stimulus(path, arrays, "captions", n_stimuli, most_axes=2)
+        return [tuple(str(text) for text in np.atleast_1d(row) if str(text)) for row in texts]
+    if "figure_name" in arrays:
+        names = _by_stimulus(path, arrays, "figure_name", n_stimuli)
+        return [(f"a white {name} on black",) for name in names]
+    return [()] * n_stimuli
 
 
 def _categories(path: Path, arrays: Mapping[str, NDArray[Any]], n_stimuli: int) -> dict[str, dict[int, str]]:
     if "category" not in arrays:
         return {}
-    labels = arrays["category"]
-    if labels.ndim != 1 or len(labels) < n_stimuli:
-        raise DataError(
-            f"{path}: category has shape {labels.shape}; {n_stimuli} stimuli need one each, by stimulus id."
-        )
-    return {"category": {i: str(label) for i, label in enumerate(labels)}}
+    return {"category": {i: str(label) for i, label in enumerate(_by_stimulus(path, arrays, "category", n_stimuli))}}
+
+
+def _by_stimulus(
+    path: Path, arrays: Mapping[str, NDArray[Any]], name: str, n_stimuli: int, *, most_axes: int = 1
+) -> NDArray[Any]:
+    """Give an array that says something of each stimulus; one of another length would be of trials, or of others."""
+    values = arrays[name]
+    if 1 <= values.ndim <= most_axes and len(values) == n_stimuli:
+        return values
+    needed = f"{path}: {name} has shape {values.shape}; {n_stimuli} stimuli need one each"
+    if _lookup(arrays, "stimulus_id") is not None:
+        raise DataError(f"{needed}, by stimulus_id, from 0 to {n_stimuli - 1}.")
+    raise DataError(
+        f"{needed}. Ids are left out: equal pictures are one stimulus, and stimuli are numbered as they first appear "
+        f"in the trials. Give {name} in that order, or save stimulus_id too."
+    )
 
 
 def _fixed_test(path: Path, arrays: Mapping[str, NDArray[Any]], seen: NDArray[np.int64]) -> NDArray[np.int64] | None:

@@ -31,6 +31,9 @@ RUNS_PER_SESSION = 12
 INT16_PER_PERCENT = 300.0
 """NSD stores betas as int16: 300 times per cent signal change."""
 
+TRUTH = "reseen_truth.json"
+"""What a digital subject is known to be; NSD has no such file. It is written last: a tree that holds it is whole."""
+
 DEPTHS = (1, 2, 3)
 """Depths of NSD's surfaces layerB1, layerB2 and layerB3: 25, 50 and 75 % of the way from pial to white."""
 TRANSFORM_SPACES = {"func1pt8mm": "func1pt8", "func1mm": "func1pt0"}
@@ -252,7 +255,7 @@ class NsdFiles:
     @property
     def truth(self) -> Path:
         """What a digital subject is known to be; absent from a real brain."""
-        return self.root / "reseen_truth.json"
+        return self.root / TRUTH
 
     def fetch_command(self, path: Path) -> str:
         """Give the command that fetches a file of NSD, wherever it is given."""

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,18 +47,24 @@ def read_pictures(files: NsdFiles, n_images: int) -> Stimuli:
     DataError
         If the file that names these is damaged.
     """
-    truth = _read_truth(files)
+    truth = read_truth(files.truth)
     subsets = {str(name): frozenset(int(i) for i in ids) for name, ids in truth.get("subsets", {}).items()}
     categories = {str(name): dict(enumerate(labels)) for name, labels in truth.get("categories", {}).items()}
     return Stimuli(np.arange(n_images), _image_reader(files), _caption_reader(files, n_images), subsets, categories)
 
 
-def _read_truth(files: NsdFiles) -> Mapping[str, Any]:
-    """Read what is known of a digital subject's pictures; nothing where the tree is a real brain's."""
-    if not files.truth.exists():
+def read_truth(path: Path) -> Mapping[str, Any]:
+    """Read what is known of a digital subject's settings and pictures; nothing where there is no such file.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
+    if not path.exists():
         return {}
-    with reading(files.truth):
-        truth = json.loads(files.truth.read_text(encoding="utf-8"))
+    with reading(path):
+        truth = json.loads(path.read_text(encoding="utf-8"))
     return truth if isinstance(truth, dict) else {}
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from reseen import datasets
 from reseen.datasets import FileCheck
-from reseen.datasets.nsd_facts import SUBJECTS, TERMS, NsdFiles
+from reseen.datasets.nsd_facts import SUBJECTS, TERMS, TRUTH, NsdFiles
 from reseen.datasets.nsd_inventory import list_subjects
 from reseen.errors import ReseenError
 from reseen.files import GB
 from reseen.pipeline.job import data_path
-from reseen.pipeline.stages import TRUTH
+from reseen.pipeline.stages import check_settings
 from reseen.recipe import DataRecipe, Recipe
 
 
@@ -47,6 +47,10 @@ def find_data(recipe: Recipe, out: Path) -> Iterator[Finding]:
     if recipe.data.kind == "digital" and path is not None and not (path / TRUTH).is_file():
         yield _to_simulate(recipe, path)
         return
+    try:
+        check_settings(recipe, path)
+    except ReseenError as error:
+        yield Finding("data", False, str(error))
     if path is not None and recipe.model.name == "builtin" and _shows_other_pictures(path):
         known = "the built-in model knows only scenes that reseen draws"
         yield Finding(

@@ -11,7 +11,7 @@ from reseen.errors import RecipeError
 from reseen.executor import Executor, Serial
 from reseen.ldm.stable import check_device
 from reseen.pipeline import extraction, picturing, scoring, showing, stages
-from reseen.pipeline.job import Job, Progress
+from reseen.pipeline.job import Job, Progress, data_path
 from reseen.recipe import Recipe, with_settings
 from reseen.results import Results
 
@@ -68,7 +68,7 @@ def run(
     DataError, ModelError
         If data or model cannot be read.
     ResultsError
-        If the folder holds other results, is in use or cannot be written.
+        If the folder holds other results, is in use or cannot be written, or if digital subjects are of another recipe.
     ClusterError
         If the executor cannot reach its workers, or loses them.
     """
@@ -77,6 +77,7 @@ def run(
     if data is not None:
         recipe = with_settings(recipe, [f"data.path={data}"])
     check_device(device)
+    stages.check_settings(recipe, data_path(recipe, Path(out)))
     with Results.open(out, recipe) as results:
         job = Job(recipe, results, device, progress, executor or Serial())
         if report_anew:

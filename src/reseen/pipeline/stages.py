@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 
 from reseen import encode, simulate
 from reseen.analyses import in_order, layers_of
+from reseen.datasets.nsd_facts import TRUTH
+from reseen.datasets.nsd_pictures import read_truth
 from reseen.decode.prior import DecodingUnderPrior
+from reseen.errors import ResultsError
 from reseen.files import as_metadata, writing_folder
 from reseen.pipeline.controls import decode_controls
 from reseen.pipeline.job import Job, Progress, decoded_stem
@@ -20,10 +23,6 @@ from reseen.tables import ENCODING_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TRUTH = "reseen_truth.json"
-"""The file that says that a tree is a digital subject's, whole."""
-
 
 # ---------------------------------------------------------------------------------------------------- simulate
 
@@ -36,6 +35,33 @@ def simulate_stage(job: Job) -> bool:
     job.ldm()  # a model that cannot be loaded is better known before a subject is drawn
     write_data_set(job.recipe, path, progress=job.progress)
     return True
+
+
+def check_settings(recipe: Recipe, path: Path | None) -> None:
+    """Hold digital subjects that lie in a folder against the recipe that is to take them for its own.
+
+    Drawn pictures and the user's own are held against it alike: every setting decides both. Data of an older version
+    tell their seed alone.
+
+    Raises
+    ------
+    ResultsError
+        If a setting of section ``simulate`` is another one than the data were made with.
+    DataError
+        If the file that tells these is damaged.
+    """
+    if recipe.data.kind != "digital" or path is None:
+        return
+    told = read_truth(path / TRUTH)
+    made = told.get("simulate", {"seed": told["seed"]} if "seed" in told else {})
+    wanted = recipe.simulate.model_dump(mode="json")
+    if differ := [name for name, value in wanted.items() if made.get(name, value) != value]:
+        told_apart = "; ".join(f"simulate.{name}: expected {wanted[name]}, found {made[name]}" for name in differ)
+        settings = " ".join(f"--set simulate.{name}={made[name]}" for name in differ)
+        raise ResultsError(
+            f"{path} holds digital subjects of another recipe: {told_apart}. "
+            f"Take them with {settings}, or name another --data or --out."
+        )
 
 
 def write_data_set(

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from reseen.datasets.nsd_facts import NsdFiles
+from reseen.datasets.nsd_facts import TRUTH, NsdFiles
 from reseen.errors import ResultsError
 from reseen.recipe import SimulateRecipe
 from reseen.simulate.anatomy import Anatomy, build_anatomy
@@ -42,7 +42,6 @@ from reseen.simulate.voxels import sample_cortex, sample_ncsnr
 __all__ = ["DigitalSubject", "digital_subjects", "scan_subject", "simulate"]
 
 Progress = Callable[[str, int, int], None]
-TRUTH = "reseen_truth.json"
 _PURPOSES = ("pictures", "order", "cortex", "ncsnr", "noise", "session")
 
 
@@ -94,9 +93,9 @@ def simulate(
     Parameters
     ----------
     out
-        Folder to write into. Beside NSD's files it gets ``reseen_truth.json`` (seed, which test pictures are seen and
-        which novel combinations, every picture's background and objects) and ``truth/``: what every picture was drawn
-        from, and for each subject the noise-free responses and every voxel's properties.
+        Folder to write into. Beside NSD's files it gets ``reseen_truth.json`` (the settings of this recipe, which test
+        pictures are seen and which novel combinations, every picture's background and objects) and ``truth/``: what
+        every picture was drawn from, and for each subject the noise-free responses and every voxel's properties.
     recipe
         How many subjects, sessions and pictures, and the seed.
     pictures
@@ -250,7 +249,7 @@ def _write(
         for subject in subjects:
             _write_truth(truth / f"{subject.name}.npz", anatomy, subject)
         told = {
-            "seed": recipe.seed,
+            "simulate": recipe.model_dump(mode="json"),
             "subsets": shown.subsets,
             "categories": shown.categories,
             "subjects": [subject.name for subject in subjects],

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.datasets.fsaverage import SIDES, load_points
+from reseen.datasets.nsd_facts import ROI_LABELS
 
 Points = NDArray[np.float64]
 
 VOXEL_MM = 3.5
 """Side of a voxel; NSD's is 1.8 mm."""
 
-STREAMS = {"early": 1, "midventral": 2, "midlateral": 3, "midparietal": 4, "ventral": 5, "lateral": 6, "parietal": 7}
+STREAMS = ROI_LABELS["streams"]
 """The labels of NSD's ``streams`` atlas."""
 
 N_VOXELS = {

@@ -9,7 +9,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from reseen.simulate.scenes import SIZE
+from reseen.simulate.filters import SIDE
 
 _OVERSAMPLE = 4
 Stroke = tuple[tuple[float, float], ...]
@@ -113,7 +113,7 @@ def sample_figure(rng: Generator) -> Figure:
 
 def draw_figure(figure: Figure) -> NDArray[np.uint8]:
     """Draw a figure, ``(64, 64, 3)`` uint8, white on black; the same description gives the same bytes."""
-    side = SIZE * _OVERSAMPLE
+    side = SIDE * _OVERSAMPLE
     canvas = Image.new("L", (side, side), 0)
     _paint(ImageDraw.Draw(canvas), figure, side)
     if figure.cells:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 SIDE = 64
-"""Side in pixels of the pictures that the cortex looks at."""
+"""Side in pixels of the pictures that the cortex looks at; both worlds are drawn at it."""
 VIEW_DEGREES = 8.4
 """The picture's side in degrees of visual angle, as in NSD."""
 

@@ -196,9 +196,9 @@ def _slow_waves(n_trials: int) -> Array:
 def measure_ncsnr(betas: Array, stimulus_id: NDArray[np.int64], session: NDArray[np.int64]) -> NDArray[np.float32]:
     """Measure the noise-ceiling signal-to-noise ratio as NSD's manual does, ``(n_voxels,)``.
 
-    Betas are z-scored within each session; the noise variance is the mean over pictures shown three times of the
-    variance (ddof 1) over the three; the signal variance is what is left of one. Pictures shown twice serve where none
-    was shown three times.
+    Betas are z-scored within each session; the noise variance is the mean over pictures shown three times or more of
+    the variance (ddof 1) over the first three; the signal variance is what is left of one. Pictures shown twice serve
+    where none was shown three times.
     """
     scaled = np.empty(betas.shape, dtype=np.float32)
     for one in np.unique(session):
@@ -210,10 +210,8 @@ def measure_ncsnr(betas: Array, stimulus_id: NDArray[np.int64], session: NDArray
     shown = min(int(count.max()), 3)
     if shown < 2:
         return np.zeros(betas.shape[1], dtype=np.float32)
-    wanted = count == shown
-    chosen = np.flatnonzero(wanted[row])
-    order = chosen[np.argsort(row[chosen], kind="stable")]
-    together = scaled[order].reshape(int(wanted.sum()), -1, betas.shape[1])
-    noise = together.var(axis=1, ddof=1).mean(axis=0)
+    begins = (np.cumsum(count) - count)[count >= shown]
+    showings = np.argsort(row, kind="stable")[begins[:, None] + np.arange(shown)]
+    noise = scaled[showings].var(axis=1, ddof=1).mean(axis=0)
     signal = np.maximum(1 - noise, 0)
     return np.asarray(np.sqrt(signal / np.where(noise > 0, noise, 1)), dtype=np.float32)

@@ -9,7 +9,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from reseen.simulate.scenes import FLYING, SIZE, Scene
+from reseen.simulate.filters import SIDE
+from reseen.simulate.scenes import FLYING, Scene
 from reseen.simulate.things import Brush, Colour, draw_thing, ellipse_box
 
 _OVERSAMPLE = 4
@@ -17,7 +18,7 @@ _OVERSAMPLE = 4
 
 def draw_scene(scene: Scene) -> NDArray[np.uint8]:
     """Draw a scene, ``(64, 64, 3)`` uint8, RGB; the same description gives the same bytes."""
-    side = SIZE * _OVERSAMPLE
+    side = SIDE * _OVERSAMPLE
     canvas = _paint_background(scene, side)
     pen = ImageDraw.Draw(canvas)
     rng = np.random.default_rng(scene.texture)

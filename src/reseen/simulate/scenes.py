@@ -22,8 +22,6 @@ COLOURS = {
     "pink": (244, 140, 190),
     "white": (242, 242, 238),
 }
-SIZE = 64
-"""Side of a picture in pixels."""
 FLYING = ("bird", "balloon")
 """Kinds that hang in the air."""
 
