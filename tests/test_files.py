@@ -100,6 +100,9 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     with pytest.raises(ResultsError, match="is not empty"):
         write()
     assert (tmp_path / "mine.txt").read_text() == "keep me"
+    with pytest.raises(ResultsError, match=r"mine\.txt is a file"), writing_folder(tmp_path / "mine.txt"):
+        pass
+    assert (tmp_path / "mine.txt").read_text() == "keep me"
 
 
 def test_a_picture_is_turned_as_its_camera_says(tmp_path):

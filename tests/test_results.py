@@ -143,6 +143,28 @@ def test_tables_read_back_with_empty_words_empty(results):
     pd.testing.assert_frame_equal(results.load_table("scores"), table, check_dtype=False)
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"layer,value,n\nlate,0.5,3\nla", b"layer,value,n\nlate,0.5"])
+def test_a_damaged_table_is_named(results, content):
+    (results.path / "scores.csv").write_bytes(content)
+    with pytest.raises(ResultsError, match=r"cannot read .*scores\.csv.*Delete it and run the recipe again"):
+        results.load_table("scores")
+
+
+def test_results_without_their_recipe_are_not_taken_for_those_of_another(tmp_path):
+    Results.open(tmp_path, Recipe()).close()
+    (tmp_path / "recipe.toml").unlink()
+    for recipe in (Recipe(), with_settings(Recipe(), ["reconstruct.n_steps=20"])):
+        with pytest.raises(ResultsError, match=r"holds results, and no recipe\.toml"):
+            Results.open(tmp_path, recipe)
+    assert not (tmp_path / "recipe.toml").exists()
+
+
+def test_a_provenance_of_something_else_is_damaged(results):
+    (results.path / "provenance.json").write_text("[]")
+    with pytest.raises(ResultsError, match=r"cannot read .*provenance\.json: .*found a list"):
+        results.claim("model", "one")
+
+
 def test_words_that_look_like_nothing_stay_words(results):
     table = pd.DataFrame({"subject": "NA", "roi": ["None", "nan"], "layer": "", "value": [0.5, np.nan], "n": [3, 4]})
     results.save_table("scores", table)

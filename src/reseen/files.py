@@ -74,6 +74,8 @@ def writing_folder(path: Path) -> Iterator[Path]:
     """
     if path.is_dir() and any(path.iterdir()):
         raise ResultsError(f"{path} is not empty. Give a folder that does not exist yet, or delete this one first.")
+    if path.exists() and not path.is_dir():
+        raise ResultsError(f"{path} is a file. Give a folder that does not exist yet.")
     part = path.with_name(f".{path.name}.part")
     try:
         shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
@@ -169,7 +171,7 @@ def opening_tensors(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
 
 def damaged(path: Path, error: Exception) -> ResultsError:
     """Give the error of a file of a results folder that cannot be read."""
-    return ResultsError(f"cannot read {path}: {error}. Delete it and run the recipe again.")
+    return ResultsError(f"cannot read {path}: {str(error).strip()}. Delete it and run the recipe again.")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -182,6 +184,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if not isinstance(found, dict):
+            raise ValueError(f"expected names and values, found a {type(found).__name__}")
     except (OSError, ValueError) as error:
         raise damaged(path, error) from error
     return found

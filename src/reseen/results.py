@@ -51,7 +51,15 @@ VERSION_OF = "version of "
 TEST_PICTURES_OF, SCORED_SIZE_OF = "test pictures of ", "scored size of "
 """What the records begin with of which pictures a subject's scores are of, and at how many pixels they were scored."""
 _NO_NUMBER = {column: [""] for column in NUMBERS}
+_MAY_LACK = ["value", "low", "high", "null", "null_sd", "p"]  # numbers that not every row has
 LIBRARIES = ("reseen", "numpy", "scipy", "scikit-learn", "pillow", "scikit-image", "torch", "diffusers", "transformers")
+
+
+def lost_recipe(path: Path) -> ResultsError:
+    """Give the error of a folder that holds results and no recipe."""
+    return ResultsError(
+        f"{path} holds results, and no recipe.toml that says of what. Put it back, or choose another folder with --out."
+    )
 
 
 class Results:
@@ -186,6 +194,8 @@ class Results:
             if not (grown := growth(self.recipe, begun)):
                 return
             self._drop_tables(("scores", "pictures", *(("reading",) if "evaluate.full" in grown else ())))
+        elif self.provenance:
+            raise lost_recipe(self.path)
         write_text(file, to_toml(self.recipe))  # last: whatever ends this before begins it again
 
     def _drop_tables(self, names: Sequence[str]) -> None:
@@ -332,14 +342,21 @@ class Results:
         Raises
         ------
         ResultsError
-            If it is not there.
+            If it is not there or damaged.
         """
         import pandas as pd
 
         path = self.path / f"{name}.csv"
         if not path.is_file():
             raise ResultsError(f"{path} is not there. Run the recipe up to the stage that writes it.")
-        return pd.read_csv(path, dtype=dict.fromkeys(WORDS, str), keep_default_na=False, na_values=_NO_NUMBER)
+        words = dict.fromkeys(WORDS, str)
+        try:
+            table = pd.read_csv(path, dtype=words, keep_default_na=False, na_values=_NO_NUMBER)
+        except ValueError as error:  # of pandas, or of what is no UTF-8
+            raise damaged(path, error) from error
+        if table.drop(columns=_MAY_LACK, errors="ignore").isna().any(axis=None):
+            raise damaged(path, ValueError("a row of it is not whole"))
+        return table
 
     def save_text(self, name: str, text: str) -> Path:
         """Write a text file, such as ``"report.html"``, and give its path."""

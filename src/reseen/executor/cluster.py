@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -126,13 +127,12 @@ def _reach(address: str) -> Client:
         from distributed import Client
     except ImportError as error:
         raise _not_installed() from error
+    if not re.search(r":\d+$", address):  # Dask would wait, and end in a traceback
+        raise _no_scheduler(address, "it names no port")
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise ClusterError(
-            f"no Dask scheduler answers at {address} ({error}). Give the address that `dask scheduler` prints, such as "
-            "tcp://node7:8786."
-        ) from error
+        raise _no_scheduler(address, error) from error
     try:
         client.run_on_scheduler(is_installed)
         client.run(is_installed)
@@ -233,6 +233,13 @@ def _empty_folder(parent: Path | None) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
+
+
+def _no_scheduler(address: str, why: object) -> ClusterError:
+    return ClusterError(
+        f"no Dask scheduler answers at {address} ({why}). Give the address that `dask scheduler` prints, such as "
+        "tcp://node7:8786."
+    )
 
 
 def _not_installed() -> ClusterError:
