@@ -113,6 +113,53 @@ def test_a_bad_setting_is_refused_with_what_was_expected(setting, message):
         with_settings(Recipe(), [setting])
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        "data.subjects",
+        "data.rois",
+        "decode.z_rois",
+        "decode.c_rois",
+        "decode.alphas",
+        "reconstruct.conditions",
+        "evaluate.protocols",
+        "evaluate.observers",
+    ],
+)
+def test_an_empty_list_that_leaves_nothing_to_do_is_refused(field):
+    with pytest.raises(RecipeError, match=rf"{field}: expected at least one; found an empty list"):
+        with_settings(Recipe(), [f"{field}=[]"])
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("data.subjects", "subj01"),
+        ("reconstruct.conditions", "zc"),
+        ("evaluate.protocols", "builtin"),
+        ("evaluate.observers", "judge"),
+    ],
+)
+def test_a_name_given_twice_is_refused_since_tables_would_hold_it_twice(field, name):
+    with pytest.raises(RecipeError, match=rf"{field}: expected each name once; found '{name}' again"):
+        with_settings(Recipe(), [f'{field}=["{name}", "{name}"]'])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("seed=-1", r"seed: .*greater than or equal to 0; found -1"),
+        ("simulate.seed=-1", r"simulate\.seed: .*found -1"),
+        ("decode.alphas=[1.0, 0.0]", r"decode\.alphas\.1: .*greater than 0; found 0\.0"),
+        ("decode.alphas=[-1.0]", r"decode\.alphas\.0: .*greater than 0; found -1\.0"),
+        ("decode.alphas=[inf]", r"decode\.alphas\.0: .*finite number; found inf"),
+    ],
+)
+def test_a_number_that_nothing_can_be_done_with_is_refused_beside_what_was_found(setting, message):
+    with pytest.raises(RecipeError, match=message):
+        with_settings(Recipe(), [setting])
+
+
 @pytest.mark.parametrize("name", ["x;touch pwn", "../elsewhere", "a/b", "a b", "$(x)", "", ".", "x\n"])
 @pytest.mark.parametrize("setting", ["data.betas={}", "data.space={}", "data.subjects=[{}]"])
 def test_what_becomes_part_of_a_path_is_the_name_of_a_folder(setting, name):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 from pydantic.functional_validators import AfterValidator
@@ -31,6 +31,20 @@ def _folder_name(text: str) -> str:
 
 
 FolderName = Annotated[str, AfterValidator(_folder_name)]
+T = TypeVar("T")
+
+
+def _once(names: tuple[T, ...]) -> tuple[T, ...]:
+    """Refuse a list that would do or count something twice."""
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise PydanticCustomError("twice", "expected each name once; found {found} again", {"found": repr(twice[0])})
+    return names
+
+
+Some = Annotated[tuple[T, ...], Field(min_length=1)]
+Once = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_once)]
+Penalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Section(BaseModel):
@@ -46,11 +60,11 @@ class DataRecipe(_Section):
     path: Path | None = Field(
         None, description="where the data lie; may be given as --data instead", json_schema_extra=NOT_IDENTITY
     )
-    subjects: tuple[FolderName, ...] = Field(("subj01",), description="which subjects, by folder name")
+    subjects: Once[FolderName] = Field(("subj01",), description="which subjects, by folder name")
     sessions: PositiveInt | None = Field(None, description="how many sessions, from the first; left out: all")
     space: FolderName = Field("func1pt8mm", description="NSD's space of the betas: func1pt8mm, func1mm or fsaverage")
     betas: FolderName = Field("betas_fithrf_GLMdenoise_RR", description="NSD's preparation of the betas")
-    rois: tuple[str, ...] = Field(
+    rois: Some[str] = Field(
         ("early", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal"),
         description="ROIs whose voxels are read",
     )
@@ -76,7 +90,7 @@ class SimulateRecipe(_Section):
     voxel_share: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="share of the voxels; less only for tests"
     )
-    seed: int = Field(1, description="the same seed writes the same bytes")
+    seed: NonNegativeInt = Field(1, description="the same seed writes the same bytes")
 
 
 class ModelRecipe(_Section):
@@ -104,9 +118,9 @@ class ExtractRecipe(_Section):
 class DecodeRecipe(_Section):
     """Say how betas become z and c."""
 
-    z_rois: tuple[str, ...] = Field(("early",), description="ROIs that predict z")
-    c_rois: tuple[str, ...] = Field(("ventral",), description="ROIs that predict c")
-    alphas: tuple[float, ...] | None = Field(None, description="ridge penalties; left out: a grid scaled to the data")
+    z_rois: Some[str] = Field(("early",), description="ROIs that predict z")
+    c_rois: Some[str] = Field(("ventral",), description="ROIs that predict c")
+    alphas: Some[Penalty] | None = Field(None, description="ridge penalties; left out: a grid scaled to the data")
     n_folds: PositiveInt = Field(5, description="folds that choose alpha")
     share_alpha: bool = Field(False, description="one alpha for all of z, one for all of c; for few pictures")
     group_folds: bool = Field(True, description="keep all trials of a stimulus in one fold")
@@ -130,7 +144,7 @@ class DecodeRecipe(_Section):
 class ReconstructRecipe(_Section):
     """Say how decoded z and c become pictures."""
 
-    conditions: tuple[Condition, ...] = Field(CONDITIONS, description="which decoded parts make pictures")
+    conditions: Once[Condition] = Field(CONDITIONS, description="which decoded parts make pictures")
     n_draws: PositiveInt = Field(5, description="pictures per stimulus, each from its own noise")
     n_steps: PositiveInt = Field(50, description="DDIM steps")
     strength: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -153,12 +167,11 @@ class ReconstructRecipe(_Section):
 class EvaluateRecipe(_Section):
     """Say how pictures are scored."""
 
-    protocols: tuple[ProtocolName, ...] = Field(
+    protocols: Once[ProtocolName] = Field(
         ("builtin",),
-        min_length=1,
         description="how pictures are compared, by name: builtin, takagi2023, braindiffuser2023, mindeye2",
     )
-    observers: tuple[str, ...] = Field(
+    observers: Once[str] = Field(
         ("judge", "image_encoder"), description="networks that look at the pictures for the protocol builtin"
     )
     ceiling: bool = Field(True, description="also reconstruct from the true z and c")
@@ -229,7 +242,7 @@ class Recipe(_Section):
     """
 
     name: str = Field("unnamed", description="what to call it", json_schema_extra=NOT_IDENTITY)
-    seed: int = Field(0, description="seed of every draw, fold and resampling")
+    seed: NonNegativeInt = Field(0, description="seed of every draw, fold and resampling")
     data: DataRecipe = Field(default_factory=DataRecipe)
     simulate: SimulateRecipe = Field(default_factory=SimulateRecipe)
     model: ModelRecipe = Field(default_factory=ModelRecipe)
