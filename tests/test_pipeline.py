@@ -492,8 +492,6 @@ def test_check_finds_nothing_wrong_with_a_recipe_that_runs(small_recipe, tmp_pat
     ("setting", "what", "says"),
     [
         ("data.path=/nosuch", "data of subj01", "there is no /nosuch"),
-        ('data.rois=["low"]', "ROIs", "decode names 'high'"),
-        ('decode.z_rois=["V9"]', "ROIs", "decode names 'V9'"),
         ("model.name=nosuch", "model", "there is no model 'nosuch'"),
     ],
 )

@@ -160,6 +160,31 @@ def test_a_number_that_nothing_can_be_done_with_is_refused_beside_what_was_found
         with_settings(Recipe(), [setting])
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ('data.rois=["ventral"]', "decode.z_rois names 'early', and data.rois reads only ventral. Add it there"),
+        ('decode.c_rois=["early", "V9"]', "decode.c_rois names 'V9', and data.rois reads only early,"),
+        ('data.kind=arrays\ndata.rois=["all"]', "decode.z_rois names 'early', and data.rois reads only all"),
+    ],
+)
+def test_rois_that_are_not_read_cannot_be_decoded_from(setting, message):
+    with pytest.raises(RecipeError, match=message):
+        with_settings(Recipe(), setting.splitlines())
+
+
+def test_rois_of_what_no_condition_decodes_are_not_asked_about():
+    with_settings(Recipe(), ['data.rois=["early"]', 'reconstruct.conditions=["z"]'])
+    with_settings(Recipe(), ['data.rois=["ventral"]', 'reconstruct.conditions=["c"]'])
+
+
+def test_captions_are_no_prior_of_single_trials():
+    settings = ["decode.c_prior=captions", "data.test_trials=single"]
+    with pytest.raises(RecipeError, match=r"decode\.c_prior is 'captions', which is for averaged test trials"):
+        with_settings(Recipe(), settings)
+    with_settings(Recipe(), [*settings, 'reconstruct.conditions=["z"]'])
+
+
 @pytest.mark.parametrize("name", ["x;touch pwn", "../elsewhere", "a/b", "a b", "$(x)", "", ".", "x\n"])
 @pytest.mark.parametrize("setting", ["data.betas={}", "data.space={}", "data.subjects=[{}]"])
 def test_what_becomes_part_of_a_path_is_the_name_of_a_folder(setting, name):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reseen.analyses import decoded_features
 from reseen.datasets.nsd_facts import SUBJECTS, TRIALS_PER_SESSION
 from reseen.errors import ModelError, ReseenError, ResultsError
 from reseen.files import GB
@@ -121,11 +122,8 @@ def _network(name: str) -> Finding:
 
 
 def _rois(recipe: Recipe) -> Finding:
-    read = recipe.data.rois
-    unread = [roi for roi in dict.fromkeys((*recipe.decode.z_rois, *recipe.decode.c_rois)) if roi not in read]
-    if unread:
-        return Finding("ROIs", False, f"decode names {unread[0]!r}; data.rois reads {', '.join(read)}. Add it there.")
-    return Finding("ROIs", True, f"z from {', '.join(recipe.decode.z_rois)}; c from {', '.join(recipe.decode.c_rois)}")
+    names = decoded_features(recipe.reconstruct.conditions)
+    return Finding("ROIs", True, "; ".join(f"{name} from {', '.join(recipe.decode.rois_of(name))}" for name in names))
 
 
 def _folder(recipe: Recipe, out: Path) -> str:

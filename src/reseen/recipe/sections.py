@@ -254,6 +254,27 @@ class Recipe(_Section):
     report: ReportRecipe = Field(default_factory=ReportRecipe)
 
     @model_validator(mode="after")
+    def _check_decoding(self) -> Recipe:
+        """Refuse what the decoders of the recipe's conditions cannot be fitted with."""
+        decoded = set("".join(self.reconstruct.conditions))
+        for feature in sorted(decoded, reverse=True):  # z first
+            unread = [roi for roi in self.decode.rois_of(feature) if roi not in self.data.rois]
+            if unread:
+                raise PydanticCustomError(
+                    "rois",
+                    "decode.{feature}_rois names {roi}, and data.rois reads only {read}. Add it there, or decode from "
+                    "another",
+                    {"feature": feature, "roi": repr(unread[0]), "read": ", ".join(self.data.rois)},
+                )
+        if "c" in decoded and self.decode.c_prior == "captions" and self.data.test_trials == "single":
+            raise PydanticCustomError(
+                "prior",
+                "decode.c_prior is 'captions', which is for averaged test trials, and data.test_trials is 'single'; "
+                "set one of them otherwise",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_space(self) -> Recipe:
         if self.data.space == FSAVERAGE and self.data.kind == "digital":
             raise PydanticCustomError(
