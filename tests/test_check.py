@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from reseen.cli import app
 from reseen.datasets.nsd_facts import SUBJECTS, NsdFiles
+from reseen.pipeline import check as look
 from reseen.pipeline.needs import find_data
-from reseen.recipe import Recipe, with_settings
+from reseen.recipe import Recipe, load_recipe, with_settings
 from reseen.simulate.fullsize import write_full_size
 
 BETAS = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
@@ -252,3 +253,30 @@ def test_the_space_counts_what_is_kept_of_the_sessions() -> None:
 
     recipe = with_settings(Recipe(), ['data.subjects=["subj01", "subj04"]', "data.sessions=37"])
     assert _kept(recipe, 1000) == 4 * 1000 * 750 * (37 + 30)
+
+
+@pytest.mark.parametrize(
+    ("setting", "what", "says"),
+    [
+        ("reconstruct.strength=0.01", "denoising", "leaves no step to denoise"),
+        ("reconstruct.n_steps=2000", "denoising", "this model samples in 1 to"),
+        ('reconstruct.conditions=["c"]\nreconstruct.n_steps=2000', "denoising", "this model samples in 1 to"),
+        ("reconstruct.strength=1.0\nreconstruct.noise_index=compvis", "denoising", "noises one step further"),
+        ("extract.z_size=13", "z", "extract.z_size is 13; the model"),
+    ],
+)
+def test_what_the_model_cannot_do_is_told_before_anything_is_decoded(
+    tiny_model: Path, tmp_path: Path, setting: str, what: str, says: str
+) -> None:
+    recipe = with_settings(load_recipe("tiny"), [f"model.name={tiny_model}"])
+    assert {"denoising", "z"} <= {finding.what for finding in look(recipe, tmp_path) if finding.ok}
+    found = {finding.what: finding for finding in look(with_settings(recipe, setting.splitlines()), tmp_path)}
+    assert not found[what].ok
+    assert says in found[what].found
+
+
+def test_z_alone_takes_no_denoising_that_could_fail(tiny_model: Path, tmp_path: Path) -> None:
+    settings = [f"model.name={tiny_model}", 'reconstruct.conditions=["z"]', "reconstruct.n_steps=2000"]
+    found = look(with_settings(load_recipe("tiny"), settings), tmp_path)
+    assert all(finding.ok for finding in found)
+    assert "denoising" not in {finding.what for finding in found}

@@ -13,6 +13,7 @@ import numpy as np
 from reseen.analyses import decoded_features
 from reseen.datasets.nsd_facts import SUBJECTS, TRIALS_PER_SESSION
 from reseen.errors import ModelError, ReseenError, ResultsError
+from reseen.extract import z_size
 from reseen.files import GB
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.observers import load_network, load_observer
@@ -45,7 +46,8 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
     Returns
     -------
     list
-        One finding for each thing: ROIs, data files, model, observers, results folder, encoding features, space, time.
+        One finding for each thing: ROIs, data files, model, z, denoising, observers, results folder, encoding features,
+        space, time.
     """
     findings = [_rois(recipe), *find_data(recipe, out)]
     ldm: list[LatentDiffusion] = []
@@ -56,13 +58,15 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
         return f"{ldm[0].name}: pictures of {ldm[0].image_size} pixels, conditioning {ldm[0].conditioning_shape}"
 
     findings.append(_try("model", model))
+    asked = list(_asked_of(ldm[0], recipe)) if ldm else []
+    findings += asked
     findings += [
         _try(f"observer {name}", lambda name=name: f"{len(load_observer(name).layers)} layers")  # type: ignore[misc]
         for name in recipe.evaluate.observers
     ]
     findings += [_network(name) for name in networks_of(recipe)]
     findings.append(_try("results folder", lambda: _folder(recipe, out)))
-    if ldm:
+    if ldm and all(finding.ok for finding in asked):
         findings += _costs(recipe, out, ldm[0])
     return findings
 
@@ -126,6 +130,27 @@ def _rois(recipe: Recipe) -> Finding:
     return Finding("ROIs", True, "; ".join(f"{name} from {', '.join(recipe.decode.rois_of(name))}" for name in names))
 
 
+def _asked_of(ldm: LatentDiffusion, recipe: Recipe) -> Iterator[Finding]:
+    """Ask the model for what is wanted of it: a z of the picture's size, and the steps of denoising."""
+    section = recipe.reconstruct
+
+    def encoded() -> str:
+        size = z_size(ldm, recipe.extract)
+        return f"of pictures of {size} pixels, {ldm.latent_shape[0]} x {size // ldm.factor} x {size // ldm.factor}"
+
+    def denoised() -> str:
+        n_steps = len(ldm.schedule.timesteps(section.n_steps))
+        told = [f"c in {n_steps} steps"] if "c" in section.conditions else []
+        if "zc" in section.conditions:
+            _, undone = ldm.schedule.partial_timesteps(n_steps, section.strength, section.noise_index)
+            told.append(f"zc in {len(undone)} of {n_steps} steps")
+        return "; ".join(told)
+
+    yield _try("z", encoded)
+    if "c" in "".join(section.conditions):
+        yield _try("denoising", denoised)
+
+
 def _folder(recipe: Recipe, out: Path) -> str:
     if not (out / "recipe.toml").is_file():
         return f"{out} is to be begun"
@@ -156,7 +181,7 @@ def _space(recipe: Recipe, out: Path, ldm: LatentDiffusion, harvested: int) -> F
     n_pictures = sum(count for _, _, count in _counted(recipe, n_items))
     pictures = n_pictures * ldm.image_size**2 * BYTES_PER_PIXEL
     n_stimuli = count_stimuli(recipe)
-    z_side = (recipe.extract.z_size or ldm.image_size * 5 // 8) // ldm.factor
+    z_side = z_size(ldm, recipe.extract) // ldm.factor
     targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)
     n_voxels = 15_000 if recipe.data.kind == "nsd" else 2_500
     n_maps = 1 if recipe.data.test == "shared" else recipe.data.n_folds
