@@ -185,6 +185,12 @@ def test_captions_are_no_prior_of_single_trials():
     with_settings(Recipe(), [*settings, 'reconstruct.conditions=["z"]'])
 
 
+@pytest.mark.parametrize("name", ["zc@strength=0.2", "zc@progress=0.5", "unet/mid_block@progress=0.2", "zzc"])
+def test_a_feature_is_encoded_from_by_itself_only_if_no_analysis_of_its_own_takes_it(name):
+    with pytest.raises(RecipeError, match=rf"encode\.features\.1: Input should be 'z', 'c' or 'zc'; found '{name}'"):
+        with_settings(Recipe(), [f'encode.features=["c", "{name}"]'])
+
+
 @pytest.mark.parametrize("name", ["x;touch pwn", "../elsewhere", "a/b", "a b", "$(x)", "", ".", "x\n"])
 @pytest.mark.parametrize("setting", ["data.betas={}", "data.space={}", "data.subjects=[{}]"])
 def test_what_becomes_part_of_a_path_is_the_name_of_a_folder(setting, name):

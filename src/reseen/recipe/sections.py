@@ -15,6 +15,7 @@ from reseen.protocols import ProtocolName
 Condition = Literal["z", "c", "zc"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 Rows = Literal["averaged", "single"]
+Encoded = Literal["z", "c", "zc"]
 Share = Annotated[float, Field(ge=0, le=1)]
 FSAVERAGE = "fsaverage"
 """The one space in which NSD's betas lie on the vertices of a surface, not in a volume."""
@@ -193,7 +194,11 @@ class EvaluateRecipe(_Section):
 class EncodeRecipe(_Section):
     """Say how features become voxels."""
 
-    features: tuple[str, ...] = Field(("z", "c"), description="feature spaces, one encoding model each; zc is another")
+    features: tuple[Encoded, ...] = Field(
+        ("z", "c"),
+        description="feature spaces, one encoding model each: z, c, zc; what noise, denoising and layers take is named "
+        "there",
+    )
     noise: tuple[Share, ...] = Field((), description="strengths of zc, each in one model with z; none: left out")
     denoising: tuple[Share, ...] = Field(
         (), description="shares of the denoising steps, the latent after each in one model with z; none: left out"
