@@ -152,6 +152,9 @@ def test_a_name_given_twice_is_refused_since_tables_would_hold_it_twice(field, n
         ("simulate.seed=-1", r"simulate\.seed: .*found -1"),
         ("decode.alphas=[1.0, 0.0]", r"decode\.alphas\.1: .*greater than 0; found 0\.0"),
         ("decode.alphas=[-1.0]", r"decode\.alphas\.0: .*greater than 0; found -1\.0"),
+        ("data.n_folds=1", r"data\.n_folds: .*greater than or equal to 2; found 1"),
+        ("decode.n_folds=1", r"decode\.n_folds: .*greater than or equal to 2; found 1"),
+        ("encode.n_folds=1", r"encode\.n_folds: .*greater than or equal to 2; found 1"),
         ("decode.alphas=[inf]", r"decode\.alphas\.0: .*finite number; found inf"),
     ],
 )
@@ -176,6 +179,11 @@ def test_rois_that_are_not_read_cannot_be_decoded_from(setting, message):
 def test_rois_of_what_no_condition_decodes_are_not_asked_about():
     with_settings(Recipe(), ['data.rois=["early"]', 'reconstruct.conditions=["z"]'])
     with_settings(Recipe(), ['data.rois=["ventral"]', 'reconstruct.conditions=["c"]'])
+
+
+def test_folds_leave_no_test_pictures_to_choose_from():
+    with pytest.raises(RecipeError, match=r"data: n_test chooses from a fixed test set, .*; leave n_test out"):
+        with_settings(Recipe(), ["data.test=folds", "data.n_test=24"])
 
 
 def test_captions_are_no_prior_of_single_trials():

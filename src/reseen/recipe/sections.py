@@ -45,6 +45,7 @@ def _once(names: tuple[T, ...]) -> tuple[T, ...]:
 
 Some = Annotated[tuple[T, ...], Field(min_length=1)]
 Once = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_once)]
+Folds = Annotated[int, Field(ge=2)]
 Penalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -74,10 +75,19 @@ class DataRecipe(_Section):
     test: Literal["shared", "folds"] = Field(
         "shared", description="shared: NSD's shared pictures are the test set; folds: leave whole stimuli out in turn"
     )
-    n_folds: PositiveInt = Field(10, description="how many folds where test is 'folds'")
+    n_folds: Folds = Field(10, description="how many folds where test is 'folds'")
     n_test: PositiveInt | None = Field(None, description="only so many test pictures, half of them novel if known")
     test_trials: Rows = Field("averaged", description="average the repetitions of a test picture or not")
     train_trials: Rows = Field("single", description="average the repetitions of a training picture or not")
+
+    @model_validator(mode="after")
+    def _check_test(self) -> DataRecipe:
+        if self.test == "folds" and self.n_test is not None:
+            raise PydanticCustomError(
+                "test",
+                "n_test chooses from a fixed test set, and test is 'folds', which tests every one; leave n_test out",
+            )
+        return self
 
 
 class SimulateRecipe(_Section):
@@ -122,7 +132,7 @@ class DecodeRecipe(_Section):
     z_rois: Some[str] = Field(("early",), description="ROIs that predict z")
     c_rois: Some[str] = Field(("ventral",), description="ROIs that predict c")
     alphas: Some[Penalty] | None = Field(None, description="ridge penalties; left out: a grid scaled to the data")
-    n_folds: PositiveInt = Field(5, description="folds that choose alpha")
+    n_folds: Folds = Field(5, description="folds that choose alpha")
     share_alpha: bool = Field(False, description="one alpha for all of z, one for all of c; for few pictures")
     group_folds: bool = Field(True, description="keep all trials of a stimulus in one fold")
     intercept: bool = Field(True, description="fit the mean of every target")
@@ -210,7 +220,7 @@ class EncodeRecipe(_Section):
         (0.2, 0.66, 1.0), description="shares of the denoising steps at which modules are recorded, under the caption"
     )
     activations: Literal["fp16", "fp32"] = Field("fp16", description="how the modules' activations are kept on disk")
-    n_folds: PositiveInt = Field(5, description="folds that choose alpha")
+    n_folds: Folds = Field(5, description="folds that choose alpha")
     reduce: Literal["none", "pca", "projection"] = Field(
         "none", description="keep every feature, their first principal components, or a random projection of them"
     )
