@@ -97,11 +97,6 @@ def test_a_layer_that_auto_also_names_comes_once() -> None:
     assert layers.models == (("unet/mid_block@progress=1.0",), ("unet/down_blocks.0.resnets.0@progress=1.0",))
 
 
-def test_an_unknown_feature_of_a_recipe_is_refused() -> None:
-    with pytest.raises(RecipeError, match="zzc"):
-        analyses(EncodeRecipe(features=("zzc",)))
-
-
 def test_what_others_are_fitted_with_comes_first_and_layers_keep_their_order():
     recipe = EncodeRecipe(features=("c", "zc"), noise=(0.2,), layers=("mid_block",), layer_progress=(0.2, 1.0))
     found = analyses(recipe)

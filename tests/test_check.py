@@ -14,8 +14,11 @@ from typer.testing import CliRunner
 
 from reseen.cli import app
 from reseen.datasets.nsd_facts import SUBJECTS, NsdFiles
+from reseen.pipeline import check as look
 from reseen.pipeline.needs import find_data
-from reseen.recipe import Recipe, with_settings
+from reseen.pipeline.plan import count_evaluations
+from reseen.pipeline.sizes import Sizes, guess_sizes
+from reseen.recipe import Recipe, load_recipe, with_settings
 from reseen.simulate.fullsize import write_full_size
 
 BETAS = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
@@ -252,3 +255,66 @@ def test_the_space_counts_what_is_kept_of_the_sessions() -> None:
 
     recipe = with_settings(Recipe(), ['data.subjects=["subj01", "subj04"]', "data.sessions=37"])
     assert _kept(recipe, 1000) == 4 * 1000 * 750 * (37 + 30)
+
+
+@pytest.mark.parametrize(
+    ("setting", "what", "says"),
+    [
+        ("reconstruct.strength=0.01", "denoising", "leaves no step to denoise"),
+        ("reconstruct.n_steps=2000", "denoising", "this model samples in 1 to"),
+        ('reconstruct.conditions=["c"]\nreconstruct.n_steps=2000', "denoising", "this model samples in 1 to"),
+        ("reconstruct.strength=1.0\nreconstruct.noise_index=compvis", "denoising", "noises one step further"),
+        ("extract.z_size=13", "z", "extract.z_size is 13; the model"),
+    ],
+)
+def test_what_the_model_cannot_do_is_told_before_anything_is_decoded(
+    tiny_model: Path, tmp_path: Path, setting: str, what: str, says: str
+) -> None:
+    recipe = with_settings(load_recipe("tiny"), [f"model.name={tiny_model}"])
+    assert {"denoising", "z"} <= {finding.what for finding in look(recipe, tmp_path) if finding.ok}
+    found = {finding.what: finding for finding in look(with_settings(recipe, setting.splitlines()), tmp_path)}
+    assert not found[what].ok
+    assert says in found[what].found
+
+
+def test_z_alone_takes_no_denoising_that_could_fail(tiny_model: Path, tmp_path: Path) -> None:
+    settings = [f"model.name={tiny_model}", 'reconstruct.conditions=["z"]', "reconstruct.n_steps=2000"]
+    found = look(with_settings(load_recipe("tiny"), settings), tmp_path)
+    assert all(finding.ok for finding in found)
+    assert "denoising" not in {finding.what for finding in found}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ([], Sizes(10_000, 1000, 1000, 1, 15_000)),
+        (["data.test=folds", "data.n_folds=4"], Sizes(10_000, 10_000, 10_000, 4, 15_000)),
+        (["data.kind=digital"], Sizes(1030, 100, 100, 1, 2500)),
+        (["data.kind=digital", "data.test=folds"], Sizes(1030, 1030, 1030, 10, 2500)),
+        (["data.kind=digital", "data.n_test=24", "data.test_trials=single"], Sizes(1030, 24, 72, 1, 2500)),
+    ],
+)
+def test_folds_hold_every_picture_out_and_single_trials_are_counted_each(settings: list[str], expected: Sizes) -> None:
+    assert guess_sizes(with_settings(Recipe(), settings)) == expected
+
+
+def test_the_count_of_evaluations_is_what_the_recipe_of_the_figures_says() -> None:
+    figures = Sizes(n_stimuli=20, n_tested=20, n_items=119, n_folds=20, n_voxels=967)
+    assert count_evaluations(load_recipe("miyawaki2008"), figures) == 46_440
+
+
+def test_arrays_are_counted_and_other_data_are_said_to_be_guessed(small_recipe: Recipe, tmp_path: Path) -> None:
+    def held_out(*settings: str) -> tuple[bool, str]:
+        finding = {one.what: one for one in look(with_settings(small_recipe, settings), tmp_path)}["held out"]
+        return finding.ok, finding.found
+
+    assert held_out() == (True, "4 of 8 pictures")
+    assert held_out("data.test_trials=single") == (True, "4 of 8 pictures, 10 single trials")
+    assert held_out("data.test=folds", "data.n_folds=4") == (True, "8 of 8 pictures in 4 folds")
+    ok, told = held_out("data.test=folds", "data.n_folds=9")
+    assert (ok, "2 to 8 folds of 8 stimuli are possible" in told) == (False, True)
+    assert held_out("data.kind=digital", "data.rois=['early', 'ventral', 'low', 'high']", "data.path=") == (
+        True,
+        "about 100 of 1,030 pictures, by the recipe; the data were not counted",
+    )
+    assert held_out("data.path=/nosuch")[1].endswith("the data were not counted")

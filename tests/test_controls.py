@@ -8,7 +8,8 @@ import pytest
 from reseen import pipeline
 from reseen.features import Features
 from reseen.pipeline.controls import sort_stimuli, without_groups
-from reseen.pipeline.plan import count_evaluations, count_items
+from reseen.pipeline.plan import count_evaluations
+from reseen.pipeline.sizes import guess_sizes
 from reseen.recipe import load_recipe, with_settings
 from reseen.results import Results
 from reseen.trials import Split
@@ -138,7 +139,7 @@ def test_the_command_line_asks_for_a_full_run_by_one_word(monkeypatch):
 def test_the_count_of_evaluations_of_a_full_demo_is_half_as_large_again():
     recipe = with_settings(load_recipe("demo"), ["evaluate.full=true"])
     expected = 24 * 2 * 72 * 3 + 2 * 72 + 24 * 2 * (72 + 40)
-    assert count_evaluations(recipe, count_items(recipe)) == expected
+    assert count_evaluations(recipe, guess_sizes(recipe)) == expected
 
 
 def test_pictures_whose_features_are_all_alike_are_left_out_in_groups_all_the_same():

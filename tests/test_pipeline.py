@@ -15,7 +15,8 @@ from reseen.errors import DataError, ModelError, RecipeError, ResultsError, Shap
 from reseen.ldm import load_ldm
 from reseen.pipeline.job import Job
 from reseen.pipeline.order import needed
-from reseen.pipeline.plan import count_evaluations, count_items
+from reseen.pipeline.plan import count_evaluations
+from reseen.pipeline.sizes import guess_sizes
 from reseen.recipe import Recipe, load_recipe, with_settings
 from reseen.results import Results
 
@@ -504,8 +505,6 @@ def test_check_finds_nothing_wrong_with_a_recipe_that_runs(small_recipe, tmp_pat
     ("setting", "what", "says"),
     [
         ("data.path=/nosuch", "data of subj01", "there is no /nosuch"),
-        ('data.rois=["low"]', "ROIs", "decode names 'high'"),
-        ('decode.z_rois=["V9"]', "ROIs", "decode names 'V9'"),
         ("model.name=nosuch", "model", "there is no model 'nosuch'"),
     ],
 )
@@ -539,4 +538,4 @@ def test_check_of_a_digital_subject_needs_no_data(tiny_model, tmp_path):
 
 def test_the_count_of_evaluations_is_what_the_demo_says():
     recipe = load_recipe("demo")
-    assert count_evaluations(recipe, count_items(recipe)) == 24 * 2 * 72 * 3
+    assert count_evaluations(recipe, guess_sizes(recipe)) == 24 * 2 * 72 * 3

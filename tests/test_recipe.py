@@ -113,6 +113,92 @@ def test_a_bad_setting_is_refused_with_what_was_expected(setting, message):
         with_settings(Recipe(), [setting])
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        "data.subjects",
+        "data.rois",
+        "decode.z_rois",
+        "decode.c_rois",
+        "decode.alphas",
+        "reconstruct.conditions",
+        "evaluate.protocols",
+        "evaluate.observers",
+    ],
+)
+def test_an_empty_list_that_leaves_nothing_to_do_is_refused(field):
+    with pytest.raises(RecipeError, match=rf"{field}: expected at least one; found an empty list"):
+        with_settings(Recipe(), [f"{field}=[]"])
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        ("data.subjects", "subj01"),
+        ("reconstruct.conditions", "zc"),
+        ("evaluate.protocols", "builtin"),
+        ("evaluate.observers", "judge"),
+    ],
+)
+def test_a_name_given_twice_is_refused_since_tables_would_hold_it_twice(field, name):
+    with pytest.raises(RecipeError, match=rf"{field}: expected each name once; found '{name}' again"):
+        with_settings(Recipe(), [f'{field}=["{name}", "{name}"]'])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("seed=-1", r"seed: .*greater than or equal to 0; found -1"),
+        ("simulate.seed=-1", r"simulate\.seed: .*found -1"),
+        ("decode.alphas=[1.0, 0.0]", r"decode\.alphas\.1: .*greater than 0; found 0\.0"),
+        ("decode.alphas=[-1.0]", r"decode\.alphas\.0: .*greater than 0; found -1\.0"),
+        ("data.n_folds=1", r"data\.n_folds: .*greater than or equal to 2; found 1"),
+        ("decode.n_folds=1", r"decode\.n_folds: .*greater than or equal to 2; found 1"),
+        ("encode.n_folds=1", r"encode\.n_folds: .*greater than or equal to 2; found 1"),
+        ("decode.alphas=[inf]", r"decode\.alphas\.0: .*finite number; found inf"),
+    ],
+)
+def test_a_number_that_nothing_can_be_done_with_is_refused_beside_what_was_found(setting, message):
+    with pytest.raises(RecipeError, match=message):
+        with_settings(Recipe(), [setting])
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ('data.rois=["ventral"]', "decode.z_rois names 'early', and data.rois reads only ventral. Add it there"),
+        ('decode.c_rois=["early", "V9"]', "decode.c_rois names 'V9', and data.rois reads only early,"),
+        ('data.kind=arrays\ndata.rois=["all"]', "decode.z_rois names 'early', and data.rois reads only all"),
+    ],
+)
+def test_rois_that_are_not_read_cannot_be_decoded_from(setting, message):
+    with pytest.raises(RecipeError, match=message):
+        with_settings(Recipe(), setting.splitlines())
+
+
+def test_rois_of_what_no_condition_decodes_are_not_asked_about():
+    with_settings(Recipe(), ['data.rois=["early"]', 'reconstruct.conditions=["z"]'])
+    with_settings(Recipe(), ['data.rois=["ventral"]', 'reconstruct.conditions=["c"]'])
+
+
+def test_folds_leave_no_test_pictures_to_choose_from():
+    with pytest.raises(RecipeError, match=r"data: n_test chooses from a fixed test set, .*; leave n_test out"):
+        with_settings(Recipe(), ["data.test=folds", "data.n_test=24"])
+
+
+def test_captions_are_no_prior_of_single_trials():
+    settings = ["decode.c_prior=captions", "data.test_trials=single"]
+    with pytest.raises(RecipeError, match=r"decode\.c_prior is 'captions', which is for averaged test trials"):
+        with_settings(Recipe(), settings)
+    with_settings(Recipe(), [*settings, 'reconstruct.conditions=["z"]'])
+
+
+@pytest.mark.parametrize("name", ["zc@strength=0.2", "zc@progress=0.5", "unet/mid_block@progress=0.2", "zzc"])
+def test_a_feature_is_encoded_from_by_itself_only_if_no_analysis_of_its_own_takes_it(name):
+    with pytest.raises(RecipeError, match=rf"encode\.features\.1: Input should be 'z', 'c' or 'zc'; found '{name}'"):
+        with_settings(Recipe(), [f'encode.features=["c", "{name}"]'])
+
+
 @pytest.mark.parametrize("name", ["x;touch pwn", "../elsewhere", "a/b", "a b", "$(x)", "", ".", "x\n"])
 @pytest.mark.parametrize("setting", ["data.betas={}", "data.space={}", "data.subjects=[{}]"])
 def test_what_becomes_part_of_a_path_is_the_name_of_a_folder(setting, name):

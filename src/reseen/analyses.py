@@ -143,18 +143,13 @@ def analyses(recipe: EncodeRecipe, *, auto: Sequence[str] = ()) -> tuple[Analysi
         The section about encoding.
     auto
         The U-Net modules that ``"auto"`` stands for in ``layers``.
-
-    Raises
-    ------
-    RecipeError
-        If a feature's name says nothing known.
     """
     layers = dict.fromkeys(name for layer in recipe.layers for name in (auto if layer == AUTO else (layer,)))
     noise = [FeatureName("zc", strength=strength) for strength in recipe.noise]
     denoising = [FeatureName("zc", progress=progress) for progress in recipe.denoising]
     inside = [FeatureName("unet", layer, progress=progress) for progress in recipe.layer_progress for layer in layers]
     found = (
-        Analysis("features", tuple((str(parse_feature(name)),) for name in recipe.features)),
+        Analysis("features", tuple((name,) for name in recipe.features)),
         Analysis("noise", tuple((ANCHOR, str(name)) for name in noise)),
         Analysis("denoising", tuple((ANCHOR, str(name)) for name in denoising)),
         Analysis("layers", tuple((str(name),) for name in inside)),

@@ -45,7 +45,7 @@ def make_split(
                 "data.test is 'shared', and the subject saw no shared picture in the sessions read. "
                 "Read more sessions, or set data.test to 'folds'."
             )
-        if data.n_folds > len(seen) or data.n_folds < 2:
+        if data.n_folds > len(seen):
             raise RecipeError(
                 f"data.n_folds is {data.n_folds}; 2 to {len(seen)} folds of {len(seen)} stimuli are possible."
             )

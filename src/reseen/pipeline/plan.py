@@ -10,14 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
+from reseen.analyses import decoded_features
 from reseen.datasets.nsd_facts import SUBJECTS, TRIALS_PER_SESSION
 from reseen.errors import ModelError, ReseenError, ResultsError
+from reseen.extract import z_size
 from reseen.files import GB
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.observers import load_network, load_observer
 from reseen.pipeline.extraction import harvest_of
 from reseen.pipeline.needs import Finding, find_data
 from reseen.pipeline.picturing import conditions_at, draws_at, levels
+from reseen.pipeline.sizes import Sizes, count_sizes, guess_sizes
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import Condition, Recipe, differences, load_recipe
 from reseen.tables import Level
@@ -26,7 +29,7 @@ BYTES_PER_PIXEL = 1.6
 """Of a PNG of a natural picture, roughly."""
 TIMED_ROWS = 16
 
-__all__ = ["Finding", "check", "count_evaluations", "count_items", "count_stimuli", "seconds_per_evaluation"]
+__all__ = ["Finding", "check", "count_evaluations", "seconds_per_evaluation"]
 
 
 def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
@@ -44,9 +47,12 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
     Returns
     -------
     list
-        One finding for each thing: ROIs, data files, model, observers, results folder, encoding features, space, time.
+        One finding for each thing: ROIs, data files, what is held out, model, z, denoising, observers, results folder,
+        encoding features, space, time.
     """
-    findings = [_rois(recipe), *find_data(recipe, out)]
+    data = list(find_data(recipe, out))
+    held_out, sizes = _sizes(recipe, readable=all(finding.ok for finding in data))
+    findings = [_rois(recipe), *data, held_out]
     ldm: list[LatentDiffusion] = []
 
     def model() -> str:
@@ -55,48 +61,37 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
         return f"{ldm[0].name}: pictures of {ldm[0].image_size} pixels, conditioning {ldm[0].conditioning_shape}"
 
     findings.append(_try("model", model))
+    asked = list(_asked_of(ldm[0], recipe)) if ldm else []
+    findings += asked
     findings += [
         _try(f"observer {name}", lambda name=name: f"{len(load_observer(name).layers)} layers")  # type: ignore[misc]
         for name in recipe.evaluate.observers
     ]
     findings += [_network(name) for name in networks_of(recipe)]
     findings.append(_try("results folder", lambda: _folder(recipe, out)))
-    if ldm:
-        findings += _costs(recipe, out, ldm[0])
+    if ldm and all(finding.ok for finding in asked):
+        findings += _costs(recipe, out, ldm[0], sizes)
     return findings
 
 
-def count_evaluations(recipe: Recipe, n_items: int) -> int:
-    """Count the U-Net evaluations of single pictures that the recipe takes for so many test items of each subject.
+def count_evaluations(recipe: Recipe, sizes: Sizes) -> int:
+    """Count the U-Net evaluations of single pictures that the recipe takes for subjects of such sizes.
 
     Guidance takes two for each step; condition ``z`` takes none.
     """
     section = recipe.reconstruct
     passes = 2 if section.guidance > 1 else 1
     steps = {"z": 0, "c": section.n_steps, "zc": int(section.n_steps * section.strength)}
-    n_steps = sum(n * steps[condition] for _, condition, n in _counted(recipe, n_items))
+    n_steps = sum(n * steps[condition] for _, condition, n in _counted(recipe, sizes))
     return n_steps * passes * len(recipe.data.subjects)
 
 
-def count_items(recipe: Recipe) -> int:
-    """Guess how many test items a subject has, without reading the data."""
-    if recipe.data.n_test is not None:
-        return recipe.data.n_test
-    return recipe.simulate.n_test if recipe.data.kind == "digital" else 1000 if recipe.data.kind == "nsd" else 100
-
-
-def count_stimuli(recipe: Recipe) -> int:
-    """Guess how many pictures a subject was shown, without reading the data."""
-    return 10_000 if recipe.data.kind == "nsd" else recipe.simulate.n_train + recipe.simulate.n_test
-
-
-def _counted(recipe: Recipe, n_items: int) -> Iterator[tuple[Level, Condition, int]]:
-    """Count each subject's pictures of each level and condition; the mean z and c make one for each fold."""
-    n_folds = 1 if recipe.data.test == "shared" else recipe.data.n_folds
+def _counted(recipe: Recipe, sizes: Sizes) -> Iterator[tuple[Level, Condition, int]]:
+    """Count each subject's pictures of each level and condition, of the items that `pictures_of` tells of."""
+    items = {"result": sizes.n_items, "floor_shuffled": sizes.n_items, "floor_mean": sizes.n_folds}
     for level in levels(recipe):
         for condition in conditions_at(recipe, level):
-            count = n_folds if level == "floor_mean" else n_items
-            yield level, condition, count * draws_at(recipe, level, condition)
+            yield level, condition, items.get(level, sizes.n_tested) * draws_at(recipe, level, condition)
 
 
 def _try(what: str, look: Callable[[], str]) -> Finding:
@@ -121,11 +116,41 @@ def _network(name: str) -> Finding:
 
 
 def _rois(recipe: Recipe) -> Finding:
-    read = recipe.data.rois
-    unread = [roi for roi in dict.fromkeys((*recipe.decode.z_rois, *recipe.decode.c_rois)) if roi not in read]
-    if unread:
-        return Finding("ROIs", False, f"decode names {unread[0]!r}; data.rois reads {', '.join(read)}. Add it there.")
-    return Finding("ROIs", True, f"z from {', '.join(recipe.decode.z_rois)}; c from {', '.join(recipe.decode.c_rois)}")
+    names = decoded_features(recipe.reconstruct.conditions)
+    return Finding("ROIs", True, "; ".join(f"{name} from {', '.join(recipe.decode.rois_of(name))}" for name in names))
+
+
+def _sizes(recipe: Recipe, *, readable: bool) -> tuple[Finding, Sizes]:
+    """Count what arrays hold, which are read to be checked anyway; of other data, or of none yet, guess."""
+    sizes = guess_sizes(recipe)
+    if recipe.data.kind != "arrays" or not readable:
+        return Finding("held out", True, f"about {sizes}, by the recipe; the data were not counted"), sizes
+    try:
+        sizes = count_sizes(recipe.data)
+    except ReseenError as error:
+        return Finding("held out", False, str(error)), sizes
+    return Finding("held out", True, str(sizes)), sizes
+
+
+def _asked_of(ldm: LatentDiffusion, recipe: Recipe) -> Iterator[Finding]:
+    """Ask the model for what is wanted of it: a z of the picture's size, and the steps of denoising."""
+    section = recipe.reconstruct
+
+    def encoded() -> str:
+        size = z_size(ldm, recipe.extract)
+        return f"of pictures of {size} pixels, {ldm.latent_shape[0]} x {size // ldm.factor} x {size // ldm.factor}"
+
+    def denoised() -> str:
+        n_steps = len(ldm.schedule.timesteps(section.n_steps))
+        told = [f"c in {n_steps} steps"] if "c" in section.conditions else []
+        if "zc" in section.conditions:
+            _, undone = ldm.schedule.partial_timesteps(n_steps, section.strength, section.noise_index)
+            told.append(f"zc in {len(undone)} of {n_steps} steps")
+        return "; ".join(told)
+
+    yield _try("z", encoded)
+    if "c" in "".join(section.conditions):
+        yield _try("denoising", denoised)
 
 
 def _folder(recipe: Recipe, out: Path) -> str:
@@ -140,31 +165,27 @@ def _folder(recipe: Recipe, out: Path) -> str:
     return f"{out} is begun, and will be gone on with"
 
 
-def _costs(recipe: Recipe, out: Path, ldm: LatentDiffusion) -> list[Finding]:
+def _costs(recipe: Recipe, out: Path, ldm: LatentDiffusion, sizes: Sizes) -> list[Finding]:
     """Count what the run takes of the disk and of time; what the encoding analyses take is told apart."""
-    n_stimuli, n_subjects = count_stimuli(recipe), len(recipe.data.subjects)
+    n_stimuli, n_subjects = sizes.n_stimuli, len(recipe.data.subjects)
     try:
         harvest = harvest_of(recipe, ldm)
     except ReseenError as error:
         return [Finding("encoding features", False, str(error))]
     told = f"{harvest.told(n_stimuli)}, for each subject"
     findings = [Finding("encoding features", True, told)] if harvest.runs else []
-    total = count_evaluations(recipe, count_items(recipe)) + n_subjects * harvest.n_evaluations(n_stimuli)
-    return [*findings, _space(recipe, out, ldm, n_subjects * harvest.n_bytes(n_stimuli)), _effort(total, ldm)]
+    total = count_evaluations(recipe, sizes) + n_subjects * harvest.n_evaluations(n_stimuli)
+    harvested = n_subjects * harvest.n_bytes(n_stimuli)
+    return [*findings, _space(recipe, out, ldm, sizes, harvested), _effort(total, ldm)]
 
 
-def _space(recipe: Recipe, out: Path, ldm: LatentDiffusion, harvested: int) -> Finding:
-    n_items, n_subjects = count_items(recipe), len(recipe.data.subjects)
-    n_pictures = sum(count for _, _, count in _counted(recipe, n_items))
-    pictures = n_pictures * ldm.image_size**2 * BYTES_PER_PIXEL
-    n_stimuli = count_stimuli(recipe)
-    z_side = (recipe.extract.z_size or ldm.image_size * 5 // 8) // ldm.factor
+def _space(recipe: Recipe, out: Path, ldm: LatentDiffusion, sizes: Sizes, harvested: int) -> Finding:
+    pictures = sum(count for _, _, count in _counted(recipe, sizes)) * ldm.image_size**2 * BYTES_PER_PIXEL
+    z_side = z_size(ldm, recipe.extract) // ldm.factor
     targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)
-    n_voxels = 15_000 if recipe.data.kind == "nsd" else 2_500
-    n_maps = 1 if recipe.data.test == "shared" else recipe.data.n_folds
     n_decoded = 1 + recipe.evaluate.n_shuffles + (3 if recipe.evaluate.full else 0)
-    arrays = 4 * targets * (n_stimuli + n_voxels * n_maps + n_items * n_decoded)
-    needed = n_subjects * (pictures + arrays) + harvested + _kept(recipe, n_voxels)
+    arrays = 4 * targets * (sizes.n_stimuli + sizes.n_voxels * sizes.n_folds + sizes.n_items * n_decoded)
+    needed = len(recipe.data.subjects) * (pictures + arrays) + harvested + _kept(recipe, sizes.n_voxels)
     folder = next(parent for parent in (out.resolve(), *out.resolve().parents) if parent.exists())
     free = shutil.disk_usage(folder).free
     found = f"about {needed / GB:.2g} GB needed, {free / GB:.3g} GB free"

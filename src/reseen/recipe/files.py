@@ -150,8 +150,13 @@ def _problems(error: ValidationError) -> list[str]:
     lines = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])
-        no_list = f'expected a list such as ["a", "b"], within single quotes in a shell; found {problem["input"]!r}'
-        what = {"extra_forbidden": "unknown key", "tuple_type": no_list}.get(problem["type"], problem["msg"])
+        found = f"; found {problem['input']!r}"
+        known = {
+            "extra_forbidden": "unknown key",
+            "tuple_type": f'expected a list such as ["a", "b"], within single quotes in a shell{found}',
+            "too_short": "expected at least one; found an empty list",
+        }
+        what = known.get(problem["type"], problem["msg"] + found * problem["msg"].startswith("Input should"))
         lines.append(f"  {where}{': ' if where else ''}{what}. Run `reseen recipe` to see every key.")
     return lines
 

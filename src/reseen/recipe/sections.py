@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 from pydantic.functional_validators import AfterValidator
@@ -15,6 +15,7 @@ from reseen.protocols import ProtocolName
 Condition = Literal["z", "c", "zc"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 Rows = Literal["averaged", "single"]
+Encoded = Literal["z", "c", "zc"]
 Share = Annotated[float, Field(ge=0, le=1)]
 FSAVERAGE = "fsaverage"
 """The one space in which NSD's betas lie on the vertices of a surface, not in a volume."""
@@ -31,6 +32,21 @@ def _folder_name(text: str) -> str:
 
 
 FolderName = Annotated[str, AfterValidator(_folder_name)]
+T = TypeVar("T")
+
+
+def _once(names: tuple[T, ...]) -> tuple[T, ...]:
+    """Refuse a list that would do or count something twice."""
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise PydanticCustomError("twice", "expected each name once; found {found} again", {"found": repr(twice[0])})
+    return names
+
+
+Some = Annotated[tuple[T, ...], Field(min_length=1)]
+Once = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_once)]
+Folds = Annotated[int, Field(ge=2)]
+Penalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Section(BaseModel):
@@ -46,11 +62,11 @@ class DataRecipe(_Section):
     path: Path | None = Field(
         None, description="where the data lie; may be given as --data instead", json_schema_extra=NOT_IDENTITY
     )
-    subjects: tuple[FolderName, ...] = Field(("subj01",), description="which subjects, by folder name")
+    subjects: Once[FolderName] = Field(("subj01",), description="which subjects, by folder name")
     sessions: PositiveInt | None = Field(None, description="how many sessions, from the first; left out: all")
     space: FolderName = Field("func1pt8mm", description="NSD's space of the betas: func1pt8mm, func1mm or fsaverage")
     betas: FolderName = Field("betas_fithrf_GLMdenoise_RR", description="NSD's preparation of the betas")
-    rois: tuple[str, ...] = Field(
+    rois: Some[str] = Field(
         ("early", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal"),
         description="ROIs whose voxels are read",
     )
@@ -59,10 +75,19 @@ class DataRecipe(_Section):
     test: Literal["shared", "folds"] = Field(
         "shared", description="shared: NSD's shared pictures are the test set; folds: leave whole stimuli out in turn"
     )
-    n_folds: PositiveInt = Field(10, description="how many folds where test is 'folds'")
+    n_folds: Folds = Field(10, description="how many folds where test is 'folds'")
     n_test: PositiveInt | None = Field(None, description="only so many test pictures, half of them novel if known")
     test_trials: Rows = Field("averaged", description="average the repetitions of a test picture or not")
     train_trials: Rows = Field("single", description="average the repetitions of a training picture or not")
+
+    @model_validator(mode="after")
+    def _check_test(self) -> DataRecipe:
+        if self.test == "folds" and self.n_test is not None:
+            raise PydanticCustomError(
+                "test",
+                "n_test chooses from a fixed test set, and test is 'folds', which tests every one; leave n_test out",
+            )
+        return self
 
 
 class SimulateRecipe(_Section):
@@ -76,7 +101,7 @@ class SimulateRecipe(_Section):
     voxel_share: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="share of the voxels; less only for tests"
     )
-    seed: int = Field(1, description="the same seed writes the same bytes")
+    seed: NonNegativeInt = Field(1, description="the same seed writes the same bytes")
 
 
 class ModelRecipe(_Section):
@@ -104,10 +129,10 @@ class ExtractRecipe(_Section):
 class DecodeRecipe(_Section):
     """Say how betas become z and c."""
 
-    z_rois: tuple[str, ...] = Field(("early",), description="ROIs that predict z")
-    c_rois: tuple[str, ...] = Field(("ventral",), description="ROIs that predict c")
-    alphas: tuple[float, ...] | None = Field(None, description="ridge penalties; left out: a grid scaled to the data")
-    n_folds: PositiveInt = Field(5, description="folds that choose alpha")
+    z_rois: Some[str] = Field(("early",), description="ROIs that predict z")
+    c_rois: Some[str] = Field(("ventral",), description="ROIs that predict c")
+    alphas: Some[Penalty] | None = Field(None, description="ridge penalties; left out: a grid scaled to the data")
+    n_folds: Folds = Field(5, description="folds that choose alpha")
     share_alpha: bool = Field(False, description="one alpha for all of z, one for all of c; for few pictures")
     group_folds: bool = Field(True, description="keep all trials of a stimulus in one fold")
     intercept: bool = Field(True, description="fit the mean of every target")
@@ -130,7 +155,7 @@ class DecodeRecipe(_Section):
 class ReconstructRecipe(_Section):
     """Say how decoded z and c become pictures."""
 
-    conditions: tuple[Condition, ...] = Field(CONDITIONS, description="which decoded parts make pictures")
+    conditions: Once[Condition] = Field(CONDITIONS, description="which decoded parts make pictures")
     n_draws: PositiveInt = Field(5, description="pictures per stimulus, each from its own noise")
     n_steps: PositiveInt = Field(50, description="DDIM steps")
     strength: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -153,12 +178,11 @@ class ReconstructRecipe(_Section):
 class EvaluateRecipe(_Section):
     """Say how pictures are scored."""
 
-    protocols: tuple[ProtocolName, ...] = Field(
+    protocols: Once[ProtocolName] = Field(
         ("builtin",),
-        min_length=1,
         description="how pictures are compared, by name: builtin, takagi2023, braindiffuser2023, mindeye2",
     )
-    observers: tuple[str, ...] = Field(
+    observers: Once[str] = Field(
         ("judge", "image_encoder"), description="networks that look at the pictures for the protocol builtin"
     )
     ceiling: bool = Field(True, description="also reconstruct from the true z and c")
@@ -180,7 +204,11 @@ class EvaluateRecipe(_Section):
 class EncodeRecipe(_Section):
     """Say how features become voxels."""
 
-    features: tuple[str, ...] = Field(("z", "c"), description="feature spaces, one encoding model each; zc is another")
+    features: tuple[Encoded, ...] = Field(
+        ("z", "c"),
+        description="feature spaces, one encoding model each: z, c, zc; what noise, denoising and layers take is named "
+        "there",
+    )
     noise: tuple[Share, ...] = Field((), description="strengths of zc, each in one model with z; none: left out")
     denoising: tuple[Share, ...] = Field(
         (), description="shares of the denoising steps, the latent after each in one model with z; none: left out"
@@ -192,7 +220,7 @@ class EncodeRecipe(_Section):
         (0.2, 0.66, 1.0), description="shares of the denoising steps at which modules are recorded, under the caption"
     )
     activations: Literal["fp16", "fp32"] = Field("fp16", description="how the modules' activations are kept on disk")
-    n_folds: PositiveInt = Field(5, description="folds that choose alpha")
+    n_folds: Folds = Field(5, description="folds that choose alpha")
     reduce: Literal["none", "pca", "projection"] = Field(
         "none", description="keep every feature, their first principal components, or a random projection of them"
     )
@@ -229,7 +257,7 @@ class Recipe(_Section):
     """
 
     name: str = Field("unnamed", description="what to call it", json_schema_extra=NOT_IDENTITY)
-    seed: int = Field(0, description="seed of every draw, fold and resampling")
+    seed: NonNegativeInt = Field(0, description="seed of every draw, fold and resampling")
     data: DataRecipe = Field(default_factory=DataRecipe)
     simulate: SimulateRecipe = Field(default_factory=SimulateRecipe)
     model: ModelRecipe = Field(default_factory=ModelRecipe)
@@ -239,6 +267,27 @@ class Recipe(_Section):
     evaluate: EvaluateRecipe = Field(default_factory=EvaluateRecipe)
     encode: EncodeRecipe = Field(default_factory=EncodeRecipe)
     report: ReportRecipe = Field(default_factory=ReportRecipe)
+
+    @model_validator(mode="after")
+    def _check_decoding(self) -> Recipe:
+        """Refuse what the decoders of the recipe's conditions cannot be fitted with."""
+        decoded = set("".join(self.reconstruct.conditions))
+        for feature in sorted(decoded, reverse=True):  # z first
+            unread = [roi for roi in self.decode.rois_of(feature) if roi not in self.data.rois]
+            if unread:
+                raise PydanticCustomError(
+                    "rois",
+                    "decode.{feature}_rois names {roi}, and data.rois reads only {read}. Add it there, or decode from "
+                    "another",
+                    {"feature": feature, "roi": repr(unread[0]), "read": ", ".join(self.data.rois)},
+                )
+        if "c" in decoded and self.decode.c_prior == "captions" and self.data.test_trials == "single":
+            raise PydanticCustomError(
+                "prior",
+                "decode.c_prior is 'captions', which is for averaged test trials, and data.test_trials is 'single'; "
+                "set one of them otherwise",
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_space(self) -> Recipe:

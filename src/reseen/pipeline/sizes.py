@@ -1,0 +1,77 @@
+"""Sizes: how much a subject's data hold, as far as a plan needs to know; counted, or guessed from the recipe."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+import numpy as np
+
+from reseen import datasets
+from reseen.datasets.nsd_facts import TRIALS_PER_SESSION
+from reseen.recipe import DataRecipe, Recipe
+
+_NSD = (10_000, 1000, 15_000, 40 * TRIALS_PER_SESSION)
+_UNKNOWN = (1000, 100, 2500, 3000)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Hold what one subject's data come to.
+
+    Parameters
+    ----------
+    n_stimuli
+        Pictures that were shown, training and test.
+    n_tested
+        Pictures that are held out.
+    n_items
+        What is decoded: a row for each picture held out, or one for each of its trials.
+    n_folds
+        Folds of the split, each with decoders of its own.
+    n_voxels
+        Voxels that are read.
+    """
+
+    n_stimuli: int
+    n_tested: int
+    n_items: int
+    n_folds: int
+    n_voxels: int
+
+    def __str__(self) -> str:
+        """Say how much is held out of what."""
+        items = f", {self.n_items:,} single trials" if self.n_items != self.n_tested else ""
+        folds = f" in {self.n_folds} folds" if self.n_folds > 1 else ""
+        return f"{self.n_tested:,} of {self.n_stimuli:,} pictures{folds}{items}"
+
+
+def guess_sizes(recipe: Recipe) -> Sizes:
+    """Guess a subject's sizes from the recipe, without looking at the data."""
+    data, made = recipe.data, recipe.simulate
+    digital = (made.n_train + made.n_test, made.n_test, 2500, made.n_sessions * made.trials_per_session)
+    known = {"nsd": _NSD, "digital": digital, "arrays": _UNKNOWN}
+    n_stimuli, n_shared, n_voxels, n_trials = known[data.kind]
+    folds = data.test == "folds"
+    n_tested = n_stimuli if folds else data.n_test or n_shared
+    n_shown = max(round(n_trials / n_stimuli), 1) if data.test_trials == "single" else 1
+    return Sizes(n_stimuli, n_tested, n_tested * n_shown, data.n_folds if folds else 1, n_voxels)
+
+
+def count_sizes(data: DataRecipe) -> Sizes:
+    """Read every subject's data and count; of several subjects, each number is the largest.
+
+    Raises
+    ------
+    DataError, RecipeError
+        As `reseen.datasets.load`.
+    """
+    each = [_counted(data, subject) for subject in data.subjects]
+    return Sizes(*(max(numbers) for numbers in zip(*map(astuple, each), strict=True)))
+
+
+def _counted(data: DataRecipe, subject: str) -> Sizes:
+    trials, _, split = datasets.load(data, subject)
+    tested = split.test_ids
+    shown = np.unique(np.concatenate([ids for fold in split.folds for ids in fold]))
+    n_items = len(tested) if data.test_trials == "averaged" else int(np.isin(trials.stimulus_id, tested).sum())
+    return Sizes(len(shown), len(tested), n_items, len(split.folds), trials.betas.shape[1])
