@@ -519,6 +519,9 @@ def test_check_tells_that_the_folder_holds_another_recipe(small_recipe, tmp_path
     found = findings(small_recipe, tmp_path)
     assert not found["results folder"].ok
     assert "seed: expected 7, found 0" in found["results folder"].found
+    (tmp_path / "recipe.toml").unlink()
+    assert "no recipe.toml that says of what" in findings(small_recipe, tmp_path)["results folder"].found
+    assert "is a file" in findings(small_recipe, tmp_path / "provenance.json")["results folder"].found
 
 
 def test_check_tells_that_the_disk_is_too_small(small_recipe, tmp_path, monkeypatch):

@@ -222,3 +222,22 @@ def test_more_protocols_and_a_full_evaluation_are_growth_and_less_is_a_differenc
 def test_differences_name_the_field_and_both_values():
     other = with_settings(Recipe(), ["reconstruct.guidance=7.5"])
     assert differences(other, Recipe()) == ["reconstruct.guidance: expected 5.0, found 7.5"]
+
+
+def test_a_recipe_from_an_editor_that_marks_utf8_is_read(tmp_path):
+    (tmp_path / "mine.toml").write_text("name = 'märk'\n", encoding="utf-8-sig")
+    assert load_recipe(tmp_path / "mine.toml").name == "märk"
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", "..", "../out", "a/b", "a\\b", "a\0b", "a\nb", ".hidden"])
+def test_a_name_that_is_no_folder_within_another_is_refused(name):
+    with pytest.raises(RecipeError, match="name: expected a name of which a folder can be made"):
+        with_settings(Recipe(), [f"name={json.dumps(name)}"])
+
+
+def test_an_empty_setting_leaves_out_what_may_be_left_out_and_nothing_else():
+    recipe = with_settings(Recipe(), ["data.n_test=7", "reconstruct.n_steps=2"])
+    assert with_settings(recipe, ["data.n_test="]).data.n_test is None
+    for setting in ("reconstruct.n_steps=", "name= ", "data.nosuch="):
+        with pytest.raises(RecipeError, match=f"'{setting}' has no value"):
+            with_settings(recipe, [setting])

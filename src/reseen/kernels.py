@@ -186,8 +186,8 @@ def _standardised(block: Float32, train: Integers) -> tuple[Float32, NDArray[np.
 def _some(count: int) -> int:
     if not count:
         raise DataError(
-            "no column of the features varies over the training stimuli: all are alike to the model. Leave these features "
-            "out, or give stimuli that differ."
+            "no column of the features varies over the training stimuli: all are alike to the model. Leave these "
+            "features out, or give stimuli that differ."
         )
     return count
 

@@ -23,6 +23,7 @@ from reseen.pipeline.picturing import conditions_at, draws_at, levels
 from reseen.pipeline.sizes import Sizes, count_sizes, guess_sizes
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import Condition, Recipe, differences, load_recipe
+from reseen.results import lost_recipe
 from reseen.tables import Level
 
 BYTES_PER_PIXEL = 1.6
@@ -154,7 +155,11 @@ def _asked_of(ldm: LatentDiffusion, recipe: Recipe) -> Iterator[Finding]:
 
 
 def _folder(recipe: Recipe, out: Path) -> str:
+    if out.exists() and not out.is_dir():
+        raise ResultsError(f"{out} is a file. Choose a folder for --out.")
     if not (out / "recipe.toml").is_file():
+        if (out / "provenance.json").is_file():
+            raise lost_recipe(out)
         return f"{out} is to be begun"
     differ = differences(recipe, load_recipe(out / "recipe.toml"))
     if differ:

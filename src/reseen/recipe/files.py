@@ -25,7 +25,7 @@ def load_recipe(path: Path | str) -> Recipe:
     """
     path = _find(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise RecipeError(f"cannot read the recipe {path}: {error.strerror}. {_names()}") from error
     except UnicodeDecodeError as error:
@@ -50,7 +50,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         What to change.
     settings
         Each ``"section.key=value"``, the value written as in TOML; a value that is no TOML is taken as a string, and
-        an empty one leaves the key out.
+        an empty one leaves a key out that may be left out.
 
     Raises
     ------
@@ -58,6 +58,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         If a setting has another form, or names an unknown key or a value out of range.
     """
     content = recipe.model_dump(mode="json", exclude_none=True)
+    may_be_left_out = [where for where, value, _ in _fields(Recipe()) if value is None]
     for setting in settings:
         where, equals, text = setting.partition("=")
         *sections, key = where.strip().split(".")
@@ -68,8 +69,10 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             raise RecipeError(f"{setting!r}: {sections[0]} is no section. Run `reseen recipe` to see every key.")
         if text.strip():
             target[key] = _toml_value(text.strip())
-        else:
+        elif where.strip() in may_be_left_out:
             target.pop(key, None)
+        else:
+            raise RecipeError(f"{setting!r} has no value, and is nothing that may be left out. Give one.")
     return _validate(content, "the settings")
 
 

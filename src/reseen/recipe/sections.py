@@ -31,7 +31,19 @@ def _folder_name(text: str) -> str:
     return text
 
 
+def _title(text: str) -> str:
+    """Refuse what cannot be the name of a folder within another; spaces may stand in it."""
+    if not text.strip() or text.startswith(".") or not text.isprintable() or re.search(r"[/\\]", text):
+        raise PydanticCustomError(
+            "name",
+            "expected a name of which a folder can be made, without / or \\; found {found}",
+            {"found": repr(text)},
+        )
+    return text
+
+
 FolderName = Annotated[str, AfterValidator(_folder_name)]
+Title = Annotated[str, AfterValidator(_title)]
 T = TypeVar("T")
 
 
@@ -256,7 +268,7 @@ class Recipe(_Section):
     of a recipe.
     """
 
-    name: str = Field("unnamed", description="what to call it", json_schema_extra=NOT_IDENTITY)
+    name: Title = Field("unnamed", description="what to call it, and its folder", json_schema_extra=NOT_IDENTITY)
     seed: NonNegativeInt = Field(0, description="seed of every draw, fold and resampling")
     data: DataRecipe = Field(default_factory=DataRecipe)
     simulate: SimulateRecipe = Field(default_factory=SimulateRecipe)
