@@ -1,4 +1,4 @@
-"""The whole method in a few lines: brain arrays in, pictures out. Usage: pipeline.py RECIPE [DATA] [FOLDER]."""
+"""The whole method in a few lines: brain arrays in, pictures out. Usage: pipeline.py RECIPE DATA [FOLDER]."""
 
 import sys
 from pathlib import Path

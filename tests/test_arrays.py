@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reseen.datasets import inventory, load
-from reseen.datasets.arrays import magnify
+from reseen.datasets.arrays import KNOWN, magnify
 from reseen.errors import DataError, RecipeError
 from reseen.recipe import DataRecipe
 
@@ -281,7 +281,10 @@ def test_inventory_says_what_the_file_holds(tmp_path: Path) -> None:
     (check,) = inventory(recipe_for(path), "anyone")
     assert check.ok
     assert check.size == path.stat().st_size
-    assert check.note == "12 trials of 4 stimuli, 7 voxels"
+    assert check.note == "12 trials of 4 stimuli, 7 voxels, 3 runs, no test_stimulus_id"
+    (check,) = inventory(recipe_for(save(path, test_stimulus_id=[1, 2], runs=[0], test_id=[1])), "anyone")
+    assert check.note == "12 trials of 4 stimuli, 7 voxels, 3 runs, 2 test pictures, not read: runs test_id"
+    path = save(tmp_path / "brain.npz")
     (check,) = inventory(recipe_for(path, rois=("early",)), "anyone")
     assert not check.ok
     assert "no ROI 'early'" in check.note
@@ -305,3 +308,14 @@ def test_a_real_brain_that_saw_figures_is_read() -> None:
         np.testing.assert_array_equal(cells, content["pictures"])
         np.testing.assert_array_equal(trials.session, content["run"])
         assert stimuli.captions(0) == (f"a white {content['figure_name'][0]} on black",)
+
+
+def test_complex_betas_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "brain.npz", betas=np.ones((12, 7), dtype=np.complex64))
+    with pytest.raises(DataError, match=r"betas has shape .* and type complex64"):
+        load(recipe_for(path), "anyone")
+
+
+def test_the_page_about_own_data_names_every_array_that_is_read() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "own_data.md").read_text(encoding="utf-8")
+    assert [name for name in (*KNOWN, "roi_<name>") if f"`{name}`" not in page] == []

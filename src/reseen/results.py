@@ -40,7 +40,7 @@ from reseen.errors import ResultsError
 from reseen.features import Features
 from reseen.files import as_metadata, damaged, lock, opening_tensors, read_json, sweep, write_json, write_text, writing
 from reseen.recipe import Recipe, differences, growth, identity, load_recipe, to_toml
-from reseen.tables import NUMBERS, WORDS, Level
+from reseen.tables import Level, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,8 +50,6 @@ VERSION_OF = "version of "
 """What the record of a library's version begins with."""
 TEST_PICTURES_OF, SCORED_SIZE_OF = "test pictures of ", "scored size of "
 """What the records begin with of which pictures a subject's scores are of, and at how many pixels they were scored."""
-_NO_NUMBER = {column: [""] for column in NUMBERS}
-_MAY_LACK = ["value", "low", "high", "null", "null_sd", "p"]  # numbers that not every row has
 LIBRARIES = ("reseen", "numpy", "scipy", "scikit-learn", "pillow", "scikit-image", "torch", "diffusers", "transformers")
 
 
@@ -337,26 +335,8 @@ class Results:
             return file.readline().rstrip() == ",".join(columns)
 
     def load_table(self, name: str) -> pd.DataFrame:
-        """Read a table written by :meth:`save_table`; words stay words, a layer named ``"2"`` too, and may be empty.
-
-        Raises
-        ------
-        ResultsError
-            If it is not there or damaged.
-        """
-        import pandas as pd
-
-        path = self.path / f"{name}.csv"
-        if not path.is_file():
-            raise ResultsError(f"{path} is not there. Run the recipe up to the stage that writes it.")
-        words = dict.fromkeys(WORDS, str)
-        try:
-            table = pd.read_csv(path, dtype=words, keep_default_na=False, na_values=_NO_NUMBER)
-        except ValueError as error:  # of pandas, or of what is no UTF-8
-            raise damaged(path, error) from error
-        if table.drop(columns=_MAY_LACK, errors="ignore").isna().any(axis=None):
-            raise damaged(path, ValueError("a row of it is not whole"))
-        return table
+        """Read a table written by :meth:`save_table`, as `reseen.tables.read_table` does."""
+        return read_table(self.path / f"{name}.csv")
 
     def save_text(self, name: str, text: str) -> Path:
         """Write a text file, such as ``"report.html"``, and give its path."""

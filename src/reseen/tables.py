@@ -7,7 +7,14 @@ from how many test items (``n``) it comes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from reseen.errors import ResultsError
+from reseen.files import damaged
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCORE_COLUMNS = (
     "subject",
@@ -51,12 +58,12 @@ ENCODING_COLUMNS = (
 )
 """The columns of ``encoding.csv``."""
 
-NUMBERS = ("value", "low", "high", "n", "null", "null_sd", "p", "n_voxels", "stimulus_id")
-"""The columns of any table that hold numbers, or nothing."""
+_MAY_LACK = ["value", "low", "high", "null", "null_sd", "p"]  # numbers that not every row has
+_NUMBERS = (*_MAY_LACK, "n", "n_voxels", "stimulus_id")
 WORDS = tuple(
     column
     for column in dict.fromkeys((*SCORE_COLUMNS, *PICTURE_COLUMNS, *READING_COLUMNS, *ENCODING_COLUMNS))
-    if column not in NUMBERS
+    if column not in _NUMBERS
 )
 """The columns of any table that hold words, whatever these look like."""
 
@@ -105,3 +112,25 @@ def retrieved_by(feature: str) -> str:
 def is_retrieved(condition: str) -> bool:
     """Tell whether the pictures of a condition were retrieved, not made."""
     return condition.startswith(_RETRIEVED)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table of a results folder; words stay words, a layer named ``"2"`` too, and may be empty.
+
+    Raises
+    ------
+    ResultsError
+        If it is not there or damaged: no table, or cut short within a row.
+    """
+    import pandas as pd
+
+    if not path.is_file():
+        raise ResultsError(f"{path} is not there. Run the recipe up to the stage that writes it.")
+    nothing = {column: [""] for column in _NUMBERS}
+    try:
+        table = pd.read_csv(path, dtype=dict.fromkeys(WORDS, str), keep_default_na=False, na_values=nothing)
+    except ValueError as error:  # of pandas, or of what is no UTF-8
+        raise damaged(path, error) from error
+    if table.drop(columns=_MAY_LACK, errors="ignore").isna().any(axis=None):
+        raise damaged(path, ValueError("a row of it is not whole"))
+    return table

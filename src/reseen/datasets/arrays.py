@@ -51,6 +51,12 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "run": ("run", "session"),
 }
 
+KNOWN = (
+    *(alias for aliases in ALIASES.values() for alias in aliases),
+    *("stimulus_pictures", "captions", "figure_name", "category", "test_stimulus_id", "ncsnr"),
+)
+"""The arrays that are read, beside ``roi_<name>``."""
+
 
 def load(data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Split]:
     """Read one subject.
@@ -124,7 +130,16 @@ def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
         _rois(path, arrays, betas.shape[1], data.rois)
         _captions(path, arrays, len(pictures))
         _categories(path, arrays, len(pictures))
-        return f"{len(betas)} trials of {len(np.unique(stimulus_id))} stimuli, {betas.shape[1]} voxels"
+        seen, run = np.unique(stimulus_id), _lookup(arrays, "run")
+        tested = _fixed_test(path, arrays, seen)
+        said = [
+            f"{len(betas)} trials of {len(seen)} stimuli",
+            f"{betas.shape[1]} voxels",
+            f"{1 if run is None else len(np.unique(run))} runs",
+            "no test_stimulus_id" if tested is None else f"{len(tested)} test pictures",
+        ]
+        unread = sorted(name for name in arrays if name not in KNOWN and not name.startswith("roi_"))
+        return ", ".join([*said, *([f"not read: {' '.join(unread)}"] if unread else [])])
 
     return [check_file(path, describe, missing="missing")]
 
@@ -184,7 +199,7 @@ def _need(path: Path, arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[
 
 def _betas(path: Path, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
     betas = _need(path, arrays, "betas")
-    if betas.ndim != 2 or not np.issubdtype(betas.dtype, np.number):
+    if betas.ndim != 2 or betas.dtype.kind not in "fiu":
         raise DataError(
             f"{path}: betas has shape {betas.shape} and type {betas.dtype}; (n_trials, n_voxels) is needed."
         )
