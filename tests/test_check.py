@@ -183,14 +183,21 @@ def test_a_session_that_was_fetched_in_part_is_found_by_what_it_holds(check, tre
     assert "one and the same number in all trials of 8 of 8 ROI voxels" in lines[1]
 
 
-def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(check, tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("free", "says"),
+    [
+        (10**12, r"ok  fetch +42\.7 GB and some small files; paste into a shell:$"),
+        (10**9, r"NO  fetch +42\.7 GB and some small files; only 1 GB are free"),
+    ],
+)
+def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(
+    check, tmp_path: Path, monkeypatch, free: int, says: str
+) -> None:
     (tmp_path / "empty").mkdir()
-    _, lines = check(tmp_path / "empty")
-    assert any(re.match(r"ok  fetch +42\.7 GB and some small files; paste into a shell:$", line) for line in lines)
-    usage = type("Usage", (), {"free": 10**9})
+    usage = type("Usage", (), {"free": free})
     monkeypatch.setattr("reseen.pipeline.needs.shutil.disk_usage", lambda _: usage)
     _, lines = check(tmp_path / "empty")
-    assert any(re.match(r"NO  fetch +42\.7 GB and some small files; only 1 GB are free", line) for line in lines)
+    assert any(re.match(says, line) for line in lines)
 
 
 STUBS = """
