@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from reseen.stimuli import Stimuli
     from reseen.trials import Trials
 
-ALPHAS = "alpha", "alphas"
-"""The arrays of a decoder that hold the penalty of each target, and those it was chosen from."""
 THUMBNAIL = 128
 """Largest side of a picture in the report, in pixels."""
 
@@ -37,8 +35,8 @@ def report_stage(job: Job) -> bool:
     ranking, subjects = _ranking(job), []
     for done, subject in enumerate(job.subjects):
         job.tell("write the report", done, len(job.subjects))
-        mine = (table[table["subject"] == subject] for table in (ranking, encoding))
-        subjects.append(_subject(job, subject, *mine))
+        ranked, encoded = (table[table["subject"] == subject] for table in (ranking, encoding))
+        subjects.append(_subject(job, subject, ranked, encoded))
         write_figures(job, subject, subjects[-1].encoding)
     contents = report.ReportInput(
         recipe=job.recipe,
@@ -64,15 +62,14 @@ def _subject(job: Job, subject: str, ranking: pd.DataFrame, encoding: pd.DataFra
     pictures = {key: stacks[key] for key in stacks if not is_retrieved(key[1]) and key[0] not in NO_BRAIN}
     pictures |= {key: stacks[key][:, :1] for key in stacks if key[0] in NO_BRAIN and key[1] == job.main_condition}
     score = ranking["value"].to_numpy() if len(ranking) else np.full(len(ids), np.nan)
-    alphas, grids = ({name: _of_folds(job, subject, name, which) for name in job.decoded_names} for which in ALPHAS)
     return report.SubjectReport(
         subject=subject,
         stimulus_id=ids,
         presented=stimuli.images(ids),
         pictures=pictures,
         score=score,
-        alphas=alphas,
-        alpha_grid={name: np.unique(grid) for name, grid in grids.items()},
+        alphas={name: _of_folds(job, subject, name, "alpha") for name in job.decoded_names},
+        alpha_grid={name: np.unique(_of_folds(job, subject, name, "alphas")) for name in job.decoded_names},
         roi_sizes={name: int(mask.sum()) for name, mask in trials.rois.items()},
         noise_ceiling=_ceilings(trials, ids),
         films=_films(job, subject, score),

@@ -15,7 +15,6 @@ from reseen.protocols import ProtocolName
 Condition = Literal["z", "c", "zc"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 Rows = Literal["averaged", "single"]
-Encoded = Literal["z", "c", "zc"]
 Share = Annotated[float, Field(ge=0, le=1)]
 FSAVERAGE = "fsaverage"
 """The one space in which NSD's betas lie on the vertices of a surface, not in a volume."""
@@ -216,7 +215,7 @@ class EvaluateRecipe(_Section):
 class EncodeRecipe(_Section):
     """Say how features become voxels."""
 
-    features: tuple[Encoded, ...] = Field(
+    features: tuple[Condition, ...] = Field(
         ("z", "c"),
         description="feature spaces, one encoding model each: z, c, zc; what noise, denoising and layers take is named "
         "there",
