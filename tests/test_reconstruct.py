@@ -19,7 +19,7 @@ from reseen.features import Features
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.ldm.sampling import coarse_latents, coarse_noise, draw_noise
 from reseen.ldm.stable import StableDiffusion
-from reseen.recipe import Condition, ReconstructRecipe
+from reseen.recipe import Condition, ReconstructRecipe, load_recipe
 from reseen.reconstruct import PictureWarning, film, n_draws, reconstruct
 
 IDS = np.array([5, 3, 8, 3, 0, 11, 6], dtype=np.int64)
@@ -106,7 +106,8 @@ def by_hand(ldm: LatentDiffusion, item: int, draw: int, recipe: ReconstructRecip
         guidance=recipe.guidance,
         unconditional=torch.from_numpy(ldm.text_to_conditioning([""])),
     )
-    return np.round(ldm.latent_to_image(latents)[0] * 255).astype(np.uint8)
+    scaled = ldm.latent_to_image(latents)[0] * 255
+    return (np.round(scaled) if recipe.to_8_bits == "round" else scaled).astype(np.uint8)
 
 
 @pytest.mark.parametrize("noise_index", ["diffusers", "compvis"])
@@ -139,6 +140,27 @@ def test_rounding_the_coarse_picture_to_bytes_is_a_small_change(ldm: LatentDiffu
     )
     difference = np.abs(exact[0, 0].astype(int) - cut[0, 0].astype(int))
     assert 0 < difference.max() <= 4
+
+
+def test_as_released_the_final_picture_is_truncated_to_bytes_and_by_default_it_is_rounded(ldm: LatentDiffusion) -> None:
+    assert load_recipe("takagi2023_as_released").reconstruct.to_8_bits == "truncate"
+    assert RECIPE.to_8_bits == "round"
+    default = RECIPE.model_copy(update={"truncate_coarse": True, "n_draws": 1})
+    truncated = default.model_copy(update={"to_8_bits": "truncate"})
+    for condition in ("c", "zc"):
+        rounded, cut = run(ldm, condition, recipe=default), run(ldm, condition, recipe=truncated)
+        np.testing.assert_array_equal(cut[0, 0], by_hand(ldm, 0, 0, truncated, condition))
+        difference = rounded[0, 0].astype(int) - cut[0, 0]
+        assert set(np.unique(difference)) == {0, 1}
+        assert 0.3 < difference.mean() < 0.7  # half of all values differ by one
+
+
+def test_a_film_ends_with_the_truncated_picture(ldm: LatentDiffusion) -> None:
+    recipe = RECIPE.model_copy(update={"to_8_bits": "truncate", "n_draws": 1})
+    made = run(ldm, recipe=recipe)[0, 0]
+    z, c = Z.array[0], C.array[0]
+    frames = film(ldm, z, c, recipe=recipe, seed=1, subject="subj01", stimulus_id=int(IDS[0]))
+    assert np.abs(frames[-1].astype(int) - made).max() <= 1  # a batch of one and of eight differ in the last digits
 
 
 def test_the_pictures_do_not_depend_on_the_batch_size(ldm: LatentDiffusion, whole: Pictures) -> None:

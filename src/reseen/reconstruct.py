@@ -119,9 +119,9 @@ def reconstruct(
             picked = None if condition == "c" else _array(z)[items]
             rows = _rows(ldm, ids[items], draws, picked, _array(c)[items], recipe, seed, subject)
             pictures = _make(ldm, rows, recipe, condition)
-        rounded = _to_uint8(pictures)
-        _warn_of_black(rounded, condition, ids[items])
-        for (item, draw), picture in zip(batch, rounded, strict=True):
+        stored = _to_uint8(pictures, recipe)
+        _warn_of_black(stored, condition, ids[items])
+        for (item, draw), picture in zip(batch, stored, strict=True):
             write(item, draw, picture)
         n_ready += len(batch)
         if progress is not None:
@@ -174,7 +174,7 @@ def film(
         last = _sample(ldm.in_single_precision, rows, recipe, remember)
     first = ldm.latent_to_image(rows.noise) if z is None else coarse_pictures(ldm, z, recipe)
     frames = [first, *(ldm.latent_to_image(latents) for latents in (*seen[:-1], last))]
-    return _to_uint8(np.concatenate(frames))
+    return _to_uint8(np.concatenate(frames), recipe)
 
 
 def _rows(
@@ -251,13 +251,16 @@ def _broken(latents: Tensor) -> NDArray[np.bool_]:
 
 def _black(pictures: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Say which pictures are black all over."""
-    black: NDArray[np.bool_] = _to_uint8(pictures).reshape(len(pictures), -1).max(axis=1) == 0
+    brightest = pictures.reshape(len(pictures), -1).max(axis=1)
+    black: NDArray[np.bool_] = np.round(brightest * 255) == 0
     return black
 
 
-def _to_uint8(pictures: NDArray[np.float32]) -> NDArray[np.uint8]:
-    rounded: NDArray[np.uint8] = np.round(pictures * 255).astype(np.uint8)
-    return rounded
+def _to_uint8(pictures: NDArray[np.float32], recipe: ReconstructRecipe) -> NDArray[np.uint8]:
+    """Convert pixel values in 0...1 to 8 bits by the recipe's rule."""
+    scaled = pictures * 255
+    stored: NDArray[np.uint8] = (scaled if recipe.to_8_bits == "truncate" else np.round(scaled)).astype(np.uint8)
+    return stored
 
 
 def _batches(jobs: Sequence[tuple[int, int]], size: int) -> Iterator[Sequence[tuple[int, int]]]:

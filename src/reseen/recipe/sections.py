@@ -177,9 +177,14 @@ class ReconstructRecipe(_Section):
         "diffusers",
         description="noise to the step denoising starts at (diffusers), or one step more (the released script)",
     )
-    truncate_coarse: bool = Field(False, description="round the coarse picture to 8 bits before it is encoded again")
+    truncate_coarse: bool = Field(False, description="truncate the coarse picture to 8 bits before it is encoded again")
     coarse_posterior: Literal["mean", "sample"] = Field(
         "mean", description="the posterior mean of the coarse picture, or one sample, as the released script takes it"
+    )
+    to_8_bits: Literal["round", "truncate"] = Field(
+        "round",
+        description="how pixel values become 8-bit integers when an image is stored: rounded to the nearest one, or "
+        "truncated, as the released script does",
     )
     batch_size: PositiveInt = Field(
         64, description="pictures denoised together; does not change the pictures", json_schema_extra=NOT_IDENTITY
