@@ -1,12 +1,29 @@
 import errno
 import json
+import os
+import socket
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from reseen.errors import DataError, ResultsError
-from reseen.files import lock, read_json, read_picture, sweep, write_json, write_text, writing, writing_folder
+from reseen.files import (
+    check_regular,
+    lock,
+    read_json,
+    read_picture,
+    read_text,
+    reading,
+    sweep,
+    unreadable,
+    write_json,
+    write_text,
+    writing,
+    writing_folder,
+)
 
 
 def test_a_file_is_there_whole_or_not_at_all(tmp_path):
@@ -63,9 +80,10 @@ def test_a_mistake_of_our_own_is_not_hidden(tmp_path):
 
 def test_json_reads_back_and_its_keys_are_sorted(tmp_path):
     write_json(tmp_path / "file", {"b": 1, "a": [2.5, "ü"]})
-    assert read_json(tmp_path / "file") == {"a": [2.5, "ü"], "b": 1}
+    assert read_json(tmp_path / "file", dict[str, int | list[float | str]]) == {"a": [2.5, "ü"], "b": 1}
     assert list(json.loads((tmp_path / "file").read_text())) == ["a", "b"]
-    assert read_json(tmp_path / "nosuch") == {}
+    with pytest.raises(DataError, match=r"nosuch is missing"):
+        read_json(tmp_path / "nosuch", dict)
 
 
 def test_a_folder_is_held_once_and_can_be_held_again_when_let_go_of(tmp_path):
@@ -116,8 +134,8 @@ def test_a_picture_is_turned_as_its_camera_says(tmp_path):
 
 def test_a_picture_too_large_to_be_one_is_refused(tmp_path, monkeypatch):
     Image.fromarray(np.zeros((30, 30), dtype=np.uint8)).save(tmp_path / "bomb.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(DataError, match=r"cannot read the picture .*bomb\.png.*exceeds limit"):
+    monkeypatch.setattr("reseen.files.images.MAX_PIXELS", 100)
+    with pytest.raises(DataError, match=r"the picture .*bomb\.png has 30 x 30 pixels; at most 100 are read"):
         read_picture(tmp_path / "bomb.png")
 
 
@@ -135,3 +153,178 @@ def test_a_picture_damaged_anywhere_is_read_or_refused_with_its_name(tmp_path, p
     except DataError as error:
         said = str(error)
     assert str(path) in said
+
+
+@pytest.fixture
+def no_files(tmp_path):
+    """What may be in place of a file, by the words of the refusal."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+    return {
+        "is a pipe": tmp_path / "pipe",
+        "is a folder": tmp_path / "folder",
+        "leads back to itself": tmp_path / "loop",
+        "is a socket": tmp_path / "socket",
+        "is a device": "/dev/zero",
+        "is missing": tmp_path / "nosuch",
+        "no path that this system can open": tmp_path / ("n" * 300),
+    }
+
+
+@pytest.mark.parametrize("read", [check_regular, read_text, read_picture, lambda path: read_json(path, dict)])
+def test_only_regular_files_are_opened(no_files, read):
+    for words, path in no_files.items():
+        with pytest.raises(DataError, match=words):
+            read(path)
+
+
+def test_a_file_without_permission_is_not_called_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(DataError, match=f"no permission to read {path}") as raised:
+        check_regular(path)
+    assert "damaged" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "another process has it open"),
+        (OSError("Unable to open file (unable to lock file, errno = 11, ...)"), "HDF5_USE_FILE_LOCKING=FALSE"),
+        (OSError("Unable to open file (unable to lock file, errno = 37, ...)"), "has no locks.*HDF5_USE_FILE_LOCKING"),
+        (OSError("Unable to open file (unable to lock file, errno = 22, ...)"), "has no locks"),
+        (PermissionError(errno.EACCES, "Permission denied"), "no permission to read"),
+        (MemoryError(), "more data than fit in memory"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error.*may be whole"),
+        (KeyError("of a library"), "seems truncated or damaged"),
+        (RecursionError("maximum recursion depth exceeded"), "seems truncated or damaged"),
+    ],
+)
+def test_the_cause_decides_what_is_advised(tmp_path, cause, words):
+    path = tmp_path / "file"
+    path.write_text("mine")
+
+    def read():
+        with reading(path, ResultsError):
+            raise cause
+
+    with pytest.raises(ResultsError, match=words) as raised:
+        read()
+    assert ("damaged" in str(raised.value)) == ("damaged" in words)
+    assert "elete it" not in str(raised.value)
+
+
+def test_advice_to_load_unsafely_is_never_passed_on(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    said = str(unreadable(tmp_path / "file", ValueError("This file contains pickled data; set allow_pickle=True")))
+    assert "(ValueError)" in said
+    assert "pickle" not in said
+
+
+def test_escape_sequences_in_names_are_spelled_out(tmp_path):
+    with pytest.raises(DataError, match=r"x1b\[31mred is missing") as raised:
+        check_regular(tmp_path / "\x1b[31mred")
+    assert "\x1b" not in str(raised.value)
+
+
+def test_text_is_utf8_with_or_without_a_byte_order_mark(tmp_path):
+    path = tmp_path / "file.txt"
+    for content in ("ü\nb", "\ufeffü\r\nb", "ü\rb"):
+        path.write_bytes(content.encode())
+        assert read_text(path) == "ü\nb"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("ü".encode("latin-1"), "is not UTF-8: byte 0"),
+        ("a".encode("utf-16"), "UTF-16"),
+        (b"a\0b", "NUL bytes"),
+        (b"a" * 20, "has 20 bytes; at most 10"),
+    ],
+)
+def test_what_is_no_text_is_refused(tmp_path, content, words):
+    (tmp_path / "file.txt").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        read_text(tmp_path / "file.txt", at_most=10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 5000 + "1" + "}" * 5000,
+        "[]",
+        '{"a": "1"}',
+        '{"a": 1.5}',
+        '{"a": null}',
+        '{"a": 1',
+        "",
+        '{"a": "\\ud800"}',
+    ],
+)
+def test_json_of_another_shape_is_refused_with_its_name(tmp_path, text):
+    (tmp_path / "file.json").write_text(text)
+    with pytest.raises(ResultsError, match=r"file\.json does not hold the expected JSON"):
+        read_json(tmp_path / "file.json", dict[str, int], ResultsError)
+
+
+def _deep_png(values, colour):
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, colour, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    packed = b""
+    for tag, body in parts:
+        packed += struct.pack(">I", len(body)) + tag + body + struct.pack(">I", zlib.crc32(tag + body))
+    return b"\x89PNG\r\n\x1a\n" + packed
+
+
+@pytest.mark.parametrize(("colour", "n_channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_a_picture_of_more_than_8_bits_is_refused(tmp_path, colour, n_channels):
+    values = np.random.default_rng(0).integers(0, 4096, (5, 6, n_channels))
+    (tmp_path / "deep.png").write_bytes(_deep_png(values, colour))
+    with pytest.raises(DataError, match="more than 8 bits"):
+        read_picture(tmp_path / "deep.png")
+
+
+def test_colours_of_8_bits_stored_in_16_read_as_they_are(tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (5, 6, 3))
+    (tmp_path / "wide.png").write_bytes(_deep_png(values * 257, 2))
+    np.testing.assert_array_equal(read_picture(tmp_path / "wide.png"), values)
+
+
+def test_a_picture_of_several_frames_is_refused(tmp_path):
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    for name in ("film.gif", "film.webp", "film.png", "pages.tif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        with pytest.raises(DataError, match="has 2 frames"):
+            read_picture(tmp_path / name)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
+def test_a_picture_that_ends_in_zeros_or_early_is_refused(tmp_path, ending):
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    path = tmp_path / f"half.{ending}"
+    Image.fromarray(pixels).save(path)
+    content = path.read_bytes()
+    for kept in (0, len(content) // 2, len(content) - 4):
+        zeros = [] if ending == "webp" else [b"\0" * (len(content) - kept)]  # no checksum and no end mark in WebP
+        for tail in (b"", *zeros):
+            path.write_bytes(content[:kept] + tail)
+            with pytest.raises(DataError, match=r"half\."):
+                read_picture(path)
+
+
+def test_a_flipped_bit_of_a_png_is_noticed(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    path = tmp_path / "damaged.png"
+    Image.fromarray(pixels).save(path)
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+        with pytest.raises(DataError, match=r"damaged\.png"):
+            read_picture(path)

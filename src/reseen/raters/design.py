@@ -109,7 +109,7 @@ class Design:
         """
         if not path.is_file():
             raise ResultsError(f"there is no {path}. Write the page for raters first: reseen raters {path.parents[1]}.")
-        found = read_json(path)
+        found = read_json(path, dict[str, Any], ResultsError)
         try:
             sheets = tuple(tuple(Question(*question) for question in sheet) for sheet in found["sheets"])
             design = cls(found["results"], found["pictures"], found["seed"], sheets)

@@ -1,56 +1,36 @@
-"""Results: the folder a recipe is run into, in which every array says what made it.
-
-::
-
-    out/
-    ├── recipe.toml           what is run; another recipe is refused here, unless it only scores more
-    ├── provenance.json       fingerprints of data and model, versions of the libraries
-    ├── times.json            how long each stage took, and on what: differs between two equal runs
-    ├── warnings.json         what was warned of, if anything
-    ├── kept/<subject>/       session01.safetensors: ROI voxels of large sessions as they were read; may be deleted
-    ├── features/<subject>/   z.safetensors, c.safetensors; <feature>/<block>.safetensors: what denoising gave
-    ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: the decoder; shuffled0_z: a floor's;
-    │                         c_candidates: what a mean under the prior is of; clusters, without_...: of a full run
-    ├── <subject>/pictures/   <level>/<condition>/<stimulus_id>_<draw>.png, with -t<item> for single trials
-    ├── <subject>/encode/     voxels.safetensors: every model's numbers of each voxel
-    ├── scores.csv            one row per number; reading.csv and encoding.csv likewise; each subject's in its folder
-    ├── pictures.csv          what each test picture scores by itself, likewise: what `reseen compare` pairs
-    ├── raters/               index.html and design.json, where people were asked: a test of two alternatives
-    ├── figures/              <subject>_<analysis>.png and .svg: the encoding analyses for print
-    ├── derivatives/          maps as NIfTI and GIFTI, named as BIDS derivatives, where the recipe asks for them
-    └── report.html
-
-A file is there whole or not at all: it is written beside its place and then moved.
-"""
+"""Folder: what a recipe is run into, held by one process at a time."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import os
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from reseen.blocks import FeatureBlocks
 from reseen.errors import ResultsError
 from reseen.features import Features
-from reseen.files import as_metadata, damaged, lock, opening_tensors, read_json, sweep, write_json, write_text, writing
+from reseen.files import (
+    as_metadata,
+    lock,
+    opening_tensors,
+    read_json,
+    read_picture,
+    sweep,
+    write_json,
+    write_text,
+    writing,
+)
 from reseen.recipe import Recipe, differences, growth, identity, load_recipe, to_toml
+from reseen.results.records import VERSION_OF, StageTime, digest, library_versions
 from reseen.tables import Level, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
-
-VERSION_OF = "version of "
-"""What the record of a library's version begins with."""
-TEST_PICTURES_OF, SCORED_SIZE_OF = "test pictures of ", "scored size of "
-"""What the records begin with of which pictures a subject's scores are of, and at how many pixels they were scored."""
-LIBRARIES = ("reseen", "numpy", "scipy", "scikit-learn", "pillow", "scikit-image", "torch", "diffusers", "transformers")
 
 
 def lost_recipe(path: Path) -> ResultsError:
@@ -168,7 +148,7 @@ class Results:
     @property
     def provenance(self) -> dict[str, str]:
         """Give what the results depend on besides the recipe: fingerprints and versions."""
-        found: dict[str, str] = read_json(self.path / "provenance.json")
+        found: dict[str, str] = self._recorded("provenance.json", dict[str, str])
         return found
 
     @property
@@ -314,13 +294,7 @@ class Results:
         ResultsError
             If it is not there or damaged.
         """
-        from PIL import Image, UnidentifiedImageError
-
-        try:
-            with Image.open(path) as image:
-                return np.asarray(image.convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
-            raise damaged(path, error) from error
+        return read_picture(path, ResultsError)
 
     def save_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV, such as ``"scores"`` to ``scores.csv``."""
@@ -361,35 +335,26 @@ class Results:
     @property
     def warnings(self) -> list[str]:
         """Give what was warned of."""
-        found: list[str] = read_json(self.path / "warnings.json").get("warnings", [])
-        return found
+        found: dict[str, list[str]] = self._recorded("warnings.json", dict[Literal["warnings"], list[str]])
+        return found.get("warnings", [])
 
     def add_time(self, stage: str, seconds: float, device: str) -> None:
         """Add to the time a stage took; a run that is taken up again adds to its first part."""
         times = self.times
-        before = times.get(stage, {}).get("seconds", 0.0)
-        write_json(
-            self.path / "times.json", {**times, stage: {"seconds": round(before + seconds, 3), "device": device}}
-        )
+        before = times[stage].seconds if stage in times else 0.0
+        entry = StageTime(seconds=round(before + seconds, 3), device=device)
+        plain = {name: known.model_dump() for name, known in {**times, stage: entry}.items()}
+        write_json(self.path / "times.json", plain)
 
     @property
-    def times(self) -> dict[str, dict[str, Any]]:
+    def times(self) -> dict[str, StageTime]:
         """Give, for each stage, its ``seconds`` and the ``device`` it last ran on."""
-        found: dict[str, dict[str, Any]] = read_json(self.path / "times.json")
+        found: dict[str, StageTime] = self._recorded("times.json", dict[str, StageTime])
         return found
 
-
-def digest(value: Any) -> str:
-    """Give the SHA-256 of a JSON value, as 64 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def library_versions() -> dict[str, str]:
-    """Give the versions of the libraries that could change a result."""
-    found = {}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library).partition("+")[0]  # what follows the + is the device it was built for
-        except PackageNotFoundError:
-            found[library] = "not installed"
-    return found
+    def _recorded(self, name: str, schema: Any) -> Any:
+        """Read a JSON file of this folder; one that is not there is empty."""
+        path = self.path / name
+        if not os.path.lexists(path):
+            return {}
+        return read_json(path, schema, ResultsError, fix="Delete it and run the recipe again.")

@@ -1,0 +1,40 @@
+"""Files: written complete or not at all, read or refused with a reason, and folders that one process holds at a time.
+
+::
+
+    reading.py     what stands before every reader: regular files only, and one sentence for whatever went wrong
+    text.py        text and JSON
+    images.py      images
+    tensors.py     safetensors files
+    writing.py     files and folders that are complete or absent
+    locking.py     a folder that one process holds
+"""
+
+from reseen.files.images import read_picture
+from reseen.files.locking import lock
+from reseen.files.reading import check_regular, reading, unreadable
+from reseen.files.tensors import as_metadata, damaged, opening_tensors
+from reseen.files.text import read_json, read_text
+from reseen.files.writing import sweep, write_json, write_text, writing, writing_folder
+
+GB = 1e9
+"""Bytes."""
+
+__all__ = [
+    "GB",
+    "as_metadata",
+    "check_regular",
+    "damaged",
+    "lock",
+    "opening_tensors",
+    "read_json",
+    "read_picture",
+    "read_text",
+    "reading",
+    "sweep",
+    "unreadable",
+    "write_json",
+    "write_text",
+    "writing",
+    "writing_folder",
+]

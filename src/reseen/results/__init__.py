@@ -1,0 +1,50 @@
+"""Results: the folder a recipe is run into, in which every array says what made it.
+
+::
+
+    out/
+    ├── recipe.toml           what is run; another recipe is refused here, unless it only scores more
+    ├── provenance.json       fingerprints of data and model, versions of the libraries
+    ├── times.json            how long each stage took, and on what: differs between two equal runs
+    ├── warnings.json         what was warned of, if anything
+    ├── kept/<subject>/       session01.safetensors: ROI voxels of large sessions as they were read; may be deleted
+    ├── features/<subject>/   z.safetensors, c.safetensors; <feature>/<block>.safetensors: what denoising gave
+    ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: the decoder; shuffled0_z: a floor's;
+    │                         c_candidates: what a mean under the prior is of; clusters, without_...: of a full run
+    ├── <subject>/pictures/   <level>/<condition>/<stimulus_id>_<draw>.png, with -t<item> for single trials
+    ├── <subject>/encode/     voxels.safetensors: every model's numbers of each voxel
+    ├── scores.csv            one row per number; reading.csv and encoding.csv likewise; each subject's in its folder
+    ├── pictures.csv          what each test picture scores by itself, likewise: what `reseen compare` pairs
+    ├── raters/               index.html and design.json, where people were asked: a test of two alternatives
+    ├── figures/              <subject>_<analysis>.png and .svg: the encoding analyses for print
+    ├── derivatives/          maps as NIfTI and GIFTI, named as BIDS derivatives, where the recipe asks for them
+    └── report.html
+
+A file is there whole or not at all: it is written beside its place and then moved.
+
+::
+
+    folder.py      the folder: what is written there and read back, by one process at a time
+    records.py     versions, times and digests
+"""
+
+from reseen.results.folder import Results, lost_recipe
+from reseen.results.records import (
+    SCORED_SIZE_OF,
+    TEST_PICTURES_OF,
+    VERSION_OF,
+    StageTime,
+    digest,
+    library_versions,
+)
+
+__all__ = [
+    "SCORED_SIZE_OF",
+    "TEST_PICTURES_OF",
+    "VERSION_OF",
+    "Results",
+    "StageTime",
+    "digest",
+    "library_versions",
+    "lost_recipe",
+]
