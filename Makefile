@@ -11,7 +11,7 @@ install: $(STAMP)
 # Installed again only when what is declared has changed.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,cluster]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,cluster,metrics]'
 	touch $@
 
 demo: install

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import reseen
 from reseen.diffusion import Schedule
+from reseen.imports import hide_broken_torchvision
 from reseen.ldm import BUILTIN
 from reseen.ldm.loading import Loaded, Precision, assemble
 from reseen.ldm.single_file import FAMILIES
@@ -35,6 +36,7 @@ def load(device: str, precision: Precision, *, compiled: bool = False) -> Stable
 
 
 def _networks() -> dict[str, Any]:
+    hide_broken_torchvision()
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from reseen.imports import hide_broken_torchvision
 from reseen.recipe import Recipe, with_settings
+
+hide_broken_torchvision()  # before a test imports transformers by itself
 
 
 @pytest.fixture(scope="session")

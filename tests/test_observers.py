@@ -1,16 +1,19 @@
 import hashlib
+import shutil
 import sys
 import types
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from stand_ins import AlexNet, stand_in
 
 from reseen.errors import ModelError, ShapeError
-from reseen.observers import LAYERS, NETWORKS, NamedObserver, load_network, load_observer, load_panel, prepare
+from reseen.observers import LAYERS, NETWORKS, NamedObserver, builtin, load_network, load_observer, load_panel, prepare
 from reseen.observers.networks import fetch_command
 from reseen.protocols import PROTOCOLS, Input
 from reseen.simulate.painting import draw_scene
@@ -73,7 +76,6 @@ def torchvision(tmp_path, monkeypatch):
     """A torchvision that builds stand-ins, and an empty cache of weights."""
     models = types.ModuleType("torchvision.models")
     models.get_model = lambda name, weights, **_: deepcopy(stand_in(name)[0]) if weights is None else None
-    models.get_weight = lambda name: types.SimpleNamespace(url=f"https://nowhere/{name.partition('_')[0]}-00000000.pth")
     package = types.ModuleType("torchvision")
     package.models = models
     monkeypatch.setitem(sys.modules, "torchvision", package)
@@ -83,79 +85,150 @@ def torchvision(tmp_path, monkeypatch):
     return tmp_path / "checkpoints"
 
 
-def save_weights(path, network, prefix=""):
-    torch.save({prefix + key: value for key, value in network.state_dict().items()}, path)
+def save_weights(path, network, prefix="", **changes):
+    state = {**network.state_dict(), **changes}
+    torch.save({prefix + key: value for key, value in state.items() if value is not None}, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_weights_of_torchvision_are_read_from_its_cache(torchvision, monkeypatch):
     network = AlexNet()
     digest = save_weights(torchvision / "new.pth", network)
-    (torchvision / "new.pth").rename(torchvision / f"AlexNet-{digest[:8]}.pth")
-    url = f"https://nowhere/AlexNet-{digest[:8]}.pth"
-    monkeypatch.setattr(sys.modules["torchvision.models"], "get_weight", lambda _: types.SimpleNamespace(url=url))
+    (torchvision / "new.pth").rename(torchvision / f"alexnet-{digest[:8]}.pth")
+    address = f"https://nowhere/alexnet-{digest[:8]}.pth"
+    monkeypatch.setitem(NETWORKS, "alexnet", replace(NETWORKS["alexnet"], weights=address))
     found, fingerprint = load_network("alexnet")
     assert fingerprint == f"sha256:{digest}"
     assert not found.training
     torch.testing.assert_close(found.features[0].weight.data, network.features[0].weight.data)
 
 
-def test_weights_of_swav_are_freed_of_their_prefix(torchvision):
+SWAV = "swav_800ep_pretrain.pth.tar"
+HEAD = {"projection_head.0.weight": torch.ones(2, 2), "prototypes.weight": torch.ones(3, 2)}
+
+
+def test_weights_of_swav_are_freed_of_their_prefix_and_need_no_classifier(torchvision):
     network = stand_in("resnet50")[0]
-    save_weights(torchvision / "swav_800ep_pretrain.pth.tar", network, "module.")
+    save_weights(torchvision / SWAV, network, "module.", **HEAD, **{"fc.weight": None, "fc.bias": None})
     found, _ = load_network("swav_resnet50")
-    torch.testing.assert_close(found.fc.weight.data, network.fc.weight.data)
+    torch.testing.assert_close(found.stem[0].weight.data, network.stem[0].weight.data)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"stem.0.weight": None}, r"1 tensors are missing, the first is stem.0.weight"),
+        ({"layer9.weight": torch.ones(2)}, r"1 tensors are unexpected, the first is layer9.weight"),
+        ({"stem.2.bias": torch.full((16,), torch.nan)}, r"1 tensors are not finite, the first is stem.2.bias"),
+        ({"stem.2.bias": torch.ones(3)}, r"damaged or of another network"),
+        ({"stem.2.bias": "a text"}, r"damaged or of another network"),
+    ],
+    ids=["missing", "unexpected", "not-finite", "another-shape", "no-tensor"],
+)
+def test_every_tensor_of_the_weights_is_compared(torchvision, changes, said):
+    save_weights(torchvision / SWAV, stand_in("resnet50")[0], "module.", **HEAD, **changes)
+    with pytest.raises(ModelError, match=said):
+        load_network("swav_resnet50")
+
+
+def test_weights_of_another_network_are_refused(torchvision):
+    save_weights(torchvision / SWAV, AlexNet())
+    with pytest.raises(ModelError, match=r"swav_resnet50 in .* are not those of this network: \d+ tensors are missing"):
+        load_network("swav_resnet50")
+    torch.save([1, 2, 3], torchvision / SWAV)
+    with pytest.raises(ModelError, match="damaged or of another network"):
+        load_network("swav_resnet50")
 
 
 def test_weights_that_are_missing_or_damaged_are_named_with_the_command_that_fetches_them(torchvision):
-    with pytest.raises(
-        ModelError, match=r"alexnet are not there; to fetch them: python -c .*AlexNet_Weights.IMAGENET1K"
-    ):
+    with pytest.raises(ModelError, match=r"alexnet are not there; to fetch them: python -c .*alexnet-owt-7be5be79"):
         load_network("alexnet")
-    (torchvision / "AlexNet-00000000.pth").write_bytes(b"half of it")
-    with pytest.raises(ModelError, match=r"AlexNet-00000000.pth are damaged. Delete them"):
+    (torchvision / "alexnet-owt-7be5be79.pth").write_bytes(b"half of it")
+    with pytest.raises(ModelError, match=r"alexnet-owt-7be5be79.pth are damaged. Delete them"):
         load_network("alexnet")
-    (torchvision / "swav_800ep_pretrain.pth.tar").write_bytes(b"half of it")
+    (torchvision / SWAV).write_bytes(b"half of it")
     with pytest.raises(ModelError, match=r"damaged.*swav_800ep"):
         load_network("swav_resnet50")
 
 
-def test_without_torchvision_the_extra_is_named(monkeypatch):
+def test_without_torchvision_the_command_that_leaves_torch_as_it_is_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(ModelError, match=r"torchvision cannot be imported.*pip install 'reseen\[metrics\]'"):
+    with pytest.raises(
+        ModelError, match=r"alexnet needs torchvision .*: pip install --no-deps 'torchvision==0\.\d+\.\*'"
+    ):
         load_network("alexnet")
 
 
-def test_clip_that_is_not_there_is_named_with_its_commit(monkeypatch, tmp_path):
-    from transformers import CLIPVisionModelWithProjection
+@pytest.fixture
+def clip_cache(monkeypatch, tmp_path):
+    """The hub's cache with a small CLIP in the place of the published one."""
+    snapshot = tmp_path / "models--openai--clip-vit-large-patch14/snapshots" / NETWORKS["clip_vit_l14"].weights
+    stand_in("clip")[0].save_pretrained(snapshot)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    return snapshot
 
-    def missing(*_where, **options):
-        assert options["local_files_only"]
-        raise OSError("not there")
 
-    monkeypatch.setattr(CLIPVisionModelWithProjection, "from_pretrained", missing)
-    with pytest.raises(ModelError, match=r"hf download openai/clip-vit-large-patch14 --revision 32bd642"):
+def test_clip_takes_no_more_from_the_hubs_cache_than_its_command_brings(clip_cache):
+    words = fetch_command("clip_vit_l14").split()
+    assert {path.name for path in clip_cache.iterdir()} == set(words[5:]) == {"config.json", "model.safetensors"}
+    found, fingerprint = load_network("clip_vit_l14")
+    assert fingerprint == f"openai/clip-vit-large-patch14@{NETWORKS['clip_vit_l14'].weights}"
+    expected = stand_in("clip")[0].visual_projection.weight
+    torch.testing.assert_close(found.visual_projection.weight, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda state: state.pop("visual_projection.weight"), r"1 tensors are missing, the first is visual_projection"),
+        (lambda state: state.update(more=torch.ones(2)), r"1 tensors are unexpected, the first is more"),
+        (lambda state: state["visual_projection.weight"].fill_(torch.nan), r"1 tensors are not finite"),
+        (lambda state: state.update(logit_scale=torch.ones(1)), None),
+        (lambda state: state.update({"visual_projection.weight": torch.ones(3, 3)}), r"damaged or of another network"),
+    ],
+    ids=["missing", "unexpected", "not-finite", "text-side", "another-shape"],
+)
+def test_every_tensor_of_clip_is_compared(clip_cache, change, said):
+    weights = clip_cache / "model.safetensors"
+    state = safetensors.torch.load_file(weights)
+    change(state)
+    safetensors.torch.save_file(state, weights, metadata={"format": "pt"})
+    if said is None:
+        assert load_network("clip_vit_l14")
+        return
+    with pytest.raises(ModelError, match=said):
         load_network("clip_vit_l14")
-    monkeypatch.setattr(CLIPVisionModelWithProjection, "from_pretrained", lambda *_, **__: stand_in("clip")[0])
-    assert load_network("clip_vit_l14")[1].startswith("openai/clip-vit-large-patch14@32bd642")
+
+
+def test_clip_that_is_not_there_or_damaged_is_named_with_its_commit(clip_cache, monkeypatch, tmp_path):
+    (clip_cache / "model.safetensors").write_bytes(b"half of it")
+    with pytest.raises(ModelError, match=r"damaged.*hf download openai/clip-vit-large-patch14 --revision 32bd642"):
+        load_network("clip_vit_l14")
+    (clip_cache / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"not there.*hf download openai/clip-vit-large-patch14 --revision 32bd642"):
+        load_network("clip_vit_l14")
+
+
+def test_weights_of_a_built_in_observer_are_compared_too(monkeypatch, tmp_path):
+    shutil.copytree(builtin._FOLDER, tmp_path / "weights")
+    monkeypatch.setattr(builtin, "_FOLDER", tmp_path / "weights")
+    path = tmp_path / "weights/judge.safetensors"
+    state = safetensors.torch.load_file(path)
+    bias = state["output.bias"]
+    for changed in ({"output.bias": torch.full_like(bias, torch.nan)}, {"more": bias.clone()}):
+        safetensors.torch.save_file({**state, **changed}, path)
+        with pytest.raises(ModelError, match=r"judge in .* are damaged"):
+            load_observer("judge")
+    safetensors.torch.save_file(state, path)
+    load_observer("judge")
+    (tmp_path / "weights/judge.json").write_text('{"labels": ["one"]}')
+    with pytest.raises(ModelError, match=r"judge in .* are damaged"):
+        load_observer("judge")
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_every_network_says_how_its_weights_are_fetched(name):
     assert NETWORKS[name].weights in fetch_command(name)
-
-
-def test_clip_takes_no_more_from_the_hubs_cache_than_its_command_brings(monkeypatch, tmp_path):
-    network = NETWORKS["clip_vit_l14"]
-    words = fetch_command("clip_vit_l14").split()
-    snapshot = tmp_path / "models--openai--clip-vit-large-patch14/snapshots" / network.weights
-    stand_in("clip")[0].save_pretrained(snapshot)
-    assert {path.name for path in snapshot.iterdir()} == set(words[5:]) == {"config.json", "model.safetensors"}
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    found, fingerprint = load_network("clip_vit_l14")
-    assert fingerprint.endswith(network.weights)
-    expected = stand_in("clip")[0].visual_projection.weight
-    torch.testing.assert_close(found.visual_projection.weight, expected, rtol=0, atol=0)
 
 
 def test_the_guide_to_nsd_fetches_every_network_that_the_papers_protocol_looks_through():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from scipy.spatial.distance import correlation as distance
 from stand_ins import stand_in
 
 from reseen.evaluate import evaluate
+from reseen.imports import import_torchvision, torchvision_command
 from reseen.observers import NETWORKS, NamedObserver, load_panel, prepare
 from reseen.observers.inputs import as_tensor
 from reseen.protocols import PROTOCOL_NAMES, PROTOCOLS, Input
@@ -253,10 +256,11 @@ def test_clip_is_given_what_transformers_own_processor_gives():
 @pytest.fixture(scope="module")
 def torchvision():
     try:
-        import torchvision
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"torchvision is not there or of another torch: {error}")
-    return torchvision
+        return import_torchvision()
+    except ImportError as error:
+        if os.environ.get("RESEEN_TORCHVISION") == "required":
+            pytest.fail(f"torchvision is required, and cannot be imported: {error}")
+        pytest.skip(f"{error}; to install it: {torchvision_command()}")
 
 
 def test_transforms_are_torchvisions_own(torchvision):
@@ -271,6 +275,19 @@ def test_transforms_are_torchvisions_own(torchvision):
     tensor = transforms.Resize((256, 256), antialias=False)(torch.from_numpy(image).permute(0, 3, 1, 2) / 255)
     expected = transforms.Resize(425, antialias=False)(tensor).permute(0, 2, 3, 1)
     torch.testing.assert_close(torch.from_numpy(prepare(prepare(image, first), large)), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("alexnet", "AlexNet_Weights.IMAGENET1K_V1"),
+        ("inception_v3", "Inception_V3_Weights.IMAGENET1K_V1"),
+        ("efficientnet_b1_v1", "EfficientNet_B1_Weights.IMAGENET1K_V1"),
+        ("efficientnet_b1_v2", "EfficientNet_B1_Weights.IMAGENET1K_V2"),
+    ],
+)
+def test_the_addresses_of_the_weights_are_torchvisions_own(torchvision, name, weights):
+    assert NETWORKS[name].weights == torchvision.models.get_weight(weights).url
 
 
 UNITS = {

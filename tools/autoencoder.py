@@ -7,8 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
-from loop import train
+
+from reseen.imports import hide_broken_torchvision
+
+hide_broken_torchvision()  # before diffusers and transformers import it by themselves
+
+from diffusers import AutoencoderKL  # noqa: E402
+from loop import train  # noqa: E402
 
 BATCH = 16
 

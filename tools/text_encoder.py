@@ -11,12 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from judge import save
-from loop import train
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from reseen.observers import as_input, make_network
+from reseen.imports import hide_broken_torchvision
+
+hide_broken_torchvision()  # before diffusers and transformers import it by themselves
+
+from judge import save  # noqa: E402
+from loop import train  # noqa: E402
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers  # noqa: E402
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # noqa: E402
+
+from reseen.observers import as_input, make_network  # noqa: E402
 
 BATCH = 128
 N_TOKENS, DIM = 24, 128

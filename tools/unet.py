@@ -8,12 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from autoencoder import pictures
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
-from loop import train
-from text_encoder import token_ids
-from transformers import CLIPTextModel, CLIPTokenizer
+
+from reseen.imports import hide_broken_torchvision
+
+hide_broken_torchvision()  # before diffusers and transformers import it by themselves
+
+from autoencoder import pictures  # noqa: E402
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel  # noqa: E402
+from diffusers.models.attention_processor import AttnProcessor  # noqa: E402
+from loop import train  # noqa: E402
+from text_encoder import token_ids  # noqa: E402
+from transformers import CLIPTextModel, CLIPTokenizer  # noqa: E402
 
 BATCH = 64
 EMPTY_SHARE = 0.1

@@ -30,7 +30,7 @@ takagi2023          AlexNet, Inception and CLIP, as Takagi & Nishimoto released 
 braindiffuser2023   the eight metrics of Brain-Diffuser
 mindeye2            the eight metrics of MindEye2
 
-The last three need pip install 'reseen[metrics]' and weights that have to be fetched; what is missing is named with the
+The last three need torchvision and weights that have to be fetched; what is missing is named with the
 command that fetches it, and the other scores are printed.
 """
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from reseen.errors import ModelError
+from reseen.imports import hide_broken_torchvision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,6 +141,7 @@ def load_ldm(
     from reseen.ldm.stable import check_device
 
     check_device(device)
+    hide_broken_torchvision()
     path = Path(name).expanduser()
     if name == "builtin":
         parts = load_folder(BUILTIN, name, mend="Reinstall reseen.")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reseen.errors import ModelError
+from reseen.observers.networks import not_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,15 +90,16 @@ def load_observer(name: str) -> Observer:
         raise ModelError(f"there is no observer {name!r}; reseen has {known}.")
     import safetensors.torch
 
-    labels = tuple(json.loads(about.read_text())["labels"])
+    damaged = f"the weights of the observer {name} in {weights} are damaged; install reseen again."
     try:
+        labels = tuple(json.loads(about.read_text(encoding="utf-8"))["labels"])
         state = safetensors.torch.load_file(weights)
         network = make_network(state["output.weight"].shape[0])
         network.load_state_dict({key: value.float() for key, value in state.items()})
-    except (KeyError, RuntimeError, safetensors.SafetensorError) as error:
-        raise ModelError(
-            f"the weights of the observer {name} in {weights} are damaged; install reseen again."
-        ) from error
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        raise ModelError(damaged) from error
+    if not_finite(network) or len(labels) not in (0, len(state["output.weight"])):
+        raise ModelError(damaged)
     return Observer(name, hashlib.sha256(weights.read_bytes()).hexdigest(), labels, network.eval())
 
 

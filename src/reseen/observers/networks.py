@@ -6,76 +6,95 @@ Nothing is fetched here; weights that are missing are named with the command tha
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from reseen.errors import ModelError
+from reseen.imports import hide_broken_torchvision, import_torchvision, torchvision_command
 
 if TYPE_CHECKING:
     from torch import nn
 
-INSTALL = "pip install 'reseen[metrics]'"
-"""The command that installs what these networks are built with."""
-
 
 @dataclass(frozen=True)
 class Network:
-    """Say where a network and its weights come from.
+    """Source of a network and of its weights.
 
     Parameters
     ----------
     source
-        Who builds it.
+        The library that builds it.
     model
-        torchvision's name of it, or the model's on the hub.
+        torchvision's name of it, or the model's name on the hub.
     weights
-        torchvision's name of the weights, an address, or the commit on the hub.
+        The address of the weights, or the commit on the hub.
     options
-        What the builder is told besides.
+        Further arguments of the builder.
+    may_lack
+        Tensors of the network that a file of weights need not hold: prefixes of layers that no protocol records.
+    may_hold
+        Tensors of a file of weights that the network does not have: prefixes.
     """
 
     source: Literal["torchvision", "transformers"]
     model: str
     weights: str
     options: tuple[tuple[str, Any], ...] = ()
+    may_lack: tuple[str, ...] = ()
+    may_hold: tuple[str, ...] = ()
 
+
+_PYTORCH = "https://download.pytorch.org/models/"
 
 NETWORKS: dict[str, Network] = {
-    "alexnet": Network("torchvision", "alexnet", "AlexNet_Weights.IMAGENET1K_V1"),
+    "alexnet": Network("torchvision", "alexnet", _PYTORCH + "alexnet-owt-7be5be79.pth"),
     "inception_v3": Network(
         "torchvision",
         "inception_v3",
-        "Inception_V3_Weights.IMAGENET1K_V1",
-        # as torchvision itself builds it for these weights: colours are brought to those it was trained with
+        _PYTORCH + "inception_v3_google-0cc3c7bd.pth",
+        # as torchvision itself builds it for these weights: colours are converted to those it was trained with
         (("transform_input", True), ("init_weights", False)),
     ),
-    "efficientnet_b1_v1": Network("torchvision", "efficientnet_b1", "EfficientNet_B1_Weights.IMAGENET1K_V1"),
-    "efficientnet_b1_v2": Network("torchvision", "efficientnet_b1", "EfficientNet_B1_Weights.IMAGENET1K_V2"),
+    "efficientnet_b1_v1": Network(
+        "torchvision", "efficientnet_b1", _PYTORCH + "efficientnet_b1_rwightman-bac287d4.pth"
+    ),
+    "efficientnet_b1_v2": Network("torchvision", "efficientnet_b1", _PYTORCH + "efficientnet_b1-c27df63c.pth"),
     "swav_resnet50": Network(
-        "torchvision", "resnet50", "https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar"
+        "torchvision",
+        "resnet50",
+        "https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
+        # SwAV has a projection head of its own and no classifier
+        may_lack=("fc.",),
+        may_hold=("projection_head.", "prototypes."),
     ),
     "clip_vit_l14": Network(
-        "transformers", "openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df71cc41"
+        "transformers",
+        "openai/clip-vit-large-patch14",
+        "32bd64288804d66eefd0ccbe215aa642df71cc41",
+        # the published file holds the text side of CLIP too
+        may_hold=("text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids"),
     ),
 }
-"""The networks that the protocols of `reseen.protocols` look through, by name."""
+"""The networks of the protocols in `reseen.protocols`, by name."""
 
 
 def fetch_command(name: str) -> str:
-    """Give the shell command that fetches the weights of one of `NETWORKS`."""
+    """Return the shell command that fetches the weights of one of `NETWORKS`."""
     network = NETWORKS[name]
     if network.source == "transformers":
         return f"hf download {network.model} --revision {network.weights} config.json model.safetensors"
-    if network.weights.startswith("https://"):
-        code = f"import torch; torch.hub.load_state_dict_from_url('{network.weights}', map_location='cpu')"
-    else:
-        code = f"from torchvision.models import get_weight; get_weight('{network.weights}').get_state_dict()"
+    named = network.weights.startswith(_PYTORCH)  # the name of such a file ends with the first digits of its SHA-256
+    check = ", check_hash=True" if named else ""
+    code = f"import torch; torch.hub.load_state_dict_from_url('{network.weights}', map_location='cpu'{check})"
     return f'python -c "{code}"'
 
 
 def load_network(name: str, *, device: str = "cpu") -> tuple[nn.Module, str]:
-    """Load one of `NETWORKS`, frozen, with the weights that lie in the usual caches.
+    """Load one of `NETWORKS`, frozen, with the weights in the usual caches.
+
+    Every tensor is compared: none may be missing, unexpected or not finite.
 
     Parameters
     ----------
@@ -91,7 +110,8 @@ def load_network(name: str, *, device: str = "cpu") -> tuple[nn.Module, str]:
     Raises
     ------
     ModelError
-        If what it is built with is not installed, or its weights are not there or damaged; with the command that helps.
+        If the library that builds it is not installed, or its weights are not there, damaged or of another network;
+        with the command that helps.
     """
     network = NETWORKS[name]
     found, fingerprint = _torchvision(name, network) if network.source == "torchvision" else _clip(name, network)
@@ -102,39 +122,77 @@ def _torchvision(name: str, network: Network) -> tuple[nn.Module, str]:
     import torch
 
     try:
-        from torchvision import models
-    except (ImportError, RuntimeError) as error:  # a torchvision of another torch is a RuntimeError
-        raise ModelError(f"torchvision cannot be imported ({error}). Install it: {INSTALL}") from error
-    address = network.weights
-    if not address.startswith("https://"):
-        address = models.get_weight(address).url
-    path = Path(torch.hub.get_dir()) / "checkpoints" / address.rpartition("/")[2]
+        import_torchvision()
+    except ImportError as error:
+        raise ModelError(f"{name} needs torchvision ({error}). To install it: {torchvision_command()}") from error
+    from torchvision import models
+
+    path = Path(torch.hub.get_dir()) / "checkpoints" / network.weights.rpartition("/")[2]
     fingerprint = _checked(name, path)
     built: nn.Module = models.get_model(network.model, weights=None, **dict(network.options))
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         state = {key.removeprefix("module."): value for key, value in state.items()}
-        # SwAV's has a head of its own and none for labels; nothing here looks at either
-        built.load_state_dict(state, strict=not network.weights.startswith("https://"))
+        lacks, surplus = built.load_state_dict(state, strict=False)
     except Exception as error:  # torch raises many kinds for a file that is not what it should be
-        raise ModelError(f"the weights of {name} in {path} are damaged. Delete them; {_fetch(name)}") from error
+        raise ModelError(
+            f"the weights of {name} in {path} are damaged or of another network. Delete them; {_fetch(name)}"
+        ) from error
+    _compare(name, str(path), lacks, surplus, built)
     return built, fingerprint
 
 
 def _clip(name: str, network: Network) -> tuple[nn.Module, str]:
+    from huggingface_hub import try_to_load_from_cache
+
+    hide_broken_torchvision()
     from transformers import CLIPVisionModelWithProjection
 
+    path = try_to_load_from_cache(network.model, "model.safetensors", revision=network.weights)
+    if not isinstance(path, str):
+        raise ModelError(f"the weights of {name} are not there; {_fetch(name)}")
     try:
-        built = CLIPVisionModelWithProjection.from_pretrained(
-            network.model, revision=network.weights, local_files_only=True, use_safetensors=True
+        loaded: Any = CLIPVisionModelWithProjection.from_pretrained(
+            network.model,
+            revision=network.weights,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
-        raise ModelError(f"the weights of {name} are not there; {_fetch(name)}") from error
+    except Exception as error:  # transformers and safetensors raise many kinds for a file that is not what it should be
+        raise ModelError(
+            f"the weights of {name} in {path} are damaged or of another network. Delete them; {_fetch(name)}"
+        ) from error
+    built, info = loaded
+    _compare(name, path, info["missing_keys"], info["unexpected_keys"], built)
     return built, f"{network.model}@{network.weights}"
 
 
+def _compare(name: str, path: str, lacks: Iterable[str], surplus: Iterable[str], built: nn.Module) -> None:
+    """Refuse weights of which a tensor is missing, unexpected or not finite."""
+    network = NETWORKS[name]
+    faults = {
+        "missing": sorted(key for key in lacks if not key.startswith(network.may_lack)),
+        "unexpected": sorted(key for key in surplus if not key.startswith(network.may_hold)),
+        "not finite": not_finite(built),
+    }
+    for fault, keys in faults.items():
+        if keys:
+            raise ModelError(
+                f"the weights of {name} in {path} are not those of this network: {len(keys)} tensors are {fault}, "
+                f"the first is {keys[0]}. Delete the file; {_fetch(name)}"
+            )
+
+
+def not_finite(network: nn.Module) -> list[str]:
+    """List the tensors of a network that hold NaN or infinity."""
+    import torch
+
+    return [key for key, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
+
+
 def _checked(name: str, path: Path) -> str:
-    """Give the SHA-256 of a file; torchvision's names end with the first digits of it."""
+    """Return the SHA-256 of a file; torchvision's names end with the first digits of it."""
     if not path.is_file():
         raise ModelError(f"the weights of {name} are not there; {_fetch(name)}")
     with path.open("rb") as file:
