@@ -1,8 +1,11 @@
 import errno
+import fcntl
 import json
 import os
 import socket
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -92,6 +95,80 @@ def test_a_folder_is_held_once_and_can_be_held_again_when_let_go_of(tmp_path):
         lock(tmp_path)
     held.close()
     lock(tmp_path).close()
+
+
+def test_a_disk_without_locks_holds_a_folder_by_a_file(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    held = lock(tmp_path)
+    with pytest.raises(ResultsError, match=r"in use by process \d+ on .* delete .*\.lock\.held"):
+        lock(tmp_path)
+    held.close()
+    lock(tmp_path).close()
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_without_locks_a_process_that_ended_holds_nothing_and_one_elsewhere_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSYS, "no flock")))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    claim = tmp_path / ".lock.held"
+    claim.write_text(f"process {ended.pid} on {socket.gethostname()}")
+    lock(tmp_path).close()
+    assert not claim.exists()
+    claim.write_text(f"process {ended.pid} on another")
+    with pytest.raises(ResultsError, match=f"in use by process {ended.pid} on another"):
+        lock(tmp_path)
+
+
+def test_a_system_without_file_locks_gets_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with pytest.raises(ResultsError, match=r"Linux and macOS only.*WSL"):
+        lock(tmp_path)
+
+
+def test_the_umask_decides_who_may_read_what_any_library_wrote(tmp_path):
+    from safetensors.numpy import save_file
+
+    before = os.umask(0o027)
+    try:
+        with writing(tmp_path / "a.safetensors") as part:
+            save_file({"a": np.zeros(3)}, str(part))
+        write_text(tmp_path / "b.txt", "text")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
+
+
+def test_files_are_on_the_disk_before_they_are_moved(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(os, "fsync", lambda _: done.append(sorted(path.name for path in tmp_path.iterdir())))
+    write_text(tmp_path / "file", "text")
+    assert len(done) == 1
+    assert done[0] != ["file"]
+
+
+def test_of_two_that_write_one_folder_the_second_to_end_is_refused_and_nothing_is_lost(tmp_path):
+    first, second = writing_folder(tmp_path / "data"), writing_folder(tmp_path / "data")
+    parts = [first.__enter__(), second.__enter__()]
+    for number, part in enumerate(parts):
+        (part / "file").write_text(str(number))
+    second.__exit__(None, None, None)
+    with pytest.raises(ResultsError, match="data is not empty"):
+        first.__exit__(None, None, None)
+    assert (tmp_path / "data" / "file").read_text() == "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["file"]
+
+
+def test_what_a_killed_process_left_of_a_folder_is_removed_by_the_next(tmp_path):
+    left = tmp_path / f".data.{'0a' * 16}.part"
+    left.mkdir()
+    lock(left).close()
+    with writing_folder(tmp_path / "data") as part:
+        assert sorted(tmp_path.iterdir()) == [part]
 
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path):

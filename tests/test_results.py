@@ -203,10 +203,24 @@ def test_a_full_disk_is_told_when_features_are_written(results, monkeypatch):
 
 
 def test_times_add_up_over_runs_and_lie_in_a_file_of_their_own(results):
-    results.add_time("decode", 1.5, "cpu")
-    results.add_time("decode", 2.0, "cuda")
+    for seconds, device in ((1.5, "cpu"), (None, "cuda"), (2.0, "cuda")):
+        results.begin_stage("decode", device)
+        results.end_stage("decode", seconds)
     assert results.times == {"decode": StageTime(seconds=3.5, device="cuda")}
     assert "decode" not in (results.path / "provenance.json").read_text()
+
+
+def test_a_stage_that_had_nothing_to_do_has_no_time(results):
+    results.begin_stage("simulate", "cpu")
+    results.end_stage("simulate", None)
+    assert results.times == {}
+
+
+def test_a_kill_before_the_time_of_a_stage_was_written_is_known(results):
+    results.begin_stage("decode", "cpu")  # and then a kill
+    results.begin_stage("decode", "cpu")
+    results.end_stage("decode", None)
+    assert results.times == {"decode": StageTime(seconds=0, device="cpu", n_lost=1)}
 
 
 def test_a_damaged_provenance_says_what_to_do(results):

@@ -11,7 +11,7 @@
 """
 
 from reseen.files.images import read_picture
-from reseen.files.locking import lock
+from reseen.files.locking import Held, lock
 from reseen.files.reading import check_regular, reading, unreadable
 from reseen.files.tensors import as_metadata, damaged, opening_tensors
 from reseen.files.text import read_json, read_text
@@ -22,6 +22,7 @@ GB = 1e9
 
 __all__ = [
     "GB",
+    "Held",
     "as_metadata",
     "check_regular",
     "damaged",

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from reseen.errors import ResultsError
+from reseen.files.reading import shown
+
+LOCK = ".lock"
+"""Name of the file in a folder that is locked."""
+CLAIM = ".lock.held"
+"""Name of the file that stands for the lock on a disk without locks: who creates it holds the folder."""
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
-def lock(path: Path) -> IO[str]:
-    """Hold a folder by an advisory lock, which the system lets go of when a process ends, however it ends.
+class Held:
+    """A folder that this process holds until it is closed, or until the process ends."""
+
+    def __init__(self, file: int, claim: Path | None = None) -> None:
+        self._file, self._claim = file, claim
+
+    def close(self) -> None:
+        """Release the folder."""
+        if self._claim is not None:
+            self._claim.unlink(missing_ok=True)
+            self._claim = None
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def lock(path: Path) -> Held:
+    """Hold a folder by an advisory lock, which the system releases when the process ends, however it ends.
+
+    On a disk without locks a file that only one process can create stands for it. Such a file outlives a process that
+    is killed; another process of the same machine then removes it, and on another machine the message names it.
 
     Parameters
     ----------
@@ -21,28 +48,96 @@ def lock(path: Path) -> IO[str]:
 
     Returns
     -------
-    file
-        Close it to let go.
+    Held
+        Close it to release the folder.
 
     Raises
     ------
     ResultsError
-        If another process holds the folder, or nothing can be written there.
+        If another process holds the folder, nothing can be written there, or the system has no locks of this type.
     """
     try:
-        file = (path / ".lock").open("a+", encoding="utf-8")
+        import fcntl
+    except ImportError as error:
+        raise ResultsError(
+            "reseen writes results on Linux and macOS only: this Python has no file locks (module fcntl). On Windows, "
+            "run it in the Windows Subsystem for Linux (WSL)."
+        ) from error
+    try:
+        file = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
     except OSError as error:
-        raise ResultsError(f"cannot write to the results folder {path}: {error.strerror}.") from error
+        raise ResultsError(f"cannot write to the results folder {shown(path)}: {error.strerror}.") from error
+    try:
+        claim = _take(path, file, fcntl)
+    except BaseException:
+        os.close(file)
+        raise
+    return Held(file, claim)
+
+
+def _take(path: Path, file: int, fcntl: Any) -> Path | None:
+    """Lock the open file and write in it who holds it; return the file that stands for the lock, where it has none."""
+    me = f"process {os.getpid()} on {socket.gethostname()}"
+    claim = None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        file.seek(0)
-        holder = file.read().strip() or "another process"
-        file.close()
-        raise ResultsError(f"{path} is in use by {holder}. Wait for it to end, or choose another --out.") from error
+        raise _in_use(path, os.pread(file, 200, 0).decode(errors="replace")) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise ResultsError(f"cannot lock the results folder {shown(path)}: {error.strerror}.") from error
+        claim = _create(path / CLAIM, me)
+    with suppress(OSError):  # a full disk: the lock holds all the same
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{me}\n".encode(), 0)
+    return claim
+
+
+def _create(claim: Path, me: str) -> Path:
+    """Create the file that stands for a lock, after removing one whose process on this machine has ended."""
+    try:
+        if claim.exists() and _has_ended(_holder(claim)):
+            _remove_ended(claim)
+        with claim.open("x", encoding="utf-8") as file:
+            file.write(me)
+    except FileExistsError:
+        raise _in_use(claim.parent, _holder(claim), f" If that process has ended, delete {shown(claim)}.") from None
+    except OSError as error:
+        raise ResultsError(f"cannot write to the results folder {shown(claim.parent)}: {error.strerror}.") from error
+    return claim
+
+
+def _remove_ended(claim: Path) -> None:
+    """Remove the file of a process that has ended, unless somebody else replaced it in the meantime."""
+    aside = claim.with_name(f"{claim.name}.{os.getpid()}")
+    with suppress(FileNotFoundError):  # somebody else removed it
+        claim.rename(aside)
+        if not _has_ended(_holder(aside)):
+            aside.rename(claim)
+        else:
+            aside.unlink()
+
+
+def _holder(claim: Path) -> str:
+    with suppress(OSError):
+        return claim.read_text(encoding="utf-8", errors="replace")[:200]
+    return ""
+
+
+def _has_ended(holder: str) -> bool:
+    """Return whether a holder is a process of this machine that has ended."""
+    words = holder.split()
+    if len(words) != 4 or words[3] != socket.gethostname() or not words[1].isdigit():
+        return False
+    try:
+        os.kill(int(words[1]), 0)
+    except ProcessLookupError:
+        return True
     except OSError:
-        pass  # a file system without locks: go on without one
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-    file.flush()
-    return file
+        return False
+    return False
+
+
+def _in_use(path: Path, holder: str, more: str = "") -> ResultsError:
+    who = shown(holder.strip()) or "another process"
+    return ResultsError(f"{shown(path)} is in use by {who}. Wait for it to end, or choose another --out.{more}")

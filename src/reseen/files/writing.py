@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from reseen.errors import ResultsError
+from reseen.files.locking import LOCK, lock
+from reseen.files.reading import shown
 
 _PART = re.compile(r"\..+\.[0-9a-f]{32}\.part")
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Give a path to write to; what was written there is moved to ``path`` once it is whole.
+    """Yield a path to write to; what was written there is moved to ``path`` once it is complete and on the disk.
+
+    The file gets the permissions that the process gives to new files, whatever the library that writes it does.
 
     Raises
     ------
@@ -30,7 +36,13 @@ def writing(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")  # workers of two machines may write the same file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("xb") as new:
+            mode = stat.S_IMODE(os.fstat(new.fileno()).st_mode)
         yield part
+        with part.open("rb+") as written:  # opened again: a library may have put another file here
+            if stat.S_IMODE(os.fstat(written.fileno()).st_mode) != mode:
+                part.chmod(mode)
+            os.fsync(written.fileno())
         part.replace(path)
     except OSError as error:
         raise ResultsError(_why(path, error)) from error
@@ -56,36 +68,58 @@ def sweep(folder: Path) -> None:
 
 @contextmanager
 def writing_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to write to; it is moved to ``path``, which must not hold anything, once it is whole.
+    """Yield an empty folder to write to; it is moved to ``path``, which must not hold anything, once it is complete.
+
+    Two processes may write the same folder at once: the second to end is refused, and nothing of the first is lost.
 
     Raises
     ------
     ResultsError
         If ``path`` holds something, or cannot be written.
     """
-    if path.is_dir() and any(path.iterdir()):
-        raise ResultsError(f"{path} is not empty. Give a folder that does not exist yet, or delete this one first.")
-    if path.exists() and not path.is_dir():
-        raise ResultsError(f"{path} is a file. Give a folder that does not exist yet.")
-    part = path.with_name(f".{path.name}.part")
+    _check_vacant(path)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
+        _sweep_folders(path)
         part.mkdir(parents=True)
-        yield part
-        if path.is_dir():
-            path.rmdir()
-        part.replace(path)
+        held = lock(part)
+        try:
+            yield part
+            (part / LOCK).unlink()
+        finally:
+            held.close()
+        try:
+            part.replace(path)  # onto an empty folder, or refused by the system
+        except OSError:
+            _check_vacant(path)
+            raise
     except OSError as error:
         raise ResultsError(_why(path, error)) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _check_vacant(path: Path) -> None:
+    if path.is_dir() and any(path.iterdir()):
+        raise ResultsError(f"{path} is not empty. Give a folder that does not exist yet, or delete this one first.")
+    if path.exists() and not path.is_dir():
+        raise ResultsError(f"{path} is a file. Give a folder that does not exist yet.")
+
+
+def _sweep_folders(path: Path) -> None:
+    """Remove what killed processes left of a folder; those that live hold theirs."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        if not (_PART.fullmatch(left.name) and (left / LOCK).is_file()):
+            continue
+        with suppress(ResultsError), closing(lock(left)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def _why(path: Path, error: Exception) -> str:
-    code = getattr(error, "errno", None)
+    name, code = shown(path), getattr(error, "errno", None)
     if code in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error) or "os error 28" in str(error):
-        return f"no space left to write {path}. Free some and run the same command again: it goes on where it stopped."
-    return f"cannot write {path}: {getattr(error, 'strerror', None) or error}."
+        return f"no space left to write {name}. Free some and run the same command again: it resumes where it stopped."
+    return f"cannot write {name}: {getattr(error, 'strerror', None) or error}."
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from reseen.errors import RecipeError
+from reseen.errors import RecipeError, ResultsError
 from reseen.executor import Executor, Serial
 from reseen.ldm.stable import check_device
 from reseen.pipeline import extraction, picturing, scoring, showing, stages
@@ -106,8 +106,11 @@ def _timed(job: Job, stage: str) -> Iterator[Callable[[bool], None]]:
     """Add up the time a stage takes, also when it is broken off; a stage that finds all done adds nothing."""
     worked = [True]
     start = time.monotonic()
+    job.results.begin_stage(stage, job.device)
     try:
         yield lambda did: worked.__setitem__(0, did)
-    finally:
-        if worked[0]:
-            job.results.add_time(stage, time.monotonic() - start, job.device)
+    except BaseException:
+        with suppress(ResultsError):  # of a full disk, say: what broke the stage off is the error to report
+            job.results.end_stage(stage, time.monotonic() - start)
+        raise
+    job.results.end_stage(stage, time.monotonic() - start if worked[0] else None)

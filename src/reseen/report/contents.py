@@ -134,9 +134,8 @@ class ReportInput:
     verdict
         The result in a sentence or a few, shown first.
     provenance
-        What made the results. ``"warnings"`` (a list of texts) stands at the top of the page; ``"times"``
-        (stage -> seconds, or -> ``{"seconds": ..., "device": ...}``), ``"versions"``, ``"fingerprints"`` and every
-        other mapping become tables; everything else is listed as it is.
+        What made the results. ``"warnings"`` (a list of texts) stands at the top of the page; ``"versions"``,
+        ``"fingerprints"`` and every other mapping become tables; everything else is listed as it is.
     encoding
         Tidy table of the encoding models, or ``None``.
     reading

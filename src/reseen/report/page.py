@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -56,7 +55,6 @@ def report(contents: ReportInput) -> str:
         rois=[_rois(subject) for subject in contents.subjects if subject.roi_sizes or subject.noise_ceiling],
         encoding=_encoding(contents),
         recipe_text=contents.recipe_text or to_toml(recipe),
-        times=_times(contents.provenance.get("times")),
         tables=_provenance_tables(contents.provenance),
         facts=_facts(contents.provenance),
     )
@@ -145,37 +143,14 @@ def _print(cell: Any) -> str:
     return str(cell)
 
 
-def _times(times: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
-    """List stage, time and device, and the time of all; a time is seconds, or a mapping of seconds and device."""
-    parts = {stage: time if isinstance(time, Mapping) else {"seconds": time} for stage, time in (times or {}).items()}
-    seconds = {stage: float(time.get("seconds", math.nan)) for stage, time in parts.items()}
-    rows = [(stage, duration(seconds[stage]), str(time.get("device", ""))) for stage, time in parts.items()]
-    return [*rows, ("all", duration(sum(seconds.values())), "")] if rows else []
-
-
-def duration(seconds: float) -> str:
-    """Print a time as people say it: 0.4 s, 12 s, 3 min 05 s, 2 h 07 min."""
-    if not math.isfinite(seconds):
-        return "–"
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def _provenance_tables(provenance: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     tables = []
     for name, value in provenance.items():
-        if isinstance(value, Mapping) and name != "times" and value:
+        if isinstance(value, Mapping) and value:
             tables.append((str(name).replace("_", " "), [(str(key), _print(entry)) for key, entry in value.items()]))
     return tables
 
 
 def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
-    plain = [(name, value) for name, value in provenance.items() if name not in ("warnings", "times")]
+    plain = [(name, value) for name, value in provenance.items() if name != "warnings"]
     return [(str(name).replace("_", " "), _print(value)) for name, value in plain if not isinstance(value, Mapping)]

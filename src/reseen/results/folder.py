@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from reseen.blocks import FeatureBlocks
 from reseen.errors import ResultsError
 from reseen.features import Features
 from reseen.files import (
+    Held,
     as_metadata,
     lock,
     opening_tensors,
@@ -25,7 +26,7 @@ from reseen.files import (
     writing,
 )
 from reseen.recipe import Recipe, differences, growth, identity, load_recipe, to_toml
-from reseen.results.records import VERSION_OF, StageTime, digest, library_versions
+from reseen.results.records import VERSION_OF, StageTime, begun, digest, ended, library_versions
 from reseen.tables import Level, read_table
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Results:
         What is run into it.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, held: IO[str] | None = None) -> None:
+    def __init__(self, path: Path, recipe: Recipe, held: Held | None = None) -> None:
         self.path = path
         self.recipe = recipe
         self._held = held
@@ -79,7 +80,7 @@ class Results:
             results._claim_versions()
             sweep(path)
         except BaseException:
-            results.close()
+            results._release()
             raise
         return results
 
@@ -122,6 +123,11 @@ class Results:
 
     def close(self) -> None:
         """Let go of the folder; the files stay readable through this object."""
+        if self._held is not None:
+            sweep(self.path)  # of workers that were killed
+            self._release()
+
+    def _release(self) -> None:
         if self._held is not None:
             self._held.close()
             self._held = None
@@ -338,17 +344,23 @@ class Results:
         found: dict[str, list[str]] = self._recorded("warnings.json", dict[Literal["warnings"], list[str]])
         return found.get("warnings", [])
 
-    def add_time(self, stage: str, seconds: float, device: str) -> None:
-        """Add to the time a stage took; a run that is taken up again adds to its first part."""
+    def begin_stage(self, stage: str, device: str) -> None:
+        """Record that a stage runs, so that a kill before its time is written is known."""
         times = self.times
-        before = times[stage].seconds if stage in times else 0.0
-        entry = StageTime(seconds=round(before + seconds, 3), device=device)
-        plain = {name: known.model_dump() for name, known in {**times, stage: entry}.items()}
-        write_json(self.path / "times.json", plain)
+        self._write_times({**times, stage: begun(times.get(stage), device)})
+
+    def end_stage(self, stage: str, seconds: float | None) -> None:
+        """Add to the time of a stage that runs; ``None`` where there was nothing to do."""
+        times = self.times
+        entry = ended(times.pop(stage), seconds)
+        self._write_times({**times, stage: entry} if entry is not None else times)
+
+    def _write_times(self, times: Mapping[str, StageTime]) -> None:
+        write_json(self.path / "times.json", {stage: entry.model_dump() for stage, entry in times.items()})
 
     @property
     def times(self) -> dict[str, StageTime]:
-        """Give, for each stage, its ``seconds`` and the ``device`` it last ran on."""
+        """Return the time of each stage, added up over runs."""
         found: dict[str, StageTime] = self._recorded("times.json", dict[str, StageTime])
         return found
 

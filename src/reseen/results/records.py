@@ -17,12 +17,40 @@ LIBRARIES = ("reseen", "numpy", "scipy", "scikit-learn", "pillow", "scikit-image
 
 
 class StageTime(BaseModel):
-    """Seconds that a stage took, and the device it last ran on."""
+    """Time of a stage.
+
+    Parameters
+    ----------
+    seconds
+        All that is known of.
+    device
+        Where it last ran.
+    n_lost
+        How often a process was killed before it wrote its time; ``seconds`` lacks these parts.
+    running
+        Whether it runs, or was killed since.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seconds: float = Field(ge=0, allow_inf_nan=False)
     device: str
+    n_lost: int = Field(default=0, ge=0)
+    running: bool = False
+
+
+def begun(before: StageTime | None, device: str) -> StageTime:
+    """Return the entry of a stage that starts now."""
+    known = before or StageTime(seconds=0.0, device=device)
+    return StageTime(seconds=known.seconds, device=device, n_lost=known.n_lost + known.running, running=True)
+
+
+def ended(entry: StageTime, seconds: float | None) -> StageTime | None:
+    """Return the entry of a stage that ends now, or ``None`` where it never had anything to do."""
+    if seconds is None and entry.seconds == 0 and not entry.n_lost:
+        return None
+    total = round(entry.seconds + (seconds or 0.0), 3)
+    return StageTime(seconds=total, device=entry.device, n_lost=entry.n_lost)
 
 
 def digest(value: Any) -> str:
