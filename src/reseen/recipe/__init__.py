@@ -6,7 +6,16 @@
     files.py      TOML in and out, single settings, and in what two recipes differ
 """
 
-from reseen.recipe.files import differences, growth, identity, load_recipe, recipe_folder, to_toml, with_settings
+from reseen.recipe.files import (
+    differences,
+    growth,
+    identity,
+    load_recipe,
+    recipe_folder,
+    to_toml,
+    with_changes,
+    with_settings,
+)
 from reseen.recipe.sections import (
     CONDITIONS,
     FSAVERAGE,
@@ -45,5 +54,6 @@ __all__ = [
     "load_recipe",
     "recipe_folder",
     "to_toml",
+    "with_changes",
     "with_settings",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -12,27 +12,36 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from reseen.errors import RecipeError
-from reseen.recipe.sections import NOT_IDENTITY, Recipe
+from reseen.recipe.sections import NOT_IDENTITY, Recipe, problems
 
 
-def load_recipe(path: Path | str) -> Recipe:
-    """Read a recipe from a TOML file, or one that comes with reseen by its bare name (``"demo"``).
+def load_recipe(path: Path | str, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """Return a recipe from a TOML file, or one that comes with reseen by its bare name (``"demo"``).
+
+    Parameters
+    ----------
+    path
+        The file, or the name.
+    changes
+        Values that replace those of the file, such as ``{"reconstruct.n_steps": 20}``; see `with_changes`.
 
     Raises
     ------
     RecipeError
-        If the file is missing, is no TOML, holds an unknown key or a value out of range.
+        If the file cannot be read, is not valid TOML, holds an unknown key, a value of the wrong type or one out of
+        range; likewise for the changes.
     """
     path = _find(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}. {_names()}") from error
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path} is no recipe: it is not UTF-8 text.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path} is no valid TOML: {error}.") from error
-    return _validate(content, str(path))
+        text = read_text(path, RecipeError)
+    except RecipeError as error:
+        raise RecipeError(f"{error} {_names()}") from error
+    try:
+        content = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}.") from error
+    recipe = _validate(content, str(path))
+    return with_changes(recipe, changes) if changes else recipe
 
 
 def recipe_folder() -> Path:
@@ -42,38 +51,61 @@ def recipe_folder() -> Path:
 
 
 def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """Change single values of a recipe.
+    """Return a recipe with single values changed, each written as on the command line.
 
     Parameters
     ----------
     recipe
         What to change.
     settings
-        Each ``"section.key=value"``, the value written as in TOML; a value that is no TOML is taken as a string, and
+        Each ``"section.key=value"``, the value written as in TOML; a value that is not TOML is read as a string, and
         an empty one leaves a key out that may be left out.
 
     Raises
     ------
     RecipeError
-        If a setting has another form, or names an unknown key or a value out of range.
+        If a setting has another form, names an unknown key, or its value has the wrong type or is out of range.
     """
-    content = recipe.model_dump(mode="json", exclude_none=True)
-    may_be_left_out = [where for where, value, _ in _fields(Recipe()) if value is None]
+    changes: dict[str, Any] = {}
     for setting in settings:
         where, equals, text = setting.partition("=")
         *sections, key = where.strip().split(".")
         if not equals or not key or len(sections) > 1:
             raise RecipeError(f"expected section.key=value, such as reconstruct.n_steps=20; found {setting!r}.")
-        target = content.setdefault(sections[0], {}) if sections else content
+        changes[where.strip()] = _toml_value(text.strip()) if text.strip() else None
+    return with_changes(recipe, changes)
+
+
+def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with single values changed; all of them are checked as those of a file are.
+
+    Parameters
+    ----------
+    recipe
+        What to change.
+    changes
+        New values by key, such as ``{"reconstruct.n_steps": 20, "data.path": Path("nsd")}``. None leaves a key out that
+        may be left out.
+
+    Raises
+    ------
+    RecipeError
+        If a key is unknown, or a value has the wrong type or is out of range.
+    """
+    content = recipe.model_dump(mode="json", exclude_none=True)
+    optional = [where for where, value, _ in _fields(Recipe()) if value is None]
+    for where, value in changes.items():
+        section, _, key = where.rpartition(".")
+        target = content.setdefault(section, {}) if section else content
         if not isinstance(target, dict):
-            raise RecipeError(f"{setting!r}: {sections[0]} is no section. Run `reseen recipe` to see every key.")
-        if text.strip():
-            target[key] = _toml_value(text.strip())
-        elif where.strip() in may_be_left_out:
+            raise RecipeError(f"{where!r}: {section} is not a section. Run `reseen recipe` to see every key.")
+        if value is not None:
+            target[key] = value
+        elif where in optional:
             target.pop(key, None)
         else:
-            raise RecipeError(f"{setting!r} has no value, and is nothing that may be left out. Give one.")
-    return _validate(content, "the settings")
+            raise RecipeError(f"{where!r} has no value, and cannot be left out. Set one.")
+    return _validate(content, "the changed values")
 
 
 def identity(recipe: Recipe) -> dict[str, Any]:
@@ -86,7 +118,7 @@ def differences(found: Recipe, expected: Recipe) -> list[str]:
     ours, theirs = identity(found), identity(expected)
     more = growth(found, expected)
     return [
-        f"{where}: expected {json.dumps(theirs[where])}, found {json.dumps(ours[where])}"
+        f"{where}: expected {json.dumps(theirs[where])} as in the folder, found {json.dumps(ours[where])} in this recipe"
         for where in ours
         if ours[where] != theirs[where] and where not in more
     ]
@@ -146,22 +178,7 @@ def _validate(content: dict[str, Any], source: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise RecipeError(f"{source}:\n" + "\n".join(_problems(error))) from error
-
-
-def _problems(error: ValidationError) -> list[str]:
-    lines = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
-        found = f"; found {problem['input']!r}"
-        known = {
-            "extra_forbidden": "unknown key",
-            "tuple_type": f'expected a list such as ["a", "b"], within single quotes in a shell{found}',
-            "too_short": "expected at least one; found an empty list",
-        }
-        what = known.get(problem["type"], problem["msg"] + found * problem["msg"].startswith("Input should"))
-        lines.append(f"  {where}{': ' if where else ''}{what}. Run `reseen recipe` to see every key.")
-    return lines
+        raise RecipeError(f"{source}:\n" + "\n".join(problems(error))) from error
 
 
 def _plain(value: Any) -> Any:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
-from pydantic.functional_validators import AfterValidator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, Strict, ValidationError, model_validator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from reseen.errors import RecipeError
 from reseen.protocols import ProtocolName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
 
 Condition = Literal["z", "c", "zc"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
@@ -18,6 +23,7 @@ Rows = Literal["averaged", "single"]
 Share = Annotated[float, Field(ge=0, le=1)]
 FSAVERAGE = "fsaverage"
 """The one space in which NSD's betas lie on the vertices of a surface, not in a volume."""
+T = TypeVar("T")
 NOT_IDENTITY: dict[str, Any] = {"identity": False}  # may change between runs into one results folder
 
 
@@ -41,9 +47,24 @@ def _title(text: str) -> str:
     return text
 
 
+def _printable(value: T) -> T:
+    """Refuse control characters, which no name and no path needs and which a terminal obeys."""
+    if not str(value).isprintable() or not str(value).strip():
+        raise PydanticCustomError(
+            "text", "expected text without control characters; found {found}", {"found": repr(str(value))}
+        )
+    return value
+
+
+def _tuple(value: Any) -> Any:
+    """Return a list, which TOML and JSON have, as a tuple; any other value is returned for the type to be checked."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 Title = Annotated[str, AfterValidator(_title)]
-T = TypeVar("T")
+Text = Annotated[str, AfterValidator(_printable)]
+Location = Annotated[Path, Strict(False), AfterValidator(_printable)]
 
 
 def _once(names: tuple[T, ...]) -> tuple[T, ...]:
@@ -54,14 +75,47 @@ def _once(names: tuple[T, ...]) -> tuple[T, ...]:
     return names
 
 
-Some = Annotated[tuple[T, ...], Field(min_length=1)]
-Once = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_once)]
+ListOf = Annotated[tuple[T, ...], BeforeValidator(_tuple)]
+Some = Annotated[tuple[T, ...], BeforeValidator(_tuple), Field(min_length=1)]
+Once = Annotated[tuple[T, ...], BeforeValidator(_tuple), Field(min_length=1), AfterValidator(_once)]
 Folds = Annotated[int, Field(ge=2)]
 Penalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+def problems(error: ValidationError) -> list[str]:
+    """Return one sentence for each value that pydantic refuses: where it is, what was expected and what was found."""
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        found = f"; found {problem['input']!r}"
+        known = {
+            "extra_forbidden": "unknown key",
+            "tuple_type": f'expected a list such as ["a", "b"], within single quotes in a shell{found}',
+            "too_short": "expected at least one; found an empty list",
+        }
+        what = known.get(problem["type"], problem["msg"] + found * problem["msg"].startswith("Input "))
+        lines.append(f"  {where}{': ' if where else ''}{what}. Run `reseen recipe` to see every key.")
+    return lines
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some values changed; they are checked like those of a recipe that is read.
+
+        Raises
+        ------
+        RecipeError
+            If a key is unknown, or a value has the wrong type or is out of range.
+        """
+        copied = super().model_copy(deep=deep)
+        if not update:
+            return copied
+        try:
+            return type(self).model_validate({**dict(copied), **update})
+        except ValidationError as error:
+            raise RecipeError("the changed values:\n" + "\n".join(problems(error))) from error
 
 
 class DataRecipe(_Section):
@@ -70,14 +124,14 @@ class DataRecipe(_Section):
     kind: Literal["nsd", "digital", "arrays"] = Field(
         "nsd", description="nsd: a tree in NSD's layout; digital: simulate one first; arrays: a folder or npz of arrays"
     )
-    path: Path | None = Field(
+    path: Location | None = Field(
         None, description="where the data lie; may be given as --data instead", json_schema_extra=NOT_IDENTITY
     )
     subjects: Once[FolderName] = Field(("subj01",), description="which subjects, by folder name")
     sessions: PositiveInt | None = Field(None, description="how many sessions, from the first; left out: all")
     space: FolderName = Field("func1pt8mm", description="NSD's space of the betas: func1pt8mm, func1mm or fsaverage")
     betas: FolderName = Field("betas_fithrf_GLMdenoise_RR", description="NSD's preparation of the betas")
-    rois: Some[str] = Field(
+    rois: Some[Text] = Field(
         ("early", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal"),
         description="ROIs whose voxels are read",
     )
@@ -118,8 +172,8 @@ class SimulateRecipe(_Section):
 class ModelRecipe(_Section):
     """Say which latent diffusion model."""
 
-    name: str = Field("builtin", description="'builtin', a diffusers folder, a .ckpt or .safetensors file, or a hub id")
-    revision: str | None = Field(None, description="commit of a hub model, pinned")
+    name: Text = Field("builtin", description="'builtin', a diffusers folder, a .ckpt or .safetensors file, or a hub id")
+    revision: Text | None = Field(None, description="commit of a hub model, pinned")
     precision: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="of the frozen model")
     compiled: bool = Field(
         False,
@@ -140,8 +194,8 @@ class ExtractRecipe(_Section):
 class DecodeRecipe(_Section):
     """Say how betas become z and c."""
 
-    z_rois: Some[str] = Field(("early",), description="ROIs that predict z")
-    c_rois: Some[str] = Field(("ventral",), description="ROIs that predict c")
+    z_rois: Some[Text] = Field(("early",), description="ROIs that predict z")
+    c_rois: Some[Text] = Field(("ventral",), description="ROIs that predict c")
     alphas: Some[Penalty] | None = Field(None, description="ridge penalties; left out: a grid scaled to the data")
     n_folds: Folds = Field(5, description="folds that choose alpha")
     share_alpha: bool = Field(False, description="one alpha for all of z, one for all of c; for few pictures")
@@ -198,7 +252,7 @@ class EvaluateRecipe(_Section):
         ("builtin",),
         description="how pictures are compared, by name: builtin, takagi2023, braindiffuser2023, mindeye2",
     )
-    observers: Once[str] = Field(
+    observers: Once[Text] = Field(
         ("judge", "image_encoder"), description="networks that look at the pictures for the protocol builtin"
     )
     ceiling: bool = Field(True, description="also reconstruct from the true z and c")
@@ -220,19 +274,19 @@ class EvaluateRecipe(_Section):
 class EncodeRecipe(_Section):
     """Say how features become voxels."""
 
-    features: tuple[Condition, ...] = Field(
+    features: ListOf[Condition] = Field(
         ("z", "c"),
         description="feature spaces, one encoding model each: z, c, zc; what noise, denoising and layers take is named "
         "there",
     )
-    noise: tuple[Share, ...] = Field((), description="strengths of zc, each in one model with z; none: left out")
-    denoising: tuple[Share, ...] = Field(
+    noise: ListOf[Share] = Field((), description="strengths of zc, each in one model with z; none: left out")
+    denoising: ListOf[Share] = Field(
         (), description="shares of the denoising steps, the latent after each in one model with z; none: left out"
     )
-    layers: tuple[str, ...] = Field(
+    layers: ListOf[Text] = Field(
         (), description="U-Net modules by name, see `reseen layers`; auto: five of them; none: left out"
     )
-    layer_progress: tuple[Share, ...] = Field(
+    layer_progress: ListOf[Share] = Field(
         (0.2, 0.66, 1.0), description="shares of the denoising steps at which modules are recorded, under the caption"
     )
     activations: Literal["fp16", "fp32"] = Field("fp16", description="how the modules' activations are kept on disk")
@@ -249,7 +303,7 @@ class EncodeRecipe(_Section):
     n_permutations: PositiveInt = Field(1000, description="permutations, where they are the null")
     fdr: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="false discovery rate over a subject's voxels")
     n_bootstrap: PositiveInt = Field(1000, description="resamplings of test pictures behind each interval")
-    export: tuple[Literal["nifti", "gifti", "vertices"], ...] = Field(
+    export: ListOf[Literal["nifti", "gifti", "vertices"]] = Field(
         (),
         description="also write maps, named as BIDS derivatives: nifti in the volume, gifti on fsaverage, "
         "vertices: one npz on fsaverage, as pycortex takes it",
