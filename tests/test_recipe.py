@@ -1,4 +1,6 @@
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,7 @@ def test_a_value_out_of_range_is_refused_by_name(tmp_path):
 
 
 def test_what_is_no_toml_is_refused_with_the_line(tmp_path):
-    with pytest.raises(RecipeError, match=r"no valid TOML.*line 1"):
+    with pytest.raises(RecipeError, match=r"not valid TOML.*line 1"):
         load_recipe(write(tmp_path, "seed == 3\n"))
 
 
@@ -239,5 +241,79 @@ def test_an_empty_setting_leaves_out_what_may_be_left_out_and_nothing_else():
     recipe = with_settings(Recipe(), ["data.n_test=7", "reconstruct.n_steps=2"])
     assert with_settings(recipe, ["data.n_test="]).data.n_test is None
     for setting in ("reconstruct.n_steps=", "name= ", "data.nosuch="):
-        with pytest.raises(RecipeError, match=f"'{setting}' has no value"):
+        with pytest.raises(RecipeError, match=f"'{setting.rstrip('= ')}' has no value"):
             with_settings(recipe, [setting])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reconstruct.n_stepz": 20}, "reconstruct.n_stepz: unknown key"),
+        ({"reconstruct.n_steps": "20"}, "reconstruct.n_steps: Input should be a valid integer; found '20'"),
+        ({"reconstruct.n_steps": True}, "reconstruct.n_steps: Input should be a valid integer; found True"),
+        ({"reconstruct.n_steps": 20.0}, "reconstruct.n_steps: Input should be a valid integer; found 20.0"),
+        ({"reconstruct.strength": True}, "reconstruct.strength: Input should be a valid number; found True"),
+        ({"evaluate.full": 1}, "evaluate.full: Input should be a valid boolean; found 1"),
+        ({"data.rois": "early"}, "data.rois: expected a list such as"),
+        ({"data.path": 3}, "data.path: Input is not a valid path"),
+        ({"data.path": "a\nb"}, "data.path: expected text without control characters"),
+        ({"model.name": "a\x1b[2J"}, "model.name: expected text without control characters"),
+        ({"seed": None}, "'seed' has no value, and cannot be left out"),
+        ({"seed.x": 1}, "seed is no section"),
+        ({"n_steps": 20}, "n_steps: unknown key"),
+    ],
+)
+def test_changes_from_python_are_checked_as_those_of_a_file_are(changes, message):
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        load_recipe("demo", changes)
+
+
+def test_changes_from_python_replace_values():
+    changes = {"reconstruct.n_steps": 20, "data.path": Path("data"), "data.rois": ["early", "ventral"], "seed": 3}
+    recipe = load_recipe("demo", changes)
+    assert (recipe.reconstruct.n_steps, recipe.data.path, recipe.seed) == (20, Path("data"), 3)
+    assert recipe.data.rois == ("early", "ventral")
+    assert load_recipe("takagi2023", {"model.revision": None}).model.revision is None
+
+
+def test_a_copy_with_changes_is_checked_too():
+    recipe = load_recipe("demo")
+    assert recipe.reconstruct.model_copy(update={"n_steps": 7}).n_steps == 7
+    for update in ({"n_steps": "7"}, {"n_stepz": 7}, {"n_steps": 0}):
+        with pytest.raises(RecipeError, match="the changed values"):
+            recipe.reconstruct.model_copy(update=update)
+    with pytest.raises(RecipeError, match="seed"):
+        recipe.model_copy(update={"seed": "1"})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"seed = '1'", "seed: Input should be a valid integer; found '1'"),
+        (b"seed = true", "seed: Input should be a valid integer; found True"),
+        (b"seed = 2026-01-01", "seed: Input should be a valid integer"),
+        (b"seed = 2026-13-41", "not valid TOML"),
+        (b"seed = 1\nseed = 2", "not valid TOML"),
+        (b"[data]\n[data]", "not valid TOML"),
+        (b"x = " + b"[" * 100_000, "not valid TOML"),
+        (b"data = 3", "data: Input should be"),
+        (b"name = 'a\0b'", "NUL"),
+        ("seed = 1".encode("utf-16"), "UTF-16"),
+        (b"name = 'd\xe9codage'", "is not UTF-8"),
+        (b"#" * 2_000_000, "2,000,000 bytes"),
+        (b"[reconstruct]\nstrength = nan", "reconstruct.strength"),
+        (b"[reconstruct]\nguidance = inf", "reconstruct.guidance"),
+    ],
+)
+def test_a_damaged_recipe_is_refused_in_words(tmp_path, content, message):
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=re.escape(message)):
+        load_recipe(path)
+
+
+def test_a_recipe_that_is_no_regular_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    for path in (tmp_path, tmp_path / "pipe.toml", "x" * 300, Path("/dev/zero")):
+        with pytest.raises(RecipeError):
+            load_recipe(path)

@@ -117,3 +117,10 @@ def test_whole_stimuli_are_left_out_each_once(stimulus_id: list[int], n_folds: i
         assert sorted([*train, *test]) == ids
     again = Split.leave_out(stimulus_id, n_folds, seed)
     assert all((a[1] == b[1]).all() for a, b in zip(split.folds, again.folds, strict=True))
+
+
+def test_trials_and_splits_can_be_compared_without_an_error() -> None:
+    trials, split = some_trials([0, 1, 2]), Split.fixed(np.array([0]), np.array([1]))
+    assert trials != some_trials([0, 1, 2])
+    assert split != Split.fixed(np.array([0]), np.array([1]))
+    assert len({trials, split, trials, split}) == 2

@@ -15,6 +15,7 @@ import numpy as np
 
 from reseen import statistics
 from reseen.errors import ResultsError
+from reseen.files.shell import shell_line
 from reseen.recipe import identity
 from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, VERSION_OF, Results
 from reseen.tables import BUILTIN, PICTURE_COLUMNS
@@ -151,7 +152,7 @@ def _claimed(results: Results, name: str) -> str:
     if name not in known:
         raise ResultsError(
             f"{results.path} has no record of the {name}: it was not scored, or by an older reseen. "
-            f"Run `reseen evaluate {results.path / 'recipe.toml'} --out {results.path}`."
+            f"Run `{shell_line('reseen', 'evaluate', results.path / 'recipe.toml', '--out', results.path)}`."
         )
     return known[name]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reseen.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stimuli:
     """Look up pictures and captions by stimulus id.
 

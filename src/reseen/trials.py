@@ -16,7 +16,7 @@ from reseen.errors import ShapeError
 _VOXELS_AT_ONCE = 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trials:
     """Hold one subject's response estimates and what they belong to.
 
@@ -138,7 +138,7 @@ class Trials:
         return replace(self, betas=betas)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Say which stimuli are fitted on and which are held out, fold by fold.
 

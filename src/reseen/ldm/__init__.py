@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from reseen.errors import ModelError
+from reseen.files.shell import shell_line
 from reseen.imports import hide_broken_torchvision
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _find(name: str, revision: str | None, *, fetch: bool) -> Path:
 
 def fetch_command(name: str, revision: str | None = None) -> str:
     """Give the command that fetches a hub model's files into the local cache."""
-    pinned = f" --revision {revision}" if revision else ""
-    wanted = "".join(f' --include "{pattern}"' for pattern in HUB_PATTERNS)
-    ignored = "".join(f' --exclude "{pattern}"' for pattern in HUB_IGNORED)
-    return f"hf download {name}{pinned}{wanted}{ignored}"
+    pinned = ("--revision", revision) if revision else ()
+    wanted = [word for pattern in HUB_PATTERNS for word in ("--include", pattern)]
+    ignored = [word for pattern in HUB_IGNORED for word in ("--exclude", pattern)]
+    return shell_line("hf", "download", name, *pinned, *wanted, *ignored)

@@ -23,7 +23,7 @@ from reseen.pipeline.picturing import conditions_at, draws_at, levels
 from reseen.pipeline.sizes import Sizes, count_sizes, guess_sizes
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import Condition, Recipe, differences, load_recipe
-from reseen.results import lost_recipe
+from reseen.results import lost_recipe, other_recipe
 from reseen.tables import Level
 
 BYTES_PER_PIXEL = 1.6
@@ -163,10 +163,7 @@ def _folder(recipe: Recipe, out: Path) -> str:
         return f"{out} is to be begun"
     differ = differences(recipe, load_recipe(out / "recipe.toml"))
     if differ:
-        raise ResultsError(
-            f"{out} holds the results of another recipe: {'; '.join(differ)}. Choose another --out, "
-            f"or go on as it was begun: reseen run {out / 'recipe.toml'} --out {out}"
-        )
+        raise other_recipe(out, differ)
     return f"{out} is begun, and will be gone on with"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from reseen import raters, report
 from reseen.errors import RecipeError, ResultsError
+from reseen.files.shell import shell_line
 from reseen.pipeline.job import Job
 from reseen.pipeline.picturing import pictures_of
 from reseen.recipe import with_settings
@@ -112,8 +113,7 @@ def _pictures(
             for which in chosen.tolist():
                 path = pictures.paths[int(np.argmax(pictures.stimulus_id == which))][0]
                 if not path.is_file():
-                    raise ResultsError(
-                        f"{path} is not made yet. Run `reseen reconstruct {job.results.path / 'recipe.toml'} --out "
-                        f"{job.results.path}` first."
-                    )
+                    folder = job.results.path
+                    line = shell_line("reseen", "reconstruct", folder / "recipe.toml", "--out", folder)
+                    raise ResultsError(f"there is no {path} yet. Run `{line}` first.")
                 yield (subject, pictures.condition, which), job.results.load_picture(path)

@@ -15,6 +15,8 @@ from reseen.datasets.nsd_pictures import read_truth
 from reseen.decode.prior import DecodingUnderPrior
 from reseen.errors import ResultsError
 from reseen.files import as_metadata, writing_folder
+from reseen.files.reading import shown
+from reseen.files.shell import shell_line
 from reseen.pipeline.controls import decode_controls
 from reseen.pipeline.job import Job, Progress, decoded_stem
 from reseen.pipeline.mapping import export_maps
@@ -56,11 +58,12 @@ def check_settings(recipe: Recipe, path: Path | None) -> None:
     made = told.get("simulate", {"seed": told["seed"]} if "seed" in told else {})
     wanted = recipe.simulate.model_dump(mode="json")
     if differ := [name for name, value in wanted.items() if made.get(name, value) != value]:
-        told_apart = "; ".join(f"simulate.{name}: expected {wanted[name]}, found {made[name]}" for name in differ)
-        settings = " ".join(f"--set simulate.{name}={made[name]}" for name in differ)
+        values = "; ".join(f"simulate.{name}: expected {made[name]}, found {wanted[name]}" for name in differ)
+        options = [word for name in differ for word in ("--set", f"simulate.{name}={made[name]}")]
         raise ResultsError(
-            f"{path} holds digital subjects of another recipe: {told_apart}. "
-            f"Take them with {settings}, or name another --data or --out."
+            f"{shown(path)} holds digital subjects of another recipe. Expected is what they were made with, found is "
+            f"what this recipe asks for: {values}. Use them with {shell_line(*options)}, or name another --data or "
+            "--out."
         )
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from reseen import statistics
 from reseen.errors import DataError, ResultsError
 from reseen.files import read_json, write_json
+from reseen.files.reading import shown
+from reseen.files.shell import shell_line
 from reseen.results import digest
 
 Side = Literal["left", "right"]
@@ -108,7 +110,8 @@ class Design:
             If it is not what `save` wrote.
         """
         if not path.is_file():
-            raise ResultsError(f"there is no {path}. Write the page for raters first: reseen raters {path.parents[1]}.")
+            line = shell_line("reseen", "raters", path.parents[1])
+            raise ResultsError(f"there is no {shown(path)}. Write the page for raters first: {line}")
         found = read_json(path, dict[str, Any], ResultsError)
         try:
             sheets = tuple(tuple(Question(*question) for question in sheet) for sheet in found["sheets"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from reseen.errors import RecipeError
+from reseen.files.reading import shown
+from reseen.files.text import read_text
 from reseen.recipe.sections import NOT_IDENTITY, Recipe, problems
+
+LARGEST_RECIPE = 1_000_000
+"""Bytes."""
 
 
 def load_recipe(path: Path | str, changes: Mapping[str, Any] | None = None) -> Recipe:
@@ -32,15 +38,13 @@ def load_recipe(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
         range; likewise for the changes.
     """
     path = _find(path)
+    if not os.path.exists(path):  # noqa: PTH110 (False too where the name is too long or has a NUL)
+        raise RecipeError(f"cannot read the recipe {shown(path)}: there is no such file. {_names()}")
     try:
-        text = read_text(path, RecipeError)
-    except RecipeError as error:
-        raise RecipeError(f"{error} {_names()}") from error
-    try:
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise RecipeError(f"{path} is not valid TOML: {error}.") from error
-    recipe = _validate(content, str(path))
+        content = tomllib.loads(read_text(path, RecipeError, at_most=LARGEST_RECIPE))
+    except (ValueError, RecursionError) as error:  # tomllib's own, and dates that no calendar has
+        raise RecipeError(f"the recipe {shown(path)} is not valid TOML: {error}.") from error
+    recipe = _validate(content, shown(path))
     return with_changes(recipe, changes) if changes else recipe
 
 
@@ -98,7 +102,7 @@ def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         section, _, key = where.rpartition(".")
         target = content.setdefault(section, {}) if section else content
         if not isinstance(target, dict):
-            raise RecipeError(f"{where!r}: {section} is not a section. Run `reseen recipe` to see every key.")
+            raise RecipeError(f"{where!r}: {section} is no section. Run `reseen recipe` to see every key.")
         if value is not None:
             target[key] = value
         elif where in optional:
@@ -118,7 +122,7 @@ def differences(found: Recipe, expected: Recipe) -> list[str]:
     ours, theirs = identity(found), identity(expected)
     more = growth(found, expected)
     return [
-        f"{where}: expected {json.dumps(theirs[where])} as in the folder, found {json.dumps(ours[where])} in this recipe"
+        f"{where}: expected {json.dumps(theirs[where])}, found {json.dumps(ours[where])}"
         for where in ours
         if ours[where] != theirs[where] and where not in more
     ]
@@ -166,8 +170,10 @@ def _fields(recipe: Recipe) -> Iterator[tuple[str, Any, FieldInfo]]:
 
 def _find(path: Path | str) -> Path:
     path = Path(path)
+    if len(path.parts) != 1 or path.suffix or os.path.isfile(path):  # noqa: PTH113 (False too where a name is too long)
+        return path
     named = recipe_folder() / f"{path}.toml"
-    return named if len(path.parts) == 1 and not path.suffix and not path.is_file() and named.is_file() else path
+    return named if os.path.isfile(named) else path  # noqa: PTH113
 
 
 def _names() -> str:
@@ -188,7 +194,7 @@ def _plain(value: Any) -> Any:
 def _toml_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -99,7 +99,7 @@ def problems(error: ValidationError) -> list[str]:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Return a copy with some values changed; they are checked like those of a recipe that is read.
@@ -172,7 +172,9 @@ class SimulateRecipe(_Section):
 class ModelRecipe(_Section):
     """Say which latent diffusion model."""
 
-    name: Text = Field("builtin", description="'builtin', a diffusers folder, a .ckpt or .safetensors file, or a hub id")
+    name: Text = Field(
+        "builtin", description="'builtin', a diffusers folder, a .ckpt or .safetensors file, or a hub id"
+    )
     revision: Text | None = Field(None, description="commit of a hub model, pinned")
     precision: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="of the frozen model")
     compiled: bool = Field(

@@ -28,7 +28,7 @@ A file is there whole or not at all: it is written beside its place and then mov
     records.py     versions, times and digests
 """
 
-from reseen.results.folder import Results, lost_recipe
+from reseen.results.folder import Results, lost_recipe, other_recipe
 from reseen.results.records import (
     SCORED_SIZE_OF,
     TEST_PICTURES_OF,
@@ -47,4 +47,5 @@ __all__ = [
     "digest",
     "library_versions",
     "lost_recipe",
+    "other_recipe",
 ]

@@ -25,6 +25,8 @@ from reseen.files import (
     write_text,
     writing,
 )
+from reseen.files.reading import shown
+from reseen.files.shell import shell_line
 from reseen.recipe import Recipe, differences, growth, identity, load_recipe, to_toml
 from reseen.results.records import VERSION_OF, StageTime, begun, digest, ended, library_versions
 from reseen.tables import Level, read_table
@@ -38,6 +40,15 @@ def lost_recipe(path: Path) -> ResultsError:
     """Give the error of a folder that holds results and no recipe."""
     return ResultsError(
         f"{path} holds results, and no recipe.toml that says of what. Put it back, or choose another folder with --out."
+    )
+
+
+def other_recipe(path: Path, differ: Sequence[str]) -> ResultsError:
+    """Return the error of a folder that was started with another recipe; ``differ`` is what `differences` returns."""
+    return ResultsError(
+        f"{shown(path)} holds the results of another recipe. Expected is what it was started with, found is what this "
+        "command asks for:\n  " + "\n  ".join(differ) + "\nChoose another folder with --out, or continue with the "
+        f"folder's own recipe: {shell_line('reseen', 'run', path / 'recipe.toml', '--out', path)}"
     )
 
 
@@ -171,10 +182,7 @@ class Results:
         if file.is_file():
             begun = load_recipe(file)
             if differ := differences(self.recipe, begun):
-                raise ResultsError(
-                    f"{self.path} holds the results of another recipe:\n  " + "\n  ".join(differ) + "\nChoose another "
-                    f"folder with --out, or go on as it was begun: reseen run {file} --out {self.path}"
-                )
+                raise other_recipe(self.path, differ)
             if not (grown := growth(self.recipe, begun)):
                 return
             self._drop_tables(("scores", "pictures", *(("reading",) if "evaluate.full" in grown else ())))

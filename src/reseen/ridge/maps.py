@@ -17,7 +17,7 @@ from reseen.ridge.gram import check_finite
 TARGETS_AT_ONCE = 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RidgeMap:
     """Hold a fitted linear map, its affine part included; usable on a single trial.
 
