@@ -121,7 +121,7 @@ def recipe_of(tree: Path, **changes: object) -> Recipe:
 def test_data_of_other_settings_are_not_taken_for_the_recipes(tree: Path, tmp_path: Path) -> None:
     assert json.loads((tree / "reseen_truth.json").read_text())["simulate"] == SMALL.model_dump()
     other = recipe_of(tree, n_train=930, seed=5)
-    differ = "simulate.n_train: expected 930, found 14; simulate.seed: expected 5, found 4."
+    differ = "simulate.n_train: expected 14, found 930; simulate.seed: expected 4, found 5."
     with pytest.raises(ResultsError, match=r"--set simulate\.n_train=14 --set simulate\.seed=4") as caught:
         pipeline.run(other, tmp_path / "out", until="simulate")
     assert differ in str(caught.value)
@@ -135,7 +135,7 @@ def test_data_of_other_settings_are_not_taken_for_the_recipes(tree: Path, tmp_pa
 def test_data_that_tell_other_settings_are_held_against_those_that_they_tell(tmp_path: Path, told: str) -> None:
     (tmp_path / "reseen_truth.json").write_text(told)
     pipeline.run(recipe_of(tmp_path), tmp_path / "out", until="simulate")
-    with pytest.raises(ResultsError, match=r"recipe: simulate\.seed: expected 5, found 4\. "):
+    with pytest.raises(ResultsError, match=r"asks for: simulate\.seed: expected 4, found 5\. "):
         pipeline.run(recipe_of(tmp_path, seed=5), tmp_path / "other", until="simulate")
 
 
@@ -154,7 +154,7 @@ def test_data_of_own_pictures_are_held_against_the_same_settings(tmp_path: Path)
     recipe = recipe_of(tmp_path / "tree", **few)
     pipeline.write_data_set(recipe, tmp_path / "tree", pictures=tmp_path / "mine")
     pipeline.run(recipe, tmp_path / "out", until="simulate")
-    with pytest.raises(ResultsError, match=r"simulate\.n_test: expected 8, found 3"):
+    with pytest.raises(ResultsError, match=r"simulate\.n_test: expected 3, found 8"):
         pipeline.run(recipe_of(tmp_path / "tree", **(few | {"n_test": 8})), tmp_path / "other", until="simulate")
 
 
