@@ -12,19 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.datasets.kept import KeptSessions
-from reseen.datasets.nsd_design import read_trial_table
+from reseen.datasets.nsd_design import TrialTable, read_trial_table
 from reseen.datasets.nsd_facts import N_IMAGES, TERMS, NsdFiles
 from reseen.datasets.nsd_inventory import inventory, list_subjects, need_path
 from reseen.datasets.nsd_pictures import count_pictures, read_pictures
 from reseen.datasets.nsd_sessions import Progress, check_sessions, close_gaps, count_sessions, read_betas
 from reseen.datasets.nsd_voxels import RoiVoxels, find_ncsnr, find_voxels
+from reseen.datasets.outline import Outline
 from reseen.datasets.splits import make_split
 from reseen.errors import DataError
 from reseen.recipe import DataRecipe
 from reseen.stimuli import Stimuli
 from reseen.trials import Split, Trials
 
-__all__ = ["TERMS", "inventory", "load"]
+__all__ = ["TERMS", "inventory", "load", "outline"]
 
 
 def load(
@@ -64,14 +65,9 @@ def load(
         If nothing can be written to ``keep``.
     """
     files = _find_files(data, subject)
-    n_images = count_pictures(files)
-    own = n_images == N_IMAGES
-    n_sessions = count_sessions(files, data.sessions, own=own)
-    table = read_trial_table(files, n_sessions, n_images, own=own)
-    shape = check_sessions(files, table.session, own=own)
-    voxels = find_voxels(files, data.rois, shape)
+    table, voxels, stimuli, split = _before_betas(files, data)
     kept = None if keep is None else KeptSessions(keep)
-    betas, known = read_betas(files, table, voxels.index, shape, data, kept=kept, progress=progress)
+    betas, known = read_betas(files, table, voxels.index, voxels.shape, data, kept=kept, progress=progress)
     if not known.all():
         voxels = _leave_out(files, voxels, known)
         betas = close_gaps(betas, known)
@@ -84,11 +80,35 @@ def load(
         n_repetitions=np.ones(len(table.session), dtype=np.int64),
         ncsnr=find_ncsnr(files, voxels),
         voxel_index=voxels.index,
-        volume_shape=shape,
+        volume_shape=voxels.shape,
     )
+    return trials, stimuli, split
+
+
+def outline(data: DataRecipe, subject: str) -> Outline:
+    """Return what is known of one subject before betas are read, by the code that `load` begins with.
+
+    Raises
+    ------
+    DataError, RecipeError
+        As `load`.
+    """
+    table, voxels, stimuli, split = _before_betas(_find_files(data, subject), data)
+    n_voxels = {roi: int(mask.sum()) for roi, mask in voxels.rois.items()}
+    return Outline(table.stimulus_id, split, n_voxels, len(voxels.index), placed=True, stimuli=stimuli)
+
+
+def _before_betas(files: NsdFiles, data: DataRecipe) -> tuple[TrialTable, RoiVoxels, Stimuli, Split]:
+    """Read all of a subject but the betas: which trial shows what, the ROIs, the images and the split."""
+    n_images = count_pictures(files)
+    own = n_images == N_IMAGES
+    n_sessions = count_sessions(files, data.sessions, own=own)
+    table = read_trial_table(files, n_sessions, n_images, own=own)
+    voxels = find_voxels(files, data.rois, check_sessions(files, table.session, own=own))
     stimuli = read_pictures(files, n_images)
     seen = np.unique(table.stimulus_id)
-    return trials, stimuli, make_split(data, seen, stimuli.subsets, test=np.intersect1d(seen, table.shared))
+    split = make_split(data, seen, stimuli.subsets, test=np.intersect1d(seen, table.shared))
+    return table, voxels, stimuli, split
 
 
 def _find_files(data: DataRecipe, subject: str) -> NsdFiles:

@@ -1,0 +1,45 @@
+"""Outline of a subject: what is known of the data before betas are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.stimuli import Stimuli
+from reseen.trials import Split
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """Trials, split and stimuli of one subject, without responses.
+
+    Parameters
+    ----------
+    stimulus_id
+        Shape ``(n_trials,)``, 0-based: the stimulus of each trial of the sessions that are read.
+    split
+        Training and test stimuli.
+    n_voxels
+        Number of voxels of each ROI that is read.
+    n_read
+        Number of voxels of their union.
+    placed
+        Whether the voxels have a place in a volume or on a surface.
+    stimuli
+        The images and captions; None where they are not drawn yet.
+    """
+
+    stimulus_id: NDArray[np.int64]
+    split: Split
+    n_voxels: Mapping[str, int]
+    n_read: int
+    placed: bool
+    stimuli: Stimuli | None
+
+    @property
+    def used(self) -> NDArray[np.int64]:
+        """Ids of the training and test stimuli, ascending."""
+        return np.unique(np.concatenate([ids for fold in self.split.folds for ids in fold]))
