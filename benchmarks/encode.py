@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 from encode_fits import compare
 from figures import figure, write
-from safetensors.numpy import save_file
 
 import reseen
 from reseen import Features, LatentDiffusion
 from reseen.analyses import FeatureName
 from reseen.extract import harvest, plan_harvest, z_size
+from reseen.files import write_tensors
 from reseen.ldm.recording import default_layers
 from reseen.recipe import ExtractRecipe, ReconstructRecipe
 
@@ -85,7 +85,7 @@ def seconds(ldm: LatentDiffusion, names: Sequence[str], n: int, folder: Path | N
 
     def write(block: int, ids: np.ndarray, arrays: dict[str, np.ndarray]) -> None:
         for number, array in enumerate(arrays.values() if folder else ()):
-            save_file({"array": array, "stimulus_id": ids}, str(folder / f"{number}-{block}"))
+            write_tensors(folder / f"{number}-{block}", {"array": array, "stimulus_id": ids}, {})
 
     plan = plan_harvest(ldm, names, recipe=SAMPLING)
     clock = time.process_time if ldm.device == "cpu" else time.perf_counter

@@ -1,5 +1,6 @@
 import errno
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from reseen.errors import ResultsError
 from reseen.features import Features
@@ -127,7 +129,7 @@ def test_damaged_features_say_so(results):
     path = results.features_path("z")
     results.save_features(path, some_features(), {})
     path.write_bytes(path.read_bytes()[:20])
-    with pytest.raises(ResultsError, match="cannot read"):
+    with pytest.raises(ResultsError, match="cannot be read"):
         results.load_features(path)
 
 
@@ -142,15 +144,8 @@ def test_pictures_read_back_and_their_names_tell_item_and_draw(results):
 
 def test_tables_read_back_with_empty_words_empty(results):
     table = pd.DataFrame({"layer": ["", "late"], "value": [0.5, np.nan], "n": [3, 4]})
-    results.save_table("scores", table)
-    pd.testing.assert_frame_equal(results.load_table("scores"), table, check_dtype=False)
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"layer,value,n\nlate,0.5,3\nla", b"layer,value,n\nlate,0.5"])
-def test_a_damaged_table_is_named(results, content):
-    (results.path / "scores.csv").write_bytes(content)
-    with pytest.raises(ResultsError, match=r"cannot read .*scores\.csv.*Delete it and run the recipe again"):
-        results.load_table("scores")
+    results.save_table("some", table)
+    pd.testing.assert_frame_equal(results.load_table("some"), table, check_dtype=False)
 
 
 def test_results_without_their_recipe_are_not_taken_for_those_of_another(tmp_path):
@@ -172,14 +167,14 @@ def test_a_provenance_of_something_else_is_damaged(results):
 
 def test_words_that_look_like_nothing_stay_words(results):
     table = pd.DataFrame({"subject": "NA", "roi": ["None", "nan"], "layer": "", "value": [0.5, np.nan], "n": [3, 4]})
-    results.save_table("scores", table)
-    pd.testing.assert_frame_equal(results.load_table("scores"), table, check_dtype=False)
+    results.save_table("some", table)
+    pd.testing.assert_frame_equal(results.load_table("some"), table, check_dtype=False)
 
 
 def test_words_that_look_like_numbers_stay_words(results):
     table = pd.DataFrame({"observer": "7", "layer": ["2", "05"], "setting": ["2", "10"], "direction": "", "n": [3, 4]})
-    results.save_table("scores", table)
-    pd.testing.assert_frame_equal(results.load_table("scores"), table, check_dtype=False)
+    results.save_table("some", table)
+    pd.testing.assert_frame_equal(results.load_table("some"), table, check_dtype=False)
 
 
 def test_a_full_disk_is_told_as_such_and_leaves_nothing_behind(results, monkeypatch):
@@ -243,3 +238,111 @@ def test_the_fingerprint_changes_with_anything_that_could_change_a_result(result
         other.claim("model", "aaa")
         assert other.fingerprint != results.fingerprint
     json.loads((results.path / "provenance.json").read_text())
+
+
+def test_a_changed_bit_of_an_array_is_noticed_wherever_it_is(results):
+    path = results.decode_path("subj01", "z")
+    results.save_features(path, Features("z", np.ones((2, 3), np.float32), np.array([4, 2])), {"stage": "decode"})
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ResultsError, match=r"z\.safetensors"):
+            results.load_features(path)
+    path.write_bytes(content)
+    assert results.load_features(path).array.tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_arrays_of_another_decoder_with_the_old_provenance_are_noticed(results):
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    path = results.decode_path("subj01", "z")
+    ids = np.array([4, 2])
+    results.save_features(path, Features("z", np.ones((2, 3), np.float32), ids), {"stage": "decode"})
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    save_file({"array": np.zeros((2, 3), np.float32), "stimulus_id": ids}, path, metadata=metadata)
+    with pytest.raises(ResultsError, match=r"was changed or damaged after it was written.*Delete it and run"):
+        results.load_features(path)
+    save_file({"array": np.zeros((2, 3), np.float32), "stimulus_id": ids}, path)
+    with pytest.raises(ResultsError, match=r"has no checksum"):
+        results.load_features(path)
+    results.save_features(path, Features("z", np.ones((2, 3), np.float32), ids), {"stage": "my own"})
+    with pytest.raises(ResultsError, match=r"computed otherwise.*stage"):
+        results.has_arrays(path, {"stage": "decode"})
+
+
+def test_arrays_in_the_place_of_others_are_noticed(results):
+    paths = [results.decode_path("subj01", name) for name in ("z", "shuffled0_z")]
+    for path in paths:
+        results.save_features(path, Features("z", np.ones((2, 3), np.float32), np.array([4, 2])), {})
+    shutil.copy(paths[1], paths[0])
+    with pytest.raises(ResultsError, match=r"holds other arrays.*shuffled0_z"):
+        results.load_features(paths[0])
+
+
+def test_an_image_that_was_replaced_or_moved_is_noticed(results, tmp_path):
+    one, two = (results.picture_path("subj01", "result", "zc", 42, draw) for draw in (0, 1))
+    picture = np.full((8, 8, 3), 7, np.uint8)
+    for path in (one, two):
+        assert not results.has_picture(path)
+        results.save_picture(path, picture)
+        assert results.has_picture(path)
+    content = one.read_bytes()
+    for changed in (content[:60] + b"!" + content[61:], two.read_bytes(), content[:-20], b""):
+        one.write_bytes(changed)
+        for read in (results.has_picture, results.load_picture):
+            with pytest.raises(ResultsError, match=r"00042_0\.png.*Delete it and run the recipe again"):
+                read(one)
+    Image.fromarray(picture).save(one)
+    with pytest.raises(ResultsError, match=r"00042_0\.png has no checksum"):
+        results.load_picture(one)
+    one.unlink()
+    assert not results.has_picture(one)
+    results.save_picture(one, picture)
+    assert one.read_bytes() == content
+
+
+def test_images_of_another_recipe_are_noticed(tmp_path):
+    places = []
+    for seed in (0, 1):
+        with Results.open(tmp_path / str(seed), with_settings(Recipe(), [f"seed={seed}"])) as found:
+            places.append(found.picture_path("subj01", "result", "zc", 42, 0))
+            found.save_picture(places[-1], np.zeros((8, 8, 3), np.uint8))
+    shutil.copy(places[0], places[1])
+    with pytest.raises(ResultsError, match="copied from elsewhere"):
+        found.load_picture(places[1])
+
+
+def test_a_folder_that_was_renamed_or_copied_reads_as_before(results, tmp_path):
+    path, picture = results.decode_path("subj01", "z"), results.picture_path("subj01", "result", "z", 1, 0)
+    results.save_features(path, Features("z", np.ones((2, 3), np.float32), np.array([4, 2])), {})
+    results.save_picture(picture, np.zeros((8, 8, 3), np.uint8))
+    shutil.copytree(results.path, tmp_path / "copy")
+    (tmp_path / "link").symlink_to(tmp_path / "copy")
+    for folder in (tmp_path / "copy", tmp_path / "link"):
+        moved = Results.read(folder)
+        moved.load_features(moved.decode_path("subj01", "z"))
+        moved.load_picture(moved.picture_path("subj01", "result", "z", 1, 0))
+
+
+def test_a_table_that_was_changed_is_noticed(results):
+    results.save_table("some", pd.DataFrame({"layer": ["late"], "n": [3]}))
+    path = results.path / "some.csv"
+    path.write_text(path.read_text().replace("3", "4"))
+    for read in (results.load_table, lambda name: results.has_table(name, ("layer", "n"))):
+        with pytest.raises(ResultsError, match=r"some\.csv was changed.*Delete it and run the recipe again"):
+            read("some")
+    path.unlink()
+    assert not results.has_table("some", ("layer", "n"))
+    results.save_table("some", pd.DataFrame({"layer": ["late"], "n": [5]}))
+    assert results.load_table("some")["n"].tolist() == [5]
+
+
+def test_a_kill_between_a_checksum_and_its_table_leaves_no_table(results, monkeypatch):
+    results.save_table("some", pd.DataFrame({"layer": ["late"], "n": [3]}))
+    with monkeypatch.context() as patch:
+        patch.setattr("reseen.results.manifest.write_text", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            results.save_table("some", pd.DataFrame({"layer": ["late"], "n": [5]}))
+    assert not results.has_table("some", ("layer", "n"))

@@ -274,7 +274,7 @@ def test_a_saved_map_is_the_same_map_and_works_on_one_trial(tmp_path) -> None:
 def test_a_file_that_is_no_map_is_refused(tmp_path) -> None:
     (tmp_path / "z").write_bytes(b"\x00" * 40)
     for name in ("z", "missing"):
-        with pytest.raises(ResultsError, match="holds no ridge map"):
+        with pytest.raises(ResultsError, match=r"cannot be read|is missing"):
             RidgeMap.load(tmp_path / name)
     fitted = fit_ridge([[1.0], [2.0]], [[1.0], [2.0]], alphas=[1.0])
     with pytest.raises(ResultsError, match="cannot write"):

@@ -6,12 +6,14 @@ from how many test items (``n``) it comes.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from reseen.errors import ResultsError
-from reseen.files import damaged
+from reseen.files import read_text, reading
+from reseen.files.reading import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +62,16 @@ ENCODING_COLUMNS = (
 
 _MAY_LACK = ["value", "low", "high", "null", "null_sd", "p"]  # numbers that not every row has
 _NUMBERS = (*_MAY_LACK, "n", "n_voxels", "stimulus_id")
+_COUNTS = ("n", "n_voxels", "stimulus_id")  # whole numbers from 0
+TABLES = {
+    "scores": SCORE_COLUMNS,
+    "pictures": PICTURE_COLUMNS,
+    "reading": READING_COLUMNS,
+    "encoding": ENCODING_COLUMNS,
+}
+"""The columns of the tables of a results folder, by name."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # what spreadsheets run, and the apostrophe that guards it
+FIX = "Delete it and run the recipe again."
 WORDS = tuple(
     column
     for column in dict.fromkeys((*SCORE_COLUMNS, *PICTURE_COLUMNS, *READING_COLUMNS, *ENCODING_COLUMNS))
@@ -114,23 +126,67 @@ def is_retrieved(condition: str) -> bool:
     return condition.startswith(_RETRIEVED)
 
 
+def to_csv(table: pd.DataFrame) -> str:
+    """Return a table as CSV in which no text is taken for a formula by a spreadsheet: an apostrophe stands before it.
+
+    Numbers are unchanged. `read_table` takes the apostrophe away.
+    """
+    words = {column: table[column].map(_guarded) for column in table.columns if not is_numeric(table[column])}
+    text: str = table.assign(**words).to_csv(index=False)
+    return text
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table of a results folder; words stay words, a layer named ``"2"`` too, and may be empty.
 
     Raises
     ------
     ResultsError
-        If it is not there or damaged: no table, or cut short within a row.
+        If it is missing or damaged: no table, a column is missing or twice, text is in place of a number, it has no
+        rows, or one is cut short.
     """
     import pandas as pd
 
-    if not path.is_file():
-        raise ResultsError(f"{path} is not there. Run the recipe up to the stage that writes it.")
+    text = read_text(path, ResultsError, at_most=2 * 2**30)
     nothing = {column: [""] for column in _NUMBERS}
-    try:
-        table = pd.read_csv(path, dtype=dict.fromkeys(WORDS, str), keep_default_na=False, na_values=nothing)
-    except ValueError as error:  # of pandas, or of what is no UTF-8
-        raise damaged(path, error) from error
-    if table.drop(columns=_MAY_LACK, errors="ignore").isna().any(axis=None):
-        raise damaged(path, ValueError("a row of it is not whole"))
-    return table
+    with reading(path, ResultsError, FIX):
+        table = pd.read_csv(
+            io.StringIO(text), dtype=dict.fromkeys(WORDS, str), keep_default_na=False, na_values=nothing
+        )
+    _check_table(path, table, text)
+    words = {column: table[column].map(_unguarded) for column in table.columns if column in WORDS}
+    return table.assign(**words)
+
+
+def _check_table(path: Path, table: pd.DataFrame, text: str) -> None:
+    missing = [name for name in TABLES.get(path.stem, ()) if name not in table.columns]
+    problem = None
+    if missing:
+        problem = f"it has no column {missing[0]!r}"
+    elif not len(table):
+        problem = "it has no rows"
+    elif not text.endswith("\n") or table.drop(columns=_MAY_LACK, errors="ignore").isna().any(axis=None):
+        problem = "a row of it is not complete"
+    elif words := [name for name in table.columns if name in _NUMBERS and not is_numeric(table[name])]:
+        problem = f"{words[0]} has text in place of numbers"
+    elif whole := [name for name in table.columns if name in _COUNTS and not _are_counts(table[name])]:
+        problem = f"{whole[0]} has values that are no whole numbers from 0"
+    if problem:
+        raise ResultsError(f"{shown(path)} is no table that reseen wrote: {problem}. {FIX}")
+
+
+def is_numeric(column: pd.Series[Any]) -> bool:
+    """Return whether a column holds numbers alone."""
+    return column.dtype.kind in "iufb"
+
+
+def _are_counts(column: pd.Series[Any]) -> bool:
+    return bool((column >= 0).all() and (column % 1 == 0).all())
+
+
+def _guarded(cell: object) -> object:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+
+def _unguarded(cell: str) -> str:
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reseen.errors import ResultsError
-from reseen.files import as_metadata, opening_tensors, writing
+from reseen.files import opening_tensors, write_tensors
 
 WORTH_KEEPING = 200e6
 """Bytes of a session's files from which on it is kept: smaller ones, as a digital subject's, are read in no time."""
@@ -50,15 +53,22 @@ class KeptSessions:
         known
             Shape ``(n_voxels,)``: which have finite numbers; None where the session has to be read from its source.
         """
+        path = self._path(session)
+        if not os.path.lexists(path):
+            return None
         try:
-            with opening_tensors(self._path(session)) as (file, found):
+            with opening_tensors(path) as (file, found):
                 if found != made_by:
                     return None
-                into[:] = file.get_tensor("betas")
-                known: NDArray[np.bool_] = file.get_tensor("known")
-        except (ResultsError, ValueError):  # not there, damaged, or of another shape
+                betas, known = file.get_tensor("betas"), file.get_tensor("known")
+        except ResultsError as error:
+            warnings.warn(f"session {session} is read from the data set again: {error}", stacklevel=2)
             return None
-        return known
+        if not (_is(betas, into.dtype, into.shape) and _is(known, np.dtype(bool), into.shape[1:])):
+            warnings.warn(f"session {session} is read from the data set again: {path} has another shape.", stacklevel=2)
+            return None
+        into[:] = betas
+        return known  # type: ignore[no-any-return]
 
     def save(self, session: int, made_by: dict[str, str], betas: NDArray[np.float32], known: NDArray[np.bool_]) -> None:
         """Keep a session.
@@ -68,13 +78,14 @@ class KeptSessions:
         ResultsError
             If it cannot be written, for want of space above all.
         """
-        from safetensors.numpy import save_file
-
-        with writing(self._path(session)) as part:
-            save_file({"betas": betas, "known": known}, str(part), metadata=as_metadata(made_by))
+        write_tensors(self._path(session), {"betas": betas, "known": known}, made_by)
 
     def _path(self, session: int) -> Path:
         return self.folder / f"session{session:02d}.safetensors"
+
+
+def _is(array: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    return array.dtype == dtype and array.shape == shape
 
 
 def origin(paths: Sequence[Path], root: Path, index: NDArray[np.int64], settings: dict[str, bool]) -> dict[str, str]:

@@ -5,7 +5,8 @@
     reading.py     what stands before every reader: regular files only, and one sentence for whatever went wrong
     text.py        text and JSON
     images.py      images
-    tensors.py     safetensors files
+    tensors.py     arrays as safetensors files, with checksums
+    sealing.py     images as PNG files, with checksums
     writing.py     files and folders that are complete or absent
     locking.py     a folder that one process holds
 """
@@ -13,7 +14,8 @@
 from reseen.files.images import read_picture
 from reseen.files.locking import Held, lock
 from reseen.files.reading import check_regular, reading, unreadable
-from reseen.files.tensors import as_metadata, damaged, opening_tensors
+from reseen.files.sealing import verify_sealed, write_sealed
+from reseen.files.tensors import opening_tensors, verify_tensors, write_tensors
 from reseen.files.text import read_json, read_text
 from reseen.files.writing import sweep, write_json, write_text, writing, writing_folder
 
@@ -23,9 +25,7 @@ GB = 1e9
 __all__ = [
     "GB",
     "Held",
-    "as_metadata",
     "check_regular",
-    "damaged",
     "lock",
     "opening_tensors",
     "read_json",
@@ -34,7 +34,11 @@ __all__ = [
     "reading",
     "sweep",
     "unreadable",
+    "verify_sealed",
+    "verify_tensors",
     "write_json",
+    "write_sealed",
+    "write_tensors",
     "write_text",
     "writing",
     "writing_folder",

@@ -1,40 +1,143 @@
-"""Read and describe safetensors files."""
+"""Write and read arrays as safetensors files that say what they were computed by and carry a checksum of every byte."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
 
 from reseen.errors import ResultsError
+from reseen.files.reading import check_regular, reading, shown
+from reseen.files.writing import writing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FIX = "Delete it and run the recipe again."
+"""What to do with a damaged file of a results folder: the stage that wrote it writes it again."""
+CHECKSUM = "sha256"
+"""Key of the checksum among what an array was computed by."""
+_BLANK = "0" * 64  # in the place of the checksum while it is computed
+_MAX_HEADER = 100_000_000  # safetensors' own limit
+_AT_ONCE = 2**20
+
+_verified: dict[str, tuple[int, int, int]] = {}
+_lock = threading.Lock()
 
 
-def as_metadata(made_by: Mapping[str, str]) -> dict[str, str]:
-    """Give what made an array as safetensors metadata: one entry, since the order of several is not fixed."""
-    return {"made_by": json.dumps(made_by, sort_keys=True)}
+def write_tensors(path: Path, arrays: Mapping[str, NDArray[Any]], made_by: Mapping[str, str]) -> None:
+    """Write named arrays as one safetensors file, complete or not at all.
 
-
-@contextmanager
-def opening_tensors(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
-    """Open a safetensors file to read from, and tell what made it (see `as_metadata`).
+    Parameters
+    ----------
+    path
+        The file.
+    arrays
+        Name -> array of any shape.
+    made_by
+        What they were computed by. A checksum of the whole file is added to it.
 
     Raises
     ------
     ResultsError
-        If it is not there or damaged.
+        If it cannot be written.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors.numpy import save_file
 
-    try:
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # one entry of metadata, since the order of several is not fixed
+    metadata = {"made_by": json.dumps({**made_by, CHECKSUM: _BLANK}, sort_keys=True)}
+    with writing(path) as part:
+        save_file(contiguous, str(part), metadata=metadata)
+        with part.open("rb+") as file:
+            header, start = _read_header(file)
+            place = header.index(_BLANK.encode())
+            checksum = _checksum(file, header)
+            file.seek(start + place)
+            file.write(checksum.encode())
+
+
+@contextmanager
+def opening_tensors(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Open a file that `write_tensors` wrote, and yield it with what its arrays were computed by.
+
+    Every byte is compared with the checksum, once in a process unless the file changes.
+
+    Raises
+    ------
+    ResultsError
+        If it is missing or damaged, or changed after it was written. Whatever a library raises within the block counts
+        as damage.
+    """
+    from safetensors import safe_open
+
+    with reading(path, ResultsError, FIX):
+        made_by = _verify(path)
         with safe_open(str(path), framework="numpy") as file:
-            made_by: dict[str, str] = json.loads((file.metadata() or {}).get("made_by", "{}"))
             yield file, made_by
-    except (OSError, SafetensorError) as error:
-        raise damaged(path, error) from error
 
 
-def damaged(path: Path, error: Exception) -> ResultsError:
-    """Give the error of a file of a results folder that cannot be read."""
-    return ResultsError(f"cannot read {path}: {str(error).strip()}. Delete it and run the recipe again.")
+def verify_tensors(path: Path) -> dict[str, str]:
+    """Compare a file with its checksum, and return what its arrays were computed by.
+
+    Raises
+    ------
+    ResultsError
+        As `opening_tensors`.
+    """
+    with reading(path, ResultsError, FIX):
+        return _verify(path)
+
+
+def _verify(path: Path) -> dict[str, str]:
+    check_regular(path, ResultsError)
+    with path.open("rb") as file:
+        found = os.fstat(file.fileno())
+        header, _ = _read_header(file)
+        made_by = _made_by(header)
+        claimed = made_by.pop(CHECKSUM, None)
+        if claimed is None:
+            raise ResultsError(f"{shown(path)} has no checksum: this version of reseen did not write it. {FIX}")
+        state = (found.st_ino, found.st_size, found.st_mtime_ns)
+        with _lock:
+            known = _verified.get(str(path)) == state
+        if not known:
+            blank = header.replace(claimed.encode(), _BLANK.encode())
+            if len(claimed) != len(_BLANK) or _checksum(file, blank) != claimed:
+                raise ResultsError(
+                    f"{shown(path)} was changed or damaged after it was written: its checksum differs. {FIX}"
+                )
+            with _lock:
+                _verified[str(path)] = state
+    return made_by
+
+
+def _read_header(file: BinaryIO) -> tuple[bytes, int]:
+    """Return the JSON header of a safetensors file and where it starts; its size is checked against the file."""
+    size = int.from_bytes(file.read(8), "little")
+    if size > min(_MAX_HEADER, os.fstat(file.fileno()).st_size - 8):
+        raise EOFError("its header is longer than the file")
+    return file.read(size), 8
+
+
+def _made_by(header: bytes) -> dict[str, str]:
+    from pydantic import TypeAdapter
+
+    text = json.loads(header).get("__metadata__", {}).get("made_by", "{}")
+    return TypeAdapter(dict[str, str]).validate_json(text, strict=True)
+
+
+def _checksum(file: BinaryIO, header: bytes) -> str:
+    """Return the SHA-256 of a header, as it is given, and of all data behind it in the file."""
+    total = hashlib.sha256(header)
+    file.seek(8 + len(header))
+    while block := file.read(_AT_ONCE):
+        total.update(block)
+    return total.hexdigest()

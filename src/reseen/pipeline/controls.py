@@ -38,11 +38,11 @@ def decode_controls(job: Job, subject: str) -> bool:
     worked = False
     for name in job.decoded_names:
         for level in WITHOUT_BRAIN:
-            if not _path(job, subject, f"{level}_{name}").is_file():
+            if not _is_there(job, subject, f"{level}_{name}"):
                 _save(job, subject, f"{level}_{name}", _without_brain(job, subject, name, level))
                 worked = True
         for how in _FILE:
-            if not _path(job, subject, f"{_FILE[how]}_{name}").is_file():
+            if not _is_there(job, subject, f"{_FILE[how]}_{name}"):
                 _save(job, subject, f"{_FILE[how]}_{name}", _left_out(job, subject, name, how))
                 worked = True
     return worked
@@ -76,7 +76,7 @@ def repetitions(job: Job, subject: str, name: str) -> tuple[Features, Features]:
         if not len(again):
             continue
         others = np.setdiff1d(np.flatnonzero(np.isin(shown.stimulus_id, ids[count > 1])), again)
-        fitted = RidgeMap.load(folder / f"{name}_fold{fold}.safetensors")
+        fitted = RidgeMap(**job.results.load_arrays(folder / f"{name}_fold{fold}.safetensors")[0])
         for part, rows in zip(parts, (shown.take(again), shown.take(others).average()), strict=True):
             rescale = job.recipe.decode.rescale_averages
             part.append(decode.predict(fitted, rows, rois=rois, name=name, shape=shape, rescale_averages=rescale))
@@ -109,7 +109,7 @@ def _left_out(job: Job, subject: str, name: str, how: str) -> Features:
 def _split(job: Job, subject: str, split: Split, how: str) -> Split:
     """Test each stimulus with a decoder that saw nothing of its group."""
     path = _path(job, subject, _CLUSTERS)
-    if not path.is_file():
+    if not _is_there(job, subject, _CLUSTERS):
         ids = np.unique(np.concatenate([part for fold in split.folds for part in fold]))
         sorted_by = job.decoded_names[-1]  # c, but where z alone is decoded
         shown = Features(sorted_by, job.true(subject, sorted_by).rows(ids), ids)
@@ -164,6 +164,10 @@ def _in_order(features: Features) -> Features:
 
 def _path(job: Job, subject: str, stem: str) -> Path:
     return job.results.decode_path(subject, stem)
+
+
+def _is_there(job: Job, subject: str, stem: str) -> bool:
+    return job.results.has_arrays(_path(job, subject, stem), job.made_by("decode", subject))
 
 
 def _save(job: Job, subject: str, stem: str, features: Features) -> None:

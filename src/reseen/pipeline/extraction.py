@@ -40,7 +40,8 @@ def harvest_of(recipe: Recipe, ldm: LatentDiffusion) -> Harvest:
 def _extract(job: Job, subject: str) -> bool:
     names = true_features(job.recipe.reconstruct.conditions, job.analyses())
     paths = {name: job.results.features_path(f"{subject}/{name}") for name in names}
-    missing = [name for name, path in paths.items() if not path.is_file()]
+    made_by = job.made_by("extract", subject)
+    missing = [name for name, path in paths.items() if not job.results.has_arrays(path, made_by)]
     if not missing:
         return False
     _, stimuli, split = job.brain(subject)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,8 +22,8 @@ from reseen.features import Features
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.ldm.recording import default_layers
 from reseen.pipeline.writing import Writer
-from reseen.recipe import DataRecipe, Recipe, identity
-from reseen.results import VERSION_OF, Results, digest
+from reseen.recipe import DataRecipe, Recipe
+from reseen.results import Results
 from reseen.stimuli import Stimuli
 from reseen.tables import main_condition
 from reseen.trials import Split, Trials
@@ -34,13 +33,6 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much there is."""
 
 N_SAMPLED_PICTURES = 16
-SECTIONS = {
-    "extract": ("model", "extract"),
-    "harvest": ("seed", "model", "extract", "reconstruct"),
-    "decode": ("seed", "data", "model", "extract", "decode"),
-    "encode": ("seed", "data", "model", "extract", "reconstruct", "encode"),
-}
-"""What of the recipe each stage's arrays depend on, besides the data themselves."""
 
 
 @dataclass
@@ -183,21 +175,13 @@ class Job:
 
     def decoded(self, subject: str, name: str, *, shuffle: int | None = None) -> Features:
         """Give the features decoded from a subject's brain, or by decoders fitted on the rows of a shuffle."""
-        return self.results.load_features(self.results.decode_path(subject, decoded_stem(name, shuffle)))
+        path = self.results.decode_path(subject, decoded_stem(name, shuffle))
+        self.results.has_arrays(path, self.made_by("decode", subject))
+        return self.results.load_features(path)
 
     def made_by(self, stage: str, subject: str) -> dict[str, str]:
-        """Say what a stage's arrays are made by: the settings that matter, the data and the model."""
-        settings = {
-            where: value for where, value in identity(self.recipe).items() if where.partition(".")[0] in SECTIONS[stage]
-        }
-        known = self.results.provenance
-        return {
-            "stage": stage,
-            "settings": json.dumps(settings, sort_keys=True),
-            "data": known.get(f"data of {subject}", ""),
-            "model": known.get("model", ""),
-            "versions": digest({key: value for key, value in known.items() if key.startswith(VERSION_OF)}),
-        }
+        """Return what a stage's arrays are computed by: see `Results.made_by`."""
+        return self.results.made_by(stage, subject)
 
     def tell(self, doing: str, done: int, total: int) -> None:
         """Tell how far a piece of work is."""

@@ -16,6 +16,7 @@ from reseen.pipeline.controls import WITHOUT_BRAIN, floor_features
 from reseen.pipeline.job import Job
 from reseen.pipeline.writing import Writer
 from reseen.recipe import Condition, Recipe
+from reseen.results import Results
 from reseen.tables import NO_BRAIN, Level
 
 if TYPE_CHECKING:
@@ -47,11 +48,10 @@ class Pictures:
         """Say what is being done."""
         return f"reconstruct {self.subject} {self.level} {self.condition}"
 
-    @property
-    def missing(self) -> dict[tuple[int, int], Path]:
-        """Give the path of each picture that is not made yet, by item and draw."""
+    def missing(self, results: Results) -> dict[tuple[int, int], Path]:
+        """Return the path of each image that is not made yet, by item and draw; those that are there are verified."""
         every = {(item, draw): path for item, row in enumerate(self.paths) for draw, path in enumerate(row)}
-        return {which: path.absolute() for which, path in every.items() if not path.is_file()}
+        return {which: path.absolute() for which, path in every.items() if not results.has_picture(path)}
 
 
 def levels(recipe: Recipe) -> tuple[Level, ...]:
@@ -132,7 +132,7 @@ def reconstruct_stage(job: Job) -> bool:
     worked = False
     for subject in job.subjects:
         every = list(pictures_of(job, subject))
-        batches = [batch for pictures in every for batch in _batches(pictures, job.recipe.reconstruct.batch_size)]
+        batches = [batch for pictures in every for batch in _batches(job, pictures)]
         total = {pictures.label: sum(map(len, pictures.paths)) for pictures in every}
         done = dict(total)
         for batch in batches:
@@ -146,12 +146,13 @@ def reconstruct_stage(job: Job) -> bool:
     return worked
 
 
-def _batches(pictures: Pictures, size: int) -> Iterator[Batch]:
+def _batches(job: Job, pictures: Pictures) -> Iterator[Batch]:
     """Cut the pictures that are missing into units of work, at the shuffled floor each draw alone."""
     parts: dict[int | None, list[tuple[tuple[int, int], Path]]] = {}
-    for (item, draw), path in pictures.missing.items():
+    for (item, draw), path in pictures.missing(job.results).items():
         shuffle = draw if pictures.level == "floor_shuffled" else None
         parts.setdefault(shuffle, []).append(((item, draw), path))
+    size = job.recipe.reconstruct.batch_size
     of = pictures.label, pictures.subject, pictures.level, pictures.condition, pictures.stimulus_id
     for shuffle, part in parts.items():
         for start in range(0, len(part), size):

@@ -14,7 +14,7 @@ from reseen.datasets.nsd_facts import TRUTH
 from reseen.datasets.nsd_pictures import read_truth
 from reseen.decode.prior import DecodingUnderPrior
 from reseen.errors import ResultsError
-from reseen.files import as_metadata, writing_folder
+from reseen.files import writing_folder
 from reseen.files.reading import shown
 from reseen.files.shell import shell_line
 from reseen.pipeline.controls import decode_controls
@@ -109,7 +109,9 @@ def decode_stage(job: Job) -> bool:
         for name in job.decoded_names:
             shuffles = (None, *range(job.recipe.evaluate.n_shuffles))
             paths = {shuffle: job.results.decode_path(subject, decoded_stem(name, shuffle)) for shuffle in shuffles}
-            if missing := [shuffle for shuffle, path in paths.items() if not path.is_file()]:
+            made_by = job.made_by("decode", subject)
+            missing = [shuffle for shuffle, path in paths.items() if not job.results.has_arrays(path, made_by)]
+            if missing:
                 _decode(job, subject, name, missing)
                 worked = True
         if job.recipe.evaluate.full:
@@ -129,7 +131,7 @@ def _decode(job: Job, subject: str, name: str, shuffles: Sequence[int | None]) -
             with _decoding(job, subject, stem) as progress:
                 maps, decoded = linear.run(shuffle=shuffle, executor=job.executor, progress=progress)
             for fold, fitted in enumerate(maps):  # none of a shuffle
-                fitted.save(job.results.decode_path(subject, f"{stem}_fold{fold}"), as_metadata(made_by))
+                job.results.save_arrays(job.results.decode_path(subject, f"{stem}_fold{fold}"), fitted.arrays, made_by)
         if under_prior is not None:
             with _decoding(job, subject, f"{stem} under its prior") as progress:
                 decoded, found = under_prior.run(shuffle=shuffle, progress=progress)

@@ -7,6 +7,7 @@
     ├── provenance.json       fingerprints of data and model, versions of the libraries
     ├── times.json            how long each stage took, and on what: differs between two equal runs
     ├── warnings.json         what was warned of, if anything
+    ├── checksums.json        checksums of the tables; arrays and images carry theirs
     ├── kept/<subject>/       session01.safetensors: ROI voxels of large sessions as they were read; may be deleted
     ├── features/<subject>/   z.safetensors, c.safetensors; <feature>/<block>.safetensors: what denoising gave
     ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: the decoder; shuffled0_z: a floor's;
@@ -25,7 +26,10 @@ A file is there whole or not at all: it is written beside its place and then mov
 ::
 
     folder.py      the folder: what is written there and read back, by one process at a time
-    records.py     versions, times and digests
+    layout.py      where each file is
+    journal.py     warnings and times
+    records.py     versions, times, digests and what arrays are computed by
+    manifest.py    checksums of tables
 """
 
 from reseen.results.folder import Results, lost_recipe, other_recipe

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,25 +15,33 @@ from reseen.errors import ResultsError
 from reseen.features import Features
 from reseen.files import (
     Held,
-    as_metadata,
     lock,
     opening_tensors,
-    read_json,
     read_picture,
+    read_text,
     sweep,
+    verify_sealed,
+    verify_tensors,
     write_json,
+    write_sealed,
+    write_tensors,
     write_text,
-    writing,
 )
 from reseen.files.reading import shown
 from reseen.files.shell import shell_line
 from reseen.recipe import Recipe, differences, growth, identity, load_recipe, to_toml
-from reseen.results.records import VERSION_OF, StageTime, begun, digest, ended, library_versions
-from reseen.tables import Level, read_table
+from reseen.results.journal import Journal
+from reseen.results.manifest import verify_table, write_table
+from reseen.results.records import VERSION_OF, computed_by, digest, library_versions
+from reseen.tables import read_table, to_csv
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+
+PLACE = "place"
+"""Key of where in the folder a file of arrays was written, among what its arrays were computed by."""
 
 
 def lost_recipe(path: Path) -> ResultsError:
@@ -52,7 +60,7 @@ def other_recipe(path: Path, differ: Sequence[str]) -> ResultsError:
     )
 
 
-class Results:
+class Results(Journal):
     """Be the results folder of one recipe, held by one process at a time.
 
     Use it as a context manager, or call :meth:`close`, to let go of the folder.
@@ -66,9 +74,10 @@ class Results:
     """
 
     def __init__(self, path: Path, recipe: Recipe, held: Held | None = None) -> None:
-        self.path = path
+        super().__init__(path)
         self.recipe = recipe
         self._held = held
+        self._seals: dict[str, str] = {}
 
     @classmethod
     def open(cls, path: Path | str, recipe: Recipe) -> Results:
@@ -165,7 +174,7 @@ class Results:
     @property
     def provenance(self) -> dict[str, str]:
         """Give what the results depend on besides the recipe: fingerprints and versions."""
-        found: dict[str, str] = self._recorded("provenance.json", dict[str, str])
+        found: dict[str, str] = self.read_record("provenance.json", dict[str, str])
         return found
 
     @property
@@ -197,23 +206,6 @@ class Results:
 
     # ------------------------------------------------------------------------------------------------ arrays
 
-    def kept_folder(self, subject: str) -> Path:
-        """Give where a subject's large sessions are kept once they have been read."""
-        return self.path / "kept" / subject
-
-    def features_path(self, name: str) -> Path:
-        """Give where features of this name lie, such as ``"subj01/z"``."""
-        return self.path / "features" / f"{name}.safetensors"
-
-    def block_path(self, name: str, block: int) -> Path:
-        """Give where a block of features of this name lies, such as of ``"subj01/zc"``."""
-        return self.path / "features" / name / f"{block:05d}.safetensors"
-
-    def feature_files(self, name: str) -> list[Path]:
-        """Give the files there are of the features of this name: one, or a block each."""
-        whole = self.features_path(name)
-        return [whole] if whole.is_file() else sorted(self.block_path(name, 0).parent.glob("*.safetensors"))
-
     def feature_blocks(self, name: str) -> FeatureBlocks:
         """Give the features of this name, such as ``"subj01/zc"``, to be read whole or block by block.
 
@@ -222,29 +214,17 @@ class Results:
         ResultsError
             If they are not there, not whole or damaged.
         """
-        return FeatureBlocks.open(name.partition("/")[2], self.feature_files(name))
+        files = self.feature_files(name)
+        for file in files:
+            self.check_place(file)
+        return FeatureBlocks.open(name.partition("/")[2], files)
 
-    def decode_path(self, subject: str, name: str) -> Path:
-        """Give where something decoded lies: ``"z"``, ``"shuffled0_z"``, or a decoder such as ``"z_fold0"``."""
-        return self.path / subject / "decode" / f"{name}.safetensors"
-
-    def encode_path(self, subject: str) -> Path:
-        """Give where the numbers of each voxel's encoding models lie."""
-        return self.path / subject / "encode" / "voxels.safetensors"
-
-    def figure_path(self, subject: str, analysis: str, kind: str) -> Path:
-        """Give where the figure of an encoding analysis lies, as ``"png"`` or ``"svg"``."""
-        return self.path / "figures" / f"{subject}_{analysis}.{kind}"
-
-    def picture_path(
-        self, subject: str, level: Level, condition: str, stimulus_id: int, draw: int, *, trial: int | None = None
-    ) -> Path:
-        """Give where a reconstructed picture lies; ``trial`` is the item's number where items are single trials."""
-        name = f"{stimulus_id:05d}{'' if trial is None else f'-t{trial}'}_{draw}.png"
-        return self.path / subject / "pictures" / level / condition / name
+    def made_by(self, stage: str, subject: str) -> dict[str, str]:
+        """Return what a stage's arrays and images are computed by: the settings that matter, the data and the model."""
+        return computed_by(self.recipe, self.provenance, stage, subject)
 
     def save_features(self, path: Path, features: Features, made_by: Mapping[str, str]) -> None:
-        """Write features to a path of this folder, with the settings that made them.
+        """Write features to a path of this folder, with the settings that they were computed by.
 
         Raises
         ------
@@ -255,18 +235,14 @@ class Results:
         self.save_arrays(path, tensors, {"name": features.name, **made_by})
 
     def save_arrays(self, path: Path, arrays: Mapping[str, NDArray[Any]], made_by: Mapping[str, str]) -> None:
-        """Write named arrays to a path of this folder, with the settings that made them.
+        """Write named arrays to a path of this folder, with the settings that they were computed by and a checksum.
 
         Raises
         ------
         ResultsError
             If they cannot be written.
         """
-        from safetensors.numpy import save_file
-
-        with writing(path) as part:
-            whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-            save_file(whole, str(part), metadata=as_metadata(made_by))
+        write_tensors(path, arrays, {**made_by, PLACE: self.place(path)})
 
     def load_features(self, path: Path) -> Features:
         """Read features from a path of this folder.
@@ -274,107 +250,127 @@ class Results:
         Raises
         ------
         ResultsError
-            If they are not there or damaged.
+            If they are missing or damaged, changed after they were written, or belong elsewhere.
         """
-        with opening_tensors(path) as (file, metadata):
-            name = metadata.get("name", path.stem)
+        self.check_place(path)
+        with opening_tensors(path) as (file, made_by):
+            name = made_by.get("name", path.stem)
             return Features(name, file.get_tensor("array"), file.get_tensor("stimulus_id"))
 
     def load_arrays(self, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Read named arrays of this folder, and what made them.
+        """Read named arrays of this folder, and what they were computed by.
 
         Raises
         ------
         ResultsError
-            If they are not there or damaged.
+            As `load_features`.
         """
-        with opening_tensors(path) as (file, metadata):
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (no mapping)
+        made_by = self.check_place(path)
+        with opening_tensors(path) as (file, _):
+            return {name: file.get_tensor(name) for name in file.keys()}, made_by  # noqa: SIM118 (no mapping)
+
+    def check_place(self, path: Path) -> dict[str, str]:
+        """Check that a file of arrays is complete, unchanged and where it was written, and return its settings.
+
+        Raises
+        ------
+        ResultsError
+            If it is not.
+        """
+        made_by = verify_tensors(path)
+        place = self.place(path)
+        if (found := made_by.pop(PLACE, None)) != place:
+            raise ResultsError(
+                f"{shown(path)} holds other arrays than were written there: those of {shown(str(found))}. Put it back "
+                "where it was, or delete it and run the recipe again."
+            )
+        return made_by
+
+    def has_arrays(self, path: Path, made_by: Mapping[str, str]) -> bool:
+        """Return whether arrays are there, after checking that they were computed by these settings.
+
+        Raises
+        ------
+        ResultsError
+            If they are damaged, were changed after they were written, or were computed by other settings.
+        """
+        if not os.path.lexists(path):
+            return False
+        found = self.check_place(path)
+        if differ := [name for name, value in made_by.items() if found.get(name) != value]:
+            raise ResultsError(
+                f"{shown(path)} was computed otherwise than this folder says: {', '.join(differ)} of the arrays differ "
+                "from those of the recipe, the data and the model here. Delete it and run the recipe again."
+            )
+        return True
 
     # ------------------------------------------------------------------------------------------------ the rest
 
     def save_picture(self, path: Path, picture: NDArray[np.uint8]) -> None:
-        """Write a picture, ``(height, width, 3)`` uint8, as PNG."""
-        from PIL import Image
+        """Write an image, ``(height, width, 3)`` uint8, as PNG with a checksum."""
+        write_sealed(path, picture, self._belongs(path))
 
-        with writing(path) as part:
-            Image.fromarray(picture).save(part, format="PNG")
-
-    def load_picture(self, path: Path) -> NDArray[np.uint8]:
-        """Read a picture, ``(height, width, 3)`` uint8.
+    def has_picture(self, path: Path) -> bool:
+        """Return whether an image is there, after comparing it with its checksum.
 
         Raises
         ------
         ResultsError
-            If it is not there or damaged.
+            If it is not the image that was written there.
         """
+        if not os.path.lexists(path):
+            return False
+        verify_sealed(path, self._belongs(path))
+        return True
+
+    def load_picture(self, path: Path) -> NDArray[np.uint8]:
+        """Read an image, ``(height, width, 3)`` uint8.
+
+        Raises
+        ------
+        ResultsError
+            If it is missing or damaged, or is not the image that was written there.
+        """
+        verify_sealed(path, self._belongs(path))
         return read_picture(path, ResultsError)
+
+    def _belongs(self, path: Path) -> str:
+        """Return which image a path is for, and what it is computed by."""
+        place = self.place(path)
+        subject = place.partition("/")[0]
+        if subject not in self._seals:
+            self._seals[subject] = digest(self.made_by("reconstruct", subject))
+        return f"{place} {self._seals[subject]}"
 
     def save_table(self, name: str, table: pd.DataFrame) -> None:
         """Write a table as CSV, such as ``"scores"`` to ``scores.csv``."""
-        write_text(self.path / f"{name}.csv", table.to_csv(index=False))
+        write_table(self.path, f"{name}.csv", to_csv(table))
 
     def has_table(self, name: str, columns: Sequence[str]) -> bool:
-        """Tell whether a table is there and has these columns; an older one may have others."""
+        """Return whether a table is there and has these columns; an older one may have others.
+
+        Raises
+        ------
+        ResultsError
+            If it was changed after it was written.
+        """
         path = self.path / f"{name}.csv"
-        if not path.is_file():
+        if not os.path.lexists(path):
             return False
-        with path.open(encoding="utf-8") as file:
-            return file.readline().rstrip() == ",".join(columns)
+        if read_text(path, ResultsError).partition("\n")[0] != ",".join(columns):
+            return False
+        verify_table(self.path, f"{name}.csv")
+        return True
 
     def load_table(self, name: str) -> pd.DataFrame:
         """Read a table written by :meth:`save_table`, as `reseen.tables.read_table` does."""
-        return read_table(self.path / f"{name}.csv")
+        path = self.path / f"{name}.csv"
+        if not os.path.lexists(path):
+            raise ResultsError(f"{shown(path)} is missing. Run the recipe up to the stage that writes it.")
+        verify_table(self.path, f"{name}.csv")
+        return read_table(path)
 
     def save_text(self, name: str, text: str) -> Path:
         """Write a text file, such as ``"report.html"``, and give its path."""
         write_text(self.path / name, text)
         return self.path / name
-
-    def add_warning(self, text: str) -> None:
-        """Note something the reader of the results ought to know, once."""
-        known = self.warnings
-        if text not in known:
-            write_json(self.path / "warnings.json", {"warnings": [*known, text]})
-
-    def drop_warnings(self, ending: str) -> None:
-        """Take back what was warned of in words that end so."""
-        known = self.warnings
-        kept = [text for text in known if not text.endswith(ending)]
-        if not kept:
-            (self.path / "warnings.json").unlink(missing_ok=True)
-        elif kept != known:
-            write_json(self.path / "warnings.json", {"warnings": kept})
-
-    @property
-    def warnings(self) -> list[str]:
-        """Give what was warned of."""
-        found: dict[str, list[str]] = self._recorded("warnings.json", dict[Literal["warnings"], list[str]])
-        return found.get("warnings", [])
-
-    def begin_stage(self, stage: str, device: str) -> None:
-        """Record that a stage runs, so that a kill before its time is written is known."""
-        times = self.times
-        self._write_times({**times, stage: begun(times.get(stage), device)})
-
-    def end_stage(self, stage: str, seconds: float | None) -> None:
-        """Add to the time of a stage that runs; ``None`` where there was nothing to do."""
-        times = self.times
-        entry = ended(times.pop(stage), seconds)
-        self._write_times({**times, stage: entry} if entry is not None else times)
-
-    def _write_times(self, times: Mapping[str, StageTime]) -> None:
-        write_json(self.path / "times.json", {stage: entry.model_dump() for stage, entry in times.items()})
-
-    @property
-    def times(self) -> dict[str, StageTime]:
-        """Return the time of each stage, added up over runs."""
-        found: dict[str, StageTime] = self._recorded("times.json", dict[str, StageTime])
-        return found
-
-    def _recorded(self, name: str, schema: Any) -> Any:
-        """Read a JSON file of this folder; one that is not there is empty."""
-        path = self.path / name
-        if not os.path.lexists(path):
-            return {}
-        return read_json(path, schema, ResultsError, fix="Delete it and run the recipe again.")

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from reseen.recipe import Recipe, identity
 
 VERSION_OF = "version of "
 """What the record of a library's version begins with."""
 TEST_PICTURES_OF, SCORED_SIZE_OF = "test pictures of ", "scored size of "
 """What the records begin with of which pictures a subject's scores are of, and at how many pixels they were scored."""
 LIBRARIES = ("reseen", "numpy", "scipy", "scikit-learn", "pillow", "scikit-image", "torch", "diffusers", "transformers")
+SECTIONS = {
+    "extract": ("model", "extract"),
+    "harvest": ("seed", "model", "extract", "reconstruct"),
+    "decode": ("seed", "data", "model", "extract", "decode"),
+    "encode": ("seed", "data", "model", "extract", "reconstruct", "encode"),
+    "reconstruct": ("seed", "data", "model", "extract", "decode", "reconstruct"),
+}
+"""What of the recipe each stage's arrays and images depend on, besides the data themselves."""
 
 
 class StageTime(BaseModel):
@@ -51,6 +62,18 @@ def ended(entry: StageTime, seconds: float | None) -> StageTime | None:
         return None
     total = round(entry.seconds + (seconds or 0.0), 3)
     return StageTime(seconds=total, device=entry.device, n_lost=entry.n_lost)
+
+
+def computed_by(recipe: Recipe, provenance: Mapping[str, str], stage: str, subject: str) -> dict[str, str]:
+    """Return what a stage's arrays and images depend on: settings, data, model and versions of libraries."""
+    settings = {where: value for where, value in identity(recipe).items() if where.partition(".")[0] in SECTIONS[stage]}
+    return {
+        "stage": stage,
+        "settings": json.dumps(settings, sort_keys=True),
+        "data": provenance.get(f"data of {subject}", ""),
+        "model": provenance.get("model", ""),
+        "versions": digest({name: value for name, value in provenance.items() if name.startswith(VERSION_OF)}),
+    }
 
 
 def digest(value: Any) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from reseen.errors import ResultsError, ShapeError
-from reseen.files import writing
+from reseen.errors import ShapeError
+from reseen.files import opening_tensors, write_tensors
 from reseen.ridge.cores import side_by_side
 from reseen.ridge.device import Device, Float32, Float64
 from reseen.ridge.gram import check_finite
@@ -101,19 +103,20 @@ class RidgeMap:
         for k in np.unique(count):
             deviation[count == k] *= average_gain(self.noise_share, int(k)).astype(np.float32)
 
-    def save(self, path: Path | str, metadata: dict[str, str] | None = None) -> None:
-        """Write the map as one safetensors file, whole or not at all.
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All arrays of the map by name, without those that are ``None``."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def save(self, path: Path | str, made_by: Mapping[str, str] | None = None) -> None:
+        """Write the map as one safetensors file, complete or not at all, with what it was computed by.
 
         Raises
         ------
         ResultsError
             If the file cannot be written.
         """
-        from safetensors.numpy import save_file
-
-        arrays = {name: np.ascontiguousarray(value) for name, value in vars(self).items() if value is not None}
-        with writing(Path(path)) as part:
-            save_file(arrays, part, metadata=metadata)
+        write_tensors(Path(path), self.arrays, made_by or {})
 
     @classmethod
     def load(cls, path: Path | str) -> RidgeMap:
@@ -122,14 +125,10 @@ class RidgeMap:
         Raises
         ------
         ResultsError
-            If there is no such file or it holds no ridge map.
+            If there is no such file, it holds no ridge map, or it changed after it was written.
         """
-        from safetensors.numpy import load_file
-
-        try:
-            return cls(**load_file(Path(path)))
-        except Exception as error:  # missing, truncated, or of something else: one answer to all three
-            raise ResultsError(f"{path} holds no ridge map: {error}. Run `reseen decode` again.") from error
+        with opening_tensors(Path(path)) as (file, _):
+            return cls(**{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
 
 
 def _product(rows: Float32, weights: Float32) -> Float32:
