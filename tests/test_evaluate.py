@@ -7,7 +7,7 @@ import pytest
 from reseen import metrics, statistics
 from reseen.errors import ShapeError
 from reseen.evaluate import COLUMNS, evaluate, evaluate_features, listing, nearest_training, summary, verdict
-from reseen.evaluate.scores import Score, rows_of
+from reseen.evaluate.scores import Score, matrix_score, mean_score, pools, rows_of
 from reseen.features import Features
 from reseen.observers import Panel
 from reseen.protocols import PROTOCOLS
@@ -507,3 +507,32 @@ def test_a_table_without_reseens_own_protocol_is_summed_up_by_the_first_there_is
         "s", "z", *decoded_features(1.0), stimulus_id=np.arange(N_ITEMS), subsets={}, recipe=few, seed=0
     )
     assert set(summary(pd.concat([features, both]))["score"]) >= {"alexnet late", "features"}
+
+
+def test_the_gap_closed_is_undefined_where_the_ceiling_lies_near_the_floor():
+    pool = pools(np.arange(8), {}, EvaluateRecipe(n_derangements=50, n_bootstrap=20), 0)[0]
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((8, 30))
+    right, noise = (metrics.correlation_matrix(truth, made) for made in (truth, rng.standard_normal((8, 30))))
+    fixed = {"metric": "identification", "direction": "original"}
+
+    def gap(ceiling):
+        scores = {"result": matrix_score(right, pool, "original"), "ceiling": matrix_score(ceiling, pool, "original")}
+        return next(row for row in rows_of(fixed, scores, 8) if row["metric"].endswith("_gap_closed"))
+
+    assert gap(right)["value"] == 1.0
+    for near in (noise, -right):
+        assert np.isnan([gap(near)[name] for name in ("value", "low", "high")]).all()
+
+
+def test_the_interval_of_the_permuted_level_is_that_of_its_permutations():
+    pool = pools(np.arange(8), {}, EvaluateRecipe(n_derangements=5, n_bootstrap=20), 0)[0]
+    rng = np.random.default_rng(0)
+    parts = [matrix_score(rng.standard_normal((8, 8)), pool, "original") for _ in range(3)]
+    row = rows_of({"metric": "identification"}, {"floor_shuffled": mean_score(parts)}, 8)[0]
+    values = np.array([part.value for part in parts])
+    half = 4.302653 * values.std(ddof=1) / np.sqrt(3)
+    assert row["value"] == pytest.approx(values.mean())
+    assert (row["low"], row["high"]) == pytest.approx((max(0, values.mean() - half), min(1, values.mean() + half)))
+    alone = rows_of({"metric": "identification"}, {"floor_shuffled": mean_score(parts[:1])}, 8)[0]
+    assert np.isnan([alone["low"], alone["high"]]).all()

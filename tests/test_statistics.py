@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from reseen import statistics
 from reseen.errors import ShapeError
@@ -170,3 +171,11 @@ def test_p_of_exchanged_noise_is_uniform():
     p = statistics.sign_flip_p(noise, 500, seed=0)
     for level in (0.05, 0.25, 0.5):
         assert np.mean(p <= level) == pytest.approx(level, abs=4 * np.sqrt(level * (1 - level) / 400))
+
+
+def test_the_interval_of_few_values_is_students():
+    values = np.array([0.3, 0.5, 0.7])
+    low, high = statistics.t_interval(values)
+    expected = scipy.stats.t.interval(0.95, 2, values.mean(), values.std(ddof=1) / np.sqrt(3))
+    assert (low, high) == pytest.approx(expected)
+    assert np.isnan(statistics.t_interval(values[:1])).all()

@@ -158,6 +158,20 @@ def interval(replicates: Floats, *, coverage: float = 0.95) -> tuple[float, floa
     return float(low), float(high)
 
 
+def t_interval(values: Floats, *, coverage: float = 0.95) -> tuple[float, float]:
+    """Return the interval of a mean from few independent values, by Student's t; NaN twice for fewer than two.
+
+    ``mean ± t * sd / sqrt(k)`` with k - 1 degrees of freedom.
+    """
+    from scipy.stats import t
+
+    known = values[np.isfinite(values)]
+    if len(known) < 2:
+        return np.nan, np.nan
+    half = t.ppf((1 + coverage) / 2, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known))
+    return float(known.mean() - half), float(known.mean() + half)
+
+
 def gap_closed(value: ArrayLike, floor: ArrayLike, ceiling: ArrayLike) -> Floats:
     """Give the share of the way from floor to ceiling; NaN where the ceiling is not above the floor."""
     value, floor, ceiling = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (value, floor, ceiling)))

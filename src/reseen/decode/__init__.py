@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from reseen.decode.units import Task, fit_all, only_voxels, predict_all, rows_of
+from reseen.decode.units import Task, fit_all, only_voxels, permuted_stimuli, predict_all, rows_of, shuffled
 from reseen.errors import ShapeError
 from reseen.executor import Executor, Serial
 from reseen.features import Features
@@ -18,7 +18,7 @@ from reseen.recipe import DecodeRecipe, Rows
 from reseen.ridge import RidgeMap
 from reseen.trials import Split, Trials
 
-__all__ = ["Decoding", "decode", "fit", "held_out", "predict"]
+__all__ = ["Decoding", "decode", "fit", "held_out", "permuted_stimuli", "predict", "shuffled"]
 
 
 def fit(train: Trials, feature: Features, *, rois: Sequence[str], recipe: DecodeRecipe, seed: int) -> RidgeMap:
@@ -149,7 +149,9 @@ class Decoding:
         device: str = "numpy",
     ) -> None:
         voxels = only_voxels(trials, rois)
-        self.task = Task(voxels, feature, tuple(split.folds), recipe, seed, train_trials, test_trials, device)
+        permuted = permuted_stimuli(split, voxels.stimulus_id)
+        kind = train_trials, test_trials, device
+        self.task = Task(voxels, feature, tuple(split.folds), recipe, seed, *kind, permuted=permuted)
         self._tests = [self.task.test(fold) for fold in range(len(split.folds))]
 
     def run(
@@ -165,8 +167,10 @@ class Decoding:
         Parameters
         ----------
         shuffle
-            Give every training stimulus's trials the feature of another training stimulus: the shuffled-training floor.
-            The number says which of many shuffles. Left out: no shuffle.
+            Permute the features over stimuli before the fit: the permuted level. The number says which of many
+            permutations; left out: none. Where the test set is fixed, the features of the training stimuli are
+            permuted. Where stimuli are left out in turn, those of all stimuli are, once for all folds
+            (`permuted_stimuli`).
         weights
             Whether the maps are wanted, which may fill the memory; those of a shuffle are never kept.
         executor

@@ -109,11 +109,12 @@ class DecodingUnderPrior:
         if self._part is None or self._part[0] != fold:
             self._part = None
             feature, (train, test) = self._task.feature, self._task.folds[fold]
-            known = Features(feature.name, feature.rows(train), train)
-            components = Components.fit(known.flat, min(N_COMPONENTS, len(train) // 5))
+            components = Components.fit(feature.rows(train).reshape(len(train), -1), min(N_COMPONENTS, len(train) // 5))
+            ids = train if self._task.permuted is None else self._task.permuted
+            known = Features(feature.name, feature.rows(ids), ids)
             task = replace(
                 self._task,
-                feature=Features(known.name, components.project(known.flat), train),
+                feature=Features(known.name, components.project(known.flat), ids),
                 folds=((train, test),),
                 recipe=self._task.recipe.model_copy(update={"group_folds": True}),  # a stimulus is held out whole
                 form="prediction",
@@ -126,7 +127,7 @@ class DecodingUnderPrior:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Hold one fold: its training stimuli, in full and in components, and the decoding of the components."""
+    """Hold one fold: the stimuli that it is given, in full and in components, and the decoding of the components."""
 
     known: Features
     task: Task  # of the components, for this fold alone

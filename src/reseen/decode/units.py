@@ -24,7 +24,7 @@ from reseen.ridge import EdgeWarning, Factored, RidgeMap, assemble, factor, fit_
 from reseen.ridge.factored import Form
 from reseen.ridge.fit import add_block, varying_alphas
 from reseen.ridge.folds import grid_ends, warn_at_edge
-from reseen.trials import Trials
+from reseen.trials import Split, Trials
 
 TARGETS_AT_ONCE = 4096
 """Targets in one unit of work."""
@@ -51,6 +51,7 @@ class Task:
     test_trials: Rows = "averaged"
     device: str = "numpy"
     form: Form = "auto"  # of the factored problem
+    permuted: NDArray[np.int64] | None = None  # see `permuted_stimuli`
     _kept: dict[int, _Training] = field(default_factory=dict)
     _tests: dict[int, Trials] = field(default_factory=dict)
 
@@ -95,6 +96,7 @@ class Task:
                 **{f"test{fold}": test for fold, (_, test) in enumerate(self.folds)},
                 "feature": self.feature.array,
                 "feature_id": self.feature.stimulus_id,
+                **({} if self.permuted is None else {"permuted": self.permuted}),
             },
         )
         names = self.trials.subject, self.feature.name
@@ -108,7 +110,8 @@ def _borrow(folder: Path, n_folds: int, subject: str, name: str, *rest: Any) -> 
     feature = Features(name, arrays["feature"], arrays["feature_id"])
     betas, stimulus_id, session, n_repetitions = (arrays[name] for name in PER_TRIAL)
     folds = tuple((arrays[f"train{fold}"], arrays[f"test{fold}"]) for fold in range(n_folds))
-    return Task(Trials(subject, betas, stimulus_id, session, {}, n_repetitions), feature, folds, *rest)
+    trials = Trials(subject, betas, stimulus_id, session, {}, n_repetitions)
+    return replace(Task(trials, feature, folds, *rest), permuted=arrays.get("permuted"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,19 +121,53 @@ class _Training:
     factored: Factored  # what the rows alone decide, once for all blocks
     targets: NDArray[np.float32]  # (n_items, n_targets), all features
     stimulus: NDArray[np.int64]  # (n_stimuli,) where each training stimulus stands in the targets
-    seed: int
-
-    def given(self, shuffle: int | None) -> NDArray[np.int64]:
-        """Say where the targets that each training stimulus is given stand, ``(n_stimuli,)``: its own, or another's."""
-        if shuffle is None:
-            return self.stimulus
-        # any permutation, fixed points included: to give nobody their own would teach what a few stimuli are not
-        return self.stimulus[np.random.default_rng((self.seed, shuffle)).permutation(len(self.stimulus))]
+    given: Callable[[int | None], NDArray[np.int64]]
+    """Rows of the targets that each training stimulus is given, ``(n_stimuli,)``: its own, or those of a shuffle."""
 
     def columns(self, unit: Unit) -> NDArray[np.float32]:
         """Give the targets of a unit, ``(n_stimuli, n_block)``."""
         shuffle, _, start, stop = unit
         return self.targets[self.given(shuffle), start:stop]
+
+
+def permuted_stimuli(split: Split, stimulus_id: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """List the stimuli whose features are permuted together for all folds; None where each fold permutes its own.
+
+    Where stimuli are left out in turn, a decoder that knows nothing predicts the mean of the training features of its
+    fold, and that mean lacks the features of the held-out stimulus. If each fold permuted its training features alone,
+    the truth of every item would lie on the other side of that mean, and identification would be far below one half.
+    With one permutation of all stimuli for all folds, the features that a fold lacks are those of a random stimulus.
+    All predictions are then independent of which stimulus has which features, and the expectation is one half.
+
+    Parameters
+    ----------
+    split
+        Training and test stimuli of each fold.
+    stimulus_id
+        Stimulus of each trial, ``(n_trials,)``.
+    """
+    trained = np.unique(np.concatenate([train for train, _ in split.folds]))
+    if len(split.folds) == 1 or not np.isin(split.test_ids, trained).all():
+        return None
+    return np.intersect1d(trained, stimulus_id)
+
+
+def shuffled(ids: NDArray[np.int64], permuted: NDArray[np.int64] | None, seed: int, shuffle: int) -> NDArray[np.int64]:
+    """Return the stimulus whose features each training stimulus of a fold is given, ``(n_stimuli,)``.
+
+    Parameters
+    ----------
+    ids
+        Training stimuli of the fold, sorted, ``(n_stimuli,)``.
+    permuted
+        See `permuted_stimuli`.
+    seed, shuffle
+        Which permutation.
+    """
+    among = ids if permuted is None else permuted
+    # any permutation, fixed points included: to give nobody their own would teach what a few stimuli are not
+    order = np.random.default_rng((seed, shuffle)).permutation(len(among))
+    return among[order[np.searchsorted(among, ids)]]
 
 
 def only_voxels(trials: Trials, rois: Sequence[str]) -> Trials:
@@ -142,6 +179,12 @@ def _training(task: Task, train_ids: NDArray[np.int64]) -> _Training:
     train = rows_of(task.trials.select(train_ids), task.train_trials, "training")
     ids, row = np.unique(train.stimulus_id, return_inverse=True)
     stimulus = task.feature.where(ids)
+
+    def given(shuffle: int | None) -> NDArray[np.int64]:
+        if shuffle is None:
+            return stimulus
+        return task.feature.where(shuffled(ids, task.permuted, task.seed, shuffle))
+
     recipe, targets = task.recipe, task.feature.flat
     factored = factor(
         train.betas,
@@ -155,7 +198,7 @@ def _training(task: Task, train_ids: NDArray[np.int64]) -> _Training:
         device=task.device,
         form=task.form,
     )
-    return _Training(factored, targets, stimulus, task.seed)
+    return _Training(factored, targets, stimulus, given)
 
 
 def _fit_unit(task: Task, unit: Unit) -> tuple[RidgeMap, tuple[float, float]]:

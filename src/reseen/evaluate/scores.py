@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from reseen.recipe import EvaluateRecipe
 
 
+NEAR_FLOOR = 3
+"""The gap closed is undefined where the ceiling lies no more than so many null standard deviations above the floor."""
+
+
 @dataclass(frozen=True)
 class Pool:
     """Hold the items of one subset, its pairings and its resamplings; all scores of it share them.
@@ -49,7 +53,8 @@ class Pool:
 class Score:
     """Hold a score, its resamplings ``(n_bootstrap,)``, what wrong and permuted pairings score, and its items.
 
-    ``wrong`` and ``permuted`` have shape ``(n_derangements,)``, ``each`` has ``(n_items,)``.
+    ``wrong`` and ``permuted`` have shape ``(n_derangements,)``, ``each`` has ``(n_items,)``. ``parts`` holds the values
+    that a mean score is the mean of, ``(n_parts,)``.
     """
 
     value: float
@@ -57,6 +62,7 @@ class Score:
     wrong: Floats
     each: Floats = field(default_factory=lambda: np.empty(0))
     permuted: Floats = field(kw_only=True)
+    parts: Floats = field(default_factory=lambda: np.empty(0), kw_only=True)
 
 
 def pools(
@@ -122,6 +128,7 @@ def mean_score(scores: Sequence[Score]) -> Score:
         np.mean([score.wrong for score in scores], axis=0),
         np.mean([score.each for score in scores], axis=0),
         permuted=np.mean([score.permuted for score in scores], axis=0),
+        parts=np.array([score.value for score in scores]),
     )
 
 
@@ -136,17 +143,28 @@ def rows_of(where: Mapping[str, str], scores: Mapping[str, Score], n_items: int)
         null = statistics.permutation_null(result.value, result.wrong)
         rows.append(row(metric, "floor_repaired", null.mean, null.low, null.high))
     levels = [level for level in PICTURE_LEVELS if level in scores]
-    rows += [row(metric, k, scores[k].value, *statistics.interval(scores[k].replicates)) for k in levels]
+    rows += [row(metric, k, scores[k].value, *_interval(metric, k, scores[k])) for k in levels]
     if result is not None:
         rows.append(row(metric + NULL_SD, "result", null.sd))
         sign = -1 if lower_is_better(metric) else 1
         p = statistics.permutation_null(sign * result.value, sign * result.permuted).p
         rows.append(row(metric + P_VALUE, "result", p))
         if (ceiling := scores.get("ceiling")) is not None:
-            share = statistics.gap_closed(sign * result.value, sign * null.mean, sign * ceiling.value)
-            spread = statistics.gap_closed(sign * result.replicates, sign * null.mean, sign * ceiling.replicates)
-            rows.append(row(metric + GAP_CLOSED, "result", float(share), *statistics.interval(spread)))
+            share, low, high = np.nan, np.nan, np.nan
+            if sign * (ceiling.value - null.mean) > NEAR_FLOOR * null.sd:
+                share = float(statistics.gap_closed(sign * result.value, sign * null.mean, sign * ceiling.value))
+                spread = statistics.gap_closed(sign * result.replicates, sign * null.mean, sign * ceiling.replicates)
+                low, high = statistics.interval(spread)
+            rows.append(row(metric + GAP_CLOSED, "result", share, low, high))
     return rows
+
+
+def _interval(metric: str, level: str, score: Score) -> tuple[float, float]:
+    """Return a level's interval: over resampled stimuli, or for the permuted level over permutations."""
+    if level != "floor_shuffled":
+        return statistics.interval(score.replicates)
+    low, high = statistics.t_interval(score.parts)
+    return (max(low, 0.0), min(high, 1.0)) if metric == "identification" else (low, high)
 
 
 def each_of(where: Mapping[str, str], scores: Mapping[str, Score], pool: Pool) -> list[DataFrame]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reseen.decode import permuted_stimuli, shuffled
 from reseen.evaluate import (
     evaluate,
     evaluate_draws,
@@ -91,11 +92,28 @@ def _score_features(job: Job, subject: str) -> pd.DataFrame:
             subsets=stimuli.subsets,
             recipe=job.recipe.evaluate,
             seed=job.recipe.seed,
-            shuffled=[job.decoded(subject, name, shuffle=shuffle).flat for shuffle in shuffles],
+            shuffled=[_permuted(job, subject, name, shuffle, mean) for shuffle in shuffles],
         )
         job.tell(f"score decoded {name} of {subject}", 1, 1)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
+
+
+def _permuted(job: Job, subject: str, name: str, shuffle: int, mean: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Read what decoders fitted on permuted labels predict, moved from their training mean to that of the result.
+
+    With a fixed test set the two means are the same. Where stimuli are left out in turn, the permuted features of a
+    fold are not those of its stimuli.
+    """
+    trials, _, split = job.brain(subject)
+    found, true = job.decoded(subject, name, shuffle=shuffle), job.true(subject, name)
+    permuted = permuted_stimuli(split, trials.stimulus_id)
+    if permuted is None:
+        return found.flat
+    seed = job.recipe.seed
+    known = ((np.intersect1d(train, trials.stimulus_id), test) for train, test in split.folds)
+    folds = [(shuffled(train, permuted, seed, shuffle), test) for train, test in known]
+    return found.flat - training_mean(found.stimulus_id, true, folds) + mean
 
 
 def _read(job: Job, subject: str) -> pd.DataFrame:

@@ -1,0 +1,88 @@
+"""Decoders fitted on permuted labels are at chance, with a fixed test set and where stimuli are left out in turn."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from reseen import metrics, statistics
+from reseen.decode import Decoding
+from reseen.features import Features
+from reseen.recipe import DecodeRecipe
+from reseen.trials import Split, Trials
+
+N_TESTED = 12
+SPLITS = {
+    "one left out": Split.leave_out(np.arange(N_TESTED), N_TESTED, seed=0),
+    "folds": Split.leave_out(np.arange(N_TESTED), 4, seed=0),
+    "fixed": Split.fixed(np.arange(N_TESTED, 36), np.arange(N_TESTED)),
+}
+RECIPE = DecodeRecipe(share_alpha=True, alphas=(1.0, 10.0, 100.0), n_folds=3)
+
+
+def subject(rng: np.random.Generator, n_stimuli: int) -> tuple[Trials, Features]:
+    """Two trials of each stimulus, by voxels that know three dimensions of thirty features; features share a mean."""
+    code = rng.standard_normal((n_stimuli, 3)) * [2.0, 1.0, 0.5]
+    features = 3 * rng.standard_normal(30) + code @ rng.standard_normal((3, 30)) + rng.normal(0, 0.3, (n_stimuli, 30))
+    ids = np.repeat(np.arange(n_stimuli), 2)
+    betas = code[ids] @ rng.standard_normal((3, 15)) + rng.normal(0, 2, (len(ids), 15))
+    zero, one = (np.full(len(ids), number) for number in (0, 1))
+    trials = Trials("s", betas.astype(np.float32), ids, zero, {"all": np.ones(15, dtype=bool)}, one)
+    return trials, Features("z", features.astype(np.float32), np.arange(n_stimuli))
+
+
+def permuted_scores(name: str, n_subjects: int, n_permutations: int, *, by_fold: bool = False) -> np.ndarray:
+    """Two-way identification by the features as an image would show them, ``(n_subjects, n_permutations)``."""
+    rng, split = np.random.default_rng(1), SPLITS[name]
+    scores = np.empty((n_subjects, n_permutations))
+    for seed in range(n_subjects):
+        trials, feature = subject(rng, 36 if name == "fixed" else N_TESTED)
+        decoding = Decoding(trials, split, feature, rois=["all"], recipe=RECIPE, seed=seed)
+        if by_fold:
+            decoding.task = replace(decoding.task, permuted=None)
+        for shuffle in range(n_permutations):
+            _, decoded = decoding.run(shuffle=shuffle, weights=False)
+            r = metrics.correlation_matrix(feature.rows(decoded.stimulus_id), decoded.flat)
+            scores[seed, shuffle] = np.mean(metrics.identification_from_correlations(r))
+    return scores
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_null_subjects_are_at_one_half_and_their_intervals_hold_it(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scores = permuted_scores(name, 30, 3)
+    mean = scores.mean(axis=1)
+    standard_error = mean.std(ddof=1) / np.sqrt(len(mean))
+    assert abs(mean.mean() - 0.5) < 2 * standard_error
+    assert standard_error < 0.03
+    held = [low <= 0.5 <= high for low, high in map(statistics.t_interval, scores)]
+    assert np.mean(held) >= 0.87  # two standard errors of 30 subjects below 0.95
+
+
+def test_permutations_of_each_fold_alone_would_be_far_below_chance() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scores = permuted_scores("one left out", 12, 2, by_fold=True)
+    assert scores.mean() < 0.45
+
+
+def test_all_folds_meet_one_permutation_of_all_stimuli() -> None:
+    trials, feature = subject(np.random.default_rng(0), N_TESTED)
+    split = SPLITS["folds"]
+    task = Decoding(trials, split, feature, rois=["all"], recipe=RECIPE, seed=5).task
+    given: dict[int, int] = {}
+    for fold, (train, _) in enumerate(split.folds):
+        for stimulus, other in zip(train.tolist(), task.training(fold).given(0).tolist(), strict=True):
+            assert given.setdefault(stimulus, other) == other
+    assert sorted(given.values()) == list(range(N_TESTED))
+    assert any(stimulus != other for stimulus, other in given.items())
+
+
+def test_with_a_fixed_test_set_the_training_stimuli_alone_are_permuted() -> None:
+    trials, feature = subject(np.random.default_rng(0), 36)
+    task = Decoding(trials, SPLITS["fixed"], feature, rois=["all"], recipe=RECIPE, seed=5).task
+    assert sorted(task.training(0).given(0).tolist()) == list(range(N_TESTED, 36))
