@@ -1,5 +1,6 @@
 import json
 import tracemalloc
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -243,3 +244,16 @@ def test_the_help_names_every_protocol(reseen):
 
     _, out, _ = reseen("evaluate", "--help")
     assert [name for name in PROTOCOL_NAMES if f"\n  {name} " not in out] == []
+
+
+def test_names_that_differ_in_their_unicode_form_alone_are_the_same(tmp_path):
+    names = ["café", "Zürich", "ñandú"]
+    for folder, form in (("truth", "NFC"), ("made", "NFD")):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / f"{unicodedata.normalize(form, name)}.png").touch()
+    files = [sorted((tmp_path / folder).iterdir()) for folder in ("made", "truth")]
+    pairs = folders.join_names(*files, tmp_path / "made", tmp_path / "truth")
+    assert sorted(pairs.items) == sorted(unicodedata.normalize("NFC", name) for name in names)
+    for item in pairs.items:
+        assert {unicodedata.normalize("NFC", path.stem) for path in (*pairs.made[item], pairs.truth[item])} == {item}

@@ -28,6 +28,7 @@ def compare(
     from reseen.compare import settings_that_differ
     from reseen.files import write_text
     from reseen.results import Results
+    from reseen.tables import to_csv
 
     reference, *others = (Results.read(folder) for folder in folders)
     found = set_beside(reference, others, level=level)
@@ -39,7 +40,7 @@ def compare(
             title = f"{other.path} against {reference.path}, by protocol {protocol}"
             _print_comparison(title, scores.to_dict("records"), everything)
     if csv is not None:
-        write_text(csv, found.to_csv(index=False))
+        write_text(csv, to_csv(found))
         typer.echo(f"table: {csv}")
 
 

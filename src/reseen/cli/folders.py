@@ -49,11 +49,12 @@ def score_folders(
     from reseen import pipeline
     from reseen.evaluate import listing
     from reseen.files import write_text
+    from reseen.tables import to_csv
 
     scores = pipeline.evaluate_folders(images, truth, protocols, device=device, progress=progress)
     listed = listing(scores)
     _print_listing(listed)
-    for path, text in ((csv, scores.to_csv(index=False)), (json, listed.to_json(orient="records", indent=2))):
+    for path, text in ((csv, to_csv(scores)), (json, listed.to_json(orient="records", indent=2))):
         if path is not None:
             write_text(path, text)
 

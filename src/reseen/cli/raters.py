@@ -80,11 +80,12 @@ def score(
     """
     from reseen.files import write_text
     from reseen.raters import Design, read_answers, score_answers
+    from reseen.tables import to_csv
 
     design = Design.load(out / "raters" / "design.json")
     found = score_answers(design, read_answers(design, files))
     _print_ratings(found)
-    write_text(out / "raters" / "raters.csv", found.to_csv(index=False))
+    write_text(out / "raters" / "raters.csv", to_csv(found))
     typer.echo(f"table: {out / 'raters' / 'raters.csv'}")
 
 

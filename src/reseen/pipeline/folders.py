@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 
 from reseen.errors import DataError, ModelError, RecipeError
 from reseen.evaluate import evaluate
-from reseen.files import read_picture
+from reseen.files import read_picture, shown, unreadable
 from reseen.observers import Panel, load_observer, load_panel
 from reseen.protocols import PROTOCOL_NAMES, PROTOCOLS, ProtocolName
 from reseen.recipe import EvaluateRecipe
@@ -78,11 +79,11 @@ def evaluate_folders(
     """
     panels = [_panel(name, device) for name in dict.fromkeys(protocols)]
     pairs = join_names(_files(images), _files(truth), images, truth)
-    shown = _read([pairs.truth[item] for item in pairs.items])
+    originals = _read([pairs.truth[item] for item in pairs.items])
     made = _read([path for item in pairs.items for path in pairs.made[item]])
     return evaluate(
         images.resolve().name,
-        shown,
+        originals,
         pairs.stimulus_id,
         {("result", GIVEN): made.reshape(len(pairs.items), -1, *made.shape[1:])},
         panels,
@@ -113,14 +114,14 @@ class Pairs:
     stimulus_id: NDArray[np.int64]
 
 
-def join_names(made: Sequence[Path], truth: Sequence[Path], images: Path, shown: Path) -> Pairs:
+def join_names(made: Sequence[Path], truth: Sequence[Path], images: Path, originals: Path) -> Pairs:
     """Join files by their names.
 
     Parameters
     ----------
     made, truth
         The files of either folder.
-    images, shown
+    images, originals
         The folders, for the messages.
 
     Raises
@@ -128,11 +129,11 @@ def join_names(made: Sequence[Path], truth: Sequence[Path], images: Path, shown:
     DataError
         If a file has no partner, two are of one name, or items differ in their number of draws; files are named.
     """
-    known = _once({path.stem: path for path in truth}, truth, shown)
+    known = _once({name_of(path): path for path in truth}, truth, originals)
     draws: dict[str, dict[int, Path]] = {}
     alone, twice = [], []
     for path in made:
-        item, draw = _item(path.stem, known)
+        item, draw = _item(name_of(path), known)
         if _stimulus(item, known) not in known:
             alone.append(path.name)
         elif draw in draws.setdefault(item, {}):
@@ -141,20 +142,23 @@ def join_names(made: Sequence[Path], truth: Sequence[Path], images: Path, shown:
             draws[item][draw] = path
     if alone:
         raise DataError(
-            f"{_some(alone)} of {images}: {shown} has no picture of that name. Expected <id>.png or <id>_<draw>.png, "
-            f"where {shown} has <id>.png; rename or remove."
+            f"{_some(alone)} of {shown(images)}: {shown(originals)} has no picture of that name. Expected <id>.png or "
+            f"<id>_<draw>.png, where {shown(originals)} has <id>.png; rename or remove."
         )
     if twice:
-        raise DataError(f"{_some(twice)} of {images}: another file is of the same stimulus and draw. Remove one.")
+        raise DataError(
+            f"{_some(twice)} of {shown(images)}: another file is of the same stimulus and draw. Remove one."
+        )
     met = {_stimulus(item, known) for item in draws}
     if left := [known[name].name for name in sorted(known) if name not in met]:
         raise DataError(
-            f"{_some(left)} of {shown}: {images} has no picture of it. Add it, or remove what is not to be scored."
+            f"{_some(left)} of {shown(originals)}: {shown(images)} has no picture of it. Add it, or remove what is not "
+            "to be scored."
         )
     most = max(map(len, draws.values()))
     if few := [item for item in sorted(draws) if len(draws[item]) < most]:
         raise DataError(
-            f"{images} has {most} draws of most pictures, and fewer of {_some(few)}. Score as many of each."
+            f"{shown(images)} has {most} draws of most pictures, and fewer of {_some(few)}. Score as many of each."
         )
     items = tuple(sorted(draws))
     number = {name: k for k, name in enumerate(sorted(known))}
@@ -164,6 +168,11 @@ def join_names(made: Sequence[Path], truth: Sequence[Path], images: Path, shown:
         {item: tuple(path for _, path in sorted(draws[item].items())) for item in items},
         np.array([number[_stimulus(item, known)] for item in items], dtype=np.int64),
     )
+
+
+def name_of(path: Path) -> str:
+    """Return a file's name without its ending, in Unicode's composed form: macOS writes names decomposed."""
+    return unicodedata.normalize("NFC", path.stem)
 
 
 def _item(stem: str, known: dict[str, Path]) -> tuple[str, int]:
@@ -178,18 +187,24 @@ def _stimulus(item: str, known: dict[str, Path]) -> str:
 
 
 def _once(by_name: dict[str, Path], files: Sequence[Path], folder: Path) -> dict[str, Path]:
-    twice = [path.name for path in files if by_name[path.stem] != path]
+    twice = [path.name for path in files if by_name[name_of(path)] != path]
     if twice:
-        raise DataError(f"{_some(twice)} of {folder}: another file has the same name but for its ending. Remove one.")
+        raise DataError(
+            f"{_some(twice)} of {shown(folder)}: another file has the same name but for its ending. Remove one."
+        )
     return by_name
 
 
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}.")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_FILES and path.name[0] != ".")
+        raise DataError(f"there is no folder {shown(folder)}.")
+    try:
+        every = sorted(folder.iterdir())
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    files = [path for path in every if path.suffix.lower() in PICTURE_FILES and path.name[0] != "."]
     if not files:
-        raise DataError(f"{folder} holds no pictures: expected {', '.join(PICTURE_FILES)}.")
+        raise DataError(f"{shown(folder)} holds no pictures: expected {', '.join(PICTURE_FILES)}.")
     return files
 
 
@@ -224,4 +239,4 @@ def _panel(name: str, device: str) -> Panel:
 
 def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return ", ".join(map(shown, names[:_NAMED])) + more

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+from pydantic import BaseModel, Field
 
 from reseen.errors import DataError
-from reseen.raters.design import SIDES, Design, Side
+from reseen.files import read_json, shown
+from reseen.raters.design import Design, Side
 
 _HINT = "It should be a file that the page for raters saved, unchanged."
+
+
+class _Answer(BaseModel):
+    """The side chosen at a question, and how long that took."""
+
+    side: Side
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+
+
+class _Saved(BaseModel):
+    """What the page for raters saves."""
+
+    format: Literal["reseen raters 1"]
+    design: str
+    rater: int
+    answers: list[_Answer]
 
 
 @dataclass(frozen=True)
@@ -60,41 +77,21 @@ def read_answers(design: Design, paths: Sequence[Path]) -> tuple[Answers, ...]:
 
 
 def _read(design: Design, path: Path) -> Answers:
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the answers {path}: {error}. {_HINT}") from error
-    if not isinstance(saved, dict) or saved.get("format") != "reseen raters 1":
-        raise DataError(f"{path} holds no answers of raters. {_HINT}")
-    if saved.get("design") != design.fingerprint:
+    saved: _Saved = read_json(path, _Saved, fix=_HINT)
+    if saved.design != design.fingerprint:
         raise DataError(
-            f"{path} answers another test: expected design {design.fingerprint[:12]}, found "
-            f"{str(saved.get('design'))[:12]}. Score it with the results folder whose page the rater had."
+            f"{shown(path)} answers another test: expected design {design.fingerprint[:12]}, found "
+            f"{shown(saved.design)[:12]}. Score it with the results folder whose page the rater had."
         )
-    rater = saved.get("rater")
-    if type(rater) is not int or not 1 <= rater <= len(design.sheets):
-        raise DataError(f"{path} is of rater {rater}; the test has raters 1 to {len(design.sheets)}. {_HINT}")
-    sides, seconds = _choices(path, saved.get("answers"))
-    n_asked = len(design.sheets[rater - 1])
-    if len(sides) != n_asked:
+    if not 1 <= saved.rater <= len(design.sheets):
         raise DataError(
-            f"{path} is not complete: rater {rater} answered {len(sides)} of {n_asked} questions. Opened again in the "
-            "same browser, the page goes on where it was; or leave the file out."
+            f"{shown(path)} is of rater {saved.rater}; the test has raters 1 to {len(design.sheets)}. {_HINT}"
         )
-    return Answers(path, rater, sides, seconds)
-
-
-def _choices(path: Path, answers: Any) -> tuple[tuple[Side, ...], tuple[float, ...]]:
-    if not isinstance(answers, list):
-        raise DataError(f"the answers in {path} are damaged: expected a list, found {answers!r}. {_HINT}")
-    for number, answer in enumerate(answers, start=1):
-        if not isinstance(answer, dict) or answer.get("side") not in SIDES or not _is_time(answer.get("seconds")):
-            raise DataError(
-                f"the answers in {path} are damaged: a side is left or right, and seconds are a number from 0; "
-                f"question {number} has {answer!r}. {_HINT}"
-            )
-    return tuple(answer["side"] for answer in answers), tuple(float(answer["seconds"]) for answer in answers)
-
-
-def _is_time(seconds: Any) -> bool:
-    return type(seconds) in (int, float) and 0 <= seconds <= sys.float_info.max  # JSON has true, NaN and Infinity too
+    n_asked = len(design.sheets[saved.rater - 1])
+    if len(saved.answers) != n_asked:
+        raise DataError(
+            f"{shown(path)} is not complete: rater {saved.rater} answered {len(saved.answers)} of {n_asked} questions. "
+            "Opened again in the same browser, the page goes on where it was; or leave the file out."
+        )
+    sides = tuple(answer.side for answer in saved.answers)
+    return Answers(path, saved.rater, sides, tuple(answer.seconds for answer in saved.answers))

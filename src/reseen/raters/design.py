@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
 from reseen import statistics
 from reseen.errors import DataError, ResultsError
@@ -19,6 +20,7 @@ from reseen.results import digest
 
 Side = Literal["left", "right"]
 SIDES: tuple[Side, Side] = ("left", "right")
+_FIX = "Delete it and make the page for raters again from the same seed."
 CATCH = "catch"
 """The condition of questions whose right answer is the original itself: who looks gets them right."""
 
@@ -44,6 +46,16 @@ class Question:
     stimulus_id: int
     distractor: int
     side: Side
+
+
+class _Saved(BaseModel):
+    """A design as it is written."""
+
+    fingerprint: str
+    results: str
+    pictures: str
+    seed: int
+    sheets: list[list[tuple[str, str, int, int, Side]]] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -112,15 +124,10 @@ class Design:
         if not path.is_file():
             line = shell_line("reseen", "raters", path.parents[1])
             raise ResultsError(f"there is no {shown(path)}. Write the page for raters first: {line}")
-        found = read_json(path, dict[str, Any], ResultsError)
-        try:
-            sheets = tuple(tuple(Question(*question) for question in sheet) for sheet in found["sheets"])
-            design = cls(found["results"], found["pictures"], found["seed"], sheets)
-        except (KeyError, TypeError) as error:
-            raise DataError(
-                f"{path} is no design of a test for raters: {error}. Delete it and make it again."
-            ) from error
-        if design.fingerprint != found.get("fingerprint"):
+        found: _Saved = read_json(path, _Saved, fix=_FIX)
+        sheets = tuple(tuple(Question(*question) for question in sheet) for sheet in found.sheets)
+        design = cls(found.results, found.pictures, found.seed, sheets)
+        if design.fingerprint != found.fingerprint:
             raise DataError(f"{path} was changed after it was made. Delete it and make it again from the same seed.")
         return design
 
