@@ -37,6 +37,9 @@ class Schedule:
         Added to every timestep that is sampled; 1 for Stable Diffusion.
     final_level
         Signal level after the last step; left out: that of timestep 0, as in Stable Diffusion.
+    spacing
+        Which end of the schedule sampled timesteps are counted from: ``"leading"`` from the clean end, as in Stable
+        Diffusion, or ``"trailing"`` from the noisy end, where the offset has no part.
 
     Raises
     ------
@@ -47,6 +50,7 @@ class Schedule:
     signal_level: NDArray[np.float64]
     offset: int = 1
     final_level: float | None = None
+    spacing: Literal["leading", "trailing"] = "leading"
 
     def __post_init__(self) -> None:
         level = self.signal_level
@@ -62,20 +66,29 @@ class Schedule:
         *,
         offset: int = 1,
         final_level: float | None = None,
+        spacing: Literal["leading", "trailing"] = "leading",
     ) -> Schedule:
         """Make Stable Diffusion's schedule: the square root of the noise variance grows linearly from start to end."""
         variance = np.linspace(start**0.5, end**0.5, n_timesteps, dtype=np.float64) ** 2
-        return cls(np.cumprod(1.0 - variance, dtype=np.float64), offset, final_level)
+        return cls(np.cumprod(1.0 - variance, dtype=np.float64), offset, final_level, spacing)
 
     def timesteps(self, n_steps: int) -> tuple[int, ...]:
-        """Give the timesteps of a whole sampling run, falling, evenly spaced from the clean end ("leading").
+        """Return the timesteps of a whole sampling run, falling and evenly spaced.
 
         Raises
         ------
         RecipeError
-            If the schedule has no room for so many steps.
+            If the schedule has no room for so many steps, or if trailing steps cannot be of equal length.
         """
         n_timesteps = len(self.signal_level)
+        if self.spacing == "trailing":
+            if n_steps < 1 or n_timesteps % n_steps:
+                # elsewhere diffusers rounds the timesteps one way and the step before them another
+                raise RecipeError(
+                    f"n_steps is {n_steps}; this model's scheduler spaces steps from the noisy end (timestep_spacing "
+                    f"'trailing'), and n_steps must divide {n_timesteps}."
+                )
+            return tuple(range(n_timesteps - 1, -1, -(n_timesteps // n_steps)))
         spacing = n_timesteps // n_steps if n_steps > 0 else 0
         if spacing == 0 or (n_steps - 1) * spacing + self.offset >= n_timesteps:
             raise RecipeError(f"n_steps is {n_steps}; this model samples in 1 to {n_timesteps - self.offset} steps.")

@@ -247,7 +247,7 @@ def layers(
     from reseen.ldm.recording import default_layers, layer_shapes
 
     section = _read_recipe(recipe, None, model, None).model
-    ldm = load_ldm(section.name, revision=section.revision)
+    ldm = load_ldm(section.name, revision=section.revision, fetch=False)
     chosen = default_layers(ldm)
     for name, shape in layer_shapes(ldm).items():
         if everything or re.fullmatch(OUTER_LAYER, name):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reseen.diffusion import Schedule
 
 BUILTIN = Path(__file__).parent / "builtin"
-SINGLE_FILES = (".safetensors", ".ckpt")
+SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 HUB_PATTERNS = ("vae/*", "unet/*", "text_encoder/*", "tokenizer/*", "scheduler/*", "model_index.json")
 HUB_IGNORED = ("*.bin", "*.msgpack", "*.fp16.*", "*non_ema*", "*.onnx*")
 
@@ -145,16 +145,16 @@ def load_ldm(
     hide_broken_torchvision()
     path = Path(name).expanduser()
     if name == "builtin":
-        parts = load_folder(BUILTIN, name, mend="Reinstall reseen.")
+        parts = load_folder(BUILTIN, name, fix="Reinstall reseen.")
     elif path.is_dir():
         parts = load_folder(path, name)
-    elif path.suffix in SINGLE_FILES:
-        parts = load_single_file(path, name)
+    elif path.suffix.lower() in SINGLE_FILES:
+        parts = load_single_file(path, name, fetch=fetch)
     else:
         folder = _find(name, revision, fetch=fetch)
         # the hub keeps each commit in a folder of that name, so the folder's name pins the weights
-        mend = f"Where there is a network, run `{fetch_command(name, revision)}`."
-        parts = load_folder(folder, name, fingerprint=f"{name}@{folder.name}", mend=mend)
+        fix = f"Where there is a network, run `{fetch_command(name, revision)}`."
+        parts = load_folder(folder, name, fingerprint=f"{name}@{folder.name}", fix=fix)
     return assemble(parts, precision=precision, device=device, compiled=compiled)
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
 from reseen.diffusion import Schedule
 from reseen.errors import ModelError
+from reseen.files import check_regular, reading
+from reseen.files.reading import shown
+from reseen.ldm.parts import FIX, NETWORKS, load_parts, smoke_test
+from reseen.ldm.schedules import Prediction, read_scheduler
 from reseen.ldm.stable import StableDiffusion
 
 Precision = Literal["fp32", "fp16", "bf16"]
-Prediction = Literal["epsilon", "v_prediction"]
-NETWORKS = ("vae", "unet", "text_encoder")
 
 
 @dataclass(frozen=True)
@@ -38,68 +40,57 @@ class Loaded:
     parts: dict[str, Any]
 
 
-def load_folder(
-    folder: Path,
-    name: str,
-    *,
-    fingerprint: str | None = None,
-    mend: str = "Fetch or copy the model again, whole.",
-) -> Loaded:
+def load_folder(folder: Path, name: str, *, fingerprint: str | None = None, fix: str = FIX) -> Loaded:
     """Read a Stable Diffusion from a folder in diffusers' format.
 
     Parameters
     ----------
     folder
-        Holds ``vae``, ``unet``, ``text_encoder``, ``tokenizer`` and ``scheduler``, weights as safetensors.
+        Has ``vae``, ``unet``, ``text_encoder``, ``tokenizer`` and ``scheduler``, weights as safetensors.
     name
         What the user calls it.
     fingerprint
         Left out: the SHA-256 of its files.
-    mend
-        What to do where a part is missing.
+    fix
+        What to do if a part is missing or damaged.
 
     Raises
     ------
     ModelError
-        If a part is missing, cannot be read, or is of a kind that cannot be used.
+        If a part is missing, not complete, damaged, or of a kind that cannot be used.
     """
-    _check_folder(folder, name, mend)
+    _check_folder(folder, name, fix)
     schedule, prediction_type = read_scheduler(folder / "scheduler" / "scheduler_config.json")
-    try:
-        parts = _load_parts(folder)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ModelError(f"cannot load the model {name} from {folder}: {error}") from error
+    parts = load_parts(folder, fix)
     return Loaded(name, fingerprint or digest(_files(folder), folder), schedule, prediction_type, parts)
 
 
 def assemble(
     loaded: Loaded, *, precision: Precision = "fp32", device: str = "cpu", compiled: bool = False
 ) -> StableDiffusion:
-    """Put a Stable Diffusion onto a device: the U-Net in a precision, the rest in fp32.
+    """Put a Stable Diffusion onto a device: the U-Net in a precision, the rest in fp32; then test that it works.
 
     On a GPU the networks lie with their channels last, as its matrix units read them.
 
     Raises
     ------
     ModelError
-        If it is made for something other than pictures from text.
+        If its parts do not belong together, if it is made for something other than images from text, or if the test
+        fails (`reseen.ldm.parts.smoke_test`).
     """
     import torch
 
     parts = dict(loaded.parts)
-    channels, latent_channels = parts["unet"].config.in_channels, parts["vae"].config.latent_channels
-    if channels != latent_channels:
-        raise ModelError(
-            f"{loaded.name} takes {channels} channels where its latents have {latent_channels}: it is made for "
-            "inpainting or depth. Use a plain text-to-image Stable Diffusion 1.x or 2.x."
-        )
+    _check_purpose(loaded.name, parts)
+    if compiled:
+        _check_compiler(device)
     casts = {"fp32": "float", "fp16": "half", "bf16": "bfloat16"}
     for part in NETWORKS:
         cast = getattr(parts[part], casts[precision if part == "unet" else "fp32"])
         parts[part] = cast().to(device).eval().requires_grad_(False)
         if device.startswith("cuda") and part != "text_encoder":
             parts[part].to(memory_format=torch.channels_last)
-    return StableDiffusion(
+    ldm = StableDiffusion(
         loaded.name,
         loaded.fingerprint,
         loaded.schedule,
@@ -109,77 +100,74 @@ def assemble(
         # kernels for each number of rows are faster than such for any, and rows are powers of two
         compiled=torch.compile(parts["unet"], dynamic=False) if compiled else None,
     )
+    smoke_test(ldm)
+    return ldm
 
 
-def _check_folder(folder: Path, name: str, mend: str) -> None:
-    if (folder / "text_encoder_2").exists():
-        raise ModelError(f"{name} is a Stable Diffusion XL; reseen works with Stable Diffusion 1.x and 2.x.")
-    for part in NETWORKS:
-        if not (folder / part / "config.json").is_file():
-            raise ModelError(f"the model {name} lacks {folder / part / 'config.json'}. {mend}")
-        if not any((folder / part).glob("*.safetensors")):
-            raise ModelError(f"the model {name} lacks safetensors weights in {folder / part}. {mend}")
-    for file in ("scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json"):
-        if not (folder / file).is_file():
-            raise ModelError(f"the model {name} lacks {folder / file}. {mend}")
-
-
-def _load_parts(folder: Path) -> dict[str, Any]:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
-
-    networks: dict[str, Any] = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
-    with quiet():
-        parts: dict[str, Any] = {
-            part: kind.from_pretrained(folder / part, use_safetensors=True, local_files_only=True)
-            for part, kind in networks.items()
-        }
-        parts["tokenizer"] = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    return parts
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the progress bars of transformers' and diffusers' loaders off the terminal."""
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    loud = [log for log in (diffusers_logging, transformers_logging) if log.is_progress_bar_enabled()]
-    for log in loud:
-        log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for log in loud:
-            log.enable_progress_bar()
-
-
-def read_scheduler(path: Path) -> tuple[Schedule, Prediction]:
-    """Read the schedule that a model was trained with, and what it predicts, from a scheduler's settings."""
-    try:
-        return _schedule_of(json.loads(path.read_text()), str(path))
-    except json.JSONDecodeError as error:
-        raise ModelError(f"{path} is no valid JSON: {error}.") from error
-
-
-def _schedule_of(config: dict[str, Any], where: str) -> tuple[Schedule, Prediction]:
-    """Read the schedule that a model was trained with from the settings of any of diffusers' schedulers."""
-    kind, predicts = config.get("beta_schedule"), config.get("prediction_type") or "epsilon"
-    unusual = [key for key in ("trained_betas", "rescale_betas_zero_snr") if config.get(key) not in (None, False)]
-    if kind != "scaled_linear" or predicts not in ("epsilon", "v_prediction") or unusual:
+def _check_purpose(name: str, parts: dict[str, Any]) -> None:
+    """Refuse models that are not for images from text, that were distilled, or whose parts do not fit each other."""
+    unet, vae, text_encoder = (parts[part].config for part in ("unet", "vae", "text_encoder"))
+    if unet.in_channels != vae.latent_channels:
         raise ModelError(
-            f"{where}: expected beta_schedule 'scaled_linear' and prediction_type 'epsilon' or 'v_prediction'; found "
-            f"{kind!r}, {predicts!r}{' and ' + unusual[0] if unusual else ''}. Use a Stable Diffusion 1.x or 2.x."
+            f"{name} takes {unet.in_channels} channels and its latents have {vae.latent_channels}: it is made for "
+            "inpainting, depth or editing. Use a plain text-to-image Stable Diffusion 1.x or 2.x."
         )
-    schedule = Schedule.scaled_linear(
-        float(config["beta_start"]),
-        float(config["beta_end"]),
-        int(config.get("num_train_timesteps", 1000)),
-        # 1 in every Stable Diffusion; the earliest configurations say 0, which diffusers' own pipelines mend as well
-        offset=1,
-        final_level=1.0 if config.get("set_alpha_to_one", False) else None,
-    )
-    return schedule, "epsilon" if predicts == "epsilon" else "v_prediction"
+    if getattr(unet, "time_cond_proj_dim", None) is not None:
+        raise ModelError(
+            f"{name} is distilled for LCM sampling (time_cond_proj_dim), which DDIM with guidance does not sample. Use "
+            "the model that it was distilled from."
+        )
+    if unet.cross_attention_dim != text_encoder.hidden_size:
+        raise ModelError(
+            f"{name}: the U-Net takes conditioning of width {unet.cross_attention_dim}, and the text encoder gives "
+            f"{text_encoder.hidden_size}. The parts are of different models."
+        )
+    if getattr(unet, "class_embed_type", None) or getattr(unet, "addition_embed_type", None):
+        raise ModelError(f"{name} needs more than latents and captions. Use a plain Stable Diffusion 1.x or 2.x.")
+
+
+def _check_compiler(device: str) -> None:
+    """Refuse ``model.compiled`` where `torch.compile` would end in a traceback, hours of work later."""
+    needed = ("c++", "g++", "clang++") if not device.startswith("cuda") else ("cc", "gcc", "clang")
+    if not any(shutil.which(compiler) for compiler in needed):
+        raise ModelError(
+            f"model.compiled needs a compiler ({', '.join(needed)}), and none is on the PATH. Install one, or set "
+            "model.compiled to false."
+        )
+    if device.startswith("cuda") and find_spec("triton") is None:
+        raise ModelError("model.compiled needs Triton on a GPU, and it is not installed. Set model.compiled to false.")
+
+
+def _check_folder(folder: Path, name: str, fix: str) -> None:
+    if (folder / "text_encoder_2").exists():
+        raise ModelError(f"{shown(name)} is a Stable Diffusion XL; reseen works with Stable Diffusion 1.x and 2.x.")
+    for part in NETWORKS:
+        _check_part(folder, part, name, fix)
+        weights = sorted(file.name for file in (folder / part).iterdir() if file.name.endswith(".safetensors"))
+        plain = [file for file in weights if ".fp16." not in file]
+        if weights and not plain:
+            raise ModelError(
+                f"the model {shown(name)} has only half-precision weights in {shown(folder / part)} ({weights[0]}). "
+                "Fetch those without .fp16 in their names, too."
+            )
+        if not weights:
+            also = (
+                " (it has .bin files, which are pickles and are not read)" if any((folder / part).glob("*.bin")) else ""
+            )
+            raise ModelError(
+                f"the model {shown(name)} lacks safetensors weights in {shown(folder / part)}{also}. {fix}"
+            )
+    _check_part(folder, "scheduler", name, fix)
+    if not (folder / "tokenizer").is_dir():
+        raise ModelError(f"the model {shown(name)} lacks {shown(folder / 'tokenizer')}. {fix}")
+
+
+def _check_part(folder: Path, part: str, name: str, fix: str) -> None:
+    """Check that the settings of a part are there and regular files."""
+    file = folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
+    if not file.exists():
+        raise ModelError(f"the model {shown(name)} lacks {shown(file)}. {fix}")
+    check_regular(file, ModelError)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -188,10 +176,10 @@ def _files(folder: Path) -> list[Path]:
 
 
 def digest(files: Sequence[Path], root: Path, *, also: str = "") -> str:
-    """Give the SHA-256 of files, of their paths below a folder, and of text that belongs to them."""
+    """Return the SHA-256 of files, of their paths below a folder, and of text that belongs to them."""
     total = hashlib.sha256()
     for file in files:
-        with file.open("rb") as opened:
+        with reading(file, ModelError), file.open("rb") as opened:
             content = hashlib.file_digest(opened, "sha256").digest()
         total.update(f"{file.relative_to(root).as_posix()}\n".encode() + content)
     total.update(also.encode())

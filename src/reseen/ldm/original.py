@@ -1,0 +1,239 @@
+"""The original format of Stable Diffusion: what a checkpoint holds, read from names and shapes of its tensors.
+
+A checkpoint holds weights and no settings. Widths and numbers of layers are shapes; what no shape says (attention
+heads, activation, schedule) follows from the family: Stable Diffusion 1.x has CLIP's text encoder, 2.x that of
+OpenCLIP.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from reseen.errors import ModelError
+from reseen.files.reading import shown
+
+UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model."
+CLIP, OPEN_CLIP = f"{TEXT}transformer.text_model.", f"{TEXT}model."
+EMA = "model_ema.diffusion_model"
+BETA_START, BETA_END = 0.00085, 0.012
+SCHEDULE = {
+    "_class_name": "DDIMScheduler",
+    "beta_schedule": "scaled_linear",
+    "beta_start": BETA_START,
+    "beta_end": BETA_END,
+    "steps_offset": 1,
+    "set_alpha_to_one": False,
+}
+"""Of every Stable Diffusion 1.x and 2.x; `read_original` compares it with the levels that a checkpoint carries."""
+PUBLISHED = {768: (320, 640, 1280, 1280), 1024: (320, 640, 1280, 1280)}
+"""Widths of the U-Net by the width of the captions' code, as published: 1.x and 2.x."""
+HEAD = 64
+"""Channels of an attention head in CLIP's text encoders and in the U-Net of 2.x; that of 1.x has eight heads."""
+OPEN_CLIP_LAYERS = 24
+"""Layers of OpenCLIP's text encoder. The last is not used: c is the output of the penultimate one."""
+
+_FOREIGN = (
+    ("conditioner.embedders.", "is a Stable Diffusion XL"),
+    ("lora_", "holds a LoRA, which is a change of a model, and no model"),
+    ("double_blocks.", "is a Flux model"),
+    ("model.diffusion_model.joint_blocks.", "is a Stable Diffusion 3"),
+    ("model.diffusion_model.double_blocks.", "is a Flux model"),
+    ("control_model.", "is a ControlNet"),
+    ("down_blocks.", "holds one part of a model under diffusers' names; name the folder of the whole model instead"),
+    (
+        "encoder.down_blocks.",
+        "holds one part of a model under diffusers' names; name the folder of the whole model instead",
+    ),
+    ("text_model.", "holds a text encoder alone"),
+)
+_CHANNELS = {
+    5: "for depth (5 channels)",
+    7: "for upscaling (7 channels)",
+    8: "for editing by instructions (8 channels)",
+}
+_PARTS = ((UNET, "U-Net"), (VAE, "autoencoder"), (TEXT, "text encoder"))
+
+Weights = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Original:
+    """Settings of the networks that a checkpoint holds.
+
+    Parameters
+    ----------
+    family
+        1 or 2, of Stable Diffusion 1.x and 2.x.
+    settings
+        For ``unet``, ``vae`` and ``text_encoder`` the configuration in diffusers' and transformers' words: what differs
+        from the defaults of their classes.
+    averaged
+        Whether the U-Net's averaged (EMA) weights are there beside the trained ones.
+    """
+
+    family: Literal[1, 2]
+    settings: dict[str, dict[str, Any]]
+    averaged: bool
+
+
+def read_original(weights: Weights, path: Path) -> Original:
+    """Read which networks a checkpoint holds.
+
+    Parameters
+    ----------
+    weights
+        Tensors by their names in the original code.
+    path
+        The file, for messages.
+
+    Raises
+    ------
+    ModelError
+        If it is no Stable Diffusion 1.x or 2.x for images from text, or lacks a part.
+    """
+    _refuse_foreign(weights, path)
+    family: Literal[1, 2] = 1 if any(key.startswith(CLIP) for key in weights) else 2
+    try:
+        settings = {"unet": _unet(weights, family), "vae": _vae(weights), "text_encoder": _text(weights, family)}
+    except (KeyError, ValueError, IndexError, ZeroDivisionError, TypeError) as error:
+        raise ModelError(
+            f"{shown(path)} is no complete Stable Diffusion 1.x or 2.x: {error} is missing or has another shape. Fetch "
+            "or copy it again, whole."
+        ) from error
+    _compare_levels(weights, path)
+    _warn_of_size(settings, path)
+    return Original(family, settings, any(key.startswith(EMA) for key in weights))
+
+
+def _refuse_foreign(weights: Weights, path: Path) -> None:
+    keys = list(weights)
+    for start, what in _FOREIGN:
+        if any(key.startswith(start) for key in keys):
+            raise ModelError(f"{shown(path)} {what}. reseen works with Stable Diffusion 1.x and 2.x.")
+    for start, part in _PARTS:
+        if not any(key.startswith(start) for key in keys):
+            raise ModelError(
+                f"{shown(path)} has no {part} under a name that is known ({start}...). Name a checkpoint of the whole "
+                "model, or a diffusers folder."
+            )
+    if not any(key.startswith((CLIP, OPEN_CLIP)) for key in keys):
+        raise ModelError(
+            f"{shown(path)} has no text encoder under names that are known: expected {CLIP}... or {OPEN_CLIP}..., "
+            f"found {shown(next(key for key in keys if key.startswith(TEXT)))}. Take one with the original names."
+        )
+    first = weights.get(f"{UNET}input_blocks.0.0.weight")
+    channels = first.shape[1] if first is not None and first.ndim == 4 else 4
+    if channels != 4:
+        what = _CHANNELS.get(channels, "for inpainting (9 channels)" if channels == 9 else f"of {channels} channels")
+        raise ModelError(
+            f"{shown(path)} is a model {what}. Use a plain text-to-image Stable Diffusion 1.x or 2.x (4 channels)."
+        )
+
+
+def _numbers(weights: Weights, pattern: str) -> list[int]:
+    """Return the different numbers that stand at the group of a pattern in the tensors' names, ascending."""
+    found = (re.match(pattern, key) for key in weights)
+    return sorted({int(match[1]) for match in found if match})
+
+
+def _unet(weights: Weights, family: int) -> dict[str, Any]:
+    n_input = len(_numbers(weights, re.escape(UNET) + r"input_blocks\.(\d+)\."))
+    downs = [n for n in range(n_input) if f"{UNET}input_blocks.{n}.0.op.weight" in weights]
+    ends = [*downs, n_input]  # each level ends with its downsampling, the last with the last block
+    starts = [1, *(down + 1 for down in downs)]
+    per_level = {end - start for start, end in zip(starts, ends, strict=True)}
+    if len(per_level) != 1:
+        raise ValueError("the same number of layers at each level of the U-Net")
+    layers = per_level.pop()
+    widths = [int(weights[f"{UNET}input_blocks.{start}.0.out_layers.3.weight"].shape[0]) for start in starts]
+    attends = [f"{UNET}input_blocks.{start}.1.norm.weight" in weights for start in starts]
+    linear = weights[f"{UNET}middle_block.1.proj_in.weight"].ndim == 2
+    caption = int(weights[f"{UNET}middle_block.1.transformer_blocks.0.attn2.to_k.weight"].shape[1])
+    return {
+        "block_out_channels": widths,
+        "layers_per_block": layers,
+        "cross_attention_dim": caption,
+        "attention_head_dim": 8 if family == 1 else [max(1, width // HEAD) for width in widths],
+        "use_linear_projection": linear,
+        "down_block_types": ["CrossAttnDownBlock2D" if attend else "DownBlock2D" for attend in attends],
+        "up_block_types": ["CrossAttnUpBlock2D" if attend else "UpBlock2D" for attend in reversed(attends)],
+    }
+
+
+def _vae(weights: Weights) -> dict[str, Any]:
+    levels = _numbers(weights, re.escape(VAE) + r"encoder\.down\.(\d+)\.")
+    blocks = _numbers(weights, re.escape(VAE) + r"encoder\.down\.0\.block\.(\d+)\.")
+    widths = [int(weights[f"{VAE}encoder.down.{n}.block.0.conv2.weight"].shape[0]) for n in levels]
+    return {
+        "block_out_channels": widths,
+        "layers_per_block": len(blocks),
+        "down_block_types": ["DownEncoderBlock2D"] * len(levels),
+        "up_block_types": ["UpDecoderBlock2D"] * len(levels),
+        "latent_channels": int(weights[f"{VAE}post_quant_conv.weight"].shape[1]),
+        "mid_block_add_attention": f"{VAE}encoder.mid.attn_1.q.weight" in weights,
+        "sample_size": 512,
+    }
+
+
+def _text(weights: Weights, family: int) -> dict[str, Any]:
+    if family == 1:
+        words, places = (
+            weights[f"{CLIP}embeddings.token_embedding.weight"],
+            f"{CLIP}embeddings.position_embedding.weight",
+        )
+        layers = len(_numbers(weights, re.escape(CLIP) + r"encoder\.layers\.(\d+)\."))
+        inner, act = weights[f"{CLIP}encoder.layers.0.mlp.fc1.weight"], "quick_gelu"
+    else:
+        words, places = weights[f"{OPEN_CLIP}token_embedding.weight"], f"{OPEN_CLIP}positional_embedding"
+        found = len(_numbers(weights, re.escape(OPEN_CLIP) + r"transformer\.resblocks\.(\d+)\."))
+        if found not in (OPEN_CLIP_LAYERS - 1, OPEN_CLIP_LAYERS):
+            raise ValueError(f"a text encoder of {OPEN_CLIP_LAYERS} layers, not {found},")
+        layers = OPEN_CLIP_LAYERS - 1
+        inner, act = weights[f"{OPEN_CLIP}transformer.resblocks.0.mlp.c_fc.weight"], "gelu"
+    n_words, width = (int(n) for n in words.shape)
+    return {
+        "vocab_size": n_words,
+        "hidden_size": width,
+        "intermediate_size": int(inner.shape[0]),
+        "num_hidden_layers": layers,
+        "num_attention_heads": max(1, width // HEAD),
+        "max_position_embeddings": int(weights[places].shape[0]),
+        "hidden_act": act,
+        "bos_token_id": n_words - 2,
+        "eos_token_id": n_words - 1,
+    }
+
+
+def _compare_levels(weights: Weights, path: Path) -> None:
+    """Hold the schedule of the family against the signal levels that a checkpoint of the original code carries."""
+    from reseen.diffusion import Schedule
+
+    levels = weights.get("alphas_cumprod")
+    if levels is None:
+        return
+    expected = Schedule.scaled_linear(BETA_START, BETA_END).signal_level
+    found = levels.double().numpy()
+    if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=1e-4):
+        raise ModelError(
+            f"{shown(path)} was trained under another noise schedule than Stable Diffusion's (alphas_cumprod). Use a "
+            "Stable Diffusion 1.x or 2.x with the scaled-linear schedule."
+        )
+
+
+def _warn_of_size(settings: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    unet = settings["unet"]
+    widths: Sequence[int] = unet["block_out_channels"]
+    if PUBLISHED.get(unet["cross_attention_dim"]) != tuple(widths):
+        warnings.warn(
+            f"{shown(path)} has not the size of a published Stable Diffusion 1.x or 2.x. Its numbers of attention "
+            "heads are not in the file, and are taken as theirs would be. To state them, put its settings beside it "
+            f"({shown(path.with_suffix('') / 'unet' / 'config.json')}).",
+            stacklevel=2,
+        )

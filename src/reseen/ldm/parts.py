@@ -1,0 +1,202 @@
+"""Parts of a Stable Diffusion: loaded by the libraries that own their formats, then compared with what was asked for.
+
+diffusers and transformers fill what a file lacks with random numbers, or leave it without any, and say so in a log at
+most; a tokenizer without its files becomes an empty one. Everything that is loaded is therefore checked here, whatever
+library loaded it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reseen.errors import ModelError, ReseenError
+from reseen.files import check_regular, reading
+from reseen.files.reading import shown
+from reseen.imports import hide_broken_torchvision
+
+if TYPE_CHECKING:
+    from reseen.ldm.stable import StableDiffusion
+
+NETWORKS = ("vae", "unet", "text_encoder")
+FIX = "Fetch or copy the model again, whole."
+"""What to do about a model that is not complete, unless the caller knows better."""
+HARMLESS = ("position_ids", "text_projection.weight", "text_projection", "logit_scale")
+"""Endings of names of tensors that no part needs: counters, and what CLIP has beside its hidden states."""
+SMOKE_CAPTIONS = ("a cat", "two red houses")
+_NAMED = 3  # tensors that an error names
+
+
+def load_parts(folder: Path, fix: str = FIX) -> dict[str, Any]:
+    """Load the networks and the tokenizer of a folder in diffusers' format.
+
+    Raises
+    ------
+    ModelError
+        If a part cannot be read, or is not complete.
+    """
+    hide_broken_torchvision()  # before diffusers and transformers, which import it
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+    kinds: dict[str, Any] = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
+    parts: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        for file in sorted((folder / name).iterdir()):
+            check_regular(file, ModelError)
+        with quiet(), reading(folder / name / "config.json", ModelError, fix):
+            options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+            parts[name], info = kind.from_pretrained(folder / name, **options)
+        check_network(name, parts[name], info["missing_keys"], info["unexpected_keys"], folder / name, fix)
+    parts["tokenizer"] = load_tokenizer(folder / "tokenizer", fix)
+    check_tokenizer(parts["tokenizer"], parts["text_encoder"], folder / "tokenizer", fix)
+    return parts
+
+
+def check_network(
+    name: str, network: Any, missing: Iterable[str], unexpected: Iterable[str], where: Path, fix: str = FIX
+) -> None:
+    """Check that every tensor of a network was read, that nothing was left over, and that all numbers are finite.
+
+    Parameters
+    ----------
+    name
+        Of the part, for the message.
+    network
+        As its library loaded it.
+    missing, unexpected
+        Names of tensors that the file lacks or has beyond the network's, as the library says.
+    where
+        File or folder, for the message.
+    fix
+        What to do.
+
+    Raises
+    ------
+    ModelError
+        If one of these does not hold; some tensors are named.
+    """
+    import torch
+
+    tensors = network.state_dict()
+    lost = {*missing, *(key for key, tensor in tensors.items() if tensor.is_meta)}
+    if lost := {key for key in lost if not key.endswith(HARMLESS)}:
+        raise ModelError(f"{shown(where)} lacks {_some(lost)} of the {name} ({len(tensors)} tensors). {fix}")
+    if more := {key for key in unexpected if not key.endswith(HARMLESS)}:
+        raise ModelError(
+            f"{shown(where)} has tensors that the {name} of its configuration has not: {_some(more)}. {fix}"
+        )
+    broken = {key for key, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()}
+    if broken:
+        raise ModelError(f"{shown(where)}: {_some(broken)} of the {name} hold NaN or infinite numbers. {fix}")
+
+
+def load_tokenizer(folder: Path, fix: str = FIX) -> Any:
+    """Load a tokenizer of CLIP from a folder that has ``tokenizer.json``, or ``vocab.json`` and ``merges.txt``.
+
+    Raises
+    ------
+    ModelError
+        If the files are missing or cannot be read.
+    """
+    from transformers import CLIPTokenizer
+
+    there = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
+    if "tokenizer.json" not in there and not {"vocab.json", "merges.txt"} <= there:
+        raise ModelError(f"{shown(folder)} has neither tokenizer.json nor vocab.json and merges.txt. {fix}")
+    for file in sorted(folder.iterdir()):
+        check_regular(file, ModelError)
+    first = "tokenizer.json" if "tokenizer.json" in there else "vocab.json"
+    with quiet(), reading(folder / first, ModelError, fix):
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def check_tokenizer(tokenizer: Any, text_encoder: Any, where: Path | str, fix: str = FIX) -> None:
+    """Check that a tokenizer is complete and belongs to a text encoder.
+
+    Its vocabulary is as large as the text encoder's, and every entry of more than one sign is made by a merge: without
+    its merges a tokenizer spells every word in letters, and without its vocabulary all captions are one.
+
+    Raises
+    ------
+    ModelError
+        If that does not hold.
+    """
+    with _as_model_error(f"the tokenizer of {shown(where)} cannot be used", fix):
+        vocabulary, size = tokenizer.get_vocab(), text_encoder.config.vocab_size
+        if len(vocabulary) != size:
+            raise ModelError(
+                f"the tokenizer of {shown(where)} has {len(vocabulary):,} entries, and the text encoder {size:,}. {fix}"
+            )
+        merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+        made = {"".join(pair) if isinstance(pair, list) else pair.replace(" ", "") for pair in merges}
+        words = {word for word in vocabulary if len(word.removesuffix("</w>")) > 1}
+        if odd := (words ^ made) - set(tokenizer.get_added_vocab()):
+            raise ModelError(
+                f"the tokenizer of {shown(where)} is not complete: merges and vocabulary differ in {len(odd):,} "
+                f"entries. {fix}"
+            )
+
+
+def smoke_test(ldm: StableDiffusion) -> None:
+    """Check that a loaded model tells two captions apart, and that an image survives the autoencoder in finite numbers.
+
+    Raises
+    ------
+    ModelError
+        If one of these does not hold.
+    """
+    captions = ldm.text_to_conditioning(SMOKE_CAPTIONS)
+    if not np.isfinite(captions).all() or np.array_equal(captions[0], captions[1]):
+        raise ModelError(
+            f"{ldm.name}: the text encoder gives two different captions the same or no finite conditioning. Its "
+            f"tokenizer or its weights are damaged. {FIX}"
+        )
+    side = 8 * ldm.factor
+    ramp = np.linspace(0, 1, side, dtype=np.float32)
+    image = np.broadcast_to(ramp[None, :, None, None], (1, side, side, 3)).copy()
+    latent = ldm.image_to_latent(image)
+    if not np.isfinite(latent).all() or not np.ptp(latent):
+        raise ModelError(f"{ldm.name}: the autoencoder encodes an image as one or no finite number. {FIX}")
+    ldm.latent_to_image(latent)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the progress bars and reports of transformers' and diffusers' loaders off the terminal."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    logs = (diffusers_logging, transformers_logging)
+    before = [(log.is_progress_bar_enabled(), log.get_verbosity()) for log in logs]
+    for log in logs:
+        log.disable_progress_bar()
+        log.set_verbosity_error()  # what they would say is checked here, and raised
+    try:
+        yield
+    finally:
+        for log, (bars, verbosity) in zip(logs, before, strict=True):
+            log.set_verbosity(verbosity)
+            if bars:
+                log.enable_progress_bar()
+
+
+@contextmanager
+def _as_model_error(what: str, fix: str) -> Iterator[None]:
+    try:
+        yield
+    except ReseenError:
+        raise
+    except Exception as error:  # tokenizers of another kind have other attributes
+        raise ModelError(f"{what} ({type(error).__name__}). {fix}") from error
+
+
+def _some(names: Iterable[str]) -> str:
+    known = sorted(names)
+    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    return ", ".join(map(shown, known[:_NAMED])) + more

@@ -1,0 +1,101 @@
+"""Noise schedules: read from the settings of a scheduler of diffusers, honoured exactly or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reseen.diffusion import Schedule
+from reseen.errors import ModelError
+from reseen.files import read_json
+from reseen.files.reading import shown
+
+Prediction = Literal["epsilon", "v_prediction"]
+DISTILLED = ("LCMScheduler", "TCDScheduler")
+"""Schedulers of models that were distilled to a few steps; DDIM with guidance is not how these are sampled."""
+_SAME_AS_TRAINED = (None, False)
+
+
+class SchedulerSettings(BaseModel):
+    """Settings of a scheduler that say how its model was trained; the others choose a sampler, which here is DDIM.
+
+    Values that are left out have the defaults of diffusers' ``DDIMScheduler``.
+    """
+
+    model_config = ConfigDict(extra="ignore", strict=True, protected_namespaces=())
+
+    kind: str | None = Field(None, alias="_class_name")
+    beta_schedule: str | None = None
+    beta_start: float = Field(0.0001, gt=0, lt=1)
+    beta_end: float = Field(0.02, gt=0, lt=1)
+    num_train_timesteps: int = Field(1000, ge=1, le=100_000)
+    prediction_type: str | None = None
+    timestep_spacing: str | None = None
+    steps_offset: int = 0
+    set_alpha_to_one: bool = True
+    trained_betas: Any = None
+    rescale_betas_zero_snr: bool | None = None
+    thresholding: bool | None = None
+    original_inference_steps: Any = None
+
+
+def read_scheduler(path: Path) -> tuple[Schedule, Prediction]:
+    """Read the schedule that a model was trained with, and what the model predicts.
+
+    Parameters
+    ----------
+    path
+        ``scheduler_config.json`` of any of diffusers' schedulers.
+
+    Returns
+    -------
+    schedule
+        As diffusers' ``DDIMScheduler`` makes it from the same file.
+    prediction
+        Whether the model predicts noise or velocity.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read, or if its settings cannot be honoured.
+    """
+    settings: SchedulerSettings = read_json(path, SchedulerSettings, ModelError)
+    if reason := _unusable(settings):
+        raise ModelError(
+            f"{shown(path)}: {reason} Use a Stable Diffusion 1.x or 2.x that predicts noise or velocity under the "
+            "scaled-linear schedule."
+        )
+    schedule = Schedule.scaled_linear(
+        settings.beta_start,
+        settings.beta_end,
+        settings.num_train_timesteps,
+        offset=1,  # also where the file says 0: diffusers' own pipelines correct the earliest files to 1
+        final_level=1.0 if settings.set_alpha_to_one else None,
+        spacing="trailing" if settings.timestep_spacing == "trailing" else "leading",
+    )
+    return schedule, "v_prediction" if settings.prediction_type == "v_prediction" else "epsilon"
+
+
+def _unusable(settings: SchedulerSettings) -> str | None:
+    """Return why a model with these settings cannot be sampled by DDIM under guidance."""
+    kind, spacing = settings.kind or "", settings.timestep_spacing
+    if kind in DISTILLED or settings.original_inference_steps is not None:
+        return f"the model is distilled for {kind or 'LCM'} sampling, which reseen does not have."
+    if kind.startswith("Euler") and spacing == "trailing":
+        return "the model is distilled to a few steps (Turbo), which DDIM with guidance does not sample."
+    if settings.beta_schedule != "scaled_linear":
+        return f"beta_schedule is {settings.beta_schedule!r}, and 'scaled_linear' is expected."
+    if settings.prediction_type not in (None, "epsilon", "v_prediction"):
+        return f"prediction_type is {settings.prediction_type!r}, and 'epsilon' or 'v_prediction' is expected."
+    if spacing not in (None, "leading", "trailing"):
+        return f"timestep_spacing is {spacing!r}, and 'leading' or 'trailing' is expected."
+    if settings.steps_offset not in (0, 1):
+        return f"steps_offset is {settings.steps_offset}, and 1 is expected."
+    for name in ("trained_betas", "rescale_betas_zero_snr", "thresholding"):
+        if getattr(settings, name) not in _SAME_AS_TRAINED:
+            return f"{name} is set, which reseen does not have."
+    if settings.beta_start >= settings.beta_end:
+        return f"beta_start is {settings.beta_start} and beta_end {settings.beta_end}; noise must grow."
+    return None

@@ -1,0 +1,243 @@
+"""Write a checkpoint in the original format with random weights, and a tokenizer for it: ``python tools/full_size_checkpoint.py``.
+
+    python tools/full_size_checkpoint.py FOLDER [--family 1|2]
+
+``FOLDER/sd-v1-4.ckpt`` (1,143 tensors, 4.3 GB) or ``FOLDER/v2-1_768.ckpt`` (5.2 GB), under the names of the original
+code and at the published sizes, and ``FOLDER/tokenizer/`` with 49,408 entries as CLIP's has, whose merges are not CLIP's.
+No published weight is in them: they show that a file of that layout loads, how long that takes and in how much memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+Shapes = dict[str, tuple[int, ...]]
+SCHEDULE_NAMES = (
+    *("betas", "alphas_cumprod", "alphas_cumprod_prev", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod"),
+    *("log_one_minus_alphas_cumprod", "sqrt_recip_alphas_cumprod", "sqrt_recipm1_alphas_cumprod", "posterior_variance"),
+    *("posterior_log_variance_clipped", "posterior_mean_coef1", "posterior_mean_coef2"),
+)
+"""What the original code keeps of its schedule beside the weights."""
+N_WORDS = 49408
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths of a Stable Diffusion; the published ones are `V1` and `V2`."""
+
+    family: int
+    unet: int
+    vae: int
+    text: int
+    text_layers: int
+    n_words: int = N_WORDS
+    n_tokens: int = 77
+
+
+V1 = Sizes(family=1, unet=320, vae=128, text=768, text_layers=12)
+V2 = Sizes(family=2, unet=320, vae=128, text=1024, text_layers=24)
+
+
+def original_shapes(sizes: Sizes) -> Shapes:
+    """Return name and shape of every tensor of a checkpoint in the original format."""
+    shapes: Shapes = dict.fromkeys(SCHEDULE_NAMES, (1000,))
+    shapes |= _below("model.diffusion_model.", _unet(sizes))
+    shapes |= _below("first_stage_model.", _vae(sizes.vae))
+    text = _clip(sizes) if sizes.family == 1 else _open_clip(sizes)
+    return shapes | _below("cond_stage_model.", text)
+
+
+def _below(prefix: str, shapes: Shapes) -> Shapes:
+    return {prefix + name: shape for name, shape in shapes.items()}
+
+
+def _affine(name: str, width: int) -> Shapes:
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def _linear(name: str, n_in: int, n_out: int, *, bias: bool = True) -> Shapes:
+    return {f"{name}.weight": (n_out, n_in), **({f"{name}.bias": (n_out,)} if bias else {})}
+
+
+def _conv(name: str, n_in: int, n_out: int, side: int = 3) -> Shapes:
+    return {f"{name}.weight": (n_out, n_in, side, side), f"{name}.bias": (n_out,)}
+
+
+def _unet(sizes: Sizes) -> Shapes:
+    """Return the shapes of the U-Net: four levels of two blocks, attention at the first three."""
+    base = sizes.unet
+    widths, time = (base, 2 * base, 4 * base, 4 * base), 4 * base
+    shapes = {**_linear("time_embed.0", base, time), **_linear("time_embed.2", time, time)}
+    shapes |= _conv("input_blocks.0.0", 4, base)
+    skips, width, number = [base], base, 1
+    for level, wide in enumerate(widths):
+        for _ in range(2):
+            shapes |= _block(f"input_blocks.{number}.0", width, wide, time)
+            if level < 3:
+                shapes |= _transformer(f"input_blocks.{number}.1", wide, sizes)
+            width = wide
+            skips.append(width)
+            number += 1
+        if level < 3:
+            shapes |= _conv(f"input_blocks.{number}.0.op", width, width)
+            skips.append(width)
+            number += 1
+    shapes |= _block("middle_block.0", width, width, time) | _block("middle_block.2", width, width, time)
+    shapes |= _transformer("middle_block.1", width, sizes)
+    number = 0
+    for level in reversed(range(4)):
+        for layer in range(3):
+            shapes |= _block(f"output_blocks.{number}.0", width + skips.pop(), widths[level], time)
+            width = widths[level]
+            if level < 3:
+                shapes |= _transformer(f"output_blocks.{number}.1", width, sizes)
+            if layer == 2 and level > 0:
+                shapes |= _conv(f"output_blocks.{number}.{2 if level < 3 else 1}.conv", width, width)
+            number += 1
+    return shapes | _affine("out.0", base) | _conv("out.2", base, 4)
+
+
+def _block(name: str, n_in: int, n_out: int, time: int) -> Shapes:
+    shapes = {**_affine(f"{name}.in_layers.0", n_in), **_conv(f"{name}.in_layers.2", n_in, n_out)}
+    shapes |= _linear(f"{name}.emb_layers.1", time, n_out)
+    shapes |= _affine(f"{name}.out_layers.0", n_out) | _conv(f"{name}.out_layers.3", n_out, n_out)
+    return shapes | (_conv(f"{name}.skip_connection", n_in, n_out, 1) if n_in != n_out else {})
+
+
+def _transformer(name: str, width: int, sizes: Sizes) -> Shapes:
+    inside = f"{name}.transformer_blocks.0"
+    shapes = _affine(f"{name}.norm", width)
+    for end in ("proj_in", "proj_out"):
+        # 2.x projects by matrices, 1.x by convolutions of one pixel
+        shapes |= _linear(f"{name}.{end}", width, width) if sizes.family == 2 else _conv(f"{name}.{end}", width, width, 1)
+    for attention, context in (("attn1", width), ("attn2", sizes.text)):
+        shapes |= _linear(f"{inside}.{attention}.to_q", width, width, bias=False)
+        shapes |= _linear(f"{inside}.{attention}.to_k", context, width, bias=False)
+        shapes |= _linear(f"{inside}.{attention}.to_v", context, width, bias=False)
+        shapes |= _linear(f"{inside}.{attention}.to_out.0", width, width)
+    shapes |= _linear(f"{inside}.ff.net.0.proj", width, 8 * width) | _linear(f"{inside}.ff.net.2", 4 * width, width)
+    for norm in ("norm1", "norm2", "norm3"):
+        shapes |= _affine(f"{inside}.{norm}", width)
+    return shapes
+
+
+def _vae(base: int) -> Shapes:
+    """Return the shapes of the autoencoder: four levels, two blocks down, three up, attention in the middle."""
+    widths = (base, 2 * base, 4 * base, 4 * base)
+    shapes = {**_conv("quant_conv", 8, 8, 1), **_conv("post_quant_conv", 4, 4, 1)}
+    shapes |= _conv("encoder.conv_in", 3, base) | _conv("decoder.conv_in", 4, widths[-1])
+    width = base
+    for level, wide in enumerate(widths):
+        for block in range(2):
+            shapes |= _vae_block(f"encoder.down.{level}.block.{block}", width, wide)
+            width = wide
+        if level < 3:
+            shapes |= _conv(f"encoder.down.{level}.downsample.conv", width, width)
+    for half in ("encoder", "decoder"):
+        for block in (1, 2):
+            shapes |= _vae_block(f"{half}.mid.block_{block}", width, width)
+        shapes |= _affine(f"{half}.mid.attn_1.norm", width)
+        for name in ("q", "k", "v", "proj_out"):
+            shapes |= _conv(f"{half}.mid.attn_1.{name}", width, width, 1)
+    for level in reversed(range(4)):
+        for block in range(3):
+            shapes |= _vae_block(f"decoder.up.{level}.block.{block}", width, widths[level])
+            width = widths[level]
+        if level > 0:
+            shapes |= _conv(f"decoder.up.{level}.upsample.conv", width, width)
+    shapes |= _affine("encoder.norm_out", widths[-1]) | _conv("encoder.conv_out", widths[-1], 8)
+    return shapes | _affine("decoder.norm_out", base) | _conv("decoder.conv_out", base, 3)
+
+
+def _vae_block(name: str, n_in: int, n_out: int) -> Shapes:
+    shapes = {**_affine(f"{name}.norm1", n_in), **_conv(f"{name}.conv1", n_in, n_out)}
+    shapes |= _affine(f"{name}.norm2", n_out) | _conv(f"{name}.conv2", n_out, n_out)
+    return shapes | (_conv(f"{name}.nin_shortcut", n_in, n_out, 1) if n_in != n_out else {})
+
+
+def _clip(sizes: Sizes) -> Shapes:
+    width = sizes.text
+    shapes: Shapes = {
+        "embeddings.token_embedding.weight": (sizes.n_words, width),
+        "embeddings.position_embedding.weight": (sizes.n_tokens, width),
+        "embeddings.position_ids": (1, sizes.n_tokens),
+        **_affine("final_layer_norm", width),
+    }
+    for number in range(sizes.text_layers):
+        layer = f"encoder.layers.{number}"
+        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            shapes |= _linear(f"{layer}.self_attn.{name}", width, width)
+        shapes |= _linear(f"{layer}.mlp.fc1", width, 4 * width) | _linear(f"{layer}.mlp.fc2", 4 * width, width)
+        shapes |= _affine(f"{layer}.layer_norm1", width) | _affine(f"{layer}.layer_norm2", width)
+    return _below("transformer.text_model.", shapes)
+
+
+def _open_clip(sizes: Sizes) -> Shapes:
+    width = sizes.text
+    shapes: Shapes = {
+        "positional_embedding": (sizes.n_tokens, width),
+        "text_projection": (width, width),
+        "logit_scale": (),
+        "token_embedding.weight": (sizes.n_words, width),
+        **_affine("ln_final", width),
+    }
+    for number in range(sizes.text_layers):
+        layer = f"transformer.resblocks.{number}"
+        shapes |= {f"{layer}.attn.in_proj_weight": (3 * width, width), f"{layer}.attn.in_proj_bias": (3 * width,)}
+        shapes |= _linear(f"{layer}.attn.out_proj", width, width)
+        shapes |= _linear(f"{layer}.mlp.c_fc", width, 4 * width) | _linear(f"{layer}.mlp.c_proj", 4 * width, width)
+        shapes |= _affine(f"{layer}.ln_1", width) | _affine(f"{layer}.ln_2", width)
+    return _below("model.", shapes)
+
+
+def write_tokenizer(folder: Path, n_words: int = N_WORDS, n_tokens: int = 77, padding: str = "<|endoftext|>") -> None:
+    """Write a tokenizer of CLIP's form: signs, signs at the end of a word, one merge for each further entry, two marks."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    # the 256 signs that stand for bytes, of which the printable ones stand for themselves
+    signs = [chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 324))]
+    vocabulary = [*signs, *(sign + "</w>" for sign in signs)]
+    merges: list[str] = []
+    stems = list(letters)
+    while len(vocabulary) + 2 < n_words:
+        stem = stems.pop(0)
+        for letter in letters[: n_words - 2 - len(vocabulary)]:
+            merges.append(f"{stem} {letter}")
+            vocabulary.append(stem + letter)
+            stems.append(stem + letter)
+    vocabulary += ["<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(vocabulary)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n", encoding="utf-8")
+    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": n_tokens, "pad_token": padding}
+    marks = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, **marks}))
+
+
+def main() -> None:
+    """Write the checkpoint and the tokenizer."""
+    import torch
+
+    from reseen.diffusion import Schedule
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where to write them")
+    parser.add_argument("--family", type=int, choices=(1, 2), default=1, help="Stable Diffusion 1.x or 2.x")
+    wanted = parser.parse_args()
+    sizes = V1 if wanted.family == 1 else V2
+    torch.manual_seed(0)
+    tensors = {name: 0.02 * torch.randn(shape) for name, shape in original_shapes(sizes).items()}
+    for name in [name for name in tensors if name.endswith("position_ids")]:
+        tensors[name] = torch.arange(sizes.n_tokens)[None]
+    tensors["alphas_cumprod"] = torch.from_numpy(Schedule.scaled_linear().signal_level).float()
+    wanted.folder.mkdir(parents=True, exist_ok=True)
+    file = wanted.folder / ("sd-v1-4.ckpt" if wanted.family == 1 else "v2-1_768.ckpt")
+    torch.save({"state_dict": tensors, "global_step": 0}, file)
+    write_tokenizer(wanted.folder / "tokenizer")
+    print(f"{file}: {len(tensors):,} tensors, {file.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
