@@ -14,11 +14,18 @@ from reseen.diffusion import Schedule
 from reseen.imports import hide_broken_torchvision
 from reseen.ldm import BUILTIN
 from reseen.ldm.loading import Loaded, Precision, assemble
-from reseen.ldm.single_file import FAMILIES
 from reseen.ldm.stable import StableDiffusion
 
-WIDTH = 768
-"""Of the caption's code in Stable Diffusion 1.x."""
+UNET = {"sample_size": 64, "cross_attention_dim": 768}
+VAE = {
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+}
+TEXT = {"vocab_size": 49408, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
+TEXT |= {"num_attention_heads": 12, "max_position_embeddings": 77}
+"""Stable Diffusion v1.4: what differs from the defaults of the classes."""
 
 
 def load(device: str, precision: Precision, *, compiled: bool = False) -> StableDiffusion:
@@ -40,11 +47,10 @@ def _networks() -> dict[str, Any]:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    facts = FAMILIES[WIDTH]
     return {
-        "unet": UNet2DConditionModel(**facts["unet"]),
-        "vae": AutoencoderKL(**facts["vae"]),
-        "text_encoder": CLIPTextModel(CLIPTextConfig(**facts["text_encoder"])),
+        "unet": UNet2DConditionModel(**UNET),
+        "vae": AutoencoderKL(**VAE),
+        "text_encoder": CLIPTextModel(CLIPTextConfig(**TEXT)),
     }
 
 

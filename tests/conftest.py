@@ -137,3 +137,15 @@ def reseen(monkeypatch, capsys):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Fail at once where anything asks for a connection."""
+    import socket
+
+    def refuse(*_arguments):
+        raise AssertionError("a connection was asked for")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)

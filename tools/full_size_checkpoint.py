@@ -1,10 +1,11 @@
-"""Write a checkpoint in the original format with random weights, and a tokenizer for it: ``python tools/full_size_checkpoint.py``.
+"""Write a checkpoint in the original format with random weights, and a tokenizer for it.
 
     python tools/full_size_checkpoint.py FOLDER [--family 1|2]
 
 ``FOLDER/sd-v1-4.ckpt`` (1,143 tensors, 4.3 GB) or ``FOLDER/v2-1_768.ckpt`` (5.2 GB), under the names of the original
-code and at the published sizes, and ``FOLDER/tokenizer/`` with 49,408 entries as CLIP's has, whose merges are not CLIP's.
-No published weight is in them: they show that a file of that layout loads, how long that takes and in how much memory.
+code and at the published sizes, and ``FOLDER/tokenizer/`` with 49,408 entries, as CLIP's has, made by other merges than
+CLIP's. No published weight is in them: they show that a file of that layout loads, how long that takes and in how much
+memory.
 """
 
 from __future__ import annotations
@@ -112,7 +113,9 @@ def _transformer(name: str, width: int, sizes: Sizes) -> Shapes:
     shapes = _affine(f"{name}.norm", width)
     for end in ("proj_in", "proj_out"):
         # 2.x projects by matrices, 1.x by convolutions of one pixel
-        shapes |= _linear(f"{name}.{end}", width, width) if sizes.family == 2 else _conv(f"{name}.{end}", width, width, 1)
+        shapes |= (
+            _linear(f"{name}.{end}", width, width) if sizes.family == 2 else _conv(f"{name}.{end}", width, width, 1)
+        )
     for attention, context in (("attn1", width), ("attn2", sizes.text)):
         shapes |= _linear(f"{inside}.{attention}.to_q", width, width, bias=False)
         shapes |= _linear(f"{inside}.{attention}.to_k", context, width, bias=False)
@@ -194,7 +197,7 @@ def _open_clip(sizes: Sizes) -> Shapes:
 
 
 def write_tokenizer(folder: Path, n_words: int = N_WORDS, n_tokens: int = 77, padding: str = "<|endoftext|>") -> None:
-    """Write a tokenizer of CLIP's form: signs, signs at the end of a word, one merge for each further entry, two marks."""
+    """Write a tokenizer of CLIP's form: signs, signs that end a word, one merge for each further entry, two marks."""
     letters = "abcdefghijklmnopqrstuvwxyz"
     # the 256 signs that stand for bytes, of which the printable ones stand for themselves
     signs = [chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 324))]

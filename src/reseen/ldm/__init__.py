@@ -95,6 +95,10 @@ class LatentDiffusion(Protocol):
         """Encode captions as ``(n, n_tokens, dim)``; the empty one is the unconditional conditioning."""
         ...
 
+    def count_cut(self, captions: Sequence[str]) -> int:
+        """Return how many captions are longer than the text encoder reads; the end of these is cut off."""
+        ...
+
     def predict_noise(self, latents: Tensor, timestep: int, conditioning: Tensor) -> Tensor:
         """Predict the noise in latents ``(n, channels, h, w)`` under conditioning ``(n, n_tokens, dim)``."""
         ...

@@ -107,6 +107,12 @@ def assemble(
 def _check_purpose(name: str, parts: dict[str, Any]) -> None:
     """Refuse models that are not for images from text, that were distilled, or whose parts do not fit each other."""
     unet, vae, text_encoder = (parts[part].config for part in ("unet", "vae", "text_encoder"))
+    if type(unet.sample_size) is not int or unet.sample_size < 1:
+        raise ModelError(f"{name}: sample_size of the U-Net is {unet.sample_size!r}, and a number above 0 is expected.")
+    if not isinstance(vae.scaling_factor, float | int) or not 0 < vae.scaling_factor < float("inf"):
+        raise ModelError(
+            f"{name}: scaling_factor of the autoencoder is {vae.scaling_factor!r}, and a number above 0 is expected."
+        )
     if unet.in_channels != vae.latent_channels:
         raise ModelError(
             f"{name} takes {unet.in_channels} channels and its latents have {vae.latent_channels}: it is made for "

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +30,7 @@ SCHEDULE = {
     "steps_offset": 1,
     "set_alpha_to_one": False,
 }
-"""Of every Stable Diffusion 1.x and 2.x; `read_original` compares it with the levels that a checkpoint carries."""
+"""Of every Stable Diffusion 1.x and 2.x; `check_original` compares it with the levels that a checkpoint carries."""
 PUBLISHED = {768: (320, 640, 1280, 1280), 1024: (320, 640, 1280, 1280)}
 """Widths of the U-Net by the width of the captions' code, as published: 1.x and 2.x."""
 HEAD = 64
@@ -63,28 +62,8 @@ _PARTS = ((UNET, "U-Net"), (VAE, "autoencoder"), (TEXT, "text encoder"))
 Weights = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Original:
-    """Settings of the networks that a checkpoint holds.
-
-    Parameters
-    ----------
-    family
-        1 or 2, of Stable Diffusion 1.x and 2.x.
-    settings
-        For ``unet``, ``vae`` and ``text_encoder`` the configuration in diffusers' and transformers' words: what differs
-        from the defaults of their classes.
-    averaged
-        Whether the U-Net's averaged (EMA) weights are there beside the trained ones.
-    """
-
-    family: Literal[1, 2]
-    settings: dict[str, dict[str, Any]]
-    averaged: bool
-
-
-def read_original(weights: Weights, path: Path) -> Original:
-    """Read which networks a checkpoint holds.
+def check_original(weights: Weights, path: Path) -> Literal[1, 2]:
+    """Check that a checkpoint holds all of a Stable Diffusion for images from text, and return its family.
 
     Parameters
     ----------
@@ -93,23 +72,51 @@ def read_original(weights: Weights, path: Path) -> Original:
     path
         The file, for messages.
 
+    Returns
+    -------
+    int
+        1 or 2, of Stable Diffusion 1.x and 2.x.
+
     Raises
     ------
     ModelError
-        If it is no Stable Diffusion 1.x or 2.x for images from text, or lacks a part.
+        If it is another model, lacks a part, or was trained under another schedule.
     """
     _refuse_foreign(weights, path)
-    family: Literal[1, 2] = 1 if any(key.startswith(CLIP) for key in weights) else 2
-    try:
-        settings = {"unet": _unet(weights, family), "vae": _vae(weights), "text_encoder": _text(weights, family)}
-    except (KeyError, ValueError, IndexError, ZeroDivisionError, TypeError) as error:
-        raise ModelError(
-            f"{shown(path)} is no complete Stable Diffusion 1.x or 2.x: {error} is missing or has another shape. Fetch "
-            "or copy it again, whole."
-        ) from error
     _compare_levels(weights, path)
-    _warn_of_size(settings, path)
-    return Original(family, settings, any(key.startswith(EMA) for key in weights))
+    return 1 if any(key.startswith(CLIP) for key in weights) else 2
+
+
+def read_settings(part: str, weights: Weights, family: Literal[1, 2], path: Path) -> dict[str, Any]:
+    """Read the settings of a network from names and shapes.
+
+    Parameters
+    ----------
+    part
+        ``unet``, ``vae`` or ``text_encoder``.
+    weights, path
+        As for `check_original`.
+    family
+        As `check_original` returns it.
+
+    Returns
+    -------
+    dict
+        Configuration in diffusers' and transformers' words: what differs from the defaults of their classes.
+
+    Raises
+    ------
+    ModelError
+        If tensors are missing, or do not have the shapes of the family.
+    """
+    readers = {"unet": _unet, "vae": _vae, "text_encoder": _text}
+    try:
+        return readers[part](weights, family)
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise ModelError(
+            f"{shown(path)} is not whole, or of another size: its {part} lacks {shown(str(error))}. Fetch or copy it "
+            f"again. If it has another size, put its configuration into {shown(path.with_suffix(''))}."
+        ) from error
 
 
 def _refuse_foreign(weights: Weights, path: Path) -> None:
@@ -156,6 +163,12 @@ def _unet(weights: Weights, family: int) -> dict[str, Any]:
     attends = [f"{UNET}input_blocks.{start}.1.norm.weight" in weights for start in starts]
     linear = weights[f"{UNET}middle_block.1.proj_in.weight"].ndim == 2
     caption = int(weights[f"{UNET}middle_block.1.transformer_blocks.0.attn2.to_k.weight"].shape[1])
+    if PUBLISHED.get(caption) != tuple(widths):
+        warnings.warn(
+            "the checkpoint has not the size of a published Stable Diffusion 1.x or 2.x. Its numbers of attention "
+            "heads are not in the file and are taken as theirs would be; unet/config.json beside it can state them.",
+            stacklevel=2,
+        )
     return {
         "block_out_channels": widths,
         "layers_per_block": layers,
@@ -167,7 +180,7 @@ def _unet(weights: Weights, family: int) -> dict[str, Any]:
     }
 
 
-def _vae(weights: Weights) -> dict[str, Any]:
+def _vae(weights: Weights, _family: int) -> dict[str, Any]:
     levels = _numbers(weights, re.escape(VAE) + r"encoder\.down\.(\d+)\.")
     blocks = _numbers(weights, re.escape(VAE) + r"encoder\.down\.0\.block\.(\d+)\.")
     widths = [int(weights[f"{VAE}encoder.down.{n}.block.0.conv2.weight"].shape[0]) for n in levels]
@@ -224,16 +237,4 @@ def _compare_levels(weights: Weights, path: Path) -> None:
         raise ModelError(
             f"{shown(path)} was trained under another noise schedule than Stable Diffusion's (alphas_cumprod). Use a "
             "Stable Diffusion 1.x or 2.x with the scaled-linear schedule."
-        )
-
-
-def _warn_of_size(settings: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    unet = settings["unet"]
-    widths: Sequence[int] = unet["block_out_channels"]
-    if PUBLISHED.get(unet["cross_attention_dim"]) != tuple(widths):
-        warnings.warn(
-            f"{shown(path)} has not the size of a published Stable Diffusion 1.x or 2.x. Its numbers of attention "
-            "heads are not in the file, and are taken as theirs would be. To state them, put its settings beside it "
-            f"({shown(path.with_suffix('') / 'unet' / 'config.json')}).",
-            stacklevel=2,
         )

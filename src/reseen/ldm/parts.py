@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reseen.errors import ModelError, ReseenError
-from reseen.files import check_regular, reading
+from reseen.files import check_regular, read_json
 from reseen.files.reading import shown
 from reseen.imports import hide_broken_torchvision
 
@@ -47,14 +47,15 @@ def load_parts(folder: Path, fix: str = FIX) -> dict[str, Any]:
     kinds: dict[str, Any] = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
     parts: dict[str, Any] = {}
     for name, kind in kinds.items():
-        for file in sorted((folder / name).iterdir()):
-            check_regular(file, ModelError)
-        with quiet(), reading(folder / name / "config.json", ModelError, fix):
+        _check_files(folder / name)
+        read_json(folder / name / "config.json", dict[str, Any], ModelError, fix=fix)
+        what = f"the {name} of {shown(folder / name)} cannot be loaded: its configuration or its weights are damaged"
+        with quiet(), _as_model_error(what, fix):
             options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
             parts[name], info = kind.from_pretrained(folder / name, **options)
         check_network(name, parts[name], info["missing_keys"], info["unexpected_keys"], folder / name, fix)
     parts["tokenizer"] = load_tokenizer(folder / "tokenizer", fix)
-    check_tokenizer(parts["tokenizer"], parts["text_encoder"], folder / "tokenizer", fix)
+    check_tokenizer(parts["tokenizer"], parts["text_encoder"].config.vocab_size, folder / "tokenizer", fix)
     return parts
 
 
@@ -108,16 +109,25 @@ def load_tokenizer(folder: Path, fix: str = FIX) -> Any:
 
     there = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
     if "tokenizer.json" not in there and not {"vocab.json", "merges.txt"} <= there:
-        raise ModelError(f"{shown(folder)} has neither tokenizer.json nor vocab.json and merges.txt. {fix}")
-    for file in sorted(folder.iterdir()):
-        check_regular(file, ModelError)
-    first = "tokenizer.json" if "tokenizer.json" in there else "vocab.json"
-    with quiet(), reading(folder / first, ModelError, fix):
+        raise ModelError(f"{shown(folder)} lacks tokenizer.json, or vocab.json and merges.txt. {fix}")
+    if "tokenizer_config.json" not in there:
+        raise ModelError(f"{shown(folder)} lacks tokenizer_config.json. {fix}")
+    _check_files(folder)
+    for file in sorted(folder.glob("*.json")):
+        read_json(file, dict[str, Any], ModelError, fix=fix)
+    with quiet(), _as_model_error(f"the tokenizer of {shown(folder)} cannot be loaded", fix):
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def check_tokenizer(tokenizer: Any, text_encoder: Any, where: Path | str, fix: str = FIX) -> None:
-    """Check that a tokenizer is complete and belongs to a text encoder.
+def _check_files(folder: Path) -> None:
+    """Refuse pipes, devices and files without permission, which a library would wait for or call damaged."""
+    for file in sorted(folder.iterdir()):
+        if not file.is_dir():
+            check_regular(file, ModelError)
+
+
+def check_tokenizer(tokenizer: Any, vocab_size: int, where: Path | str, fix: str = FIX) -> None:
+    """Check that a tokenizer is complete and belongs to a text encoder with a vocabulary of ``vocab_size``.
 
     Its vocabulary is as large as the text encoder's, and every entry of more than one sign is made by a merge: without
     its merges a tokenizer spells every word in letters, and without its vocabulary all captions are one.
@@ -128,10 +138,11 @@ def check_tokenizer(tokenizer: Any, text_encoder: Any, where: Path | str, fix: s
         If that does not hold.
     """
     with _as_model_error(f"the tokenizer of {shown(where)} cannot be used", fix):
-        vocabulary, size = tokenizer.get_vocab(), text_encoder.config.vocab_size
-        if len(vocabulary) != size:
+        vocabulary = tokenizer.get_vocab()
+        if len(vocabulary) != vocab_size:
             raise ModelError(
-                f"the tokenizer of {shown(where)} has {len(vocabulary):,} entries, and the text encoder {size:,}. {fix}"
+                f"the tokenizer of {shown(where)} has {len(vocabulary):,} entries, and the text encoder "
+                f"{vocab_size:,}. {fix}"
             )
         merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
         made = {"".join(pair) if isinstance(pair, list) else pair.replace(" ", "") for pair in merges}
@@ -192,8 +203,11 @@ def _as_model_error(what: str, fix: str) -> Iterator[None]:
         yield
     except ReseenError:
         raise
-    except Exception as error:  # tokenizers of another kind have other attributes
-        raise ModelError(f"{what} ({type(error).__name__}). {fix}") from error
+    except BaseException as error:  # the libraries raise a dozen kinds, from TypeError to a panic of Rust
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        said = shown((str(error).strip().splitlines() or [""])[0])[:200].rstrip(". ")
+        raise ModelError(f"{what} ({said or type(error).__name__}). {fix}") from error
 
 
 def _some(names: Iterable[str]) -> str:

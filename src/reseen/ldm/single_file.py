@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import inspect
 import json
-import shutil
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from reseen.errors import ModelError
-from reseen.files import reading
+from reseen.files import read_json, reading
 from reseen.files.reading import shown
 from reseen.files.shell import shell_line
 from reseen.imports import hide_broken_torchvision
 from reseen.ldm.checkpoint import read_checkpoint
 from reseen.ldm.loading import Loaded, digest
-from reseen.ldm.original import SCHEDULE, UNET, VAE, Original, read_original
+from reseen.ldm.original import EMA, SCHEDULE, UNET, VAE, Weights, check_original, read_settings
 from reseen.ldm.parts import NETWORKS, check_network, check_tokenizer, load_tokenizer, quiet
 from reseen.ldm.schedules import Prediction, read_scheduler
 
@@ -55,17 +54,18 @@ def load_single_file(path: Path, name: str, *, fetch: bool = True) -> Loaded:
     """
     hide_broken_torchvision()  # before transformers, which imports it
     weights = read_checkpoint(path)
-    original = read_original(weights, path)
+    family = check_original(weights, path)
     beside = path.with_suffix("")
     with tempfile.TemporaryDirectory() as made:
         settings = Path(made)
-        _lay_settings(settings, beside, original)
+        _lay_settings(settings, weights, family, path)
         schedule, prediction = read_scheduler(settings / "scheduler" / "scheduler_config.json")
-        parts = _networks(weights, settings, original, path)
-    parts["tokenizer"], fix = _tokenizer(beside, original, fetch=fetch)
-    check_tokenizer(parts["tokenizer"], parts["text_encoder"], path, fix)
+        tokenizer, fix = _tokenizer(beside, family, fetch=fetch)
+        text_settings = read_json(settings / "text_encoder" / "config.json", dict[str, Any], ModelError)
+        check_tokenizer(tokenizer, text_settings.get("vocab_size", 49408), path, fix)  # before minutes of work
+        parts = {**_networks(weights, settings, path), "tokenizer": tokenizer}
     stated = (beside / "scheduler" / "scheduler_config.json").is_file()
-    if original.family == 2 and not stated:
+    if family == 2 and not stated:
         prediction = _measure_prediction(parts, path, schedule_length=len(schedule.signal_level))
     if not (beside / "unet" / "config.json").is_file():
         parts["unet"].register_to_config(sample_size=96 if prediction == "v_prediction" else 64)
@@ -74,20 +74,20 @@ def load_single_file(path: Path, name: str, *, fetch: bool = True) -> Loaded:
     return Loaded(name, fingerprint, schedule, prediction, parts)
 
 
-def _lay_settings(made: Path, beside: Path, original: Original) -> None:
-    """Write the settings of every part into a folder: those beside the file, or those that were read from it."""
+def _lay_settings(made: Path, weights: Weights, family: Literal[1, 2], path: Path) -> None:
+    """Write the settings of every part into a folder: those beside the file, or those that are read from it."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
     # diffusers converts by the configuration as it is in the file, so that its own defaults have to be in it
     defaults = {"unet": _defaults(UNet2DConditionModel), "vae": _defaults(AutoencoderKL)}
-    found = {**original.settings, "scheduler": SCHEDULE}
-    for part, own in found.items():
+    for part in (*NETWORKS, "scheduler"):
         file = "scheduler_config.json" if part == "scheduler" else "config.json"
-        target = made / part / file
+        stated, target = path.with_suffix("") / part / file, made / part / file
         target.parent.mkdir(parents=True)
-        if (beside / part / file).is_file():
-            shutil.copyfile(beside / part / file, target)
+        if stated.exists():
+            target.write_text(json.dumps(read_json(stated, dict[str, Any], ModelError)), encoding="utf-8")
         else:
+            own = SCHEDULE if part == "scheduler" else read_settings(part, weights, family, path)
             target.write_text(json.dumps({**defaults.get(part, {}), **own}), encoding="utf-8")
 
 
@@ -96,21 +96,20 @@ def _defaults(kind: Any) -> dict[str, Any]:
     return {name: value.default for name, value in parameters.items() if value.default is not inspect.Parameter.empty}
 
 
-def _networks(weights: dict[str, Any], settings: Path, original: Original, path: Path) -> dict[str, Any]:
+def _networks(weights: Weights, settings: Path, path: Path) -> dict[str, Any]:
     """Convert the tensors by diffusers' own tables, and check that each was used."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
     from transformers import CLIPTextModel
 
+    averaged = any(key.startswith(EMA) for key in weights)
     make_text_encoder: Any = create_diffusers_clip_model_from_ldm
     where: dict[str, Any] = {"config": str(settings), "local_files_only": True}
     beside = shown(path.with_suffix(""))
-    fix = f"Fetch or copy it again, whole. If it has another size, put its configuration into {beside}."
+    fix = f"It is not whole: fetch or copy it again. If it has another size, put its configuration into {beside}."
     with quiet(), reading(path, ModelError, fix):
         parts = {
-            "unet": UNet2DConditionModel.from_single_file(
-                weights, subfolder="unet", extract_ema=original.averaged, **where
-            ),
+            "unet": UNet2DConditionModel.from_single_file(weights, subfolder="unet", extract_ema=averaged, **where),
             "vae": AutoencoderKL.from_single_file(weights, subfolder="vae", **where),
             "text_encoder": make_text_encoder(CLIPTextModel, weights, subfolder="text_encoder", **where),
         }
@@ -123,7 +122,7 @@ def _networks(weights: dict[str, Any], settings: Path, original: Original, path:
     return parts
 
 
-def _tokenizer(beside: Path, original: Original, *, fetch: bool) -> tuple[Any, str]:
+def _tokenizer(beside: Path, family: int, *, fetch: bool) -> tuple[Any, str]:
     """Load the tokenizer from beside the file, the hub's cache or the hub; also return how to get a complete one."""
     command = shell_line("hf", "download", TOKENIZER, "--revision", TOKENIZER_COMMIT, *TOKENIZER_FILES)
     fix = f"Run `{command}` where there is a network, or put these files into {shown(beside / 'tokenizer')}."
@@ -141,7 +140,7 @@ def _tokenizer(beside: Path, original: Original, *, fetch: bool) -> tuple[Any, s
             failed = error
             continue
         tokenizer = load_tokenizer(Path(folder), fix)
-        if original.family == 2:
+        if family == 2:
             tokenizer.pad_token = "!"  # the captions of 2.x are filled up with token 0
         return tokenizer, fix
     raise ModelError(f"the tokenizer that a Stable Diffusion needs is not here ({type(failed).__name__}). {fix}")

@@ -194,6 +194,11 @@ class StableDiffusion:
         conditioning: NDArray[np.float32] = states.cpu().numpy()
         return conditioning
 
+    def count_cut(self, captions: Sequence[str]) -> int:
+        """Return how many captions have more tokens than the text encoder reads, so that their end is cut off."""
+        lengths = [len(ids) for ids in self.tokenizer(list(captions)).input_ids] if captions else []
+        return sum(length > self.conditioning_shape[0] for length in lengths)
+
     def predict_noise(self, latents: Tensor, timestep: int, conditioning: Tensor) -> Tensor:
         """Predict the noise in latents; a model that predicts velocity is converted.
 
