@@ -236,7 +236,9 @@ app.add_typer(raters, name="raters")
 @app.command()
 def layers(
     recipe: RecipeArgument,
+    data: DataOption = None,
     model: ModelOption = None,
+    settings: SetOption = None,
     everything: Annotated[bool, typer.Option("--all", help="also the modules inside these")] = False,
 ) -> None:
     """List the U-Net modules that encode.layers can name.
@@ -246,7 +248,7 @@ def layers(
     from reseen.ldm import load_ldm
     from reseen.ldm.recording import default_layers, layer_shapes
 
-    section = _read_recipe(recipe, None, model, None).model
+    section = _read_recipe(recipe, data, model, settings).model
     ldm = load_ldm(section.name, revision=section.revision, fetch=False)
     chosen = default_layers(ldm)
     for name, shape in layer_shapes(ldm).items():

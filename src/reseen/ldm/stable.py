@@ -196,7 +196,7 @@ class StableDiffusion:
 
     def count_cut(self, captions: Sequence[str]) -> int:
         """Return how many captions have more tokens than the text encoder reads, so that their end is cut off."""
-        lengths = [len(ids) for ids in self.tokenizer(list(captions)).input_ids] if captions else []
+        lengths = [len(ids) for ids in self.tokenizer(list(captions), verbose=False).input_ids] if captions else []
         return sum(length > self.conditioning_shape[0] for length in lengths)
 
     def predict_noise(self, latents: Tensor, timestep: int, conditioning: Tensor) -> Tensor:
