@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-
 from reseen.errors import ResultsError
 from reseen.files.reading import check_regular, reading, shown
 from reseen.files.writing import writing
@@ -49,6 +47,7 @@ def write_tensors(path: Path, arrays: Mapping[str, NDArray[Any]], made_by: Mappi
     ResultsError
         If it cannot be written.
     """
+    import numpy as np
     from safetensors.numpy import save_file
 
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
