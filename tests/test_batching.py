@@ -73,6 +73,7 @@ def test_apples_gpus_say_it_in_words_and_other_errors_are_not_taken_for_it() -> 
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
         "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "Invalid buffer size: 4.00 GiB",
     ],
 )
 def test_the_driver_and_its_libraries_say_it_in_words_too(said: str) -> None:

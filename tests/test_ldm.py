@@ -19,8 +19,9 @@ from reseen import load_recipe
 from reseen.errors import ModelError, ShapeError
 from reseen.ldm import LatentDiffusion, load_ldm
 from reseen.ldm.batching import _even_threads
+from reseen.ldm.devices import check_device
 from reseen.ldm.recording import recording
-from reseen.ldm.stable import StableDiffusion, _tensor_float, check_device
+from reseen.ldm.stable import StableDiffusion
 
 
 @pytest.fixture(scope="module")
@@ -386,14 +387,6 @@ def test_a_compiled_noise_predictor_is_used_except_where_hooks_are_laid(
         assert torch.equal(recorded.predict_noise(latents, 1, c), expected)
         assert recorded.taken("mid_block").shape[0] == 1
     assert calls == [0]
-
-
-def test_the_precision_of_a_gpus_matrix_units_is_given_back() -> None:
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    for allowed in (True, False):
-        with _tensor_float(allowed):
-            assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == allowed
-    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
 
 
 def test_captions_longer_than_the_text_encoder_reads_are_counted(folder: Path) -> None:

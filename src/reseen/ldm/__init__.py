@@ -67,6 +67,11 @@ class LatentDiffusion(Protocol):
         ...
 
     @property
+    def most_rows(self) -> int:
+        """Largest number of rows that run together on its device."""
+        ...
+
+    @property
     def unconditional(self) -> NDArray[np.float32]:
         """Give the conditioning of the empty caption, ``(n_tokens, dim)``."""
         ...
@@ -108,7 +113,7 @@ def load_ldm(
     name: str,
     *,
     revision: str | None = None,
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32",
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto",
     device: str = "cpu",
     compiled: bool = False,
     fetch: bool = True,
@@ -126,8 +131,9 @@ def load_ldm(
     revision
         Commit of a hub model.
     precision
-        Of the noise predictor. Autoencoder and text encoder always compute in fp32: they cost little, and half
-        precision in the autoencoder is what turns pictures black.
+        Of the noise predictor; ``"auto"`` is what `reseen.ldm.devices.choose_precision` returns. Autoencoder and text
+        encoder always compute in fp32: they cost little, and half precision in the autoencoder is what turns images
+        black.
     device
         Such as ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     compiled
@@ -141,9 +147,9 @@ def load_ldm(
         If there is no such model here and it cannot be fetched, if it is of a kind that cannot be used, or if the
         device is not there.
     """
+    from reseen.ldm.devices import check_device, choose_precision
     from reseen.ldm.loading import assemble, load_folder
     from reseen.ldm.single_file import load_single_file
-    from reseen.ldm.stable import check_device
 
     check_device(device)
     hide_broken_torchvision()
@@ -159,7 +165,7 @@ def load_ldm(
         # the hub keeps each commit in a folder of that name, so the folder's name pins the weights
         fix = f"Where there is a network, run `{fetch_command(name, revision)}`."
         parts = load_folder(folder, name, fingerprint=f"{name}@{folder.name}", fix=fix)
-    return assemble(parts, precision=precision, device=device, compiled=compiled)
+    return assemble(parts, precision=choose_precision(precision, device), device=device, compiled=compiled)
 
 
 def _find(name: str, revision: str | None, *, fetch: bool) -> Path:

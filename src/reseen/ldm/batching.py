@@ -38,8 +38,11 @@ OUT_OF_MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
     "backend out of memory",
+    "Invalid buffer size",
 )
-"""What errors without a kind of their own say: of the driver, of the libraries that take memory themselves, of MPS."""
+"""What errors without a type of their own say: of the driver, of the libraries that take memory themselves, of MPS."""
+LARGEST_BUFFER = 2**32
+"""Bytes of one tensor at which MPS may end the process with an assertion, which nothing can catch."""
 
 
 class MemoryWarning(UserWarning):
@@ -72,7 +75,11 @@ class Batching:
         small, big = MOST[self.device.partition(":")[0]]
         return small if self.small else big
 
-    def run(self, kind: str, network: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:
+    def knows(self, kind: str, rows: Tensor) -> bool:
+        """Return whether it is decided how many rows of this shape run together; on a CPU it always is."""
+        return self.device == "cpu" or (kind, *rows.shape[1:]) in self.rows
+
+    def run(self, kind: str, network: Callable[..., Tensor], inputs: Sequence[Tensor], scores: int = 0) -> Tensor:
         """Run a network on all rows of its inputs, some at a time.
 
         Parameters
@@ -83,6 +90,9 @@ class Batching:
             Takes as many tensors ``(rows, ...)`` as there are inputs, and gives one.
         inputs
             Shape ``(n, ...)`` each.
+        scores
+            Bytes of the largest tensor of attention scores of one row. On MPS those of all rows together stay below
+            `LARGEST_BUFFER`.
 
         Raises
         ------
@@ -93,6 +103,7 @@ class Batching:
         """
         import torch
 
+        most = self._most_for(scores)
         n = len(inputs[0])
         if n == 0:
             raise ShapeError("there is nothing to compute: the array holds no row.")
@@ -103,7 +114,7 @@ class Batching:
             while start < n:
                 size = self._size(key, n - start)
                 at = torch.arange(start, start + size).clamp(max=n - 1)
-                output = self._attempt(key, network, [array[at.to(array.device)] for array in inputs])
+                output = self._attempt(key, network, [array[at.to(array.device)] for array in inputs], most)
                 if output is not None:
                     outputs.append(output[: n - start])
                     start += size
@@ -116,7 +127,21 @@ class Batching:
         # of a kind that has not run yet, one row alone
         return min(self.rows.get(key, 1), power_of_two(n_left, up=True))
 
-    def _attempt(self, key: tuple[object, ...], network: Callable[..., Tensor], batch: list[Tensor]) -> Tensor | None:
+    def _most_for(self, scores: int) -> int:
+        """Return how many rows run together at most, given the bytes of attention scores of each."""
+        if not self.device.startswith("mps") or scores == 0:
+            return self.most
+        fit = (LARGEST_BUFFER - 1) // scores
+        if fit == 0:
+            raise ModelError(
+                f"the attention scores of one image of {self.name} take {scores / 2**30:.1f} GiB, and {self.device} "
+                "ends the process at 4 GiB. Leave --device out to run on the CPU."
+            )
+        return min(self.most, power_of_two(fit))
+
+    def _attempt(
+        self, key: tuple[object, ...], network: Callable[..., Tensor], batch: list[Tensor], most: int
+    ) -> Tensor | None:
         """Run one batch; none is given where memory ran out, and fewer rows run from then on."""
         unknown = self.device.startswith("cuda") and key not in self.rows
         before = _begin_measuring(self.device) if unknown else 0
@@ -133,9 +158,9 @@ class Batching:
                 ) from error
         else:
             if unknown:
-                self.rows[key] = rows_that_fit(*_measured(self.device, before), self.most)
+                self.rows[key] = rows_that_fit(*_measured(self.device, before), most)
             elif key not in self.rows:
-                self.rows[key] = self.most
+                self.rows[key] = most
             return output
         self._halve(key, len(batch[0]))  # past the handler: the error holds what was computed so far
         return None

@@ -8,17 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from reseen.diffusion import Schedule
 from reseen.errors import ModelError
 from reseen.files import check_regular, reading
 from reseen.files.reading import shown
+from reseen.ldm.devices import Precision
 from reseen.ldm.parts import FIX, NETWORKS, load_parts, smoke_test
 from reseen.ldm.schedules import Prediction, read_scheduler
 from reseen.ldm.stable import StableDiffusion
-
-Precision = Literal["fp32", "fp16", "bf16"]
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from reseen.diffusion import Schedule
 from reseen.errors import ModelError, ShapeError
 from reseen.ldm.batching import Batching
+from reseen.ldm.devices import tensor_float
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,6 +87,11 @@ class StableDiffusion:
     def batching(self) -> Batching:
         """Give what decides how many rows run together."""
         return Batching(self.name, self.device, small=self.image_size <= SMALL_IMAGE)
+
+    @property
+    def most_rows(self) -> int:
+        """Largest number of rows that run together on its device."""
+        return self.batching.most
 
     def image_to_latent(
         self, images: NDArray[np.uint8] | NDArray[np.float32], *, noise: NDArray[np.float32] | None = None
@@ -226,9 +232,11 @@ class StableDiffusion:
         at = torch.tensor(timestep, device=self.device)
         # hooks that were laid after it was compiled would not be called
         hooked = self.compiled is None or any(module._forward_hooks for module in self.unet.modules())
-        network = self.unet if hooked else self.compiled
+        fast = self.unet if hooked else self.compiled
 
         def predict(latents: Tensor, conditioning: Tensor) -> Tensor:
+            # the row that memory is measured on runs alone; torch.compile would take minutes for that number of rows
+            network = fast if self.batching.knows("unet", latents) else self.unet
             output: Tensor = network(
                 latents.to(dtype), at, encoder_hidden_states=conditioning.to(dtype), return_dict=False
             )[0]
@@ -250,28 +258,50 @@ class StableDiffusion:
         return float(getattr(self.vae.config, "shift_factor", None) or 0.0)
 
     def _run(self, kind: str, network: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        """Run a network on as many rows at a time as the device takes."""
+        """Run a network on as many rows at a time as the device takes.
+
+        Autoencoder and text encoder are in fp32. They multiply in TF32 where the U-Net is in half precision, and where
+        it is not, PyTorch's own choice, TF32 in convolutions, is taken back.
+        """
         import torch
 
-        with _tensor_float(self.device.startswith("cuda") and self.unet.dtype != torch.float32):
-            return self.batching.run(kind, network, inputs)
+        half = self.unet.dtype != torch.float32
+        # a U-Net in half precision multiplies no fp32; torch.compile cannot read the switches after they were set
+        switches = nullcontext() if half and kind == "unet" else tensor_float(self.device.startswith("cuda") and half)
+        with switches:
+            return self.batching.run(kind, network, inputs, self._scores(kind, inputs[0]))
+
+    def _scores(self, kind: str, rows: Tensor) -> int:
+        """Return the bytes of the largest matrix of attention scores of one row, in fp32; only MPS limits them."""
+        if kind == "text" or not self.device.startswith("mps"):
+            return 0
+        if kind == "encode":  # images: (n, height, width, 3)
+            return 4 * int(math.prod(rows.shape[1:3]) // self.factor**2) ** 2
+        n_tokens = math.prod(rows.shape[2:])
+        return attention_bytes(self.unet.config, n_tokens) if kind == "unet" else 4 * n_tokens**2
 
 
-@contextmanager
-def _tensor_float(allowed: bool) -> Iterator[None]:
-    """Let a GPU multiply single precision with its matrix units (TF32: the range of fp32, 10 bits of it) or not.
+def attention_bytes(config: Any, n_tokens: int) -> int:
+    """Return the bytes of the largest matrix of self-attention scores of one row of a U-Net, in fp32.
 
-    Autoencoder and text encoder compute so where the U-Net is in half precision anyway; where it is not, PyTorch's own
-    choice, TF32 in convolutions, is taken back.
+    Parameters
+    ----------
+    config
+        Of a diffusers U-Net.
+    n_tokens
+        Height times width of the latents. Each level below the first has a quarter of the tokens of the one above.
     """
-    import torch
-
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+    # diffusers has always named the number of heads attention_head_dim
+    heads = config.num_attention_heads or config.attention_head_dim
+    kinds = config.down_block_types
+    each = [heads] * len(kinds) if isinstance(heads, int) else heads
+    levels = [
+        4 * n_heads * (n_tokens // 4**level) ** 2
+        for level, (kind, n_heads) in enumerate(zip(kinds, each, strict=True))
+        if "Attn" in kind
+    ]
+    middle = 4 * each[-1] * (n_tokens // 4 ** (len(kinds) - 1)) ** 2
+    return int(max([*levels, middle]))
 
 
 def as_tensor(array: NDArray[Any]) -> Tensor:
@@ -279,24 +309,3 @@ def as_tensor(array: NDArray[Any]) -> Tensor:
     import torch
 
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))
-
-
-def check_device(device: str) -> None:
-    """Make sure that a device can be used.
-
-    Raises
-    ------
-    ModelError
-        If it is unknown or not there.
-    """
-    import torch
-
-    try:
-        torch.device(device)
-    except RuntimeError as error:
-        raise ModelError(f"there is no device {device!r}; expected cpu, cuda, cuda:N or mps.") from error
-    there = ["cpu", "mps"] if torch.backends.mps.is_available() else ["cpu"]
-    if torch.cuda.is_available():
-        there += ["cuda", *(f"cuda:{card}" for card in range(torch.cuda.device_count()))]
-    if device not in there:
-        raise ModelError(f"the device {device!r} is not available here. Leave it out to run on the CPU.")

@@ -20,9 +20,10 @@ from reseen.decode import Decoding
 from reseen.executor import Executor, Serial, check_seen
 from reseen.features import Features
 from reseen.ldm import LatentDiffusion, load_ldm
+from reseen.ldm.devices import choose_precision
 from reseen.ldm.recording import default_layers
 from reseen.pipeline.writing import Writer
-from reseen.recipe import DataRecipe, Recipe
+from reseen.recipe import DataRecipe, Recipe, with_changes
 from reseen.results import Results
 from reseen.stimuli import Stimuli
 from reseen.tables import main_condition
@@ -231,6 +232,15 @@ def _join(recipe: Recipe, path: Path, device: str) -> Job:
     """Take up a job on a worker."""
     check_seen(path)
     return Job(recipe, Results.join(path, recipe), device)
+
+
+def with_precision(recipe: Recipe, device: str) -> Recipe:
+    """Return a recipe whose ``model.precision`` is the one that a device computes with, never ``"auto"``.
+
+    The results folder records the precision, so that a run on another device is refused where it would compute with
+    another one.
+    """
+    return with_changes(recipe, {"model.precision": choose_precision(recipe.model.precision, device)})
 
 
 def data_path(recipe: Recipe, out: Path) -> Path | None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from reseen.errors import RecipeError, ResultsError
 from reseen.executor import Executor, Serial
-from reseen.ldm.stable import check_device
+from reseen.ldm.devices import check_device
 from reseen.pipeline import extraction, picturing, scoring, showing, stages
-from reseen.pipeline.job import Job, Progress, data_path
+from reseen.pipeline.job import Job, Progress, data_path, with_precision
 from reseen.recipe import Recipe, with_settings
 from reseen.results import Results
 
@@ -77,6 +77,7 @@ def run(
     if data is not None:
         recipe = with_settings(recipe, [f"data.path={data}"])
     check_device(device)
+    recipe = with_precision(recipe, device)
     stages.check_settings(recipe, data_path(recipe, Path(out)))
     with Results.open(out, recipe) as results:
         job = Job(recipe, results, device, progress, executor or Serial())

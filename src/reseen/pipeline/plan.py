@@ -6,6 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +17,20 @@ from reseen.errors import ModelError, ReseenError, ResultsError
 from reseen.extract import z_size
 from reseen.files import GB
 from reseen.ldm import LatentDiffusion, load_ldm
+from reseen.ldm.devices import check_device
 from reseen.observers import load_network, load_observer
 from reseen.pipeline.extraction import harvest_of
+from reseen.pipeline.job import with_precision
 from reseen.pipeline.needs import Finding, find_data
 from reseen.pipeline.picturing import conditions_at, draws_at, levels
 from reseen.pipeline.sizes import Sizes, count_sizes, guess_sizes
 from reseen.protocols import PROTOCOLS
-from reseen.recipe import Condition, Recipe, differences, load_recipe
+from reseen.recipe import Condition, Recipe, ReconstructRecipe, differences, load_recipe
 from reseen.results import lost_recipe, other_recipe
 from reseen.tables import Level
 
 BYTES_PER_PIXEL = 1.6
 """Of a PNG of a natural picture, roughly."""
-TIMED_ROWS = 16
 
 __all__ = ["Finding", "check", "count_evaluations", "seconds_per_evaluation"]
 
@@ -51,6 +53,9 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
         One finding for each thing: ROIs, data files, what is held out, model, z, denoising, observers, results folder,
         encoding features, space, time.
     """
+    with suppress(ModelError):  # the finding about the model says what is wrong with the device
+        check_device(device)
+        recipe = with_precision(recipe, device)
     data = list(find_data(recipe, out))
     held_out, sizes = _sizes(recipe, readable=all(finding.ok for finding in data))
     findings = [_rois(recipe), *data, held_out]
@@ -59,7 +64,10 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
     def model() -> str:
         known = recipe.model.model_dump(include={"name", "revision", "precision"})
         ldm.append(load_ldm(**known, device=device, fetch=False))
-        return f"{ldm[0].name}: pictures of {ldm[0].image_size} pixels, conditioning {ldm[0].conditioning_shape}"
+        return (
+            f"{ldm[0].name}: pictures of {ldm[0].image_size} pixels, conditioning {ldm[0].conditioning_shape}, "
+            f"{recipe.model.precision} on {device}"
+        )
 
     findings.append(_try("model", model))
     asked = list(_asked_of(ldm[0], recipe)) if ldm else []
@@ -81,10 +89,14 @@ def count_evaluations(recipe: Recipe, sizes: Sizes) -> int:
     Guidance takes two for each step; condition ``z`` takes none.
     """
     section = recipe.reconstruct
-    passes = 2 if section.guidance > 1 else 1
     steps = {"z": 0, "c": section.n_steps, "zc": int(section.n_steps * section.strength)}
     n_steps = sum(n * steps[condition] for _, condition, n in _counted(recipe, sizes))
-    return n_steps * passes * len(recipe.data.subjects)
+    return n_steps * _passes(section) * len(recipe.data.subjects)
+
+
+def _passes(section: ReconstructRecipe) -> int:
+    """Return the U-Net evaluations of one step: guidance takes the caption and the empty one."""
+    return 2 if section.guidance > 1 else 1
 
 
 def _counted(recipe: Recipe, sizes: Sizes) -> Iterator[tuple[Level, Condition, int]]:
@@ -178,7 +190,7 @@ def _costs(recipe: Recipe, out: Path, ldm: LatentDiffusion, sizes: Sizes) -> lis
     findings = [Finding("encoding features", True, told)] if harvest.runs else []
     total = count_evaluations(recipe, sizes) + n_subjects * harvest.n_evaluations(n_stimuli)
     harvested = n_subjects * harvest.n_bytes(n_stimuli)
-    return [*findings, _space(recipe, out, ldm, sizes, harvested), _effort(total, ldm)]
+    return [*findings, _space(recipe, out, ldm, sizes, harvested), _effort(total, ldm, recipe.reconstruct)]
 
 
 def _space(recipe: Recipe, out: Path, ldm: LatentDiffusion, sizes: Sizes, harvested: int) -> Finding:
@@ -202,23 +214,31 @@ def _kept(recipe: Recipe, n_voxels: int) -> int:
     return 4 * n_voxels * TRIALS_PER_SESSION * sum(min(n, recipe.data.sessions or n) for n in known)
 
 
-def _effort(total: int, ldm: LatentDiffusion) -> Finding:
+def _effort(total: int, ldm: LatentDiffusion, section: ReconstructRecipe) -> Finding:
     """Time the model on a few rows, and say how long all the U-Net evaluations will take."""
-    seconds = total * seconds_per_evaluation(ldm)
+    seconds = total * seconds_per_evaluation(ldm, together=section.batch_size * _passes(section))
     unit, size = ("s", 1) if seconds < 120 else ("min", 60) if seconds < 7200 else ("h", 3600)
     spoken = f"about {seconds / size:.0f} {unit} on {ldm.device}"
     return Finding("time", True, f"{total:,} U-Net evaluations, {spoken}; all else is added to that")
 
 
-def seconds_per_evaluation(ldm: LatentDiffusion) -> float:
-    """Measure how long the U-Net takes for one picture among others."""
+def seconds_per_evaluation(ldm: LatentDiffusion, *, together: int) -> float:
+    """Measure the seconds that the U-Net takes for one image in a batch of the size that a run computes together.
+
+    Parameters
+    ----------
+    ldm
+        The frozen model, not compiled.
+    together
+        How many rows a run passes at once. The device may take fewer, and then so many are timed.
+    """
     import torch
 
-    rows = TIMED_ROWS if ldm.image_size <= 128 else 1
+    rows = min(together, ldm.most_rows)
     latents = torch.zeros((rows, *ldm.latent_shape), device=ldm.device)
     conditioning = torch.from_numpy(np.repeat(ldm.text_to_conditioning([""]), rows, axis=0)).to(ldm.device)
     spent = []
-    for _ in range(2):  # the first also warms up
+    for _ in range(2):  # the first also warms up, and on a GPU finds how many rows fit
         start = time.perf_counter()
         ldm.predict_noise(latents, 500, conditioning).cpu()
         spent.append(time.perf_counter() - start)

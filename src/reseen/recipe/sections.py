@@ -176,7 +176,11 @@ class ModelRecipe(_Section):
         "builtin", description="'builtin', a diffusers folder, a .ckpt or .safetensors file, or a hub id"
     )
     revision: Text | None = Field(None, description="commit of a hub model, pinned")
-    precision: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="of the frozen model")
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
+        "auto",
+        description="numbers that the U-Net computes with; auto: fp16 on a CUDA GPU with matrix units, fp32 elsewhere; "
+        "the results folder records which",
+    )
     compiled: bool = Field(
         False,
         description="let torch.compile make kernels for the U-Net; for long runs on a GPU",
