@@ -121,8 +121,8 @@ def test_an_autoencoder_computes_in_tf32_beside_half_precision_on_cuda_and_the_s
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *_, **__: tensor)
     monkeypatch.setattr("reseen.ldm.stable.tensor_float", noted)
     for precision, expected in (("fp32", [False, False]), ("fp16", [True])):
-        asked.clear()
         model = replace(load_ldm(str(folder), precision=precision), device="cuda")
+        asked.clear()  # of the check after loading
         for kind in ("decode", "unet"):
             model.batching.rows[kind, 3] = 4
             model._run(kind, lambda rows: 2 * rows, torch.ones(4, 3))
