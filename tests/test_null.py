@@ -23,23 +23,26 @@ SPLITS = {
 RECIPE = DecodeRecipe(share_alpha=True, alphas=(1.0, 10.0, 100.0), n_folds=3)
 
 
-def subject(rng: np.random.Generator, n_stimuli: int) -> tuple[Trials, Features]:
-    """Two trials of each stimulus, by voxels that know three dimensions of thirty features; features share a mean."""
+def subject(rng: np.random.Generator, n_stimuli: int, *, null: bool = True) -> tuple[Trials, Features]:
+    """Two trials of each stimulus and thirty features that share a mean; without null, voxels know three dimensions."""
     code = rng.standard_normal((n_stimuli, 3)) * [2.0, 1.0, 0.5]
     features = 3 * rng.standard_normal(30) + code @ rng.standard_normal((3, 30)) + rng.normal(0, 0.3, (n_stimuli, 30))
     ids = np.repeat(np.arange(n_stimuli), 2)
-    betas = code[ids] @ rng.standard_normal((3, 15)) + rng.normal(0, 2, (len(ids), 15))
+    seen = rng.permutation(n_stimuli) if null else np.arange(n_stimuli)
+    betas = code[seen][ids] @ rng.standard_normal((3, 15)) + rng.normal(0, 2, (len(ids), 15))
     zero, one = (np.full(len(ids), number) for number in (0, 1))
     trials = Trials("s", betas.astype(np.float32), ids, zero, {"all": np.ones(15, dtype=bool)}, one)
     return trials, Features("z", features.astype(np.float32), np.arange(n_stimuli))
 
 
-def permuted_scores(name: str, n_subjects: int, n_permutations: int, *, by_fold: bool = False) -> np.ndarray:
+def permuted_scores(
+    name: str, n_subjects: int, n_permutations: int, *, by_fold: bool = False, null: bool = True
+) -> np.ndarray:
     """Two-way identification by the features as an image would show them, ``(n_subjects, n_permutations)``."""
     rng, split = np.random.default_rng(1), SPLITS[name]
     scores = np.empty((n_subjects, n_permutations))
     for seed in range(n_subjects):
-        trials, feature = subject(rng, 36 if name == "fixed" else N_TESTED)
+        trials, feature = subject(rng, 36 if name == "fixed" else N_TESTED, null=null)
         decoding = Decoding(trials, split, feature, rois=["all"], recipe=RECIPE, seed=seed)
         if by_fold:
             decoding.task = replace(decoding.task, permuted=None)
@@ -61,6 +64,14 @@ def test_null_subjects_are_at_one_half_and_their_intervals_hold_it(name: str) ->
     assert standard_error < 0.03
     held = [low <= 0.5 <= high for low, high in map(statistics.t_interval, scores)]
     assert np.mean(held) >= 0.87  # two standard errors of 30 subjects below 0.95
+
+
+def test_labels_permuted_for_a_brain_that_knows_the_stimuli_are_near_one_half() -> None:
+    """An unusual stimulus has unusual responses, of which any decoder makes an unusual image: a little above one half."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scores = permuted_scores("folds", 20, 3, null=False)
+    assert 0.45 < scores.mean() < 0.57
 
 
 def test_permutations_of_each_fold_alone_would_be_far_below_chance() -> None:

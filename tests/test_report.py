@@ -361,7 +361,7 @@ def test_of_distances_the_smallest_is_the_best():
 
 def test_of_several_protocols_reseens_own_is_on_top_and_the_others_have_charts_of_their_own():
     other = scores(value=0.6).assign(protocol="takagi2023", observer="alexnet")
-    both = report(contents(scores=pd.concat([other, scores()], ignore_index=True)))
+    both = report(contents(scores=pd.concat([other, scores()], ignore_index=True), stimuli="scenes"))
     words = Page(both).words
     assert "Two-way identification by the judge; for each" in words
     assert "Two-way identification by alexnet, presented picture held fixed, protocol takagi2023" in words

@@ -99,7 +99,7 @@ class Protocol:
     pixels
         How they are resized for pixel correlation and SSIM; None: no further.
     pixel_metrics
-        Which of ``pixcorr`` and ``ssim``.
+        Which of ``pixcorr``, ``ssim`` and ``identification`` by pixel correlation.
     ssim
         Which SSIM: see `reseen.metrics.ssim`.
     """
@@ -112,7 +112,7 @@ class Protocol:
     draws: Literal["mean_r", "each"]
     first: Input | None = None
     pixels: Input | None = None
-    pixel_metrics: tuple[Literal["pixcorr", "ssim"], ...] = ()
+    pixel_metrics: tuple[Literal["pixcorr", "ssim", "identification"], ...] = ()
     ssim: SsimVariant = "plane"
 
     def metric_of(self, observer: str) -> str:
@@ -137,7 +137,7 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
         ties="half",
         draws="mean_r",
         first=Input(None, "pil", "lanczos"),
-        pixel_metrics=("pixcorr", "ssim"),
+        pixel_metrics=("pixcorr", "ssim", "identification"),
     ),
     "takagi2023": Protocol(
         "takagi2023",

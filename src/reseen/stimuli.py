@@ -28,6 +28,8 @@ class Stimuli:
         Named sets of stimuli whose scores are told apart, such as ``"seen"`` and ``"novel"``; may be empty.
     categories
         Ways of sorting pictures, such as ``"background"``, each ``stimulus_id -> category``; may be empty.
+    drawn
+        Whether the images are the drawn scenes of a simulated subject, on which the built-in networks were trained.
     """
 
     stimulus_id: NDArray[np.int64]
@@ -35,6 +37,7 @@ class Stimuli:
     read_captions: Callable[[int], Sequence[str]]
     subsets: Mapping[str, frozenset[int]] = field(default_factory=dict)
     categories: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    drawn: bool = False
 
     def image(self, stimulus_id: int) -> NDArray[np.uint8]:
         """Give one picture, ``(height, width, 3)`` uint8.

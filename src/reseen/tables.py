@@ -36,6 +36,8 @@ SCORE_COLUMNS = (
 """The columns of ``scores.csv``; a score is told from others by those up to ``level``."""
 BUILTIN = "builtin"
 """The protocol of reseen's own; see `reseen.protocols`."""
+PIXELS = "pixels"
+"""The observer of identification by pixel correlation, which is no network and has no layers."""
 FEATURES = "features"
 """The observer of decoded features, which looks at no picture."""
 

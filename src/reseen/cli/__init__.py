@@ -314,7 +314,10 @@ def _run(
         typer.echo("stopped. Run the same command again to go on.", err=True)
         raise typer.Exit(1) from None
     if all((results.path / f"{name}.csv").is_file() for name in ("scores", "reading")):
-        _print_scores(results.load_table("scores"), results.load_table("reading"), recipe.evaluate.n_shuffles)
+        from reseen.headline import stimuli_of
+
+        stimuli = stimuli_of(results.provenance, recipe.data.subjects)
+        _print_scores(results.load_table("scores"), results.load_table("reading"), stimuli, recipe.evaluate.n_shuffles)
     typer.echo(f"results: {results.path}")
     if last == "report":
         typer.echo(f"report: {results.path / 'report.html'}")
@@ -342,7 +345,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
         yield show
 
 
-def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame, n_shuffles: int) -> None:
+def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame, stimuli: str, n_shuffles: int) -> None:
     """Print the headline scores of each condition, between floors and ceiling."""
     from rich.table import Table
 
@@ -351,20 +354,21 @@ def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame, n_shuffles: int) 
     table = Table("subject", "score", "pictures", "from", title="Scores between floor and ceiling")
     for column in ("wrong truths", "shuffled", "result", "95 %", "ceiling", "n"):
         table.add_column(column, justify="right")
-    for row in filter(_is_telling, summary(scores).to_dict("records")):
+    found = summary(scores, stimuli=stimuli).to_dict("records")
+    for row in (row for row in found if _is_telling(row, str(found[0]["score"]))):
         numbers = [number(row[column]) for column in ("floor_repaired", "floor_shuffled", "result")]
         interval = f"{number(row['low'])}–{number(row['high'])}" if row["low"] == row["low"] else ""
         words = [str(row[column]) for column in ("subject", "score", "subset", "condition")]
         table.add_row(*words, *numbers, interval, number(row["ceiling"]), str(row["n"]))
     paper = console()
     paper.print(table)
-    paper.print(verdict(scores, reading, n_shuffles=n_shuffles))
+    paper.print(verdict(scores, reading, stimuli=stimuli, n_shuffles=n_shuffles))
 
 
-def _is_telling(row: Mapping[Hashable, object]) -> bool:
-    """Keep the table short: subsets of zc alone, and pictures that were retrieved by the late layer alone."""
+def _is_telling(row: Mapping[Hashable, object], headline: str) -> bool:
+    """Keep the table short: subsets of zc alone, and pictures that were retrieved by the headline alone."""
     from reseen.tables import is_retrieved
 
     if is_retrieved(str(row["condition"])):
-        return row["subset"] == "all" and str(row["score"]).endswith(" late")
+        return row["subset"] == "all" and row["score"] == headline
     return row["subset"] == "all" or row["condition"] == "zc"

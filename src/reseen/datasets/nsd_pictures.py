@@ -50,7 +50,10 @@ def read_pictures(files: NsdFiles, n_images: int) -> Stimuli:
     truth = read_truth(files.truth)
     subsets = {str(name): frozenset(int(i) for i in ids) for name, ids in truth.get("subsets", {}).items()}
     categories = {str(name): dict(enumerate(labels)) for name, labels in truth.get("categories", {}).items()}
-    return Stimuli(np.arange(n_images), _image_reader(files), _caption_reader(files, n_images), subsets, categories)
+    drawn = bool(categories)  # a simulated tree names categories of drawn scenes, and none of a user's own images
+    return Stimuli(
+        np.arange(n_images), _image_reader(files), _caption_reader(files, n_images), subsets, categories, drawn
+    )
 
 
 def read_truth(path: Path) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ from reseen.evaluate.scores import (
 )
 from reseen.metrics import Floats
 from reseen.observers import Panel, prepare
-from reseen.tables import PICTURE_LEVELS, is_retrieved
+from reseen.tables import PICTURE_LEVELS, PIXELS, is_retrieved
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -173,6 +173,13 @@ def _picture_scores(
                     for k, parts in levels.items()
                 },
             )
+    if "identification" in panel.protocol.pixel_metrics:
+        for direction in panel.protocol.directions:
+            scores = {
+                k: mean_score([_layer_score(seen.pixels, panel, pool, direction) for seen in parts])
+                for k, parts in levels.items()
+            }
+            yield {"metric": "identification", "observer": PIXELS, "layer": "", "direction": direction}, scores
 
 
 def _layer_score(r: Floats, panel: Panel, pool: Pool, direction: str) -> Score:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reseen import statistics
 from reseen.evaluate.guessing import percent, said_of_reading
+from reseen.headline import IDENTIFICATION, Headline, choose
 from reseen.protocols import PROTOCOLS
 from reseen.tables import (
     FEATURES,
     GAP_CLOSED,
     NULL_SD,
     P_VALUE,
+    PIXELS,
     first_protocol,
     is_retrieved,
     main_condition,
@@ -35,6 +36,8 @@ SUMMARY_COLUMNS = (
     "condition",
     "floor_repaired",
     "floor_shuffled",
+    "shuffled_low",
+    "shuffled_high",
     "floor_mean",
     "floor_noise",
     "floor_random",
@@ -63,20 +66,19 @@ _WITHOUT_BRAIN = {
 _NONE = (float("nan"), float("nan"), float("nan"), 0)
 
 
-def summary(scores: DataFrame, *, observer: str | None = None) -> DataFrame:
-    """Give the headline rows, one for each score with its floors and ceiling beside it.
+def summary(scores: DataFrame, *, stimuli: str = "") -> DataFrame:
+    """Return the headline rows, one for each score with its chance levels and ceiling beside it.
 
-    Two-way identification with the original held fixed, by an observer's late and early layers (its last and first
-    where it names them otherwise); pixel correlation and SSIM; identification of decoded features. All test pictures,
-    and by the late layer each subset too. Of the protocol ``builtin``, or where that was not asked for of the first,
-    which may hold the reconstruction fixed.
+    Two-way identification as `reseen.headline.choose` says, by the layer of the headline and by the network's other
+    end; pixel correlation and SSIM of the same protocol; identification of decoded features. All test pictures, and by
+    the headline each subset too.
 
     Parameters
     ----------
     scores
         A table of `COLUMNS`, of any number of subjects; read back from CSV it may hold NaN for empty words.
-    observer
-        The judge of the headline; left out: ``"judge"``, or the first observer where there is none of that name.
+    stimuli
+        Kind of the stimuli, see `reseen.headline.choose`.
 
     Returns
     -------
@@ -84,11 +86,13 @@ def summary(scores: DataFrame, *, observer: str | None = None) -> DataFrame:
     """
     import pandas as pd
 
-    known = _numbers(scores)
-    judge, layers = _judge(known, observer)
-    held = {key[5] for key in known if key[2:4] == ("identification", judge)}
-    direction = "original" if "original" in held or not held else held.pop()
-    kinds = [(f"{judge} {layer}", ("identification", judge, layer, direction)) for layer in layers]
+    head = choose(scores, stimuli)
+    known = _numbers(scores, head)
+    kinds: list[tuple[str, tuple[str, ...]]] = []
+    for layer in head.layers if head is not None else ():
+        assert head is not None
+        kinds.append((f"{head.observer} {layer}".strip(), (IDENTIFICATION, head.observer, layer, head.direction)))
+    first = kinds[0][0] if kinds else ""
     kinds += [("pixcorr", ("pixcorr", "", "", "")), ("ssim", ("ssim", "", "", ""))]
     kinds += [("features", ("identification", FEATURES, "", "original"))]
     lines = []
@@ -96,7 +100,7 @@ def summary(scores: DataFrame, *, observer: str | None = None) -> DataFrame:
         for score, kind in kinds:
             subsets = dict.fromkeys(key[6] for key in known if key[0] == subject and key[2:6] == kind)
             for subset in subsets:
-                if subset != "all" and score != kinds[0][0]:
+                if subset != "all" and score != first:
                     continue
                 for condition in dict.fromkeys(key[1] for key in known if key[0] == subject and key[2:6] == kind):
                     words = {"subject": subject, "score": score, "subset": subset, "condition": condition}
@@ -134,24 +138,23 @@ def listing(scores: DataFrame) -> DataFrame:
     return pd.DataFrame(scored, columns=list(LISTING_COLUMNS))
 
 
-def verdict(
-    scores: DataFrame, reading: DataFrame | None = None, *, observer: str | None = None, n_shuffles: int = 1
-) -> str:
+def verdict(scores: DataFrame, reading: DataFrame | None = None, *, stimuli: str = "", n_shuffles: int = 1) -> str:
     """Say in plain words what the scores show, a paragraph for each subject, by rules stated here.
 
     Of two scores one is *above* the other when each lies outside the other's interval; otherwise they are *level*.
-    A score *carries what was seen* when it lies at least three null standard deviations above its re-paired floor,
-    *hints at it* from two on, and else is *not told from chance*. A shuffled-training floor is *at chance* within three
-    null standard deviations, ``sqrt(1 / (12 n k))`` of n pictures and k shuffles, of one half; what lies below is no
-    leak: stimuli were left out in turn, or by the protocol a tie loses. The nearest training picture is the best of the
-    retrieved conditions. All by two-way identification with the original held fixed. Where pictures were made without
-    the brain, it is said what the best of them get; a result is *above* that where its interval is. That the picture of
-    the mean z and c does as well pixel by pixel is said where it does. What the decoded features show by themselves
-    follows, by the rules of `reseen.evaluate.guessing.said_of_reading`.
+    A score *carries what was seen* when it lies at least three standard deviations of wrong pairings above their mean,
+    *hints at it* from two on, and else is *not told from chance*. Decoders fitted on permuted labels are *not told from
+    chance* where Student's t over the permutations does not tell their score from one half: one permutation makes all
+    images lean to one side, so that scores of permutations spread more than those of wrong pairings. Every
+    identification that `summary` lists is tested, at 5 % for all together (Bonferroni). The nearest training picture is
+    the best of the retrieved conditions. All by the headline (`reseen.headline.choose`), whose caveat is repeated.
+    Where pictures were made without the brain, it is said what the best of them get; a result is *above* that where its
+    interval is. That the picture of the mean z and c does as well pixel by pixel is said where it does. What the
+    decoded features show by themselves follows, by the rules of `reseen.evaluate.guessing.said_of_reading`.
 
     Parameters
     ----------
-    scores, observer
+    scores, stimuli
         See `summary`.
     reading
         The table of `evaluate_reading`; left out: nothing is said of it.
@@ -162,23 +165,24 @@ def verdict(
     -------
     Text; empty where no observer scored a picture and there is no ``reading``.
     """
-    headline = summary(scores, observer=observer)
+    headline, head = summary(scores, stimuli=stimuli), choose(scores, stimuli)
     judged = [score for score in dict.fromkeys(headline["score"]) if score not in ("pixcorr", "ssim", "features")]
     said: dict[str, list[str]] = {}
-    ties = _ties_lose(scores)
+    caveat = head.caveat if head is not None else ""
     for subject, rows in headline.groupby("subject", sort=False) if judged else ():
         mine: dict[tuple[str, str, str], Line] = {
             (row["score"], row["subset"], row["condition"]): {name: float(row[name]) for name in SUMMARY_COLUMNS[4:]}
             for row in rows.to_dict("records")
         }
-        said[str(subject)] = list(_sentences(mine, judged, n_shuffles, ties_lose=ties))
+        permuted = list(_permuted(rows.to_dict("records"), n_shuffles, ties_lose=_ties_lose(head)))
+        said[str(subject)] = list(_sentences(mine, judged, caveat, permuted))
     for name, sentences in (said_of_reading(reading) if reading is not None else {}).items():
         said[name] = [*said.get(name, []), *sentences]
     return "\n".join(f"{subject}: {' '.join(sentences)}" for subject, sentences in said.items())
 
 
 def _sentences(
-    mine: Mapping[tuple[str, str, str], Line], judged: list[str], n_shuffles: int, *, ties_lose: bool
+    mine: Mapping[tuple[str, str, str], Line], judged: list[str], caveat: str, permuted: list[str]
 ) -> Iterator[str]:
     late, early = judged[0], judged[-1]
     at = {condition: line for (score, subset, condition), line in mine.items() if (score, subset) == (late, "all")}
@@ -187,6 +191,8 @@ def _sentences(
         return
     main = main_condition(made)
     yield _against_chance(main, at[main], late)
+    if caveat:
+        yield caveat
     others = [condition for condition in made if condition != main]
     if others:
         parts = [f"{_order(at[main], at[other])} {other} ({_share(at[other])})" for other in others]
@@ -202,13 +208,15 @@ def _sentences(
     if seen and novel:
         order = _order(novel, seen)
         yield f"Novel pictures ({_share(novel)}) are {order} those like the ones trained on ({_share(seen)})."
-    yield from _floor(at[main], n_shuffles, ties_lose=ties_lose)
+    yield from permuted
     yield from _without_brain(main, at[main])
     yield from _mean_picture(main, mine)
 
 
 def _whose(score: str) -> str:
     """Say whose layer a score is by: ``judge late`` is the judge's late layer."""
+    if score == PIXELS:
+        return "pixel correlation"
     observer, _, layer = score.rpartition(" ")
     return f"the {observer.replace('_', ' ')}'s {layer} layer"
 
@@ -218,32 +226,62 @@ def _against_chance(condition: str, line: Line, score: str) -> str:
     claim = "carry what was seen" if sds >= 3 else "hint at what was seen" if sds >= 2 else "are not told from chance"
     text = f"By {_whose(score)}, {condition} pictures {claim}: {_share(line)} of the pairs are told apart"
     if np.isfinite(sds):
-        text += f", {sds:.1f} null standard deviations above the re-paired floor of {percent(line['floor_repaired'])}"
+        floor = percent(line["floor_repaired"])
+        text += f", {sds:.1f} standard deviations of wrong pairings above their mean of {floor}"
     if np.isfinite(line["gap_closed"]):
         text += f", and {percent(line['gap_closed'])} of the way to the ceiling of {percent(line['ceiling'])}"
-    return text + f" (n = {line['n']:.0f})."
+    text += f" (n = {line['n']:.0f})."
+    if np.isfinite(line["ceiling"]) and not np.isfinite(line["gap_closed"]):
+        text += f" The gap closed is undefined: the ceiling of {percent(line['ceiling'])} is not above chance."
+    return text
 
 
-def _floor(line: Line, n_shuffles: int, *, ties_lose: bool) -> Iterator[str]:
-    shuffled = line["floor_shuffled"]
-    if not np.isfinite(shuffled):
+def _permuted(rows: Sequence[Mapping[Hashable, Any]], n_permutations: int, *, ties_lose: bool) -> Iterator[str]:
+    """Say of every identification that is printed whether decoders fitted on permuted labels are at chance.
+
+    At chance is what Student's t over the permutations does not tell from one half, at 5 % for all scores together
+    (Bonferroni).
+    """
+    found = [
+        row
+        for row in rows
+        if row["subset"] == "all" and row["score"] not in ("pixcorr", "ssim") and np.isfinite(row["floor_shuffled"])
+    ]
+    if not found:
         return
-    if abs(shuffled - 0.5) <= 3 * statistics.null_sd(int(line["n"])) / np.sqrt(n_shuffles):
-        yield f"Decoders fitted on shuffled brains are at chance ({percent(shuffled)}), as they must be."
-    elif shuffled < 0.5:
-        alike = "By this protocol a tie loses, and pictures that are all alike tie: they score 0. " if ties_lose else ""
-        yield (
-            f"Decoders fitted on shuffled brains are below chance ({percent(shuffled)}). {alike}Where stimuli are left "
-            "out in turn that is expected: to know nothing is to predict the mean of the others."
-        )
-    else:
-        yield f"Decoders fitted on shuffled brains are NOT at chance ({percent(shuffled)}): look for a leak."
+    values = [float(row["floor_shuffled"]) for row in found]
+    span = percent(values[0]) if len(found) == 1 else f"{percent(min(values))} to {percent(max(values))}"
+    if n_permutations < 2:
+        yield f"Decoders fitted on one permutation of the labels get {span}: one cannot tell chance from a leak."
+        return
+    told = f"over {n_permutations} permutations"
+    apart = [row for row in found if _p_of_chance(row, n_permutations) < 0.05 / len(found)]
+    if not apart:
+        every = "by the one score" if len(found) == 1 else f"by each of the {len(found)} identifications"
+        yield f"Decoders fitted on permuted labels are not told from chance {every} ({span}, {told})."
+    for row in apart:
+        side = "ABOVE chance: look for a leak" if row["floor_shuffled"] > 0.5 else "below chance"
+        if ties_lose and row["floor_shuffled"] < 0.5:
+            side += ", where ties lose and images that are all alike score 0"
+        name = f"{row['condition']} by {row['score']}"
+        yield f"Decoders fitted on permuted labels are {side} ({name}: {percent(row['floor_shuffled'])}, {told})."
 
 
-def _ties_lose(scores: DataFrame) -> bool:
+def _p_of_chance(row: Mapping[Hashable, Any], n_permutations: int) -> float:
+    """Return the two-sided p of the permuted level against one half, from its interval over permutations."""
+    from scipy.stats import t
+
+    value, low, high = (float(row[name]) for name in ("floor_shuffled", "shuffled_low", "shuffled_high"))
+    half, distance = max(value - low, high - value), abs(value - 0.5)  # one end may be cut off at 0 or 1
+    freedom = n_permutations - 1
+    if half == 0:
+        return 1.0 if distance == 0 else 0.0
+    return float(2 * t.sf(distance / half * t.ppf(0.975, freedom), freedom))
+
+
+def _ties_lose(head: Headline | None) -> bool:
     """Tell whether a tie loses by the protocol of the headline."""
-    protocol = first_protocol(scores["protocol"][scores["observer"] != FEATURES])
-    return protocol in PROTOCOLS and PROTOCOLS[protocol].ties == "lose"
+    return head is not None and head.protocol in PROTOCOLS and PROTOCOLS[head.protocol].ties == "lose"
 
 
 def _without_brain(condition: str, line: Line) -> Iterator[str]:
@@ -287,7 +325,7 @@ def _line(
     result, floor, sd = numbers("result"), numbers("floor_repaired"), numbers("result", NULL_SD)
     return {
         "floor_repaired": floor[0],
-        "floor_shuffled": numbers("floor_shuffled")[0],
+        **dict(zip(("floor_shuffled", "shuffled_low", "shuffled_high"), numbers("floor_shuffled")[:3], strict=True)),
         **{level: numbers(level)[0] for level in _WITHOUT_BRAIN},
         "result": result[0],
         "low": result[1],
@@ -300,24 +338,14 @@ def _line(
     }
 
 
-def _numbers(scores: DataFrame) -> dict[tuple[str, ...], Numbers]:
-    """Index the features' rows and those of one protocol by their words, from ``subject`` to ``level``."""
+def _numbers(scores: DataFrame, head: Headline | None) -> dict[tuple[str, ...], Numbers]:
+    """Index the features' rows and those of the headline's protocol by their words, from ``subject`` to ``level``."""
     of_features = scores["observer"] == FEATURES
-    scores = scores[of_features | (scores["protocol"] == first_protocol(scores["protocol"][~of_features]))]
+    protocol = first_protocol(scores["protocol"][~of_features]) if head is None else head.protocol
+    scores = scores[of_features | (scores["protocol"] == protocol)]
     words = scores[[column for column in COLUMNS[:9] if column != "protocol"]].fillna("").astype(str)
     values = (scores[column] for column in COLUMNS[9:])
     return {
         key: (float(value), float(low), float(high), int(n))
         for key, value, low, high, n in zip(words.itertuples(index=False, name=None), *values, strict=True)
     }
-
-
-def _judge(known: Mapping[tuple[str, ...], Numbers], observer: str | None) -> tuple[str, list[str]]:
-    """Name the observer of the headline, and its late and early layers in this order."""
-    looked = dict.fromkeys((key[3], key[4]) for key in known if key[2] == "identification" and key[4])
-    names = list(dict.fromkeys(name for name, _ in looked))
-    if observer is None:
-        observer = "judge" if "judge" in names or not names else names[0]
-    layers = [layer for name, layer in looked if name == observer]
-    ends: list[str] = [layer for layer in ("late", "early") if layer in layers]
-    return observer, ends if len(ends) == 2 else list(dict.fromkeys(layers[-1:] + layers[:1]))

@@ -20,6 +20,7 @@ from reseen.evaluate import (
     training_mean,
 )
 from reseen.features import Features, find_rows
+from reseen.headline import STIMULI_OF, Headline, choose, kind_of, stimuli_of
 from reseen.observers import Panel, load_observer, load_panel, prepare
 from reseen.pipeline.controls import left_out, repetitions
 from reseen.pipeline.job import Job
@@ -28,7 +29,7 @@ from reseen.pipeline.stages import tabulate
 from reseen.protocols import PROTOCOLS
 from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, Results
 from reseen.stimuli import picture_digest
-from reseen.tables import PICTURE_COLUMNS, READING_COLUMNS, SCORE_COLUMNS, retrieved_by
+from reseen.tables import BUILTIN, PICTURE_COLUMNS, PIXELS, READING_COLUMNS, SCORE_COLUMNS, retrieved_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,19 +141,17 @@ def _read_features(job: Job, subject: str, name: str) -> Iterator[pd.DataFrame]:
         yield evaluate_left_out(subject, tested, true, recipe=recipe, seed=seed)
 
 
+def headline_of(job: Job) -> Headline | None:
+    """Choose the headline of a run's scores."""
+    return choose(job.results.load_table("scores"), stimuli_of(job.results.provenance, job.subjects))
+
+
 def _read_pictures(job: Job, subject: str) -> pd.DataFrame:
-    """Ask the same of the pictures, as the first observer's last layer sees them at the size of the scores."""
+    """Ask the same of the pictures, as the headline sees them at the size of the scores."""
     _, stimuli, _ = job.brain(subject)
     stacks, condition = Stacks(job, subject), job.main_condition
-    panel = Panel(PROTOCOLS["builtin"], (load_observer(job.recipe.evaluate.observers[0]),))
-    observer = panel.observers[0]
-    layer = observer.layers[-1]
-    made, size = stacks["result", condition], stacks.size
-
-    def look(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        shown = prepare(pictures, panel.protocol.first, size=size)
-        return observer.look(shown)[layer].reshape(len(pictures), -1)
-
+    look = _looking(job, stacks.size)
+    made = stacks["result", condition]
     return evaluate_draws(
         subject,
         condition,
@@ -165,11 +164,33 @@ def _read_pictures(job: Job, subject: str) -> pd.DataFrame:
     )
 
 
+def _looking(job: Job, size: tuple[int, int]) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Return what turns images into what the headline compares, ``(n, n_features)``.
+
+    Without a headline, where no image was identified, that is pixels.
+    """
+    head = headline_of(job)
+    name = BUILTIN if head is None else head.protocol
+    protocol = next(known for known in PROTOCOLS.values() if known.name == name)
+    by_pixels = head is None or head.observer == PIXELS
+    panel = None if by_pixels else next(panel for panel in _panels(job) if panel.protocol.name == name)
+
+    def look(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        shown = prepare(images, protocol.first, size=size)
+        if panel is None or head is None:
+            return prepare(shown, protocol.pixels).reshape(len(images), -1).astype(np.float32)
+        observer = next(observer for observer in panel.observers if observer.name == head.observer)
+        return observer.look(shown)[head.layer].reshape(len(images), -1)
+
+    return look
+
+
 def _score_pictures(job: Job, subject: str, keep_each: Callable[[pd.DataFrame], None]) -> pd.DataFrame:
     _, stimuli, _ = job.brain(subject)
     stacks = Stacks(job, subject)
     truth = stimuli.images(stacks.stimulus_id)
     job.results.claim(TEST_PICTURES_OF + subject, picture_digest(stacks.stimulus_id, truth))
+    job.results.claim(STIMULI_OF + subject, kind_of(truth, drawn=stimuli.drawn))
     height, width = stacks.size
     job.results.claim(SCORED_SIZE_OF + subject, f"{width} x {height}")
     return evaluate(

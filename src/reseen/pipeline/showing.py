@@ -9,12 +9,13 @@ import numpy as np
 from reseen import metrics, reconstruct, report
 from reseen.evaluate import verdict
 from reseen.files import opening_tensors
+from reseen.headline import IDENTIFICATION, Headline, choose, stimuli_of
 from reseen.pipeline.job import Job
 from reseen.pipeline.mapping import cortical_maps, write_figures
 from reseen.pipeline.scoring import Stacks
 from reseen.recipe import to_toml
 from reseen.results import VERSION_OF
-from reseen.tables import NO_BRAIN, first_protocol, is_retrieved
+from reseen.tables import NO_BRAIN, PIXELS, is_retrieved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,9 @@ def report_stage(job: Job) -> bool:
     if (job.results.path / "report.html").is_file():
         return False
     scores, reading, encoding = (job.results.load_table(name) for name in ("scores", "reading", "encoding"))
-    ranking, subjects = _ranking(job), []
+    stimuli = stimuli_of(job.results.provenance, job.subjects)
+    head = choose(scores, stimuli)
+    ranking, subjects = _ranking(job, head), []
     for done, subject in enumerate(job.subjects):
         job.tell("write the report", done, len(job.subjects))
         ranked, encoded = (table[table["subject"] == subject] for table in (ranking, encoding))
@@ -42,11 +45,12 @@ def report_stage(job: Job) -> bool:
         recipe=job.recipe,
         scores=scores,
         subjects=tuple(subjects),
-        verdict=verdict(scores, reading, n_shuffles=job.recipe.evaluate.n_shuffles),
+        verdict=verdict(scores, reading, stimuli=stimuli, n_shuffles=job.recipe.evaluate.n_shuffles),
+        stimuli=stimuli,
         reading=reading,
         provenance=_provenance(job),
         encoding=encoding,
-        score_name=_score_name(ranking),
+        score_name=_score_name(job, head),
         recipe_text=to_toml(job.recipe),
     )
     job.results.save_text("report.html", report.report(contents))
@@ -91,24 +95,19 @@ def _probable(job: Job, subject: str, stimuli: Stimuli) -> tuple[tuple[tuple[flo
     )
 
 
-def _ranking(job: Job) -> pd.DataFrame:
-    """Take the rows of ``pictures.csv`` that rank pictures: identification by the first observer's last layer."""
+def _ranking(job: Job, head: Headline | None) -> pd.DataFrame:
+    """Take the rows of ``pictures.csv`` that rank images: what each scores by the headline."""
     each = job.results.load_table("pictures")
     rows = each[(each["level"] == "result") & (each["condition"] == job.main_condition)]
-    rows = rows[rows["protocol"] == first_protocol(rows["protocol"])]
-    identified = rows[rows["metric"] == "identification"]
-    rows = identified if len(identified) else rows
-    for column, place in (("metric", 0), ("observer", 0), ("layer", -1), ("direction", 0)):
-        rows = rows[rows[column].isin(rows[column].iloc[place:][:1])]
-    return rows
+    return rows.iloc[:0] if head is None else head.rows(rows)
 
 
-def _score_name(ranking: pd.DataFrame) -> str:
-    if not len(ranking):
+def _score_name(job: Job, head: Headline | None) -> str:
+    if head is None:
         return "no score"
-    metric, condition, observer, layer = ranking[["metric", "condition", "observer", "layer"]].iloc[0]
-    by = f" by {report.words(observer)}'s {layer} layer" if observer else ""
-    return f"{report.words(metric)} of {condition}{by}"
+    by = report.words(head.observer) + (f"'s {head.layer} layer" if head.layer else "")
+    by = "pixel correlation" if head.observer == PIXELS else by
+    return f"{report.words(IDENTIFICATION)} of {job.main_condition} by {by}"
 
 
 def _of_folds(job: Job, subject: str, name: str, which: str) -> NDArray[np.float64]:

@@ -140,6 +140,8 @@ class ReportInput:
         Tidy table of the encoding models, or ``None``.
     reading
         Tidy table of what tells reading from guessing (`reseen.evaluate.evaluate_reading`), or ``None``.
+    stimuli
+        Kind of the stimuli, see `reseen.headline.choose`.
     score_name
         What ``SubjectReport.score`` is, in words.
     recipe_text
@@ -158,6 +160,7 @@ class ReportInput:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     encoding: pd.DataFrame | None = None
     reading: pd.DataFrame | None = None
+    stimuli: str = ""
     score_name: str = "two-way identification of zc by the judge's late layer"
     recipe_text: str | None = None
 

@@ -205,6 +205,7 @@ def words(name: str) -> str:
         "pixcorr": "pixel correlation",
         "ssim": "SSIM",
         "judge": "the judge",
+        "pixels": "pixels",
         "image_encoder": "the image encoder",
         "nearest_z": "nearest by z",
         "nearest_c": "nearest by c",

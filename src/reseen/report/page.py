@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reseen.headline import choose
 from reseen.recipe import to_toml
 from reseen.report import charts, colours, gallery, marks, scores
 from reseen.report.contents import ReportInput, SubjectReport
@@ -37,19 +38,20 @@ def report(contents: ReportInput) -> str:
     """
     found = marks.read_marks(contents.scores)
     recipe = contents.recipe
+    head = choose(contents.scores, contents.stimuli)
     return _template().render(
         colours=colours.OF_CONDITION,
         recipe=recipe,
         verdicts=_verdicts(contents.verdict),
         warnings=[str(warning) for warning in contents.provenance.get("warnings", [])],
-        headline=scores.headline(found, recipe),
+        headline=scores.headline(found, head, recipe.evaluate.n_shuffles),
         galleries=[gallery.gallery(subject, contents) for subject in contents.subjects],
         across=gallery.across(contents),
         films=[gallery.film_strip(subject, film) for subject in contents.subjects for film in subject.films],
-        score_groups=scores.chart_groups(found, recipe),
+        score_groups=scores.chart_groups(found, head),
         score_columns=SCORE_COLUMNS,
         score_rows=_table_rows(contents.scores, SCORE_COLUMNS),
-        floors=scores.floors(found, recipe),
+        floors=scores.floors(found, head),
         reading=reading_section(contents.reading),
         alphas=[alpha for subject in contents.subjects for alpha in _alphas(subject)],
         rois=[_rois(subject) for subject in contents.subjects if subject.roi_sizes or subject.noise_ceiling],

@@ -5,35 +5,35 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from reseen.headline import IDENTIFICATION, Headline
 from reseen.report import charts, marks
 from reseen.report.marks import Mark
 from reseen.tables import BUILTIN, FEATURES, first_protocol
-
-if TYPE_CHECKING:
-    from reseen.recipe import Recipe
 
 PIXEL_METRICS = ("pixcorr", "ssim")
 
 
 @dataclass(frozen=True)
-class Headline:
-    """Hold the table at the top: one row per subject and condition, and what it is about in words."""
+class Table:
+    """The table at the top: one row per subject and condition, what it is about, and what speaks against it."""
 
     columns: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
     about: str
+    caveat: str
 
 
-def headline(found: Sequence[Mark], recipe: Recipe) -> Headline | None:
-    """Pick one observer, one direction and all pictures; its last layer is set beside its floors and its ceiling."""
-    whole = [mark for mark in _by_first_protocol(found) if mark.key.subset in ("", "all")]
-    seen = [mark for mark in whole if marks.is_identification(mark.key.metric) and mark.key.observer]
-    first = _first_family(seen, recipe) if seen else _without_observer(whole)
+def headline(found: Sequence[Mark], head: Headline | None, n_shuffles: int) -> Table | None:
+    """Lay out the headline's layers for all images; its own layer comes last, beside its chance levels and ceiling."""
+    whole = [mark for mark in _of_protocol(found, head) if mark.key.subset in ("", "all")]
+    first = _of_headline(whole, head) or _without_observer(whole)
     if not first:
         return None
     layers = marks.unique(mark.key.layer for mark in first)
+    if head is not None:
+        layers = sorted(layers, key=lambda layer: layer == head.layer)
     pixels = [mark for mark in whole if mark.key.metric in PIXEL_METRICS and mark.key.condition]
     rows: list[dict[str, Any]] = []
     for subject in marks.unique(mark.key.subject for mark in first):
@@ -43,30 +43,39 @@ def headline(found: Sequence[Mark], recipe: Recipe) -> Headline | None:
             if mine:
                 first_row = not rows or rows[-1]["subject"] != subject
                 rows.append({**_headline_row(subject, condition, mine, beside, layers), "first": first_row})
-    names = [layer or marks.words(first[0].key.metric) for layer in layers]
     key = first[0].key
+    names = [layer or marks.words(key.observer or key.metric) for layer in layers]
     seen_by = f" by {marks.words(key.observer)}" if key.observer else ""
     about = f"{marks.words(key.metric)}{seen_by}{_direction(key.direction)}"
     about = f"{about[0].upper()}{about[1:]}{'' if about.endswith('?') else '.'}"
-    return Headline((*names, "wrong truths", "shuffled training", "ceiling", "gap closed"), tuple(rows), about)
+    about += f" {head.why}" if head is not None else ""
+    permuted = f"shuffled training ({n_shuffles})" if n_shuffles else "shuffled training"
+    columns = (*names, "wrong truths", permuted, "ceiling", "gap closed")
+    return Table(columns, tuple(rows), about, head.caveat if head is not None else "")
 
 
-def _by_first_protocol(found: Sequence[Mark]) -> list[Mark]:
-    """Keep the marks of one protocol's pictures, reseen's own where it was asked for; without pictures, all marks."""
+def _of_protocol(found: Sequence[Mark], head: Headline | None) -> list[Mark]:
+    """Keep the marks of the headline's protocol; without a headline those of the first, without images all."""
     pictures = [mark for mark in found if mark.key.observer != FEATURES]
-    first = first_protocol(mark.key.protocol for mark in pictures)
-    return [mark for mark in pictures if mark.key.protocol == first] or list(found)
+    protocol = first_protocol(mark.key.protocol for mark in pictures) if head is None else head.protocol
+    return [mark for mark in pictures if mark.key.protocol == protocol] or list(found)
 
 
-def floors(found: Sequence[Mark], recipe: Recipe) -> list[dict[str, Any]]:
+def _of_headline(found: Sequence[Mark], head: Headline | None) -> list[Mark]:
+    """Keep the marks of the headline's network and direction, of all its layers."""
+    if head is None:
+        return []
+    wanted = (IDENTIFICATION, head.observer, head.direction, head.protocol)
+    return [mark for mark in found if _family(mark) == wanted]
+
+
+def floors(found: Sequence[Mark], head: Headline | None) -> list[dict[str, Any]]:
     """Set what pictures made without the brain get beside the result: rows by the headline's last layer and by pixels.
 
     Empty where none were made.
     """
-    whole = [mark for mark in _by_first_protocol(found) if mark.key.subset in ("", "all")]
-    seen = [mark for mark in whole if marks.is_identification(mark.key.metric) and mark.key.observer]
-    family = _first_family(seen, recipe) if seen else []
-    chosen = [mark for mark in family if mark.key.layer == family[-1].key.layer]
+    whole = [mark for mark in _of_protocol(found, head) if mark.key.subset in ("", "all")]
+    chosen = [mark for mark in _of_headline(whole, head) if head is not None and mark.key.layer == head.layer]
     chosen += [mark for metric in PIXEL_METRICS for mark in whole if mark.key.metric == metric]
     several = len(marks.unique(mark.key.subject for mark in chosen)) > 1
     rows = []
@@ -86,15 +95,6 @@ def floors(found: Sequence[Mark], recipe: Recipe) -> list[dict[str, Any]]:
     return rows
 
 
-def _first_family(seen: Sequence[Mark], recipe: Recipe) -> list[Mark]:
-    seen = _by_first_protocol(seen)
-    observers = marks.unique(mark.key.observer for mark in seen)
-    observer = next((name for name in recipe.evaluate.observers if name in observers), observers[0])
-    directions = marks.unique(mark.key.direction for mark in seen if mark.key.observer == observer)
-    direction = "original" if "original" in directions else directions[0]
-    return [mark for mark in seen if (mark.key.observer, mark.key.direction) == (observer, direction)]
-
-
 def _without_observer(whole: Sequence[Mark]) -> list[Mark]:
     """Fall back to pixel correlation, then to whatever metric comes first."""
     metrics = marks.unique(mark.key.metric for mark in whole)
@@ -108,6 +108,7 @@ def _headline_row(
 ) -> dict[str, Any]:
     by_layer = {mark.key.layer: mark for mark in mine}
     last = by_layer.get(layers[-1], mine[-1])
+    undefined = "–" if math.isnan(last.ceiling) else "undefined"
     metric = last.key.metric
     pixels = {mark.key.metric: marks.show(mark.result, mark.key.metric) for mark in beside}
     return {
@@ -117,7 +118,7 @@ def _headline_row(
         "n": last.n or "–",
         "layers": [_cell(by_layer.get(layer)) for layer in layers],
         "beside": [marks.show(value, metric) for value in (last.floor_repaired, last.floor_shuffled, last.ceiling)],
-        "gap": "–" if math.isnan(last.gap_closed) else marks.percent(last.gap_closed),
+        "gap": undefined if math.isnan(last.gap_closed) else marks.percent(last.gap_closed),
         "pixels": [pixels.get(name, "–") for name in PIXEL_METRICS],
     }
 
@@ -144,9 +145,9 @@ class Question:
     main: bool = True
 
 
-def chart_groups(found: Sequence[Mark], recipe: Recipe) -> list[dict[str, Any]]:
+def chart_groups(found: Sequence[Mark], head: Headline | None) -> list[dict[str, Any]]:
     """Give one group of charts per question, each with one chart per subject."""
-    questions = list(_questions(found, recipe))
+    questions = list(_questions(found, head))
     return [{"title": q.title, "about": q.about, "main": q.main, "figures": list(_figures(q))} for q in questions]
 
 
@@ -158,15 +159,15 @@ def _figures(question: Question) -> Iterator[dict[str, Any]]:
         yield {"subject": subject, "chart": chart, "reading": said}
 
 
-def _questions(found: Sequence[Mark], recipe: Recipe) -> Iterator[Question]:
+def _questions(found: Sequence[Mark], head: Headline | None) -> Iterator[Question]:
     """Ask what the headline asks, then what needs no observer, then the same of other observers and directions."""
     seen = [mark for mark in found if marks.is_identification(mark.key.metric) and mark.key.observer]
-    if seen:
-        main = _family(_first_family(seen, recipe)[0])
-        yield from _family_questions([mark for mark in seen if _family(mark) == main], main=True)
+    main = _of_headline(seen, head)
+    if main:
+        yield from _family_questions(main, main=True)
     yield from _without_observers([mark for mark in found if mark not in seen and mark.key.subset in ("", "all")])
     for family in dict.fromkeys(_family(mark) for mark in seen):
-        if family != main:
+        if not main or family != _family(main[0]):
             yield from _family_questions([mark for mark in seen if _family(mark) == family], main=False)
 
 
