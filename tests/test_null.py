@@ -67,7 +67,7 @@ def test_null_subjects_are_at_one_half_and_their_intervals_hold_it(name: str) ->
 
 
 def test_labels_permuted_for_a_brain_that_knows_the_stimuli_are_near_one_half() -> None:
-    """An unusual stimulus has unusual responses, of which any decoder makes an unusual image: a little above one half."""
+    """Unusual stimuli have unusual responses, of which any decoder makes unusual images: a little above one half."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scores = permuted_scores("folds", 20, 3, null=False)

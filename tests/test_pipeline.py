@@ -453,7 +453,9 @@ def test_a_recipe_is_scored_by_every_protocol_whose_networks_are_there(small_rec
     assert [text for text in results.warnings if "goes without clip: fetch it" in text and "delete scores.csv" in text]
     page = (tmp_path / "report.html").read_text()
     assert "protocol takagi2023" in page
-    assert "Two-way identification by the judge; for each presented" in page  # the headline is reseen's own
+    # these stimuli are no drawn scenes: the headline is by the first published network that is there
+    assert "Two-way identification by inception; for each presented" in page
+    assert "Two-way identification by the judge, presented picture held fixed" in page
 
 
 def test_check_names_the_networks_that_are_missing_and_how_to_fetch_them(small_recipe, tmp_path, monkeypatch):
