@@ -189,9 +189,10 @@ class TestOnASmallBrain:
         code, out, err = reseen("compare", tmp_path / "a", tmp_path / "b", "--csv", tmp_path / "table.csv")
         assert code == 0, err
         assert "reconstruct.guidance: 5.0 -> 3.0" in out
-        assert len([line for line in out.splitlines() if "judge late" in line]) == 1
-        assert "16 of 24 scores are the same picture by picture" in out.replace("\n", "")
-        assert len((tmp_path / "table.csv").read_text().splitlines()) == 1 + 5 * (2 + 2 * 3 * 2)
+        assert len([line for line in out.splitlines() if line.startswith("│") and "judge late" in line]) == 1
+        assert "headline of subj01, zc by judge late: 0." in out
+        assert "18 of 27 scores are the same picture by picture" in out.replace("\n", "")
+        assert len((tmp_path / "table.csv").read_text().splitlines()) == 1 + 5 * (2 + 2 * 3 * 2 + 2)
         out = reseen("compare", tmp_path / "a", tmp_path / "b", "--all")[1]
         assert len([line for line in out.splitlines() if "judge late" in line]) == 2 * 5
 

@@ -210,12 +210,12 @@ class TestOnARun:
         words = ["condition", "metric", "observer", "layer", "direction", "level"]
         each = run.load_table("pictures").groupby(words)["value"].mean()
         scores = run.load_table("scores").query("subset == 'all'").set_index(words)["value"]
-        assert len(each) == (5 + 3) * (2 + 2 * 3 * 2)  # three conditions at two levels, and two that are retrieved
+        assert len(each) == (5 + 3) * (2 + 2 * 3 * 2 + 2)  # three conditions at two levels, and two that are retrieved
         assert each.to_numpy() == pytest.approx(scores[each.index].to_numpy())
 
     def test_a_run_does_not_differ_from_itself(self, run):
         found = compare(run, [run], **QUICK)
-        assert len(found) == 5 * (2 + 2 * 3 * 2)
+        assert len(found) == 5 * (2 + 2 * 3 * 2 + 2)
         assert (found["difference"] == 0).all()
         assert (found["p"] == 1).all()
 

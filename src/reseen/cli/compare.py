@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reseen.cli.tables import chance, console, number
 from reseen.tables import BUILTIN, is_retrieved
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def compare(
@@ -27,6 +30,7 @@ def compare(
     from reseen.compare import compare as set_beside
     from reseen.compare import settings_that_differ
     from reseen.files import write_text
+    from reseen.headline import stimuli_of
     from reseen.results import Results
     from reseen.tables import to_csv
 
@@ -36,12 +40,29 @@ def compare(
         for setting in settings_that_differ(reference, other):
             typer.echo(f"{other.path}: {setting}")
         rows = found[found["results"] == str(other.path)]
+        _print_headline(rows, stimuli_of(reference.provenance, reference.recipe.data.subjects))
         for protocol, scores in rows.groupby("protocol", sort=False):
             title = f"{other.path} against {reference.path}, by protocol {protocol}"
             _print_comparison(title, scores.to_dict("records"), everything)
     if csv is not None:
         write_text(csv, to_csv(found))
         typer.echo(f"table: {csv}")
+
+
+def _print_headline(rows: pd.DataFrame, stimuli: str) -> None:
+    """Print the paired difference of each subject's headline, which the verdict of a run is about too."""
+    from reseen.headline import choose
+    from reseen.tables import main_condition
+
+    head = choose(rows, stimuli)
+    if head is None:
+        return
+    for row in head.rows(rows).to_dict("records"):
+        if row["condition"] == main_condition(rows["condition"]):
+            score = f"{row['condition']} by {head.observer} {head.layer}".strip()
+            change = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}, p {chance(row['p'])})"
+            pair = f"{number(row['reference'])}, then {number(row['value'])}"
+            typer.echo(f"headline of {row['subject']}, {score}: {pair}; difference {change}")
 
 
 def _print_comparison(title: str, rows: list[dict[Hashable, Any]], everything: bool) -> None:
