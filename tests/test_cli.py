@@ -7,6 +7,7 @@ import pytest
 
 from reseen.cli import _read_recipe
 from reseen.recipe import Recipe, load_recipe, to_toml
+from reseen.results.manifest import write_table
 
 COMMANDS = (
     *("demo", "run", "check", "recipe", "simulate"),
@@ -185,7 +186,8 @@ class TestOnASmallBrain:
         recipe = tmp_path / "b/recipe.toml"
         recipe.write_text(recipe.read_text().replace("guidance = 5.0", "guidance = 3.0"))
         each = tmp_path / "b/pictures.csv"
-        each.write_text(re.sub(r"(subj01,zc,.*),[-0-9.e]+$", r"\1,0.5", each.read_text(), flags=re.MULTILINE))
+        changed = re.sub(r"(subj01,zc,.*),[-0-9.e]+$", r"\1,0.5", each.read_text(), flags=re.MULTILINE)
+        write_table(tmp_path / "b", "pictures.csv", changed)
         code, out, err = reseen("compare", tmp_path / "a", tmp_path / "b", "--csv", tmp_path / "table.csv")
         assert code == 0, err
         assert "reconstruct.guidance: 5.0 -> 3.0" in out
@@ -194,7 +196,7 @@ class TestOnASmallBrain:
         assert "18 of 27 scores are the same picture by picture" in out.replace("\n", "")
         assert len((tmp_path / "table.csv").read_text().splitlines()) == 1 + 5 * (2 + 2 * 3 * 2 + 2)
         out = reseen("compare", tmp_path / "a", tmp_path / "b", "--all")[1]
-        assert len([line for line in out.splitlines() if "judge late" in line]) == 2 * 5
+        assert len([line for line in out.splitlines() if line.startswith("│") and "judge late" in line]) == 2 * 5
 
     def test_compare_refuses_what_is_no_results_folder(self, reseen, tmp_path):
         code, _, err = reseen("compare", tmp_path, tmp_path)
