@@ -277,7 +277,7 @@ def test_the_same_data_elsewhere_are_taken(small_recipe, tmp_path, brain_file):
 def test_another_model_under_the_same_name_is_refused(small_recipe, tmp_path, tiny_model, monkeypatch):
     pipeline.run(small_recipe, tmp_path, until="decode")
     other = replace(load_ldm(str(tiny_model)), fingerprint="sha256:other")
-    monkeypatch.setattr("reseen.pipeline.job.load_ldm", lambda *_args, **_options: other)
+    monkeypatch.setattr("reseen.pipeline.prospect.load_ldm", lambda *_args, **_options: other)
     with pytest.raises(ResultsError, match="another model"):
         pipeline.run(small_recipe, tmp_path, until="reconstruct")
 
@@ -352,7 +352,7 @@ def test_check_fetches_no_model(small_recipe, tmp_path, monkeypatch):
         raise huggingface_hub.errors.LocalEntryNotFoundError("not in the cache")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    monkeypatch.setattr("reseen.pipeline.plan.seconds_per_evaluation", None)
+    monkeypatch.setattr("reseen.pipeline.costs.seconds_per_evaluation", None)
     recipe = with_settings(small_recipe, ["model.name=CompVis/stable-diffusion-v1-4"])
     found = {finding.what: finding for finding in pipeline.check(recipe, tmp_path / "out")}
     assert asked["local_files_only"]
@@ -530,7 +530,7 @@ def test_check_tells_that_the_disk_is_too_small(small_recipe, tmp_path, monkeypa
     from collections import namedtuple
 
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("reseen.pipeline.plan.shutil.disk_usage", lambda _: usage(10, 10, 0))
+    monkeypatch.setattr("reseen.pipeline.costs.shutil.disk_usage", lambda _: usage(10, 10, 0))
     assert not findings(small_recipe, tmp_path)["space"].ok
 
 

@@ -193,7 +193,8 @@ def check(
 ) -> None:
     """Find out in seconds whether a recipe can run.
 
-    Files, ROIs, model, space and time are looked at; what is missing is told with how to get it.
+    These are the checks that a run begins with: files, ROIs, model, space and more, each marked ok, NO where the recipe
+    cannot run, or -- where a run does without. What is missing is listed with the commands that fetch it.
     """
     from reseen import pipeline
 
@@ -201,11 +202,13 @@ def check(
     findings = pipeline.check(read, _folder(read, out), device=device)
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
-        typer.echo(f"{'ok' if finding.ok else 'NO'}  {finding.what:<{width}}  {finding.found}")
+        typer.echo(f"{finding.mark}  {finding.what:<{width}}  {finding.found}")
         for line in finding.more:
             typer.echo(f"      {line}")
     bad = sum(not finding.ok for finding in findings)
-    typer.echo(f"{recipe} cannot run: {bad} to mend." if bad else f"{recipe} can run.")
+    without = [finding.what for finding in findings if finding.absent and finding.what != "warning"]
+    can = f"{recipe} can run{', without: ' * bool(without)}{', '.join(without)}."
+    typer.echo(f"{recipe} cannot run: {bad} to mend." if bad else can)
     raise typer.Exit(1 if bad else 0)
 
 

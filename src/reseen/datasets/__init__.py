@@ -7,11 +7,12 @@ from pathlib import Path
 
 from reseen.datasets import arrays, nsd, nsd_inventory
 from reseen.datasets.inventory import FileCheck
+from reseen.datasets.outline import Outline
 from reseen.recipe import DataRecipe
 from reseen.stimuli import Stimuli
 from reseen.trials import Split, Trials
 
-__all__ = ["FileCheck", "extras", "inventory", "load"]
+__all__ = ["FileCheck", "Outline", "extras", "inventory", "load", "outline"]
 
 
 def load(
@@ -73,3 +74,14 @@ def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
         If an ROI is unknown.
     """
     return arrays.inventory(data, subject) if data.kind == "arrays" else nsd_inventory.inventory(data, subject)
+
+
+def outline(data: DataRecipe, subject: str) -> Outline:
+    """Return what is known of one subject of a tree in NSD's layout before betas are read.
+
+    Raises
+    ------
+    DataError, RecipeError
+        As `load`.
+    """
+    return nsd.outline(data, subject)

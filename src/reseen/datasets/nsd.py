@@ -95,7 +95,7 @@ def outline(data: DataRecipe, subject: str) -> Outline:
     """
     table, voxels, stimuli, split = _before_betas(_find_files(data, subject), data)
     n_voxels = {roi: int(mask.sum()) for roi, mask in voxels.rois.items()}
-    return Outline(table.stimulus_id, split, n_voxels, len(voxels.index), placed=True, stimuli=stimuli)
+    return Outline(table.stimulus_id, split, n_voxels, len(voxels.index), voxels.shape, stimuli)
 
 
 def _before_betas(files: NsdFiles, data: DataRecipe) -> tuple[TrialTable, RoiVoxels, Stimuli, Split]:

@@ -26,8 +26,8 @@ class Outline:
         Number of voxels of each ROI that is read.
     n_read
         Number of voxels of their union.
-    placed
-        Whether the voxels have a place in a volume or on a surface.
+    volume_shape
+        Shape of the volume that the voxels have a place in (of fsaverage ``(2, 163842, 1)``); None if they have none.
     stimuli
         The images and captions; None where they are not drawn yet.
     """
@@ -36,7 +36,7 @@ class Outline:
     split: Split
     n_voxels: Mapping[str, int]
     n_read: int
-    placed: bool
+    volume_shape: tuple[int, int, int] | None
     stimuli: Stimuli | None
 
     @property

@@ -18,6 +18,7 @@ from reseen.decode.units import Task
 from reseen.errors import ShapeError
 from reseen.features import Features
 from reseen.posterior import Components, DecodingNoise, calibrated_noise
+from reseen.recipe import Rows
 from reseen.ridge import EdgeWarning, assemble, fit_blocks, predict_held_out
 from reseen.trials import Trials
 
@@ -47,6 +48,21 @@ class Candidates:
     n_effective: NDArray[np.float32]
 
 
+def check_prior(subject: str, fewest: int, test_trials: Rows) -> None:
+    """Refuse a prior over captions where a fold has ``fewest`` training stimuli.
+
+    Raises
+    ------
+    ShapeError
+        If these are fewer than `FEWEST`, or test trials are single.
+    """
+    if fewest < FEWEST or test_trials == "single":
+        raise ShapeError(
+            f"{subject}: a prior over captions is for averaged test trials and thousands of training stimuli "
+            f"({FEWEST} at least); found {test_trials} ones and {fewest}. Set decode.c_prior to 'none'."
+        )
+
+
 class DecodingUnderPrior:
     """Be a brain and a feature, joined, to be decoded as means over what the training stimuli's features are.
 
@@ -68,13 +84,7 @@ class DecodingUnderPrior:
 
     def __init__(self, decoding: Decoding) -> None:
         self._task = task = decoding.task
-        fewest = min(len(train) for train, _ in task.folds)
-        if fewest < FEWEST or task.test_trials == "single":
-            raise ShapeError(
-                f"{task.trials.subject}: a prior over captions is for averaged test trials and thousands of training "
-                f"stimuli ({FEWEST} at least); found {task.test_trials} ones and {fewest}. "
-                "Set decode.c_prior to 'none'."
-            )
+        check_prior(task.trials.subject, min(len(train) for train, _ in task.folds), task.test_trials)
         self._part: tuple[int, _Part] | None = None
 
     def run(

@@ -128,7 +128,7 @@ def _read_ahead(
     def read(start: int) -> tuple[int, NDArray[np.uint8], list[tuple[str, ...]]]:
         batch = [int(i) for i in ids[start : start + AT_ONCE]]
         images = np.stack([_resized(stimuli.image(i), size) for i in batch])
-        return start, images, [_captions(stimuli, i) for i in batch] if described else []
+        return start, images, [captions_of(stimuli, i) for i in batch] if described else []
 
     with ThreadPoolExecutor(1, thread_name_prefix="reseen-reader") as reader:
         ahead = reader.submit(read, 0)
@@ -138,7 +138,14 @@ def _read_ahead(
         yield ahead.result()
 
 
-def _captions(stimuli: Stimuli, stimulus_id: int) -> tuple[str, ...]:
+def captions_of(stimuli: Stimuli, stimulus_id: int) -> tuple[str, ...]:
+    """Return the captions of a stimulus whose c is wanted.
+
+    Raises
+    ------
+    DataError
+        If it has none.
+    """
     captions = stimuli.captions(stimulus_id)
     if not captions:
         raise DataError(

@@ -10,12 +10,17 @@
     folders.py     evaluate, of two folders of anybody's pictures
     showing.py     report
     rating.py      write_page(): a test for people as raters
-    plan.py        check(): can this recipe run, and what will it take?
+    plan.py        check(): the checks that a run begins with, as a list
+    prospect.py    what they look at: data and model, loaded once
+    needs.py       the files of each subject, and how to get those that are missing
+    fitting.py     does the recipe ask for what the data hold?
+    costs.py       space and time
 """
 
+from reseen.pipeline.finding import Finding
 from reseen.pipeline.folders import evaluate_folders
 from reseen.pipeline.order import STAGES, run
-from reseen.pipeline.plan import Finding, check
+from reseen.pipeline.plan import check
 from reseen.pipeline.rating import write_page
 from reseen.pipeline.stages import write_data_set
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from reseen.pipeline.job import Progress
+    from reseen.pipeline.prospect import Progress
 
 GIVEN = "given"
 """The condition of pictures that were not made here."""

@@ -15,13 +15,13 @@ import numpy as np
 
 from reseen.analyses import AUTO, Analysis, analyses, decoded_features
 from reseen.blocks import FeatureBlocks
-from reseen.datasets import load
 from reseen.decode import Decoding
 from reseen.executor import Executor, Serial, check_seen
 from reseen.features import Features
-from reseen.ldm import LatentDiffusion, load_ldm
+from reseen.ldm import LatentDiffusion
 from reseen.ldm.devices import choose_precision
 from reseen.ldm.recording import default_layers
+from reseen.pipeline.prospect import Brain, Progress, Prospect, data_path
 from reseen.pipeline.writing import Writer
 from reseen.recipe import DataRecipe, Recipe, with_changes
 from reseen.results import Results
@@ -30,9 +30,6 @@ from reseen.tables import main_condition
 from reseen.trials import Split, Trials
 
 T = TypeVar("T")
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done and how much there is."""
-
 N_SAMPLED_PICTURES = 16
 
 
@@ -54,6 +51,8 @@ class Job:
         Who does the units of decoding and reconstruction.
     writer
         Who writes pictures behind the back of the units that are done here, while the stage lasts.
+    prospect
+        What was loaded to check the recipe before the run, so that it is not loaded again.
     """
 
     recipe: Recipe
@@ -62,6 +61,7 @@ class Job:
     progress: Progress | None = None
     executor: Executor = field(default_factory=Serial)
     writer: Writer | None = None
+    prospect: Prospect | None = field(default=None, repr=False)
     _kept: dict[str, tuple[Hashable, Any]] = field(default_factory=dict, repr=False)
 
     @property
@@ -121,37 +121,37 @@ class Job:
         """Give the subjects to run."""
         return self.recipe.data.subjects
 
-    def brain(self, subject: str) -> tuple[Trials, Stimuli, Split]:
+    def brain(self, subject: str) -> Brain:
         """Read a subject's data; the last subject's are kept, and all are held against what the results began with."""
 
-        def read() -> tuple[Trials, Stimuli, Split]:
+        def read() -> Brain:
             self.tell(f"read {subject}", 0, 1)
             with self.noting_warnings():
                 keep = self.results.kept_folder(subject)
-                found = load(self.data, subject, keep=keep, progress=self.counter(f"read {subject}"))
+                found = self.looked_at.brain(subject, keep=keep, progress=self.counter(f"read {subject}"))
             self.results.claim(f"data of {subject}", fingerprint(*found))
             return found
 
         return self.keep("brain", subject, read)
 
     def ldm(self) -> LatentDiffusion:
-        """Load the model once, and hold it against the one that the results were begun with."""
+        """Return the model, after a comparison with the one that the results were begun with."""
 
         def load_model() -> LatentDiffusion:
-            model = self.recipe.model
-            self.tell("load the model", 0, 1)
-            ldm = load_ldm(
-                model.name,
-                revision=model.revision,
-                precision=model.precision,
-                device=self.device,
-                compiled=model.compiled,
-            )
-            self.tell("load the model", 1, 1)
+            ldm = self.looked_at.model
             self.results.claim("model", ldm.fingerprint)
             return ldm
 
         return self.keep("model", self.recipe.model.name, load_model)
+
+    @property
+    def looked_at(self) -> Prospect:
+        """What loads data and model, or loaded them to check the recipe before the run."""
+        if self.prospect is None:
+            self.prospect = Prospect(
+                self.recipe, self.results.path, device=self.device, fetch=True, progress=self.progress
+            )
+        return self.prospect
 
     def keep(self, kind: str, which: Hashable, make: Callable[[], T]) -> T:
         """Give what was made last of its kind; another one of the kind is let go of before this one is made."""
@@ -241,13 +241,6 @@ def with_precision(recipe: Recipe, device: str) -> Recipe:
     another one.
     """
     return with_changes(recipe, {"model.precision": choose_precision(recipe.model.precision, device)})
-
-
-def data_path(recipe: Recipe, out: Path) -> Path | None:
-    """Give where the data lie; a digital subject that has no place of its own lies in the results folder."""
-    if recipe.data.path is None and recipe.data.kind == "digital":
-        return out / "data"
-    return recipe.data.path
 
 
 def fingerprint(trials: Trials, stimuli: Stimuli, split: Split) -> str:

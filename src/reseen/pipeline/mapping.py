@@ -89,10 +89,9 @@ def export_maps(job: Job) -> bool:
     for done, (subject, kind) in enumerate(missing):
         job.tell("write maps", done, len(missing))
         trials = job.brain(subject)[0]
-        if trials.voxel_index is None or trials.volume_shape is None:
-            raise ResultsError(
-                f"encode.export asks for maps; the voxels of {subject} have no place in a volume. Take it out."
-            )
+        check_placed(subject, trials.volume_shape)
+        assert trials.voxel_index is not None
+        assert trials.volume_shape is not None
         maps = _described(job, subject, trials.voxel_index, trials.volume_shape)
         if kind == "nifti":
             write_nifti(root, maps, job.recipe.data.space, read_affine(job.data, subject))
@@ -101,6 +100,20 @@ def export_maps(job: Job) -> bool:
             write(root, maps, way_to_fsaverage(job.data, subject, trials.volume_shape))
         marks[subject, kind].touch()
     return bool(missing)
+
+
+def check_placed(subject: str, volume_shape: tuple[int, int, int] | None) -> None:
+    """Refuse maps of voxels that have no place in a volume.
+
+    Raises
+    ------
+    ResultsError
+        If they have none.
+    """
+    if volume_shape is None:
+        raise ResultsError(
+            f"encode.export asks for maps; the voxels of {subject} have no place in a volume. Leave encode.export out."
+        )
 
 
 def _described(job: Job, subject: str, index: NDArray[np.int64], shape: tuple[int, int, int]) -> Maps:

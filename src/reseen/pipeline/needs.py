@@ -5,75 +5,75 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from reseen import datasets
 from reseen.datasets import FileCheck
-from reseen.datasets.nsd_facts import SUBJECTS, TERMS, TRUTH, NsdFiles
+from reseen.datasets.nsd_facts import SUBJECTS, TERMS, NsdFiles
 from reseen.datasets.nsd_inventory import list_subjects
-from reseen.errors import ReseenError
+from reseen.errors import DataError, ReseenError
 from reseen.files import GB
-from reseen.pipeline.job import data_path
+from reseen.files.reading import shown
+from reseen.pipeline.finding import Finding, refused
+from reseen.pipeline.prospect import Prospect
 from reseen.pipeline.stages import check_settings
 from reseen.recipe import DataRecipe, Recipe
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Say whether one thing that a run needs is as it must be.
-
-    Parameters
-    ----------
-    what
-        The thing.
-    ok
-        Whether the recipe can run with it.
-    found
-        What was found, and what to do where it will not do.
-    more
-        Lines that belong to it: files, and commands to copy.
-    """
-
-    what: str
-    ok: bool
-    found: str
-    more: tuple[str, ...] = ()
-
-
 def find_data(recipe: Recipe, out: Path) -> Iterator[Finding]:
-    """Look at the data of each subject; a file that subjects share is told of once."""
-    path = data_path(recipe, out)
-    if recipe.data.kind == "digital" and path is not None and not (path / TRUTH).is_file():
-        yield _to_simulate(recipe, path)
-        return
+    """Check the data of each subject; a file that subjects share is listed once."""
+    prospect = Prospect(recipe, out, thorough=True)
+    yield from settings(prospect)
+    yield from files(prospect)
+
+
+def settings(prospect: Prospect) -> Iterator[Finding]:
+    """Check that simulated subjects that exist were made with the settings of the recipe."""
     try:
-        check_settings(recipe, path)
+        check_settings(prospect.recipe, prospect.path)
     except ReseenError as error:
-        yield Finding("data", False, str(error))
-    if path is not None and recipe.model.name == "builtin" and _shows_other_pictures(path):
-        known = "the built-in model knows only scenes that reseen draws"
-        yield Finding(
-            "pictures", False, f"{path} shows pictures of your own; {known}. Name a Stable Diffusion: --model."
+        yield refused("data", error)
+
+
+def files(prospect: Prospect) -> Iterator[Finding]:
+    """Check the files of each subject; one that subjects share is listed once."""
+    for finding in _files(prospect):
+        prospect.readable = prospect.readable and finding.ok
+        yield finding
+
+
+def _files(prospect: Prospect) -> Iterator[Finding]:
+    section, path = prospect.data, prospect.path
+    if prospect.to_simulate:
+        yield _to_simulate(prospect)
+        return
+    if path is not None and prospect.recipe.model.name == "builtin" and _shows_other_pictures(path):
+        yield refused(
+            "pictures",
+            DataError(
+                f"{shown(path)} shows pictures of your own; the built-in model knows only scenes that reseen draws. "
+                "Name a Stable Diffusion: --model."
+            ),
         )
-    section = recipe.data.model_copy(update={"path": path})
+    if section.kind == "arrays" and not prospect.thorough:
+        return  # what would be checked here is read whole for `held_out`
     told: dict[Path, FileCheck] = {}
     wished: list[FileCheck] = []
-    for subject in recipe.data.subjects:
+    for subject in section.subjects:
         try:
-            files = [file for file in datasets.inventory(section, subject) if file.path not in told]
+            listed = [file for file in datasets.inventory(section, subject) if file.path not in told]
             extras = datasets.extras(section, subject)
         except ReseenError as error:
-            yield Finding(f"data of {subject}", False, str(error))
+            yield refused(f"data of {subject}", error)
             continue
-        yield _needed(section, subject, files)
+        yield _needed(section, subject, listed)
         for purpose, more in extras.items():
             missing = [file for file in more if not file.ok]
             if missing:
                 found = f"no {purpose}: {missing[0].path.name}{_others(missing)} missing"
-                yield Finding(f"extras of {subject}", True, found)
+                yield Finding(f"extras of {subject}", found, absent=True)
             wished += missing
-        told.update({file.path: file for file in files})
+        told.update({file.path: file for file in listed})
     needed = [file for file in told.values() if not file.ok]
     if _is_nsds(section) and (needed or wished):
         yield _fetch(section, needed, wished)
@@ -83,12 +83,24 @@ def _others(files: Sequence[FileCheck]) -> str:
     return f" and {len(files) - 1} more are" if len(files) > 1 else " is"
 
 
-def _to_simulate(recipe: Recipe, path: Path) -> Finding:
-    names = [f"subj{number:02d}" for number in range(1, recipe.simulate.n_subjects + 1)]
-    unknown = [subject for subject in recipe.data.subjects if subject not in names]
-    if unknown:
-        return Finding("data", False, f"data.subjects names {unknown[0]}; simulate makes {', '.join(names)}.")
-    return Finding("data", True, f"a digital subject will be written to {path}")
+def _to_simulate(prospect: Prospect) -> Finding:
+    """Say what will be simulated; a folder that holds something else is refused, since nothing is written into it."""
+    path = prospect.path
+    assert path is not None
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        return refused(
+            "data",
+            DataError(
+                f"{shown(path)} exists and holds no simulated subjects. Name another folder with --data, or leave it "
+                "out: they are then written into the results folder."
+            ),
+        )
+    try:
+        n_subjects = len(prospect.outlines)
+    except ReseenError as error:
+        return refused("data", error)
+    what = "a digital subject" if n_subjects == 1 else f"{n_subjects} digital subjects"
+    return Finding("data", f"{what} will be written to {path}")
 
 
 def _needed(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> Finding:
@@ -97,7 +109,7 @@ def _needed(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> Findi
     bad = [file for file in files if not file.ok]
     needed = f"{len(files)} files, {sum(file.needs for file in files) / GB:.3g} GB"
     if not bad:
-        return Finding(what, True, f"{needed}, in {root}: {_holds(data, subject, files)}")
+        return Finding(what, f"{needed}, in {root}: {_holds(data, subject, files)}")
     damaged = [file for file in bad if file.size is not None]
     missing = [file for file in bad if file.size is None]
     counts = [f"{len(part)} {word}" for part, word in ((missing, "missing"), (damaged, "damaged")) if part]
@@ -109,7 +121,17 @@ def _needed(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> Findi
     more = [*_listed(root, missing), *(f"damaged  {file.note}" for file in damaged)]
     if data.kind == "digital" or _names(data).truth.exists():
         more.append("write the digital subject again, into an empty folder: reseen simulate")
-    return Finding(what, False, found, tuple(more))
+    return Finding(what, found, tuple(more), _as_read(data, subject, bad[0]))
+
+
+def _as_read(data: DataRecipe, subject: str, first: FileCheck) -> ReseenError:
+    """Return what the reader says of files that cannot be used, or else what is wrong with the first of them."""
+    try:
+        if data.kind != "arrays":
+            datasets.outline(data, subject)
+    except ReseenError as error:
+        return error
+    return DataError(f"{first.note if first.size is not None else f'{first.path} is {first.note}'}")
 
 
 def _holds(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> str:
@@ -147,7 +169,8 @@ def _fetch(data: DataRecipe, needed: Sequence[FileCheck], wished: Sequence[FileC
     if wished:
         lines.append("# for noise ceilings and maps on the cortex, without which the recipe runs too:")
         lines += names.fetch_commands([file.path for file in wished])
-    return Finding("fetch", free >= gain, much + (room if free < gain else "; paste into a shell:"), tuple(lines))
+    full = DataError(f"what is missing takes {much}{room}.") if free < gain else None
+    return Finding("fetch", much + (room if full else "; paste into a shell:"), tuple(lines), full)
 
 
 def _names(data: DataRecipe, subject: str = "") -> NsdFiles:

@@ -11,7 +11,9 @@ from reseen.errors import RecipeError, ResultsError
 from reseen.executor import Executor, Serial
 from reseen.ldm.devices import check_device
 from reseen.pipeline import extraction, picturing, scoring, showing, stages
-from reseen.pipeline.job import Job, Progress, data_path, with_precision
+from reseen.pipeline.job import Job, with_precision
+from reseen.pipeline.plan import require
+from reseen.pipeline.prospect import Progress, Prospect
 from reseen.recipe import Recipe, with_settings
 from reseen.results import Results
 
@@ -78,9 +80,11 @@ def run(
         recipe = with_settings(recipe, [f"data.path={data}"])
     check_device(device)
     recipe = with_precision(recipe, device)
-    stages.check_settings(recipe, data_path(recipe, Path(out)))
+    prospect = Prospect(recipe, Path(out), device=device, fetch=True, progress=progress)
+    begun = Results(Path(out), recipe).times
+    require(prospect, [stage for stage in needed(until) if stage not in begun])
     with Results.open(out, recipe) as results:
-        job = Job(recipe, results, device, progress, executor or Serial())
+        job = Job(recipe, results, device, progress, executor or Serial(), prospect=prospect)
         if report_anew:
             (results.path / "report.html").unlink(missing_ok=True)
         if "evaluate" in needed(until):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from reseen import datasets
+from reseen.datasets import Outline
 from reseen.datasets.nsd_facts import TRIALS_PER_SESSION
 from reseen.recipe import DataRecipe, Recipe
 
@@ -57,21 +58,14 @@ def guess_sizes(recipe: Recipe) -> Sizes:
     return Sizes(n_stimuli, n_tested, n_tested * n_shown, data.n_folds if folds else 1, n_voxels)
 
 
-def count_sizes(data: DataRecipe) -> Sizes:
-    """Read every subject's data and count; of several subjects, each number is the largest.
-
-    Raises
-    ------
-    DataError, RecipeError
-        As `reseen.datasets.load`.
-    """
-    each = [_counted(data, subject) for subject in data.subjects]
+def sizes_of(outlines: Sequence[Outline], data: DataRecipe) -> Sizes:
+    """Count what the data of some subjects hold; of several subjects, each number is the largest."""
+    each = [_counted(outline, data) for outline in outlines]
     return Sizes(*(max(numbers) for numbers in zip(*map(astuple, each), strict=True)))
 
 
-def _counted(data: DataRecipe, subject: str) -> Sizes:
-    trials, _, split = datasets.load(data, subject)
-    tested = split.test_ids
-    shown = np.unique(np.concatenate([ids for fold in split.folds for ids in fold]))
-    n_items = len(tested) if data.test_trials == "averaged" else int(np.isin(trials.stimulus_id, tested).sum())
-    return Sizes(len(shown), len(tested), n_items, len(split.folds), trials.betas.shape[1])
+def _counted(outline: Outline, data: DataRecipe) -> Sizes:
+    tested = outline.split.test_ids
+    single = data.test_trials == "single"
+    n_items = int(np.isin(outline.stimulus_id, tested).sum()) if single else len(tested)
+    return Sizes(len(outline.used), len(tested), n_items, len(outline.split.folds), outline.n_read)

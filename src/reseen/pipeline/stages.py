@@ -18,8 +18,9 @@ from reseen.files import writing_folder
 from reseen.files.reading import shown
 from reseen.files.shell import shell_line
 from reseen.pipeline.controls import decode_controls
-from reseen.pipeline.job import Job, Progress, decoded_stem
+from reseen.pipeline.job import Job, decoded_stem
 from reseen.pipeline.mapping import export_maps
+from reseen.pipeline.prospect import Progress
 from reseen.recipe import Recipe
 from reseen.tables import ENCODING_COLUMNS
 

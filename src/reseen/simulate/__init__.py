@@ -39,7 +39,7 @@ from reseen.simulate.pictures import Shown, draw_pictures, read_pictures
 from reseen.simulate.surfaces import surface_transforms
 from reseen.simulate.voxels import sample_cortex, sample_ncsnr
 
-__all__ = ["DigitalSubject", "digital_subjects", "scan_subject", "simulate"]
+__all__ = ["BETAS", "SPACE", "DigitalSubject", "digital_subjects", "plan_of", "scan_subject", "simulate"]
 
 Progress = Callable[[str, int, int], None]
 _PURPOSES = ("pictures", "order", "cortex", "ncsnr", "noise", "session")
@@ -134,15 +134,26 @@ def digital_subjects(
         shown = draw_pictures(recipe, rng, partial(tell, "draw pictures"))
     else:
         shown = read_pictures(pictures, recipe, rng, partial(tell, "read pictures"))
-    plan = plan_trials(
-        recipe.n_test, recipe.n_train, recipe.n_sessions, recipe.trials_per_session, _rng(recipe.seed, "order")
-    )
+    plan = plan_of(recipe)
     anatomy = build_anatomy(recipe.voxel_share)
     subjects = [
         scan_subject(number, shown, plan, anatomy, seed=recipe.seed, progress=tell)
         for number in range(recipe.n_subjects)
     ]
     return anatomy, shown, subjects
+
+
+def plan_of(recipe: SimulateRecipe) -> list[NDArray[np.int64]]:
+    """Plan which of a subject's images each trial shows, as `plan_trials` returns it.
+
+    Raises
+    ------
+    RecipeError
+        If there are more images than trials.
+    """
+    return plan_trials(
+        recipe.n_test, recipe.n_train, recipe.n_sessions, recipe.trials_per_session, _rng(recipe.seed, "order")
+    )
 
 
 def scan_subject(

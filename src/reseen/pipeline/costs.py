@@ -1,0 +1,154 @@
+"""Costs: what a run takes of the disk and of time."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from reseen.datasets.nsd_facts import SUBJECTS, TRIALS_PER_SESSION
+from reseen.errors import ReseenError, ResultsError
+from reseen.extract import z_size
+from reseen.files import GB
+from reseen.ldm import LatentDiffusion
+from reseen.pipeline.extraction import harvest_of
+from reseen.pipeline.finding import Finding, look_at, refused
+from reseen.pipeline.picturing import conditions_at, draws_at, levels
+from reseen.pipeline.prospect import Prospect
+from reseen.pipeline.sizes import Sizes
+from reseen.recipe import Condition, Recipe, ReconstructRecipe
+from reseen.tables import Level
+
+BYTES_PER_PIXEL = 1.6
+"""Of a PNG of a natural picture, roughly."""
+
+
+def count_evaluations(recipe: Recipe, sizes: Sizes) -> int:
+    """Count the U-Net evaluations of single pictures that the recipe takes for subjects of such sizes.
+
+    Guidance takes two for each step; condition ``z`` takes none.
+    """
+    section = recipe.reconstruct
+    steps = {"z": 0, "c": section.n_steps, "zc": int(section.n_steps * section.strength)}
+    n_steps = sum(n * steps[condition] for _, condition, n in _counted(recipe, sizes))
+    return n_steps * _passes(section) * len(recipe.data.subjects)
+
+
+def _passes(section: ReconstructRecipe) -> int:
+    """Return the U-Net evaluations of one step: guidance takes the caption and the empty one."""
+    return 2 if section.guidance > 1 else 1
+
+
+def _counted(recipe: Recipe, sizes: Sizes) -> Iterator[tuple[Level, Condition, int]]:
+    """Count each subject's pictures of each level and condition, of the items that `pictures_of` tells of."""
+    items = {"result": sizes.n_items, "floor_shuffled": sizes.n_items, "floor_mean": sizes.n_folds}
+    for level in levels(recipe):
+        for condition in conditions_at(recipe, level):
+            yield level, condition, items.get(level, sizes.n_tested) * draws_at(recipe, level, condition)
+
+
+def encoding_features(prospect: Prospect) -> Iterator[Finding]:
+    """Check that the model can give the features of the encoding analyses, and count them."""
+    if not prospect.has_model:
+        return
+    finding = look_at("encoding features", lambda: _told(prospect))
+    if finding.found:
+        yield finding
+
+
+def _told(prospect: Prospect) -> str:
+    harvest = harvest_of(prospect.recipe, prospect.model)
+    return f"{harvest.told(prospect.sizes.n_stimuli)}, for each subject" if harvest.runs else ""
+
+
+def space(prospect: Prospect) -> Iterator[Finding]:
+    """Check that the disk has room for what the run writes."""
+    try:
+        needed = _n_bytes(prospect)
+    except ReseenError:
+        return  # of a model that another finding refuses
+    out = prospect.out.resolve()
+    folder = next(parent for parent in (out, *out.parents) if parent.exists())
+    free = shutil.disk_usage(folder).free + _written(out)
+    found = f"about {needed / GB:.2g} GB needed, {free / GB:.3g} GB free"
+    if free > needed:
+        yield Finding("space", found)
+    else:
+        yield refused("space", ResultsError(f"{found} for {out}: free some, or choose another --out."))
+
+
+def _n_bytes(prospect: Prospect) -> float:
+    recipe, ldm, sizes = prospect.recipe, prospect.model, prospect.sizes
+    n_subjects = len(recipe.data.subjects)
+    pictures = sum(count for _, _, count in _counted(recipe, sizes)) * ldm.image_size**2 * BYTES_PER_PIXEL
+    z_side = z_size(ldm, recipe.extract) // ldm.factor
+    targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)
+    n_decoded = 1 + recipe.evaluate.n_shuffles + (3 if recipe.evaluate.full else 0)
+    arrays = 4 * targets * (sizes.n_stimuli + sizes.n_voxels * sizes.n_folds + sizes.n_items * n_decoded)
+    harvested = harvest_of(recipe, ldm).n_bytes(sizes.n_stimuli)
+    return n_subjects * (pictures + arrays + harvested) + _kept(recipe, sizes.n_voxels)
+
+
+def _written(out: Path) -> int:
+    """Count the bytes that a run into this folder has written already."""
+    total = 0
+    for where, _, names in os.walk(out):
+        for name in names:
+            with suppress(OSError):  # of a file that is gone by now
+                total += Path(where, name).stat().st_size
+    return total
+
+
+def _kept(recipe: Recipe, n_voxels: int) -> int:
+    """Count the bytes of NSD's betas that are kept beside the results."""
+    if recipe.data.kind != "nsd":
+        return 0
+    known = [SUBJECTS[subject].n_sessions for subject in recipe.data.subjects if subject in SUBJECTS]
+    return 4 * n_voxels * TRIALS_PER_SESSION * sum(min(n, recipe.data.sessions or n) for n in known)
+
+
+def effort(prospect: Prospect) -> Iterator[Finding]:
+    """Time the model on a few images, and say how long all the U-Net evaluations will take."""
+
+    def measure() -> str:
+        ldm, sizes, n_subjects = prospect.model, prospect.sizes, len(prospect.recipe.data.subjects)
+        harvest = harvest_of(prospect.recipe, ldm)
+        total = count_evaluations(prospect.recipe, sizes) + n_subjects * harvest.n_evaluations(sizes.n_stimuli)
+        section = prospect.recipe.reconstruct
+        seconds = total * seconds_per_evaluation(ldm, together=section.batch_size * _passes(section))
+        unit, size = ("s", 1) if seconds < 120 else ("min", 60) if seconds < 7200 else ("h", 3600)
+        return (
+            f"{total:,} U-Net evaluations, about {seconds / size:.0f} {unit} on {ldm.device}; all else is added to that"
+        )
+
+    if prospect.has_model and look_at("encoding features", lambda: _told(prospect)).ok:
+        yield look_at("time", measure)
+
+
+def seconds_per_evaluation(ldm: LatentDiffusion, *, together: int) -> float:
+    """Measure the seconds that the U-Net takes for one image in a batch of the size that a run computes together.
+
+    Parameters
+    ----------
+    ldm
+        The frozen model, not compiled.
+    together
+        How many rows a run passes at once. The device may take fewer, and then so many are timed.
+    """
+    import torch
+
+    rows = min(together, ldm.most_rows)
+    latents = torch.zeros((rows, *ldm.latent_shape), device=ldm.device)
+    conditioning = torch.from_numpy(np.repeat(ldm.text_to_conditioning([""]), rows, axis=0)).to(ldm.device)
+    spent = []
+    for _ in range(2):  # the first also warms up, and on a GPU finds how many rows fit
+        start = time.perf_counter()
+        ldm.predict_noise(latents, 500, conditioning).cpu()
+        spent.append(time.perf_counter() - start)
+    return min(spent) / rows

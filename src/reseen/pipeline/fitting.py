@@ -1,0 +1,124 @@
+"""Fitting: whether a recipe asks for what the data hold, by the code that would refuse it later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from reseen.analyses import decoded_features
+from reseen.datasets import Outline
+from reseen.datasets.surface import read_affine
+from reseen.datasets.vertices import way_to_fsaverage
+from reseen.decode.prior import check_prior
+from reseen.errors import ShapeError
+from reseen.evaluate.scores import pools
+from reseen.extract.pictures import captions_of
+from reseen.pipeline.finding import Finding, look_at
+from reseen.pipeline.mapping import check_placed
+from reseen.pipeline.prospect import Prospect
+from reseen.recipe import Recipe
+from reseen.ridge import assign_folds
+
+FEWEST_TESTED = 3
+"""Test images that a correlation over them needs."""
+
+
+def captions(prospect: Prospect) -> Iterator[Finding]:
+    """Check that every stimulus has a caption where c is wanted."""
+
+    def count() -> str:
+        counts = [
+            len(captions_of(outline.stimuli, int(stimulus)))
+            for outline in prospect.known.values()
+            if outline.stimuli is not None
+            for stimulus in outline.used
+        ]
+        return f"{sum(counts):,} captions of {len(counts):,} pictures"
+
+    if prospect.needs_captions and any(outline.stimuli is not None for outline in prospect.known.values()):
+        yield look_at("captions", count)
+
+
+def tested(prospect: Prospect) -> Iterator[Finding]:
+    """Check that there are enough test images for two-way identification."""
+
+    def identify() -> str:
+        few = prospect.recipe.evaluate.model_copy(update={"n_derangements": 1, "n_bootstrap": 1})
+        for outline in prospect.known.values():
+            pools(outline.split.test_ids, {}, few, prospect.recipe.seed)
+        return "enough for two-way identification"
+
+    yield from _only_refused(look_at("test images", identify))
+
+
+def tested_voxels(prospect: Prospect) -> Iterator[Finding]:
+    """Check that there are enough test images for the correlation of a voxel."""
+
+    def correlate() -> str:
+        for subject, outline in prospect.known.items():
+            n_tested = len(outline.split.test_ids)
+            if n_tested < FEWEST_TESTED:
+                raise ShapeError(f"a correlation needs at least three test pictures; {subject} saw {n_tested}.")
+        return "enough for correlations"
+
+    yield from _only_refused(look_at("test images", correlate))
+
+
+def decoding_folds(prospect: Prospect) -> Iterator[Finding]:
+    """Check that the training stimuli can be divided into the folds that choose the penalty of the decoders."""
+
+    def divide() -> str:
+        for subject, outline in prospect.known.items():
+            _divide_decoding(prospect.recipe, subject, outline)
+        return "enough training stimuli for the folds"
+
+    yield from _only_refused(look_at("decode.n_folds", divide))
+
+
+def _divide_decoding(recipe: Recipe, subject: str, outline: Outline) -> None:
+    section = recipe.decode
+    for train, _ in outline.split.folds:
+        trials = outline.stimulus_id[np.isin(outline.stimulus_id, train)]
+        rows = np.unique(trials) if recipe.data.train_trials == "averaged" else trials
+        if section.alphas is None or len(set(section.alphas)) > 1:
+            assign_folds(rows if section.group_folds else None, len(rows), section.n_folds, recipe.seed)
+        if "c" in decoded_features(recipe.reconstruct.conditions) and section.c_prior != "none":
+            check_prior(subject, len(train), recipe.data.test_trials)
+
+
+def encoding_folds(prospect: Prospect) -> Iterator[Finding]:
+    """Check that the training stimuli can be divided into the folds that choose the penalty of the encoding models."""
+
+    def divide() -> str:
+        for outline in prospect.known.values():
+            for train, _ in outline.split.folds:
+                seen = np.intersect1d(train, outline.stimulus_id)
+                assign_folds(seen, len(seen), prospect.recipe.encode.n_folds, prospect.recipe.seed)
+        return "enough training stimuli for the folds"
+
+    yield from _only_refused(look_at("encode.n_folds", divide))
+
+
+def exports(prospect: Prospect) -> Iterator[Finding]:
+    """Check that the maps that the recipe asks for can be written: voxels need a place, and some files."""
+    kinds = prospect.recipe.encode.export
+
+    def write() -> str:
+        for subject, outline in prospect.known.items():
+            check_placed(subject, outline.volume_shape)
+            assert outline.volume_shape is not None
+            if "nifti" in kinds:
+                read_affine(prospect.data, subject)
+            if set(kinds) - {"nifti"}:
+                way_to_fsaverage(prospect.data, subject, outline.volume_shape)
+        return ", ".join(kinds)
+
+    if kinds and not prospect.to_simulate:
+        yield look_at("exported maps", write)
+
+
+def _only_refused(finding: Finding) -> Iterator[Finding]:
+    """Yield a finding only if a run refuses it: what is as it must be needs no line of its own."""
+    if not finding.ok:
+        yield finding

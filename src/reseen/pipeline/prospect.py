@@ -1,0 +1,226 @@
+"""Prospect: the data and the model of a run as far as they can be known before it begins, each loaded at most once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen import datasets
+from reseen.analyses import analyses, true_features
+from reseen.datasets import Outline
+from reseen.datasets.nsd_facts import TRUTH, find_label
+from reseen.datasets.splits import make_split
+from reseen.errors import RecipeError, ReseenError
+from reseen.ldm import LatentDiffusion, load_ldm
+from reseen.pipeline.sizes import Sizes, guess_sizes, sizes_of
+from reseen.recipe import Recipe
+from reseen.simulate import BETAS, SPACE, plan_of
+from reseen.stimuli import Stimuli
+from reseen.trials import Split, Trials
+
+SIMULATED_ATLASES = ("streams", "nsdgeneral", "prf-visualrois")
+"""Atlases that a simulated tree has."""
+
+Brain = tuple[Trials, Stimuli, Split]
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done and how much there is."""
+
+
+def data_path(recipe: Recipe, out: Path) -> Path | None:
+    """Give where the data lie; a digital subject that has no place of its own lies in the results folder."""
+    if recipe.data.path is None and recipe.data.kind == "digital":
+        return out / "data"
+    return recipe.data.path
+
+
+class Prospect:
+    """What a run needs, looked at before anything is computed or written.
+
+    Parameters
+    ----------
+    recipe
+        What is to be run.
+    out
+        The results folder.
+    device
+        Device of the model's networks.
+    thorough
+        Check and describe every file, as `reseen check` does, not only what a run refuses.
+    fetch
+        Download a model of the hub that is not in the local cache.
+    progress
+        Called with what is being done, how much of it is done and how much there is.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        *,
+        device: str = "cpu",
+        thorough: bool = False,
+        fetch: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.out = out
+        self.device = device
+        self.thorough = thorough
+        self.fetch = fetch
+        self.path = data_path(recipe, out)
+        self.data = recipe.data.model_copy(update={"path": self.path})
+        self.warned: list[str] = []
+        self.readable = True
+        self._progress = progress
+        self._brain: dict[str, tuple[Brain, list[str]]] = {}
+
+    @property
+    def to_simulate(self) -> bool:
+        """Whether the run will write the data itself: simulated subjects that are not there yet."""
+        return self.recipe.data.kind == "digital" and self.path is not None and not (self.path / TRUTH).is_file()
+
+    @property
+    def model(self) -> LatentDiffusion:
+        """The model of the recipe.
+
+        Raises
+        ------
+        ModelError
+            If it cannot be loaded.
+        """
+        if isinstance(self._loaded, ReseenError):
+            raise self._loaded
+        return self._loaded
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the model can be loaded."""
+        return not isinstance(self._loaded, ReseenError)
+
+    @cached_property
+    def _loaded(self) -> LatentDiffusion | ReseenError:
+        try:
+            return self._load()
+        except ReseenError as error:
+            return error
+
+    def _load(self) -> LatentDiffusion:
+        section = self.recipe.model
+        if self._progress is not None:
+            self._progress("load the model", 0, 1)
+        ldm = load_ldm(
+            section.name,
+            revision=section.revision,
+            precision=section.precision,
+            device=self.device,
+            compiled=section.compiled and not self.thorough,
+            fetch=self.fetch,
+        )
+        if self._progress is not None:
+            self._progress("load the model", 1, 1)
+        return ldm
+
+    @property
+    def outlines(self) -> Mapping[str, Outline]:
+        """The outline of each subject.
+
+        Raises
+        ------
+        DataError, RecipeError
+            As `reseen.datasets.load`.
+        """
+        if isinstance(self._outlined, ReseenError):
+            raise self._outlined
+        return self._outlined
+
+    @property
+    def known(self) -> Mapping[str, Outline]:
+        """The outline of each subject, or nothing where they cannot be made: `outlines` says why."""
+        return {} if isinstance(self._outlined, ReseenError) else self._outlined
+
+    @cached_property
+    def _outlined(self) -> Mapping[str, Outline] | ReseenError:
+        try:
+            return {subject: self._outline(subject) for subject in self.data.subjects}
+        except ReseenError as error:
+            return error
+
+    @property
+    def sizes(self) -> Sizes:
+        """What a subject's data hold: counted, or guessed from the recipe where they cannot be read."""
+        known = self.known
+        return sizes_of(list(known.values()), self.data) if known else guess_sizes(self.recipe)
+
+    @property
+    def needs_captions(self) -> bool:
+        """Whether c is decoded, encoded from or steers the denoising of an encoding feature."""
+        asked = analyses(self.recipe.encode, auto=("auto",))
+        return "c" in true_features(self.recipe.reconstruct.conditions, asked)
+
+    def brain(self, subject: str, *, keep: Path | None, progress: Callable[[int, int], None]) -> Brain:
+        """Return a subject's data; what was read for its outline is not read again.
+
+        Parameters and errors are those of `reseen.datasets.load`.
+        """
+        if subject not in self._brain:
+            return datasets.load(self.data, subject, keep=keep, progress=progress)
+        found, said = self._brain.pop(subject)
+        for text in said:
+            warnings.warn(text, stacklevel=2)
+        progress(1, 1)
+        return found
+
+    def _outline(self, subject: str) -> Outline:
+        if self.to_simulate:
+            return _planned(self.recipe)
+        if self.data.kind != "arrays":
+            return datasets.outline(self.data, subject)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            brain = trials, stimuli, split = datasets.load(self.data, subject)
+        said = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+        self.warned += said
+        if len(self.data.subjects) == 1:  # of several only one at a time is to be in memory
+            self._brain[subject] = brain, said
+        n_voxels = {roi: int(mask.sum()) for roi, mask in trials.rois.items()}
+        return Outline(trials.stimulus_id, split, n_voxels, trials.betas.shape[1], trials.volume_shape, stimuli)
+
+
+def _planned(recipe: Recipe) -> Outline:
+    """Return the outline of a subject that the run will simulate; ids are those of the plan of its trials.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe asks for what simulated subjects do not have.
+    """
+    data, made = recipe.data, recipe.simulate
+    names = [f"subj{number:02d}" for number in range(1, made.n_subjects + 1)]
+    unknown = [subject for subject in data.subjects if subject not in names]
+    if unknown:
+        raise RecipeError(f"data.subjects names {unknown[0]}; simulate makes {', '.join(names)}. Name one of these.")
+    for key, asked, only in (("space", data.space, SPACE), ("betas", data.betas, BETAS)):
+        if asked != only:
+            raise RecipeError(f"data.{key} is {asked!r}; simulated subjects have {only!r} alone. Leave data.{key} out.")
+    if data.sessions is not None and data.sessions > made.n_sessions:
+        raise RecipeError(
+            f"data.sessions asks for {data.sessions} sessions; simulate.n_sessions makes {made.n_sessions}. "
+            "Change one of them."
+        )
+    for roi in data.rois:
+        known = find_label(roi)
+        if known is None or known[0] not in SIMULATED_ATLASES:
+            raise RecipeError(
+                f"data.rois: simulated subjects have no ROI {roi!r}. Name some of the atlases "
+                f"{', '.join(SIMULATED_ATLASES)}, such as early, ventral or V1."
+            )
+    shown = np.concatenate(plan_of(made)[: data.sessions])
+    seen: NDArray[np.int64] = np.unique(shown)
+    split = make_split(data, seen, {}, test=seen[seen < made.n_test])
+    n_voxels = guess_sizes(recipe).n_voxels
+    return Outline(shown, split, {}, n_voxels, None, None)
