@@ -1,5 +1,7 @@
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -88,7 +90,14 @@ def test_layers_lists_modules_with_shapes_and_marks_the_default_ones(reseen, tin
         (["run", "tiny", "--model", "nosuch"], 1, "there is no model 'nosuch'"),
         (["run", "takagi2023", "--model", "builtin"], 1, "no data folder was given"),
         (["run", "takagi2023", "--model", "builtin", "--data", "/nosuch"], 1, "there is no data folder /nosuch"),
-        (["run", "tiny", "--workers", "2"], 1, "say --executor dask too"),
+        (["run", "tiny", "--workers", "2"], 2, "say --executor dask too"),
+        (["run", "tiny", "--cluster", "tcp://x:1"], 2, "say --executor dask too"),
+        (["run", "tiny", "--executor", "slurm"], 2, "expected serial or dask"),
+        (["run", "tiny", "--executor", "dask", "--workers", "0"], 2, "at least one worker"),
+        (["run", "tiny", "--executor", "dask", "--workers", "2", "--cluster", "tcp://x:1"], 2, "not both"),
+        (["run", "tiny", "--data", "mistyped"], 2, "reseen simulate mistyped --recipe tiny"),
+        (["check", "tiny", "--data", "mistyped"], 2, "there is no folder mistyped"),
+        (["run", "tiny", "--model", "3"], 1, "there is no model '3'"),
         (["recipe", "nosuch"], 1, "cannot read the recipe nosuch"),
     ],
 )
@@ -153,8 +162,38 @@ class TestOnASmallBrain:
 
         monkeypatch.setattr("reseen.pipeline.extraction.extract.extract", interrupt)
         code, _, err = reseen("run", recipe_file, "--out", tmp_path / "out")
-        assert code == 1
-        assert "Run the same command again" in err
+        assert code == 130
+        assert err.endswith("stopped by Ctrl-C. Run the same command again to continue.\n")
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+    def test_a_run_that_a_signal_stops_says_so_and_resumes(
+        self, reseen, recipe_file, tmp_path, monkeypatch, number, code
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "reseen.pipeline.stages.encode.encode", lambda *_args, **_options: os.kill(os.getpid(), number)
+            )
+            found, _, err = reseen("run", recipe_file, "--out", tmp_path / "out")
+        assert found == code
+        assert err.endswith(f"stopped by {number.name}. Run the same command again to continue.\n")
+        assert "stopped by Stopped" in (tmp_path / "out/log.txt").read_text()
+        assert list((tmp_path / "out").rglob("*.part")) == []
+        assert reseen("encode", recipe_file, "--out", tmp_path / "out")[0] == 0
+
+    def test_a_refused_first_command_leaves_nothing_behind(self, reseen, recipe_file, tmp_path):
+        for setting in ("encode.n_folds=99", "encode.export=['nifti']", "data.rois=['low', 'high', 'x']"):
+            code, _, err = reseen("run", recipe_file, "--out", tmp_path / "new/out", "--set", setting)
+            assert code == 1, err
+            assert not (tmp_path / "new").exists()
+        assert reseen("extract", recipe_file, "--out", tmp_path / "new/out")[0] == 0
+
+    def test_progress_off_a_terminal_is_dated_lines_there_and_in_the_log(self, reseen, recipe_file, tmp_path):
+        _, _, err = reseen("extract", recipe_file, "--out", tmp_path / "out")
+        dated = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d extract subj01: 8 of 8$"
+        assert re.search(dated, err, re.MULTILINE)
+        log = (tmp_path / "out/log.txt").read_text()
+        assert re.search(dated, log, re.MULTILINE)
+        assert log.splitlines()[-1].endswith("end extract on cpu")
 
     def test_check_tells_what_a_recipe_takes(self, reseen, recipe_file, tmp_path):
         code, out, _ = reseen("check", recipe_file, "--out", tmp_path / "out")
@@ -216,3 +255,43 @@ def test_another_model_is_not_sought_at_the_commit_of_the_recipes_own():
     recipe = _read_recipe("takagi2023", None, None, None)
     assert recipe.model.revision is not None
     assert _read_recipe("takagi2023", None, "someone/else", None).model.revision is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "called"),
+    [
+        (["check", "tiny"], "reseen.pipeline.check"),
+        (["simulate", "new"], "reseen.pipeline.write_data_set"),
+        (["evaluate", "--images", "a", "--truth", "b"], "reseen.pipeline.evaluate_folders"),
+        (["raters", "page", "out"], "reseen.results.Results.read"),
+        (["raters", "score", "out", "file"], "reseen.raters.Design.load"),
+        (["compare", "a", "b"], "reseen.results.Results.read"),
+        (["layers", "tiny"], "reseen.ldm.load_ldm"),
+    ],
+)
+def test_ctrl_c_is_answered_in_a_line_by_every_command(reseen, tmp_path, monkeypatch, arguments, called):
+    def interrupt(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(called, interrupt)
+    code, _, err = reseen(*arguments)
+    assert code == 130
+    assert err.splitlines()[-1].startswith("stopped by Ctrl-C.")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["check takagi2023", "layers takagi2023", "check tiny --model x.ckpt"])
+def test_no_command_uses_the_network_unasked(reseen, tmp_path, monkeypatch, command):
+    def connect(*_args, **_options):
+        raise AssertionError("a command tried to connect")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.ckpt").write_bytes(b"no weights")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setattr("socket.socket.connect", connect)
+    monkeypatch.setattr("socket.create_connection", connect)
+    monkeypatch.setattr("socket.getaddrinfo", connect)
+    code, _, err = reseen(*command.split())
+    assert code == 1
+    assert "tried to connect" not in err

@@ -104,7 +104,7 @@ def test_a_full_run_started_again_computes_nothing(full, small_recipe):
 @pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
 def test_a_finished_run_grows_to_a_full_one_as_if_begun_so(full, small_recipe, tmp_path):
     def contents(folder):
-        differs = {"times.json", ".lock", "report.html"}
+        differs = {"times.json", "log.txt", ".lock", "report.html"}
         paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in differs]
         return {path.relative_to(folder): path.read_bytes() for path in paths}
 

@@ -20,7 +20,7 @@ from reseen.pipeline.sizes import guess_sizes
 from reseen.recipe import Recipe, load_recipe, with_settings
 from reseen.results import Results
 
-CHANGING = {"times.json", ".lock", "report.html"}
+CHANGING = {"times.json", "log.txt", ".lock", "report.html"}
 """Files that may differ between two equal runs; the report tells the times."""
 
 pytestmark = [

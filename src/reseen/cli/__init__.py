@@ -7,25 +7,29 @@
     compare.py    reseen compare
     raters.py     reseen raters, and reseen raters score
     tables.py     what their printed tables share
+    terminal.py   all printing, progress, and the signals that stop a command
 
-Exit codes: 0, 1 for an error with a message, 2 for wrong usage. Progress is shown on terminals only.
+Exit codes: 0, 1 for an error with a message, 2 for wrong usage, 130, 143 and 129 for a command that was stopped by
+Ctrl-C, SIGTERM or SIGHUP. Progress goes to standard error: bars on a terminal, dated lines elsewhere.
 """
 
 from __future__ import annotations
 
 import re
+import signal
 import sys
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from reseen.cli.compare import compare
 from reseen.cli.folders import EVALUATE, score_folders
 from reseen.cli.raters import raters
-from reseen.cli.tables import console, number
+from reseen.cli.tables import number
+from reseen.cli.terminal import STOPPED_BY, Stopped, prepare, progress, say, say_table
 from reseen.errors import ReseenError
 
 if TYPE_CHECKING:
@@ -36,8 +40,26 @@ if TYPE_CHECKING:
 OUTER_LAYER = r"conv_in|conv_out|(mid_block|(down|up)_blocks\.\d+)(\.(resnets|attentions|(down|up)samplers)\.\d+)?"
 """The names that `reseen layers` lists unless it is asked for all."""
 
+RESUMED = ("demo", "run", "extract", "decode", "encode", "reconstruct", "evaluate", "report")
+"""Commands that continue where they were stopped."""
+
+
+class _Commands(TyperGroup):
+    """The commands; one that is stopped by a signal says so."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+            then = " Run the same command again to continue." if ctx.invoked_subcommand in RESUMED else ""
+            say(f"stopped by {STOPPED_BY[signal.Signals(number)]}.{then}", err=True)
+            raise typer.Exit(128 + number) from None
+
+
 app = typer.Typer(
     name="reseen",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -87,18 +109,20 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     import warnings
 
+    has_errors = sys.stderr is not None
+    prepare()
     warnings.showwarning = _show_warning
     try:
         app()
     except ReseenError as error:
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=has_errors)  # somebody who closed standard error still has to know
         raise SystemExit(1) from None
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_where: object, **_more: object) -> None:
     """Show what reseen warns of in one line; what libraries say to programmers is not for the reader of a terminal."""
     if issubclass(category, UserWarning):
-        typer.echo(f"warning: {message}", err=True)
+        say(f"warning: {message}", err=True)
 
 
 @app.command()
@@ -177,8 +201,8 @@ def evaluate(
         raise typer.BadParameter("give a RECIPE, or both --images and --truth.")
     if out or data or model or settings or full or executor != "serial" or cluster or workers:
         raise typer.BadParameter("of the options of a RECIPE, two folders take only --device.")
-    with _progress() as progress:
-        score_folders(images, truth, protocol or ["builtin"], device, progress, csv=csv, json=json)
+    with progress() as tell:
+        score_folders(images, truth, protocol or ["builtin"], device, tell, csv=csv, json=json)
 
 
 @app.command()
@@ -202,13 +226,13 @@ def check(
     findings = pipeline.check(read, _folder(read, out), device=device)
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
-        typer.echo(f"{finding.mark}  {finding.what:<{width}}  {finding.found}")
+        say(f"{finding.mark}  {finding.what:<{width}}  {finding.found}")
         for line in finding.more:
-            typer.echo(f"      {line}")
+            say(f"      {line}")
     bad = sum(not finding.ok for finding in findings)
     without = [finding.what for finding in findings if finding.absent and finding.what != "warning"]
     can = f"{recipe} can run{', without: ' * bool(without)}{', '.join(without)}."
-    typer.echo(f"{recipe} cannot run: {bad} to mend." if bad else can)
+    say(f"{recipe} cannot run: {bad} to mend." if bad else can)
     raise typer.Exit(1 if bad else 0)
 
 
@@ -226,10 +250,10 @@ def simulate(
     """
     from reseen import pipeline
 
-    with _progress() as progress:
+    with progress() as tell:
         read = _read_recipe(recipe, None, None, settings)
-        pipeline.write_data_set(read, out, pictures=pictures, nifti=nifti, progress=progress)
-    typer.echo(f"data set: {out}")
+        pipeline.write_data_set(read, out, pictures=pictures, nifti=nifti, progress=tell)
+    say(f"data set: {out}")
 
 
 app.command()(compare)
@@ -256,8 +280,8 @@ def layers(
     chosen = default_layers(ldm)
     for name, shape in layer_shapes(ldm).items():
         if everything or re.fullmatch(OUTER_LAYER, name):
-            typer.echo(f"{'*' if name in chosen else ' '} {name:<36} {' x '.join(map(str, shape))}")
-    typer.echo('* what encode.layers = ["auto"] stands for')
+            say(f"{'*' if name in chosen else ' '} {name:<36} {' x '.join(map(str, shape))}")
+    say('* what encode.layers = ["auto"] stands for')
 
 
 @app.command()
@@ -272,19 +296,37 @@ def recipe(
     """
     from reseen.recipe import Recipe, load_recipe, to_toml
 
-    typer.echo(to_toml(load_recipe(name) if name else Recipe(), explained=True), nl=False)
+    say(to_toml(load_recipe(name) if name else Recipe(), explained=True).rstrip("\n"))
 
 
 def _read_recipe(
     name: str, data: Path | None, model: str | None, settings: list[str] | None, *, full: bool = False
 ) -> Recipe:
-    from reseen.recipe import load_recipe, with_settings
+    """Read a recipe, with the values that the command line sets instead of its own."""
+    from reseen.recipe import load_recipe, with_changes, with_settings
 
-    changes = list(settings or ())
-    changes += [f"data.path={data.resolve()}"] if data else []
-    changes += [f"model.name={model}", "model.revision="] if model else []  # the commit was the other model's
-    changes += ["evaluate.full=true"] if full else []
-    return with_settings(load_recipe(name), changes)
+    changes: dict[str, object] = {}
+    if data is not None:
+        changes["data.path"] = data.resolve()
+    if model is not None:
+        changes |= {"model.name": model, "model.revision": None}  # the commit was the other model's
+    if full:
+        changes["evaluate.full"] = True
+    recipe = with_changes(with_settings(load_recipe(name), settings or ()), changes)
+    if recipe.data.kind == "digital" and data is not None and not data.is_dir():
+        raise typer.BadParameter(_nothing_simulated(name, data))
+    return recipe
+
+
+def _nothing_simulated(name: str, data: Path) -> str:
+    """Return the message about a --data that would be simulated into, which may be a typing mistake."""
+    from reseen.files.shell import shell_line
+
+    return (
+        f"--data: there is no folder {data}. Write simulated subjects there first: "
+        f"{shell_line('reseen', 'simulate', data, '--recipe', name)}, or leave --data out: they are then written into "
+        "the results folder."
+    )
 
 
 def _folder(recipe: Recipe, out: Path | None) -> Path:
@@ -299,53 +341,34 @@ def _run(
     from reseen.executor import open_executor
 
     last = "report" if verb == "run" else verb
-    try:
-        with (
-            open_executor(executor, cluster=cluster, n_workers=workers, device=device, folder=out) as units,
-            _progress() as progress,
-        ):
-            results = pipeline.run(
-                recipe,
-                out,
-                until=last,
-                device=device,
-                report_anew=verb == "report",
-                progress=progress,
-                executor=units,
-            )
-    except KeyboardInterrupt:
-        typer.echo("stopped. Run the same command again to go on.", err=True)
-        raise typer.Exit(1) from None
+    _check_workers(executor, cluster, workers)
+    with (
+        open_executor(executor, cluster=cluster, n_workers=workers, device=device, folder=out) as units,
+        progress() as tell,
+    ):
+        results = pipeline.run(
+            recipe, out, until=last, device=device, report_anew=verb == "report", progress=tell, executor=units
+        )
     if all((results.path / f"{name}.csv").is_file() for name in ("scores", "reading")):
         from reseen.headline import stimuli_of
 
         stimuli = stimuli_of(results.provenance, recipe.data.subjects)
         _print_scores(results.load_table("scores"), results.load_table("reading"), stimuli, recipe.evaluate.n_shuffles)
-    typer.echo(f"results: {results.path}")
+    say(f"results: {results.path}")
     if last == "report":
-        typer.echo(f"report: {results.path / 'report.html'}")
+        say(f"report: {results.path / 'report.html'}")
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Show what is being done and how long it will still take; nothing where nobody looks."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), Remaining())
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-
-        def show(doing: str, done: int, total: int) -> None:
-            if doing not in tasks:
-                tasks[doing] = bars.add_task(doing, total=total)
-            bars.update(tasks[doing], completed=done, total=total)
-
-        yield show
+def _check_workers(executor: str, cluster: str | None, workers: int | None) -> None:
+    """Refuse options about workers that exclude each other, as wrong usage."""
+    if executor not in ("serial", "dask"):
+        raise typer.BadParameter(f"--executor: there is no executor {executor!r}; expected serial or dask.")
+    if executor == "serial" and (cluster is not None or workers is not None):
+        raise typer.BadParameter("--cluster and --workers belong to the executor dask: say --executor dask too.")
+    if cluster is not None and workers is not None:
+        raise typer.BadParameter("a running cluster has its own workers: give --cluster or --workers, not both.")
+    if workers is not None and workers < 1:
+        raise typer.BadParameter(f"--workers: expected at least one worker; found {workers}.")
 
 
 def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame, stimuli: str, n_shuffles: int) -> None:
@@ -363,9 +386,7 @@ def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame, stimuli: str, n_s
         interval = f"{number(row['low'])}–{number(row['high'])}" if row["low"] == row["low"] else ""
         words = [str(row[column]) for column in ("subject", "score", "subset", "condition")]
         table.add_row(*words, *numbers, interval, number(row["ceiling"]), str(row["n"]))
-    paper = console()
-    paper.print(table)
-    paper.print(verdict(scores, reading, stimuli=stimuli, n_shuffles=n_shuffles))
+    say_table(table, verdict(scores, reading, stimuli=stimuli, n_shuffles=n_shuffles))
 
 
 def _is_telling(row: Mapping[Hashable, object], headline: str) -> bool:

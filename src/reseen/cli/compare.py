@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reseen.cli.tables import chance, console, number
-from reseen.tables import BUILTIN, is_retrieved
+from reseen.cli.tables import chance, number
+from reseen.cli.terminal import say, say_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def compare(
     found = set_beside(reference, others, level=level)
     for other in others:
         for setting in settings_that_differ(reference, other):
-            typer.echo(f"{other.path}: {setting}")
+            say(f"{other.path}: {setting}")
         rows = found[found["results"] == str(other.path)]
         _print_headline(rows, stimuli_of(reference.provenance, reference.recipe.data.subjects))
         for protocol, scores in rows.groupby("protocol", sort=False):
@@ -46,7 +46,7 @@ def compare(
             _print_comparison(title, scores.to_dict("records"), everything)
     if csv is not None:
         write_text(csv, to_csv(found))
-        typer.echo(f"table: {csv}")
+        say(f"table: {csv}")
 
 
 def _print_headline(rows: pd.DataFrame, stimuli: str) -> None:
@@ -69,6 +69,8 @@ def _print_comparison(title: str, rows: list[dict[Hashable, Any]], everything: b
     """Print paired differences, a line each; those that are none are only counted, unless everything is asked for."""
     from rich.table import Table
 
+    from reseen.tables import BUILTIN
+
     chosen = [row for row in rows if everything or _is_first_choice(row)]
     shown = [row for row in chosen if everything or any(row[name] for name in ("difference", "low", "high"))]
     table = Table("subject", "from", "score", title=title)
@@ -84,12 +86,14 @@ def _print_comparison(title: str, rows: list[dict[Hashable, Any]], everything: b
         words = [str(row["subject"]), str(row["condition"]), score]
         table.add_row(*words, *values, *change, chance(row["p"]), chance(row["p_holm"]), str(row["n"]))
     if shown:
-        console().print(table)
+        say_table(table)
     if same := len(chosen) - len(shown):
-        typer.echo(f"{title}: {same} of {len(chosen)} scores are the same picture by picture (--all shows them).")
+        say(f"{title}: {same} of {len(chosen)} scores are the same picture by picture (--all shows them).")
 
 
 def _is_first_choice(row: Mapping[Hashable, object]) -> bool:
     """Keep a comparison short: pictures that were made, and the direction of the paper where there are both."""
+    from reseen.tables import BUILTIN, is_retrieved
+
     other_way = row["protocol"] == BUILTIN and row["direction"] == "reconstruction"
     return not is_retrieved(str(row["condition"])) and not other_way

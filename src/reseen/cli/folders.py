@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reseen.cli.tables import chance, console, number
+from reseen.cli.tables import chance, number
+from reseen.cli.terminal import say_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,4 +72,4 @@ def _print_listing(listed: pd.DataFrame) -> None:
         interval = f"{number(row['low'])}–{number(row['high'])}"
         numbers = [number(row["floor_repaired"]), number(row["result"]), interval, chance(row["p"])]
         table.add_row(str(row["protocol"]), words, str(row["direction"]), *numbers, str(row["n"]))
-    console().print(table)
+    say_table(table)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from reseen.cli.tables import chance, console, number
+from reseen.cli.tables import chance, number
+from reseen.cli.terminal import say, say_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,10 +64,10 @@ def page(
         seed=seed,
     )
     n_questions = len(design.sheets[0])
-    typer.echo(f"page: {out / 'raters' / 'index.html'}")
-    typer.echo(f"{n_questions} questions a rater; give each a number of its own, 1 to {n_raters}.")
+    say(f"page: {out / 'raters' / 'index.html'}")
+    say(f"{n_questions} questions a rater; give each a number of its own, 1 to {n_raters}.")
     if results.recipe.data.kind == "nsd":
-        typer.echo("It shows NSD's pictures, which its terms do not let you pass on: keep it on computers of yours.")
+        say("It shows NSD's pictures, which its terms do not let you pass on: keep it on computers of yours.")
 
 
 @raters.command()
@@ -86,7 +87,7 @@ def score(
     found = score_answers(design, read_answers(design, files))
     _print_ratings(found)
     write_text(out / "raters" / "raters.csv", to_csv(found))
-    typer.echo(f"table: {out / 'raters' / 'raters.csv'}")
+    say(f"table: {out / 'raters' / 'raters.csv'}")
 
 
 def _print_ratings(found: pd.DataFrame) -> None:
@@ -110,6 +111,4 @@ def _print_ratings(found: pd.DataFrame) -> None:
     for rater, values in own.iterrows():
         figures = [values.get(name, float("nan")) for name in ("rater_accuracy", "rater_catch", "rater_seconds")]
         people.add_row(f"{rater:.0f}", *map(number, figures))
-    paper = console()
-    paper.print(tests)
-    paper.print(people)
+    say_table(tests, people)

@@ -15,6 +15,7 @@
     needs.py       the files of each subject, and how to get those that are missing
     fitting.py     does the recipe ask for what the data hold?
     costs.py       space and time
+    log.py         what is being done, as lines of text
 """
 
 from reseen.pipeline.finding import Finding

@@ -12,9 +12,10 @@ from reseen.executor import Executor, Serial
 from reseen.ldm.devices import check_device
 from reseen.pipeline import extraction, picturing, scoring, showing, stages
 from reseen.pipeline.job import Job, with_precision
+from reseen.pipeline.log import logging
 from reseen.pipeline.plan import require
 from reseen.pipeline.prospect import Progress, Prospect
-from reseen.recipe import Recipe, with_settings
+from reseen.recipe import Recipe, with_changes
 from reseen.results import Results
 
 STAGES: dict[str, tuple[Callable[[Job], bool], tuple[str, ...]]] = {
@@ -77,14 +78,14 @@ def run(
     if until not in STAGES:
         raise RecipeError(f"there is no stage {until!r}; the stages are {', '.join(STAGES)}.")
     if data is not None:
-        recipe = with_settings(recipe, [f"data.path={data}"])
+        recipe = with_changes(recipe, {"data.path": data})
     check_device(device)
     recipe = with_precision(recipe, device)
     prospect = Prospect(recipe, Path(out), device=device, fetch=True, progress=progress)
     begun = Results(Path(out), recipe).times
     require(prospect, [stage for stage in needed(until) if stage not in begun])
-    with Results.open(out, recipe) as results:
-        job = Job(recipe, results, device, progress, executor or Serial(), prospect=prospect)
+    with Results.open(out, recipe) as results, logging(results.path, f"{until} on {device}", progress) as tell:
+        job = Job(recipe, results, device, tell, executor or Serial(), prospect=prospect)
         if report_anew:
             (results.path / "report.html").unlink(missing_ok=True)
         if "evaluate" in needed(until):

@@ -7,6 +7,7 @@
     ├── provenance.json       fingerprints of data and model, versions of the libraries
     ├── times.json            how long each stage took, and on what: differs between two equal runs
     ├── warnings.json         what was warned of, if anything
+    ├── log.txt               dated lines of what every run into the folder did: differs likewise
     ├── checksums.json        checksums of the tables; arrays and images carry theirs
     ├── kept/<subject>/       session01.safetensors: ROI voxels of large sessions as they were read; may be deleted
     ├── features/<subject>/   z.safetensors, c.safetensors; <feature>/<block>.safetensors: what denoising gave

@@ -1,0 +1,184 @@
+"""Terminal: all that is printed goes through here, to streams that may be closed, narrow in their encoding or gone.
+
+A name with control characters never reaches a terminal as such, a letter that the terminal's encoding lacks is replaced
+by one that it has, and a reader that has gone away ends the printing, not the work.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import re
+import signal
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING, TextIO
+
+from reseen.errors import ResultsError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PLAIN = {
+    "–": "-",
+    "—": "-",
+    "−": "-",
+    "×": "x",
+    "…": "...",
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+    "²": "2",
+    "≥": ">=",
+}
+"""What stands for a letter that an encoding lacks; any other loses its accents, or becomes a question mark."""
+COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
+"""What rich writes to a terminal for a colour; no other control sequence passes."""
+STOPPED_BY = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+if hasattr(signal, "SIGHUP"):
+    STOPPED_BY[signal.SIGHUP] = "SIGHUP"
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal that asks the program to end; like Ctrl-C it unwinds the stack, so that nothing is left half done.
+
+    Parameters
+    ----------
+    number
+        The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def prepare() -> None:
+    """Make the standard streams safe to print to, and SIGTERM and SIGHUP stop the program as Ctrl-C does."""
+    codecs.register_error("reseen.plain", _plain)
+    _fill()
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open until the end)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="reseen.plain")
+    for number in STOPPED_BY:
+        if number != signal.SIGINT and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
+            with suppress(ValueError):  # not in the main thread
+                signal.signal(number, _stop)
+
+
+def _fill() -> None:
+    """Open the null device under the number of each closed standard stream, or a file of ours would get that number."""
+    number = 0
+    while number <= 2:
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise Stopped(number)
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(map(_nearest, lacking)), error.end
+
+
+def _nearest(sign: str) -> str:
+    plain = PLAIN.get(sign, unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode())
+    return plain or "?"
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a text and a line break; control characters in it are spelled out.
+
+    Raises
+    ------
+    ResultsError
+        If standard output can be written no more, as on a full disk.
+    """
+    _write(_clean(text) + "\n", err=err)
+
+
+def say_table(*parts: RenderableType) -> None:
+    """Print tables and texts as wide as the terminal, or 120 columns wide into a file; errors are those of `say`."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 120
+    console = Console(markup=False, highlight=False, width=width)
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    pieces = COLOUR.split(captured.get())
+    pieces[::2] = map(_clean, pieces[::2])
+    _write("".join(pieces), err=False)
+
+
+def _clean(text: str) -> str:
+    from reseen.files.reading import shown
+
+    return "\n".join(shown(line) for line in text.split("\n"))
+
+
+def _write(text: str, *, err: bool) -> None:
+    stream = sys.stderr if err else sys.stdout
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        _drop(stream)
+    except (OSError, ValueError) as error:  # a full disk; a stream that was closed
+        _drop(stream)
+        if not err:
+            raise ResultsError(
+                f"cannot write to standard output: {getattr(error, 'strerror', None) or error}."
+            ) from error
+
+
+def _drop(stream: TextIO) -> None:
+    """Let a stream that nobody reads lead nowhere, so that the work goes on and the end of the program is quiet."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show what is being done and how long it will still take: bars on a terminal, dated lines elsewhere."""
+    if not sys.stderr.isatty():
+        from reseen.pipeline.log import Lines
+
+        yield Lines(lambda line: say(line, err=True))
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    from reseen.files.reading import shown
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        Remaining(),
+    )
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+
+        def show(doing: str, done: int, total: int) -> None:
+            if doing not in tasks:
+                tasks[doing] = bars.add_task(shown(doing), total=total)
+            bars.update(tasks[doing], completed=done, total=total)
+
+        yield show
