@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from reseen.cli import _read_recipe
+from reseen.errors import DataError
 from reseen.recipe import Recipe, load_recipe, to_toml
 from reseen.results.manifest import write_table
 
@@ -186,6 +187,22 @@ class TestOnASmallBrain:
             assert code == 1, err
             assert not (tmp_path / "new").exists()
         assert reseen("extract", recipe_file, "--out", tmp_path / "new/out")[0] == 0
+
+    def test_a_first_command_that_fails_before_any_result_claims_no_folder(
+        self, reseen, recipe_file, tmp_path, monkeypatch
+    ):
+        def fail(*_args, **_options):
+            raise DataError("the betas are damaged.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("reseen.pipeline.prospect.Prospect.brain", fail)
+            assert reseen("run", recipe_file, "--out", tmp_path / "new/out")[0] == 1
+        assert not (tmp_path / "new").exists()
+        assert reseen("extract", recipe_file, "--out", tmp_path / "new/out")[0] == 0
+        with monkeypatch.context() as patch:
+            patch.setattr("reseen.pipeline.prospect.Prospect.brain", fail)
+            assert reseen("decode", recipe_file, "--out", tmp_path / "new/out")[0] == 1
+        assert (tmp_path / "new/out/features/subj01/c.safetensors").is_file()
 
     def test_progress_off_a_terminal_is_dated_lines_there_and_in_the_log(self, reseen, recipe_file, tmp_path):
         _, _, err = reseen("extract", recipe_file, "--out", tmp_path / "out")

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from reseen.errors import RecipeError, ResultsError
+from reseen.errors import RecipeError, ReseenError, ResultsError
 from reseen.executor import Executor, Serial
 from reseen.ldm.devices import check_device
 from reseen.pipeline import extraction, picturing, scoring, showing, stages
 from reseen.pipeline.job import Job, with_precision
-from reseen.pipeline.log import logging
+from reseen.pipeline.log import LOG, logging
 from reseen.pipeline.plan import require
 from reseen.pipeline.prospect import Progress, Prospect
 from reseen.recipe import Recipe, with_changes
@@ -28,6 +28,17 @@ STAGES: dict[str, tuple[Callable[[Job], bool], tuple[str, ...]]] = {
     "report": (showing.report_stage, ("encode", "evaluate")),
 }
 """Each stage: the function that says whether there was anything to do, and the stages that must have run before."""
+RECORDS = (
+    "recipe.toml",
+    "provenance.json",
+    "times.json",
+    "warnings.json",
+    "checksums.json",
+    LOG,
+    ".lock",
+    ".lock.held",
+)
+"""Files of a results folder that say how it was made, and are no results."""
 
 
 def run(
@@ -84,7 +95,11 @@ def run(
     prospect = Prospect(recipe, Path(out), device=device, fetch=True, progress=progress)
     begun = Results(Path(out), recipe).times
     require(prospect, [stage for stage in needed(until) if stage not in begun])
-    with Results.open(out, recipe) as results, logging(results.path, f"{until} on {device}", progress) as tell:
+    with (
+        _leaving_nothing(Path(out)),
+        Results.open(out, recipe) as results,
+        logging(results.path, f"{until} on {device}", progress) as tell,
+    ):
         job = Job(recipe, results, device, tell, executor or Serial(), prospect=prospect)
         if report_anew:
             (results.path / "report.html").unlink(missing_ok=True)
@@ -94,6 +109,26 @@ def run(
             with _timed(job, stage) as note:
                 note(STAGES[stage][0](job))
     return results
+
+
+@contextmanager
+def _leaving_nothing(out: Path) -> Iterator[None]:
+    """Remove the records of a run that failed before it had any result, and the folders that were made for it.
+
+    So a first command that fails does not claim the folder for its recipe.
+    """
+    made = [path for path in (out, *out.parents) if not path.exists()]
+    is_new = not (out / "recipe.toml").exists()
+    try:
+        yield
+    except ReseenError:
+        if is_new and out.is_dir() and all(path.name in RECORDS for path in out.iterdir()):
+            with suppress(OSError):
+                for path in out.iterdir():
+                    path.unlink()
+                for path in made:
+                    path.rmdir()
+        raise
 
 
 def needed(until: str) -> list[str]:
