@@ -308,7 +308,7 @@ def _read_recipe(
     changes: dict[str, object] = {}
     if data is not None:
         changes["data.path"] = data.resolve()
-    if model is not None:
+    if model:
         changes |= {"model.name": model, "model.revision": None}  # the commit was the other model's
     if full:
         changes["evaluate.full"] = True
