@@ -62,7 +62,7 @@ def _print_headline(rows: pd.DataFrame, stimuli: str) -> None:
             score = f"{row['condition']} by {head.observer} {head.layer}".strip()
             change = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}, p {chance(row['p'])})"
             pair = f"{number(row['reference'])}, then {number(row['value'])}"
-            typer.echo(f"headline of {row['subject']}, {score}: {pair}; difference {change}")
+            say(f"headline of {row['subject']}, {score}: {pair}; difference {change}")
 
 
 def _print_comparison(title: str, rows: list[dict[Hashable, Any]], everything: bool) -> None:
