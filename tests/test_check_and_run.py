@@ -1,0 +1,286 @@
+"""`check` and `run` over one table of inputs: check says "can run" exactly where run does not refuse.
+
+The default suite runs the inputs that are refused and every recipe at toy size. With ``RESEEN_ALL_INPUTS=1`` in the
+environment the accepted inputs of a lab's own data are run to their report too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reseen import pipeline
+from reseen.datasets.nsd_facts import TRUTH
+from reseen.errors import ReseenError
+from reseen.recipe import Recipe, load_recipe, with_changes
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+FULL = os.environ.get("RESEEN_ALL_INPUTS") == "1"
+QUICK = {
+    "reconstruct.n_draws": 1,
+    "reconstruct.n_steps": 2,
+    "reconstruct.strength": 0.5,
+    "decode.n_folds": 2,
+    "encode.n_folds": 2,
+    "encode.n_bootstrap": 5,
+    "evaluate.n_shuffles": 0,
+    "evaluate.ceiling": False,
+    "evaluate.n_bootstrap": 5,
+    "evaluate.n_derangements": 5,
+    "report.n_random": 1,
+    "report.n_films": 1,
+}
+TINY_WORLD = {
+    "simulate.n_subjects": 1,
+    "simulate.n_sessions": 2,
+    "simulate.trials_per_session": 12,
+    "simulate.n_train": 8,
+    "simulate.n_test": 4,
+    "simulate.voxel_share": 0.05,
+}
+Arrays = dict[str, Any]
+
+
+def agree(recipe: Recipe, out: Path, **options: Any) -> bool:
+    """Run check and run, compare what they say, and return whether the recipe can run."""
+    findings = pipeline.check(recipe, out, **options)
+    assert not (out / "recipe.toml").exists()
+    refusals = [finding for finding in findings if not finding.ok]
+    existed = out.exists()
+    said = run(recipe, out, **options)
+    if said is None:
+        assert not refusals, f"run accepts this; check says: {[finding.found for finding in refusals]}"
+        return True
+    assert refusals, f"check says that this can run; run refuses it: {said}"
+    assert said in [str(finding.error) for finding in refusals], (said, refusals)
+    assert out.exists() == existed, "a refused run left a folder behind"
+    return False
+
+
+def run(recipe: Recipe, out: Path, **options: Any) -> str | None:
+    """Run a recipe to its report, and return the message of a refusal."""
+    try:
+        pipeline.run(recipe, out, **options)
+    except ReseenError as error:
+        return str(error)
+    return None
+
+
+# -------------------------------------------------------------------------------------------------- own data, arrays
+
+
+def without(*names: str) -> Callable[[Arrays], None]:
+    return lambda arrays: [arrays.pop(name) for name in names] and None
+
+
+def changed(name: str, change: Callable[[Any], Any]) -> Callable[[Arrays], None]:
+    return lambda arrays: arrays.update({name: change(arrays[name])})
+
+
+def renamed(old: str, new: str) -> Callable[[Arrays], None]:
+    return lambda arrays: arrays.update({new: arrays.pop(old)})
+
+
+def first(value: Any) -> Callable[[Any], Any]:
+    def change(array: Any) -> Any:
+        array = array.copy()
+        array[0] = value
+        return array
+
+    return change
+
+
+def nothing(_: Arrays) -> None:
+    return None
+
+
+ACCEPTED: dict[str, tuple[Callable[[Arrays], None], dict[str, Any]]] = {
+    "as it is": (nothing, {}),
+    "folds": (without("test_stimulus_id"), {"data.n_folds": 4}),
+    "single test trials": (nothing, {"data.test_trials": "single"}),
+    "three test images": (nothing, {"data.n_test": 3}),
+    "no captions, and z alone": (without("captions"), {"reconstruct.conditions": ["z"], "encode.features": ["z"]}),
+    "one penalty and one fold's worth of images": (nothing, {"decode.alphas": [1.0], "decode.n_folds": 9}),
+}
+REFUSED: dict[str, tuple[Callable[[Arrays], None], dict[str, Any]]] = {
+    "no captions": (without("captions"), {}),
+    "caption misspelt": (renamed("captions", "caption"), {}),
+    "an empty caption": (changed("captions", first("")), {}),
+    "captions wanted for encoding alone": (without("captions"), {"reconstruct.conditions": ["z"]}),
+    "two test images": (changed("test_stimulus_id", lambda ids: ids[:2]), {}),
+    "two of the test images": (nothing, {"data.n_test": 2}),
+    "more test images than there are": (nothing, {"data.n_test": 5}),
+    "only test images": (changed("test_stimulus_id", lambda _: np.arange(8)), {}),
+    "a test image that nobody saw": (changed("test_stimulus_id", first(99)), {}),
+    "no shared images": (without("test_stimulus_id"), {"data.n_test": 3}),
+    "nifti of arrays": (nothing, {"encode.export": ["nifti"]}),
+    "gifti of arrays": (nothing, {"encode.export": ["gifti"]}),
+    "too many folds of the data": (nothing, {"data.test": "folds", "data.n_folds": 9}),
+    "too many folds of the decoders": (nothing, {"decode.n_folds": 5}),
+    "too many folds of the encoding models": (nothing, {"encode.n_folds": 5}),
+    "a prior over too few captions": (nothing, {"decode.c_prior": "captions"}),
+    "an ROI that is not there": (nothing, {"data.rois": ["low", "high", "V4"]}),
+    "an empty ROI": (changed("roi_low", np.zeros_like), {}),
+    "an ROI of another length": (changed("roi_low", lambda mask: mask[1:]), {}),
+    "no betas": (without("betas"), {}),
+    "NaN in betas": (changed("betas", first(np.nan)), {}),
+    "betas of text": (changed("betas", lambda betas: betas.astype(str)), {}),
+    "an id without an image": (changed("stimulus_id", first(99)), {}),
+    "a negative id": (changed("stimulus_id", first(-1)), {}),
+    "another subject": (nothing, {"data.subjects": ["subj01", "subj02"]}),
+    "an observer that is not there": (nothing, {"evaluate.observers": ["nobody"]}),
+    "a model that is not there": (nothing, {"model.name": "nosuch"}),
+    "a size of z that the model lacks": (nothing, {"extract.z_size": 13}),
+    "no step to denoise": (nothing, {"reconstruct.strength": 0.1}),
+    "more steps than the model has": (nothing, {"reconstruct.n_steps": 2000}),
+    "a module that the model lacks": (nothing, {"encode.layers": ["nosuch"]}),
+    "no file": (nothing, {"data.path": "/nosuch.npz"}),
+    "no path": (nothing, {"data.path": None}),
+}
+
+
+def own(brain_file: Path, tiny_model: Path, folder: Path, change: Callable[[Arrays], None], settings: Any) -> Recipe:
+    with np.load(brain_file) as content:
+        arrays = {name: content[name] for name in content.files}
+    change(arrays)
+    path = folder / "subj01.npz"
+    np.savez(path, **arrays)
+    fixed = {"data.path": path, "data.rois": ["low", "high"], "model.name": str(tiny_model)}
+    rois = {"decode.z_rois": ["low"], "decode.c_rois": ["high"]}
+    changes = {"data.kind": "arrays", **fixed, **rois, **QUICK, **settings}
+    return with_changes(Recipe(name="own"), changes)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_run_refuses_of_own_data_check_refuses_too(brain_file, tiny_model, tmp_path, case):
+    assert not agree(own(brain_file, tiny_model, tmp_path, *REFUSED[case]), tmp_path / "out")
+
+
+@pytest.mark.parametrize("case", ACCEPTED if FULL else list(ACCEPTED)[:2])
+def test_what_check_accepts_of_own_data_runs(brain_file, tiny_model, tmp_path, case):
+    assert agree(own(brain_file, tiny_model, tmp_path, *ACCEPTED[case]), tmp_path / "out")
+
+
+def test_a_device_or_a_results_folder_that_cannot_be_used_is_refused_by_both(brain_file, tiny_model, tmp_path):
+    recipe = own(brain_file, tiny_model, tmp_path, nothing, {})
+    assert not agree(recipe, tmp_path / "out", device="cuda:99")
+    (tmp_path / "file").write_text("")
+    assert not agree(recipe, tmp_path / "file")
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost/provenance.json").write_text("{}")
+    assert not agree(recipe, tmp_path / "lost")
+
+
+# ------------------------------------------------------------------------------------------- subjects to be simulated
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"data.subjects": ["subj09"]},
+        {"data.rois": ["early", "ventral", "FFA-1"]},
+        {"data.rois": ["early", "ventral", "nosuch"]},
+        {"data.space": "MNI"},
+        {"data.space": "func1mm"},
+        {"data.betas": "betas_assumehrf"},
+        {"data.sessions": 3},
+        {"data.n_test": 5},
+        {"data.n_test": 2},
+        {"data.test": "folds", "data.n_folds": 13},
+        {"simulate.n_train": 50},
+        {"decode.n_folds": 9},
+        {"model.name": "nosuch"},
+    ],
+    ids=str,
+)
+def test_what_simulated_subjects_lack_is_refused_before_one_is_drawn(tiny_model, tmp_path, settings):
+    recipe = with_changes(load_recipe("tiny"), {**TINY_WORLD, **QUICK, "model.name": str(tiny_model), **settings})
+    assert not agree(recipe, tmp_path / "out")
+
+
+def test_a_folder_that_holds_something_else_is_not_simulated_into(tiny_model, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/mine.txt").write_text("mine")
+    changes = {**TINY_WORLD, **QUICK, "model.name": str(tiny_model), "data.path": tmp_path / "data"}
+    assert not agree(with_changes(load_recipe("tiny"), changes), tmp_path / "out")
+
+
+def test_a_recipe_whose_subject_is_still_to_be_simulated_runs_as_check_says(tiny_model, tmp_path):
+    changes = {**TINY_WORLD, **QUICK, "model.name": str(tiny_model), "data.n_test": None}
+    assert agree(with_changes(load_recipe("tiny"), changes), tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["demo", "digital", "encode_demo"])
+def test_the_recipes_of_simulated_subjects_run_as_check_says(digital_tree, tiny_model, tmp_path, name):
+    made = json.loads((digital_tree / TRUTH).read_text())["simulate"]
+    world = {f"simulate.{key}": value for key, value in made.items()} | {"data.subjects": ["subj01"]}
+    few = {"encode.noise": [0.5], "encode.denoising": [], "encode.layers": [], "data.n_test": None}
+    changes = {"data.path": digital_tree, "model.name": str(tiny_model), **world, **QUICK, **few}
+    assert agree(with_changes(load_recipe(name), changes), tmp_path / "out")
+
+
+# ----------------------------------------------------------------------------------------------- trees in NSD's layout
+
+
+def on_a_tree(name: str, tree: Path, tiny_model: Path, settings: Any) -> Recipe:
+    fixed = {"data.path": tree, "data.subjects": ["subj01"], "data.sessions": None, "data.n_test": None}
+    changes = {**fixed, "model.name": str(tiny_model), "model.revision": None, **QUICK, **settings}
+    return with_changes(load_recipe(name), changes)
+
+
+@pytest.mark.parametrize("name", ["takagi2023", "takagi2023_as_released", "reseen"])
+def test_the_recipes_for_nsd_run_as_check_says(digital_tree, tiny_model, tmp_path, name):
+    settings = {"decode.c_prior": "none", "encode.layers": [], "encode.noise": [], "encode.denoising": []}
+    assert agree(on_a_tree(name, digital_tree, tiny_model, settings), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"data.space": "nativesurface"},
+        {"data.space": "MNI"},
+        {"data.space": "fsaverage"},
+        {"data.betas": "betas_fithrf_GLMdenoise_R"},
+        {"data.rois": ["early", "ventral", "nosuch"]},
+        {"data.rois": ["early", "ventral", "FFA-1"]},
+        {"data.subjects": ["subj02"]},
+        {"data.subjects": ["subj99"]},
+        {"data.sessions": 2},
+        {"data.n_test": 2},
+        {"data.n_test": 99},
+        {"data.path": "/nosuch"},
+        {"data.path": None},
+    ],
+    ids=str,
+)
+def test_what_a_tree_lacks_is_refused_by_both(digital_tree, tiny_model, tmp_path, settings):
+    assert not agree(on_a_tree("takagi2023", digital_tree, tiny_model, settings), tmp_path / "out")
+
+
+@pytest.mark.parametrize("pattern", ["betas_session01.*", "*expdesign.mat", "responses.tsv", "nsd_stimuli.hdf5"])
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_damaged_tree_is_refused_by_both(digital_tree, tiny_model, tmp_path, pattern, damage):
+    tree = Path(shutil.copytree(digital_tree, tmp_path / "tree"))
+    for path in tree.rglob(pattern):
+        content = path.read_bytes()
+        path.unlink()
+        if damage == "cut":
+            path.write_bytes(content[: len(content) // 2])
+    assert not agree(on_a_tree("takagi2023", tree, tiny_model, {}), tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["own_data", "miyawaki2008"])
+def test_the_recipes_of_arrays_run_as_check_says(brain_file, tiny_model, tmp_path, name):
+    with np.load(brain_file) as content:
+        arrays = {name: content[name] for name in content.files}
+    arrays["roi_V1"] = arrays["roi_low"]
+    np.savez(tmp_path / "subj01.npz", **arrays)
+    changes = {"data.path": tmp_path / "subj01.npz", "data.n_folds": 4, "model.name": str(tiny_model), **QUICK}
+    assert agree(with_changes(load_recipe(name), changes), tmp_path / "out")
