@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from reseen.datasets import inventory, load
-from reseen.datasets.arrays import KNOWN, magnify
+from reseen.datasets.array_files import KNOWN
+from reseen.datasets.array_stimuli import magnify
 from reseen.errors import DataError, RecipeError
 from reseen.recipe import DataRecipe
 
@@ -15,6 +16,9 @@ MIYAWAKI = Path(
     os.environ.get("RESEEN_MIYAWAKI")
     or Path(__file__).parents[2] / "shared/data/miyawaki2008/miyawaki2008_v1_figures.npz"
 )
+
+
+UNCHECKED = "labels not checked (12 pairs of trials of one stimulus)"
 
 
 def make_arrays(**changes: object) -> dict[str, np.ndarray]:
@@ -200,17 +204,24 @@ def test_whole_numbers_of_0_and_1_are_refused_and_not_near_black(tmp_path: Path,
         load(recipe_for(path), "anyone")
     for white in (figures.astype(bool), (figures * 255).astype(kind)):
         stimuli = load(recipe_for(save(path, stimulus_pictures=white)), "anyone")[1]
-        np.testing.assert_array_equal(stimuli.images(range(4))[:, 2:62, 2:62, 0][:, ::6, ::6], figures * 255)
+        np.testing.assert_array_equal(stimuli.images(range(4))[:, ::7, ::7, 0], figures * 255)
 
 
-def test_cells_are_magnified_whole_and_centred() -> None:
-    cells = np.random.default_rng(1).integers(0, 256, (2, 10, 10, 3), dtype=np.uint8)
-    large = magnify(cells)
-    assert large.shape == (2, 64, 64, 3)
-    np.testing.assert_array_equal(large[:, 2:62, 2:62][:, 3::6, 3::6], cells)
-    np.testing.assert_array_equal(large[:, 2:62, 2:62][:, ::6, ::6], large[:, 2:62, 2:62][:, 5::6, 5::6])
-    assert not large[:, :2].any()
-    assert not large[:, :, 62:].any()
+@pytest.mark.parametrize(("cells", "side"), [(10, 70), (48, 96), (64, 64), (63, 126), (1, 64), (16, 64)])
+def test_small_pictures_are_magnified_by_a_whole_number_and_nothing_is_added(cells: int, side: int) -> None:
+    small = np.random.default_rng(1).integers(0, 256, (2, cells, cells, 3), dtype=np.uint8)
+    large = magnify(small)
+    assert large.shape == (2, side, side, 3)
+    factor = side // cells
+    np.testing.assert_array_equal(large[:, ::factor, ::factor], small)
+    np.testing.assert_array_equal(large[:, factor - 1 :: factor, factor - 1 :: factor], small)
+
+
+def test_unrelated_small_pictures_do_not_correlate() -> None:
+    """A black frame around 48 pixels lifted this from 0 to .77."""
+    small = np.random.default_rng(1).integers(0, 256, (2, 48, 48, 3), dtype=np.uint8)
+    one, other = magnify(small).reshape(2, -1).astype(float)
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.05
 
 
 def test_pictures_that_are_large_enough_stay_as_they_are() -> None:
@@ -235,7 +246,7 @@ def test_run_of_one_trial_is_not_silently_set_to_zero(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"betas": None}, r"holds no betas \(or responses, fmri\); it holds captions"),
-        ({"betas": np.full((12, 7), np.nan)}, "NaN or infinite values in 7 of 7 voxels"),
+        ({"betas": np.full((12, 7), np.nan)}, "NaN, infinite or too large values in 7 of 7 voxels"),
         ({"betas": np.zeros(12)}, r"betas has shape \(12,\)"),
         ({"stimulus_id": np.arange(11)}, r"stimulus_id has shape \(11,\)"),
         ({"stimulus_id": np.arange(12) / 2}, "whole numbers"),
@@ -262,7 +273,7 @@ def test_arrays_that_do_not_fit_are_named(tmp_path: Path, changes: dict[str, obj
 def test_missing_truncated_and_pickled_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="pass --data"):
         load(recipe_for(None), "anyone")
-    with pytest.raises(DataError, match=r"there is no .*none\.npz"):
+    with pytest.raises(DataError, match=r"none\.npz is missing"):
         load(recipe_for(tmp_path / "none.npz"), "anyone")
     path = save(tmp_path / "brain.npz")
     path.write_bytes(path.read_bytes()[:1000])
@@ -272,7 +283,7 @@ def test_missing_truncated_and_pickled_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no arrays"):
         load(recipe_for(tmp_path / "empty"), "anyone")
     np.savez(tmp_path / "pickled.npz", betas=np.array([{}], dtype=object))
-    with pytest.raises(DataError, match=r"pickled\.npz cannot be read"):
+    with pytest.raises(DataError, match=r"betas is an array of Python objects.*Save betas.astype\(float\) instead"):
         load(recipe_for(tmp_path / "pickled.npz"), "anyone")
 
 
@@ -281,9 +292,12 @@ def test_inventory_says_what_the_file_holds(tmp_path: Path) -> None:
     (check,) = inventory(recipe_for(path), "anyone")
     assert check.ok
     assert check.size == path.stat().st_size
-    assert check.note == "12 trials of 4 stimuli, 7 voxels, 3 runs, no test_stimulus_id"
+    assert check.note == "12 trials of 4 stimuli, 7 voxels, 3 runs, no test_stimulus_id, " + UNCHECKED
     (check,) = inventory(recipe_for(save(path, test_stimulus_id=[1, 2], runs=[0], test_id=[1])), "anyone")
-    assert check.note == "12 trials of 4 stimuli, 7 voxels, 3 runs, 2 test pictures, not read: runs test_id"
+    assert check.note == (
+        f"12 trials of 4 stimuli, 7 voxels, 3 runs, 2 test pictures, {UNCHECKED}, "
+        "not read: runs (did you mean run?), test_id"
+    )
     path = save(tmp_path / "brain.npz")
     (check,) = inventory(recipe_for(path, rois=("early",)), "anyone")
     assert not check.ok
@@ -301,10 +315,10 @@ def test_a_real_brain_that_saw_figures_is_read() -> None:
     assert len(split.folds) == 10
     assert sorted(np.concatenate([test for _, test in split.folds])) == list(range(20))
     pictures = stimuli.images(range(20))
-    assert pictures.shape == (20, 64, 64, 3)
+    assert pictures.shape == (20, 70, 70, 3)
     assert set(np.unique(pictures)) == {0, 255}
     with np.load(MIYAWAKI) as content:
-        cells = stimuli.images(trials.stimulus_id)[:, 2:62, 2:62, 0][:, 3::6, 3::6]
+        cells = stimuli.images(trials.stimulus_id)[:, 3::7, 3::7, 0]
         np.testing.assert_array_equal(cells, content["pictures"])
         np.testing.assert_array_equal(trials.session, content["run"])
         assert stimuli.captions(0) == (f"a white {content['figure_name'][0]} on black",)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reseen.errors import DataError
+
+Fit = Literal["crop", "pad", "squeeze"]
+"""How an image that is not square becomes square."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +69,39 @@ class Stimuli:
                 f"there is no stimulus {stimulus_id}; this data set holds {len(self.stimulus_id)} pictures "
                 f"with 0-based ids from {self.stimulus_id.min()} to {self.stimulus_id.max()}."
             )
+
+
+def square(image: NDArray[np.uint8], fit: Fit = "crop") -> NDArray[np.uint8]:
+    """Make an image square.
+
+    Parameters
+    ----------
+    image
+        Shape ``(height, width, 3)`` uint8. A square one comes back as it is.
+    fit
+        ``"crop"`` takes the middle square; ``"pad"`` centres the image on a black square; ``"squeeze"`` resizes the
+        longer side to the shorter one.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(side, side, 3)``: the shorter side, or the longer one with ``"pad"``.
+    """
+    height, width = image.shape[:2]
+    if height == width:
+        return image
+    short, long = min(height, width), max(height, width)
+    if fit == "squeeze":
+        from PIL import Image
+
+        return np.asarray(Image.fromarray(image).resize((short, short), Image.Resampling.LANCZOS))
+    if fit == "pad":
+        canvas = np.zeros((long, long, 3), dtype=np.uint8)
+        top, left = (long - height) // 2, (long - width) // 2
+        canvas[top : top + height, left : left + width] = image
+        return canvas
+    top, left = (height - short) // 2, (width - short) // 2
+    return image[top : top + short, left : left + short]
 
 
 def picture_digest(stimulus_id: NDArray[np.int64], images: NDArray[np.uint8]) -> str:

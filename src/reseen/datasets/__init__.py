@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from reseen.datasets import arrays, nsd, nsd_inventory
 from reseen.datasets.inventory import FileCheck
 from reseen.datasets.outline import Outline
 from reseen.recipe import DataRecipe
-from reseen.stimuli import Stimuli
+from reseen.stimuli import Stimuli, square
 from reseen.trials import Split, Trials
 
 __all__ = ["FileCheck", "Outline", "extras", "inventory", "load", "outline"]
@@ -44,12 +45,14 @@ def load(
     ResultsError
         If nothing can be written to ``keep``.
     """
-    if data.kind != "arrays":
-        return nsd.load(data, subject, keep=keep, progress=progress)
-    found = arrays.load(data, subject)
-    if progress is not None:
-        progress(1, 1)
-    return found
+    if data.kind == "arrays":
+        trials, stimuli, split = arrays.load(data, subject)
+        if progress is not None:
+            progress(1, 1)
+    else:
+        trials, stimuli, split = nsd.load(data, subject, keep=keep, progress=progress)
+    read_image = stimuli.read_image
+    return trials, replace(stimuli, read_image=lambda number: square(read_image(number), data.fit)), split
 
 
 def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -65,7 +66,7 @@ def extract(
     RecipeError
         If the model cannot encode pictures of ``z_size``.
     DataError
-        If there is no stimulus, or c is asked for and one has no caption.
+        If there is no stimulus, c is asked for and one has no caption, or a feature is the same for all stimuli.
     """
     ids = np.asarray(stimulus_id, dtype=np.int64)
     if not len(ids):
@@ -79,7 +80,34 @@ def extract(
             parts["c"].append(mean_conditioning(ldm, captions))
         if progress is not None:
             progress(start + len(images), len(ids))
-    return {name: Features(name, np.concatenate(found), ids) for name, found in parts.items()}
+    features = {name: Features(name, np.concatenate(found), ids) for name, found in parts.items()}
+    n_cut = _warn_of_cut(stimuli, ids, ldm) if "c" in parts else 0
+    for name, found in features.items():
+        _check_varies(name, found.array, n_cut)
+    return features
+
+
+def _warn_of_cut(stimuli: Stimuli, ids: NDArray[np.int64], ldm: LatentDiffusion) -> int:
+    """Count captions that are longer than the text encoder reads, and warn of them."""
+    captions = [caption for stimulus in ids for caption in stimuli.captions(int(stimulus))]
+    n_cut = ldm.count_cut(captions)
+    if n_cut:
+        warnings.warn(
+            f"{n_cut} of {len(captions)} captions are longer than the {ldm.conditioning_shape[0]} tokens that the text "
+            "encoder reads; their end is cut off.",
+            stacklevel=3,
+        )
+    return n_cut
+
+
+def _check_varies(name: str, array: NDArray[np.float32], n_cut: int) -> None:
+    """Refuse a feature that is the same for all stimuli: nothing can be decoded from it."""
+    if len(array) < 2 or (array != array[0]).any():
+        return
+    cause = "their pictures are all the same" if name == "z" else "their captions are all the same"
+    if name == "c" and n_cut:
+        cause = "their captions are cut off before they differ: shorten them, or put what differs first"
+    raise DataError(f"{name} is the same for all {len(array)} stimuli: {cause}.")
 
 
 def z_size(ldm: LatentDiffusion, recipe: ExtractRecipe) -> int:

@@ -46,9 +46,9 @@ def _extract(job: Job, subject: str) -> bool:
         return False
     _, stimuli, split = job.brain(subject)
     shown = np.unique(np.concatenate([ids for fold in split.folds for ids in fold]))
-    found = extract.extract(
-        stimuli, shown, job.ldm(), missing, recipe=job.recipe.extract, progress=job.counter(f"extract {subject}")
-    )
+    counter = job.counter(f"extract {subject}")
+    with job.noting_warnings():
+        found = extract.extract(stimuli, shown, job.ldm(), missing, recipe=job.recipe.extract, progress=counter)
     for name in missing:
         job.results.save_features(paths[name], found[name], job.made_by("extract", subject))
     return True

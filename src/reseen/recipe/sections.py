@@ -137,6 +137,10 @@ class DataRecipe(_Section):
     )
     scale_int16: bool = Field(True, description="divide NSD's int16 betas by 300, to per cent signal change")
     zscore_sessions: bool = Field(True, description="standardise each voxel within each session")
+    fit: Literal["crop", "pad", "squeeze"] = Field(
+        "crop",
+        description="pictures that are not square: crop takes the middle square, pad adds black, squeeze distorts",
+    )
     test: Literal["shared", "folds"] = Field(
         "shared", description="shared: NSD's shared pictures are the test set; folds: leave whole stimuli out in turn"
     )

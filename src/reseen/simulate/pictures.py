@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reseen.errors import DataError, RecipeError
-from reseen.files import read_picture
+from reseen.files import read_json, read_picture, read_text
+from reseen.files.reading import shown
 from reseen.recipe import SimulateRecipe
 from reseen.simulate.attributes import describe
 from reseen.simulate.captions import write_captions
@@ -119,7 +120,7 @@ def read_pictures(folder: Path, recipe: SimulateRecipe, rng: Generator, progress
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; name one that holds .png or .jpg pictures and their captions.")
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
     needed = recipe.n_test + recipe.n_train
     if len(files) < needed:
         raise RecipeError(
@@ -160,26 +161,26 @@ def _read_square(path: Path, side: int) -> NDArray[np.uint8]:
 
 def _read_captions(folder: Path, files: list[Path]) -> tuple[tuple[str, ...], ...]:
     table = folder / "captions.json"
-    named: Any = {}
-    if table.exists():
-        try:
-            named = json.loads(table.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"{table} is no valid JSON: {error}.") from error
-        if not isinstance(named, dict):
-            raise DataError(f"{table} must map file names to captions; it holds a {type(named).__name__}.")
-    return tuple(_captions_of(path, named) for path in files)
+    named: dict[str, str | list[str]] = read_json(table, dict[str, str | list[str]]) if table.exists() else {}
+    # macOS writes names in another Unicode form than most editors
+    known = {_normal(name): captions for name, captions in named.items()}
+    return tuple(_captions_of(path, known) for path in files)
 
 
-def _captions_of(path: Path, named: Mapping[str, Any]) -> tuple[str, ...]:
+def _captions_of(path: Path, named: Mapping[str, str | list[str]]) -> tuple[str, ...]:
     beside = path.with_suffix(".txt")
-    found = named.get(path.name, named.get(path.stem))
-    if found is None and beside.exists():
-        found = beside.read_text(encoding="utf-8").splitlines()
+    found = next((named[name] for name in map(_normal, (path.name, path.stem)) if name in named), None)
+    if found is None:
+        found = read_text(beside).splitlines() if beside.exists() else []
     lines = [found] if isinstance(found, str) else found
-    captions = tuple(str(line).strip() for line in lines if str(line).strip()) if isinstance(lines, list) else ()
+    captions = tuple(line.strip() for line in lines if line.strip())
     if not captions:
         raise DataError(
-            f"{path} has no caption: add it to captions.json in its folder, or write {beside.name} beside it."
+            f"{shown(path)} has no caption: add it to captions.json in its folder, or write {shown(beside.name)} "
+            "beside it."
         )
     return captions
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

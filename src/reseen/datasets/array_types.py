@@ -1,0 +1,123 @@
+"""Types of the arrays that people save: tested, never forced, so that no number changes its meaning on the way in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.errors import DataError
+from reseen.files.reading import shown
+
+MISSING = frozenset({"", "nan", "NaN", "NAN", "None", "<NA>", "NaT", "null", "NULL", "NA", "N/A"})
+"""What a missing cell of a table becomes when it is made text."""
+_EXACT = 2**53  # whole numbers up to here are exact as float64
+
+
+def whole_numbers(path: Path, name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return whole numbers as int64; floats pass if every one is whole.
+
+    Raises
+    ------
+    DataError
+        If the shape differs, or a value is no whole number, not finite or out of range.
+    """
+    needed = (
+        f"{shown(path)}: {name} has shape {values.shape} and type {values.dtype}; whole numbers {shape} are needed."
+    )
+    if values.shape != shape or values.dtype.kind not in "iuf":
+        raise DataError(needed)
+    if values.dtype.kind == "f" and not (np.isfinite(values).all() and np.all(np.abs(values) <= _EXACT)):
+        raise DataError(f"{needed} Some are NaN, infinite or too large.")
+    if values.dtype.kind == "u" and values.size and int(values.max()) > np.iinfo(np.int64).max:
+        raise DataError(f"{needed} Some are too large.")
+    whole = values.astype(np.int64)
+    if not np.array_equal(whole, values):
+        raise DataError(needed)
+    return whole
+
+
+def labels(path: Path, name: str, values: NDArray[Any], n: int) -> NDArray[np.int64]:
+    """Return labels of trials as whole numbers; text labels are numbered in alphabetical order, from 0.
+
+    Raises
+    ------
+    DataError
+        If there is not one for each trial, or a label is missing.
+    """
+    if values.dtype.kind not in "US":
+        return whole_numbers(path, name, values, (n,))
+    if values.shape != (n,):
+        raise DataError(f"{shown(path)}: {name} has shape {values.shape}; one label for each of {n} trials is needed.")
+    words = texts(path, name, values)
+    if "" in words:
+        raise DataError(f"{shown(path)}: {name} has no label for trial {words.index('')}. Give each trial one.")
+    return np.unique(np.array(words), return_inverse=True)[1].astype(np.int64)
+
+
+def mask(path: Path, name: str, values: NDArray[Any], n_voxels: int) -> NDArray[np.bool_]:
+    """Return a mask over voxels: bool, or numbers that are exactly 0 or 1.
+
+    Raises
+    ------
+    DataError
+        If it has another shape, or another value: a volume of labels, an interpolated mask or NaN is no mask.
+    """
+    if values.shape != (n_voxels,):
+        raise DataError(f"{shown(path)}: {name} has shape {values.shape}; the voxels of betas need {(n_voxels,)}.")
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{shown(path)}: {name} has type {values.dtype}; a mask is bool, or 0 and 1.")
+    found = np.unique(values)
+    if not np.isin(found, (0, 1)).all():
+        some = ", ".join(f"{value:g}" for value in found[:4])
+        raise DataError(
+            f"{shown(path)}: {name} holds {len(found)} different values ({some}{', ...' if len(found) > 4 else ''}); a "
+            "mask is bool, or 0 and 1. Of a volume of labels save one mask for each area, such as labels == 3."
+        )
+    return values.astype(bool)
+
+
+def numbers(
+    path: Path, name: str, values: NDArray[Any], shape: tuple[int, ...], *, at_least: float = -np.inf
+) -> NDArray[np.float32]:
+    """Return real, finite numbers as float32.
+
+    Raises
+    ------
+    DataError
+        If shape or type differ, or a value is NaN, infinite, beyond float32 or below ``at_least``.
+    """
+    if values.shape != shape:
+        raise DataError(f"{shown(path)}: {name} has shape {values.shape}; the voxels of betas need {shape}.")
+    if values.dtype.kind not in "fiu":
+        raise DataError(f"{shown(path)}: {name} has type {values.dtype}; real numbers are needed.")
+    with np.errstate(over="ignore"):
+        real = values.astype(np.float32)
+    wrong = ~(np.isfinite(real) & (real >= at_least))
+    if wrong.any():
+        needed = "finite numbers" if at_least == -np.inf else f"finite numbers of {at_least:g} or more"
+        raise DataError(f"{shown(path)}: {name} holds {int(wrong.sum())} values that are not {needed}.")
+    return real
+
+
+def texts(path: Path, name: str, values: NDArray[Any]) -> list[str]:
+    """Return the texts of a one-dimensional array; bytes are UTF-8, and what stands for a missing cell is empty.
+
+    Raises
+    ------
+    DataError
+        If the array holds anything but text.
+    """
+    if values.dtype.kind not in "US":
+        raise DataError(
+            f"{shown(path)}: {name} has type {values.dtype}; text is needed. Save the words, not numbers of words."
+        )
+    try:
+        words = [word.decode("utf-8") if isinstance(word, bytes) else str(word) for word in values]
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{shown(path)}: {name} holds bytes that are not UTF-8 ({error.reason}). Decode them and save text."
+        ) from error
+    return ["" if word.strip() in MISSING else word for word in words]
