@@ -46,11 +46,13 @@ SUMMARY_COLUMNS = (
     "high",
     "ceiling",
     "gap_closed",
+    "null_sd",
     "null_sds",
     "p",
     "n",
 )
-"""The columns of `summary`: ``null_sds`` is how many null standard deviations the result lies above its floor."""
+"""The columns of `summary`: ``null_sd`` is the standard deviation over wrong pairings, ``null_sds`` how many of them the
+result is above their mean."""
 
 LISTING_COLUMNS = (
     *("protocol", "condition", "metric", "observer", "layer", "direction"),
@@ -143,11 +145,12 @@ def verdict(scores: DataFrame, reading: DataFrame | None = None, *, stimuli: str
 
     Of two scores one is *above* the other when each lies outside the other's interval; otherwise they are *level*.
     A score *carries what was seen* when it lies at least three standard deviations of wrong pairings above their mean,
-    *hints at it* from two on, and else is *not told from chance*. Decoders fitted on permuted labels are *not told from
-    chance* where Student's t over the permutations does not tell their score from one half: one permutation makes all
-    images lean to one side, so that scores of permutations spread more than those of wrong pairings. Every
-    identification that `summary` lists is tested, at 5 % for all together (Bonferroni). The nearest training picture is
-    the best of the retrieved conditions. All by the headline (`reseen.headline.choose`), whose caveat is repeated.
+    *hints at it* from two on, and else is *not told from chance*. Decoders fitted on k permutations of the labels are
+    *not told from chance* unless they differ from one half by two nulls: by three standard deviations of wrong pairings
+    over ``sqrt(k)``, and by Student's t over the permutations, at 5 % for all identifications of `summary` together
+    (Bonferroni). One permutation makes all images lean to one side, so that scores of permutations may spread more than
+    those of wrong pairings. The nearest training picture is the best of the retrieved conditions. All by the headline
+    (`reseen.headline.choose`), whose caveat is repeated.
     Where pictures were made without the brain, it is said what the best of them get; a result is *above* that where its
     interval is. That the picture of the mean z and c does as well pixel by pixel is said where it does. What the
     decoded features show by themselves follows, by the rules of `reseen.evaluate.guessing.said_of_reading`.
@@ -239,8 +242,9 @@ def _against_chance(condition: str, line: Line, score: str) -> str:
 def _permuted(rows: Sequence[Mapping[Hashable, Any]], n_permutations: int, *, ties_lose: bool) -> Iterator[str]:
     """Say of every identification that is printed whether decoders fitted on permuted labels are at chance.
 
-    At chance is what Student's t over the permutations does not tell from one half, at 5 % for all scores together
-    (Bonferroni).
+    A level differs from chance if it does by both nulls: by Student's t over the permutations, at 5 % for all scores
+    together (Bonferroni), and by three standard deviations of wrong pairings, divided by the square root of the number
+    of permutations.
     """
     found = [
         row
@@ -252,10 +256,16 @@ def _permuted(rows: Sequence[Mapping[Hashable, Any]], n_permutations: int, *, ti
     values = [float(row["floor_shuffled"]) for row in found]
     span = percent(values[0]) if len(found) == 1 else f"{percent(min(values))} to {percent(max(values))}"
     if n_permutations < 2:
-        yield f"Decoders fitted on one permutation of the labels get {span}: one cannot tell chance from a leak."
+        yield f"Decoders fitted on one permutation of the labels get {span}; one permutation does not tell chance from a leak."
         return
     told = f"over {n_permutations} permutations"
-    apart = [row for row in found if _p_of_chance(row, n_permutations) < 0.05 / len(found)]
+    bound = 3 / np.sqrt(n_permutations)
+    apart = [
+        row
+        for row in found
+        if _p_of_chance(row, n_permutations) < 0.05 / len(found)
+        and abs(float(row["floor_shuffled"]) - 0.5) > bound * float(row["null_sd"])
+    ]
     if not apart:
         every = "by the one score" if len(found) == 1 else f"by each of the {len(found)} identifications"
         yield f"Decoders fitted on permuted labels are not told from chance {every} ({span}, {told})."
@@ -332,6 +342,7 @@ def _line(
         "high": result[2],
         "ceiling": numbers("ceiling")[0],
         "gap_closed": numbers("result", GAP_CLOSED)[0],
+        "null_sd": sd[0],
         "null_sds": (result[0] - floor[0]) / sd[0] if sd[0] > 0 else float("nan"),
         "p": numbers("result", P_VALUE)[0],
         "n": result[3],
