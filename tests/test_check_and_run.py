@@ -168,6 +168,30 @@ def test_what_check_accepts_of_own_data_runs(brain_file, tiny_model, tmp_path, c
     assert agree(own(brain_file, tiny_model, tmp_path, *ACCEPTED[case]), tmp_path / "out")
 
 
+def test_check_counts_cut_captions_and_test_images_that_are_trained_on(brain_file, tiny_model, tmp_path):
+    def change(arrays: Arrays) -> None:
+        arrays["captions"] = np.array(["a long caption " * 9, *arrays["captions"][1:]])
+        arrays["stimulus_pictures"][0] = arrays["stimulus_pictures"][2]  # 0 is tested, 2 is trained on
+
+    recipe = own(brain_file, tiny_model, tmp_path, change, {})
+    said = [finding.found for finding in pipeline.check(recipe, tmp_path / "out") if finding.what == "warning"]
+    assert "1 of 8 captions are longer than the text encoder reads; it ignores their ends." in said
+    assert "1 of 4 test pictures of subj01 are also training pictures, pixel by pixel." in said
+
+
+def test_a_folder_that_may_not_be_entered_is_refused_in_words(brain_file, tiny_model, tmp_path, monkeypatch):
+    def forbid(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/secret")
+
+    monkeypatch.setattr("reseen.pipeline.plan.differences", forbid)
+    (tmp_path / "out").mkdir()
+    recipe = own(brain_file, tiny_model, tmp_path, nothing, {})
+    (tmp_path / "out/recipe.toml").write_text("")
+    found = {finding.what: finding for finding in pipeline.check(recipe, tmp_path / "out")}
+    assert "/secret" in found["results folder"].found
+    assert not found["results folder"].ok
+
+
 def test_a_device_or_a_results_folder_that_cannot_be_used_is_refused_by_both(brain_file, tiny_model, tmp_path):
     recipe = own(brain_file, tiny_model, tmp_path, nothing, {})
     assert not agree(recipe, tmp_path / "out", device="cuda:99")

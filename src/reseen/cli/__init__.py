@@ -117,6 +117,11 @@ def main() -> None:
     except ReseenError as error:
         say(f"error: {error}", err=has_errors)  # somebody who closed standard error still has to know
         raise SystemExit(1) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        say(f"error: cannot use {error.filename}: {error.strerror}.", err=has_errors)
+        raise SystemExit(1) from None
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_where: object, **_more: object) -> None:

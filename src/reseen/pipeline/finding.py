@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from reseen.errors import ReseenError
+from reseen.files import unreadable
 
 
 @dataclass(frozen=True)
@@ -56,3 +57,5 @@ def look_at(what: str, look: Callable[[], str]) -> Finding:
         return Finding(what, look())
     except ReseenError as error:
         return refused(what, error)
+    except OSError as error:  # of a folder that may not be entered, above all
+        return refused(what, unreadable(error.filename or what, error))

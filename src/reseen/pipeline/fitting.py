@@ -40,6 +40,44 @@ def captions(prospect: Prospect) -> Iterator[Finding]:
         yield look_at("captions", count)
 
 
+def cut_captions(prospect: Prospect) -> Iterator[Finding]:
+    """Count the captions that the text encoder does not read to their end."""
+    if not prospect.needs_captions or not prospect.has_model:
+        return
+    texts = [
+        text
+        for outline in prospect.known.values()
+        if outline.stimuli is not None
+        for stimulus in outline.used
+        for text in outline.stimuli.captions(int(stimulus))
+    ]
+    if n_cut := prospect.model.count_cut(texts) if texts else 0:
+        found = f"{n_cut:,} of {len(texts):,} captions are longer than the text encoder reads; it ignores their ends."
+        yield Finding("warning", found, absent=True)
+
+
+def duplicates(prospect: Prospect) -> Iterator[Finding]:
+    """Count the test images of a lab's own data that are also training images, under another id."""
+    if prospect.data.kind != "arrays":
+        return  # an NSD tree would have to be read whole
+    for subject, outline in prospect.known.items():
+        n_both = _count_duplicates(outline)
+        if n_both:
+            n_tested = len(outline.split.test_ids)
+            found = f"{n_both:,} of {n_tested:,} test pictures of {subject} are also training pictures, pixel by pixel."
+            yield Finding("warning", found, absent=True)
+
+
+def _count_duplicates(outline: Outline) -> int:
+    assert outline.stimuli is not None
+    pixels = {int(i): outline.stimuli.image(int(i)).tobytes() for i in outline.used}
+    n_both = 0
+    for train, test in outline.split.folds:
+        trained = {pixels[int(i)] for i in train}
+        n_both += sum(pixels[int(i)] in trained for i in test)
+    return n_both
+
+
 def tested(prospect: Prospect) -> Iterator[Finding]:
     """Check that there are enough test images for two-way identification."""
 

@@ -231,6 +231,8 @@ CHECKS: Sequence[Check] = (
     _check(model, "simulate extract reconstruct"),
     _check(z, "extract reconstruct"),
     _check(denoising, "reconstruct"),
+    _check(fitting.cut_captions, refuses=False),
+    _check(fitting.duplicates, refuses=False),
     _check(costs.encoding_features, "extract encode"),
     _check(costs.space, "extract decode encode reconstruct"),
     _check(costs.effort, refuses=False),
