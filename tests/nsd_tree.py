@@ -8,7 +8,8 @@ import numpy as np
 from reseen.datasets.fsaverage import N_FINE, SIDES
 from reseen.datasets.nsd_facts import NsdFiles
 from reseen.recipe import DataRecipe
-from reseen.simulate.layout import SubjectTree, write_tree
+from reseen.simulate.layout import write_tree
+from reseen.simulate.subject import SubjectTree
 
 SHAPE = (5, 4, 3)
 N_IMAGES = 14

@@ -11,12 +11,13 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
-from nsd_tree import ORDER, SHAPE, SHARED, Known, make_captions, make_images, make_subject, make_tree
+from nsd_tree import N_IMAGES, ORDER, SHAPE, SHARED, Known, make_captions, make_images, make_subject, make_tree
 from scipy.io import loadmat
 
 from reseen.datasets.nsd_facts import RESPONSE_COLUMNS
 from reseen.errors import ResultsError, ShapeError
-from reseen.simulate.layout import plan_order, write_tree
+from reseen.simulate.experiment import plan_order, run_lengths
+from reseen.simulate.layout import write_tree
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_hdf5_betas_are_int16_times_300_in_trial_z_y_x_with_a_chunk_for_each_vox
 
 def test_design_leads_from_a_trial_to_its_picture_as_nsd_says(tree: Path, known: list[Known]) -> None:
     design = loadmat(tree / "nsddata/experiments/nsd/nsd_expdesign.mat")
-    order, own = design["masterordering"].ravel().astype(int), design["subjectim"].astype(int)
+    order, own = design["masterordering"].ravel(), design["subjectim"]
     np.testing.assert_array_equal(design["sharedix"].ravel(), np.array(SHARED) + 1)
     assert set(own[0, np.unique(order[order <= 3]) - 1] - 1) == set(SHARED)
     for row, each in enumerate(known):
@@ -82,6 +83,53 @@ def test_design_leads_from_a_trial_to_its_picture_as_nsd_says(tree: Path, known:
     assert design["stimpattern"].shape[:2] == (3, 12)
     assert design["stimpattern"].sum() == sum(map(len, ORDER))
     assert design["basiccnt"].shape == (3, 3)
+
+
+def test_design_holds_integers_eight_subjects_and_valid_ids(tree: Path) -> None:
+    design = loadmat(tree / "nsddata/experiments/nsd/nsd_expdesign.mat")
+    for name in ("basiccnt", "masterordering", "sharedix", "subjectim"):
+        assert design[name].dtype.kind == "i", name
+    assert design["stimpattern"].dtype == np.float64
+    own = design["subjectim"]
+    assert own.shape == (8, 1005)
+    assert (own >= 1).all()
+    assert (own <= N_IMAGES).all()
+    assert set(own[:, :1000].ravel() - 1) == set(SHARED)
+    for row in own[:, 1000:]:
+        assert len(set(row)) == 5
+        assert not set(row - 1) & set(SHARED)
+
+
+def test_shared_images_alone_have_10kids_up_to_1000(tree: Path, known: list[Known]) -> None:
+    order = loadmat(tree / "nsddata/experiments/nsd/nsd_expdesign.mat")["masterordering"].ravel()
+    np.testing.assert_array_equal(order <= 1000, np.isin(known[0].stimulus_id, SHARED))
+    assert set(order[order > 1000]) == set(range(1001, 1006))
+    with (tree / "nsddata/ppdata/subj02/behav/responses.tsv").open() as file:
+        found = [int(row["10KID"]) for row in csv.DictReader(file, delimiter="\t")]
+    assert found == order[:12].tolist()
+
+
+def test_images_that_a_subject_did_not_see_have_places_in_the_design(known: list[Known]) -> None:
+    _, own = plan_order(SHARED, [known[0].subject, make_subject("subj02", n_sessions=1).subject], N_IMAGES)
+    seen = set(make_subject("subj02", n_sessions=1).stimulus_id + 1)
+    assert seen - set(own[1, :1000]) < set(own[1, 1000:])
+    assert len(set(own[1, 1000:])) == 5
+
+
+@pytest.mark.parametrize("shared", [[], list(range(1001))])
+def test_only_1_to_1000_images_can_be_shared(tmp_path: Path, shared: list[int]) -> None:
+    subject = make_subject("subj01").subject
+    images, texts = np.zeros((1001, 1, 1, 3), dtype=np.uint8), [["an image"]] * 1001
+    with pytest.raises(ShapeError, match=f"{len(shared)} images are shared; 1 to 1,000"):
+        write_tree(tmp_path, images=images, captions=texts, coco_id=range(1001), shared=shared, subjects=[subject])
+
+
+def test_colour_tables_name_the_labels_where_clients_look_for_them(tree: Path) -> None:
+    labels = tree / "nsddata/freesurfer/fsaverage/label"
+    assert (labels / "nsdgeneral.mgz.ctab").read_text() == "0 Unknown\n1 nsdgeneral\n"
+    assert (labels / "streams.mgz.ctab").read_text() == (
+        "0 Unknown\n1 early\n2 midventral\n3 midlateral\n4 midparietal\n5 ventral\n6 lateral\n7 parietal\n"
+    )
 
 
 def test_responses_have_nsds_columns_and_count_from_one(tree: Path, known: list[Known]) -> None:
@@ -96,6 +144,13 @@ def test_responses_have_nsds_columns_and_count_from_one(tree: Path, known: list[
     # ORDER's first session shows its picture 3 at trials 1 and 4 (two others between them).
     assert (rows[4]["ISOLD"], rows[4]["MEMORYRECENT"], rows[4]["ISOLDCURRENT"]) == ("1", "2", "1")
     assert (rows[7]["ISOLD"], rows[7]["ISOLDCURRENT"]) == ("1", "0")
+    # Picture 0 is shown at trials 0, 7 and 11: MEMORYFIRST needs two earlier presentations.
+    assert [rows[i]["MEMORYRECENT"] for i in (0, 7, 11)] == ["NaN", "6", "3"]
+    assert [rows[i]["MEMORYFIRST"] for i in (0, 7, 11)] == ["NaN", "NaN", "10"]
+    assert {(row["TOTAL1"], row["TOTAL2"], row["MISSINGDATA"]) for row in rows} == {("NaN", "NaN", "1")}
+    # TIME is in days since the midnight before the first session.
+    assert [float(rows[i]["TIME"]) for i in (0, 6)] == [0.505, 7.505]
+    assert float(rows[1]["TIME"]) == pytest.approx(0.505 + 4 / 86_400, abs=1e-8)
 
 
 def test_table_of_pictures_counts_ids_from_zero_and_trials_from_one(tree: Path, known: list[Known]) -> None:
@@ -135,15 +190,13 @@ def test_header_of_the_design_holds_no_date(tree: Path) -> None:
 
 
 def test_sessions_of_750_trials_have_runs_of_63_and_62() -> None:
-    from reseen.simulate.layout import _run_lengths
-
-    assert _run_lengths(750) == [63, 62] * 6
+    assert run_lengths(750) == [63, 62] * 6
 
 
 def test_subjects_with_different_orders_are_refused(known: list[Known]) -> None:
     other = replace(known[1].subject, stimulus_id=[ids[::-1] for ids in known[1].subject.stimulus_id])
     with pytest.raises(ShapeError, match="do not share one order"):
-        plan_order(SHARED, [known[0].subject, other])
+        plan_order(SHARED, [known[0].subject, other], N_IMAGES)
 
 
 def test_betas_that_are_no_numbers_are_refused(tmp_path: Path) -> None:

@@ -165,7 +165,9 @@ class SimulateRecipe(_Section):
     n_subjects: PositiveInt = Field(1, description="how many digital subjects")
     n_sessions: PositiveInt = Field(4, description="sessions of 750 trials")
     n_train: PositiveInt = Field(930, description="training pictures of each subject, most of them shown three times")
-    n_test: PositiveInt = Field(100, description="shared test pictures, half of them novel combinations")
+    n_test: Annotated[PositiveInt, Field(le=1000)] = Field(
+        100, description="shared test pictures, half of them novel combinations; at most 1,000, as in NSD"
+    )
     trials_per_session: PositiveInt = Field(750, description="750 in NSD; fewer only for tests")
     voxel_share: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="share of the voxels; less only for tests"

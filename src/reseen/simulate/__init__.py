@@ -9,7 +9,8 @@
     anatomy.py surfaces.py             where the voxels lie, and how fsaverage's vertices lie among them
     filters.py cortex.py voxels.py     what a voxel answers to a picture
     noise.py                           what the scanner makes of it
-    layout.py                          NSD's files
+    experiment.py                      NSD's design, image table and behavioural responses
+    subject.py layout.py               one subject's files; all of NSD's files
 
 docs/digital_subject.md says what is known of brains in this, and what is a guess.
 """
@@ -22,21 +23,23 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from reseen.datasets.nsd_facts import TRUTH, NsdFiles
+from reseen.datasets.nsd_facts import ROI_LABELS, TRUTH, NsdFiles
 from reseen.errors import ResultsError
 from reseen.recipe import SimulateRecipe
 from reseen.simulate.anatomy import Anatomy, build_anatomy
 from reseen.simulate.cortex import Cortex, Responses
 from reseen.simulate.design import plan_trials
-from reseen.simulate.layout import BETAS, SPACE, SubjectTree, write_tree
+from reseen.simulate.layout import BETAS, SPACE, write_tree
 from reseen.simulate.noise import Scanner, measure_ncsnr, measure_session, sample_scanner
 from reseen.simulate.pictures import Shown, draw_pictures, read_pictures
-from reseen.simulate.surfaces import surface_transforms
+from reseen.simulate.subject import SubjectTree
+from reseen.simulate.surfaces import surface_labels, surface_transforms
 from reseen.simulate.voxels import sample_cortex, sample_ncsnr
 
 __all__ = ["BETAS", "SPACE", "DigitalSubject", "digital_subjects", "plan_of", "scan_subject", "simulate"]
@@ -230,6 +233,7 @@ def _write(
         tell("write files", next(begun), n_sessions)
         return betas
 
+    atlases = _atlases(anatomy)
     trees = [
         SubjectTree(
             name=subject.name,
@@ -237,10 +241,10 @@ def _write(
             betas=map(begin, subject.betas),
             volume_shape=anatomy.volume_shape,
             voxel_index=anatomy.voxel_index,
-            rois=_atlases(anatomy),
+            rois=atlases,
             ncsnr=subject.ncsnr,
             affine=anatomy.affine,
-            transforms=surface_transforms(anatomy, NsdFiles(Path(), subject.name, SPACE, BETAS)),
+            vertex_files=_vertex_files(anatomy, atlases, subject.name),
         )
         for subject in subjects
     ]
@@ -294,10 +298,22 @@ def _write_truth(path: Path, anatomy: Anatomy, subject: DigitalSubject) -> None:
     )
 
 
+def _vertex_files(anatomy: Anatomy, atlases: dict[str, NDArray[np.int64]], subject: str) -> dict[str, NDArray[Any]]:
+    """Return the content of a subject's transform files and of the labels on its own surface and on fsaverage."""
+    files = NsdFiles(Path(), subject, SPACE, BETAS)
+    transforms = surface_transforms(anatomy, files)
+    return {**transforms, **surface_labels(atlases, transforms, files)}
+
+
 def _atlases(anatomy: Anatomy) -> dict[str, NDArray[np.int64]]:
-    """Give NSD's atlases as volumes: -1 off the cortex, 0 cortex without a label."""
+    """Return NSD's atlases as volumes: -1 off the cortex, 0 cortex without a label.
+
+    V1 to V3 divide the stream ``early``; hV4 is the stream ``midventral``, in front of them.
+    """
     upper = anatomy.angle > 0
+    drawn = ROI_LABELS["prf-visualrois"]
     areas = np.where(anatomy.area > 0, 2 * anatomy.area - upper, 0)
+    areas[anatomy.where("midventral")] = drawn["hV4"]
     labels = {"streams": anatomy.stream, "nsdgeneral": np.ones_like(anatomy.stream), "prf-visualrois": areas}
     volumes = {}
     for atlas, label in labels.items():

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from reseen.datasets.nsd_facts import INT16_PER_PERCENT, N_IMAGES, ROI_LABELS, SUBJECTS, TRIALS_PER_SESSION, NsdFiles
 from reseen.errors import ResultsError, ShapeError
-from reseen.simulate.layout import BETAS, SPACE, SubjectTree, write_tree
+from reseen.simulate.layout import BETAS, SPACE, write_tree
+from reseen.simulate.subject import SubjectTree
 
 N_ROI_VOXELS = 15_724
 """Of ``nsdgeneral`` of subj01."""

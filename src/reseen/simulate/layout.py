@@ -5,76 +5,32 @@ No file holds a time, a machine or a path. What each file holds in NSD is said i
 
 from __future__ import annotations
 
-import csv
 import errno
 import gzip
-import io
 import json
-import math
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.datasets.nsd_facts import COCO_SPLITS, INT16_PER_PERCENT, RESPONSE_COLUMNS, RUNS_PER_SESSION, NsdFiles
+from reseen.datasets.nsd_facts import COCO_SPLITS, INT16_PER_PERCENT, ROI_LABELS, NsdFiles
 from reseen.errors import ResultsError, ShapeError
+from reseen.simulate.experiment import (
+    N_SHARED_IDS,
+    coco_split,
+    plan_order,
+    write_design,
+    write_responses,
+    write_stim_info,
+)
+from reseen.simulate.subject import SubjectTree
 
 SPACE = "func1pt8mm"
 BETAS = "betas_fithrf_GLMdenoise_RR"
-N_SUBJECT_COLUMNS = 8
-TRIAL_SECONDS = 4.0
-FIRST_DAY = 737_000
-"""MATLAB's day number of the first session; sessions are a week apart."""
-
-
-@dataclass(frozen=True)
-class SubjectTree:
-    """Hold what is written about one subject.
-
-    Parameters
-    ----------
-    name
-        ``"subj01"``, ``"subj02"`` ...: the number is the subject's row in the design.
-    stimulus_id
-        For each session the stimuli shown, ``(n_trials,)``, 0-based, in order of presentation.
-    betas
-        For each session ``(n_trials, n_voxels)`` float32, per cent signal change; iterated once.
-    volume_shape
-        (X, Y, Z).
-    voxel_index
-        Shape ``(n_voxels,)``: C-order index into the volume.
-    rois
-        Atlas -> labels (X, Y, Z): -1 no cortex, 0 unlabelled cortex, 1... as in ``nsd_facts.ROI_LABELS``.
-    ncsnr
-        Shape ``(n_voxels,)``: noise-ceiling signal-to-noise ratio.
-    affine
-        (4, 4): voxel to scanner millimetres; left out: 1.8 mm cubes.
-    brainmask
-        (X, Y, Z) bool; left out: the voxels.
-    transforms
-        Path of a transform file within the tree -> what it holds for each vertex, ``(n_vertices, n_columns)``.
-    """
-
-    name: str
-    stimulus_id: Sequence[NDArray[np.int64]]
-    betas: Iterable[NDArray[np.float32]]
-    volume_shape: tuple[int, int, int]
-    voxel_index: NDArray[np.int64]
-    rois: Mapping[str, NDArray[np.integer[Any]]]
-    ncsnr: NDArray[np.float32]
-    affine: NDArray[np.float64] | None = None
-    brainmask: NDArray[np.bool_] | None = None
-    transforms: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-
-    @property
-    def row(self) -> int:
-        """The subject's row in the design."""
-        return int(self.name.removeprefix("subj")) - 1
 
 
 def write_tree(
@@ -100,7 +56,7 @@ def write_tree(
     coco_id
         For each picture a number; the captions are filed under it. Every fifth picture lies in ``val2017``.
     shared
-        0-based ids of the pictures meant for every subject: the test set.
+        0-based ids of the 1 to 1,000 images for every subject: the test set.
     subjects
         Who saw what and how they answered. As in NSD, all share one order of repetitions, so that the k-th trial of
         two subjects shows the same picture or, for pictures that are not shared, each one's own.
@@ -115,55 +71,18 @@ def write_tree(
         If the disk is full or the folder cannot be written.
     """
     _check(images, captions, coco_id, shared, subjects)
-    order, own = plan_order(shared, subjects)
+    order, subjectim = plan_order(shared, subjects, len(images))
+    longest = max(subjects, key=lambda subject: sum(map(len, subject.stimulus_id)))
     with _writing(root):
         files = NsdFiles(root, subjects[0].name, SPACE, BETAS)
         _write_images(files.stimuli, images)
         _write_captions(files, images, captions, coco_id)
-        _write_design(files.design, order, own, shared, max(subjects, key=lambda s: len(s.stimulus_id)))
-        _write_stim_info(files.stim_info, coco_id, shared, subjects)
+        write_design(files.design, order, subjectim, shared, longest.stimulus_id)
+        write_stim_info(files.stim_info, coco_id, shared, subjects)
         for subject in subjects:
-            _write_subject(NsdFiles(root, subject.name, SPACE, BETAS), subject, own[subject.row], nifti=nifti)
-
-
-def coco_split(stimulus_id: int) -> str:
-    """Say in which of COCO's two caption files a picture lies."""
-    return COCO_SPLITS[stimulus_id % 5 == 4]
-
-
-def plan_order(shared: Sequence[int], subjects: Sequence[SubjectTree]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Factor the trials into NSD's two tables.
-
-    Returns
-    -------
-    masterordering
-        Shape ``(n_trials,)``, from 1: which of a subject's own pictures each trial shows; 1...n_shared are shared.
-    subjectim
-        Shape ``(n_subjects, n_own)``, from 1: which picture that is; 0 for subjects who are not there.
-
-    Raises
-    ------
-    ShapeError
-        If the subjects' trials cannot be written so.
-    """
-    longest = max(subjects, key=lambda subject: sum(map(len, subject.stimulus_id)))
-    column = {int(stimulus): i for i, stimulus in enumerate(sorted(shared))}
-    trials = np.concatenate(longest.stimulus_id)
-    order = np.array([column.setdefault(int(stimulus), len(column)) for stimulus in trials], dtype=np.int64)
-    own = np.zeros((max(subject.row for subject in subjects) + 1, len(column)), dtype=np.int64)
-    for subject in subjects:
-        own[subject.row, : len(shared)] = np.sort(np.asarray(shared, dtype=np.int64)) + 1
-        shown = np.concatenate(subject.stimulus_id) + 1
-        own[subject.row, order[: len(shown)]] = shown
-        if not np.array_equal(own[subject.row, order[: len(shown)]], shown) or (
-            len(set(own[subject.row][own[subject.row] > 0])) < np.count_nonzero(own[subject.row])
-        ):
-            raise ShapeError(
-                f"{subject.name} and {longest.name} do not share one order of repetitions. As in NSD, a trial that "
-                "repeats an earlier trial's picture must do so for every subject, and shared pictures come at the same "
-                "trials."
-            )
-    return order + 1, own
+            of_subject = NsdFiles(root, subject.name, SPACE, BETAS)
+            write_responses(of_subject.responses, subject, order)
+            _write_subject(of_subject, subject, nifti=nifti)
 
 
 def _check(
@@ -182,6 +101,8 @@ def _check(
         )
     if not subjects:
         raise ShapeError("at least one subject is needed.")
+    if not 1 <= len(set(shared)) <= N_SHARED_IDS:
+        raise ShapeError(f"{len(set(shared))} images are shared; 1 to {N_SHARED_IDS:,} are needed, as in NSD.")
     for subject in subjects:
         if not (subject.name.startswith("subj") and subject.name[4:].isdecimal() and subject.row >= 0):
             raise ShapeError(f"a subject is called {subject.name!r}; subj01, subj02 ... are needed.")
@@ -246,57 +167,7 @@ def _write_captions(
         _make(files.captions(split)).write_text(json.dumps(content), encoding="utf-8")
 
 
-def _write_design(
-    path: Path, order: NDArray[np.int64], own: NDArray[np.int64], shared: Sequence[int], longest: SubjectTree
-) -> None:
-    """Write the MATLAB file of version 5, with a header that holds no date."""
-    from scipy.io import savemat
-
-    sessions = [len(ids) for ids in longest.stimulus_id]
-    per_run = [_run_lengths(n) for n in sessions]
-    pattern = np.zeros((len(sessions), RUNS_PER_SESSION, max(75, *(max(runs) for runs in per_run))), dtype=np.uint8)
-    counts = np.zeros((3, len(sessions)), dtype=np.float64)
-    for session, ids in enumerate(longest.stimulus_id):
-        for run, length in enumerate(per_run[session]):
-            pattern[session, run, :length] = 1
-        repeats = np.unique(ids, return_counts=True)[1]
-        counts[:, session] = [np.sum(repeats == k) for k in (1, 2, 3)]
-    content = {
-        "basiccnt": counts,
-        "masterordering": order[None].astype(np.float64),
-        "sharedix": np.sort(np.asarray(shared, dtype=np.float64))[None] + 1,
-        "stimpattern": pattern,
-        "subjectim": own.astype(np.float64),
-    }
-    buffer = io.BytesIO()
-    savemat(buffer, content)
-    _make(path).write_bytes(b"MATLAB 5.0 MAT-file".ljust(116) + buffer.getvalue()[116:])
-
-
-def _write_stim_info(
-    path: Path, coco_id: Sequence[int], shared: Sequence[int], subjects: Sequence[SubjectTree]
-) -> None:
-    people = range(max(N_SUBJECT_COLUMNS, *(subject.row + 1 for subject in subjects)))
-    shown: dict[tuple[int, int], list[int]] = {}
-    for subject in subjects:
-        for trial, stimulus in enumerate(np.concatenate(subject.stimulus_id), start=1):
-            shown.setdefault((subject.row, int(stimulus)), []).append(trial)
-    n_repetitions = max(3, *map(len, shown.values()))
-    is_shared = frozenset(int(i) for i in shared)
-    with _make(path).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        fixed = ["", "cocoId", "cocoSplit", "cropBox", "loss", "nsdId", "flagged", "BOLD5000", "shared1000"]
-        repetitions = [f"subject{p + 1}_rep{k}" for p in people for k in range(n_repetitions)]
-        writer.writerow([*fixed, *(f"subject{p + 1}" for p in people), *repetitions])
-        for i, number in enumerate(coco_id):
-            trials = [shown.get((p, i), []) for p in people]
-            padded = [trial for each in trials for trial in [*each, *[0] * (n_repetitions - len(each))]]
-            source = [i, int(number), coco_split(i), "(0.0, 0.0, 0.0, 0.0)", 0.0, i, False, False, i in is_shared]
-            writer.writerow([*source, *(int(bool(each)) for each in trials), *padded])
-
-
-def _write_subject(files: NsdFiles, subject: SubjectTree, own: NDArray[np.int64], *, nifti: bool) -> None:
-    _write_responses(files.responses, subject, own)
+def _write_subject(files: NsdFiles, subject: SubjectTree, *, nifti: bool) -> None:
     x, y, z = subject.volume_shape
     affine = subject.affine if subject.affine is not None else np.diag([1.8, 1.8, 1.8, 1.0])
     mask = subject.brainmask
@@ -306,10 +177,11 @@ def _write_subject(files: NsdFiles, subject: SubjectTree, own: NDArray[np.int64]
     _write_nifti(files.brainmask, mask.astype(np.int16), affine)
     for atlas, labels in subject.rois.items():
         _write_nifti(files.roi(atlas), labels.astype(np.int16), affine)
+        _write_color_tables(files, atlas)
     ncsnr = np.zeros((x, y, z), dtype=np.float32)
     ncsnr.ravel()[subject.voxel_index] = subject.ncsnr
     _write_nifti(files.ncsnr, ncsnr, affine)
-    for name, columns in subject.transforms.items():
+    for name, columns in subject.vertex_files.items():
         _write_mgz(files.root / name, columns)
     for session, (ids, betas) in enumerate(zip(subject.stimulus_id, subject.betas, strict=True), start=1):
         if betas.shape != (len(ids), len(subject.voxel_index)) or not np.isfinite(betas).all():
@@ -351,6 +223,19 @@ def _write_nifti(path: Path, volume: NDArray[Any], affine: NDArray[np.float64]) 
     _write_gzip(path, image)
 
 
+def _write_color_tables(files: NsdFiles, atlas: str) -> None:
+    """Write the names of the labels of an atlas, ``value name`` in each line.
+
+    The table of an atlas drawn on each subject's surface is next to its labels. As for every atlas there is one in the
+    folder of fsaverage too, where clients look for all of them.
+    """
+    names = {"Unknown": 0, **ROI_LABELS.get(atlas, {})}
+    content = "".join(f"{value} {name}\n" for name, value in names.items())
+    on_fsaverage = files.color_table("streams").with_name(f"{atlas}.mgz.ctab")
+    for path in (files.color_table(atlas), on_fsaverage):
+        _make(path).write_text(content, encoding="utf-8")
+
+
 def _write_mgz(path: Path, columns: NDArray[Any]) -> None:
     """Write some numbers for each vertex, as FreeSurfer does: ``(n_vertices, 1, 1, n_columns)``, or no fourth axis."""
     import nibabel
@@ -363,35 +248,3 @@ def _write_mgz(path: Path, columns: NDArray[Any]) -> None:
 def _write_gzip(path: Path, image: Any) -> None:
     with _make(path).open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
         file.write(image.to_bytes())
-
-
-def _run_lengths(n_trials: int) -> list[int]:
-    """Share a session's trials among its runs: 63, 62, 63, 62 ... of 750, as in NSD."""
-    ends = [math.ceil(n_trials * (run + 1) / RUNS_PER_SESSION) for run in range(RUNS_PER_SESSION)]
-    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _write_responses(path: Path, subject: SubjectTree, own: NDArray[np.int64]) -> None:
-    """Write one row for each trial; a digital subject presses no button, so its answers are NaN, as missing ones."""
-    own_number = {int(stimulus): i + 1 for i, stimulus in enumerate(own) if stimulus}
-    last: dict[int, int] = {}
-    first: dict[int, int] = {}
-    trial = 0
-    with _make(path).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(RESPONSE_COLUMNS)
-        for session, ids in enumerate(subject.stimulus_id, start=1):
-            in_session: set[int] = set()
-            runs = [(run, k) for run, n in enumerate(_run_lengths(len(ids)), start=1) for k in range(1, n + 1)]
-            for i, ((run, k), stimulus) in enumerate(zip(runs, (ids + 1).tolist(), strict=True)):
-                day = FIRST_DAY + 7 * (session - 1) + 0.5 + i * TRIAL_SECONDS / 86_400
-                old = stimulus in last
-                recent = trial - last[stimulus] - 1 if old else "NaN"
-                since_first = trial - first[stimulus] - 1 if old else "NaN"
-                head = [subject.row + 1, session, run, k, stimulus, own_number[stimulus], f"{day:.8f}", int(old)]
-                memory = ["NaN", "NaN", "NaN", recent, since_first, int(stimulus in in_session), "NaN"]
-                writer.writerow([*head, *memory, 0, 0, "NaN", 1])
-                first.setdefault(stimulus, trial)
-                last[stimulus] = trial
-                in_session.add(stimulus)
-                trial += 1

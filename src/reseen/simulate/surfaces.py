@@ -6,15 +6,19 @@ fsaverage is found on the ball that both share.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reseen.datasets.fsaverage import SIDES, fine_sphere, load_points
-from reseen.datasets.nsd_facts import DEPTHS, NsdFiles
+from reseen.datasets.nsd_facts import DEPTHS, DRAWN_ATLASES, NsdFiles
 from reseen.datasets.surface import OUTSIDE
 from reseen.simulate.anatomy import Anatomy
+
+MIDDLE_DEPTH = 2
+"""Of `DEPTHS`: half way through the cortex."""
 
 
 def surface_transforms(anatomy: Anatomy, files: NsdFiles) -> dict[str, NDArray[Any]]:
@@ -44,6 +48,42 @@ def surface_transforms(anatomy: Anatomy, files: NsdFiles) -> dict[str, NDArray[A
         ball = load_points("sphere", side)
         tree = cKDTree(ball / np.linalg.norm(ball, axis=1, keepdims=True))
         found[str(files.to_fsaverage(side))] = tree.query(fine_sphere(side))[1].astype(np.int32)[:, None] + 1
+    return found
+
+
+def surface_labels(
+    atlases: Mapping[str, NDArray[np.integer[Any]]], transforms: Mapping[str, NDArray[Any]], files: NsdFiles
+) -> dict[str, NDArray[np.int32]]:
+    """Return the content of the label files of each atlas, a number for each vertex; 0 is no label.
+
+    A vertex of the subject's surface has the label of the voxel that it is in half way through the cortex; a vertex of
+    fsaverage has the label of the subject's nearest vertex.
+
+    Parameters
+    ----------
+    atlases
+        Atlas -> labels of the volume (X, Y, Z).
+    transforms
+        From `surface_transforms`.
+    files
+        The names, as in `surface_transforms`.
+
+    Returns
+    -------
+    dict
+        Path -> ``(n_vertices, 1)``: of the subject's surface for atlases that NSD's authors drew there, else of
+        fsaverage.
+    """
+    found = {}
+    for side in SIDES:
+        at = transforms[str(files.to_layer(side, MIDDLE_DEPTH))]
+        nearest = transforms[str(files.to_fsaverage(side))][:, 0] - 1
+        outside = (at == OUTSIDE).any(axis=1)
+        voxel = np.where(outside[:, None], 0, np.rint(at - 1)).astype(np.int64)
+        for atlas, volume in atlases.items():
+            own = np.where(outside, 0, np.maximum(volume[tuple(voxel.T)], 0)).astype(np.int32)
+            labels = own if atlas in DRAWN_ATLASES else own[nearest]
+            found[str(files.vertex_labels(side, atlas))] = labels[:, None]
     return found
 
 
