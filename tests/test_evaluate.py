@@ -426,7 +426,7 @@ def test_permutations_that_disagree_tell_nothing_and_one_alone_neither():
     wide = verdict_of(headline_rows("zc", 0.8, shuffled=0.35, half=0.4), n_shuffles=2)
     assert "permuted labels are not told from chance by the one score (35.0 %, over 2 permutations)" in wide
     one = verdict_of(headline_rows("zc", 0.8, shuffled=0.35, half=np.nan), n_shuffles=1)
-    assert "one permutation of the labels get 35.0 %; one permutation does not tell chance from a leak" in one
+    assert "one permutation of the labels get 35.0 %; one does not tell chance from a leak" in one
 
 
 def test_two_permutations_that_agree_by_chance_are_no_leak():

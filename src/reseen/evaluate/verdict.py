@@ -51,8 +51,8 @@ SUMMARY_COLUMNS = (
     "p",
     "n",
 )
-"""The columns of `summary`: ``null_sd`` is the standard deviation over wrong pairings, ``null_sds`` how many of them the
-result is above their mean."""
+"""The columns of `summary`: ``null_sd`` is the standard deviation over wrong pairings, ``null_sds`` how many of them
+the result is above their mean."""
 
 LISTING_COLUMNS = (
     *("protocol", "condition", "metric", "observer", "layer", "direction"),
@@ -256,7 +256,7 @@ def _permuted(rows: Sequence[Mapping[Hashable, Any]], n_permutations: int, *, ti
     values = [float(row["floor_shuffled"]) for row in found]
     span = percent(values[0]) if len(found) == 1 else f"{percent(min(values))} to {percent(max(values))}"
     if n_permutations < 2:
-        yield f"Decoders fitted on one permutation of the labels get {span}; one permutation does not tell chance from a leak."
+        yield f"Decoders fitted on one permutation of the labels get {span}; one does not tell chance from a leak."
         return
     told = f"over {n_permutations} permutations"
     bound = 3 / np.sqrt(n_permutations)
