@@ -1,0 +1,37 @@
+"""One picture under two ids, in training and in test (chengshuxiao/YOLOv5-ODConvNeXt#8, rois-codh/kmnist#5)."""
+
+from __future__ import annotations
+
+import pytest
+from _inputs import arrays, save
+
+QUICK = (
+    *("reconstruct.n_draws=1", "reconstruct.n_steps=2", "evaluate.n_shuffles=0", "evaluate.ceiling=false"),
+    *("evaluate.n_bootstrap=20", "evaluate.n_derangements=20", "report.n_films=1", "report.n_random=2"),
+)
+
+
+@pytest.fixture
+def command(tmp_path):
+    """The recipe for own data, where each test picture is a training picture too, under another id."""
+    content = arrays()
+    pictures, captions = content["stimulus_pictures"], content["captions"]
+    for tested in content["test_stimulus_id"]:
+        pictures[tested], captions[tested] = pictures[(tested + 1) % 24], captions[(tested + 1) % 24]
+    path = save(tmp_path / "data.npz", stimulus_pictures=pictures, captions=captions)
+    return ["own_data", "--data", path, "--model", "builtin", "--out", tmp_path / "out"]
+
+
+def test_check_counts_the_test_pictures_that_are_training_pictures(reseen, command):
+    _, out, _ = reseen("check", *command)
+    assert "6 of 6 test pictures of subj01 are also training pictures" in " ".join(out.split())
+
+
+def test_the_verdict_says_that_test_pictures_duplicate_training_pictures(reseen, command):
+    settings = [word for setting in QUICK for word in ("--set", setting)]
+    code, out, err = reseen("run", *command, *settings)
+    assert code == 0, err
+    said = " ".join(out.split())
+    assert "100.0 % of the test pictures nearly duplicate a training picture" in said
+    page = (command[-1] / "report.html").read_text()
+    assert "of the test pictures nearly duplicate a training picture" in page
