@@ -109,6 +109,16 @@ def test_shared_images_alone_have_10kids_up_to_1000(tree: Path, known: list[Know
     assert found == order[:12].tolist()
 
 
+@pytest.mark.parametrize("n_shared", [1, 999, 1000])
+def test_the_rule_of_10kids_holds_for_any_number_of_shared_images(known: list[Known], n_shared: int) -> None:
+    trials = np.random.default_rng(0).permutation(1100)
+    subject = replace(known[0].subject, stimulus_id=[trials])
+    order, own = plan_order(range(50, 50 + n_shared), [subject], 1100)
+    np.testing.assert_array_equal(order <= 1000, (trials >= 50) & (trials < 50 + n_shared))
+    np.testing.assert_array_equal(own[0, order - 1] - 1, trials)
+    assert own.shape == (8, 2100 - n_shared)
+
+
 def test_images_that_a_subject_did_not_see_have_places_in_the_design(known: list[Known]) -> None:
     _, own = plan_order(SHARED, [known[0].subject, make_subject("subj02", n_sessions=1).subject], N_IMAGES)
     seen = set(make_subject("subj02", n_sessions=1).stimulus_id + 1)
