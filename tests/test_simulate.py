@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from reseen import pipeline
 from reseen.errors import DataError, RecipeError, ResultsError
@@ -195,6 +196,12 @@ def test_every_session_is_full_and_repetitions_lie_in_different_sessions() -> No
 def test_more_pictures_than_trials_are_refused() -> None:
     with pytest.raises(RecipeError, match="do not fit"):
         plan_trials(10, 100, 1, 50, np.random.default_rng(0))
+
+
+def test_more_shared_images_than_nsd_has_10kids_for_are_refused() -> None:
+    assert SimulateRecipe(n_test=1000).n_test == 1000
+    with pytest.raises(ValidationError, match="less than or equal to 1000"):
+        SimulateRecipe(n_test=1001)
 
 
 def test_training_pictures_are_dealt_apart_where_there_are_enough() -> None:
