@@ -65,6 +65,7 @@ def test_a_run_ends_with_pictures_scores_and_a_report(finished):
     report = (finished / "report.html").read_text(encoding="utf-8")
     assert len(report) > 10_000
     assert "<td>safety checker</td><td>off" in report
+    assert "images repeat too seldom to compare responses" in report  # 16 pairs
     assert len(list(finished.glob("subj01/pictures/*/zc/*.png"))) == (2 + 3 + 2) * 4  # draws, shuffles, draws
     assert len(list(finished.glob("subj01/pictures/*/z/*.png"))) == (1 + 3 + 1) * 4
     assert set(results.times) == {"extract", "decode", "encode", "reconstruct", "evaluate", "report"}

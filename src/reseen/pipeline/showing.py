@@ -10,6 +10,7 @@ from reseen import metrics, reconstruct, report
 from reseen.evaluate import verdict
 from reseen.files import opening_tensors
 from reseen.headline import IDENTIFICATION, Headline, choose, stimuli_of
+from reseen.labels import check_labels
 from reseen.pipeline.job import Job
 from reseen.pipeline.mapping import cortical_maps, write_figures
 from reseen.pipeline.scoring import Stacks
@@ -153,6 +154,18 @@ def _films(job: Job, subject: str, score: NDArray[np.float64]) -> tuple[report.F
     return tuple(films)
 
 
+def _likeness(job: Job, subject: str) -> str:
+    """Describe whether responses to the same image are alike, which tells ids that are out of step with the betas."""
+    trials, _, _ = job.brain(subject)
+    checked = check_labels(trials.betas, trials.stimulus_id, trials.session, seed=job.recipe.seed)
+    if np.isnan(checked.value):
+        return "images repeat too seldom to compare responses to the same image"
+    return (
+        f"{checked.n_pairs:,} pairs of trials of the same image are more alike than those of permuted ids by "
+        f"{checked.value:.1f} standard deviations (3 or more is expected)"
+    )
+
+
 def _provenance(job: Job) -> dict[str, Any]:
     known = job.results.provenance
     return {
@@ -160,6 +173,7 @@ def _provenance(job: Job) -> dict[str, Any]:
         "safety_checker": "off: every picture is shown as the model made it",
         "warnings": job.results.warnings,
         "times": "times.json holds the seconds and the device of each stage: they differ between two equal runs",
+        "same images": {subject: _likeness(job, subject) for subject in job.subjects},
         "fingerprints": {name: value for name, value in known.items() if not name.startswith(VERSION_OF)},
         "versions": {
             name.removeprefix(VERSION_OF): value for name, value in known.items() if name.startswith(VERSION_OF)
