@@ -72,30 +72,35 @@ app = typer.Typer(
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="a TOML file, or the name of one of reseen's own, such as demo")
 ]
-OutOption = Annotated[Path | None, typer.Option("--out", help="results folder; left out: out/ and the recipe's name")]
-DataOption = Annotated[Path | None, typer.Option("--data", help="where the data lie, instead of data.path")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="results folder [default: out/NAME, with the recipe's name]")
+]
+DataOption = Annotated[Path | None, typer.Option("--data", help="folder or file of the data, instead of data.path")]
 ModelOption = Annotated[str | None, typer.Option("--model", help="a diffusion model, instead of model.name")]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or mps; not part of the recipe")]
+DeviceOption = Annotated[str, typer.Option("--device", help="where networks run: cpu, cuda, cuda:1 or mps")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="SECTION.KEY=VALUE",
-        help="a value instead of the recipe's, such as reconstruct.n_steps=20; repeatable",
+        help="replace a value of the recipe, such as reconstruct.n_steps=20; repeatable",
     ),
 ]
 FullOption = Annotated[
-    bool, typer.Option("--full", help="evaluate.full: also the floors and splits that take more pictures or decoders")
+    bool,
+    typer.Option(
+        "--full", help="also compute the floors and splits that need more pictures or decoders (evaluate.full)"
+    ),
 ]
-ExecutorOption = Annotated[str, typer.Option("--executor", help="serial, or dask: spread over workers")]
+ExecutorOption = Annotated[str, typer.Option("--executor", help="serial, or dask, which uses several workers")]
 ClusterOption = Annotated[
     str | None,
     typer.Option("--cluster", metavar="ADDRESS", help="with dask: a running cluster, such as tcp://node7:8786"),
 ]
-WorkersOption = Annotated[int | None, typer.Option("--workers", help="with dask: how many local workers")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", help="with dask: number of local workers")]
 
 VERBS = {
-    "run": "Run a recipe to its report. A run that was stopped goes on where it was.",
+    "run": "Run a recipe to its report. A run that was stopped continues where it was.",
     "extract": "Run a recipe up to the features. They are what the diffusion model makes of pictures and captions.",
     "decode": "Run a recipe up to the decoders, from brain to features.",
     "encode": "Run a recipe up to the encoding models, features to brain.",
@@ -220,7 +225,7 @@ def check(
     settings: SetOption = None,
     full: FullOption = False,
 ) -> None:
-    """Find out in seconds whether a recipe can run.
+    """Check in seconds whether a recipe can run.
 
     These are the checks that a run begins with: files, ROIs, model, space and more, each marked ok, NO where the recipe
     cannot run, or -- where a run does without. What is missing is listed with the commands that fetch it.
@@ -244,14 +249,16 @@ def check(
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="folder to write the data set into")],
-    recipe: Annotated[str, typer.Option("--recipe", help="recipe whose section [simulate] to follow")] = "digital",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="recipe whose section [simulate] sets sizes and seed")
+    ] = "digital",
     pictures: Annotated[Path | None, typer.Option("--pictures", help="folder of pictures of your own")] = None,
     nifti: Annotated[bool, typer.Option("--nifti", help="write the betas as NIfTI too")] = False,
     settings: SetOption = None,
 ) -> None:
     """Write digital subjects as a data set.
 
-    It has the layout of the Natural Scenes Dataset, and is read as that is: --data OUT.
+    It has the layout of the Natural Scenes Dataset, and a recipe reads it with --data OUT.
     """
     from reseen import pipeline
 
