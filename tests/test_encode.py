@@ -10,10 +10,12 @@ import pytest
 from reseen import metrics
 from reseen.analyses import layers_of
 from reseen.encode import COLUMNS, encode
+from reseen.encode.fits import lay_out
 from reseen.encode.scores import Race
 from reseen.errors import DataError, ShapeError
 from reseen.extract import extract
 from reseen.features import Features
+from reseen.kernels import fit_kernels, linear_kernels
 from reseen.ldm import load_ldm
 from reseen.recipe import EncodeRecipe, ExtractRecipe, SimulateRecipe
 from reseen.simulate import DigitalSubject, digital_subjects
@@ -123,9 +125,16 @@ def test_a_joint_model_is_split_between_its_spaces() -> None:
     assert unique["z+zc@strength=0.8", "z", "early"] > 0.4
     assert split["z+zc@strength=0.2", "zc@strength=0.2", "early"] > 0.02  # it holds z, so that either may bring it
     assert set(table[table["model"].str.contains("strength")]["analysis"]) == {"noise"}
-    rows = table[table["statistic"].isin(["mean_r", "mean_r2", "split_r", "unique_r2"])]
-    assert (rows["low"] <= rows["high"]).all()
-    assert ((rows["low"] - 0.05 <= rows["value"]) & (rows["value"] <= rows["high"] + 0.05)).all()
+    assert_intervals(table)
+
+
+def assert_intervals(table: pd.DataFrame) -> None:
+    """Check that every interval holds its value, and that every score with an interval has one."""
+    resampled = ["mean_r", "median_r", "mean_r2", "median_normalised_r", "split_r", "unique_r2", "win_share"]
+    rows = table[table["statistic"].isin(resampled) & table["value"].notna()]
+    assert len(rows)
+    assert (rows["low"] <= rows["value"]).all()
+    assert (rows["value"] <= rows["high"]).all()
     assert table[~table.index.isin(rows.index)]["low"].isna().all()
 
 
@@ -192,6 +201,102 @@ def test_voxels_of_noise_have_uniform_p_and_few_are_called_significant() -> None
         n_false.append(int((voxels["q/z"] <= 0.05).sum()))
         assert numbers(table, "share_significant")["z", "z", "all"] == pytest.approx(n_false[-1] / 800)
     assert max(n_false) <= 1
+
+
+def simulated(seed: int, n: int, snr: float) -> tuple[Trials, Features, np.ndarray]:
+    """Return one trial of ``n`` stimuli, three ROIs of ten voxels each, their features and the true weights."""
+    rng = np.random.default_rng([seed, 7])
+    ids = np.arange(n)
+    x = rng.standard_normal((n, 8)).astype(np.float32)
+    weights = rng.standard_normal((8, 30))
+    weights *= snr / np.linalg.norm(weights, axis=0)
+    betas = (x @ weights + rng.standard_normal((n, 30))).astype(np.float32)
+    rois = {f"roi{k}": np.arange(30) // 10 == k for k in range(3)}
+    return Trials("subj01", betas, ids, 0 * ids, rois, 0 * ids + 1), Features("z", x, ids), weights
+
+
+def population_r(trials: Trials, split: Split, x: Features, weights: np.ndarray, recipe: EncodeRecipe) -> np.ndarray:
+    """Return the correlation that each voxel's fitted models reach on infinitely many stimuli, averaged over folds."""
+    design = lay_out(trials, split, recipe, 0)
+    probes = np.vstack([np.zeros((1, 8)), np.eye(8)]).astype(np.float32)
+    rows = np.arange(len(x.array), len(x.array) + 9)
+    found = []
+    for fold in design.folds:
+        (kernel,) = linear_kernels([np.vstack([x.array, probes])], [fold.train])
+        fitted = fit_kernels(
+            [kernel],
+            design.responses[fold.train][:, : design.n_voxels],
+            train=fold.train,
+            test=rows,
+            fold=fold.inner,
+            alphas=design.alphas,
+        )
+        slope = fitted.parts[0][1:] - fitted.parts[0][0]  # the model is linear in the features
+        spread = np.linalg.norm(slope, axis=0) * np.sqrt((weights**2).sum(0) + 1)
+        found.append(len(fold.test) * (slope * weights).sum(0) / spread)
+    return np.sum(found, axis=0) / len(design.tested)
+
+
+@pytest.mark.parametrize(("folds", "snr"), [(5, 0.0), (1, 0.0), (5, 0.7), (1, 0.7)])
+def test_of_100_subjects_r_is_right_and_intervals_cover_it(folds: int, snr: float) -> None:
+    from scipy.stats import kstest
+
+    recipe = RECIPE.model_copy(update={"n_bootstrap": 300})
+    off, covered, p = [], [], []
+    for seed in range(100):
+        n = 60 if folds > 1 else 90
+        trials, x, weights = simulated(seed, n, snr)
+        split = Split.leave_out(x.stimulus_id, folds, seed) if folds > 1 else Split.fixed(range(50), range(50, n))
+        table, voxels = encode(trials, split, [x], recipe=recipe, seed=seed)
+        assert_intervals(table)
+        true = population_r(trials, split, x, weights, recipe) if snr else np.zeros(30)
+        rows = table[table["statistic"] == "mean_r"].set_index("roi")
+        off.append(rows.loc["all", "value"] - true.mean())
+        for roi, mask in trials.rois.items():
+            covered.append(rows.loc[roi, "low"] <= true[mask].mean() <= rows.loc[roi, "high"])
+        p.append(voxels["p/z"])
+    error = np.std(off, ddof=1) / np.sqrt(100)
+    assert 0.92 <= np.mean(covered) <= 0.98
+    if snr:
+        assert abs(np.mean(off)) < 0.02  # Pearson's r of n items has a bias of r (1 - r²) / (2 n)
+    else:
+        assert abs(np.mean(off)) < 2 * error
+        assert kstest(np.concatenate(p), "uniform").statistic < 0.04
+
+
+@pytest.mark.parametrize("folds", [2, 10, 20])
+def test_r_of_permuted_stimuli_is_0_however_many_folds(folds: int) -> None:
+    trials, x, _ = simulated(0, 20, 1.0)
+    betas = np.repeat(trials.betas, 20, axis=1)
+    rng = np.random.default_rng(folds)
+    means = []
+    for seed in range(10):
+        permuted = Trials(
+            "subj01", rng.permuted(betas, axis=0), x.stimulus_id, trials.session, {}, trials.n_repetitions
+        )
+        split = Split.leave_out(x.stimulus_id, folds, seed)
+        means.append(np.mean(encode(permuted, split, [x], recipe=RECIPE, seed=seed)[1]["r/z"]))
+    assert abs(np.mean(means)) < 0.03  # a tenth of the standard deviation of one voxel's r
+
+
+def test_perfect_predictions_have_r_and_r_squared_of_1_with_folds() -> None:
+    trials, x, _ = simulated(0, 40, 1.0)
+    exact = replace(trials, betas=np.repeat(x.array[:, :1], 30, axis=1) + 5)
+    _, voxels = encode(exact, Split.leave_out(x.stimulus_id, 40, 0), [x], recipe=RECIPE, seed=0)
+    np.testing.assert_allclose(voxels["r/z"], 1, atol=0.01)
+    np.testing.assert_allclose(voxels["r2/z"], 1, atol=0.01)
+
+
+def test_with_folds_p_of_permuted_null_targets_is_uniform_too() -> None:
+    from scipy.stats import kstest
+
+    recipe = RECIPE.model_copy(update={"null": "permutation", "n_permutations": 500})
+    p = []
+    for seed in range(10):
+        trials, x, _ = simulated(seed, 60, 0.0)
+        split = Split.leave_out(x.stimulus_id, 10, seed)
+        p.append(encode(trials, split, [x], recipe=recipe, seed=seed)[1]["p/z"])
+    assert kstest(np.concatenate(p), "uniform").statistic < 0.1
 
 
 def test_reduced_features_say_what_the_reduction_lost() -> None:

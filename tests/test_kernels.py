@@ -58,7 +58,7 @@ def test_kernel_and_primal_forms_agree(n_columns: int) -> None:
     fitted = fit_kernels([kernel(x)], y[TRAIN], train=TRAIN, test=TEST, fold=FOLD, alphas=ALPHAS)
     primal = fit_ridge(x[TRAIN], y[TRAIN], groups=TRAIN, alphas=ALPHAS * n_columns, n_folds=5, seed=0)
     np.testing.assert_allclose(fitted.alpha * n_columns, primal.alpha, rtol=1e-6)
-    np.testing.assert_allclose(fitted.parts[0], primal.predict(x[TEST]), atol=2e-4)
+    np.testing.assert_allclose(fitted.parts[0] + fitted.mean, primal.predict(x[TEST]), atol=2e-4)
 
 
 def test_errors_are_those_of_sklearns_ridge_on_the_same_folds() -> None:
@@ -86,7 +86,9 @@ def test_two_spaces_are_a_ridge_on_their_columns_side_by_side_and_their_parts_ad
     for target, (alpha, share) in enumerate(zip(fitted.alpha, fitted.share, strict=True)):
         both = np.hstack([np.sqrt(share) * standardised(a), np.sqrt(1 - share) * standardised(b)])
         model = Ridge(alpha=alpha).fit(both[TRAIN], y[TRAIN, target])
-        np.testing.assert_allclose(fitted.parts[:, :, target].sum(0), model.predict(both[TEST]), atol=2e-3)
+        np.testing.assert_allclose(
+            fitted.parts[:, :, target].sum(0) + fitted.mean[target], model.predict(both[TEST]), atol=2e-3
+        )
         of_a = both[TEST][:, :10] @ model.coef_[:10]
         gap = fitted.parts[0, :, target] - of_a  # the training mean, dealt out equally, and the intercept
         assert np.ptp(gap) < 2e-3
@@ -126,7 +128,7 @@ def test_a_wide_space_that_says_nothing_does_not_starve_the_one_that_does() -> N
     plain = fit_kernels([kernel(np.hstack([a, noise]))], y[TRAIN], train=TRAIN, test=TEST, fold=FOLD, alphas=ALPHAS)
 
     def error(fitted: kernels.KernelFit) -> float:
-        return float(np.mean((y[TEST] - fitted.parts.sum(0)) ** 2))
+        return float(np.mean((y[TEST] - fitted.parts.sum(0) - fitted.mean) ** 2))
 
     assert np.mean(both.share >= 0.75) > 0.9
     assert error(both) < 1.1 * error(alone)

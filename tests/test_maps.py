@@ -164,7 +164,7 @@ def test_each_analysis_says_n_threshold_and_null(found, table):
     permuted = report.analysis_reports(table, None, EncodeRecipe(null="permutation", fdr=0.01))
     assert "Coloured" not in permuted[0].about
     assert "q ≤ .01" in permuted[3].about.replace("\u00a0", " ")
-    assert "after the test pictures are permuted" in permuted[3].about
+    assert "after pictures are permuted" in permuted[3].about
 
 
 def test_each_analysis_says_what_it_comes_to(found):

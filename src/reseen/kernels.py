@@ -33,13 +33,19 @@ SAMPLED_ROWS = 256
 
 @dataclass(frozen=True)
 class KernelFit:
-    """Hold the predictions of held-out rows, and the penalties that were chosen for them.
+    """Predictions of held-out rows, and the penalties that were chosen for them.
 
     Parameters
     ----------
     parts
-        Shape ``(n_kernels, n_test, n_targets)``: what each space says. They add up to the prediction; the training mean
-        is dealt out equally.
+        Shape ``(n_kernels, n_test, n_targets)``: the part of each space. The prediction is their sum plus ``mean``.
+    mean
+        Shape ``(n_targets,)``: mean of the targets over the training rows.
+    scale
+        Shape ``(n_targets,)``: root mean square of the predicted deviations from ``mean`` over training and test rows.
+    gain
+        Shape ``(n_targets,)``: mean over the test rows of the sum of squared weights of the training targets, so that
+        noise of variance ``v`` in the targets has the variance ``gain * v`` in the predictions.
     alpha, share
         Shape ``(n_targets,)``: penalty, and share of the first kernel (1 where there is only one).
     errors
@@ -47,6 +53,9 @@ class KernelFit:
     """
 
     parts: Float32
+    mean: Float32
+    scale: Float64
+    gain: Float64
     alpha: Float64
     share: Float64
     errors: Float64
@@ -256,8 +265,8 @@ def fit_kernels(
         better = lowest < best
         best[better], alpha[better], share[better] = lowest[better], alphas[at[better]], candidate
     mean = targets.mean(axis=0, dtype=np.float64).astype(np.float32)
-    parts = _predict(kernels, targets - mean, train, test, alpha, share)
-    return KernelFit(parts + mean / np.float32(len(kernels)), alpha, share, first)
+    parts, scale, gain = _predict(kernels, targets - mean, train, test, alpha, share)
+    return KernelFit(parts, mean, scale, gain, alpha, share, first)
 
 
 def _mixture(kernels: Sequence[Float64], share: float) -> Float64:
@@ -302,18 +311,27 @@ def _errors(kernel: Float64, targets: Float32, fold: Integers, alphas: Float64) 
 
 def _predict(
     kernels: Sequence[Float64], centred: Float32, train: Integers, test: Integers, alpha: Float64, share: Float64
-) -> Float32:
-    """Predict test rows, space by space; targets that share a mixture share its eigendecomposition."""
+) -> tuple[Float32, Float64, Float64]:
+    """Return parts, scale and gain of `KernelFit`; targets that share a mixture share its eigendecomposition."""
     parts = np.zeros((len(kernels), len(test), centred.shape[1]), dtype=np.float32)
+    squares, gain = np.zeros((2, centred.shape[1]))
     across = [_centred(kernel, test, train).astype(np.float32) for kernel in kernels]
     for candidate in np.unique(share):
         chosen = np.flatnonzero(share == candidate)
+        mixing = (candidate, 1.0 - candidate)[: len(kernels)]
         values, vectors = _eigen(_centred(_mixture(kernels, candidate), train, train))
         vectors = vectors.astype(np.float32)
+        mixed = sum(np.float32(weight) * one for weight, one in zip(mixing, across, strict=True))
+        power = ((mixed @ vectors).astype(np.float64) ** 2).mean(axis=0)  # of the test rows along each eigenvector
         for start in range(0, len(chosen), BLOCK_TARGETS):
             block = chosen[start : start + BLOCK_TARGETS]
-            dual = vectors @ ((vectors.T @ centred[:, block]) / (values[:, None] + alpha[block])).astype(np.float32)
-            for k, weight in enumerate((candidate, 1.0 - candidate)[: len(kernels)]):
+            inverse = 1.0 / (values[:, None] + alpha[block])
+            shrunk = (vectors.T @ centred[:, block]) * inverse
+            dual = vectors @ shrunk.astype(np.float32)
+            for k, weight in enumerate(mixing):
                 if weight:
                     parts[k][:, block] = np.float32(weight) * (across[k] @ dual)
-    return parts
+            squares[block] = values**2 @ shrunk**2  # of the training rows
+            gain[block] = power @ inverse**2
+    squares += (parts.sum(axis=0) ** 2).sum(axis=0)
+    return parts, np.sqrt(squares / (len(train) + len(test))), gain

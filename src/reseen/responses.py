@@ -1,12 +1,29 @@
 """Scores of predicted responses, target by target, over the rows that were held out. Arrays in, arrays out.
 
-``true`` and ``predicted`` have shape ``(n, n_targets)``. A joint model's prediction comes in parts, ``(n_parts, n,
-n_targets)``: what each feature space says, which add up to it.
+``true`` and ``parts`` are deviations from the mean of the training rows. They have the shapes ``(n, n_targets)`` and
+``(n_parts, n, n_targets)``. A joint model has one part for each feature space; its prediction is the sum of the parts.
+
+One test set (``centre=True``)
+    ``r = cov(true, predicted) / (sd(true) * sd(predicted))``, Pearson's r over the test rows.
+
+Folds (``centre=False``)
+    ``r = sum(true * scaled) / sqrt(sum(true ** 2) * sum(scaled ** 2))``, no mean taken away, where ``scaled`` is the
+    prediction of each fold divided by its own root mean square (`reseen.kernels.KernelFit.scale`).
+
+    Why not Pearson's r over all rows: where nothing can be predicted, a model predicts its training mean. With folds
+    this mean is low exactly where the held-out rows are high, and r is far below 0.
+
+    Why the scale: folds choose their penalties apart from each other. A fold whose training responses resemble the
+    features by chance chooses a small penalty and predicts large deviations, and exactly then its held-out responses
+    point the other way. Pooled without a common scale, such folds outweigh the others, and r stays below 0.
+
+R² is ``1 - sum((true - predicted) ** 2) / sum(true ** 2)`` in both: 0 is what the training mean gets.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,46 +32,60 @@ from reseen.statistics import ratio
 
 Floats = NDArray[np.float64]
 Float32 = NDArray[np.float32]
+F = TypeVar("F", np.float32, np.float64)
 
 BLOCK_TARGETS = 2048
 
 
 def correlation(true: Float32, predicted: Float32) -> Floats:
-    """Correlate column by column, ``(n_targets,)``; NaN where the truth does not vary, 0 where the prediction does not.
+    """Compute Pearson's r of each column, ``(n_targets,)``; NaN for a constant truth, 0 for a constant prediction.
 
     See Also
     --------
-    split_correlation : how much of it each part of the prediction brings.
+    split_correlation : the part of r that each part of the prediction brings.
     """
     r: Floats = split_correlation(true, predicted[None])[0]
     return r
 
 
-def split_correlation(true: Float32, parts: Float32) -> Floats:
-    """Split each target's correlation between the parts of its prediction, ``(n_parts, n_targets)``.
+def split_correlation(true: Float32, parts: Float32, *, centre: bool = True) -> Floats:
+    """Split the correlation of each target between the parts of its prediction, ``(n_parts, n_targets)``.
 
-    The product measure: ``r_k = cov(true, part_k) / (sd(true) * sd(sum of parts))``. The shares add up to the
+    The product measure: ``r_k = cov(true, part_k) / (sd(true) * sd(sum of parts))``. The parts add up to the
     correlation of the whole; one may be negative. It is himalaya's ``correlation_score_split``, which fits the paper's
     wording ("splitting accuracy values from the combined model").
+
+    Parameters
+    ----------
+    true, parts
+        Shapes ``(n, n_targets)`` and ``(n_parts, n, n_targets)``.
+    centre
+        Take the mean over the rows away first. False for folds, whose rows are deviations from training means already.
     """
-    a = true - true.mean(axis=0, dtype=np.float64)
-    whole = _centred(parts.sum(axis=0))
-    varies = (a**2).sum(axis=0) > 0
+    a, whole = (_centred(columns.astype(np.float64), centre) for columns in (true, parts.sum(axis=0)))
     below = np.sqrt((a**2).sum(axis=0) * (whole**2).sum(axis=0))
     shares = np.stack([(a * part).sum(axis=0) for part in parts]) / np.where(below > 0, below, 1.0)
-    return np.where(varies, np.where(below > 0, shares, 0.0), np.nan)
+    return np.where(varying(true), np.where(below > 0, shares, 0.0), np.nan)
 
 
 def r_squared(true: Float32, predicted: Float32) -> Floats:
-    """Give 1 - squared error / squared distance from the rows' mean, ``(n_targets,)``; NaN for constant targets."""
+    """Compute ``1 - sum((true - predicted)**2) / sum(true**2)``, ``(n_targets,)``; NaN for constant targets.
+
+    Both are deviations from the mean of the training rows, so that 0 is what this mean gets.
+    """
     missed = ((true - predicted.astype(np.float64)) ** 2).sum(axis=0)
-    spread = ((true - true.mean(axis=0, dtype=np.float64)) ** 2).sum(axis=0)
-    return 1.0 - ratio(missed, spread)
+    return 1.0 - ratio(missed, np.where(varying(true), (true.astype(np.float64) ** 2).sum(axis=0), 0.0))
+
+
+def varying(true: Float32) -> NDArray[np.bool_]:
+    """Return which targets vary over the rows, ``(n_targets,)``."""
+    varies: NDArray[np.bool_] = np.ptp(true, axis=0) > 0
+    return varies
 
 
 @dataclass(frozen=True)
 class Replicates:
-    """Hold means over groups of targets for each resampling of the rows.
+    """Scores of each resampling of the rows: means over groups of targets, and each target's correlation.
 
     Parameters
     ----------
@@ -63,72 +94,86 @@ class Replicates:
     split
         Shape ``(n_parts, n_bootstrap, n_groups)``: see `split_correlation`.
     each_r
-        Shape ``(n_bootstrap, n_targets)``: correlations of the targets themselves, -1 where a target does not vary;
-        ``None`` where they were not asked for.
+        Shape ``(n_bootstrap, n_targets)``: correlations of the targets themselves, -1 where a target does not vary.
     """
 
     r: Floats
     r2: Floats
     split: Floats
-    each_r: Float32 | None = None
+    each_r: Float32
 
 
 def bootstrap_responses(
-    true: Float32, parts: Float32, weights: Floats, groups: NDArray[np.bool_], *, each: bool = False
+    true: Float32, parts: Float32, scaled: Float32, weights: Floats, groups: NDArray[np.bool_], *, centre: bool
 ) -> Replicates:
-    """Resample the rows, and average each resampling's scores over groups of targets.
+    """Resample the rows, compute `split_correlation` and `r_squared` of each resampling, and average over groups.
 
     Parameters
     ----------
     true
         Shape ``(n, n_targets)``.
     parts
-        Shape ``(n_parts, n, n_targets)``, what each feature space says, the intercept included.
+        Shape ``(n_parts, n, n_targets)``: predicted deviations, from which R² is computed.
+    scaled
+        The same, on the scale on which r is computed; with one test set `parts` itself.
     weights
         Shape ``(n_bootstrap, n)``: see `reseen.statistics.bootstrap_weights`.
     groups
         Shape ``(n_groups, n_targets)``; they may overlap. Targets that do not vary are left out.
-    each
-        Also keep the correlation of each target.
+    centre
+        See `split_correlation`.
     """
     share = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    spread = true.std(axis=0, dtype=np.float64)
-    varies = spread > 0
+    varies = varying(true)
     totals = np.zeros((2 + len(parts), len(weights), len(groups)))
-    each_r = np.full((len(weights), true.shape[1]), -1.0, dtype=np.float32) if each else None
+    each_r = np.full((len(weights), true.shape[1]), -1.0, dtype=np.float32)
     for start in range(0, true.shape[1], BLOCK_TARGETS):
         block = np.flatnonzero(varies[start : start + BLOCK_TARGETS]) + start
-        scale = spread[block].astype(np.float32)
-        y = (true[:, block] - true[:, block].mean(axis=0)) / scale
-        x = (parts[:, :, block] - parts[:, :, block].mean(axis=1, keepdims=True)) / scale
-        offset = (parts[:, :, block].sum(axis=0).mean(axis=0) - true[:, block].mean(axis=0)) / scale
-        scores = _resampled(y, x, offset, share)
-        totals += scores @ groups[:, block].T.astype(np.float32)
-        if each_r is not None:
-            each_r[:, block] = scores[0]
+        y, x = _centred(true[:, block], centre), _centred(scaled[:, :, block], centre, axis=1)
+        split = _split(_unit(y), x / _rms(x.sum(axis=0)), share, centre=centre)
+        each_r[:, block] = split.sum(axis=0)
+        spread = _rms(true[:, block])
+        missed = (true[:, block] - parts[:, :, block].sum(axis=0)) / spread
+        r2 = 1.0 - (share @ missed**2) / np.maximum(share @ (true[:, block] / spread) ** 2, 1e-6)
+        totals += np.stack([each_r[:, block], r2, *split]) @ groups[:, block].T.astype(np.float32)
     size = groups[:, varies].sum(axis=1).astype(np.float64)
-    r, r2, *split = ratio(totals, np.broadcast_to(size, totals.shape))
-    return Replicates(r, r2, np.stack(split), each_r)
+    means = ratio(totals, np.broadcast_to(size, totals.shape))
+    return Replicates(means[0], means[1], means[2:], each_r)
 
 
-def _resampled(y: Float32, x: Float32, offset: Float32, share: Float32) -> Float32:
-    """Give r, R² and the split of r for each resampling, ``(2 + n_parts, n_bootstrap, n_block)``.
+def _split(y: Float32, x: Float32, share: Float32, *, centre: bool) -> Float32:
+    """Compute the split of r for each resampling, ``(n_parts, n_bootstrap, n_block)``.
 
-    ``y`` and ``x`` have mean 0 over the rows; ``offset`` is how far the mean prediction is from the mean truth.
+    ``y`` and the sum of ``x`` have root mean square 1.
     """
     whole = x.sum(axis=0)
-    mean_y, mean_x, square_y, square_x = share @ y, [share @ part for part in x], share @ y**2, share @ whole**2
-    product = [share @ (y * part) for part in x]
-    all_x, all_product = sum(mean_x), sum(product)
-    below = np.sqrt(np.maximum((square_y - mean_y**2) * (square_x - all_x**2), 0.0))
-    defined = below > 1e-6
-    below[~defined] = 1.0
-    split = [np.where(defined, (p - mean_y * m) / below, 0.0) for p, m in zip(product, mean_x, strict=True)]
-    missed = square_y - 2 * all_product + square_x + offset**2 + 2 * offset * (all_x - mean_y)
-    r2 = 1.0 - missed / np.maximum(square_y - mean_y**2, 1e-6)
-    return np.stack([sum(split), r2, *split])
+    square_y, square_x = share @ y**2, share @ whole**2
+    product = np.stack([share @ (y * part) for part in x])
+    if centre:
+        mean_y, mean_x = share @ y, np.stack([share @ part for part in x])
+        product -= mean_y * mean_x
+        square_y -= mean_y**2
+        square_x -= mean_x.sum(axis=0) ** 2
+    below = np.sqrt(np.maximum(square_y * square_x, 0.0))
+    split: Float32 = np.where(below > 1e-6, product / np.maximum(below, 1e-6), 0.0)
+    return split
 
 
-def _centred(columns: Float32) -> Floats:
-    centred: Floats = columns - columns.mean(axis=0, dtype=np.float64)
+def _rms(columns: Float32) -> Float32:
+    """Compute the root mean square of each column; 1 where it is 0."""
+    size = np.sqrt(np.mean(columns.astype(np.float64) ** 2, axis=0))
+    return np.where(size > 0, size, 1.0).astype(np.float32)
+
+
+def _unit(columns: Float32) -> Float32:
+    unit: Float32 = columns / _rms(columns)
+    return unit
+
+
+def _centred(columns: NDArray[F], centre: bool, axis: int = 0) -> NDArray[F]:
+    """Take the mean over the rows away, or leave the columns as they are."""
+    if not centre:
+        return columns
+    mean = columns.mean(axis=axis, keepdims=True, dtype=np.float64)
+    centred: NDArray[F] = columns - mean.astype(columns.dtype)
     return centred

@@ -172,6 +172,41 @@ def t_interval(values: Floats, *, coverage: float = 0.95) -> tuple[float, float]
     return float(known.mean() - half), float(known.mean() + half)
 
 
+def interval_around(value: float, replicates: Floats, n: int, *, widen: float = 1.0) -> tuple[float, float]:
+    """Return the 95 % interval of a score that a bootstrap over ``n`` stimuli computed again and again.
+
+    Replicates repeat some stimuli and lack others. So their mean differs from the score wherever the score is no mean
+    over stimuli, and their middle 95 % may even miss the score. The interval is therefore the score plus the middle
+    95 % of the replicates' distances from their mean. It is expanded, as Hesterberg (2015) advises, by Student's t, and
+    by ``sqrt(n / (n - 4))``: resampled stimuli vary less than stimuli do, and the variance of a resampled correlation
+    falls short by about ``4 / n`` (``tests/test_encode.py`` holds the coverage).
+
+    Parameters
+    ----------
+    value
+        The score; where it is NaN, so are both ends.
+    replicates
+        Shape ``(n_bootstrap,)``: the same score of each resampling.
+    n
+        Number of stimuli, at least two.
+    widen
+        Further factor, for what the resampling does not vary.
+
+    Returns
+    -------
+    low, high
+        ``low <= value <= high``.
+    """
+    from scipy.stats import norm, t
+
+    known = replicates[np.isfinite(replicates)]
+    if not len(known) or not np.isfinite(value):
+        return np.nan, np.nan
+    factor = widen * t.ppf(0.975, n - 1) / norm.ppf(0.975) * np.sqrt(n / max(n - 4, n / 2))
+    below, above = factor * np.quantile(known - known.mean(), [0.025, 0.975])
+    return value + min(float(below), 0.0), value + max(float(above), 0.0)
+
+
 def gap_closed(value: ArrayLike, floor: ArrayLike, ceiling: ArrayLike) -> Floats:
     """Give the share of the way from floor to ceiling; NaN where the ceiling is not above the floor."""
     value, floor, ceiling = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (value, floor, ceiling)))
@@ -208,6 +243,23 @@ def p_of_correlation(r: ArrayLike, n: int) -> Floats:
     known = np.clip(np.asarray(r, dtype=np.float64), -1.0, 1.0)
     with np.errstate(divide="ignore"):
         p: Floats = t.sf(known * np.sqrt((n - 2) / (1 - known**2)), n - 2)
+    return p
+
+
+def p_of_null(r: ArrayLike, null: Floats) -> Floats:
+    """Compute the one-sided p of correlations from correlations that were drawn under the null, ``(n_null,)``.
+
+    The null is described by three moments of ``arctanh(r)``, as a Pearson type III distribution (Winkler et al. 2016),
+    so that p may lie far below ``1 / n_null``. NaN stays NaN; with fewer than three known draws all are NaN.
+    """
+    from scipy.stats import pearson3, skew
+
+    limit = np.nextafter(1.0, 0.0)
+    drawn = np.arctanh(np.clip(null[np.isfinite(null)], -limit, limit))
+    known = np.arctanh(np.clip(np.asarray(r, dtype=np.float64), -limit, limit))
+    if len(drawn) < 3 or np.ptp(drawn) == 0:
+        return np.full(known.shape, np.nan)
+    p: Floats = pearson3.sf(known, skew(drawn), loc=drawn.mean(), scale=drawn.std())
     return p
 
 

@@ -22,6 +22,8 @@ Integers = NDArray[np.int64]
 
 BLOCK_VALUES = 1 << 24
 """Numbers of a feature space in memory at a time, 64 MiB."""
+N_NULL = 1000
+"""Gaussian null targets that are fitted beside the voxels where there are folds."""
 
 
 class Columns(Protocol):
@@ -48,29 +50,41 @@ class Fold:
 
 @dataclass(frozen=True)
 class Design:
-    """Hold what all models of a subject share.
+    """Rows, folds and targets that all models of a subject share.
 
     Parameters
     ----------
     stimulus_id
         Shape ``(n_stimuli,)``, ascending: training and test stimuli that the subject saw.
     responses
-        Shape ``(n_stimuli, n_voxels)``: averaged over repetitions.
+        Shape ``(n_stimuli, n_voxels + n_null)``: averaged over repetitions; the null targets come last.
     folds
         Rows of the stimuli to train on and to test.
     alphas
         Shape ``(n_alphas,)``: penalties to choose from.
+    n_voxels
+        How many of the responses are voxels. The others are null targets, see `null_targets`; one test set needs none.
     """
 
     stimulus_id: Integers
     responses: Float32
     folds: tuple[Fold, ...]
     alphas: Float64
+    n_voxels: int
 
     @property
     def tested(self) -> Integers:
-        """Give the rows that some fold tests, ascending."""
+        """Rows that some fold tests, ascending."""
         return np.sort(np.concatenate([fold.test for fold in self.folds]))
+
+    def deviations(self) -> Float32:
+        """Return the responses to the tested stimuli less the training mean of their fold, ``(n_test, n_targets)``."""
+        tested = self.tested
+        found = np.empty((len(tested), self.responses.shape[1]), dtype=np.float32)
+        for fold in self.folds:
+            mean = self.responses[fold.train].mean(axis=0, dtype=np.float64).astype(np.float32)
+            found[np.searchsorted(tested, fold.test)] = self.responses[fold.test] - mean
+        return found
 
 
 @dataclass(frozen=True)
@@ -84,16 +98,21 @@ class Space:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Hold the predicted responses to the test stimuli, in ascending order of their ids.
+    """Predicted responses to the test stimuli, in ascending order of their ids, less the training mean of their fold.
 
     Parameters
     ----------
     spaces
         The feature spaces that were fitted together.
     parts
-        Shape ``(n_spaces, n_test, n_voxels)``: what each says; their sum is the prediction.
+        Shape ``(n_spaces, n_test, n_targets)``: the part of each space; their sum is the prediction.
+    scaled
+        Shape ``(n_spaces, n_test, n_targets)``: the parts on the scale on which r is computed (`reseen.responses`).
+        With folds divided by the root mean square of the fold's predictions; with one test set the parts themselves.
+    gain
+        Shape ``(n_targets,)``: variance that noise of variance 1 in the training responses has in scaled predictions.
     alpha
-        Shape ``(n_voxels,)``: penalty, the geometric mean over folds.
+        Shape ``(n_targets,)``: penalty, the geometric mean over folds.
     lost
         What the reduction of the features lost: of their variance (pca) or of their kernel (projection), 0...1; NaN
         where nothing was reduced.
@@ -101,6 +120,8 @@ class Prediction:
 
     spaces: tuple[str, ...]
     parts: Float32
+    scaled: Float32
+    gain: Float64
     alpha: Float32
     lost: float = float("nan")
 
@@ -131,7 +152,32 @@ def lay_out(trials: Trials, split: Split, recipe: EncodeRecipe, seed: int) -> De
             raise ShapeError(f"{trials.subject} saw none of the training or none of the test stimuli of a fold.")
         folds.append(Fold(train, test, assign_folds(train, len(train), recipe.n_folds, seed)))
     alphas = default_alphas(max(len(fold.train) for fold in folds))
-    return Design(seen.stimulus_id, seen.betas, tuple(folds), alphas)
+    n_voxels = seen.betas.shape[1]
+    responses = seen.betas
+    if len(folds) > 1:
+        responses = np.hstack([responses, null_targets(responses, recipe, seed)])
+    return Design(seen.stimulus_id, responses, tuple(folds), alphas, n_voxels)
+
+
+def null_targets(responses: Float32, recipe: EncodeRecipe, seed: int) -> Float32:
+    """Draw targets that no feature predicts, to be fitted over the same folds as the voxels.
+
+    The distribution of r under the null has no closed form with folds: each stimulus is a training stimulus of the
+    other folds, so that the scores of two folds depend on each other. The variance of r is up to twice ``1 / n``.
+
+    Returns
+    -------
+    Shape ``(n_stimuli, n_null)``: independent Gaussian numbers, or, where permutations are the null, the responses of
+    voxels drawn at random, each with its stimuli permuted.
+    """
+    rng = np.random.default_rng([seed, 6])
+    if recipe.null == "parametric":
+        return rng.standard_normal((len(responses), N_NULL), dtype=np.float32)
+    varying = np.flatnonzero(np.ptp(responses, axis=0) > 0)
+    if not len(varying):
+        return np.empty((len(responses), 0), dtype=np.float32)
+    drawn: Float32 = rng.permuted(responses[:, rng.choice(varying, recipe.n_permutations)], axis=0)
+    return drawn
 
 
 def fit_alone(design: Design, feature: Columns, recipe: EncodeRecipe, seed: int) -> tuple[Space, Prediction]:
@@ -157,6 +203,8 @@ def _fit(
 ) -> tuple[Prediction, tuple[Float64, ...]]:
     tested = design.tested
     parts = np.empty((len(spaces), len(tested), design.responses.shape[1]), dtype=np.float32)
+    scaled = parts if len(design.folds) == 1 else np.empty_like(parts)
+    gain = np.zeros(parts.shape[2])
     logarithms, errors = [], []
     for k, fold in enumerate(design.folds):
         fitted = fit_kernels(
@@ -168,11 +216,16 @@ def _fit(
             alphas=design.alphas,
             alone=None if alone is None else alone[k],
         )
-        parts[:, np.searchsorted(tested, fold.test)] = fitted.parts
+        rows = np.searchsorted(tested, fold.test)
+        scale = np.where(fitted.scale > 0, fitted.scale, 1.0)
+        parts[:, rows] = fitted.parts
+        if scaled is not parts:
+            scaled[:, rows] = fitted.parts / scale.astype(np.float32)
+        gain += len(rows) / len(tested) * fitted.gain / scale**2
         logarithms.append(np.log(fitted.alpha))
         errors.append(fitted.errors)
     alpha = np.exp(np.mean(logarithms, axis=0)).astype(np.float32)
-    return Prediction(spaces, parts, alpha, lost), tuple(errors)
+    return Prediction(spaces, parts, scaled, gain, alpha, lost), tuple(errors)
 
 
 def _kernels(design: Design, feature: Columns, recipe: EncodeRecipe, seed: int) -> tuple[list[Float64], float]:

@@ -1,25 +1,28 @@
-"""Scores: each voxel's numbers, model by model, and what they come to over ROIs.
+"""Scores: each voxel's numbers, model by model, and their summaries over ROIs.
 
 =====================  =================================================================================
-``mean_r, median_r``   Pearson correlation of predicted and measured responses over test pictures
-``mean_r2``            share of the variance of measured responses that is predicted, below 0 if worse than their mean
+``mean_r, median_r``   correlation of predicted and measured responses over test pictures: with one test set Pearson's
+                       r, with folds that of deviations from each fold's training mean (`reseen.responses`)
+``mean_r2``            1 - squared error / squared distance from the training mean; below 0 if worse than that mean
 ``median_ceiling_r``   square root of the noise ceiling for these repetitions
 ``median_normalised_r``  r divided by its ceiling, over voxels with a ceiling above 0
 ``share_significant``  share of voxels whose q is at most ``encode.fdr``
 ``split_r``            part of a joint model's r that a feature space brings (product measure); parts add up
 ``unique_r2``          what R² loses without the space: R² of the joint model less that of the other space alone
 ``win_share``          share of the voxels with a significant layer in which this layer's r is the highest; its
-                       interval keeps to these voxels, and lets the layers compete anew in each resampling (which adds
-                       noise and so evens out the shares: the interval of a rare winner may lie above its share)
+                       interval keeps to these voxels, and lets the layers compete anew in each resampling
 ``win_margin``         mean distance to the second layer's r, over the voxels that the layer wins
 ``reduction_error``    share of variance (pca) or of the kernel (projection) lost where features are reduced
 =====================  =================================================================================
+
+An interval is of the score that the fitted models would reach on infinitely many pictures: the mean over folds of the
+correlation (or R²) of each fold's model. The bootstrap draws test pictures and computes the very same score with the
+predictions as they are. See `reseen.statistics.interval_around`, and `Sheet._widen` for folds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +33,7 @@ from reseen.analyses import layers_of, stage_of
 from reseen.encode.fits import Design, Prediction
 from reseen.errors import ShapeError
 from reseen.recipe import EncodeRecipe
-from reseen.responses import Replicates, bootstrap_responses, r_squared, split_correlation
+from reseen.responses import Replicates, bootstrap_responses, r_squared, split_correlation, varying
 from reseen.tables import ENCODING_COLUMNS as COLUMNS
 from reseen.trials import Trials
 
@@ -38,6 +41,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+BOUNDS = {"mean_r": (-1.0, 1.0), "median_r": (-1.0, 1.0), "mean_r2": (-np.inf, 1.0), "win_share": (0.0, 1.0)}
+"""Ends that no interval of a statistic passes."""
 
 
 class Sheet:
@@ -65,36 +72,42 @@ class Sheet:
         if len(ids) < 3:
             raise ShapeError(f"a correlation needs at least three test pictures; {trials.subject} saw {len(ids)}.")
         self.voxels: dict[str, NDArray[Any]] = {"ceiling_r": _ceiling_r(trials.select(ids).average())}
-        self.models: dict[str, Replicates] = {}
+        self.models: dict[str, Float64] = {}
+        """Resampled R² of each model, ``(n_bootstrap, n_groups)``."""
         self._layers: list[str] = []
         self._races: dict[str, Race] = {}
         self._subject, self._recipe, self._seed = trials.subject, recipe, seed
-        self._truth = design.responses[design.tested]
-        self._groups = {"all": np.ones(self._truth.shape[1], dtype=bool), **trials.rois}
+        self._one_test_set = len(design.folds) == 1
+        deviations = design.deviations()
+        self._truth, self._null_truth = np.split(deviations, [design.n_voxels], axis=1)
+        self._varies = varying(self._truth)
+        self._groups = {"all": np.ones(design.n_voxels, dtype=bool), **trials.rois}
         self._weights = statistics.bootstrap_weights(ids, recipe.n_bootstrap, seed=seed)
         self._rows: list[tuple[Any, ...]] = []
 
     def add(self, analysis: str, prediction: Prediction) -> None:
         """Score a model; a joint one after each of its spaces alone."""
-        model, truth = prediction.model, self._truth
-        whole = prediction.parts.sum(axis=0)
-        split = split_correlation(truth, prediction.parts)
-        r = split.sum(axis=0)
-        p = self._p(r, whole)
-        numbers = {"r": r, "r2": r_squared(truth, whole), "p": p, "q": statistics.benjamini_hochberg(p)}
-        for name, values in {**numbers, "alpha": prediction.alpha}.items():
+        model, truth, n = prediction.model, self._truth, self._truth.shape[1]
+        parts, scaled = prediction.parts[:, :, :n], prediction.scaled[:, :, :n]
+        split = split_correlation(truth, scaled, centre=self._one_test_set)
+        null_r = split_correlation(self._null_truth, prediction.scaled[:, :, n:], centre=self._one_test_set).sum(axis=0)
+        r, r2 = split.sum(axis=0), r_squared(truth, parts.sum(axis=0))
+        p = self._p(r, parts, null_r)
+        numbers = {"r": r, "r2": r2, "p": p, "q": statistics.benjamini_hochberg(p), "alpha": prediction.alpha[:n]}
+        for name, values in numbers.items():
             self.voxels[f"{name}/{model}"] = values.astype(np.float32)
         groups = np.stack(list(self._groups.values()))
-        drawn = bootstrap_responses(truth, prediction.parts, self._weights, groups, each=analysis == "layers")
-        self.models[model] = replace(drawn, each_r=None)
-        if drawn.each_r is not None:
+        drawn = bootstrap_responses(truth, parts, scaled, self._weights, groups, centre=self._one_test_set)
+        self.models[model] = drawn.r2
+        if analysis == "layers":
             self._layers.append(model)
             self._races.setdefault(stage_of(model), Race(drawn.each_r.shape)).run(drawn.each_r)
-        self._summarise(analysis, model, drawn)
+        widen = self._widen(null_r, scaled, prediction.gain[:n], r2)
+        self._summarise(analysis, model, drawn, widen)
         if np.isfinite(prediction.lost):
             self._row(analysis, model, model, "all", "reduction_error", prediction.lost)
         if len(prediction.spaces) > 1:
-            self._divide(analysis, prediction, split, drawn)
+            self._divide(analysis, prediction, split, drawn, widen)
 
     def compare_layers(self) -> None:
         """Find the best U-Net layer of each voxel at each stage, with its distance to the second."""
@@ -121,25 +134,53 @@ class Sheet:
 
         return pd.DataFrame(self._rows, columns=list(COLUMNS))
 
-    def _p(self, r: NDArray[np.float64], predicted: Float32) -> NDArray[np.float64]:
+    def _p(self, r: Float64, parts: Float32, null_r: Float64) -> Float64:
+        if not self._one_test_set:
+            return statistics.p_of_null(r, null_r)
         if self._recipe.null == "parametric":
             return statistics.p_of_correlation(r, len(self._truth))
-        return statistics.permutation_p(self._truth, predicted, self._recipe.n_permutations, seed=self._seed)
+        return statistics.permutation_p(self._truth, parts.sum(axis=0), self._recipe.n_permutations, seed=self._seed)
 
-    def _summarise(self, analysis: str, model: str, drawn: Replicates) -> None:
+    def _widen(self, null_r: Float64, scaled: Float32, gain: Float64, r2: Float64) -> Float64:
+        """Return for each group the factor by which folds widen its intervals; 1 with one test set.
+
+        The bootstrap takes the held-out responses of different folds for independent given the predictions. They are
+        not: with ``f_i = sum_j b_ij e_j`` for the part of a prediction that is noise ``e`` of the training responses,
+        the variance of ``sum_i e_i f_i`` is proportional to ``sum_ij b_ij ** 2 + sum_ij b_ij b_ji``, and the bootstrap
+        sees the first sum alone. For null targets, whose predictions are nothing but noise, ``n * mean(r ** 2)`` is the
+        ratio of both sums to the first. Voxels have it in proportion to the noise in the variance of their predictions,
+        ``gain * (1 - R²) * mean(true ** 2)``.
+        """
+        if self._one_test_set:
+            return np.ones(len(self._groups))
+        known = null_r[np.isfinite(null_r)]
+        excess = max(0.0, len(scaled[0]) * float(np.mean(known**2)) - 1.0) if len(known) else 0.0
+        noise = gain * np.clip(1.0 - r2, 0.0, 1.0) * np.mean(self._truth.astype(np.float64) ** 2, axis=0)
+        share = np.clip(statistics.ratio(noise, np.mean(scaled.sum(axis=0, dtype=np.float64) ** 2, axis=0)), 0.0, 1.0)
+        return np.array([np.sqrt(1.0 + excess * _over(np.mean, share[mask])) for mask in self._groups.values()])
+
+    def _summarise(self, analysis: str, model: str, drawn: Replicates, widen: Float64) -> None:
         r, r2, q, ceiling = (self.voxels[name] for name in (f"r/{model}", f"r2/{model}", f"q/{model}", "ceiling_r"))
         for k, (roi, mask) in enumerate(self._groups.items()):
-            reached = r[mask & (ceiling > 0)] / ceiling[mask & (ceiling > 0)]
-            known = np.isfinite(q[mask])
-            significant = float(np.mean(q[mask][known] <= self._recipe.fdr)) if known.any() else np.nan
-            self._row(analysis, model, model, roi, "mean_r", _over(np.mean, r[mask]), drawn.r[:, k])
-            self._row(analysis, model, model, roi, "median_r", _over(np.median, r[mask]))
-            self._row(analysis, model, model, roi, "mean_r2", _over(np.mean, r2[mask]), drawn.r2[:, k])
-            self._row(analysis, model, model, roi, "median_ceiling_r", _over(np.median, ceiling[mask]))
-            self._row(analysis, model, model, roi, "median_normalised_r", _over(np.median, reached))
-            self._row(analysis, model, model, roi, "share_significant", significant)
+            known = mask & self._varies
+            reached = known & (ceiling > 0)
+            significant = float(np.mean(q[known] <= self._recipe.fdr)) if known.any() else np.nan
+            each = drawn.each_r
+            rows: dict[str, tuple[float, NDArray[Any] | None]] = {
+                "mean_r": (_over(np.mean, r[mask]), drawn.r[:, k]),
+                "median_r": (_over(np.median, r[mask]), _median(each[:, known])),
+                "mean_r2": (_over(np.mean, r2[mask]), drawn.r2[:, k]),
+                "median_ceiling_r": (_over(np.median, ceiling[mask]), None),
+                "median_normalised_r": (
+                    _over(np.median, r[reached] / ceiling[reached]),
+                    _median(each[:, reached] / ceiling[reached]),
+                ),
+                "share_significant": (significant, None),
+            }
+            for statistic, (value, resampled) in rows.items():
+                self._row(analysis, model, model, roi, statistic, value, resampled, widen[k])
 
-    def _divide(self, analysis: str, prediction: Prediction, split: NDArray[np.float64], drawn: Replicates) -> None:
+    def _divide(self, analysis: str, prediction: Prediction, split: Float64, drawn: Replicates, widen: Float64) -> None:
         """Say what each of two spaces brings to their joint model."""
         model = prediction.model
         for part, (space, other) in enumerate(zip(prediction.spaces, prediction.spaces[::-1], strict=True)):
@@ -147,12 +188,11 @@ class Sheet:
             unique = self.voxels[f"r2/{model}"] - self.voxels[f"r2/{other}"]
             self.voxels[f"split/{model}/{space}"] = brought
             self.voxels[f"unique/{model}/{space}"] = unique
-            lost = drawn.r2 - self.models[other].r2
+            lost = drawn.r2 - self.models[other]
             for k, (roi, mask) in enumerate(self._groups.items()):
-                self._row(
-                    analysis, model, space, roi, "split_r", _over(np.mean, brought[mask]), drawn.split[part][:, k]
-                )
-                self._row(analysis, model, space, roi, "unique_r2", _over(np.mean, unique[mask]), lost[:, k])
+                value, left = _over(np.mean, brought[mask]), _over(np.mean, unique[mask])
+                self._row(analysis, model, space, roi, "split_r", value, drawn.split[part][:, k], widen[k])
+                self._row(analysis, model, space, roi, "unique_r2", left, lost[:, k], widen[k])
 
     def _count_wins(
         self,
@@ -177,10 +217,13 @@ class Sheet:
         roi: str,
         statistic: str,
         value: float,
-        drawn: NDArray[np.float64] | None = None,
+        drawn: NDArray[Any] | None = None,
+        widen: float = 1.0,
     ) -> None:
-        low, high = (np.nan, np.nan) if drawn is None else statistics.interval(drawn)
         n_voxels, n = int(self._groups[roi].sum()), len(self._truth)
+        low, high = (np.nan, np.nan) if drawn is None else statistics.interval_around(value, drawn, n, widen=widen)
+        if statistic in BOUNDS and np.isfinite(value):
+            low, high = max(low, BOUNDS[statistic][0]), min(high, BOUNDS[statistic][1])
         self._rows.append((self._subject, analysis, model, feature, roi, n_voxels, statistic, value, low, high, n))
 
 
@@ -215,3 +258,8 @@ def _over(statistic: Callable[[Float32], Any], values: Float32) -> float:
     """Summarise the voxels that have a value; NaN where none has."""
     known = values[~np.isnan(values)]
     return float(statistic(known)) if len(known) else float("nan")
+
+
+def _median(values: Float32) -> Float32 | None:
+    """Compute the median of each row; None where there is no column."""
+    return np.median(values, axis=1) if values.shape[1] else None

@@ -289,8 +289,9 @@ def said_r(value: float) -> str:
 def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, *, mapped: bool) -> str:
     n = int(number(next((row["n"] for row in rows), 0)))
     shown = {
-        "one": "Correlation r of predicted with measured responses; bars: mean voxel of an ROI with its 95 % interval "
-        "over pictures, the tick is the median noise ceiling",
+        "one": "Correlation r of predicted with measured responses (Pearson; with folds: of deviations from each "
+        "fold's training mean, without a further mean); bars: mean r over an ROI's voxels with its 95 % interval over "
+        "pictures, the tick is the median noise ceiling",
         "two": "What each of two spaces brings to the r of their joint model (the parts add up to it); bars: mean "
         "voxel of an ROI with its 95 % interval over pictures",
         "layers": "The layer whose r is highest; bars: share of an ROI's voxels with a significant layer that "
@@ -298,7 +299,7 @@ def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, 
     }[kind]
     null = {
         "parametric": "r of independent Gaussian vectors",
-        "permutation": "r after the test pictures are permuted",
+        "permutation": "r after pictures are permuted",
     }[recipe.null]
     threshold = f"q\u00a0≤\u00a0{said_r(recipe.fdr)} (false discovery rate over all voxels, one-sided, null: {null})"
     reached = [
