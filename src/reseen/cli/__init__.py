@@ -18,7 +18,6 @@ from __future__ import annotations
 import re
 import signal
 import sys
-from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,13 +27,11 @@ from typer.core import TyperGroup
 from reseen.cli.compare import compare
 from reseen.cli.folders import EVALUATE, score_folders
 from reseen.cli.raters import raters
-from reseen.cli.tables import number
-from reseen.cli.terminal import STOPPED_BY, Stopped, prepare, progress, say, say_table
+from reseen.cli.tables import print_scores
+from reseen.cli.terminal import STOPPED_BY, Stopped, prepare, progress, say
 from reseen.errors import ReseenError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from reseen.recipe import Recipe
 
 OUTER_LAYER = r"conv_in|conv_out|(mid_block|(down|up)_blocks\.\d+)(\.(resnets|attentions|(down|up)samplers)\.\d+)?"
@@ -365,7 +362,7 @@ def _run(
         from reseen.headline import stimuli_of
 
         stimuli = stimuli_of(results.provenance, recipe.data.subjects)
-        _print_scores(results.load_table("scores"), results.load_table("reading"), stimuli, recipe.evaluate.n_shuffles)
+        print_scores(results.load_table("scores"), results.load_table("reading"), stimuli, recipe.evaluate.n_shuffles)
     say(f"results: {results.path}")
     if last == "report":
         say(f"report: {results.path / 'report.html'}")
@@ -381,30 +378,3 @@ def _check_workers(executor: str, cluster: str | None, workers: int | None) -> N
         raise typer.BadParameter("a running cluster has its own workers: give --cluster or --workers, not both.")
     if workers is not None and workers < 1:
         raise typer.BadParameter(f"--workers: expected at least one worker; found {workers}.")
-
-
-def _print_scores(scores: pd.DataFrame, reading: pd.DataFrame, stimuli: str, n_shuffles: int) -> None:
-    """Print the headline scores of each condition, between floors and ceiling."""
-    from rich.table import Table
-
-    from reseen.evaluate import summary, verdict
-
-    table = Table("subject", "score", "pictures", "from", title="Scores between floor and ceiling")
-    for column in ("wrong truths", "shuffled", "result", "95 %", "ceiling", "n"):
-        table.add_column(column, justify="right")
-    found = summary(scores, stimuli=stimuli).to_dict("records")
-    for row in (row for row in found if _is_telling(row, str(found[0]["score"]))):
-        numbers = [number(row[column]) for column in ("floor_repaired", "floor_shuffled", "result")]
-        interval = f"{number(row['low'])}–{number(row['high'])}" if row["low"] == row["low"] else ""
-        words = [str(row[column]) for column in ("subject", "score", "subset", "condition")]
-        table.add_row(*words, *numbers, interval, number(row["ceiling"]), str(row["n"]))
-    say_table(table, verdict(scores, reading, stimuli=stimuli, n_shuffles=n_shuffles))
-
-
-def _is_telling(row: Mapping[Hashable, object], headline: str) -> bool:
-    """Keep the table short: subsets of zc alone, and pictures that were retrieved by the headline alone."""
-    from reseen.tables import is_retrieved
-
-    if is_retrieved(str(row["condition"])):
-        return row["subset"] == "all" and row["score"] == headline
-    return row["subset"] == "all" or row["condition"] == "zc"
