@@ -332,7 +332,8 @@ def test_what_was_kept_for_other_settings_is_not_taken(
 def test_a_damaged_kept_session_is_read_from_its_source(whole: Path, tmp_path: Path, reads: list[str]) -> None:
     load(recipe_for(whole), "subj01", keep=tmp_path)
     cut(tmp_path / "session02.safetensors")
-    load(recipe_for(whole), "subj01", keep=tmp_path)
+    with pytest.warns(UserWarning, match="session 2 is read from the data set again"):
+        load(recipe_for(whole), "subj01", keep=tmp_path)
     assert reads[3:] == ["betas_session02.hdf5"]
 
 
@@ -518,6 +519,40 @@ def test_responses_of_another_subject_are_refused(tree: Path) -> None:
 def test_design_without_the_tables_is_refused(tree: Path) -> None:
     savemat(tree / DESIGN, {"sharedix": np.array([[1]])})
     with pytest.raises(DataError, match=r"nsd_expdesign\.mat holds no masterordering, subjectim"):
+        load(recipe_for(tree), "subj01")
+
+
+@pytest.mark.parametrize("name", ["streams", "ncsnr", "betas"])
+def test_a_flipped_bit_in_a_gzipped_volume_is_found(tmp_path: Path, known: Known, name: str) -> None:
+    """Bytes of the compressed content are changed one at a time; gzip's checksum finds each of them."""
+    make_tree(tmp_path, known, nifti=True)
+    for path in (tmp_path / BETAS).glob("*.hdf5"):
+        path.unlink()
+    folder = tmp_path / (PEOPLE + "/func1pt8mm/roi" if name == "streams" else BETAS)
+    path = folder / (name + ("_session02.nii.gz" if name == "betas" else ".nii.gz"))
+    content = path.read_bytes()
+    for place in np.linspace(12, len(content) - 1, 25).astype(int):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        with pytest.raises(DataError, match=path.name):
+            load(recipe_for(tmp_path), "subj01")
+    path.write_bytes(content)
+    load(recipe_for(tmp_path), "subj01")
+
+
+@pytest.mark.parametrize("value", [np.nan, -0.1, np.inf])
+def test_ncsnr_that_cannot_be_is_refused(tree: Path, known: Known, value: float) -> None:
+    path = tree / BETAS / "ncsnr.nii.gz"
+    image = nibabel.load(path)
+    ncsnr = np.asarray(image.dataobj).copy()
+    ncsnr[np.unravel_index(known.subject.voxel_index[3], SHAPE)] = value
+    nibabel.save(nibabel.Nifti1Image(ncsnr, image.affine), path)
+    with pytest.raises(DataError, match=r"ncsnr\.nii\.gz has a negative, .* in 1 of 10 ROI voxels"):
+        load(recipe_for(tree), "subj01")
+
+
+def test_complex_betas_are_refused(tree: Path) -> None:
+    rewrite(tree / BETAS / "betas_session02.hdf5", lambda betas: betas.astype(np.complex64))
+    with pytest.raises(DataError, match=r"betas_session02\.hdf5 holds betas of type complex64"):
         load(recipe_for(tree), "subj01")
 
 

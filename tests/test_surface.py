@@ -124,7 +124,7 @@ def test_early_voxels_land_on_occipital_vertices(digital_tree):
     early = np.flatnonzero(labels == STREAMS["early"])
     surface = read_surface(data, "subj01", shape)
     assert all(at.shape == (len(DEPTHS), fsaverage.N_FINE, 3) for at in surface.coordinates.values())
-    affine = read_affine(data, "subj01")
+    affine = read_affine(data, "subj01", shape)
     for side, found in surface.coarse().values(np.ones(len(early)), early).items():
         white = fsaverage.load_points("white", side)
         reached = np.isfinite(found)

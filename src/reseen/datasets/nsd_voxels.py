@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.datasets.grids import read_on_grid
 from reseen.datasets.nsd_facts import NsdFiles, find_label
 from reseen.datasets.vertices import label_files, read_labels, read_ncsnr
-from reseen.datasets.volumes import Shape, read_volume
+from reseen.datasets.volumes import Shape
 from reseen.errors import DataError, RecipeError
 
 
@@ -70,7 +70,7 @@ def find_voxels(files: NsdFiles, rois: Sequence[str], shape: Shape) -> RoiVoxels
     """
     masks: dict[str, NDArray[np.bool_]] = {}
     for atlas, names in atlases(rois).items():
-        labels = read_labels(files, atlas) if files.on_fsaverage else read_fitting(files, files.roi(atlas), shape)
+        labels = read_labels(files, atlas) if files.on_fsaverage else read_on_grid(files, files.roi(atlas), shape)
         for roi in names:
             masks[roi] = np.isin(labels.ravel(), sorted(_label(roi)[1]))
             if not masks[roi].any():
@@ -86,30 +86,23 @@ def find_ncsnr(files: NsdFiles, voxels: RoiVoxels) -> NDArray[np.float32] | None
     Raises
     ------
     DataError
-        If a file is damaged or of another shape than the betas.
+        If a file is damaged or on another grid than the betas, or a value is negative or no finite number.
     """
     if files.on_fsaverage:
         ncsnr = read_ncsnr(files)
     else:
-        ncsnr = read_fitting(files, files.ncsnr, voxels.shape) if files.ncsnr.exists() else None
-    return None if ncsnr is None else np.nan_to_num(ncsnr.ravel()[voxels.index], nan=0.0).astype(np.float32)
-
-
-def read_fitting(files: NsdFiles, path: Path, shape: Shape) -> NDArray[Any]:
-    """Read a volume that must have the shape of the betas.
-
-    Raises
-    ------
-    DataError
-        If it is missing, damaged or of another shape.
-    """
-    volume, _ = read_volume(path)
-    if volume.shape != shape:
+        ncsnr = read_on_grid(files, files.ncsnr, voxels.shape) if files.ncsnr.exists() else None
+    if ncsnr is None:
+        return None
+    found = ncsnr.ravel()[voxels.index]
+    bad = np.ones(len(found), dtype=bool) if np.iscomplexobj(found) else ~(np.isfinite(found) & (found >= 0))
+    if bad.any():
         raise DataError(
-            f"{path} has shape {volume.shape}; the betas in {files.betas_folder} have {shape} (X, Y, Z). "
-            "They are of different spaces or subjects: fetch both from one (data.space)."
+            f"{' and '.join(map(str, files.ncsnr_files()))} has a negative, complex or no finite number in "
+            f"{np.sum(bad)} of {len(found)} ROI voxels; ncsnr is 0 or more. Fetch it again, or remove it to run "
+            "without noise ceilings."
         )
-    return volume
+    return found.astype(np.float32)
 
 
 def _label(roi: str) -> tuple[str, frozenset[int]]:

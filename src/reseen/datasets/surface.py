@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.datasets.fsaverage import N_COARSE, N_FINE, SIDES
+from reseen.datasets.grids import maps_affine
 from reseen.datasets.nsd_facts import DEPTHS, NsdFiles, find_label
-from reseen.datasets.volumes import read_volume, reading
+from reseen.datasets.volumes import read_volume
 from reseen.errors import DataError, ShapeError
 from reseen.recipe import DataRecipe
 
@@ -214,8 +215,8 @@ def read_nearest(files: NsdFiles, hemisphere: str, n_own: int) -> NDArray[np.int
     return nearest
 
 
-def read_affine(data: DataRecipe, subject: str) -> NDArray[np.float64]:
-    """Read from an ROI atlas how voxels of the functional volume become millimetres, ``(4, 4)``.
+def read_affine(data: DataRecipe, subject: str, volume_shape: tuple[int, int, int]) -> NDArray[np.float64]:
+    """Read the affine ``(4, 4)`` from voxels of the betas to millimetres: the atlas's, if it has the same axes.
 
     Raises
     ------
@@ -224,8 +225,9 @@ def read_affine(data: DataRecipe, subject: str) -> NDArray[np.float64]:
     """
     known = find_label(data.rois[0])
     if known is None:
-        raise DataError(f"there is no atlas with an ROI {data.rois[0]!r}. Mend data.rois.")
-    return read_volume(_files(data, subject).roi(known[0]))[1]
+        raise DataError(f"there is no atlas with an ROI {data.rois[0]!r}. Correct data.rois.")
+    files = _files(data, subject)
+    return maps_affine(files, files.roi(known[0]), volume_shape)
 
 
 def _files(data: DataRecipe, subject: str) -> NsdFiles:
@@ -236,15 +238,11 @@ def _files(data: DataRecipe, subject: str) -> NsdFiles:
 
 def _read(files: NsdFiles, path: Path, n_columns: int) -> NDArray[np.float64]:
     """Read a transform as ``(n_vertices, n_columns)``, whichever of its axes are of length 1."""
-    import nibabel
-
     if not path.is_file():
         raise DataError(
             f"{path} is missing: nothing gets to fsaverage without it. Fetch it: {files.fetch_command(path)}"
         )
-    with reading(path):
-        image: Any = nibabel.load(path)
-        found = np.asarray(image.dataobj, dtype=np.float64)
+    found = np.asarray(read_volume(path)[0], dtype=np.float64)
     found = found.reshape(found.shape[0], -1, order="F")
     if found.shape[1] != n_columns:
         raise DataError(

@@ -19,6 +19,8 @@ BLOCK_BYTES = 64 * 2**20
 """At most so much of a volume that is not chunked by voxel is held at a time."""
 
 Shape = tuple[int, int, int]
+Affine = NDArray[np.float64]
+"""From voxels to millimetres, ``(4, 4)``."""
 
 DAMAGED = (OSError, EOFError, RuntimeError, ValueError, csv.Error, zlib.error)
 """What readers raise where a file is cut short or is not what its name says."""
@@ -50,23 +52,90 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def read_volume(path: Path) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Read a small NIfTI or MGH file, such as an ROI atlas: its values ``(X, Y, Z)`` and its affine ``(4, 4)``.
+def read_volume(path: Path) -> tuple[NDArray[Any], Affine | None]:
+    """Read a small NIfTI or MGH file, such as an ROI atlas, to its end, so that the checksum of gzip is compared.
+
+    Returns
+    -------
+    values
+        Shape (X, Y, Z).
+    affine
+        From voxels to millimetres; None if the header gives none.
 
     Raises
     ------
     DataError
-        If the file is missing, truncated or neither of them.
+        If the file is missing, truncated, damaged or neither of them.
     """
     import nibabel
 
     image: Any
     if path.suffix == ".mgh":
         with reading(path), _open_mgh(path) as image:
-            return np.asarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)
+            return np.asarray(image.dataobj), _affine(image)
+    check_stream(path)
     with reading(path):
         image = nibabel.load(path)
-        return np.asarray(image.dataobj), np.asarray(image.affine, dtype=np.float64)
+        return np.asarray(image.dataobj), _affine(image)
+
+
+def read_grid(path: Path) -> tuple[tuple[int, ...], Affine | None]:
+    """Read the shape and the affine of a NIfTI file from its header, as `read_volume` returns them.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or its header is damaged.
+    """
+    import nibabel
+
+    with reading(path):
+        image: Any = nibabel.load(path)
+        return tuple(image.shape), _affine(image)
+
+
+def read_header_affine(path: Path) -> Affine:
+    """Read the affine that a NIfTI file has, or that nibabel assumes where the header gives none.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or its header is damaged.
+    """
+    import nibabel
+
+    with reading(path):
+        image: Any = nibabel.load(path)
+        return np.asarray(image.affine, dtype=np.float64)
+
+
+def check_stream(path: Path) -> None:
+    """Decompress a gzipped file to its end, where its checksum is compared; other files are not read.
+
+    Raises
+    ------
+    DataError
+        If the stream is damaged or ends early.
+    """
+    if path.suffix in (".gz", ".mgz"):
+        with reading(path), gzip.open(path) as stream:
+            _read_to_end(stream)
+
+
+def _read_to_end(stream: Any) -> None:
+    while stream.read(2**20):
+        pass
+
+
+def _affine(image: Any) -> Affine | None:
+    """Return an image's affine; None for a NIfTI of unknown place (both codes 0) or one that cannot be inverted."""
+    header = image.header
+    if "sform_code" in header and not header["sform_code"] and not header["qform_code"]:
+        return None
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) < 1e-9:
+        return None
+    return affine
 
 
 def peek(path: Path) -> tuple[int, Shape]:
@@ -80,7 +149,9 @@ def peek(path: Path) -> tuple[int, Shape]:
         If the file is missing, truncated or not a session of betas.
     """
     with reading(path), _open_betas(path) as betas:
-        shape = betas.shape
+        shape, dtype = betas.shape, betas.dtype
+    if dtype.kind not in "iuf":
+        raise DataError(f"{path} holds betas of type {dtype}; integers or real numbers are needed.")
     if len(shape) != 4:
         raise DataError(f"{path} holds betas of shape {shape}; four axes (trials and a volume) are needed.")
     if path.suffix == ".hdf5":
@@ -111,7 +182,9 @@ def read_voxels(path: Path, voxel_index: NDArray[np.int64]) -> NDArray[Any]:
         if path.suffix == ".mgh":
             return _read_mapped(betas, (x, y, z), n_trials)
         if path.suffix != ".hdf5":
-            return _read_nifti(betas, (x, y, z), n_trials)
+            found = _read_nifti(betas, (x, y, z), n_trials)
+            _read_to_end(betas.file_like)  # where gzip compares its checksum
+            return found
         if betas.chunks is None or betas.chunks[0] < n_trials:
             return _read_trials(betas, (z, y, x))
         if betas.chunks[1:] == (1, 1, 1) and not betas.id.get_create_plist().get_nfilters():

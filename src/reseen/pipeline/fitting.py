@@ -147,7 +147,7 @@ def exports(prospect: Prospect) -> Iterator[Finding]:
             check_placed(subject, outline.volume_shape)
             assert outline.volume_shape is not None
             if "nifti" in kinds:
-                read_affine(prospect.data, subject)
+                read_affine(prospect.data, subject, outline.volume_shape)
             if set(kinds) - {"nifti"}:
                 way_to_fsaverage(prospect.data, subject, outline.volume_shape)
         return ", ".join(kinds)

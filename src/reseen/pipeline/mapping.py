@@ -94,7 +94,7 @@ def export_maps(job: Job) -> bool:
         assert trials.volume_shape is not None
         maps = _described(job, subject, trials.voxel_index, trials.volume_shape)
         if kind == "nifti":
-            write_nifti(root, maps, job.recipe.data.space, read_affine(job.data, subject))
+            write_nifti(root, maps, job.recipe.data.space, read_affine(job.data, subject, trials.volume_shape))
         else:
             write = write_gifti if kind == "gifti" else write_vertices
             write(root, maps, way_to_fsaverage(job.data, subject, trials.volume_shape))
