@@ -6,7 +6,7 @@ import pytest
 
 from reseen import metrics, statistics
 from reseen.errors import ShapeError
-from reseen.evaluate import COLUMNS, evaluate, evaluate_features, listing, nearest_training, summary, verdict
+from reseen.evaluate import COLUMNS, evaluate, evaluate_features, listing, matrices, nearest_training, summary, verdict
 from reseen.evaluate.scores import Score, matrix_score, mean_score, pools, rows_of
 from reseen.features import Features
 from reseen.observers import Panel
@@ -562,3 +562,38 @@ def test_the_interval_of_the_permuted_level_is_that_of_its_permutations():
     assert (row["low"], row["high"]) == pytest.approx((max(0, values.mean() - half), min(1, values.mean() + half)))
     alone = rows_of({"metric": "identification"}, {"floor_shuffled": mean_score(parts[:1])}, 8)[0]
     assert np.isnan([alone["low"], alone["high"]]).all()
+
+
+@pytest.mark.parametrize("direction", ["original", "reconstruction", ""])
+def test_many_items_score_what_their_whole_matrix_scores(monkeypatch, direction):
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((40, 7)).astype(np.float32)
+    drawn = [(truth + rng.standard_normal(truth.shape)).astype(np.float32) for _ in range(2)]
+    ids = np.repeat(np.arange(20), 2)
+    recipe = EvaluateRecipe(n_derangements=60, n_bootstrap=20)
+    pool = pools(ids, {}, recipe, 0)[0]
+    whole = np.mean([metrics.correlation_matrix(truth, made) for made in drawn], axis=0)
+
+    def rows_of_file(array):
+        rows = matrices.Rows(len(array))
+        for start in range(0, len(array), 9):
+            rows.append(array[start : start + 9])
+        return rows
+
+    monkeypatch.setattr(matrices, "DENSE", 3)
+    monkeypatch.setattr(matrices, "_IN_MEMORY", 0)
+    monkeypatch.setattr(matrices, "_STRIPE", 8 * 40 * 6)
+    monkeypatch.setattr(matrices, "_COLUMNS", 11)
+    blocks = matrices.Correlations(rows_of_file(truth), 40, 2)
+    for made in drawn:
+        blocks.add(rows_of_file(made))
+    one, two = (matrix_score(matrix, pool, direction) for matrix in (whole, blocks))
+    for name in ("value", "replicates", "wrong", "each", "permuted"):
+        np.testing.assert_allclose(getattr(one, name), getattr(two, name), atol=1e-12)
+    if direction:
+        paired = metrics.pairing_accuracy(whole, direction=direction, labels=ids)
+        np.testing.assert_allclose(one.wrong, statistics.repaired_scores(paired, pool.wrong_rows), atol=1e-12)
+        exchanged = metrics.pairing_accuracy(whole, direction=direction, labels=ids, exchanged=True)
+        np.testing.assert_allclose(one.permuted, statistics.repaired_scores(exchanged, pool.permuted_rows), atol=1e-12)
+        replicates = metrics.bootstrap_identification(whole, pool.weights, direction=direction, labels=ids)
+        np.testing.assert_allclose(one.replicates, replicates, atol=1e-12)

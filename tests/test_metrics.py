@@ -100,7 +100,7 @@ def test_correlations_are_numpys():
 
 
 def test_correlations_of_many_columns_come_in_slabs(monkeypatch):
-    monkeypatch.setattr(metrics, "_CHUNK", 7)
+    monkeypatch.setattr("reseen.metrics.scores._CHUNK", 7)
     pictures = np.random.default_rng(0).integers(0, 256, (4, 50), dtype=np.uint8)
     found = metrics.correlation_matrix(pictures, pictures[::-1])
     np.testing.assert_allclose(found, np.corrcoef(pictures, pictures[::-1])[:4, 4:], atol=1e-12)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reseen import metrics, statistics
 from reseen.errors import ShapeError
+from reseen.evaluate.matrices import BATCH, Correlations, Rows
 from reseen.evaluate.scores import (
     Pool,
     Score,
@@ -32,26 +33,24 @@ if TYPE_CHECKING:
     from reseen.recipe import EvaluateRecipe
 
 Progress = Callable[[str, int, int], None]
-Pictures = NDArray[np.uint8] | NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class _Truth:
-    """Hold what was shown as one panel sees it: resized first, resized for pixel scores, and each layer's response."""
+class _Views:
+    """What one panel compares of a stack of images: their pixels, and each layer's activations."""
 
-    shown: Pictures
-    pixels: Pictures
-    layers: Mapping[tuple[str, str], NDArray[np.float32]]
+    pixels: Rows
+    layers: Mapping[tuple[str, str], Rows]
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """Hold what one stack of pictures scores against every truth: matrices ``[original, reconstruction]``, and SSIM."""
+    """What one stack of images scores against every original: correlations, and SSIM with the right one."""
 
-    pixels: Floats
-    layers: Mapping[tuple[str, str], Floats]
+    pixels: Correlations
+    layers: Mapping[tuple[str, str], Correlations]
     ssim: Floats
-    first_draw: Pictures
+    first_draw: Rows
 
 
 def evaluate(
@@ -143,7 +142,7 @@ def evaluate(
 
 
 def _picture_scores(
-    truth: _Truth,
+    truth: _Views,
     levels: Mapping[str, list[_Seen]],
     panel: Panel,
     pool: Pool,
@@ -182,13 +181,13 @@ def _picture_scores(
             yield {"metric": "identification", "observer": PIXELS, "layer": "", "direction": direction}, scores
 
 
-def _layer_score(r: Floats, panel: Panel, pool: Pool, direction: str) -> Score:
+def _layer_score(r: Correlations, panel: Panel, pool: Pool, direction: str) -> Score:
     """Score one layer's correlations: two-way, or without a direction the distance of the right pairs."""
-    return matrix_score(r if direction else 1 - r, pool, direction, panel.protocol.ties)
+    return matrix_score(r, pool, direction, panel.protocol.ties, distance=not direction)
 
 
 def _ssim_score(
-    truth: _Truth, parts: list[_Seen], panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int, level: str
+    truth: _Views, parts: list[_Seen], panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int, level: str
 ) -> Score:
     values = np.mean([seen.ssim for seen in parts], axis=0)[pool.items]
     wrong = np.empty(0)
@@ -197,9 +196,7 @@ def _ssim_score(
     return Score(float(values.mean()), statistics.bootstrap_mean(values, pool.weights), wrong, values, permuted=wrong)
 
 
-def _wrong_ssim(
-    truth: Pictures, pictures: Pictures, panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int
-) -> Floats:
+def _wrong_ssim(truth: Rows, pictures: Rows, panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int) -> Floats:
     """Give SSIM against wrong truths, ``(n_derangements,)``, from about a thousand pairs of first draws.
 
     SSIM has no matrix to be read off, so each picture meets only a few wrong truths, and a wrong pairing takes one of
@@ -207,46 +204,52 @@ def _wrong_ssim(
     """
     n_items = len(pool.items)
     partners = pool.wrong_rows[: max(2, min(10, 1000 // n_items))]
-    shown, made = truth[pool.items], pictures[pool.items]
-    met = np.stack([metrics.ssim(shown[rows], made, variant=panel.protocol.ssim) for rows in partners])
+    met = np.stack([_ssim(truth, pool.items[rows], pictures, pool.items, panel) for rows in partners])
     rng = np.random.default_rng([seed, 3])
     chosen = rng.integers(len(met), size=(recipe.n_derangements, n_items))
     wrong: Floats = met[chosen, np.arange(n_items)].mean(axis=1)
     return wrong
 
 
-def _view(truth_images: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Truth:
-    shown = prepare(truth_images, panel.protocol.first, size=size)
-    pixels = prepare(shown, panel.protocol.pixels) if panel.protocol.pixel_metrics else shown
-    looked = {observer.name: observer.look(shown) for observer in panel.observers}
-    layers = {(name, layer): _flat(found[layer]) for name, found in looked.items() for layer in found}
-    return _Truth(shown, pixels, layers)
+def _ssim(
+    truth: Rows, shown: NDArray[np.int64], pictures: Rows, made: NDArray[np.int64], panel: Panel
+) -> NDArray[np.float64]:
+    """Compute the SSIM of originals with reconstructions, both by row, a batch at a time."""
+    parts = (slice(start, start + BATCH) for start in range(0, len(made), BATCH))
+    found = [metrics.ssim(truth[shown[k]], pictures[made[k]], variant=panel.protocol.ssim) for k in parts]
+    return np.concatenate(found)
 
 
-def _look(truth: _Truth, stack: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Seen:
-    """Look at a stack ``(n, n_draws, H, W, 3)`` and correlate it with every truth, averaged over its draws."""
-    n_items, n_draws = stack.shape[:2]
-    sums, ssim = np.zeros((n_items, n_items)), np.zeros(n_items)
-    layers: dict[tuple[str, str], Floats] = {}
-    first_draw: Pictures | None = None
-    for draw in range(n_draws):
-        shown = prepare(stack[:, draw], panel.protocol.first, size=size)
+def _view(images: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Views:
+    """Prepare images ``(n, H, W, 3)`` as a protocol says and pass them through its networks, a batch at a time."""
+    pixels = Rows(len(images))
+    layers: dict[tuple[str, str], Rows] = {}
+    for start in range(0, len(images), BATCH):
+        shown = prepare(images[start : start + BATCH], panel.protocol.first, size=size)
         if panel.protocol.pixel_metrics:
-            pixels = prepare(shown, panel.protocol.pixels)
-            first_draw = pixels if first_draw is None else first_draw
-            sums += metrics.correlation_matrix(_flat(truth.pixels), _flat(pixels)) / n_draws
-            ssim += metrics.ssim(truth.pixels, pixels, variant=panel.protocol.ssim) / n_draws
+            pixels.append(prepare(shown, panel.protocol.pixels))
         for observer in panel.observers:
-            looked = observer.look(shown)
-            for layer in observer.layers:
-                key = observer.name, layer
-                r = metrics.correlation_matrix(truth.layers[key], _flat(looked[layer])) / n_draws
-                layers[key] = layers[key] + r if key in layers else r
-    return _Seen(sums, layers, ssim, stack[:, 0] if first_draw is None else first_draw)
+            for layer, found in observer.look(shown).items():
+                layers.setdefault((observer.name, layer), Rows(len(images))).append(found.reshape(len(found), -1))
+    return _Views(pixels, layers)
 
 
-def _flat(features: NDArray[Any]) -> NDArray[Any]:
-    return features.reshape(len(features), -1)
+def _look(truth: _Views, stack: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Seen:
+    """View a stack ``(n, n_draws, H, W, 3)`` and correlate it with every original, averaged over its draws."""
+    n_items, n_draws = stack.shape[:2]
+    every, ssim = np.arange(n_items), np.zeros(n_items)
+    pixels = Correlations(truth.pixels, n_items, n_draws)
+    layers = {key: Correlations(rows, n_items, n_draws) for key, rows in truth.layers.items()}
+    first_draw = truth.pixels
+    for draw in range(n_draws):
+        view = _view(stack[:, draw], panel, size)
+        first_draw = view.pixels if draw == 0 else first_draw
+        if panel.protocol.pixel_metrics:
+            pixels.add(view.pixels)
+            ssim += _ssim(truth.pixels, every, view.pixels, every, panel) / n_draws
+        for key, rows in view.layers.items():
+            layers[key].add(rows)
+    return _Seen(pixels, layers, ssim, first_draw)
 
 
 def _first_size(pictures: Mapping[tuple[str, str], NDArray[np.uint8]], n_items: int) -> tuple[int, int]:

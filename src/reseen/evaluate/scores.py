@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from reseen import metrics, statistics
 from reseen.errors import ShapeError
+from reseen.evaluate.matrices import Correlations, stripes
 from reseen.metrics import Direction, Floats, Ties
 from reseen.tables import GAP_CLOSED, NULL_SD, P_VALUE, PICTURE_COLUMNS, PICTURE_LEVELS, lower_is_better
 from reseen.tables import SCORE_COLUMNS as COLUMNS
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 NEAR_FLOOR = 3
 """The gap closed is undefined where the ceiling lies no more than so many null standard deviations above the floor."""
+
+
+_REDUCED = 64  # resamplings or pairings at a time
 
 
 @dataclass(frozen=True)
@@ -93,31 +97,80 @@ def pools(
     return found
 
 
-def matrix_score(matrix: Floats, pool: Pool, direction: str, ties: Ties = "half") -> Score:
-    """Score a matrix of a pool: identification in a direction, or with none the mean of the right pairs."""
-    r = matrix[np.ix_(pool.items, pool.items)]
+def matrix_score(
+    matrix: Floats | Correlations, pool: Pool, direction: str, ties: Ties = "half", *, distance: bool = False
+) -> Score:
+    """Score a matrix of a pool: identification in a direction, or with none the mean of the right pairs.
+
+    ``distance`` takes 1 - r in the place of r.
+    """
     if not direction:
-        diagonal = np.diagonal(r).copy()
-        replicates = statistics.bootstrap_mean(diagonal, pool.weights)
-        wrong, permuted = _repaired(r, r, pool)
-        return Score(float(diagonal.mean()), replicates, wrong, diagonal, permuted=permuted)
-    towards = cast("Direction", direction)
-    paired = metrics.pairing_accuracy(r, direction=towards, labels=pool.labels, ties=ties)
-    exchanged = metrics.pairing_accuracy(r, direction=towards, labels=pool.labels, ties=ties, exchanged=True)
-    wrong, permuted = _repaired(paired, exchanged, pool)
+        return _pair_score(matrix, pool, distance)
+    towards, kin = cast("Direction", direction), metrics.kin_of(pool.labels)
+    each, accuracy = np.empty(len(pool.items)), np.empty(pool.weights.shape)
+    wrong, permuted = (np.empty(pairing.shape) for pairing in (pool.wrong_rows, pool.permuted_rows))
+    for first, values in stripes(matrix, pool.items, towards):
+        rows, ranked = range(first, first + len(values)), np.sort(values, axis=1)
+        accuracy[:, rows.start : rows.stop] = metrics.resampled_accuracy(values, first, pool.weights, kin, ties)
+        for k, row in enumerate(rows):
+            each[row] = metrics.row_accuracy(values[k], ranked[k], row, np.array([row]), kin, ties=ties)[0]
+        for found, pairing, exchanged in ((wrong, pool.wrong_rows, False), (permuted, pool.permuted_rows, True)):
+            for row, draw, item, other in _pairs(pairing, rows, towards):
+                every = other if len(other) < len(kin.label) else np.arange(len(kin.label))
+                scored = metrics.row_accuracy(
+                    values[row - first], ranked[row - first], row, every, kin, ties=ties, exchanged=exchanged
+                )
+                found[draw, item] = scored if every is other else scored[other]
     return Score(
-        float(statistics.nan_mean(np.diagonal(paired))),
-        metrics.bootstrap_identification(r, pool.weights, direction=towards, labels=pool.labels, ties=ties),
-        wrong,
-        np.diagonal(paired),
-        permuted=permuted,
+        float(statistics.nan_mean(each)),
+        _in_parts(metrics.resampled_mean, accuracy, pool.weights),
+        _in_parts(statistics.nan_mean, wrong),
+        each,
+        permuted=_in_parts(statistics.nan_mean, permuted),
     )
 
 
-def _repaired(paired: Floats, exchanged: Floats, pool: Pool) -> tuple[Floats, Floats]:
-    """Give what wrong pairings score, and what permuted ones do, in which some keep their own truth."""
-    wrong = statistics.repaired_scores(paired, pool.wrong_rows)
-    return wrong, statistics.repaired_scores(exchanged, pool.permuted_rows)
+def _pair_score(matrix: Floats | Correlations, pool: Pool, distance: bool) -> Score:
+    """Average the right pairs of a matrix, and wrong and permuted ones."""
+    each = np.empty(len(pool.items))
+    wrong, permuted = (np.empty(pairing.shape) for pairing in (pool.wrong_rows, pool.permuted_rows))
+    for first, r in stripes(matrix, pool.items, "original"):
+        values = 1 - r if distance else r
+        rows = range(first, first + len(values))
+        each[rows.start : rows.stop] = values[np.arange(len(rows)), np.arange(rows.start, rows.stop)]
+        for found, pairing in ((wrong, pool.wrong_rows), (permuted, pool.permuted_rows)):
+            draw, item = np.nonzero((pairing >= rows.start) & (pairing < rows.stop))
+            found[draw, item] = values[pairing[draw, item] - first, item]
+    replicates = statistics.bootstrap_mean(each, pool.weights)
+    null = (_in_parts(statistics.nan_mean, found) for found in (wrong, permuted))
+    return Score(float(each.mean()), replicates, next(null), each, permuted=next(null))
+
+
+def _pairs(
+    pairing: NDArray[np.int64], rows: range, direction: Direction
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield each fixed row that pairings meet, in which draws and for which items, and what it is paired with there."""
+    if direction == "original":
+        draw, item = np.nonzero((pairing >= rows.start) & (pairing < rows.stop))
+        fixed, other = pairing[draw, item], item
+    else:
+        draw, item = np.indices((len(pairing), len(rows))).reshape(2, -1)
+        item = item + rows.start
+        fixed, other = item, pairing[draw, item]
+    order = np.argsort(fixed, kind="stable")
+    bounds = np.searchsorted(fixed[order], np.arange(rows.start, rows.stop + 1))
+    for row, start, stop in zip(rows, bounds[:-1], bounds[1:], strict=True):
+        part = order[start:stop]
+        if len(part):
+            yield row, draw[part], item[part], other[part]
+
+
+def _in_parts(reduce: Callable[..., Floats], *arrays: Floats) -> Floats:
+    """Reduce the last axis of arrays of equal length, some rows at a time, to bound the memory."""
+    parts = [
+        reduce(*(array[start : start + _REDUCED] for array in arrays)) for start in range(0, len(arrays[0]), _REDUCED)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def mean_score(scores: Sequence[Score]) -> Score:

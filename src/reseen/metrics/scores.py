@@ -1,28 +1,17 @@
-"""Scores of decoded arrays and of pictures. Arrays in, arrays out; `reseen.statistics` says how sure they are.
-
-Every two-way score comes from one matrix: ``r[i, j]``, the correlation of original ``i`` with reconstruction ``j``.
-Wrong pairings, intervals and nulls are read off the same matrix, so no network looks at a picture twice.
-"""
+"""Correlations and scores of images and of decoded targets. Arrays in, arrays out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reseen.errors import ShapeError
-from reseen.statistics import ratio
 
-Direction = Literal["original", "reconstruction"]
-DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
-Ties = Literal["half", "lose"]
 SsimVariant = Literal["plane", "columns"]
 Floats = NDArray[np.float64]
-
-TIE = 1e-7
-"""Correlations closer than this are a tie: float32 features differ by about as much by rounding."""
 
 SSIM_VARIANTS: dict[SsimVariant, str] = {
     "plane": "scikit-image, grey, gaussian_weights, sigma 1.5, use_sample_covariance=False, data_range 1",
@@ -30,7 +19,6 @@ SSIM_VARIANTS: dict[SsimVariant, str] = {
 }
 """Which of the several numbers called SSIM ``ssim`` gives."""
 
-_WORTH: dict[Ties, float] = {"half": 0.5, "lose": 0.0}
 _CHUNK = 1 << 14
 
 
@@ -126,149 +114,6 @@ def _ssim_of_columns(a: Floats, b: Floats) -> float:
     return float(found[5:-5].mean())  # half a window is left out at either end
 
 
-def identification(
-    true: NDArray[Any],
-    predicted: NDArray[Any],
-    *,
-    direction: Direction = "original",
-    labels: ArrayLike | None = None,
-    ties: Ties = "half",
-) -> Floats:
-    """Score two-way identification of each item from features.
-
-    Parameters
-    ----------
-    true, predicted
-        Shape ``(n, d)``: features of originals and of reconstructions, row by row of the same items.
-    direction, labels, ties
-        See `identification_from_correlations`.
-
-    Returns
-    -------
-    Shape ``(n,)``; the score is its mean, chance is one half.
-    """
-    r = correlation_matrix(true, predicted)
-    return identification_from_correlations(r, direction=direction, labels=labels, ties=ties)
-
-
-def identification_from_correlations(
-    r: Floats, *, direction: Direction = "original", labels: ArrayLike | None = None, ties: Ties = "half"
-) -> Floats:
-    """Score two-way identification of each item from correlations.
-
-    Parameters
-    ----------
-    r
-        Shape ``(n, n)``: original ``i`` (row) with reconstruction ``j`` (column).
-    direction
-        Which side is held fixed. ``"original"``: the right reconstruction against each other reconstruction (Takagi
-        & Nishimoto's ``identification.py``). ``"reconstruction"``: the right original against each other original
-        (Brain-Diffuser, MindEye). They differ where some reconstructions resemble everything.
-    labels
-        Shape ``(n,)``: which stimulus each item is of. Pairs of one stimulus are dropped. Left out: all differ.
-    ties
-        What a distractor within `TIE` of the right one counts: ``"half"``, so that one answer for everything scores
-        one half, or nothing: ``"lose"``, as in the released code of the field.
-
-    Returns
-    -------
-    Shape ``(n,)``: the share of distractors that lose to the right one; NaN where an item has no distractor.
-    """
-    wins, valid = pairwise_wins(r, direction=direction, labels=labels, ties=ties)
-    n_distractors = valid.sum(axis=1)
-    return np.where(n_distractors > 0, (wins * valid).sum(axis=1) / np.maximum(n_distractors, 1), np.nan)
-
-
-def pairwise_wins(
-    r: Floats, *, direction: Direction = "original", labels: ArrayLike | None = None, ties: Ties = "half"
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """Compare the right match of each fixed item with each distractor; see `identification_from_correlations`.
-
-    Returns
-    -------
-    ``wins (n, n)``: fixed item, distractor; 1, 0, or what a tie counts. ``valid (n, n)``: whether the pair counts.
-    """
-    fixed, known = _oriented(r, direction, labels)
-    right = np.diagonal(fixed)[:, None]
-    return _beats(right, fixed, ties), known[:, None] != known[None, :]
-
-
-def pairing_accuracy(
-    r: Floats,
-    *,
-    direction: Direction = "original",
-    labels: ArrayLike | None = None,
-    ties: Ties = "half",
-    exchanged: bool = False,
-) -> Floats:
-    """Score identification for every pairing of an original with a reconstruction, right or wrong.
-
-    The distractors of a pairing are the items of other stimuli than the two paired, so that the right answer is never
-    among the wrong ones. The diagonal is `identification_from_correlations`.
-
-    Parameters
-    ----------
-    r, direction, labels, ties
-        See `identification_from_correlations`.
-    exchanged
-        Leave the right answer among the wrong ones, as it is in data whose truths were exchanged: what a permutation
-        test has to score.
-
-    Returns
-    -------
-    Shape ``(n, n)``: original, reconstruction; NaN where a pairing has no distractor.
-    """
-    fixed, known = _oriented(r, direction, labels)
-    n_items = len(fixed)
-    beaten = np.empty_like(fixed)
-    for row, values in enumerate(fixed):
-        ranked = np.sort(values)
-        below = np.searchsorted(ranked, values - TIE, side="left")
-        tied = np.searchsorted(ranked, values + TIE, side="right") - below
-        beaten[row] = below + _WORTH[ties] * tied
-    same = known[:, None] == known[None, :]
-    size = same.sum(axis=1)
-    kin = np.argsort(~same, axis=1, kind="stable")  # first the items of the same stimulus
-    for place in range(size.max(initial=0)):
-        there, k = size > place, kin[:, place]
-        beaten -= _beats(fixed, fixed[:, k], ties) * there  # of the stimulus that is paired
-        if not exchanged:
-            right = fixed[np.arange(n_items), k][:, None]
-            beaten -= _beats(fixed, right, ties) * (there[:, None] & ~same)
-    count = n_items - size - (0 if exchanged else size[:, None] * ~same)
-    accuracy = np.where(count > 0, beaten / np.maximum(count, 1), np.nan)
-    return accuracy if direction == "original" else accuracy.T
-
-
-def bootstrap_identification(
-    r: Floats,
-    weights: Floats,
-    *,
-    direction: Direction = "original",
-    labels: ArrayLike | None = None,
-    ties: Ties = "half",
-) -> Floats:
-    """Score identification for each resampling of the pictures, as rows and as columns together.
-
-    A picture drawn twice is no distractor of itself: pairs of one stimulus are dropped.
-
-    Parameters
-    ----------
-    r, direction, labels, ties
-        See `identification_from_correlations`.
-    weights
-        Shape ``(n_bootstrap, n)``: see `bootstrap_weights`.
-
-    Returns
-    -------
-    Shape ``(n_bootstrap,)``.
-    """
-    wins, valid = pairwise_wins(r, direction=direction, labels=labels, ties=ties)
-    accuracy = ratio(weights @ (wins * valid).T, weights @ valid.T.astype(np.float64))
-    counted = weights * np.isfinite(accuracy)
-    return ratio((counted * np.nan_to_num(accuracy)).sum(axis=1), counted.sum(axis=1))
-
-
 def target_products(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
     """Give the matrix whose mean diagonal is the mean correlation of each target across items.
 
@@ -356,24 +201,6 @@ def noise_ceiling(ncsnr: ArrayLike, n_repetitions: ArrayLike) -> Floats:
     signal = np.asarray(ncsnr, dtype=np.float64) ** 2
     ceiling: Floats = signal / (signal + np.mean(1 / repetitions))
     return ceiling
-
-
-def _beats(candidate: Floats, distractor: Floats, ties: Ties) -> Floats:
-    above = (distractor < candidate - TIE).astype(np.float64)
-    if _WORTH[ties]:
-        above += _WORTH[ties] * ((distractor <= candidate + TIE) - above)
-    return above
-
-
-def _oriented(r: Floats, direction: Direction, labels: ArrayLike | None) -> tuple[Floats, NDArray[Any]]:
-    if r.ndim != 2 or r.shape[0] != r.shape[1]:
-        raise ShapeError(f"identification needs one reconstruction for each original; found {r.shape}.")
-    if direction not in ("original", "reconstruction"):
-        raise ShapeError(f"direction is 'original' or 'reconstruction', not {direction!r}.")
-    known = np.arange(len(r)) if labels is None else np.asarray(labels)
-    if known.shape != (len(r),):
-        raise ShapeError(f"{len(r)} items need {len(r)} labels; found shape {known.shape}.")
-    return (r if direction == "original" else r.T), known
 
 
 def _standardise(columns: NDArray[Any]) -> tuple[Floats, NDArray[np.bool_]]:

@@ -1,0 +1,59 @@
+"""Scores of decoded arrays and of pictures. Arrays in, arrays out; `reseen.statistics` says how sure they are.
+
+Every two-way score comes from one matrix: ``r[i, j]``, the correlation of original ``i`` with reconstruction ``j``.
+Wrong pairings, intervals and nulls are read off the same matrix, so no network looks at a picture twice.
+"""
+
+from reseen.metrics.pairs import (
+    DIRECTIONS,
+    TIE,
+    Direction,
+    Kin,
+    Ties,
+    bootstrap_identification,
+    identification,
+    identification_from_correlations,
+    kin_of,
+    pairing_accuracy,
+    pairwise_wins,
+    resampled_accuracy,
+    resampled_mean,
+    row_accuracy,
+)
+from reseen.metrics.scores import (
+    SSIM_VARIANTS,
+    Floats,
+    SsimVariant,
+    bootstrap_target_r,
+    correlation_matrix,
+    noise_ceiling,
+    pixcorr,
+    ssim,
+    target_products,
+)
+
+__all__ = [
+    "DIRECTIONS",
+    "SSIM_VARIANTS",
+    "TIE",
+    "Direction",
+    "Floats",
+    "Kin",
+    "SsimVariant",
+    "Ties",
+    "bootstrap_identification",
+    "bootstrap_target_r",
+    "correlation_matrix",
+    "identification",
+    "identification_from_correlations",
+    "kin_of",
+    "noise_ceiling",
+    "pairing_accuracy",
+    "pairwise_wins",
+    "pixcorr",
+    "resampled_accuracy",
+    "resampled_mean",
+    "row_accuracy",
+    "ssim",
+    "target_products",
+]
