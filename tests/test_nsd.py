@@ -556,6 +556,80 @@ def test_complex_betas_are_refused(tree: Path) -> None:
         load(recipe_for(tree), "subj01")
 
 
+def zero_part(betas: np.ndarray, share: float, axis: int) -> np.ndarray:
+    """Set the first part of the trials (axis 0) or of the columns of the volume (axis 3) to zero."""
+    betas = np.moveaxis(betas.copy(), axis, 0)
+    betas[: round(share * len(betas))] = 0
+    return np.moveaxis(betas, 0, axis)
+
+
+@pytest.mark.parametrize(("axis", "words"), [(0, "only zeros in 3 of 6 trials"), (3, "in all trials of . of 10 ROI")])
+def test_holes_in_a_session_stop_the_run(tree: Path, axis: int, words: str) -> None:
+    rewrite(tree / BETAS / "betas_session02.hdf5", lambda betas: zero_part(betas, 0.45, axis))
+    with pytest.raises(DataError, match=rf"betas_session02\.hdf5.*{words}.*partial download"):
+        load(recipe_for(tree), "subj01")
+
+
+def test_a_voxel_that_a_session_did_not_cover_is_left_out(tree: Path, known: Known) -> None:
+    def uncover(betas: np.ndarray) -> np.ndarray:
+        x, y, z = np.unravel_index(known.subject.voxel_index[3], SHAPE)
+        betas[:, z, y, x] = 0
+        return betas
+
+    rewrite(tree / BETAS / "betas_session02.hdf5", uncover)
+    with pytest.warns(UserWarning, match="1 of the 10 ROI voxels in func1pt8mm .* one constant number"):
+        trials = load(recipe_for(tree), "subj01")[0]
+    np.testing.assert_allclose(trials.betas, np.delete(expected_betas(known), 3, axis=1), atol=1e-5)
+    np.testing.assert_allclose(trials.ncsnr, np.delete(known.subject.ncsnr[:10], 3))
+    assert trials.rois["early"].sum() == 4
+
+
+def test_images_that_are_all_black_are_a_partial_download(tree: Path) -> None:
+    path = tree / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+    with h5py.File(path, "r+") as file:
+        file["imgBrick"][7:] = 0
+    stimuli = load(recipe_for(tree), "subj01")[1]
+    stimuli.images([3, 7])
+    with pytest.raises(DataError, match=r"nsd_stimuli\.hdf5 holds all-black images \(number 7, 11, from 0\)"):
+        stimuli.images([11])
+    bad = {check.path.name: check.note for check in nsd.inventory(recipe_for(tree), "subj01") if not check.ok}
+    assert "all-black" in bad["nsd_stimuli.hdf5"]
+
+
+def test_a_last_session_that_is_listed_and_missing_is_named(tree: Path) -> None:
+    (tree / BETAS / "betas_session03.hdf5").unlink()
+    with pytest.raises(DataError, match=r"betas_session03\.hdf5 is missing.*data.sessions to 2"):
+        load(recipe_for(tree), "subj01")
+    assert load(recipe_for(tree, sessions=2), "subj01")[0].session.max() == 2
+
+
+def test_a_folder_of_betas_that_cannot_be_listed_is_named(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(DataError, match=r"no permission to read .*betas_fithrf_GLMdenoise_RR"):
+        load(recipe_for(tree), "subj01")
+
+
+@pytest.mark.parametrize("change", ["off by one", "not a number", "out of range", "zero", "half", "twice", "complex"])
+def test_shared_images_that_do_not_fit_the_trials_are_refused(tree: Path, change: str) -> None:
+    content = {name: value for name, value in loadmat(tree / DESIGN).items() if name[0] != "_"}
+    shared = content["sharedix"].astype(complex if change == "complex" else float)
+    new = {
+        "off by one": shared - 1,
+        "not a number": np.where(shared == shared.max(), np.nan, shared),
+        "out of range": np.where(shared == shared.max(), N_IMAGES + 1, shared),
+        "zero": shared * 0,
+        "half": shared + 0.5,
+        "twice": np.full_like(shared, shared[0, 0]),
+        "complex": shared + 1j,
+    }[change]
+    savemat(tree / DESIGN, {**content, "sharedix": new})
+    with pytest.raises(DataError, match=r"nsd_expdesign\.mat: sharedix"):
+        load(recipe_for(tree), "subj01")
+
+
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5])
 def test_truncated_design_is_named(tree: Path, share: float) -> None:
     cut(tree / DESIGN, share)

@@ -124,7 +124,7 @@ def test_vertices_without_numbers_are_left_out_and_counted(tree, files, known):
     for row, side in enumerate(("lh", "rh")):
         put(files.vertex_session(side, 2), spread(side, spoilt[:, 10 * row : 10 * row + 10].T))
     kept = READ & ~np.isin(np.arange(20), [0, 13])
-    with pytest.warns(UserWarning, match=r"subj01: 2 of the 10 ROI vertices on fsaverage hold no finite numbers"):
+    with pytest.warns(UserWarning, match=r"subj01: 2 of the 10 ROI vertices in fsaverage hold no finite numbers"):
         trials, _, _ = load(data(tree), "subj01")
     assert np.array_equal(trials.betas, np.concatenate(known.betas)[:, kept])
     assert trials.betas.flags.c_contiguous
@@ -141,7 +141,7 @@ def test_an_roi_whose_vertices_are_all_gone_is_refused(tree, files, known):
         betas = known.betas[0][:, 10 * row : 10 * row + 10].copy()
         betas[:, LABELS[10 * row : 10 * row + 10] == 5] = np.nan
         put(files.vertex_session(side, 1), spread(side, betas.T))
-    with pytest.raises(DataError, match="no vertex of ventral with finite numbers"):
+    with pytest.raises(DataError, match="5 of the 5 vertices of ventral have no finite numbers"):
         load(data(tree), "subj01")
 
 

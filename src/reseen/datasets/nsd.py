@@ -129,17 +129,20 @@ def _find_files(data: DataRecipe, subject: str) -> NsdFiles:
 
 
 def _leave_out(files: NsdFiles, vertices: RoiVoxels, known: NDArray[np.bool_]) -> RoiVoxels:
-    """Keep the vertices that have numbers: some of fsaverage lie outside of what was scanned in some session."""
+    """Keep the voxels, or vertices, that have numbers that are not constant: a session may not cover all of them."""
+    places = "vertices" if files.on_fsaverage else "voxels"
     kept = vertices.keep(known)
     for roi, rows in kept.rois.items():
-        if not rows.any():
+        n_before = int(vertices.rois[roi].sum())
+        if rows.sum() < n_before / 2:
             raise DataError(
-                f"{files.betas_folder} holds no vertex of {roi} with finite numbers in every session read; take it out "
-                "of data.rois, or read fewer sessions with data.sessions."
+                f"{files.betas_folder}: {n_before - rows.sum()} of the {n_before} {places} of {roi} have no finite "
+                "numbers (NaN), or one constant number, in some session. Take it out of data.rois, or read fewer "
+                "sessions with data.sessions."
             )
     warnings.warn(
-        f"{files.subject}: {np.sum(~known)} of the {len(known)} ROI vertices on fsaverage hold no finite numbers (NaN) "
-        "in some session and are left out.",
+        f"{files.subject}: {np.sum(~known)} of the {len(known)} ROI {places} in {files.space} hold no finite numbers "
+        "(NaN), or one constant number, in some session and are left out.",
         stacklevel=3,
     )
     return kept

@@ -14,6 +14,9 @@ from reseen.datasets.nsd_facts import TRIALS_PER_SESSION, NsdFiles
 from reseen.datasets.volumes import reading
 from reseen.errors import DataError
 
+N_SHARED_IDS = 1000
+"""Images of a subject with a number up to this one in ``masterordering`` are shown to all subjects."""
+
 
 @dataclass(frozen=True)
 class TrialTable:
@@ -67,6 +70,7 @@ def read_trial_table(files: NsdFiles, n_sessions: int, n_images: int, *, own: bo
         )
     design = read_design(files.design)
     _check_design(files, design, session, stimulus_id)
+    _check_shared(files, design, stimulus_id, n_images)
     return TrialTable(session, stimulus_id, design["sharedix"].ravel() - 1)
 
 
@@ -111,7 +115,17 @@ def read_design(path: Path) -> dict[str, NDArray[np.int64]]:
         raise DataError(
             f"{path} holds no {', '.join(missing)}; it is not NSD's design or is truncated. Fetch it again."
         )
-    return {name: np.asarray(content[name]).astype(np.int64) for name in names}
+    return {name: _whole_numbers(path, name, content[name]) for name in names}
+
+
+def _whole_numbers(path: Path, name: str, values: Any) -> NDArray[np.int64]:
+    """Return a table of the design as integers; it counts from 1."""
+    found = np.asarray(values)
+    if found.dtype.kind not in "iuf" or not found.size or not np.all(np.isfinite(found) & (found == np.rint(found))):
+        raise DataError(f"{path}: {name} is not all integers. Fetch it again.")
+    if found.min() < 1:
+        raise DataError(f"{path}: {name} holds {found.min()}; it counts from 1. Fetch it again.")
+    return found.astype(np.int64)
 
 
 def _check_design(
@@ -126,6 +140,11 @@ def _check_design(
             f"{files.design} plans {len(order)} trials of {len(subjects)} subjects; {files.responses} lists "
             f"{len(stimulus_id)} trials of {files.subject}. The two files belong to different data sets."
         )
+    if order[: len(stimulus_id)].max(initial=1) > subjects.shape[1]:
+        raise DataError(
+            f"{files.design}: masterordering names image {order.max()} of a subject; subjectim has "
+            f"{subjects.shape[1]}. Fetch it again."
+        )
     planned = subjects[row, order[: len(stimulus_id)] - 1] - 1
     wrong = np.flatnonzero(planned != stimulus_id)
     if len(wrong):
@@ -134,4 +153,23 @@ def _check_design(
             f"{files.responses} says that trial {trial + 1} (session {session[trial]}) of {files.subject} showed 73KID "
             f"{stimulus_id[trial] + 1}; {files.design} says {planned[trial] + 1}. Fetch both again: one of them is not "
             "this subject's or has lost trials."
+        )
+
+
+def _check_shared(
+    files: NsdFiles, design: dict[str, NDArray[np.int64]], stimulus_id: NDArray[np.int64], n_images: int
+) -> None:
+    """Check ``sharedix`` against the trials, of which those of shared images have ``masterordering <= 1000``."""
+    shared = design["sharedix"].ravel() - 1
+    if shared.max() >= n_images or len(np.unique(shared)) < len(shared):
+        raise DataError(
+            f"{files.design}: sharedix has {len(np.unique(shared))} different numbers of {len(shared)}, up to "
+            f"{shared.max() + 1}; all must differ, and {files.stimuli} holds {n_images} images. Fetch it again."
+        )
+    expected = design["masterordering"].ravel()[: len(stimulus_id)] <= N_SHARED_IDS
+    wrong = np.flatnonzero(expected != np.isin(stimulus_id, shared))
+    if len(wrong):
+        raise DataError(
+            f"{files.design}: sharedix does not fit masterordering, which is {N_SHARED_IDS} or less for shared images "
+            f"alone: trial {wrong[0] + 1} and {len(wrong) - 1} others of {files.subject} differ. Fetch it again."
         )

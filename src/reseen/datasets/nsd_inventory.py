@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from reseen.datasets.inventory import FileCheck, check_file
 from reseen.datasets.nsd_design import TrialTable, read_design, read_responses, read_trial_table
 from reseen.datasets.nsd_facts import COCO_SPLITS, N_IMAGES, SUBJECTS, TRIALS_PER_SESSION, NsdFiles
-from reseen.datasets.nsd_pictures import count_pictures, read_sources
+from reseen.datasets.nsd_pictures import check_pictures, count_pictures, read_sources
 from reseen.datasets.nsd_sessions import check_session, check_wanted, known_shape, list_sessions, session_paths
 from reseen.datasets.nsd_voxels import RoiVoxels, atlas_paths, atlases, find_voxels
 from reseen.datasets.volumes import Shape, check_gzip, peek, read_volume, read_voxels
@@ -77,7 +77,7 @@ def _common(known: _Known) -> list[_Wanted]:
     """List what all subjects share."""
     files = known.files
     return [
-        (files.stimuli, N_IMAGES * 425 * 425 * 3, lambda: f"{count_pictures(files):,} pictures"),
+        (files.stimuli, N_IMAGES * 425 * 425 * 3, lambda: _describe_pictures(files)),
         (files.design, None, lambda: f"{read_design(files.design)['masterordering'].size:,} trials"),
         (files.stim_info, None, lambda: f"sources of {len(read_sources(files, known.n_images)):,} pictures"),
         *((files.captions(split), None, _describe_captions(files.captions(split))) for split in COCO_SPLITS),
@@ -185,6 +185,11 @@ def _describe_trials(known: _Known) -> str:
     if known.table is None and _unless_damaged(lambda: read_design(known.files.design)) is not None:
         read_trial_table(known.files, known.n_sessions, known.n_images, own=known.own)
     return f"{len(session):,} trials in {session.max(initial=0)} sessions"
+
+
+def _describe_pictures(files: NsdFiles) -> str:
+    check_pictures(files)
+    return f"{count_pictures(files):,} pictures"
 
 
 def _describe_captions(path: Path) -> Callable[[], str]:

@@ -17,6 +17,9 @@ from reseen.datasets.volumes import reading
 from reseen.errors import DataError
 from reseen.stimuli import Stimuli
 
+N_SAMPLED = 64
+"""Images that `check_pictures` reads."""
+
 
 def count_pictures(files: NsdFiles) -> int:
     """Give the number of pictures in the stimulus file.
@@ -72,14 +75,45 @@ def read_truth(path: Path) -> Mapping[str, Any]:
 
 
 def _image_reader(files: NsdFiles) -> Callable[[int], NDArray[np.uint8]]:
+    black: set[int] = set()
+
     def read_image(stimulus_id: int) -> NDArray[np.uint8]:
         import h5py
 
         with reading(files.stimuli), h5py.File(files.stimuli, "r") as file:
             picture: NDArray[np.uint8] = file["imgBrick"][stimulus_id]
+        if not picture.any():
+            black.add(stimulus_id)
+        if len(black) > 1:  # one may be a blank stimulus
+            raise DataError(_are_black(files.stimuli, sorted(black)))
         return picture
 
     return read_image
+
+
+def check_pictures(files: NsdFiles) -> None:
+    """Check a sample of the images: a partial download of the right length holds zeros.
+
+    Raises
+    ------
+    DataError
+        If more than one of them is all black, or the file is damaged.
+    """
+    import h5py
+
+    with reading(files.stimuli), h5py.File(files.stimuli, "r") as file:
+        bricks = file["imgBrick"]
+        if not len(bricks):
+            raise DataError(f"{files.stimuli} holds no images.")
+        sample = np.unique(np.linspace(0, len(bricks) - 1, N_SAMPLED).astype(int)).tolist()
+        black = [number for number in sample if not bricks[number].any()]
+    if len(black) > 1:
+        raise DataError(_are_black(files.stimuli, black))
+
+
+def _are_black(path: Path, numbers: Sequence[int]) -> str:
+    first = ", ".join(str(number) for number in numbers[:3])
+    return f"{path} holds all-black images (number {first}, from 0). It seems to be a partial download: fetch it again."
 
 
 def _caption_reader(files: NsdFiles, n_images: int) -> Callable[[int], Sequence[str]]:

@@ -15,17 +15,27 @@ from numpy.typing import NDArray
 
 from reseen.datasets.fsaverage import N_FINE, SIDES
 from reseen.datasets.kept import KeptSessions, is_worth_keeping, origin
-from reseen.datasets.nsd_design import TrialTable
+from reseen.datasets.nsd_design import TrialTable, read_responses
 from reseen.datasets.nsd_facts import INT16_PER_PERCENT, SUBJECTS, NsdFiles
 from reseen.datasets.volumes import Shape, peek, read_voxels
 from reseen.errors import DataError, RecipeError
+from reseen.files import unreadable
 from reseen.recipe import DataRecipe
 from reseen.trials import Trials
 
 VERTEX_SHAPE: Shape = (len(SIDES), N_FINE, 1)
 """Of all vertices of fsaverage, left hemisphere first."""
 VOXELS_AT_ONCE = 256
+MAX_CONSTANT = 0.1
+"""Proportion of a session's ROI voxels that may be constant: more is a partial download."""
+MAX_ZEROS = 0.2
+"""Proportion of a session's numbers that may be zero."""
+MIN_FOR_CONSTANT = 3
+"""Trials from which on equal numbers in all of them are no chance."""
+MIN_FOR_ZERO_TRIAL = 5
+"""Voxels from which on zeros in all of them are no chance."""
 
+_ALL = 10**6
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""
 
@@ -39,10 +49,21 @@ def session_paths(files: NsdFiles, session: int) -> tuple[Path, ...]:
 
 
 def list_sessions(files: NsdFiles) -> list[int]:
-    """List the sessions of which there is a file."""
+    """List the sessions of which there is a file.
+
+    Raises
+    ------
+    DataError
+        If the folder cannot be listed.
+    """
     starts = tuple(f"{side}.betas_session" for side in SIDES) if files.on_fsaverage else ("betas_session",)
     endings = (".mgh",) if files.on_fsaverage else (".hdf5", ".nii.gz")
-    names = [path.name for path in files.betas_folder.glob("*betas_session*")]
+    try:
+        names = [path.name for path in files.betas_folder.iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise unreadable(files.betas_folder, error) from error
     numbers = {
         name.partition("betas_session")[2].split(".")[0]
         for name in names
@@ -68,7 +89,9 @@ def check_wanted(files: NsdFiles, wanted: int | None, *, own: bool) -> None:
 
 
 def count_sessions(files: NsdFiles, wanted: int | None, *, own: bool) -> int:
-    """Say how many sessions to read: the first so many, or all that exist; none may be missing between them.
+    """Return how many sessions to read: ``wanted``, or all; none may be missing.
+
+    All sessions are those that are there and those that the responses list.
 
     Raises
     ------
@@ -80,6 +103,8 @@ def count_sessions(files: NsdFiles, wanted: int | None, *, own: bool) -> int:
     check_wanted(files, wanted, own=own)
     present = list_sessions(files)
     n_sessions = wanted or max(present, default=1)
+    if not wanted and files.responses.is_file():
+        n_sessions = max(n_sessions, int(read_responses(files.responses, _ALL)[0].max(initial=1)))
     for session in range(1, n_sessions + 1):
         missing = [path for path in session_paths(files, session) if not path.exists()]
         if missing:
@@ -200,19 +225,19 @@ def read_betas(
     betas
         Shape ``(n_trials, n_voxels)``.
     known
-        Shape ``(n_voxels,)``: which have a finite number in every trial. In a volume all have.
+        Shape ``(n_voxels,)``: which have finite numbers that are not constant, in every session.
 
     Raises
     ------
     DataError
-        If a file is missing or truncated, or a voxel of a volume has no finite number.
+        If a file is missing, truncated or a partial download, or a voxel of a volume has no finite number.
     ResultsError
         If a session cannot be kept.
     """
     betas = np.empty((len(table.session), len(index)), dtype=np.float32)
     known = np.ones(len(index), dtype=bool)
     sessions = list(_session_rows(table.session))
-    settings = {"scale_int16": data.scale_int16, "zscore_sessions": data.zscore_sessions}
+    settings = {"scale_int16": data.scale_int16, "zscore_sessions": data.zscore_sessions, "constant_left_out": True}
     for done, (rows, session) in enumerate(sessions, start=1):
         paths = session_paths(files, session)
         store = kept if kept is not None and is_worth_keeping(paths) else None
@@ -237,6 +262,7 @@ def _fill_session(
     """
     paths = session_paths(files, session)
     found = _read_session(paths, index, n_places)
+    varies = _check_holes(paths, found)
     known = np.ones(len(index), dtype=bool)
     for first in range(0, len(index), VOXELS_AT_ONCE):
         columns = slice(first, first + VOXELS_AT_ONCE)
@@ -252,7 +278,47 @@ def _fill_session(
             f"{paths[0]} holds betas that are no finite numbers (NaN) in {np.sum(~known)} of the {len(index)} ROI "
             "voxels. Take these voxels out of the ROI, or prepare the session again."
         )
-    return known
+    return known & varies
+
+
+def _check_holes(paths: Sequence[Path], found: NDArray[Any]) -> NDArray[np.bool_]:
+    """Check that a session is not full of holes, which partial downloads leave in files of the right length.
+
+    Parameters
+    ----------
+    paths
+        Files of the session.
+    found
+        Shape ``(n_trials, n_voxels)``: its betas, as stored.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(n_voxels,)``: which voxels are not one number in all trials.
+    """
+    n_trials, n_voxels = found.shape
+    varies = np.ones(n_voxels, dtype=bool)
+    filled = np.zeros(n_trials, dtype=bool)
+    n_numbers = 0
+    for first in range(0, n_voxels, VOXELS_AT_ONCE):
+        part = found[:, first : first + VOXELS_AT_ONCE]
+        varies[first : first + VOXELS_AT_ONCE] = (part != part[:1]).any(axis=0)
+        is_filled = part != 0
+        filled |= is_filled.any(axis=1)
+        n_numbers += int(np.count_nonzero(is_filled))
+    holes = []
+    if n_trials >= MIN_FOR_CONSTANT and np.sum(~varies) > MAX_CONSTANT * n_voxels:
+        holes.append(f"one and the same number in all trials of {np.sum(~varies)} of {n_voxels} ROI voxels")
+    if n_voxels >= MIN_FOR_ZERO_TRIAL and not filled.all():
+        holes.append(f"only zeros in {np.sum(~filled)} of {n_trials} trials")
+    if n_trials >= MIN_FOR_CONSTANT and n_numbers < (1 - MAX_ZEROS) * found.size:
+        holes.append(f"zeros in {1 - n_numbers / found.size:.0%} of its numbers")
+    if holes:
+        raise DataError(
+            f"{' and '.join(map(str, paths))}: a session with {' and '.join(holes)}. It seems to be a partial "
+            "download: fetch it again, or take voxels that the scan did not cover out of the ROI."
+        )
+    return varies if n_trials >= MIN_FOR_CONSTANT else np.ones(n_voxels, dtype=bool)
 
 
 def close_gaps(betas: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
