@@ -1,4 +1,4 @@
-"""Attribute what separates the recipes, one setting at a time: ``python benchmarks/attribution.py [--data SUBJECT]``.
+"""Attribute what separates the recipes: ``python benchmarks/attribution.py [--data SUBJECT] [--quick]``.
 
 SUBJECT is a tree that ``reseen simulate`` wrote; left out, one is written to out/attribution. Starting from
 ``takagi2023_as_released`` one setting after another is changed to ours, and the decoded z and c are held against the
@@ -67,14 +67,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("out/attribution"))
     parser.add_argument("--subject", default="subj01")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="20 images, two settings: to see that it runs")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.data = arguments.data / "quick"
     if not arguments.data.exists():
-        write_data_set(load_recipe("demo"), arguments.data)
+        write_data_set(load_recipe("tiny" if arguments.quick else "demo"), arguments.data)
     changes = [f"data.path={arguments.data.resolve()}", f'data.subjects=["{arguments.subject}"]', "data.sessions="]
     ldm = reseen.load_ldm("builtin")
     features: dict[str, dict[str, Features]] = {}
     rows = []
-    for name, change in LADDER:
+    for name, change in LADDER[:2] if arguments.quick else LADDER:
         changes += change
         recipe = with_settings(load_recipe("takagi2023_as_released"), changes)
         _, stimuli, _ = reseen.load_data(recipe.data, arguments.subject)

@@ -21,18 +21,19 @@ import numpy as np
 from figures import figure, write
 
 from reseen import Features, Split, Trials, decode, load_recipe, run
+from reseen.decode.units import TARGETS_AT_ONCE
 from reseen.executor import Executor, open_executor
 from reseen.recipe import DecodeRecipe, with_settings
 
 GOAL = "at least 1.7"
-N_TARGETS = 8 * decode.TARGETS_AT_ONCE
+N_BLOCKS = 8
 Job = Callable[[Executor], None]
 
 
-def brain(n_stimuli: int, n_voxels: int) -> tuple[Trials, Features, Split]:
+def brain(n_stimuli: int, n_voxels: int, n_blocks: int) -> tuple[Trials, Features, Split]:
     """Make three trials of each stimulus whose betas answer to the first targets."""
     rng = np.random.default_rng(0)
-    targets = rng.standard_normal((n_stimuli, N_TARGETS), dtype=np.float32)
+    targets = rng.standard_normal((n_stimuli, n_blocks * TARGETS_AT_ONCE), dtype=np.float32)
     stimulus_id = np.tile(np.arange(n_stimuli), 3)
     signal = targets[:, :50] @ rng.standard_normal((50, n_voxels), dtype=np.float32)
     betas = signal[stimulus_id] + 5 * rng.standard_normal((len(stimulus_id), n_voxels), dtype=np.float32)
@@ -42,9 +43,9 @@ def brain(n_stimuli: int, n_voxels: int) -> tuple[Trials, Features, Split]:
     return trials, Features("c", targets, np.arange(n_stimuli)), Split.fixed(range(n_test, n_stimuli), range(n_test))
 
 
-def fitting(n_stimuli: int, n_voxels: int) -> Job:
+def fitting(n_stimuli: int, n_voxels: int, n_blocks: int) -> Job:
     """Give the job of fitting decoders."""
-    trials, feature, split = brain(n_stimuli, n_voxels)
+    trials, feature, split = brain(n_stimuli, n_voxels, n_blocks)
     recipe = DecodeRecipe(alphas=tuple(np.geomspace(1, 1e6, 7)))
 
     def fit(executor: Executor) -> None:
@@ -105,10 +106,11 @@ def main() -> None:
     warnings.simplefilter("ignore", UserWarning)  # most targets are noise, and want the largest penalty
     figures = []
     with tempfile.TemporaryDirectory() as folder:
-        small = {"ridge": fitting(200, 100), "sampling": sampling(Path(folder) / "small", 1, 2)}
+        n_small = 1 if arguments.quick else N_BLOCKS
+        small = {"ridge": fitting(200, 100, n_small), "sampling": sampling(Path(folder) / "small", 1, 2)}
         jobs = small
         if not arguments.quick:
-            jobs = {"ridge": fitting(1000, 1000), "sampling": sampling(Path(folder) / "job", 8, 10)}
+            jobs = {"ridge": fitting(1000, 1000, N_BLOCKS), "sampling": sampling(Path(folder) / "job", 8, 10)}
         for name, job in jobs.items():
             spent = []
             for n_workers in (1, 2):

@@ -53,8 +53,8 @@ def time_extraction(ldm: LatentDiffusion, n_images: int, n_repeats: int) -> dict
 
 def measure(ldm: LatentDiffusion, *, quick: bool) -> list[Figure]:
     """Time features and fits, and give the figures."""
-    n_timed, n_images, n_voxels, n_spaces, n_rounds = (16, 300, 500, 5, 1) if quick else (48, 1000, 2500, 15, 3)
-    took = time_extraction(ldm, n_timed, 3)
+    n_timed, n_images, n_voxels, n_spaces, n_rounds = (1, 60, 40, 1, 1) if quick else (48, 1000, 2500, 15, 3)
+    took = time_extraction(ldm, n_timed, 1 if quick else 3)
     fits, differ = compare(n_images, n_voxels, n_spaces, n_rounds)
     plan = plan_harvest(ldm, ["zc", *_names(default_layers(ldm))], recipe=SAMPLING)
     all_images = n_images / n_timed
@@ -102,7 +102,7 @@ def main() -> None:
     """Time, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="one image and one space: to see that it runs")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     ldm = reseen.load_ldm("builtin", device=arguments.device)

@@ -1,5 +1,7 @@
 """Set the latent route beside plain ridge to pixels: ``python benchmarks/plain_ridge.py --data FIGURES.npz``.
 
+With ``--quick`` instead, four figures and responses that are made up.
+
 Same trials, same folds, same ridge: once from betas to the 10 x 10 cells of the figures, once from betas to z, decoded
 into a picture and averaged over the same cells. Prints two-way identification of single trials, whole figures held out,
 both ways round, and the same with decoders fitted on shuffled figures.
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +137,23 @@ def as_pictures(ldm: reseen.LatentDiffusion, z: np.ndarray) -> np.ndarray:
     return torch.nn.functional.interpolate(small, size=size, mode="bicubic").permute(0, 2, 3, 1).numpy()
 
 
+def write_toy(path: Path) -> None:
+    """Write four figures of 10 x 10 cells and the responses of 30 voxels that see them, three trials each."""
+    rng = np.random.default_rng(0)
+    figures = rng.integers(0, 2, (4, 10, 10))
+    figure_of_trial = np.tile(np.arange(4), 3)
+    responses = figures.reshape(4, -1)[figure_of_trial] @ rng.standard_normal((100, 30))
+    responses += rng.standard_normal(responses.shape)
+    np.savez(
+        path,
+        betas=responses.astype(np.float32),
+        pictures=figures[figure_of_trial].astype(bool),
+        figure=figure_of_trial,
+        figure_name=np.array(["a", "b", "c", "d"]),
+        run=np.repeat(np.arange(3), 4),
+    )
+
+
 def main() -> None:
     """Run, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -142,10 +162,22 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--shuffles", type=int, default=8, help="how many shuffles of the pairs; 0: no pairs")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--quick", action="store_true", help="made-up figures, one shuffle: to see that it runs")
     arguments = parser.parse_args()
-    if arguments.data is None:
+    if arguments.quick:
+        with tempfile.TemporaryDirectory() as folder:
+            arguments.data, arguments.shuffles = Path(folder) / "figures.npz", 2
+            write_toy(arguments.data)
+            arguments.set += ["data.n_folds=4", "decode.n_folds=2"]
+            measure(arguments)
+    elif arguments.data is None:
         print("skipped: real fMRI does not come with reseen; name yours with --data.")
-        return
+    else:
+        measure(arguments)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Decode by both routes, print a table and write JSON."""
     recipe = with_settings(load_recipe(arguments.recipe), [f"data.path={arguments.data.resolve()}", *arguments.set])
     figures = compare(recipe)
     if arguments.shuffles:

@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ PACKAGES = ("numpy", "torch", "himalaya", "scikit-learn", "scipy")
 Size = tuple[int, int, int, int]  # stimuli, trials, voxels, targets
 HEADLINE: Size = (2000, 6000, 2000, 6400)
 SIZES: tuple[Size, ...] = ((500, 1500, 500, 1600), HEADLINE, (2000, 6000, 2000, 25600), (1000, 3000, 7604, 6400))
-QUICK: tuple[Size, ...] = ((200, 600, 200, 800), (200, 600, 1000, 800))
+QUICK: tuple[Size, ...] = ((40, 120, 30, 50),)
+QUICK_CONTENDERS = ("reseen", "himalaya, torch")
 TRUE: tuple[Size, ...] = ((8859, 24980, 5917, 6400), (8859, 24980, 5917, 59136), (8859, 24980, 7604, 59136))
 CONTENDERS = (
     "reseen",
@@ -301,8 +302,10 @@ def contend(name: str, size: Size, folder: Path, seconds: float) -> dict[str, np
         return {key: stored[key] for key in stored.files}
 
 
-def compare(sizes: tuple[Size, ...], seconds: float, folder: Path) -> dict[tuple[Size, str], dict[str, Any]]:
-    """Run all contenders at all sizes within the time, print a line for each, and give their figures."""
+def compare(
+    sizes: tuple[Size, ...], names: Sequence[str], seconds: float, folder: Path
+) -> dict[tuple[Size, str], dict[str, Any]]:
+    """Run contenders at all sizes within the time, print a line for each, and give their figures."""
     import torch
 
     end, rows, spent = time.monotonic() + seconds, {}, {}
@@ -310,7 +313,7 @@ def compare(sizes: tuple[Size, ...], seconds: float, folder: Path) -> dict[tuple
     print(f"{'pictures x trials, voxels, targets':36s}{'contender':26s}{columns}")
     for size in sizes:
         truth = None
-        for name in ("reference", *CONTENDERS):
+        for name in ("reference", *names):
             left = end - time.monotonic()
             guess = spent.get(name, (0.0, 1.0))
             expected = guess[0] * work(size) / guess[1]
@@ -405,7 +408,7 @@ def main() -> None:
     """Run, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true", help="small sizes only, half a minute")
+    parser.add_argument("--quick", action="store_true", help="one small size, two contenders: to see that it runs")
     parser.add_argument("--true-size", action="store_true", help="also NSD's own size; hours on a CPU, give --seconds")
     parser.add_argument("--seconds", type=float, default=240.0, help="time for everything")
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -419,7 +422,7 @@ def main() -> None:
     print(machine())
     sizes = QUICK if arguments.quick else SIZES + (TRUE if arguments.true_size else ())
     with tempfile.TemporaryDirectory() as folder:
-        rows = compare(sizes, arguments.seconds, Path(folder))
+        rows = compare(sizes, QUICK_CONTENDERS if arguments.quick else CONTENDERS, arguments.seconds, Path(folder))
     conditioned = conditioning()
     print()
     figures = headline(rows, QUICK[0] if arguments.quick else HEADLINE)

@@ -30,12 +30,15 @@ GUIDANCES = (2.0, 3.5, 5.0)
 COLUMNS = ("early", "middle", "late", "pixcorr")
 
 
-def prepare(out: Path, n_test: int) -> tuple[Recipe, Results]:
+def prepare(out: Path, n_test: int, *, quick: bool) -> tuple[Recipe, Results]:
     """Simulate the validation subject and decode its held-out pictures."""
-    simulated = with_settings(load_recipe("digital"), [f"simulate.seed={SEED}", "simulate.n_subjects=1"])
+    size = "tiny" if quick else "digital"
+    simulated = with_settings(load_recipe(size), [f"simulate.seed={SEED}", "simulate.n_subjects=1"])
     if not (out / "data").exists():
         pipeline.write_data_set(simulated, out / "data")
     changes = [f"data.path={out / 'data'}", "model.name=builtin", "evaluate.n_shuffles=0", f"data.n_test={n_test}"]
+    if quick:
+        changes += ["reconstruct.n_steps=4", "evaluate.n_bootstrap=5", "evaluate.n_derangements=5", "data.sessions="]
     recipe = with_settings(load_recipe("reseen"), changes)
     return recipe, pipeline.run(recipe, out / "results", until="decode")
 
@@ -74,12 +77,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/tuning"))
     parser.add_argument("--n", type=int, default=50, help="held-out pictures")
-    parser.add_argument("--quick", action="store_true", help="three settings and twelve pictures")
+    parser.add_argument("--quick", action="store_true", help="a small subject, one setting: to see that it runs")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    grid = list(itertools.product(STRENGTHS, GUIDANCES))[:: 4 if arguments.quick else 1]
+    grid = list(itertools.product(STRENGTHS, GUIDANCES))[: 1 if arguments.quick else None]
     out = arguments.out.resolve()
-    base, results = prepare(out / "quick" if arguments.quick else out, 12 if arguments.quick else arguments.n)
+    base, results = prepare(
+        out / "quick" if arguments.quick else out, 4 if arguments.quick else arguments.n, quick=arguments.quick
+    )
     figures = []
     print("strength guidance " + " ".join(f"{name:>8s}" for name in COLUMNS) + "  seconds")
     for strength, guidance in grid:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
+import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -16,6 +21,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from distributed import LocalCluster, SpecCluster
+from distributed.comm import connect
+from distributed.security import Security
 from test_decode import RECIPE, TEST, TRAIN, subject
 from test_pipeline import contents
 
@@ -23,6 +31,7 @@ from reseen import cli, decode, pipeline
 from reseen.errors import ClusterError, DataError
 from reseen.executor import Serial, open_executor, read_shared, write_shared
 from reseen.executor.cluster import _n_processors
+from reseen.executor.silent import SilentScheduler
 from reseen.recipe import DecodeRecipe, load_recipe, with_settings
 from reseen.ridge import EdgeWarning
 from reseen.trials import Split
@@ -100,11 +109,49 @@ def test_every_unit_is_done_once_and_its_context_made_once_on_each_worker(worker
     assert len(made) == len(set(made)) == 2
 
 
-def test_local_workers_listen_on_this_machine_only(workers):
-    family = workers_of(psutil.Process())
-    found = [link.laddr.ip for process in family for link in process.net_connections() if link.status == "LISTEN"]
-    assert set(found) == {"127.0.0.1"}
-    assert workers._cluster.scheduler.http_server.port != 8787  # a second run would find it taken
+def listeners():
+    """Every TCP port that this process and its workers listen at."""
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    found = [each for process in family for each in process.net_connections(kind="inet")]
+    return [each.laddr for each in found if each.status == psutil.CONN_LISTEN]
+
+
+def answer(port, context):
+    """What a listener says to somebody who connects, plainly or by TLS; Dask greets whom it accepts."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+        try:
+            if context is None:
+                plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                said = plain.recv(1 << 16)
+                return b"" if said[:1] == b"\x15" else said  # an alert of TLS
+            with context.wrap_socket(plain) as secure:
+                return secure.recv(1 << 16)
+        except (ssl.SSLError, ConnectionResetError):
+            return b""
+
+
+def test_a_stranger_on_this_machine_can_reach_nothing_of_a_local_cluster(workers):
+    address = workers._client.scheduler.address
+    own = {int(re.search(r":(\d+)$", worker)[1]) for worker in workers._client.scheduler_info()["workers"]}
+    ports = listeners()
+    # scheduler, two nannies, two workers; no HTTP server
+    assert len(ports) == 5
+    assert {at.ip for at in ports} == {"127.0.0.1"}
+    assert {*own, int(address.rpartition(":")[2])} <= {at.port for at in ports}
+    own_certificate = workers._cluster.security.get_connection_args("client")["ssl_context"]
+    others_certificate = Security.temporary().get_connection_args("client")["ssl_context"]
+    no_certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for context in (no_certificate, others_certificate):  # strangers who do not mind whom they talk to
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    for at in ports:
+        assert answer(at.port, own_certificate)
+        for context in (None, no_certificate, others_certificate):
+            assert answer(at.port, context) == b""
+    for stranger in (f"tcp://127.0.0.1:{ports[0].port}", address):
+        options = {} if stranger.startswith("tcp") else Security.temporary().get_connection_args("client")
+        with pytest.raises(OSError, match=r"Timed out|reset|closed|TLS"):
+            asyncio.run(connect(stranger, timeout=1, **options))
+    assert len(workers._client.scheduler_info()["workers"]) == 2
 
 
 def test_nothing_to_do_starts_no_worker():
@@ -231,9 +278,15 @@ def test_a_unit_that_ends_one_worker_after_the_other_is_given_up(workers, tmp_pa
 
 
 @pytest.mark.usefixtures("random_observers")
-def test_tiny_on_two_workers_of_a_running_cluster_ends_like_a_run_here(workers, tiny_model, tmp_path, monkeypatch):
+def test_tiny_on_two_workers_of_a_running_cluster_ends_like_a_run_here(tiny_model, tmp_path, monkeypatch):
+    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.ERROR}
+    with LocalCluster(n_workers=2, **options) as cluster:
+        compare_runs(cluster.scheduler_address, tiny_model, tmp_path, monkeypatch)
+
+
+def compare_runs(address, tiny_model, tmp_path, monkeypatch):
     arguments = ["run", "tiny", "--out", str(tmp_path / "there"), "--model", str(tiny_model)]
-    spread = ["--executor", "dask", "--cluster", workers._client.scheduler.address]
+    spread = ["--executor", "dask", "--cluster", address]
     monkeypatch.setattr(sys, "argv", ["reseen", *arguments, *spread])
     with pytest.raises(SystemExit, match="0"):
         cli.main()
@@ -268,6 +321,18 @@ if __name__ == "__main__":
 """
 
 
+def test_workers_end_when_the_run_they_belong_to_is_killed(tmp_path):
+    (tmp_path / "long.py").write_text(LONG_RUN, encoding="utf-8")
+    run = subprocess.Popen([sys.executable, str(tmp_path / "long.py"), str(tmp_path)], start_new_session=True)
+    while run.poll() is None and not (tmp_path / "busy").exists():
+        time.sleep(0.05)
+    family = psutil.Process(run.pid).children(recursive=True)
+    run.kill()  # the worker is in the middle of a unit of a minute
+    run.wait()
+    assert family
+    assert psutil.wait_procs(family, timeout=30)[1] == []
+
+
 def test_an_interrupt_leaves_no_worker_and_no_file_behind(tmp_path):
     (tmp_path / "long.py").write_text(LONG_RUN, encoding="utf-8")
     command = [sys.executable, str(tmp_path / "long.py"), str(tmp_path)]
@@ -284,6 +349,36 @@ def test_an_interrupt_leaves_no_worker_and_no_file_behind(tmp_path):
     assert family
     assert psutil.wait_procs(family, timeout=60)[1] == []
     assert not (tmp_path / ".shared").exists()
+
+
+def test_a_cluster_without_workers_is_waited_for_with_a_word_and_not_for_ever(tmp_path):
+    told = []
+    with (
+        SpecCluster({}, {"cls": SilentScheduler, "options": {"host": "127.0.0.1", "dashboard": False}}) as cluster,
+        open_executor("dask", cluster=cluster.scheduler_address, patience=1.5) as executor,
+    ):
+        executor.progress = lambda *said: told.append(said)
+        said = rf"scheduler for 2 s. Start some with `dask worker {cluster.scheduler_address} --nthreads 1`"
+        with pytest.raises(ClusterError, match=said):
+            list(executor.run(add, [1], Folder(tmp_path)))
+    assert told
+    assert {what for what, _, _ in told} == {"waiting for workers"}
+
+
+@pytest.mark.parametrize(
+    ("missing", "says"),
+    [
+        (
+            ("dask", "distributed"),
+            r"needs dask and distributed, which are .*pip install 'reseen\[cluster\]'",
+        ),
+        (("cryptography",), "needs cryptography, which is not installed"),
+    ],
+)
+def test_dask_that_is_not_installed_is_named_at_once(monkeypatch, missing, says):
+    monkeypatch.setattr("reseen.executor.cluster.find_spec", lambda name: None if name in missing else object())
+    with pytest.raises(ClusterError, match=says), open_executor("dask", n_workers=2):
+        pass
 
 
 @pytest.mark.parametrize(

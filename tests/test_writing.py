@@ -57,6 +57,20 @@ def test_pictures_are_written_while_the_next_are_made_and_no_more_wait_than_may(
     assert written == paths(8)
 
 
+def test_several_threads_write_every_picture_before_the_end() -> None:
+    written: list[Path] = []
+    together = threading.Barrier(4, timeout=10)
+
+    def save(path: Path, _picture: np.ndarray) -> None:
+        together.wait()  # passes only where four are being written at once
+        written.append(path)
+
+    with Writer(save, 8, n_threads=4) as writer:
+        for path in paths(40):
+            writer.put(path, PICTURE)
+    assert sorted(written) == sorted(paths(40))
+
+
 def full(path: Path, _picture: np.ndarray) -> None:
     if path.name == "2":
         raise ResultsError(f"no space left to write {path}.")

@@ -9,6 +9,7 @@ it was at, which another worker takes over.
 
     units.py      Executor, its Context, and Serial: here, one after the other
     cluster.py    DaskExecutor: on local workers or a running cluster
+    silent.py     scheduler and worker of local clusters, without HTTP servers
     worker.py     what happens there
 """
 
@@ -19,10 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reseen.errors import ClusterError
-from reseen.executor.units import Context, Executor, Serial
+from reseen.executor.units import Context, Executor, Progress, Serial
 from reseen.executor.worker import check_seen, read_shared, write_shared
 
-__all__ = ["Context", "Executor", "Serial", "check_seen", "open_executor", "read_shared", "write_shared"]
+__all__ = ["Context", "Executor", "Progress", "Serial", "check_seen", "open_executor", "read_shared", "write_shared"]
 
 
 @contextmanager
@@ -33,6 +34,7 @@ def open_executor(
     n_workers: int | None = None,
     device: str = "cpu",
     folder: Path | None = None,
+    patience: float | None = None,
 ) -> Iterator[Executor]:
     """Give an executor, and let go of its workers afterwards, whatever happens.
 
@@ -48,6 +50,8 @@ def open_executor(
         With ``"cuda"``, each local worker sees one GPU.
     folder
         Where to lay data for workers; all of them must see it. Left out: a temporary folder, good for local workers.
+    patience
+        Seconds to wait while no worker is there, such as for the queue of a cluster; left out: ten minutes.
 
     Raises
     ------
@@ -67,9 +71,11 @@ def open_executor(
     if kind == "serial":
         yield Serial()
         return
-    from reseen.executor.cluster import DaskExecutor
+    from reseen.executor.cluster import PATIENCE, DaskExecutor
 
-    executor = DaskExecutor(cluster, n_workers, device=device, folder=folder)
+    executor = DaskExecutor(
+        cluster, n_workers, device=device, folder=folder, patience=PATIENCE if patience is None else patience
+    )
     try:
         yield executor
     finally:

@@ -7,15 +7,17 @@ import os
 import re
 import shutil
 import tempfile
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reseen.errors import ClusterError
-from reseen.executor.units import C, Context, R, U
+from reseen.executor.units import C, Context, Progress, R, U
 from reseen.executor.worker import Loan, do_unit, forget, is_installed
 
 if TYPE_CHECKING:
@@ -26,32 +28,48 @@ CLOSE_SECONDS = 60  # what closing may take on a busy machine; Dask ends a local
 GIVE_BACK_NOTHING = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
 """Dask has workers return freed memory to the system at once; networks want it back at the next layer, and half of the
 time would go into that."""
+PATIENCE = 600.0
+"""Seconds without any worker after which a run stops."""
+POLL_SECONDS = 0.02
+TELL_SECONDS = 1.0
+WAITING = "waiting for workers"
 SHELF = ".shared"
 """Name of the folder that data for workers are laid into."""
 
 
 class DaskExecutor:
-    """Do units on Dask workers; see `open_executor` for the parameters.
+    """Executor of units on Dask workers; see `open_executor` for the parameters.
 
     A running cluster is reached at once, local workers start when there is something for them to do.
+
+    Raises
+    ------
+    ClusterError
+        If Dask or what it needs is not installed, or if the cluster cannot be reached.
     """
 
     def __init__(
-        self, address: str | None, n_workers: int | None, *, device: str = "cpu", folder: Path | None = None
+        self,
+        address: str | None,
+        n_workers: int | None,
+        *,
+        device: str = "cpu",
+        folder: Path | None = None,
+        patience: float = PATIENCE,
     ) -> None:
+        check_installed(local=address is None)
         self._n_workers, self._device = n_workers, device
-        self._folder = folder
+        self._folder, self._patience = folder, patience
         self._shelf: Path | None = None
         self._lent: tuple[Context, Loan] | None = None
         self._cluster: SpecCluster | None = None
         self._client: Client | None = None
+        self.progress: Progress | None = None
         if address is not None:
             self._client = _reach(address)
 
     def run(self, work: Callable[[C, U], R], units: Sequence[U], context: C) -> Iterator[tuple[int, R]]:
         """Do every unit; see `Executor.run`. What workers warn of is warned of here, in the order of the units."""
-        from distributed import as_completed
-
         if not units:
             return
         client = self._start()
@@ -69,7 +87,7 @@ class DaskExecutor:
         )
         number_of = {future.key: number for number, future in enumerate(futures)}
         try:
-            for future in as_completed(futures, loop=client.loop):
+            for future in self._as_completed(client, futures, needs_gpu=context.needs_gpu):
                 number = number_of[future.key]
                 result, warned[number] = _result(future)
                 future.release()
@@ -80,6 +98,28 @@ class DaskExecutor:
                 client.cancel(futures, force=True)
             for number in sorted(warned):
                 _warn_in_turn(warned, number)
+
+    def _as_completed(self, client: Client, futures: Sequence[Future], *, needs_gpu: bool) -> Iterator[Future]:
+        """Return futures as they complete; report that no worker is there, and stop when that lasts too long."""
+        from distributed import as_completed
+
+        completed = as_completed(futures, loop=client.loop)
+        seen, told = time.monotonic(), 0.0
+        while not completed.is_empty():
+            if completed.has_ready():
+                yield next(completed)
+                seen = time.monotonic()
+                continue
+            time.sleep(POLL_SECONDS)
+            if _n_usable(client, needs_gpu=needs_gpu) or client.status != "running":
+                seen, told = time.monotonic(), 0.0
+                continue
+            waited = time.monotonic() - seen
+            if self.progress is not None and waited - told >= TELL_SECONDS:
+                told = waited
+                self.progress(WAITING, min(int(waited), int(self._patience)), int(self._patience))
+            if waited >= self._patience:
+                raise _no_workers(client, self._patience, needs_gpu=needs_gpu)
 
     def close(self) -> None:
         """Let go of the workers; local ones end."""
@@ -104,7 +144,9 @@ class DaskExecutor:
 
             self._cluster = _local_cluster(self._n_workers, self._device)
             # results need no way round by the scheduler, which is a thread of this process
-            self._client = Client(self._cluster, set_as_default=False, direct_to_workers=True)
+            self._client = Client(
+                self._cluster, security=self._cluster.security, set_as_default=False, direct_to_workers=True
+            )
         return self._client
 
     def _lend(self, context: Context) -> Loan:
@@ -123,10 +165,8 @@ class DaskExecutor:
 
 def _reach(address: str) -> Client:
     """Connect to a running cluster and make sure that its workers have reseen."""
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise _not_installed() from error
+    from distributed import Client
+
     if not re.search(r":\d+$", address):  # Dask would wait, and end in a traceback
         raise _no_scheduler(address, "it names no port")
     try:
@@ -143,17 +183,24 @@ def _reach(address: str) -> Client:
 
 
 def _local_cluster(n_workers: int | None, device: str) -> SpecCluster:
-    """Start workers on this machine that nobody outside can reach: processes of one thread each."""
-    try:
-        from dask import config
-        from distributed import Nanny, Scheduler, SpecCluster
-    except ImportError as error:
-        raise _not_installed() from error
+    """Start workers on this machine: processes of one thread each.
+
+    Dask runs what it is sent, and other users of the machine can connect to 127.0.0.1. Scheduler, nannies and workers
+    therefore talk by TLS and accept only the certificate that is made here, which lives in the memory of this process
+    and its workers. Dask's HTTP servers, which have no such check, are not started.
+    """
+    from dask import config
+    from distributed import Nanny, SpecCluster
+    from distributed.security import Security
+
+    from reseen.executor.silent import SilentScheduler, SilentWorker
+
+    security = Security.temporary()
+    here = {"host": "127.0.0.1", "protocol": "tls://", "security": security, "dashboard": False}
     # a worker that ends is no news to the user: its unit is done by another
-    here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
     quiet = {"silence_logs": logging.ERROR}
     # no limit of memory: Dask's own would write what it holds to disk, as pickles
-    worker: dict[str, Any] = {**here, **quiet, "nthreads": 1, "memory_limit": 0}
+    worker: dict[str, Any] = {**here, **quiet, "nthreads": 1, "memory_limit": 0, "worker_class": SilentWorker}
     gpus = _visible_gpus() if device.startswith("cuda") else []
     if device.startswith("cuda") and not gpus:
         raise ClusterError(
@@ -168,7 +215,8 @@ def _local_cluster(n_workers: int | None, device: str) -> SpecCluster:
         own = {"env": {"CUDA_VISIBLE_DEVICES": gpus[number]}, "resources": {"GPU": 1}} if gpus else {}
         workers[number] = {"cls": Nanny, "options": {**worker, **own}}
     with config.set(GIVE_BACK_NOTHING):
-        return SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": {**here, "port": 0}}, **quiet)
+        scheduler = {"cls": SilentScheduler, "options": {**here, "port": 0}}
+        return SpecCluster(workers=workers, scheduler=scheduler, security=security, **quiet)
 
 
 def _n_processors() -> int:
@@ -184,6 +232,22 @@ def _visible_gpus() -> list[str]:
     import torch
 
     return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _n_usable(client: Client, *, needs_gpu: bool) -> int:
+    """Count the workers that can take a unit, as this process last heard of them."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return sum(1 for worker in workers if not needs_gpu or worker["resources"].get("GPU"))
+
+
+def _no_workers(client: Client, seconds: float, *, needs_gpu: bool) -> ClusterError:
+    address = client.scheduler.address if client.scheduler is not None else "its address"
+    gpu = ' --resources "GPU=1"' if needs_gpu else ""
+    return ClusterError(
+        f"no worker{' with a GPU' if needs_gpu else ''} was at the Dask scheduler for {seconds:.0f} s. Start some with "
+        f"`dask worker {address} --nthreads 1{gpu}` and run the same command again: it continues where it stopped. "
+        "Workers that wait longer in a queue need open_executor(..., patience=SECONDS)."
+    )
 
 
 def _check_gpus(client: Client) -> None:
@@ -242,5 +306,17 @@ def _no_scheduler(address: str, why: object) -> ClusterError:
     )
 
 
-def _not_installed() -> ClusterError:
-    return ClusterError("the executor dask needs Dask: pip install 'reseen[cluster]'.")
+def check_installed(*, local: bool) -> None:
+    """Check that Dask is installed, and for local workers the library that makes their certificate.
+
+    Raises
+    ------
+    ClusterError
+        If one of them is missing.
+    """
+    needed = ("dask", "distributed", "cryptography") if local else ("dask", "distributed")
+    if missing := [name for name in needed if find_spec(name) is None]:
+        raise ClusterError(
+            f"the executor dask needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
+            "installed: pip install 'reseen[cluster]'."
+        )

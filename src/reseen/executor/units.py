@@ -25,8 +25,15 @@ U = TypeVar("U")
 R = TypeVar("R")
 
 
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done and how much there is."""
+
+
 class Executor(Protocol):
     """Do units of work, somewhere."""
+
+    progress: Progress | None
+    """Called while units wait for workers; `reseen.pipeline.run` sets it."""
 
     def run(self, work: Callable[[C, U], R], units: Sequence[U], context: C) -> Iterator[tuple[int, R]]:
         """Do every unit, and give its number and its result as soon as it is done, in whatever order.
@@ -51,7 +58,9 @@ class Executor(Protocol):
 
 
 class Serial:
-    """Do units here, one after the other."""
+    """Executor of units in this process, one after the other."""
+
+    progress: Progress | None = None
 
     def run(self, work: Callable[[C, U], R], units: Sequence[U], context: C) -> Iterator[tuple[int, R]]:
         """Do every unit; see `Executor.run`."""

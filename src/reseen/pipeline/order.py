@@ -100,7 +100,9 @@ def run(
         Results.open(out, recipe) as results,
         logging(results.path, f"{until} on {device}", progress) as tell,
     ):
-        job = Job(recipe, results, device, tell, executor or Serial(), prospect=prospect)
+        executor = executor or Serial()
+        executor.progress = tell
+        job = Job(recipe, results, device, tell, executor, prospect=prospect)
         if report_anew:
             (results.path / "report.html").unlink(missing_ok=True)
         if "evaluate" in needed(until):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +12,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen import reconstruct
+from reseen.errors import ResultsError
 from reseen.features import Features
+from reseen.files.reading import shown
 from reseen.pipeline.controls import WITHOUT_BRAIN, floor_features
 from reseen.pipeline.job import Job
-from reseen.pipeline.writing import Writer
+from reseen.pipeline.writing import Save, Writer
 from reseen.recipe import Condition, Recipe
 from reseen.results import Results
 from reseen.tables import NO_BRAIN, Level
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+N_WRITERS = 8
+"""Threads that write the images of a unit on a worker."""
+SEEN_SECONDS = 90
+"""How long a file that another machine wrote may take to be seen."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,7 @@ def reconstruct_stage(job: Job) -> bool:
                 label = batches[number].label
                 done[label] += len(batches[number].paths)
                 job.tell(label, done[label], total[label])
+        _check_written(batches)
         worked = worked or bool(batches)
     return worked
 
@@ -173,23 +183,54 @@ def _writing_behind(job: Job) -> Iterator[None]:
 
 
 def _reconstruct(job: Job, batch: Batch) -> None:
-    """Make the pictures of one batch, unless somebody has made them in the meantime.
-
-    On a worker, where no writer outlives the batch, they are on disk when it is done.
-    """
-    save = job.results.save_picture if job.writer is None else job.writer.put
+    """Compute the images of one batch, unless somebody has made them in the meantime."""
     z, c = (_given(job, batch, name) if name in batch.condition else None for name in ("z", "c"))
-    reconstruct.reconstruct(
-        job.ldm(),
-        batch.condition,
-        z,
-        c,
-        recipe=job.recipe.reconstruct,
-        seed=job.recipe.seed,
-        subject=batch.subject,
-        write=lambda item, draw, picture: save(batch.paths[item, draw], picture),
-        jobs=[which for which, path in batch.paths.items() if not path.is_file()],
-    )
+    with _saving(job) as save:
+        reconstruct.reconstruct(
+            job.ldm(),
+            batch.condition,
+            z,
+            c,
+            recipe=job.recipe.reconstruct,
+            seed=job.recipe.seed,
+            subject=batch.subject,
+            write=lambda item, draw, picture: save(batch.paths[item, draw], picture),
+            jobs=[which for which, path in batch.paths.items() if not path.is_file()],
+        )
+
+
+@contextmanager
+def _saving(job: Job) -> Iterator[Save]:
+    """Return what writes an image of a unit: the writer that outlives the unit, or on a worker one for the unit.
+
+    A unit of a worker ends when its images are on disk. Several threads write them, so that a GPU waits little.
+    """
+    if job.writer is not None:
+        yield job.writer.put
+        return
+    with Writer(job.results.save_picture, job.recipe.reconstruct.batch_size, n_threads=N_WRITERS) as writer:
+        yield writer.put
+
+
+def _check_written(batches: Sequence[Batch]) -> None:
+    """Check that every image of units that are done is there.
+
+    On a network disk, a file that another machine wrote can take up to a minute to be seen.
+
+    Raises
+    ------
+    ResultsError
+        If one is missing.
+    """
+    end = time.monotonic() + SEEN_SECONDS
+    missing = [path for batch in batches for path in batch.paths.values()]
+    while missing := [path for path in missing if not path.is_file()]:
+        if time.monotonic() >= end:
+            raise ResultsError(
+                f"{len(missing)} images that were written are not there; the first is {shown(missing[0])}. Check that "
+                "every worker sees the same results folder and run the same command again: it makes them again."
+            )
+        time.sleep(1)
 
 
 def _given(job: Job, batch: Batch, name: str) -> Features:

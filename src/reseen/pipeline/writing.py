@@ -1,4 +1,4 @@
-"""Writing: pictures go to disk in a thread of their own, while the next ones are made."""
+"""Writing: images go to disk in threads of their own, while the next ones are made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Save = Callable[[Path, "NDArray[np.uint8]"], None]
 
 
 class Writer:
-    """Write pictures in the order in which they are put, one thread behind; use it as a context manager.
+    """Writer of images in threads of its own, in the order in which they are put; use it as a context manager.
 
     At the end of the ``with`` block every picture is on disk, also where the block is left by an error. What stops the
     writing, such as a full disk, is raised by the next :meth:`put` or at the end; pictures after it are not written,
@@ -30,13 +30,18 @@ class Writer:
         Writes one picture to a path, whole or not at all.
     at_most
         So many pictures wait to be written; whoever makes more waits too. That bounds the memory and what a kill costs.
+    n_threads
+        How many threads write, each an image of its own. Compression and the disk let others work meanwhile.
     """
 
-    def __init__(self, save: Save, at_most: int) -> None:
+    def __init__(self, save: Save, at_most: int, *, n_threads: int = 1) -> None:
         self._save = save
         self._waiting: queue.Queue[tuple[Path, NDArray[np.uint8]] | None] = queue.Queue(at_most)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="reseen-writer", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._work, name=f"reseen-writer-{number}", daemon=True)
+            for number in range(n_threads)
+        ]
 
     def put(self, path: Path, picture: NDArray[np.uint8]) -> None:
         """Have a picture written, ``(height, width, 3)`` uint8; wait while too many are waiting already.
@@ -50,16 +55,19 @@ class Writer:
         self._waiting.put((path, picture))
 
     def __enter__(self) -> Writer:
-        """Start the thread."""
-        self._thread.start()
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Wait until all is written; say what went wrong, unless something else went wrong before."""
-        self._waiting.put(None)
-        self._thread.join()
+        for _ in self._threads:
+            self._waiting.put(None)
+        for thread in self._threads:
+            thread.join()
         if error is None:
             self._raise()
 

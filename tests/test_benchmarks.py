@@ -1,0 +1,50 @@
+"""Every benchmark runs at a toy size, so that none stops working unseen; every tool at least says what it does."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAIN = 'if __name__ == "__main__":'
+SCRIPTS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if MAIN in path.read_text(encoding="utf-8"))
+TOOLS = sorted(path for path in (ROOT / "tools").glob("*.py") if MAIN in path.read_text(encoding="utf-8"))
+
+
+def test_there_are_benchmarks_and_tools() -> None:
+    assert {"cluster", "ridge", "sampling"} <= {path.stem for path in SCRIPTS}
+    assert len(TOOLS) > 5
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_benchmark_runs_at_toy_size(
+    script: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script without --quick, or without --json, fails here."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(script.parent))
+    monkeypatch.setattr(sys, "argv", [str(script), "--quick", "--json", str(tmp_path / "figures.json")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        runpy.run_path(str(script), run_name="__main__")
+    written = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
+    assert all({"name", "value", "unit", "goal"} == set(row) for row in written["figures"])
+    assert any(isinstance(row["value"], (int, float)) for row in written["figures"])
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda path: path.stem)
+def test_a_tool_says_what_it_does(
+    tool: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(tool.parent))
+    monkeypatch.setattr(sys, "argv", [str(tool), "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(tool), run_name="__main__")
+    assert ended.value.code == 0
+    assert "usage:" in capsys.readouterr().out
