@@ -24,6 +24,7 @@ from reseen.ldm.stable import StableDiffusion, attention_bytes
 from reseen.pipeline.job import with_precision
 from reseen.pipeline.plan import seconds_per_evaluation
 from reseen.recipe import Recipe, load_recipe, with_settings
+from reseen.results import Results
 
 
 @pytest.fixture(scope="module")
@@ -252,12 +253,11 @@ def test_a_folder_begun_on_a_cpu_is_not_continued_in_half_precision(
     assert recipe.model.precision == "auto"
     pipeline.run(recipe, tmp_path / "out", until="simulate")
     assert load_recipe(tmp_path / "out/recipe.toml").model.precision == "fp32"
-    monkeypatch.setattr("reseen.pipeline.order.check_device", lambda _device: None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (8, 0))
     with pytest.raises(ResultsError, match=r'model.precision: expected "fp32", found "fp16"'):
-        pipeline.run(recipe, tmp_path / "out", until="simulate", device="cuda")
+        Results.open(tmp_path / "out", with_precision(recipe, "cuda"))
     own = load_recipe(tmp_path / "out/recipe.toml")  # the folder's own recipe goes on in fp32 on the GPU
-    pipeline.run(own, tmp_path / "out", until="simulate", device="cuda")
+    Results.open(tmp_path / "out", with_precision(own, "cuda")).close()
 
 
 def test_a_recipe_with_its_own_precision_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -278,6 +278,7 @@ def test_a_unit_that_ends_one_worker_after_the_other_is_given_up(workers, tmp_pa
 
 
 @pytest.mark.usefixtures("random_observers")
+@pytest.mark.filterwarnings("ignore:.*captions are longer than the 24 tokens")  # the tiny model reads few
 def test_tiny_on_two_workers_of_a_running_cluster_ends_like_a_run_here(tiny_model, tmp_path, monkeypatch):
     options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.ERROR}
     with LocalCluster(n_workers=2, **options) as cluster:

@@ -31,7 +31,8 @@ time would go into that."""
 PATIENCE = 600.0
 """Seconds without any worker after which a run stops."""
 POLL_SECONDS = 0.02
-TELL_SECONDS = 1.0
+LOOK_SECONDS = 1.0
+"""Seconds between two looks at whether any worker is there."""
 WAITING = "waiting for workers"
 SHELF = ".shared"
 """Name of the folder that data for workers are laid into."""
@@ -104,19 +105,21 @@ class DaskExecutor:
         from distributed import as_completed
 
         completed = as_completed(futures, loop=client.loop)
-        seen, told = time.monotonic(), 0.0
+        seen = looked = time.monotonic()
         while not completed.is_empty():
             if completed.has_ready():
                 yield next(completed)
                 seen = time.monotonic()
                 continue
             time.sleep(POLL_SECONDS)
-            if _n_usable(client, needs_gpu=needs_gpu) or client.status != "running":
-                seen, told = time.monotonic(), 0.0
+            if time.monotonic() - looked < LOOK_SECONDS:
                 continue
-            waited = time.monotonic() - seen
-            if self.progress is not None and waited - told >= TELL_SECONDS:
-                told = waited
+            looked = time.monotonic()  # each look is a question to the scheduler
+            if client.status != "running" or _n_usable(client, needs_gpu=needs_gpu):
+                seen = looked
+                continue
+            waited = looked - seen
+            if self.progress is not None:
                 self.progress(WAITING, min(int(waited), int(self._patience)), int(self._patience))
             if waited >= self._patience:
                 raise _no_workers(client, self._patience, needs_gpu=needs_gpu)

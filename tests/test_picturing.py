@@ -1,0 +1,40 @@
+"""Images on workers: a unit that is said to be done is done only when its files are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reseen import pipeline
+from reseen.errors import ResultsError
+from reseen.executor import Progress
+from reseen.pipeline import picturing
+from reseen.recipe import load_recipe, with_settings
+
+
+class Forgetful:
+    """An executor whose workers say that they are done and write only the first image of each unit."""
+
+    progress: Progress | None = None
+
+    def run(self, work: Callable[[Any, Any], Any], units: Sequence[Any], context: Any) -> Iterator[tuple[int, Any]]:
+        for number, unit in enumerate(units):
+            first, path = next(iter(unit.paths.items()))
+            yield number, work(context, picturing.Batch(**{**vars(unit), "paths": {first: path}}))
+
+
+def test_images_that_workers_did_not_write_are_missed_and_made_by_the_next_run(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picturing, "SEEN_SECONDS", 0)
+    settings = [f"model.name={tiny_model}", "evaluate.n_shuffles=0", 'reconstruct.conditions=["z"]']
+    recipe = with_settings(load_recipe("tiny"), [*settings, 'encode.features=["z"]', "evaluate.ceiling=false"])
+    pipeline.run(recipe, tmp_path / "out", until="decode")
+    with pytest.raises(ResultsError, match=r"7 images that were written are not there; the first is .*\.png"):
+        pipeline.run(recipe, tmp_path / "out", until="reconstruct", executor=Forgetful())
+    assert len(list((tmp_path / "out").rglob("pictures/**/*.png"))) == 1
+    pipeline.run(recipe, tmp_path / "out", until="reconstruct")
+    assert len(list((tmp_path / "out").rglob("pictures/**/*.png"))) == 8
