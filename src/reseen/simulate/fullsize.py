@@ -99,7 +99,7 @@ def write_full_size(
     )
     write_tree(
         root,
-        images=np.zeros((N_IMAGES, 1, 1, 3), dtype=np.uint8),
+        images=np.full((N_IMAGES, 1, 1, 3), 128, dtype=np.uint8),
         captions=[[f"picture {number}"] for number in range(N_IMAGES)],
         coco_id=range(N_IMAGES),
         shared=shared.tolist(),
