@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from PIL import Image
 
 from reseen.cli import _read_recipe
 from reseen.errors import DataError
@@ -298,17 +300,34 @@ def test_ctrl_c_is_answered_in_a_line_by_every_command(reseen, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["check takagi2023", "layers takagi2023", "check tiny --model x.ckpt"])
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "check takagi2023",
+        "check tiny --model x.ckpt",
+        "layers takagi2023",
+        "layers tiny --model x.ckpt",
+        "evaluate --images made --truth shown --protocol takagi2023",
+    ],
+)
 def test_no_command_uses_the_network_unasked(reseen, tmp_path, monkeypatch, command):
-    def connect(*_args, **_options):
-        raise AssertionError("a command tried to connect")
+    tried = []
+
+    def connect(*arguments, **_options):
+        tried.append(arguments)
+        raise OSError("no network")
 
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "x.ckpt").write_bytes(b"no weights")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    monkeypatch.setattr("socket.socket.connect", connect)
-    monkeypatch.setattr("socket.create_connection", connect)
-    monkeypatch.setattr("socket.getaddrinfo", connect)
-    code, _, err = reseen(*command.split())
-    assert code == 1
-    assert "tried to connect" not in err
+    torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "x.ckpt")
+    for folder in ("made", "shown"):
+        (tmp_path / folder).mkdir()
+        for name in range(3):
+            Image.new("RGB", (32, 32), (name * 80, 0, 0)).save(tmp_path / folder / f"{name}.png")
+    for name in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    for name in ("socket.socket.connect", "socket.create_connection", "socket.getaddrinfo"):
+        monkeypatch.setattr(name, connect)
+    assert reseen(*command.split())[0] == 1
+    assert tried == []
