@@ -56,10 +56,11 @@ def fitting(n_stimuli: int, n_voxels: int, n_blocks: int) -> Job:
     return fit
 
 
-def sampling(folder: Path, n_draws: int, n_steps: int) -> Job:
-    """Give the job of sampling; data, features and decoders are there before."""
+def sampling(folder: Path, n_draws: int, n_steps: int, *, levels: bool) -> Job:
+    """Return the job of sampling after data and decoders; ``levels``: permuted levels and oracle too."""
     settings = ["reconstruct.conditions=['zc']", "reconstruct.batch_size=8"]
     settings += [f"reconstruct.n_draws={n_draws}", f"reconstruct.n_steps={n_steps}"]
+    settings += [] if levels else ["evaluate.n_shuffles=0", "evaluate.ceiling=false"]
     recipe = with_settings(load_recipe("tiny"), settings)
     run(recipe, folder, until="decode")
 
@@ -85,17 +86,20 @@ def rest(_context: Nothing, _unit: int) -> None:
     time.sleep(0.2)
 
 
-def seconds(job: Job, small: Job, n_workers: int) -> tuple[float, float]:
-    """Give the time in which so many workers start, and the time of a job on them after a small one."""
+def seconds(jobs: dict[str, Job], small: dict[str, Job], n_workers: int) -> tuple[float, dict[str, float]]:
+    """Return the seconds in which so many workers start, and those of each job on them after a small one."""
+    spent = {}
     begun = time.perf_counter()
     with open_executor("dask", n_workers=n_workers) as executor:
         list(executor.run(rest, range(n_workers), Nothing()))
         started = time.perf_counter() - begun
-        if job is not small:
-            small(executor)
-        begun = time.perf_counter()
-        job(executor)
-        return started, time.perf_counter() - begun
+        for name, job in jobs.items():
+            if job is not small[name]:
+                small[name](executor)
+            begun = time.perf_counter()
+            job(executor)
+            spent[name] = time.perf_counter() - begun
+    return started, spent
 
 
 def main() -> None:
@@ -108,18 +112,20 @@ def main() -> None:
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         n_small = 1 if arguments.quick else N_BLOCKS
-        small = {"ridge": fitting(200, 100, n_small), "sampling": sampling(Path(folder) / "small", 1, 2)}
+        small = {"ridge": fitting(200, 100, n_small), "sampling": sampling(Path(folder) / "small", 1, 2, levels=False)}
         jobs = small
         if not arguments.quick:
-            jobs = {"ridge": fitting(1000, 1000, N_BLOCKS), "sampling": sampling(Path(folder) / "job", 8, 10)}
-        for name, job in jobs.items():
-            spent = []
-            for n_workers in (1, 2):
-                started, each = seconds(job, small[name], n_workers)
-                spent.append(each)
-                figures.append(figure(f"{name}_workers_{n_workers}", round(each, 2), "s"))
-                figures.append(figure(f"{name}_start_{n_workers}", round(started, 2), "s"))
-            figures.append(figure(f"speedup_{name}", round(spent[0] / spent[1], 2), "times", GOAL))
+            jobs = {
+                "ridge": fitting(1000, 1000, N_BLOCKS),
+                "sampling": sampling(Path(folder) / "job", 8, 10, levels=True),
+            }
+        spent = {}
+        for n_workers in (1, 2):
+            started, spent[n_workers] = seconds(jobs, small, n_workers)
+            figures.append(figure(f"start_{n_workers}", round(started, 2), "s"))
+        for name in jobs:
+            figures += [figure(f"{name}_workers_{n}", round(each[name], 2), "s") for n, each in spent.items()]
+            figures.append(figure(f"speedup_{name}", round(spent[1][name] / spent[2][name], 2), "times", GOAL))
     for row in figures:
         print(f"{row['name']:20s} {row['value']:8.2f} {row['unit']}  {row['goal']}")
     write(arguments.json, figures, packages=("numpy", "torch", "distributed"))

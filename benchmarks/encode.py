@@ -37,26 +37,29 @@ SAMPLING = ReconstructRecipe(n_steps=20, strength=0.8, guidance=5.0)
 Figure = dict[str, Any]
 
 
-def time_extraction(ldm: LatentDiffusion, n_images: int, n_repeats: int) -> dict[str, float]:
+def time_extraction(
+    ldm: LatentDiffusion, n_images: int, n_repeats: int, sampling: ReconstructRecipe
+) -> dict[str, float]:
     """Give the seconds for so many pictures: plain, with all layers recorded, written too, and layer by layer."""
     layers = default_layers(ldm)
     everything = ["zc", *_names(layers)]
     timed: dict[str, list[float]] = {"plain": [], "recorded": [], "written": []}
     for _ in range(n_repeats):  # in turn, so that a change of the machine's pace meets all
-        timed["plain"].append(seconds(ldm, ["zc"], n_images))
-        timed["recorded"].append(seconds(ldm, everything, n_images))
+        timed["plain"].append(seconds(ldm, ["zc"], n_images, sampling))
+        timed["recorded"].append(seconds(ldm, everything, n_images, sampling))
         with tempfile.TemporaryDirectory() as folder:
-            timed["written"].append(seconds(ldm, everything, n_images, Path(folder)))
-    layer_by_layer = sum(seconds(ldm, _names([layer]), n_images) for layer in layers)
+            timed["written"].append(seconds(ldm, everything, n_images, sampling, Path(folder)))
+    layer_by_layer = sum(seconds(ldm, _names([layer]), n_images, sampling) for layer in layers)
     return {**{name: min(spent) for name, spent in timed.items()}, "layer by layer": layer_by_layer}
 
 
 def measure(ldm: LatentDiffusion, *, quick: bool) -> list[Figure]:
     """Time features and fits, and give the figures."""
     n_timed, n_images, n_voxels, n_spaces, n_rounds = (1, 60, 40, 1, 1) if quick else (48, 1000, 2500, 15, 3)
-    took = time_extraction(ldm, n_timed, 1 if quick else 3)
+    sampling = SAMPLING.model_copy(update={"n_steps": 5}) if quick else SAMPLING
+    took = time_extraction(ldm, n_timed, 1 if quick else 3, sampling)
     fits, differ = compare(n_images, n_voxels, n_spaces, n_rounds)
-    plan = plan_harvest(ldm, ["zc", *_names(default_layers(ldm))], recipe=SAMPLING)
+    plan = plan_harvest(ldm, ["zc", *_names(default_layers(ldm))], recipe=sampling)
     all_images = n_images / n_timed
     theirs = took["layer by layer"] * all_images + fits["himalaya"]
     ours = took["recorded"] * all_images + fits["reseen"]
@@ -73,7 +76,9 @@ def measure(ldm: LatentDiffusion, *, quick: bool) -> list[Figure]:
     ]
 
 
-def seconds(ldm: LatentDiffusion, names: Sequence[str], n: int, folder: Path | None = None) -> float:
+def seconds(
+    ldm: LatentDiffusion, names: Sequence[str], n: int, sampling: ReconstructRecipe, folder: Path | None = None
+) -> float:
     """Give the time it takes to collect features of n stimuli; they are noise, which takes no other time."""
     rng = np.random.default_rng(0)
     side = z_size(ldm, ExtractRecipe()) // ldm.factor
@@ -87,10 +92,10 @@ def seconds(ldm: LatentDiffusion, names: Sequence[str], n: int, folder: Path | N
         for number, array in enumerate(arrays.values() if folder else ()):
             write_tensors(folder / f"{number}-{block}", {"array": array, "stimulus_id": ids}, {})
 
-    plan = plan_harvest(ldm, names, recipe=SAMPLING)
+    plan = plan_harvest(ldm, names, recipe=sampling)
     clock = time.process_time if ldm.device == "cpu" else time.perf_counter
     start = clock()
-    harvest(plan, ldm, true["z"], true["c"], recipe=SAMPLING, seed=0, subject="subj01", write=write)
+    harvest(plan, ldm, true["z"], true["c"], recipe=sampling, seed=0, subject="subj01", write=write)
     return clock() - start
 
 
@@ -106,7 +111,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     ldm = reseen.load_ldm("builtin", device=arguments.device)
-    seconds(ldm, ["zc"], 1)  # warms up
+    if not arguments.quick:
+        seconds(ldm, ["zc"], 1, SAMPLING)  # warms up
     figures = measure(ldm, quick=arguments.quick)
     for row in figures:
         goal = f" (goal: {row['goal']})" if row["goal"] else ""

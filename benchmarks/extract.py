@@ -31,6 +31,7 @@ from reseen.recipe import ExtractRecipe
 
 N_PICTURES = 10_000
 N_CAPTIONS = 5
+COLOURS = ("red", "green", "yellow")  # words that the built-in text encoder knows
 Found = tuple[np.ndarray, np.ndarray]
 
 
@@ -41,7 +42,8 @@ def picture(stimulus_id: int) -> np.ndarray:
 
 def captions(stimulus_id: int) -> tuple[str, ...]:
     """Give five captions of some length."""
-    return tuple(f"a red house {k} beside a blue tree {stimulus_id}" for k in range(N_CAPTIONS))
+    colour = COLOURS[stimulus_id % len(COLOURS)]
+    return tuple(f"a {colour} house {k} beside a blue tree {stimulus_id}" for k in range(N_CAPTIONS))
 
 
 def one_by_one(ldm: StableDiffusion, stimuli: Stimuli, ids: np.ndarray) -> Found:
