@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tracemalloc
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -375,7 +376,8 @@ def test_ncsnr_is_unknown_where_nobody_wrote_it(tree: Path) -> None:
 def test_a_run_keeps_what_it_read_and_refuses_other_betas_in_the_same_results(
     tree: Path, tmp_path: Path, reads: list[str]
 ) -> None:
-    recipe = Recipe(data=recipe_for(tree), decode=DecodeRecipe(z_rois=("early",), c_rois=("ventral",)))
+    data = recipe_for(tree, zscore_sessions=True)
+    recipe = Recipe(data=data, decode=DecodeRecipe(z_rois=("early",), c_rois=("ventral",)))
     with Results.open(tmp_path / "out", recipe) as results:
         Job(recipe, results).brain("subj01")
         Job(recipe, results).brain("subj01")
@@ -384,6 +386,18 @@ def test_a_run_keeps_what_it_read_and_refuses_other_betas_in_the_same_results(
         rewrite(tree / BETAS / "betas_session02.hdf5", lambda betas: betas + 300)
         with pytest.raises(ResultsError, match="begun with another data of subj01"):
             Job(recipe, results).brain("subj01")
+
+
+@pytest.mark.parametrize("standardised", [True, False])
+def test_noise_ceilings_of_betas_that_are_not_standardised_are_said_to_be_approximate(
+    tree: Path, tmp_path: Path, standardised: bool
+) -> None:
+    data = recipe_for(tree, zscore_sessions=standardised)
+    recipe = Recipe(data=data, decode=DecodeRecipe(z_rois=("early",), c_rois=("ventral",)))
+    with Results.open(tmp_path / "out", recipe) as results, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        Job(recipe, results).brain("subj01")
+    assert any("ncsnr is defined on betas standardised" in str(warning.message) for warning in caught) != standardised
 
 
 # Fewer test pictures

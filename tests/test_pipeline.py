@@ -385,6 +385,7 @@ def test_the_tiny_recipe_goes_through_the_whole_chain_with_a_subject_of_its_own(
 
 
 @pytest.mark.filterwarnings("ignore:.* captions are longer than the")  # the small model reads 24 letters
+@pytest.mark.filterwarnings("ignore:.*ncsnr is defined on betas standardised")
 @pytest.mark.filterwarnings("ignore:protocol takagi2023 goes without")
 @pytest.mark.parametrize("name", ["takagi2023", "takagi2023_as_released", "reseen"])
 def test_the_recipes_for_nsd_run_on_a_digital_subject_too(digital_subject, tiny_model, tmp_path, name):

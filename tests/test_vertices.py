@@ -257,7 +257,7 @@ def job(whole, tmp_path, known):
             f"data.path={whole}",
             "data.space=fsaverage",
             'data.rois=["early", "ventral"]',
-            "data.zscore_sessions=false",
+            "data.zscore_sessions=true",
             'encode.export=["gifti", "vertices"]',
         ],
     )

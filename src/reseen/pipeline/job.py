@@ -134,6 +134,16 @@ class Job:
                 checked = check_labels(trials.betas, trials.stimulus_id, trials.session, seed=self.recipe.seed)
                 if checked.problem:
                     warnings.warn(f"{subject}: {checked.problem}", stacklevel=2)
+                if (
+                    self.recipe.data.kind != "arrays"
+                    and trials.ncsnr is not None
+                    and not self.recipe.data.zscore_sessions
+                ):
+                    warnings.warn(
+                        f"{subject}: NSD's ncsnr is defined on betas standardised within sessions, and "
+                        "data.zscore_sessions is false. Noise ceilings, and scores divided by them, are approximate.",
+                        stacklevel=2,
+                    )
             self.results.claim(f"data of {subject}", fingerprint(*found))
             return found
 
