@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from reseen.errors import DataError
+from reseen.files import check_regular
+from reseen.files.reading import is_blocked
 
 
 class FileCheck(NamedTuple):
@@ -31,6 +34,8 @@ class FileCheck(NamedTuple):
     ok: bool
     note: str
     expected: int | None = None
+    blocked: bool = False
+    """Whether it may be whole and cannot be read now: it is locked, or there is no permission."""
 
     @property
     def needs(self) -> int:
@@ -52,10 +57,11 @@ def check_file(path: Path, describe: Callable[[], str], *, missing: str, expecte
     expected
         Bytes that it has at least.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return FileCheck(path, None, False, missing, expected)
-    size = path.stat().st_size if path.is_file() else sum(part.stat().st_size for part in path.glob("*.npy"))
+    size = None
     try:
+        size = sum(part.stat().st_size for part in path.glob("*.npy")) if path.is_dir() else check_regular(path)
         return FileCheck(path, size, True, describe(), expected)
     except DataError as error:
-        return FileCheck(path, size, False, str(error), expected)
+        return FileCheck(path, size or 0, False, str(error), expected, blocked=is_blocked(error))

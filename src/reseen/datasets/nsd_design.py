@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.datasets.mat_files import check_mat
 from reseen.datasets.nsd_facts import TRIALS_PER_SESSION, NsdFiles
 from reseen.datasets.volumes import reading
 from reseen.errors import DataError
+from reseen.files import read_text
 
 N_SHARED_IDS = 1000
 """Images of a subject with a number up to this one in ``masterordering`` are shown to all subjects."""
@@ -83,11 +85,13 @@ def read_responses(path: Path, n_sessions: int) -> tuple[NDArray[np.int64], NDAr
         If the file is missing, damaged or lacks a column.
     """
     names = ("SESSION", "RUN", "TRIAL", "73KID")
-    try:
-        with reading(path), path.open(newline="", encoding="utf-8") as file:
-            rows = [tuple(int(float(row[name])) for name in names) for row in csv.DictReader(file, delimiter="\t")]
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path} lacks a value or a column ({error}); {', '.join(names)} are needed.") from error
+    text = read_text(path)
+    with reading(path):
+        table_rows = csv.DictReader(text.splitlines(), delimiter="\t")
+        missing = [name for name in names if name not in (table_rows.fieldnames or ())]
+        if missing:
+            raise DataError(f"{path} lacks the column {missing[0]}; {', '.join(names)} are needed. Fetch it again.")
+        rows = [tuple(int(float(row[name])) for name in names) for row in table_rows]
     table = np.array(sorted(rows), dtype=np.int64).reshape(-1, 4)
     table = table[table[:, 0] <= n_sessions]
     return table[:, 0], table[:, 3] - 1
@@ -102,14 +106,11 @@ def read_design(path: Path) -> dict[str, NDArray[np.int64]]:
         If the file is missing, damaged or holds something else.
     """
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     names = ("masterordering", "sharedix", "subjectim")
-    try:
-        with reading(path):
-            content: dict[str, Any] = loadmat(path, variable_names=names)
-    except (MatReadError, TypeError, NotImplementedError) as error:
-        raise DataError(f"{path} is no MATLAB file of version 5 ({error}). Fetch it again.") from error
+    check_mat(path)
+    with reading(path):
+        content: dict[str, Any] = loadmat(path, variable_names=names)
     missing = [name for name in names if name not in content]
     if missing:
         raise DataError(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from reseen.datasets.inventory import FileCheck, check_file
 from reseen.datasets.nsd_design import TrialTable, read_design, read_responses, read_trial_table
 from reseen.datasets.nsd_facts import COCO_SPLITS, N_IMAGES, SUBJECTS, TRIALS_PER_SESSION, NsdFiles
-from reseen.datasets.nsd_pictures import check_pictures, count_pictures, read_sources
+from reseen.datasets.nsd_pictures import check_pictures, count_pictures, read_annotations, read_sources
 from reseen.datasets.nsd_sessions import check_session, check_wanted, known_shape, list_sessions, session_paths
 from reseen.datasets.nsd_voxels import RoiVoxels, atlas_paths, atlases, find_voxels
 from reseen.datasets.volumes import Shape, check_gzip, peek, read_volume, read_voxels
@@ -115,9 +115,13 @@ def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:
     maps = [] if files.on_fsaverage else files.transforms()
     wanted = {"noise ceilings": files.ncsnr_files(), "maps on the cortex": maps}
     return {
-        purpose: [check_file(path, lambda: "there", missing="missing") for path in paths]
+        purpose: [check_file(path, _describe_volume(path), missing="missing") for path in paths]
         for purpose, paths in wanted.items()
     }
+
+
+def _describe_volume(path: Path) -> Callable[[], str]:
+    return lambda: f"values {read_volume(path)[0].shape}"
 
 
 def need_path(data: DataRecipe) -> Path:
@@ -193,14 +197,7 @@ def _describe_pictures(files: NsdFiles) -> str:
 
 
 def _describe_captions(path: Path) -> Callable[[], str]:
-    def describe() -> str:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 64))
-            if not file.read().rstrip().endswith(b"}"):
-                raise DataError(f"{path} ends in the middle. Delete it and fetch it again.")
-        return "COCO's captions"
-
-    return describe
+    return lambda: f"{len(read_annotations(path)):,} captions of COCO"
 
 
 def _describe_atlas(known: _Known, path: Path, rois: Sequence[str]) -> Callable[[], str]:

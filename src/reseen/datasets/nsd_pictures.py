@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,14 +11,43 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
 
 from reseen.datasets.nsd_facts import NsdFiles
-from reseen.datasets.volumes import reading
+from reseen.datasets.volumes import FETCH, reading
 from reseen.errors import DataError
+from reseen.files import read_json, read_text
 from reseen.stimuli import Stimuli
 
 N_SAMPLED = 64
 """Images that `check_pictures` reads."""
+COCO_BYTES = 2**30
+"""Largest size of COCO's captions; those of 2017 have 92 MB."""
+
+
+class Truth(TypedDict, total=False):
+    """What is known of a simulated tree: its settings, and subsets and categories of its images."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    seed: int
+    simulate: dict[str, Any]
+    subsets: dict[str, list[int]]
+    categories: dict[str, list[str]]
+
+
+class Annotation(TypedDict):
+    """One caption of COCO; its other keys are not read."""
+
+    image_id: int
+    caption: str
+
+
+class Coco(TypedDict):
+    """COCO's file of captions; its other keys are not read."""
+
+    annotations: list[Annotation]
 
 
 def count_pictures(files: NsdFiles) -> int:
@@ -67,11 +96,7 @@ def read_truth(path: Path) -> Mapping[str, Any]:
     DataError
         If the file is damaged.
     """
-    if not path.exists():
-        return {}
-    with reading(path):
-        truth = json.loads(path.read_text(encoding="utf-8"))
-    return truth if isinstance(truth, dict) else {}
+    return read_json(path, Truth, fix=FETCH) if os.path.lexists(path) else {}
 
 
 def _image_reader(files: NsdFiles) -> Callable[[int], NDArray[np.uint8]]:
@@ -142,8 +167,9 @@ def read_sources(files: NsdFiles, n_images: int) -> list[tuple[str, int]]:
     """
     path = files.stim_info
     names = ("nsdId", "cocoSplit", "cocoId")
-    with reading(path), path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file)
+    text = read_text(path)
+    with reading(path):
+        rows = csv.reader(text.splitlines())
         head = next(rows, [])
         missing = [name for name in names if name not in head]
         if missing:
@@ -158,18 +184,26 @@ def read_sources(files: NsdFiles, n_images: int) -> list[tuple[str, int]]:
     return [found[i] for i in range(n_images)]
 
 
+def read_annotations(path: Path) -> Sequence[Annotation]:
+    """Read all captions of COCO's file.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or not COCO's captions.
+    """
+    annotations: Sequence[Annotation] = read_json(path, Coco, at_most=COCO_BYTES, fix=FETCH)["annotations"]
+    return annotations
+
+
 def _read_coco(files: NsdFiles, split: str, wanted: frozenset[int]) -> Mapping[int, tuple[str, ...]]:
     path = files.captions(split)
     if not path.exists():
         raise DataError(
             f"{path} is missing; it holds the captions of COCO's {split}. Fetch it: {files.fetch_command(path)}"
         )
-    with reading(path):
-        content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or "annotations" not in content:
-        raise DataError(f"{path} holds no 'annotations'; COCO's captions_{split}.json is needed.")
     captions: dict[int, list[str]] = {}
-    for annotation in content["annotations"]:
+    for annotation in read_annotations(path):
         if annotation["image_id"] in wanted:
             captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
     return {coco_id: tuple(texts) for coco_id, texts in captions.items()}

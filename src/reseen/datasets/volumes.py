@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen import files
 from reseen.errors import DataError
 
 BLOCK_BYTES = 64 * 2**20
@@ -22,34 +21,13 @@ Shape = tuple[int, int, int]
 Affine = NDArray[np.float64]
 """From voxels to millimetres, ``(4, 4)``."""
 
-DAMAGED = (OSError, EOFError, RuntimeError, ValueError, csv.Error, zlib.error)
-"""What readers raise where a file is cut short or is not what its name says."""
+FETCH = "Fetch or write it again."
+"""What to do about a damaged file of a data set."""
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn what a missing or damaged file raises into a DataError that says which file it is.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be opened or read to the end.
-    """
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.freesurfer.mghformat import MGHError
-    from nibabel.spatialimages import HeaderDataError
-
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing. Run `reseen check` to see every file that is needed.") from error
-    except (*DAMAGED, ImageFileError, HeaderDataError, MGHError) as error:
-        size = path.stat().st_size if path.exists() else 0
-        reason = str(error).strip().rstrip(".") or type(error).__name__
-        raise DataError(
-            f"{path} cannot be read ({reason}). It has {size:,} bytes and seems truncated or damaged: "
-            "delete it and fetch or write it again."
-        ) from error
+def reading(path: Path) -> AbstractContextManager[None]:
+    """Return `reseen.files.reading` for a file of a data set: whatever a library raises becomes a DataError."""
+    return files.reading(path, fix=FETCH)
 
 
 def read_volume(path: Path) -> tuple[NDArray[Any], Affine | None]:

@@ -57,7 +57,8 @@ def check_regular(path: Path | str, error: type[ReseenError] = DataError) -> int
         if is_kind(found.st_mode):
             raise error(f"{shown(path)} is {words}. A regular file is expected here.")
     if not os.access(path, os.R_OK):
-        raise unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)), error)
+        forbidden = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        raise unreadable(path, forbidden, error) from forbidden
     return found.st_size
 
 
@@ -101,6 +102,14 @@ def unreadable(
         return error(f"{name} could not be read: {_reason(cause)}. The file itself may be whole: try again.")
     size = f"It has {Path(path).stat().st_size:,} bytes" if Path(path).is_file() else "It"
     return error(f"{name} cannot be read ({_reason(cause)}). {size} and seems truncated or damaged. {fix or FIX}")
+
+
+def is_blocked(error: ReseenError) -> bool:
+    """Return whether an error of `unreadable` is about a file that may be whole: locked, forbidden or out of reach."""
+    cause = error.__cause__
+    if cause is None:
+        return False
+    return _lock_code(cause) is not None or _code(cause) in (errno.EACCES, errno.EPERM, errno.ELOOP, *_OF_SYSTEM)
 
 
 @contextmanager

@@ -72,9 +72,9 @@ def _files(prospect: Prospect) -> Iterator[Finding]:
             if missing:
                 found = f"no {purpose}: {missing[0].path.name}{_others(missing)} missing"
                 yield Finding(f"extras of {subject}", found, absent=True)
-            wished += missing
+            wished += [file for file in missing if not file.blocked]
         told.update({file.path: file for file in listed})
-    needed = [file for file in told.values() if not file.ok]
+    needed = [file for file in told.values() if not file.ok and not file.blocked]  # what is blocked may be whole
     if _is_nsds(section) and (needed or wished):
         yield _fetch(section, needed, wished)
 
@@ -110,16 +110,19 @@ def _needed(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> Findi
     needed = f"{len(files)} files, {sum(file.needs for file in files) / GB:.3g} GB"
     if not bad:
         return Finding(what, f"{needed}, in {root}: {_holds(data, subject, files)}")
-    damaged = [file for file in bad if file.size is not None]
+    blocked = [file for file in bad if file.blocked]
+    damaged = [file for file in bad if file.size is not None and not file.blocked]
     missing = [file for file in bad if file.size is None]
-    counts = [f"{len(part)} {word}" for part, word in ((missing, "missing"), (damaged, "damaged")) if part]
+    kinds = ((missing, "missing"), (damaged, "damaged"), (blocked, "not readable now"))
+    counts = [f"{len(part)} {word}" for part, word in kinds if part]
     where = f"{root}{'' if root.exists() else ', which does not exist'}"
     found = f"{needed}, are needed in {where}: {len(files) - len(bad) or 'none'} whole, {', '.join(counts)}"
     here = list_subjects(root)
     if subject not in here and here:
         found += f"; the folder holds {', '.join(here)}"
     more = [*_listed(root, missing), *(f"damaged  {file.note}" for file in damaged)]
-    if data.kind == "digital" or _names(data).truth.exists():
+    more += [f"not readable  {file.note}" for file in blocked]
+    if (missing or damaged) and (data.kind == "digital" or _names(data).truth.exists()):
         more.append("write the digital subject again, into an empty folder: reseen simulate")
     return Finding(what, found, tuple(more), _as_read(data, subject, bad[0]))
 
