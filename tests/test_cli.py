@@ -172,11 +172,15 @@ class TestOnASmallBrain:
     def test_a_run_that_a_signal_stops_says_so_and_resumes(
         self, reseen, recipe_file, tmp_path, monkeypatch, number, code
     ):
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                "reseen.pipeline.stages.encode.encode", lambda *_args, **_options: os.kill(os.getpid(), number)
-            )
-            found, _, err = reseen("run", recipe_file, "--out", tmp_path / "out")
+        before = signal.signal(number, signal.SIG_DFL)  # one that is ignored, as nohup has it, stays so
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(
+                    "reseen.pipeline.stages.encode.encode", lambda *_args, **_options: os.kill(os.getpid(), number)
+                )
+                found, _, err = reseen("run", recipe_file, "--out", tmp_path / "out")
+        finally:
+            signal.signal(number, before)
         assert found == code
         assert err.endswith(f"stopped by {number.name}. Run the same command again to continue.\n")
         assert "stopped by Stopped" in (tmp_path / "out/log.txt").read_text()

@@ -228,7 +228,7 @@ def test_a_damaged_voxel_is_named_as_damage(tmp_path: Path) -> None:
         file.create_dataset("betas", data=np.ones((6, *SHAPE[::-1]), dtype=np.int16), chunks=(6, 1, 1, 1))
     content = path.read_bytes()
     path.write_bytes(content.replace(b"TREE\x01", b"\0\0\0\0\x01"))
-    with pytest.raises(DataError, match=r"betas_session01\.hdf5 cannot be read.*fetch or write it again"):
+    with pytest.raises(DataError, match=r"betas_session01\.hdf5 cannot be read.*Fetch or write it again"):
         volumes.read_voxels(path, np.array([0, 7]))
 
 
@@ -439,7 +439,7 @@ def test_truncated_hdf5_is_named(tree: Path) -> None:
     cut(tree / BETAS / "betas_session02.hdf5")
     with pytest.raises(DataError, match=r"betas_session02\.hdf5 cannot be read.*truncated") as caught:
         load(recipe_for(tree), "subj01")
-    assert "fetch or write it again" in str(caught.value)
+    assert "Fetch or write it again" in str(caught.value)
 
 
 def test_truncated_stimulus_file_is_named(tree: Path) -> None:
