@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reseen.errors import ShapeError
+from reseen.labels import LabelCheck, check_labels
 
 _VOXELS_AT_ONCE = 1024
 
@@ -125,6 +126,10 @@ class Trials:
             session=np.full(len(ids), -1, dtype=np.int64),
             n_repetitions=count,
         )
+
+    def check_labels(self, *, seed: int = 0) -> LabelCheck:
+        """Compare trials of the same stimulus with trials of others; see `reseen.labels.check_labels`."""
+        return check_labels(self.betas, self.stimulus_id, self.session, seed=seed)
 
     def zscore_sessions(self) -> Trials:
         """Standardise each voxel within each session (mean 0, sd 1, ddof 0); one that is constant there becomes 0."""

@@ -38,7 +38,6 @@ from reseen.datasets.inventory import FileCheck, check_file
 from reseen.datasets.splits import make_split
 from reseen.errors import DataError
 from reseen.files.reading import shown
-from reseen.labels import check_labels
 from reseen.recipe import DataRecipe
 from reseen.stimuli import Stimuli
 from reseen.trials import Split, Trials
@@ -143,7 +142,7 @@ def _describe(found: Arrays, data: DataRecipe, trials: Trials, stimuli: Stimuli,
 
 
 def _describe_labels(trials: Trials) -> str:
-    checked = check_labels(trials.betas, trials.stimulus_id, trials.session)
+    checked = trials.check_labels()
     if checked.problem:
         return f"WARNING: {checked.problem}"
     if np.isnan(checked.value):

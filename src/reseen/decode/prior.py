@@ -137,7 +137,7 @@ class DecodingUnderPrior:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Hold one fold: the stimuli that it is given, in full and in components, and the decoding of the components."""
+    """One fold: the stimuli that it is given, in full and in components, and the decoding of the components."""
 
     known: Features
     task: Task  # of the components, for this fold alone

@@ -240,7 +240,7 @@ def _against_chance(condition: str, line: Line, score: str) -> str:
 
 
 def _permuted(rows: Sequence[Mapping[Hashable, Any]], n_permutations: int, *, ties_lose: bool) -> Iterator[str]:
-    """Say of every identification that is printed whether decoders fitted on permuted labels are at chance.
+    """Yield whether decoders fitted on permuted labels are at chance, by every identification that is printed.
 
     A level differs from chance if it does by both nulls: by Student's t over the permutations, at 5 % for all scores
     together (Bonferroni), and by three standard deviations of wrong pairings, divided by the square root of the number

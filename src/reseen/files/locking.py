@@ -1,4 +1,4 @@
-"""Hold a folder, so that no other process writes to it at the same time."""
+"""Locks of folders, so that no two processes write to one at the same time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Held:
 
 
 def lock(path: Path) -> Held:
-    """Hold a folder by an advisory lock, which the system releases when the process ends, however it ends.
+    """Lock a folder by an advisory lock, which the system releases when the process ends, however it ends.
 
     On a disk without locks a file that only one process can create stands for it. Such a file outlives a process that
     is killed; another process of the same machine then removes it, and on another machine the message names it.

@@ -225,7 +225,7 @@ def _text(weights: Weights, family: int) -> dict[str, Any]:
 
 
 def _compare_levels(weights: Weights, path: Path) -> None:
-    """Hold the schedule of the family against the signal levels that a checkpoint of the original code carries."""
+    """Compare the schedule of the family with the signal levels in a checkpoint of the original code."""
     from reseen.diffusion import Schedule
 
     levels = weights.get("alphas_cumprod")

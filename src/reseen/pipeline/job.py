@@ -18,7 +18,6 @@ from reseen.blocks import FeatureBlocks
 from reseen.decode import Decoding
 from reseen.executor import Executor, Serial, check_seen
 from reseen.features import Features
-from reseen.labels import check_labels
 from reseen.ldm import LatentDiffusion
 from reseen.ldm.devices import choose_precision
 from reseen.ldm.recording import default_layers
@@ -131,7 +130,7 @@ class Job:
                 keep = self.results.kept_folder(subject)
                 found = self.looked_at.brain(subject, keep=keep, progress=self.counter(f"read {subject}"))
                 trials = found[0]
-                checked = check_labels(trials.betas, trials.stimulus_id, trials.session, seed=self.recipe.seed)
+                checked = trials.check_labels(seed=self.recipe.seed)
                 if checked.problem:
                     warnings.warn(f"{subject}: {checked.problem}", stacklevel=2)
                 if (

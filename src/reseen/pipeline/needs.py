@@ -84,7 +84,7 @@ def _others(files: Sequence[FileCheck]) -> str:
 
 
 def _to_simulate(prospect: Prospect) -> Finding:
-    """Say what will be simulated; a folder that holds something else is refused, since nothing is written into it."""
+    """Return what will be simulated; a folder with other content is refused, since nothing is written into it."""
     path = prospect.path
     assert path is not None
     if path.exists() and (not path.is_dir() or any(path.iterdir())):

@@ -101,7 +101,7 @@ def device(prospect: Prospect) -> Iterator[Finding]:
 
 
 def rois(prospect: Prospect) -> Iterator[Finding]:
-    """Say which ROIs predict which feature."""
+    """Yield which ROIs predict which feature."""
     recipe = prospect.recipe
     names = decoded_features(recipe.reconstruct.conditions)
     yield Finding("ROIs", "; ".join(f"{name} from {', '.join(recipe.decode.rois_of(name))}" for name in names))

@@ -32,7 +32,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def data_path(recipe: Recipe, out: Path) -> Path | None:
-    """Give where the data lie; a digital subject that has no place of its own lies in the results folder."""
+    """Return the path of the data; a simulated subject without a path of its own is in the results folder."""
     if recipe.data.path is None and recipe.data.kind == "digital":
         return out / "data"
     return recipe.data.path

@@ -10,7 +10,6 @@ from reseen import metrics, reconstruct, report
 from reseen.evaluate import verdict
 from reseen.files import opening_tensors
 from reseen.headline import IDENTIFICATION, Headline, choose, stimuli_of
-from reseen.labels import check_labels
 from reseen.pipeline.job import Job
 from reseen.pipeline.mapping import cortical_maps, write_figures
 from reseen.pipeline.scoring import Stacks
@@ -157,7 +156,7 @@ def _films(job: Job, subject: str, score: NDArray[np.float64]) -> tuple[report.F
 def _likeness(job: Job, subject: str) -> str:
     """Describe whether responses to the same image are alike, which tells ids that are out of step with the betas."""
     trials, _, _ = job.brain(subject)
-    checked = check_labels(trials.betas, trials.stimulus_id, trials.session, seed=job.recipe.seed)
+    checked = trials.check_labels(seed=job.recipe.seed)
     if np.isnan(checked.value):
         return "images repeat too seldom to compare responses to the same image"
     return (

@@ -26,7 +26,7 @@ class Table:
 
 
 def headline(found: Sequence[Mark], head: Headline | None, n_shuffles: int) -> Table | None:
-    """Lay out the headline's layers for all images; its own layer comes last, beside its chance levels and ceiling."""
+    """Return the headline's layers for all images; its own layer comes last, beside its chance levels and ceiling."""
     whole = [mark for mark in _of_protocol(found, head) if mark.key.subset in ("", "all")]
     first = _of_headline(whole, head) or _without_observer(whole)
     if not first:

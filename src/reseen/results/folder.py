@@ -45,7 +45,7 @@ PLACE = "place"
 
 
 def lost_recipe(path: Path) -> ResultsError:
-    """Give the error of a folder that holds results and no recipe."""
+    """Return the error for a folder that has results and no recipe."""
     return ResultsError(
         f"{path} holds results, and no recipe.toml that says of what. Put it back, or choose another folder with --out."
     )
@@ -61,7 +61,7 @@ def other_recipe(path: Path, differ: Sequence[str]) -> ResultsError:
 
 
 class Results(Journal):
-    """Be the results folder of one recipe, held by one process at a time.
+    """Results folder of one recipe, locked by one process at a time.
 
     Use it as a context manager, or call :meth:`close`, to let go of the folder.
 
@@ -132,7 +132,7 @@ class Results(Journal):
         return cls(path, load_recipe(path / "recipe.toml"))
 
     def __enter__(self) -> Results:
-        """Give itself."""
+        """Return the folder itself."""
         return self
 
     def __exit__(
@@ -173,13 +173,13 @@ class Results(Journal):
 
     @property
     def provenance(self) -> dict[str, str]:
-        """Give what the results depend on besides the recipe: fingerprints and versions."""
+        """What the results depend on besides the recipe: fingerprints and versions."""
         found: dict[str, str] = self.read_record("provenance.json", dict[str, str])
         return found
 
     @property
     def fingerprint(self) -> str:
-        """Give the digest of everything that could change a result: recipe, data, model, versions."""
+        """Digest of everything that could change a result: recipe, data, model, versions."""
         return digest({"recipe": identity(self.recipe), "provenance": self.provenance})
 
     def _claim_versions(self) -> None:
@@ -207,7 +207,7 @@ class Results(Journal):
     # ------------------------------------------------------------------------------------------------ arrays
 
     def feature_blocks(self, name: str) -> FeatureBlocks:
-        """Give the features of this name, such as ``"subj01/zc"``, to be read whole or block by block.
+        """Return the features of this name, such as ``"subj01/zc"``, to be read whole or block by block.
 
         Raises
         ------

@@ -32,7 +32,7 @@ class Journal(Layout):
 
     @property
     def warnings(self) -> list[str]:
-        """Give what was warned of."""
+        """Warnings of the run."""
         found: dict[str, list[str]] = self.read_record("warnings.json", dict[Literal["warnings"], list[str]])
         return found.get("warnings", [])
 

@@ -20,38 +20,38 @@ class Layout:
         self.path = path
 
     def kept_folder(self, subject: str) -> Path:
-        """Give where a subject's large sessions are kept once they have been read."""
+        """Return the folder of a subject's large sessions once they have been read."""
         return self.path / "kept" / subject
 
     def features_path(self, name: str) -> Path:
-        """Give where features of this name lie, such as ``"subj01/z"``."""
+        """Return the path of the features of this name, such as ``"subj01/z"``."""
         return self.path / "features" / f"{name}.safetensors"
 
     def block_path(self, name: str, block: int) -> Path:
-        """Give where a block of features of this name lies, such as of ``"subj01/zc"``."""
+        """Return the path of a block of the features of this name, such as of ``"subj01/zc"``."""
         return self.path / "features" / name / f"{block:05d}.safetensors"
 
     def feature_files(self, name: str) -> list[Path]:
-        """Give the files there are of the features of this name: one, or a block each."""
+        """Return the files that exist of the features of this name: one, or a block each."""
         whole = self.features_path(name)
         return [whole] if whole.is_file() else sorted(self.block_path(name, 0).parent.glob("*.safetensors"))
 
     def decode_path(self, subject: str, name: str) -> Path:
-        """Give where something decoded lies: ``"z"``, ``"shuffled0_z"``, or a decoder such as ``"z_fold0"``."""
+        """Return the path of something decoded: ``"z"``, ``"shuffled0_z"``, or a decoder such as ``"z_fold0"``."""
         return self.path / subject / "decode" / f"{name}.safetensors"
 
     def encode_path(self, subject: str) -> Path:
-        """Give where the numbers of each voxel's encoding models lie."""
+        """Return the path of the numbers of each voxel's encoding models."""
         return self.path / subject / "encode" / "voxels.safetensors"
 
     def figure_path(self, subject: str, analysis: str, kind: str) -> Path:
-        """Give where the figure of an encoding analysis lies, as ``"png"`` or ``"svg"``."""
+        """Return the path of the figure of an encoding analysis, as ``"png"`` or ``"svg"``."""
         return self.path / "figures" / f"{subject}_{analysis}.{kind}"
 
     def picture_path(
         self, subject: str, level: Level, condition: str, stimulus_id: int, draw: int, *, trial: int | None = None
     ) -> Path:
-        """Give where a reconstructed picture lies; ``trial`` is the item's number where items are single trials."""
+        """Return the path of a reconstructed image; ``trial`` is the item's number where items are single trials."""
         name = f"{stimulus_id:05d}{'' if trial is None else f'-t{trial}'}_{draw}.png"
         return self.path / subject / "pictures" / level / condition / name
 

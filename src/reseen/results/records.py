@@ -77,12 +77,12 @@ def computed_by(recipe: Recipe, provenance: Mapping[str, str], stage: str, subje
 
 
 def digest(value: Any) -> str:
-    """Give the SHA-256 of a JSON value, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a JSON value, as 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def library_versions() -> dict[str, str]:
-    """Give the versions of the libraries that could change a result."""
+    """Return the versions of the libraries that could change a result."""
     found = {}
     for library in LIBRARIES:
         try:
