@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict
 from typing_extensions import TypedDict
 
+from reseen.datasets.hdf5 import open_dataset
 from reseen.datasets.nsd_facts import NsdFiles
 from reseen.datasets.volumes import FETCH, reading
 from reseen.errors import DataError
@@ -58,12 +59,8 @@ def count_pictures(files: NsdFiles) -> int:
     DataError
         If it is missing, truncated or holds no pictures.
     """
-    import h5py
-
-    with reading(files.stimuli), h5py.File(files.stimuli, "r") as file:
-        if "imgBrick" not in file:
-            raise DataError(f"{files.stimuli} holds no dataset 'imgBrick'; it holds {', '.join(file) or 'nothing'}.")
-        shape, dtype = file["imgBrick"].shape, file["imgBrick"].dtype
+    with reading(files.stimuli), open_dataset(files.stimuli, "imgBrick") as bricks:
+        shape, dtype = bricks.shape, bricks.dtype
     if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8:
         raise DataError(
             f"{files.stimuli} holds pictures of shape {shape} and type {dtype}; (n, H, W, 3) uint8 is needed."
@@ -103,10 +100,8 @@ def _image_reader(files: NsdFiles) -> Callable[[int], NDArray[np.uint8]]:
     black: set[int] = set()
 
     def read_image(stimulus_id: int) -> NDArray[np.uint8]:
-        import h5py
-
-        with reading(files.stimuli), h5py.File(files.stimuli, "r") as file:
-            picture: NDArray[np.uint8] = file["imgBrick"][stimulus_id]
+        with reading(files.stimuli), open_dataset(files.stimuli, "imgBrick") as bricks:
+            picture: NDArray[np.uint8] = bricks[stimulus_id]
         if not picture.any():
             black.add(stimulus_id)
         if len(black) > 1:  # one may be a blank stimulus
@@ -124,10 +119,7 @@ def check_pictures(files: NsdFiles) -> None:
     DataError
         If more than one of them is all black, or the file is damaged.
     """
-    import h5py
-
-    with reading(files.stimuli), h5py.File(files.stimuli, "r") as file:
-        bricks = file["imgBrick"]
+    with reading(files.stimuli), open_dataset(files.stimuli, "imgBrick") as bricks:
         if not len(bricks):
             raise DataError(f"{files.stimuli} holds no images.")
         sample = np.unique(np.linspace(0, len(bricks) - 1, N_SAMPLED).astype(int)).tolist()

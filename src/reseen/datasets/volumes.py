@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen import files
+from reseen.datasets.hdf5 import open_dataset
 from reseen.errors import DataError
 
 BLOCK_BYTES = 64 * 2**20
@@ -173,12 +174,8 @@ def read_voxels(path: Path, voxel_index: NDArray[np.int64]) -> NDArray[Any]:
 @contextmanager
 def _open_betas(path: Path) -> Iterator[Any]:
     if path.suffix == ".hdf5":
-        import h5py
-
-        with h5py.File(path, "r") as file:
-            if "betas" not in file:
-                raise DataError(f"{path} holds no dataset 'betas'; it holds {', '.join(file) or 'nothing'}.")
-            yield file["betas"]
+        with open_dataset(path, "betas") as dataset:
+            yield dataset
     elif path.suffix == ".mgh":
         with _open_mgh(path) as image:
             yield image.dataobj.get_unscaled()  # the file's memory map

@@ -1,0 +1,127 @@
+"""HDF5 files of betas and images: what takes values from another file is refused, and that file is never opened."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from nsd_tree import make_images, make_subject, make_tree, recipe_for
+
+from reseen.datasets import load, nsd
+from reseen.datasets.hdf5 import open_dataset
+from reseen.datasets.nsd_facts import NsdFiles
+from reseen.datasets.nsd_pictures import check_pictures, count_pictures
+from reseen.datasets.volumes import peek, read_voxels
+from reseen.errors import DataError
+
+SIZE = (3, 2, 2, 2)
+VALUES = np.arange(24, dtype=np.int16).reshape(SIZE)
+BETAS = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session01.hdf5"
+STIMULI = "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+
+
+def external_link(file: h5py.File, name: str, other: Path) -> None:
+    file[name] = h5py.ExternalLink(other, name)
+
+
+def soft_link(file: h5py.File, name: str, other: Path) -> None:
+    file["folder"] = h5py.ExternalLink(other, "/")
+    file[name] = h5py.SoftLink(f"/folder/{name}")
+
+
+def external_storage(file: h5py.File, name: str, other: Path) -> None:
+    file.create_dataset(name, SIZE, "i2", external=[(other, 0, VALUES.nbytes)])
+
+
+def virtual(file: h5py.File, name: str, other: Path) -> None:
+    layout = h5py.VirtualLayout(SIZE, "i2")
+    layout[:] = h5py.VirtualSource(other, name, SIZE)
+    file.create_virtual_dataset(name, layout)
+
+
+WAYS = {
+    external_link: "is a link",
+    soft_link: "is a link",
+    external_storage: "is external storage",
+    virtual: "is a virtual dataset",
+}
+each_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+
+
+def write(path: Path, way: Callable[[h5py.File, str, Path], None], name: str = "betas") -> Path:
+    """Write a file whose dataset has its values in another one, and return the other one."""
+    other = path.with_name("other.hdf5")
+    if way is external_storage:
+        other.write_bytes(VALUES.tobytes())
+    else:
+        with h5py.File(other, "w") as file:
+            file[name] = VALUES
+    path.unlink(missing_ok=True)
+    with h5py.File(path, "w") as file:
+        way(file, name, other)
+    with h5py.File(path) as file:  # h5py itself reads the other file
+        np.testing.assert_array_equal(file[name], VALUES)
+    return other
+
+
+@each_way
+def test_values_of_another_file_are_refused(tmp_path: Path, way: Callable[..., None]) -> None:
+    path = tmp_path / "betas_session01.hdf5"
+    write(path, way)
+    for read in (lambda: peek(path), lambda: read_voxels(path, np.arange(2))):
+        with pytest.raises(DataError, match=rf"betas_session01\.hdf5: 'betas' {WAYS[way]}.*copy the values"):
+            read()
+
+
+@each_way
+def test_the_other_file_is_not_opened(tmp_path: Path, way: Callable[..., None]) -> None:
+    # to open it would fail with another error: it is damaged first, and missing then
+    path = tmp_path / "betas_session01.hdf5"
+    other = write(path, way)
+    other.write_bytes(b"damaged")
+    with pytest.raises(DataError, match=WAYS[way]):
+        peek(path)
+    other.unlink()
+    with pytest.raises(DataError, match=WAYS[way]):
+        peek(path)
+
+
+@each_way
+def test_images_and_betas_of_a_tree_are_refused_by_check_and_by_load(tmp_path: Path, way: Callable[..., None]) -> None:
+    make_tree(tmp_path, make_subject("subj01"))
+    for name, dataset in ((BETAS, "betas"), (STIMULI, "imgBrick")):
+        path = tmp_path / name
+        content = path.read_bytes()
+        write(path, way, dataset)
+        with pytest.raises(DataError, match=WAYS[way]):
+            load(recipe_for(tmp_path), "subj01")
+        bad = {check.path: check.note for check in nsd.inventory(recipe_for(tmp_path), "subj01") if not check.ok}
+        assert WAYS[way] in bad[path]
+        path.write_bytes(content)
+
+
+@each_way
+def test_images_that_were_replaced_after_the_check_are_refused(tmp_path: Path, way: Callable[..., None]) -> None:
+    make_tree(tmp_path, make_subject("subj01"))
+    stimuli = load(recipe_for(tmp_path), "subj01")[1]
+    write(tmp_path / STIMULI, way, "imgBrick")
+    files = NsdFiles(tmp_path, "subj01", "func1pt8mm", "")
+    for look in (lambda: stimuli.images([0]), lambda: count_pictures(files), lambda: check_pictures(files)):
+        with pytest.raises(DataError, match=WAYS[way]):
+            look()
+
+
+def test_what_is_in_the_file_itself_is_opened(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["imgBrick"] = make_images()
+        file["group/inside"] = VALUES
+    with open_dataset(tmp_path / "a.hdf5", "imgBrick") as found:
+        np.testing.assert_array_equal(found[:], make_images())
+    with pytest.raises(DataError, match="'group' is no dataset"), open_dataset(tmp_path / "a.hdf5", "group"):
+        pass
+    with (
+        pytest.raises(DataError, match="no dataset 'betas'; it holds group, imgBrick"),
+        open_dataset(tmp_path / "a.hdf5", "betas"),
+    ):
+        pass
