@@ -1,5 +1,6 @@
 """What `reseen check` prints of NSD's files: a complete tree, a truncated session, an empty folder, a wrong subject."""
 
+import hashlib
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from reseen.cli import app
 from reseen.datasets.nsd_facts import SUBJECTS, NsdFiles
+from reseen.observers.networks import NETWORKS, fetch_command
 from reseen.pipeline import check as look
 from reseen.pipeline.costs import count_evaluations
 from reseen.pipeline.needs import find_data
@@ -209,8 +211,9 @@ unzip() { eval "to=\\${$#}"; test -f "$3" && { test -d "$to" || mkdir "$to"; } &
 
 @pytest.mark.parametrize("name", ["data", "my data", "it's;touch pwn $(touch pwn)"])
 def test_the_printed_commands_can_be_pasted_anywhere_and_write_only_below_the_data(
-    check, tmp_path: Path, name: str
+    check, tmp_path: Path, name: str, monkeypatch
 ) -> None:
+    monkeypatch.setattr("reseen.datasets.nsd_facts.COCO_MD5", hashlib.md5(b"").hexdigest())  # of what the stub writes
     _, lines = check(tmp_path / name)
     commands = [line.strip() for line in lines if line.startswith("      ") and " missing  " not in line]
     script = "\n".join([STUBS, *(command for command in commands)])
@@ -225,6 +228,35 @@ def test_the_printed_commands_can_be_pasted_anywhere_and_write_only_below_the_da
     said = log.read_text().splitlines()
     assert len(said) == sum(command.count("aws s3") + 2 * command.count("curl") for command in commands)
     assert all(line.startswith(f"{tmp_path / name}/nsddata") for line in said)
+
+
+@pytest.mark.parametrize("tool", ["md5sum", "md5"])
+def test_cocos_archive_is_unpacked_only_if_its_checksum_is_right(tmp_path: Path, monkeypatch, tool: str) -> None:
+    (path,) = [NsdFiles(tmp_path, "subj01", "func1pt8mm", "").captions("val2017")]
+    log = tmp_path / "log"
+    # macOS has md5, which prints the digits alone where it reads its standard input, and may have no md5sum
+    other = "" if tool == "md5sum" else "md5sum() { return 127; }; md5() { command md5sum; };"
+    for content, code in ((b"", 0), (b"other", 1)):
+        monkeypatch.setattr("reseen.datasets.nsd_facts.COCO_MD5", hashlib.md5(content).hexdigest())
+        command = NsdFiles(tmp_path, "subj01", "func1pt8mm", "").fetch_command(path)
+        log.unlink(missing_ok=True)
+        done = subprocess.run(
+            ["bash", "-c", f"{STUBS}\n{other}\n{command}"],
+            env={**os.environ, "LOG": str(log)},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code
+        assert len(log.read_text().splitlines()) == 2 - code  # fetched and unpacked, or fetched alone
+        assert ("differs from its checksum" in done.stderr) == bool(code)
+
+
+def test_nothing_is_fetched_without_encryption() -> None:
+    files = NsdFiles(Path("/data"), "subj01", "func1pt8mm", "betas")
+    commands = files.fetch_commands([files.stimuli, files.responses, files.captions("val2017"), files.session(1)])
+    assert not [command for command in [*commands, *map(fetch_command, NETWORKS)] if "http:" in command]
+    assert sum("https:" in command for command in commands) == 1
 
 
 def test_a_digital_subject_that_lost_a_file_is_written_again(check, tree: Path) -> None:

@@ -664,7 +664,9 @@ def test_missing_captions_say_how_to_fetch_them_once_they_are_needed(tree: Path)
     path.unlink()
     _, stimuli, _ = load(recipe_for(tree), "subj01")
     assert stimuli.captions(0) == ("picture 0 by person 0",)
-    with pytest.raises(DataError, match=r"captions_val2017\.json is missing.*images\.cocodataset\.org"):
+    with pytest.raises(
+        DataError, match=r"captions_val2017\.json is missing.*https://s3\.amazonaws\.com/images\.cocodataset\.org"
+    ):
         stimuli.captions(4)
 
 

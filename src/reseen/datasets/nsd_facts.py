@@ -23,7 +23,10 @@ TERMS = (
     "its pictures and responses may not be passed on."
 )
 COCO_SPLITS = ("train2017", "val2017")
-COCO_CAPTIONS = "http://images.cocodataset.org/annotations/annotations_trainval2017.zip"
+COCO_CAPTIONS = "https://s3.amazonaws.com/images.cocodataset.org/annotations/annotations_trainval2017.zip"
+"""By https: ``images.cocodataset.org`` is the name of a public bucket, whose own host name has no certificate."""
+COCO_MD5 = "f4bbac642086de4f52a3fdda2de5fa2c"
+"""MD5 of that archive, as many public projects state it, such as intel/neural-compressor on GitHub."""
 
 N_IMAGES = 73_000
 TRIALS_PER_SESSION = 750
@@ -284,7 +287,10 @@ class NsdFiles:
             archive = here / COCO_CAPTIONS.rpartition("/")[2]
             wanted = _words(*(f"*/{name}" for name in names))
             fetch = f"mkdir -p {_words(here)} && curl -fo {_words(archive)} {COCO_CAPTIONS}"
-            return [f"{fetch} && unzip -o -j {_words(archive)} {wanted} -d {_words(here)}"]
+            differs = f"echo {_words(f'{archive} differs from its checksum, MD5 {COCO_MD5}')} >&2"
+            # Linux has md5sum, macOS has md5; the archive is unpacked only if its checksum is right
+            compare = f"{{ (md5sum || md5) < {_words(archive)} | grep -q {COCO_MD5} || {{ {differs}; false; }}; }}"
+            return [f"{fetch} && {compare} && unzip -o -j {_words(archive)} {wanted} -d {_words(here)}"]
         if len(names) == 1 or anew:
             return [f"aws s3 cp --no-sign-request {_words(f'{there}/{name}', f'{here}/')}" for name in names]
         wanted = " ".join(f"--include {_words(pattern)}" for pattern in _patterns(names))

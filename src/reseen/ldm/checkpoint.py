@@ -20,7 +20,7 @@ LEFT_OVER = (
     "_codecs.encode",
 )
 """What the checkpoints of Stable Diffusion 1.x name besides tensors (read from github lopho/pickle_inspector)."""
-FETCH = shell_line("hf", "download", "CompVis/stable-diffusion-v1-4", "sd-v1-4.ckpt")
+FETCH = shell_line("hf", "download", "CompVis/stable-diffusion-v-1-4-original", "sd-v1-4.ckpt")
 """The command that fetches the original checkpoint; no revision, since any commit has the same file."""
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 _PICKLE = b"\x80"
