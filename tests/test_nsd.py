@@ -4,6 +4,7 @@ import csv
 import gzip
 import importlib
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -31,6 +32,7 @@ from reseen.simulate import fullsize
 
 BETAS = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
 PEOPLE = "nsddata/ppdata/subj01"
+INFO = "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
 DESIGN = "nsddata/experiments/nsd/nsd_expdesign.mat"
 
 
@@ -671,11 +673,57 @@ def test_missing_captions_say_how_to_fetch_them_once_they_are_needed(tree: Path)
 
 
 def test_table_of_other_pictures_is_refused(tree: Path) -> None:
-    path = tree / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
+    path = tree / INFO
     path.write_text("\n".join(path.read_text().splitlines()[:-2]))
-    _, stimuli, _ = load(recipe_for(tree), "subj01")
     with pytest.raises(DataError, match=r"nsd_stim_info_merged\.csv describes 12 pictures"):
-        stimuli.captions(0)
+        load(recipe_for(tree), "subj01")
+
+
+def change_shared(tree: Path, change: Callable[[int, str], str]) -> None:
+    """Change `shared1000` of each image of the table, given its nsdId."""
+    with (tree / INFO).open() as file:
+        head, *rows = csv.reader(file)
+    place = head.index("shared1000")
+    for number, row in enumerate(rows):
+        row[place] = change(number, row[place])
+    with (tree / INFO).open("w", newline="") as file:
+        csv.writer(file).writerows([head, *rows])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda i, _: str(i in {2, 5, 12}), r"3 images as shared1000.* has 3: they differ in nsdId 11, 12 \(counted"),
+        (lambda i, _: str(i in {2, 5}), r"2 images as shared1000.* has 3: they differ in nsdId 11 \(counted"),
+        (lambda i, _: str(i + 1 in SHARED), r"they differ in nsdId 1, 2, 4, 5, 10 and 1 more \(counted from 0\)"),
+        (lambda *_: "yes", r"shared1000 holds 'yes'; True or False is expected"),
+        (lambda *_: "", r"shared1000 holds ''; True or False is expected"),
+    ],
+)
+def test_shared_images_of_the_table_must_be_those_of_the_design(tree: Path, change, words: str) -> None:
+    change_shared(tree, change)
+    with pytest.raises(DataError, match=words):
+        load(recipe_for(tree), "subj01")
+    bad = {check.path.name: check.note for check in nsd.inventory(recipe_for(tree), "subj01") if not check.ok}
+    assert set(bad) == {"nsd_stim_info_merged.csv"}
+    assert re.search(words, bad["nsd_stim_info_merged.csv"])
+
+
+def test_shared_images_are_compared_only_where_the_table_names_them(tree: Path) -> None:
+    change_shared(tree, lambda _, word: "1" if word == "True" else "0")
+    load(recipe_for(tree), "subj01")
+    path = tree / INFO
+    path.write_text(path.read_text().replace("shared1000", "shared", 1))
+    assert load(recipe_for(tree), "subj01")[1].captions(0) == ("picture 0 by person 0",)
+    path.unlink()
+    load(recipe_for(tree), "subj01")
+
+
+def test_the_table_of_images_is_read_anew_when_it_changed(tree: Path) -> None:
+    load(recipe_for(tree), "subj01")
+    change_shared(tree, lambda i, _: str(i in {2, 5, 12}))
+    with pytest.raises(DataError, match="they differ"):
+        load(recipe_for(tree), "subj01")
 
 
 # What is there

@@ -17,6 +17,7 @@ from reseen.datasets.nsd_facts import N_IMAGES, TERMS, NsdFiles
 from reseen.datasets.nsd_inventory import inventory, list_subjects, need_path
 from reseen.datasets.nsd_pictures import count_pictures, read_pictures
 from reseen.datasets.nsd_sessions import Progress, check_sessions, close_gaps, count_sessions, read_betas
+from reseen.datasets.nsd_stim_info import check_shared_images
 from reseen.datasets.nsd_voxels import RoiVoxels, find_ncsnr, find_voxels
 from reseen.datasets.outline import Outline
 from reseen.datasets.splits import make_split
@@ -104,6 +105,7 @@ def _before_betas(files: NsdFiles, data: DataRecipe) -> tuple[TrialTable, RoiVox
     own = n_images == N_IMAGES
     n_sessions = count_sessions(files, data.sessions, own=own)
     table = read_trial_table(files, n_sessions, n_images, own=own)
+    check_shared_images(files, n_images, table.shared)
     voxels = find_voxels(files, data.rois, check_sessions(files, table.session, own=own))
     stimuli = read_pictures(files, n_images)
     seen = np.unique(table.stimulus_id)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from reseen.datasets.inventory import FileCheck, check_file
 from reseen.datasets.nsd_design import TrialTable, read_design, read_responses, read_trial_table
 from reseen.datasets.nsd_facts import COCO_SPLITS, N_IMAGES, SUBJECTS, TRIALS_PER_SESSION, NsdFiles
-from reseen.datasets.nsd_pictures import check_pictures, count_pictures, read_annotations, read_sources
+from reseen.datasets.nsd_pictures import check_pictures, count_pictures, read_annotations
 from reseen.datasets.nsd_sessions import check_session, check_wanted, known_shape, list_sessions, session_paths
+from reseen.datasets.nsd_stim_info import check_shared_images, read_stim_info
 from reseen.datasets.nsd_voxels import RoiVoxels, atlas_paths, atlases, find_voxels
 from reseen.datasets.volumes import Shape, check_gzip, peek, read_volume, read_voxels
 from reseen.errors import DataError
@@ -79,7 +80,7 @@ def _common(known: _Known) -> list[_Wanted]:
     return [
         (files.stimuli, N_IMAGES * 425 * 425 * 3, lambda: _describe_pictures(files)),
         (files.design, None, lambda: f"{read_design(files.design)['masterordering'].size:,} trials"),
-        (files.stim_info, None, lambda: f"sources of {len(read_sources(files, known.n_images)):,} pictures"),
+        (files.stim_info, None, lambda: _describe_sources(known)),
         *((files.captions(split), None, _describe_captions(files.captions(split))) for split in COCO_SPLITS),
     ]
 
@@ -194,6 +195,13 @@ def _describe_trials(known: _Known) -> str:
 def _describe_pictures(files: NsdFiles) -> str:
     check_pictures(files)
     return f"{count_pictures(files):,} pictures"
+
+
+def _describe_sources(known: _Known) -> str:
+    info = read_stim_info(known.files, known.n_images)
+    if known.table is not None:
+        check_shared_images(known.files, known.n_images, known.table.shared)
+    return f"sources of {len(info.sources):,} pictures"
 
 
 def _describe_captions(path: Path) -> Callable[[], str]:

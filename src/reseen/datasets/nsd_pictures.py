@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -16,9 +15,10 @@ from typing_extensions import TypedDict
 
 from reseen.datasets.hdf5 import open_dataset
 from reseen.datasets.nsd_facts import NsdFiles
+from reseen.datasets.nsd_stim_info import read_stim_info
 from reseen.datasets.volumes import FETCH, reading
 from reseen.errors import DataError
-from reseen.files import read_json, read_text
+from reseen.files import read_json
 from reseen.stimuli import Stimuli
 
 N_SAMPLED = 64
@@ -135,8 +135,8 @@ def _are_black(path: Path, numbers: Sequence[int]) -> str:
 
 def _caption_reader(files: NsdFiles, n_images: int) -> Callable[[int], Sequence[str]]:
     @cache
-    def sources() -> list[tuple[str, int]]:
-        return read_sources(files, n_images)
+    def sources() -> Sequence[tuple[str, int]]:
+        return read_stim_info(files, n_images).sources
 
     @cache
     def captions(split: str) -> Mapping[int, tuple[str, ...]]:
@@ -147,33 +147,6 @@ def _caption_reader(files: NsdFiles, n_images: int) -> Callable[[int], Sequence[
         return captions(split).get(coco_id, ())
 
     return read_captions
-
-
-def read_sources(files: NsdFiles, n_images: int) -> list[tuple[str, int]]:
-    """Read which picture of COCO each stimulus is: ``(split, COCO id)`` by 0-based stimulus id.
-
-    Raises
-    ------
-    DataError
-        If the table is missing, damaged or about other pictures.
-    """
-    path = files.stim_info
-    names = ("nsdId", "cocoSplit", "cocoId")
-    text = read_text(path)
-    with reading(path):
-        rows = csv.reader(text.splitlines())
-        head = next(rows, [])
-        missing = [name for name in names if name not in head]
-        if missing:
-            raise DataError(f"{path} has no column {missing[0]}; {', '.join(names)} are needed. Fetch it again.")
-        number, split, coco_id = map(head.index, names)
-        found = {int(row[number]): (row[split], int(row[coco_id])) for row in rows if len(row) == len(head)}
-    if sorted(found) != list(range(n_images)):
-        raise DataError(
-            f"{path} describes {len(found)} pictures; {files.stimuli} holds {n_images} (nsdId 0 to {n_images - 1}). "
-            "The two files belong to different data sets, or one is truncated."
-        )
-    return [found[i] for i in range(n_images)]
 
 
 def read_annotations(path: Path) -> Sequence[Annotation]:

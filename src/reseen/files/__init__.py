@@ -13,7 +13,7 @@
 
 from reseen.files.images import read_picture
 from reseen.files.locking import Held, lock
-from reseen.files.reading import check_regular, reading, shown, unreadable
+from reseen.files.reading import check_regular, file_state, reading, shown, unreadable
 from reseen.files.sealing import verify_sealed, write_sealed
 from reseen.files.tensors import opening_tensors, verify_tensors, write_tensors
 from reseen.files.text import read_json, read_text
@@ -26,6 +26,7 @@ __all__ = [
     "GB",
     "Held",
     "check_regular",
+    "file_state",
     "lock",
     "opening_tensors",
     "read_json",

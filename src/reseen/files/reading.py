@@ -62,6 +62,19 @@ def check_regular(path: Path | str, error: type[ReseenError] = DataError) -> int
     return found.st_size
 
 
+def file_state(path: Path | str, error: type[ReseenError] = DataError) -> tuple[int, int, int]:
+    """Return the inode, size and time of change of a file: as long as they are the same, so is its content.
+
+    Raises
+    ------
+    ReseenError
+        As `check_regular`.
+    """
+    check_regular(path, error)
+    found = Path(path).stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def unreadable(
     path: Path | str, cause: BaseException, error: type[ReseenError] = DataError, fix: str | None = None
 ) -> ReseenError:
