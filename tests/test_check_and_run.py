@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
-from reseen import pipeline
+from reseen import datasets, pipeline
 from reseen.datasets.nsd_facts import TRUTH
 from reseen.errors import ReseenError
-from reseen.recipe import Recipe, load_recipe, with_changes
+from reseen.pipeline import fitting
+from reseen.pipeline.finding import Finding
+from reseen.pipeline.job import Job
+from reseen.pipeline.prospect import Prospect
+from reseen.recipe import Recipe, SimulateRecipe, load_recipe, with_changes
+from reseen.results import Results
+from reseen.simulate import simulate
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 FULL = os.environ.get("RESEEN_ALL_INPUTS") == "1"
@@ -308,3 +316,77 @@ def test_the_recipes_of_arrays_run_as_check_says(brain_file, tiny_model, tmp_pat
     np.savez(tmp_path / "subj01.npz", **arrays)
     changes = {"data.path": tmp_path / "subj01.npz", "data.n_folds": 4, "model.name": str(tiny_model), **QUICK}
     assert agree(with_changes(load_recipe(name), changes), tmp_path / "out")
+
+
+# ------------------------------------------------------------------------------------------------------------- labels
+
+
+@pytest.fixture(scope="module")
+def repeating_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a simulated tree in which 30 images are shown three times each, in three sessions."""
+    root = tmp_path_factory.mktemp("repeating") / "data"
+    section = SimulateRecipe(n_sessions=3, trials_per_session=30, n_train=26, n_test=4, voxel_share=0.1)
+    simulate(root, section)
+    return root
+
+
+def labels_of(recipe: Recipe, out: Path) -> tuple[list[Finding], list[str]]:
+    """Return what check says of labels, and the warnings of a run about them, which begins with the same data."""
+    said = list(fitting.labels(Prospect(recipe, out, thorough=True)))
+    job = Job(recipe, Results(out, recipe))
+    job.brain("subj01")
+    return said, [warning for warning in job.results.warnings if "stimulus_id" in warning]
+
+
+def test_labels_that_fit_are_said_to_fit_by_check_and_run_does_not_warn(repeating_tree, tiny_model, tmp_path):
+    (found,), warned = labels_of(on_a_tree("takagi2023", repeating_tree, tiny_model, {}), tmp_path / "out")
+    assert found.what == "labels of subj01"
+    assert re.match(r"fit the betas: \d+\.\d permutation standard deviations, of \d+ voxels in 90 trials", found.found)
+    assert warned == []
+
+
+@pytest.mark.parametrize("shift", ["trial", "sessions"])
+def test_labels_out_of_step_are_warned_of_by_check_as_by_run(repeating_tree, tiny_model, tmp_path, shift):
+    tree = Path(shutil.copytree(repeating_tree, tmp_path / "tree"))
+    first, second, third = sorted(tree.rglob("betas_session0*.hdf5"))
+    if shift == "sessions":
+        for source, target in ((first, tmp_path / "kept"), (third, first), (tmp_path / "kept", third)):
+            source.rename(target)
+    else:
+        for path in (first, second, third):
+            with h5py.File(path, "r+") as file:
+                file["betas"][:] = np.roll(file["betas"][:], 1, axis=0)
+    (found,), (warned,) = labels_of(on_a_tree("takagi2023", tree, tiny_model, {}), tmp_path / "out")
+    assert (found.what, found.ok) == ("warning", True)
+    for text in (found.found, warned):
+        assert text.startswith("subj01: trials of the same stimulus_id")
+        assert "3 or more is expected" in text
+
+
+def test_labels_are_not_compared_by_check_where_whole_sessions_would_be_read(
+    repeating_tree, tiny_model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("reseen.datasets.kept.WORTH_KEEPING", 0)  # each session counts as large
+    read = []
+    monkeypatch.setattr("reseen.datasets.nsd_sessions.read_voxels", lambda path, _: read.append(path))
+    tree = Path(shutil.copytree(repeating_tree, tmp_path / "tree"))
+    for path in tree.rglob("betas_session0*.hdf5"):
+        with h5py.File(path) as file:
+            betas = file["betas"][:]
+        with h5py.File(path, "w") as file:
+            file["betas"] = betas  # contiguous: the numbers of one voxel are all over the file
+    (found,) = fitting.labels(Prospect(on_a_tree("takagi2023", tree, tiny_model, {}), tmp_path / "out"))
+    assert (found.what, found.mark) == ("labels of subj01", "--")
+    assert "would be read whole. The run compares them" in found.found
+    assert read == []
+
+
+def test_a_sample_has_few_voxels_of_every_session(repeating_tree, tiny_model, tmp_path, monkeypatch):
+    recipe = on_a_tree("takagi2023", repeating_tree, tiny_model, {})
+    monkeypatch.setattr("reseen.datasets.nsd_sessions.N_SAMPLED", 7)
+    outline = Prospect(recipe, tmp_path / "out").outlines["subj01"]
+    sample, (trials, _, _) = outline.sample(), datasets.load(recipe.data, "subj01")
+    assert sample.betas.shape == (90, 7)
+    chosen = np.linspace(0, trials.betas.shape[1] - 1, 7).astype(int)
+    np.testing.assert_array_equal(sample.betas, trials.betas[:, chosen])
+    np.testing.assert_array_equal(sample.stimulus_id, trials.stimulus_id)

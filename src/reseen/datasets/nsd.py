@@ -6,6 +6,7 @@ Ids become 0-based here and stay so. Beside the voxels that are kept, no more th
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from reseen.datasets.nsd_design import TrialTable, read_trial_table
 from reseen.datasets.nsd_facts import N_IMAGES, TERMS, NsdFiles
 from reseen.datasets.nsd_inventory import inventory, list_subjects, need_path
 from reseen.datasets.nsd_pictures import count_pictures, read_pictures
-from reseen.datasets.nsd_sessions import Progress, check_sessions, close_gaps, count_sessions, read_betas
+from reseen.datasets.nsd_sessions import Progress, check_sessions, close_gaps, count_sessions, read_betas, read_sample
 from reseen.datasets.nsd_stim_info import check_shared_images
 from reseen.datasets.nsd_voxels import RoiVoxels, find_ncsnr, find_voxels
 from reseen.datasets.outline import Outline
@@ -94,9 +95,11 @@ def outline(data: DataRecipe, subject: str) -> Outline:
     DataError, RecipeError
         As `load`.
     """
-    table, voxels, stimuli, split = _before_betas(_find_files(data, subject), data)
+    files = _find_files(data, subject)
+    table, voxels, stimuli, split = _before_betas(files, data)
+    sample = partial(read_sample, files, table, voxels.index, voxels.shape, data)
     n_voxels = {roi: int(mask.sum()) for roi, mask in voxels.rois.items()}
-    return Outline(table.stimulus_id, split, n_voxels, len(voxels.index), voxels.shape, stimuli)
+    return Outline(table.stimulus_id, split, n_voxels, len(voxels.index), voxels.shape, stimuli, sample)
 
 
 def _before_betas(files: NsdFiles, data: DataRecipe) -> tuple[TrialTable, RoiVoxels, Stimuli, Split]:

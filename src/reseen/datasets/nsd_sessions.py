@@ -17,7 +17,7 @@ from reseen.datasets.fsaverage import N_FINE, SIDES
 from reseen.datasets.kept import KeptSessions, is_worth_keeping, origin
 from reseen.datasets.nsd_design import TrialTable, read_responses
 from reseen.datasets.nsd_facts import INT16_PER_PERCENT, SUBJECTS, NsdFiles
-from reseen.datasets.volumes import Shape, peek, read_voxels
+from reseen.datasets.volumes import Shape, is_stored_by_voxel, peek, read_voxels
 from reseen.errors import DataError, RecipeError
 from reseen.files import unreadable
 from reseen.recipe import DataRecipe
@@ -26,6 +26,8 @@ from reseen.trials import Trials
 VERTEX_SHAPE: Shape = (len(SIDES), N_FINE, 1)
 """Of all vertices of fsaverage, left hemisphere first."""
 VOXELS_AT_ONCE = 256
+N_SAMPLED = 100
+"""Voxels that `read_sample` reads."""
 MAX_CONSTANT = 0.1
 """Proportion of a session's ROI voxels that may be constant: more is a partial download."""
 MAX_ZEROS = 0.2
@@ -251,6 +253,37 @@ def read_betas(
         if progress is not None:
             progress(done, len(sessions))
     return betas, known
+
+
+def read_sample(
+    files: NsdFiles, table: TrialTable, index: NDArray[np.int64], shape: Shape, data: DataRecipe
+) -> Trials | None:
+    """Read some voxels of all trials, spread over the ROIs, to compare the responses with their labels.
+
+    Parameters
+    ----------
+    files, table, index, shape, data
+        As `read_betas` takes them.
+
+    Returns
+    -------
+    Trials
+        With at most `N_SAMPLED` voxels and without ROIs; None where a large session is not stored by voxel, so that it
+        would have to be read whole.
+
+    Raises
+    ------
+    DataError
+        As `read_betas`.
+    """
+    for session in np.unique(table.session):
+        paths = session_paths(files, int(session))
+        if is_worth_keeping(paths) and not all(map(is_stored_by_voxel, paths)):
+            return None
+    chosen = np.unique(index[np.linspace(0, len(index) - 1, N_SAMPLED).astype(int)])
+    betas, known = read_betas(files, table, chosen, shape, data)
+    n_repetitions = np.ones(len(betas), dtype=np.int64)
+    return Trials(files.subject, betas[:, known], table.stimulus_id, table.session, {}, n_repetitions)
 
 
 def _fill_session(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reseen.stimuli import Stimuli
-from reseen.trials import Split
+from reseen.trials import Split, Trials
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +30,9 @@ class Outline:
         Shape of the volume that the voxels have a place in (of fsaverage ``(2, 163842, 1)``); None if they have none.
     stimuli
         The images and captions; None where they are not drawn yet.
+    sample
+        Reads some voxels of all trials; it returns None where that would take as long as to read all voxels. None for
+        data whose labels are compared when they are loaded, or that are still to be simulated.
     """
 
     stimulus_id: NDArray[np.int64]
@@ -38,6 +41,7 @@ class Outline:
     n_read: int
     volume_shape: tuple[int, int, int] | None
     stimuli: Stimuli | None
+    sample: Callable[[], Trials | None] | None = None
 
     @property
     def used(self) -> NDArray[np.int64]:

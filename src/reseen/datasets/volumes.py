@@ -17,6 +17,8 @@ from reseen.errors import DataError
 
 BLOCK_BYTES = 64 * 2**20
 """At most so much of a volume that is not chunked by voxel is held at a time."""
+MAX_BY_VOXEL = 16
+"""Voxels of an HDF5 chunk up to which a session counts as stored by voxel; NSD's chunks have one."""
 
 Shape = tuple[int, int, int]
 Affine = NDArray[np.float64]
@@ -169,6 +171,22 @@ def read_voxels(path: Path, voxel_index: NDArray[np.int64]) -> NDArray[Any]:
         if betas.chunks[1:] == (1, 1, 1) and not betas.id.get_create_plist().get_nfilters():
             return _read_chunks(betas, (z, y, x)).T
         return _read_cells(betas, (z, y, x)).T
+
+
+def is_stored_by_voxel(path: Path) -> bool:
+    """Return whether few voxels of a session can be read without most of the others.
+
+    Raises
+    ------
+    DataError
+        As `peek`.
+    """
+    n_trials, _ = peek(path)
+    if path.suffix != ".hdf5":
+        return False
+    with reading(path), _open_betas(path) as betas:
+        chunks = betas.chunks
+        return chunks is not None and chunks[0] >= n_trials and int(np.prod(chunks[1:])) <= MAX_BY_VOXEL
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from reseen.datasets import Outline
 from reseen.datasets.surface import read_affine
 from reseen.datasets.vertices import way_to_fsaverage
 from reseen.decode.prior import check_prior
-from reseen.errors import ShapeError
+from reseen.errors import ReseenError, ShapeError
 from reseen.evaluate.scores import pools
 from reseen.extract.pictures import captions_of
 from reseen.pipeline.finding import Finding, look_at
@@ -54,6 +54,31 @@ def cut_captions(prospect: Prospect) -> Iterator[Finding]:
     if n_cut := prospect.model.count_cut(texts) if texts else 0:
         found = f"{n_cut:,} of {len(texts):,} captions are longer than the text encoder reads; it ignores their ends."
         yield Finding("warning", found, absent=True)
+
+
+def labels(prospect: Prospect) -> Iterator[Finding]:
+    """Compare the labels of an NSD tree with some voxels of all trials, as a run compares them with all voxels."""
+    for subject, outline in prospect.known.items():
+        if outline.sample is None:
+            continue
+        try:
+            trials = outline.sample()
+        except ReseenError as error:
+            yield Finding("warning", f"the labels of {subject} were not compared: {error}", absent=True)
+            continue
+        if trials is None:
+            found = "not compared: some session is not stored by voxel and would be read whole. The run compares them"
+            yield Finding(f"labels of {subject}", found, absent=True)
+            continue
+        checked = trials.check_labels(seed=prospect.recipe.seed)
+        if checked.problem:
+            yield Finding("warning", f"{subject}: {checked.problem}", absent=True)
+        elif not np.isnan(checked.value):
+            yield Finding(
+                f"labels of {subject}",
+                f"fit the betas: {checked.value:.1f} permutation standard deviations, of {trials.betas.shape[1]} "
+                f"voxels in {len(trials):,} trials",
+            )
 
 
 def duplicates(prospect: Prospect) -> Iterator[Finding]:

@@ -233,6 +233,7 @@ CHECKS: Sequence[Check] = (
     _check(denoising, "reconstruct"),
     _check(fitting.cut_captions, refuses=False),
     _check(fitting.duplicates, refuses=False),
+    _check(fitting.labels, refuses=False),
     _check(costs.encoding_features, "extract encode"),
     _check(costs.space, "extract decode encode reconstruct"),
     _check(costs.effort, refuses=False),
