@@ -1,5 +1,6 @@
 """A tiny data set in NSD's layout, with every number known."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,6 +105,13 @@ def write_mgh(path: Path, values: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = values[:, None, None] if values.shape[1] > 1 else values[:, None]  # the last axis may be left out
     nibabel.MGHImage(frames, np.eye(4)).to_filename(path)
+
+
+def flipped(content: bytes, n: int) -> Iterator[bytes]:
+    """Flip one bit of a gzip file in each of n places, from the end of its header, which no checksum covers."""
+    start = content.index(b"\0", 10) + 1 if content[3] & 8 else 10  # bit 3: the header ends with a file name
+    for number, place in enumerate(np.linspace(start, len(content) - 1, n).astype(int)):
+        yield content[:place] + bytes([content[place] ^ (1 << number % 8)]) + content[place + 1 :]
 
 
 def recipe_for(root: Path | None, **settings: object) -> DataRecipe:

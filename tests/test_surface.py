@@ -7,6 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 from encoding_results import made_up_voxels
+from nsd_tree import flipped
 
 from reseen.datasets import derivatives, fsaverage
 from reseen.datasets.nsd_facts import DEPTHS, NsdFiles
@@ -179,6 +180,20 @@ def test_a_missing_or_wrong_transform_is_named(digital_tree, tmp_path):
         read_surface(data, "subj01", (3, 3, 3))
     with pytest.raises(DataError, match="plain arrays say nothing of a surface"):
         read_surface(DataRecipe(kind="arrays", path=tmp_path), "subj01", (3, 3, 3))
+
+
+@pytest.mark.parametrize("which", ["layer", "fsaverage"])
+def test_a_flipped_bit_in_a_transform_is_found(digital_tree, tmp_path, which):
+    import shutil
+
+    shutil.copytree(digital_tree / "nsddata", tmp_path / "nsddata")
+    files = NsdFiles(tmp_path, "subj01", "func1pt8mm", "")
+    path = files.to_layer("rh", 2) if which == "layer" else files.to_fsaverage("lh")
+    content = path.read_bytes()
+    for damaged in flipped(content, 12):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=path.name):
+            read_surface(DataRecipe(path=tmp_path, rois=("early",)), "subj01", (3, 3, 3))
 
 
 def test_values_that_do_not_fit_the_voxels_or_the_volume_are_refused(surface):

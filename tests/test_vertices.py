@@ -7,13 +7,24 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from nsd_tree import LABELS, N_IMAGES, VERTICES, make_subject, make_tree, make_vertices, recipe_for, spread, write_mgh
+from nsd_tree import (
+    LABELS,
+    N_IMAGES,
+    VERTICES,
+    flipped,
+    make_subject,
+    make_tree,
+    make_vertices,
+    recipe_for,
+    spread,
+    write_mgh,
+)
 
 from reseen.datasets import derivatives, extras, load, nsd
 from reseen.datasets.fsaverage import N_COARSE, N_FINE
 from reseen.datasets.nsd_sessions import VERTEX_SHAPE, close_gaps
 from reseen.datasets.surface import Surface
-from reseen.datasets.vertices import Vertices, way_to_fsaverage
+from reseen.datasets.vertices import Vertices, read_labels, way_to_fsaverage
 from reseen.errors import DataError, RecipeError, ShapeError
 from reseen.pipeline import mapping
 from reseen.pipeline.job import Job
@@ -115,6 +126,32 @@ def test_rois_drawn_on_the_subjects_surface_come_through_its_transform(tree, fil
     files.to_fsaverage("lh").unlink()
     with pytest.raises(DataError, match=r"white-to-fsaverage.mgz is missing.*aws s3 cp"):
         load(data(tree, rois=("V1",)), "subj01")
+
+
+@pytest.mark.parametrize("side", ["lh", "rh"])
+@pytest.mark.parametrize("which", ["labels", "labels of the subject's surface", "transform"])
+def test_a_flipped_bit_in_an_mgz_is_found(tree, files, side, which):
+    """Atlases come as gzipped MGH; gzip's checksum finds each change of a bit, wherever it is."""
+    rng = np.random.default_rng(3)  # long runs of zeros can be compressed in several ways, so that bits do not matter
+    for each in ("lh", "rh"):
+        put(files.vertex_labels(each, "streams"), rng.integers(0, 8, (N_FINE, 1)).astype(np.int32))
+        write_mgh(files.vertex_labels(each, "prf-visualrois"), rng.integers(0, 8, (500, 1)).astype(np.int32))
+        write_mgh(files.to_fsaverage(each), rng.integers(1, 501, (N_FINE, 1)).astype(np.float32))
+    path, rois = {
+        "labels": (files.vertex_labels(side, "streams"), ("early",)),
+        "labels of the subject's surface": (files.vertex_labels(side, "prf-visualrois"), ("V1",)),
+        "transform": (files.to_fsaverage(side), ("V1",)),
+    }[which]
+    content = path.read_bytes()
+    for damaged in flipped(content, 12):
+        path.unlink()
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=path.name):
+            load(data(tree, rois=rois), "subj01")
+        notes = [check for check in nsd.inventory(data(tree, rois=rois), "subj01") if check.path == path]
+        assert [check.ok for check in notes] == [False]
+    path.write_bytes(content)
+    read_labels(files, "streams" if which == "labels" else "prf-visualrois")
 
 
 def test_vertices_without_numbers_are_left_out_and_counted(tree, files, known):
