@@ -149,3 +149,22 @@ def no_network(monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def connections(monkeypatch) -> list[tuple[object, ...]]:
+    """List every attempt to open a connection or to look up a host; each fails, as on a machine without a network."""
+    tried: list[tuple[object, ...]] = []
+
+    def connect(*arguments: object, **_options: object) -> None:
+        tried.append(arguments)
+        raise OSError("no network")
+
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    for name in ("socket.connect", "socket.connect_ex", "socket.sendto"):
+        monkeypatch.setattr(f"socket.{name}", connect)
+    for name in ("create_connection", "getaddrinfo", "gethostbyname"):
+        monkeypatch.setattr(f"socket.{name}", connect)
+    return tried

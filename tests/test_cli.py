@@ -315,13 +315,7 @@ def test_ctrl_c_is_answered_in_a_line_by_every_command(reseen, tmp_path, monkeyp
         "evaluate --images made --truth shown --protocol takagi2023",
     ],
 )
-def test_no_command_uses_the_network_unasked(reseen, tmp_path, monkeypatch, command):
-    tried = []
-
-    def connect(*arguments, **_options):
-        tried.append(arguments)
-        raise OSError("no network")
-
+def test_no_command_uses_the_network_unasked(reseen, connections, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "x.ckpt")
     for folder in ("made", "shown"):
@@ -331,7 +325,20 @@ def test_no_command_uses_the_network_unasked(reseen, tmp_path, monkeypatch, comm
     for name in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    for name in ("socket.socket.connect", "socket.create_connection", "socket.getaddrinfo"):
-        monkeypatch.setattr(name, connect)
     assert reseen(*command.split())[0] == 1
-    assert tried == []
+    assert connections == []
+
+
+def test_the_test_of_connections_sees_one(connections):
+    import urllib.error
+    import urllib.request
+
+    import huggingface_hub
+
+    with pytest.raises(urllib.error.URLError, match="no network"):
+        urllib.request.urlopen("https://example.org")
+    n_tried = len(connections)
+    assert n_tried > 0
+    with pytest.raises(Exception, match=r"network|connect"):
+        huggingface_hub.HfApi().model_info("CompVis/stable-diffusion-v1-4", timeout=1)
+    assert len(connections) > n_tried

@@ -168,13 +168,14 @@ def clip_cache(monkeypatch, tmp_path):
     return snapshot
 
 
-def test_clip_takes_no_more_from_the_hubs_cache_than_its_command_brings(clip_cache):
+def test_clip_takes_no_more_from_the_hubs_cache_than_its_command_brings(clip_cache, connections):
     words = fetch_command("clip_vit_l14").split()
     assert {path.name for path in clip_cache.iterdir()} == set(words[5:]) == {"config.json", "model.safetensors"}
     found, fingerprint = load_network("clip_vit_l14")
     assert fingerprint == f"openai/clip-vit-large-patch14@{NETWORKS['clip_vit_l14'].weights}"
     expected = stand_in("clip")[0].visual_projection.weight
     torch.testing.assert_close(found.visual_projection.weight, expected, rtol=0, atol=0)
+    assert connections == []
 
 
 @pytest.mark.parametrize(

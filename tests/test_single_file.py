@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -261,6 +262,29 @@ def test_a_file_with_the_published_names_loads_with_nothing_beside_it(
     assert loaded.prediction_type == ("epsilon" if family == 1 else "v_prediction")
     assert loaded.schedule.final_level is None
     assert loaded.parts["unet"].config.sample_size == (64 if family == 1 else 96)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("command", ["check", "layers"])
+def test_check_and_layers_of_a_whole_checkpoint_never_ask_the_network(
+    small_first: Small,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reseen: Callable[..., tuple[int, str, str]],
+    connections: list[tuple[object, ...]],
+    cached: bool,
+    command: str,
+) -> None:
+    in_cache(monkeypatch, tmp_path / "hub", 600, 16)
+    if not cached:  # the tokenizer, which is all that a run would fetch for such a file
+        shutil.rmtree(tmp_path / "hub")
+    torch.save({"state_dict": small_first[2]}, tmp_path / "x.ckpt")
+    monkeypatch.chdir(tmp_path)
+    _, out, err = reseen(command, "tiny", "--model", "x.ckpt")
+    assert ("tokenizer" in out + err) is not cached
+    assert (("conv_in" if command == "layers" else "pictures of") in out) is cached
+    assert connections == []
 
 
 @pytest.mark.filterwarnings("ignore:the checkpoint has not the size of a published")
