@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from reseen import datasets, pipeline
+from reseen.datasets import nsd_pictures, nsd_stim_info
 from reseen.datasets.nsd_facts import TRUTH
 from reseen.errors import ReseenError
 from reseen.pipeline import fitting
@@ -390,3 +391,28 @@ def test_a_sample_has_few_voxels_of_every_session(repeating_tree, tiny_model, tm
     chosen = np.linspace(0, trials.betas.shape[1] - 1, 7).astype(int)
     np.testing.assert_array_equal(sample.betas, trials.betas[:, chosen])
     np.testing.assert_array_equal(sample.stimulus_id, trials.stimulus_id)
+
+
+# ------------------------------------------------------------------------------------------------------ read once only
+
+
+def test_check_reads_each_file_of_captions_and_the_table_of_images_once(
+    repeating_tree, tiny_model, tmp_path, monkeypatch
+):
+    tree = Path(shutil.copytree(repeating_tree, tmp_path / "tree"))
+    read: list[str] = []
+
+    def counted(reader: Callable[..., Any]) -> Callable[..., Any]:
+        def count(path: Path, *arguments: Any, **options: Any) -> Any:
+            read.append(Path(path).name)
+            return reader(path, *arguments, **options)
+
+        return count
+
+    monkeypatch.setattr(nsd_pictures, "read_json", counted(nsd_pictures.read_json))
+    monkeypatch.setattr(nsd_stim_info, "read_text", counted(nsd_stim_info.read_text))
+    findings = pipeline.check(on_a_tree("takagi2023", tree, tiny_model, {}), tmp_path / "out")
+    said = {finding.what: finding.found for finding in findings}
+    assert re.fullmatch(r"\d+ captions of 30 pictures", said["captions"])
+    for name in ("captions_train2017.json", "captions_val2017.json", "nsd_stim_info_merged.csv"):
+        assert read.count(name) == 1, name

@@ -793,3 +793,10 @@ def test_regions_lead_to_their_atlas_and_labels() -> None:
 
 def test_design_is_a_matlab_file_of_version_5(whole: Path) -> None:
     assert set(loadmat(whole / DESIGN)) >= {"basiccnt", "masterordering", "sharedix", "stimpattern", "subjectim"}
+
+
+def test_captions_that_changed_are_read_anew(tree: Path) -> None:
+    path = tree / "nsddata_stimuli/stimuli/nsd/annotations/captions_train2017.json"
+    assert load(recipe_for(tree), "subj01")[1].captions(0) == ("picture 0 by person 0",)
+    path.write_text(path.read_text().replace("picture 0 by person 0", "another text"))
+    assert load(recipe_for(tree), "subj01")[1].captions(0) == ("another text",)

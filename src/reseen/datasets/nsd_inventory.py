@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from reseen.datasets.inventory import FileCheck, check_file
 from reseen.datasets.nsd_design import TrialTable, read_design, read_responses, read_trial_table
 from reseen.datasets.nsd_facts import COCO_SPLITS, N_IMAGES, SUBJECTS, TRIALS_PER_SESSION, NsdFiles
-from reseen.datasets.nsd_pictures import check_pictures, count_pictures, read_annotations
+from reseen.datasets.nsd_pictures import check_pictures, count_pictures, read_coco
 from reseen.datasets.nsd_sessions import check_session, check_wanted, known_shape, list_sessions, session_paths
 from reseen.datasets.nsd_stim_info import check_shared_images, read_stim_info
 from reseen.datasets.nsd_voxels import RoiVoxels, atlas_paths, atlases, find_voxels
@@ -205,7 +205,7 @@ def _describe_sources(known: _Known) -> str:
 
 
 def _describe_captions(path: Path) -> Callable[[], str]:
-    return lambda: f"{len(read_annotations(path)):,} captions of COCO"
+    return lambda: f"{sum(map(len, read_coco(path).values())):,} captions of COCO"
 
 
 def _describe_atlas(known: _Known, path: Path, rois: Sequence[str]) -> Callable[[], str]:

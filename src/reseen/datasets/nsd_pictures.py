@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,15 @@ from pydantic import ConfigDict
 from typing_extensions import TypedDict
 
 from reseen.datasets.hdf5 import open_dataset
-from reseen.datasets.nsd_facts import NsdFiles
+from reseen.datasets.nsd_facts import COCO_SPLITS, NsdFiles
 from reseen.datasets.nsd_stim_info import read_stim_info
 from reseen.datasets.volumes import FETCH, reading
 from reseen.errors import DataError
-from reseen.files import read_json
+from reseen.files import file_state, read_json
 from reseen.stimuli import Stimuli
 
+Captions = Mapping[int, tuple[str, ...]]
+"""COCO id of an image -> its captions."""
 N_SAMPLED = 64
 """Images that `check_pictures` reads."""
 COCO_BYTES = 2**30
@@ -138,37 +140,42 @@ def _caption_reader(files: NsdFiles, n_images: int) -> Callable[[int], Sequence[
     def sources() -> Sequence[tuple[str, int]]:
         return read_stim_info(files, n_images).sources
 
-    @cache
-    def captions(split: str) -> Mapping[int, tuple[str, ...]]:
-        return _read_coco(files, split, frozenset(coco_id for where, coco_id in sources() if where == split))
-
     def read_captions(stimulus_id: int) -> Sequence[str]:
         split, coco_id = sources()[stimulus_id]
-        return captions(split).get(coco_id, ())
+        return _captions_of(files, split).get(coco_id, ())
 
     return read_captions
 
 
-def read_annotations(path: Path) -> Sequence[Annotation]:
-    """Read all captions of COCO's file.
+def _captions_of(files: NsdFiles, split: str) -> Captions:
+    path = files.captions(split)
+    if not path.exists():
+        raise DataError(
+            f"{path} is missing; it holds the captions of COCO's {split}. Fetch it: {files.fetch_command(path)}"
+        )
+    return read_coco(path)
+
+
+def read_coco(path: Path) -> Captions:
+    """Read all captions of a file of COCO; a file that has not changed is read once, for all subjects.
+
+    Returns
+    -------
+    Mapping
+        COCO id of an image -> its captions, in the order of the file.
 
     Raises
     ------
     DataError
         If the file is missing, damaged, or not COCO's captions.
     """
-    annotations: Sequence[Annotation] = read_json(path, Coco, at_most=COCO_BYTES, fix=FETCH)["annotations"]
-    return annotations
+    return _read_coco(path, file_state(path))
 
 
-def _read_coco(files: NsdFiles, split: str, wanted: frozenset[int]) -> Mapping[int, tuple[str, ...]]:
-    path = files.captions(split)
-    if not path.exists():
-        raise DataError(
-            f"{path} is missing; it holds the captions of COCO's {split}. Fetch it: {files.fetch_command(path)}"
-        )
+@lru_cache(maxsize=len(COCO_SPLITS))
+def _read_coco(path: Path, _state: tuple[int, ...]) -> Captions:
+    """Return the captions; ``_state`` changes when the file does."""
     captions: dict[int, list[str]] = {}
-    for annotation in read_annotations(path):
-        if annotation["image_id"] in wanted:
-            captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
+    for annotation in read_json(path, Coco, at_most=COCO_BYTES, fix=FETCH)["annotations"]:
+        captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
     return {coco_id: tuple(texts) for coco_id, texts in captions.items()}
