@@ -65,7 +65,7 @@ def random_observers() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         for module in ("scoring", "plan"):
-            patch.setattr(f"reseen.pipeline.{module}.load_observer", load)
+            patch.setattr(f"reseen.pipeline.{module}.load_evaluation_network", load)
         yield
 
 

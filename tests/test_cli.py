@@ -285,7 +285,7 @@ def test_another_model_is_not_sought_at_the_commit_of_the_recipes_own():
     [
         (["check", "tiny"], "reseen.pipeline.check"),
         (["simulate", "new"], "reseen.pipeline.write_data_set"),
-        (["evaluate", "--images", "a", "--truth", "b"], "reseen.pipeline.evaluate_folders"),
+        (["evaluate", "--images", "a", "--truth", "b"], "reseen.scoring.score"),
         (["raters", "page", "out"], "reseen.results.Results.read"),
         (["raters", "score", "out", "file"], "reseen.raters.Design.load"),
         (["compare", "a", "b"], "reseen.results.Results.read"),

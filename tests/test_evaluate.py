@@ -6,12 +6,13 @@ import pytest
 
 from reseen import metrics, statistics
 from reseen.errors import ShapeError
-from reseen.evaluate import COLUMNS, evaluate, evaluate_features, listing, matrices, nearest_training, summary, verdict
+from reseen.evaluate import COLUMNS, evaluate, evaluate_features, matrices, nearest_training, summary, verdict
 from reseen.evaluate.scores import Score, matrix_score, mean_score, pools, rows_of
 from reseen.features import Features
 from reseen.observers import Panel
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import EvaluateRecipe
+from reseen.scores import Scores
 from reseen.tables import lower_is_better, main_condition
 
 RECIPE = EvaluateRecipe(n_derangements=60, n_bootstrap=80)
@@ -525,10 +526,10 @@ def test_a_table_without_reseens_own_protocol_is_summed_up_by_the_first_there_is
     alone = both[both["protocol"] == first]
     pd.testing.assert_frame_equal(summary(both), summary(alone))
     assert "By the alexnet's late layer" in verdict(both)
-    listed = listing(both)
+    listed = Scores(both).wide().reset_index()
     assert list(dict.fromkeys(listed["protocol"])) == [panel.protocol.name for panel in panels]
     assert set(listed[listed["protocol"] == "mindeye2"]["metric"]) == {"pixcorr", "ssim", "identification"}
-    assert listed[["floor_repaired", "result", "low", "high", "p", "n"]].notna().all(axis=None)
+    assert listed[["chance_mismatched", "result", "low", "high", "p", "n"]].notna().all(axis=None)
     features = evaluate_features(
         "s", "z", *decoded_features(1.0), stimulus_id=np.arange(N_ITEMS), subsets={}, recipe=few, seed=0
     )

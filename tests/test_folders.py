@@ -8,13 +8,14 @@ import pytest
 from PIL import Image
 from stand_ins import stand_in
 
-from reseen import metrics, observers
+from reseen import metrics, observers, scoring
 from reseen.errors import DataError, ModelError, RecipeError, ShapeError
-from reseen.pipeline import evaluate_folders, folders
+from reseen.evaluate import folders
+from reseen.scoring import score
 from reseen.tables import SCORE_COLUMNS
 
 N = 6
-FEW = {"n_permutations": 19, "n_bootstrap": 10}
+FEW = {"n_pairings": 19, "n_bootstrap": 10}
 
 
 def save(folder, name, picture):
@@ -36,9 +37,9 @@ def two(tmp_path):
 
 
 def test_files_are_joined_by_name_and_scored_as_a_recipes_are(two):
-    table = evaluate_folders(*two, **FEW)
+    table = score(*two, **FEW).table
     assert tuple(table.columns) == SCORE_COLUMNS
-    assert set(table["subject"]) == {"made"}
+    assert set(table["subject"]) == {""}
     assert set(table["protocol"]) == {"builtin"}
     rows = table[(table["metric"] == "pixcorr") & (table["level"] == "result")]
     truth, made = (
@@ -52,7 +53,7 @@ def test_files_are_joined_by_name_and_scored_as_a_recipes_are(two):
 
 
 def test_the_truth_scores_one_and_the_order_of_files_does_not_matter(two):
-    table = evaluate_folders(two[1], two[1], **FEW)
+    table = score(two[1], two[1], **FEW).table
     found = table[(table["level"] == "result") & (table["metric"] == "identification")]
     assert set(found["value"]) == {1.0}
 
@@ -113,21 +114,21 @@ def test_files_that_do_not_match_are_named(two, folder, file, content, says):
     else:
         save(path, file, content)
     with pytest.raises(DataError, match=says):
-        evaluate_folders(*two, **FEW)
+        score(*two, **FEW)
 
 
 def test_an_opaque_alpha_channel_changes_no_score(two):
-    without = evaluate_folders(*two, **FEW)
+    without = score(*two, **FEW).table
     for path in (*two[0].iterdir(), *two[1].iterdir()):
         Image.open(path).convert("RGBA").save(path)
-    pd.testing.assert_frame_equal(evaluate_folders(*two, **FEW), without)
+    pd.testing.assert_frame_equal(score(*two, **FEW).table, without)
 
 
 def test_a_palette_with_a_transparent_colour_is_refused(two):
     palette = Image.fromarray(blue(32)).quantize(2)
     palette.save(two[0] / "00000_0.png", transparency=palette.getpixel((0, 0)))
     with pytest.raises(DataError, match=r"00000_0.png is transparent in places"):
-        evaluate_folders(*two, **FEW)
+        score(*two, **FEW)
 
 
 def test_pictures_are_read_into_one_array_and_nothing_beside_it(tmp_path):
@@ -147,11 +148,11 @@ def test_pictures_are_read_into_one_array_and_nothing_beside_it(tmp_path):
 def test_folders_and_protocols_that_are_not_there_are_named(two, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"there is no folder .*nosuch"):
-        evaluate_folders(tmp_path / "nosuch", two[1])
+        score(tmp_path / "nosuch", two[1])
     with pytest.raises(DataError, match="empty holds no pictures"):
-        evaluate_folders(tmp_path / "empty", two[1])
+        score(tmp_path / "empty", two[1])
     with pytest.raises(RecipeError, match="no protocol 'takagi'; reseen has builtin, takagi2023"):
-        evaluate_folders(*two, ["takagi"])
+        score(*two, protocol="takagi")
 
 
 def test_two_pictures_are_too_few(two):
@@ -160,7 +161,7 @@ def test_two_pictures_are_too_few(two):
         if int(path.stem[:5]) > 1:
             path.unlink()
     with pytest.raises(ShapeError, match="at least three test pictures; found 2"):
-        evaluate_folders(*two, **FEW)
+        score(*two, **FEW)
 
 
 @pytest.fixture
@@ -173,12 +174,12 @@ def without_clip(monkeypatch):
 
         return observers.load_panel(protocol, builtin, device=device, load=load)
 
-    monkeypatch.setattr(folders, "load_panel", load_panel)
+    monkeypatch.setattr(scoring, "load_panel", load_panel)
 
 
 def test_a_network_that_is_missing_is_warned_of_and_the_other_rows_are_there(two, without_clip):
     with pytest.warns(UserWarning, match=r"takagi2023 goes without clip: .*hf download it"):
-        table = evaluate_folders(*two, ["builtin", "takagi2023"], **FEW)
+        table = score(*two, protocol=["builtin", "takagi2023"], **FEW).table
     found = table[table["protocol"] == "takagi2023"]
     assert set(found["observer"]) == {"inception", "alexnet"}
     assert set(found["direction"]) == {"original"}
@@ -192,11 +193,11 @@ def test_a_protocol_without_any_network_is_refused_with_the_command_that_helps(t
 
         return observers.load_panel(protocol, builtin, device=device, load=load)
 
-    monkeypatch.setattr(folders, "load_panel", load_panel)
+    monkeypatch.setattr(scoring, "load_panel", load_panel)
     with pytest.raises(ModelError, match=r"takagi2023 goes without inception, alexnet, clip: fetch them"):
-        evaluate_folders(*two, ["takagi2023"], **FEW)
+        score(*two, protocol="takagi2023", **FEW)
     with pytest.warns(UserWarning, match="mindeye2 goes without alexnet"):
-        assert set(evaluate_folders(*two, ["mindeye2"], **FEW)["observer"]) == {""}
+        assert set(score(*two, protocol="mindeye2", **FEW).table["observer"]) == {""}
 
 
 @pytest.mark.filterwarnings("default:protocol takagi2023")

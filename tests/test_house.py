@@ -16,6 +16,7 @@ PUBLIC = {
     "ReseenError",
     "Results",
     "RidgeMap",
+    "Scores",
     "Split",
     "Stimuli",
     "Trials",
@@ -25,7 +26,9 @@ PUBLIC = {
     "load_ldm",
     "load_observer",
     "load_recipe",
+    "plot",
     "run",
+    "score",
 }
 
 
@@ -65,6 +68,9 @@ def test_importing_reseen_loads_nothing_heavy():
         "simulate",
         "raters",
         "compare",
+        "scores",
+        "scoring",
+        "plot",
         "datasets",
         "ldm",
         "executor",

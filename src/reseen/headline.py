@@ -7,10 +7,11 @@ stimuli             two-way identification by
 ==================  =================================================================================
 drawn scenes        the built-in networks, which were trained on drawn scenes
 plain figures       pixel correlation
-all other images    the networks of a published protocol, else the built-in networks with a caveat
+all other images    the networks of a published protocol, else a network of the user's own, else the
+                    built-in networks, the last two with a caveat
 ==================  =================================================================================
 
-Where the first choice has no score, the next one of the other two kinds is taken.
+Where the first choice has no score, the next one in `_ORDER` is taken.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.tables import BUILTIN, FEATURES, PIXELS
+from reseen.tables import BUILTIN, BUILTIN_NETWORKS, FEATURES, PIXELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,9 +37,9 @@ PLAIN_COLOURS = 16
 IDENTIFICATION = "identification"
 _JUDGE = "judge"
 _ORDER: dict[str, tuple[str, ...]] = {
-    "scenes": ("builtin", "published", "pixels"),
-    "figures": ("pixels", "published", "builtin"),
-    "images": ("published", "builtin", "pixels"),
+    "scenes": ("builtin", "own", "published", "pixels"),
+    "figures": ("pixels", "published", "own", "builtin"),
+    "images": ("published", "own", "builtin", "pixels"),
 }
 
 
@@ -102,10 +103,9 @@ def choose(scores: pd.DataFrame, stimuli: str = "") -> Headline | None:
     words = ["protocol", "observer", "layer", "direction"]
     identified = scores[(scores["metric"] == IDENTIFICATION) & (scores["observer"] != FEATURES)]
     known = [tuple(map(str, row)) for row in identified[words].fillna("").drop_duplicates().itertuples(index=False)]
-    groups: dict[str, list[tuple[str, ...]]] = {"builtin": [], "published": [], "pixels": []}
+    groups: dict[str, list[tuple[str, ...]]] = {"builtin": [], "own": [], "published": [], "pixels": []}
     for row in known:
-        kind = "pixels" if row[1] == PIXELS else "builtin" if row[0] == BUILTIN else "published"
-        groups[kind].append(row)
+        groups[_group(protocol=row[0], observer=row[1])].append(row)
     kind = stimuli if stimuli in get_args(Stimuli) else "images"
     chosen = next((name for name in _ORDER[kind] if groups[name]), None)
     if chosen is None:
@@ -119,6 +119,15 @@ def choose(scores: pd.DataFrame, stimuli: str = "") -> Headline | None:
     direction = "original" if "original" in directions else directions[0]
     layers = _ends([row[2] for row in mine if row[3] == direction])
     return Headline(protocol, observer, layers, direction, _why(chosen, kind), _caveat(chosen, kind))
+
+
+def _group(*, protocol: str, observer: str) -> str:
+    """Return which of the groups in `_ORDER` a score belongs to."""
+    if observer == PIXELS:
+        return "pixels"
+    if protocol != BUILTIN:
+        return "published"
+    return "builtin" if observer in BUILTIN_NETWORKS else "own"
 
 
 def stimuli_of(provenance: Mapping[str, str], subjects: Sequence[str]) -> str:
@@ -153,10 +162,17 @@ def _why(chosen: str, kind: str) -> str:
         return f"Identification is by pixel correlation, since {reason}."
     if chosen == "published":
         return "Identification is by a network of a published protocol, which was trained on photographs."
+    if chosen == "own":
+        return "Identification is by an evaluation network of the user's own."
     return "Identification is by a built-in network, which was trained on drawn scenes of 64 pixels."
 
 
 def _caveat(chosen: str, kind: str) -> str:
+    if chosen == "own":
+        return (
+            "reseen does not know what this network was trained on: compare its scores with the pixel scores, or add a "
+            "published protocol to evaluate.protocols."
+        )
     if chosen != "builtin" or kind == "scenes":
         return ""
     return (

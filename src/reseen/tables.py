@@ -38,6 +38,8 @@ BUILTIN = "builtin"
 """The protocol of reseen's own; see `reseen.protocols`."""
 PIXELS = "pixels"
 """The observer of identification by pixel correlation, which is no network and has no layers."""
+BUILTIN_NETWORKS = ("judge", "image_encoder")
+"""The evaluation networks that come with reseen."""
 FEATURES = "features"
 """The observer of decoded features, which looks at no picture."""
 

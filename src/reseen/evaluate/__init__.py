@@ -6,7 +6,7 @@ from reseen.evaluate.features import evaluate_features, nearest_training
 from reseen.evaluate.items import training_mean
 from reseen.evaluate.pictures import evaluate
 from reseen.evaluate.reading import evaluate_reading
-from reseen.evaluate.verdict import listing, summary, verdict
+from reseen.evaluate.verdict import summary, verdict
 from reseen.tables import READING_COLUMNS
 from reseen.tables import SCORE_COLUMNS as COLUMNS
 
@@ -21,7 +21,6 @@ __all__ = [
     "evaluate_left_out",
     "evaluate_reading",
     "evaluate_repetitions",
-    "listing",
     "nearest_training",
     "summary",
     "training_mean",

@@ -19,7 +19,6 @@ from reseen.tables import (
     first_protocol,
     is_retrieved,
     main_condition,
-    says_of_score,
 )
 from reseen.tables import SCORE_COLUMNS as COLUMNS
 
@@ -53,12 +52,6 @@ SUMMARY_COLUMNS = (
 )
 """The columns of `summary`: ``null_sd`` is the standard deviation over wrong pairings, ``null_sds`` how many of them
 the result is above their mean."""
-
-LISTING_COLUMNS = (
-    *("protocol", "condition", "metric", "observer", "layer", "direction"),
-    *("floor_repaired", "result", "low", "high", "p", "n"),
-)
-"""The columns of `listing`."""
 
 _WITHOUT_BRAIN = {
     "floor_mean": "the mean z and c",
@@ -108,36 +101,6 @@ def summary(scores: DataFrame, *, stimuli: str = "") -> DataFrame:
                     words = {"subject": subject, "score": score, "subset": subset, "condition": condition}
                     lines.append({**words, **_line(known, subject, condition, kind, subset)})
     return pd.DataFrame(lines, columns=list(SUMMARY_COLUMNS))
-
-
-def listing(scores: DataFrame) -> DataFrame:
-    """Give every score of all pictures, of every protocol, with its floor, interval and p in one row.
-
-    Parameters
-    ----------
-    scores
-        A table of `COLUMNS`, of one subject.
-
-    Returns
-    -------
-    A table of `LISTING_COLUMNS`, in the order of the protocols.
-    """
-    import pandas as pd
-
-    words = ["protocol", "condition", "metric", "observer", "layer", "direction"]
-    whole = scores[scores["subset"] == "all"].fillna(dict.fromkeys(words, ""))
-    lines: dict[tuple[str, ...], dict[str, object]] = {}
-    for row in whole.to_dict("records"):
-        key = tuple(str(row[word]).removesuffix(P_VALUE) if word == "metric" else str(row[word]) for word in words)
-        line = lines.setdefault(key, dict(zip(words, key, strict=True)))
-        if str(row["metric"]).endswith(P_VALUE):
-            line["p"] = row["value"]
-        elif row["level"] == "result":
-            line.update(result=row["value"], low=row["low"], high=row["high"], n=row["n"])
-        elif row["level"] == "floor_repaired":
-            line["floor_repaired"] = row["value"]
-    scored = [line for line in lines.values() if not says_of_score(str(line["metric"]))]
-    return pd.DataFrame(scored, columns=list(LISTING_COLUMNS))
 
 
 def verdict(scores: DataFrame, reading: DataFrame | None = None, *, stimuli: str = "", n_shuffles: int = 1) -> str:

@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 _BATCH = 32
 
 
-class Looks(Kind):
-    """What evaluation asks of an observer: a name, its layers, and their responses to pictures."""
+class EvaluationNetwork(Kind):
+    """Protocol of an evaluation network: a name, layers, and their activations for images."""
 
     @property
     def name(self) -> str:
-        """Give what scores call it."""
+        """Name of the network in tables of scores."""
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Give the names of its layers."""
+        """Names of the layers."""
 
     @property
     def fingerprint(self) -> str:
-        """Give what tells its weights from others."""
+        """Text that differs between different weights."""
 
     def look(self, images: Any) -> dict[str, NDArray[np.float32]]:
-        """Give each layer's response to pictures ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
+        """Compute the activations of each layer for images ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,12 @@ class Panel:
     """Hold a protocol and the observers that look at pictures for it."""
 
     protocol: Protocol
-    observers: tuple[Looks, ...]
+    observers: tuple[EvaluationNetwork, ...]
 
 
 def load_panel(
     protocol: Protocol,
-    builtin: Sequence[Looks] = (),
+    builtin: Sequence[EvaluationNetwork] = (),
     *,
     device: str = "cpu",
     load: Callable[..., tuple[nn.Module, str]] = load_network,
@@ -141,7 +141,7 @@ def load_panel(
     """
     if not protocol.looks:
         return Panel(protocol, tuple(builtin)), []
-    found: list[Looks] = []
+    found: list[EvaluationNetwork] = []
     missing: dict[str, list[str]] = {}
     for look in protocol.looks:
         try:

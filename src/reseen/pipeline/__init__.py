@@ -7,7 +7,6 @@
     extraction.py  extract
     stages.py      simulate, decode, encode, reconstruct: from one file of the results folder to the next
     scoring.py     evaluate
-    folders.py     evaluate, of two folders of anybody's pictures
     showing.py     report
     rating.py      write_page(): a test for people as raters
     plan.py        check(): the checks that a run begins with, as a list
@@ -19,10 +18,9 @@
 """
 
 from reseen.pipeline.finding import Finding
-from reseen.pipeline.folders import evaluate_folders
 from reseen.pipeline.order import STAGES, run
 from reseen.pipeline.plan import check
 from reseen.pipeline.rating import write_page
 from reseen.pipeline.stages import write_data_set
 
-__all__ = ["STAGES", "Finding", "check", "evaluate_folders", "run", "write_data_set", "write_page"]
+__all__ = ["STAGES", "Finding", "check", "run", "write_data_set", "write_page"]

@@ -12,7 +12,7 @@ from reseen.errors import ModelError, ResultsError
 from reseen.extract import z_size
 from reseen.files.reading import shown
 from reseen.ldm.devices import check_device
-from reseen.observers import load_network, load_observer
+from reseen.observers import load_evaluation_network, load_network
 from reseen.pipeline import costs, fitting, needs
 from reseen.pipeline.costs import count_evaluations, seconds_per_evaluation
 from reseen.pipeline.finding import Finding, look_at
@@ -176,7 +176,7 @@ def denoising(prospect: Prospect) -> Iterator[Finding]:
 def observers(prospect: Prospect) -> Iterator[Finding]:
     """Load the networks that look at images for the protocol builtin."""
     for name in prospect.recipe.evaluate.observers:
-        yield look_at(f"observer {name}", lambda name=name: f"{len(load_observer(name).layers)} layers")  # type: ignore[misc]
+        yield look_at(f"observer {name}", lambda name=name: f"{len(load_evaluation_network(name).layers)} layers")  # type: ignore[misc]
 
 
 def networks(prospect: Prospect) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from reseen.evaluate import (
 )
 from reseen.features import Features, find_rows
 from reseen.headline import STIMULI_OF, Headline, choose, kind_of, stimuli_of
-from reseen.observers import Panel, load_observer, load_panel, prepare
+from reseen.observers import Panel, load_evaluation_network, load_panel, prepare
 from reseen.pipeline.controls import left_out, repetitions
 from reseen.pipeline.job import Job
 from reseen.pipeline.picturing import Pictures, pictures_of
@@ -53,7 +53,7 @@ def evaluate_stage(job: Job) -> bool:
 def claim_observers(job: Job) -> None:
     """Hold the observers against those that the results were begun with."""
     for name in job.recipe.evaluate.observers:
-        job.results.claim(f"observer {name}", load_observer(name).fingerprint)
+        job.results.claim(f"observer {name}", load_evaluation_network(name).fingerprint)
 
 
 def _score(job: Job, subject: str) -> pd.DataFrame:
@@ -212,7 +212,7 @@ def _panels(job: Job) -> list[Panel]:
     """Load what the recipe's protocols look through, once; what is missing is warned of, and its scores left out."""
 
     def load() -> list[Panel]:
-        builtin = [load_observer(name) for name in job.recipe.evaluate.observers]
+        builtin = [load_evaluation_network(name) for name in job.recipe.evaluate.observers]
         panels = []
         with job.noting_warnings():
             for name in job.recipe.evaluate.protocols:

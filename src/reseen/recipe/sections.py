@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from reseen.errors import RecipeError
 from reseen.protocols import ProtocolName
+from reseen.tables import BUILTIN_NETWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -265,7 +266,9 @@ class EvaluateRecipe(_Section):
         description="how pictures are compared, by name: builtin, takagi2023, braindiffuser2023, mindeye2",
     )
     observers: Once[Text] = Field(
-        ("judge", "image_encoder"), description="networks that look at the pictures for the protocol builtin"
+        BUILTIN_NETWORKS,
+        description="evaluation networks of the protocol builtin: judge, image_encoder, or a callable of your own as "
+        "module:name, from images (n, height, width, 3) uint8 to activations (n, ...)",
     )
     ceiling: bool = Field(True, description="also reconstruct from the true z and c")
     n_shuffles: NonNegativeInt = Field(

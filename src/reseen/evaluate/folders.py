@@ -1,10 +1,9 @@
-"""Folders: score anybody's pictures, two folders of files that are joined by name."""
+"""Folders of images: reconstructions and originals that are joined by file name."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,86 +11,43 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reseen.errors import DataError, ModelError, RecipeError
-from reseen.evaluate import evaluate
+from reseen.errors import DataError
 from reseen.files import read_picture, shown, unreadable
-from reseen.observers import Panel, load_observer, load_panel
-from reseen.protocols import PROTOCOL_NAMES, PROTOCOLS, ProtocolName
-from reseen.recipe import EvaluateRecipe
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
-    from reseen.pipeline.prospect import Progress
-
-GIVEN = "given"
-"""The condition of pictures that were not made here."""
 PICTURE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _DRAW = re.compile(r"(?P<item>.+)_(?P<draw>\d+)")
 _TRIAL = re.compile(r"(?P<name>.+)-t\d+")
 _NAMED = 5  # files that an error lists
 
 
-def evaluate_folders(
-    images: Path,
-    truth: Path,
-    protocols: Sequence[str] = ("builtin",),
-    *,
-    n_permutations: int = 1000,
-    n_bootstrap: int = 1000,
-    seed: int = 0,
-    device: str = "cpu",
-    progress: Progress | None = None,
-) -> pd.DataFrame:
-    """Score a folder of reconstructions against a folder of what was shown, by the code that scores a recipe's.
+def read_folders(images: Path, truth: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
+    """Read a folder of reconstructions and a folder of originals, joined by file name.
 
     Parameters
     ----------
     images
-        Pictures named as what was shown: ``<id>.png``, or ``<id>_<draw>.png`` where there are several of each; of
-        single trials ``<id>-t<trial>_<draw>.png``. A results folder names its own so.
+        Reconstructions, named after their originals: ``<id>.png``, or ``<id>_<sample>.png`` where there are several
+        of each; of single trials ``<id>-t<trial>_<sample>.png``. A results folder names its own so.
     truth
-        What was shown: ``<id>.png``, all of one size.
-    protocols
-        Names of `reseen.protocols.PROTOCOLS`. Networks that are missing are warned of, and their scores left out.
-    n_permutations, n_bootstrap, seed
-        Pairings behind floor and p, resamplings behind each interval, and the seed of both.
-    device
-        Where the networks lie.
-    progress
-        Called with what is being done, how much of it is done and how much there is.
+        Originals: ``<id>.png``, all of one size.
 
     Returns
     -------
-    The table of `reseen.evaluate.evaluate`: the subject is the folder's name, the condition `GIVEN`.
+    Reconstructions ``(n, n_samples, height, width, 3)``, originals ``(n, height, width, 3)``, both uint8 and in the
+    order of the names, and numbers that distinguish the stimuli, ``(n,)``.
 
     Raises
     ------
-    RecipeError
-        If there is no such protocol.
     DataError
-        If a folder or its partner of a file is missing, or pictures cannot be read, are transparent or differ in size.
-    ModelError
-        If none of a protocol's networks is there.
-    ShapeError
-        If there are fewer than three stimuli.
+        If a folder or the partner of a file is missing, or images cannot be read, are transparent or differ in size.
     """
-    panels = [_panel(name, device) for name in dict.fromkeys(protocols)]
     pairs = join_names(_files(images), _files(truth), images, truth)
     originals = _read([pairs.truth[item] for item in pairs.items])
     made = _read([path for item in pairs.items for path in pairs.made[item]])
-    return evaluate(
-        images.resolve().name,
-        originals,
-        pairs.stimulus_id,
-        {("result", GIVEN): made.reshape(len(pairs.items), -1, *made.shape[1:])},
-        panels,
-        {},
-        EvaluateRecipe(n_derangements=n_permutations, n_bootstrap=n_bootstrap),
-        seed,
-        progress=lambda _, done, total: progress("score pictures", done, total) if progress else None,
-    )
+    return made.reshape(len(pairs.items), -1, *made.shape[1:]), originals, pairs.stimulus_id
 
 
 @dataclass(frozen=True)
@@ -222,19 +178,6 @@ def _read(paths: Sequence[Path]) -> NDArray[np.uint8]:
             )
         pictures[place] = picture
     return pictures
-
-
-def _panel(name: str, device: str) -> Panel:
-    if name not in PROTOCOL_NAMES:
-        raise RecipeError(f"there is no protocol {name!r}; reseen has {', '.join(PROTOCOL_NAMES)}.")
-    known: ProtocolName = name
-    builtin = [load_observer(observer) for observer in EvaluateRecipe().observers] if known == "builtin" else []
-    panel, missing = load_panel(PROTOCOLS[known], builtin, device=device)
-    if not panel.observers and not panel.protocol.pixel_metrics:
-        raise ModelError("; ".join(missing))
-    for why in missing:
-        warnings.warn(f"{why}. These scores are left out.", stacklevel=2)
-    return panel
 
 
 def _some(names: Sequence[str]) -> str:

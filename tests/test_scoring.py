@@ -1,0 +1,263 @@
+"""Reconstructions and originals become scores: arrays, dicts, folders, and networks of the user's own."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import reseen
+from reseen.errors import ModelError, RecipeError, ShapeError
+from reseen.tables import SCORE_COLUMNS
+
+N = 6
+FEW = {"n_pairings": 19, "n_bootstrap": 10}
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Six originals of 40 pixels, and two noisy samples of each of 32 pixels."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 256, (N, 8, 8, 3), dtype=np.uint8)
+    originals = blocks.repeat(5, axis=1).repeat(5, axis=2)
+    small = blocks.repeat(4, axis=1).repeat(4, axis=2)
+    made = np.clip(small[:, None] + rng.normal(0, 60, (N, 2, 32, 32, 3)), 0, 255).astype(np.uint8)
+    return made, originals
+
+
+def mean_colour(images):
+    return images.mean(axis=(1, 2))
+
+
+@pytest.fixture
+def folders(images, tmp_path):
+    made, originals = images
+    for name in ("made", "originals"):
+        (tmp_path / name).mkdir()
+    for k in range(N):
+        Image.fromarray(originals[k]).save(tmp_path / "originals" / f"{k:02d}.png")
+        for sample in range(2):
+            Image.fromarray(made[k, sample]).save(tmp_path / "made" / f"{k:02d}_{sample}.png")
+    return tmp_path / "made", tmp_path / "originals"
+
+
+def test_arrays_folders_and_the_command_give_the_same_numbers(images, folders, tmp_path, reseen):
+    from reseen.scoring import score
+
+    arrays = score(*images)
+    code, _, err = reseen("evaluate", "--images", folders[0], "--truth", folders[1], "--csv", tmp_path / "scores.csv")
+    assert code == 0, err
+    command = pd.read_csv(tmp_path / "scores.csv", dtype={"layer": str})
+    words, numbers = list(SCORE_COLUMNS[2:9]), ["value", "low", "high", "n"]
+    pd.testing.assert_frame_equal(command[words].fillna(""), arrays.table[words], check_dtype=False)
+    np.testing.assert_allclose(command[numbers].to_numpy(), arrays.table[numbers].to_numpy(), rtol=1e-15)
+    by_folder = score(str(folders[0]), folders[1], condition="zc", subject="subj01")
+    pd.testing.assert_frame_equal(by_folder.table.drop(columns=["subject", "condition"]), arrays.table.iloc[:, 2:])
+    assert set(by_folder.table["condition"]) == {"zc"}
+    assert set(by_folder.table["subject"]) == {"subj01"}
+
+
+def test_one_sample_needs_no_axis_and_conditions_are_scored_side_by_side(images):
+    made, originals = images
+    both = reseen.score({"z": made, "one": made[:, 0]}, originals, networks="judge", **FEW).table
+    for condition, alone in (("z", made), ("one", made[:, :1])):
+        expected = reseen.score(alone, originals, condition=condition, networks=["judge"], **FEW).table
+        found = both[both["condition"] == condition].reset_index(drop=True)
+        pd.testing.assert_frame_equal(found, expected)
+
+
+def test_the_oracle_is_the_upper_bound_and_ids_may_repeat(images):
+    made, originals = images
+    scores = reseen.score(made, originals, oracle=made[:, :1], networks="judge", condition="zc", **FEW)
+    assert scores.wide()["upper_bound"].notna().all()
+    assert set(scores.each["level"]) == {"result", "ceiling"}
+    twice = reseen.score(
+        np.concatenate([made, made]), np.concatenate([originals] * 2), stimulus_id=[*range(N)] * 2, networks="judge"
+    )
+    once = reseen.score(made, originals, networks="judge")
+    np.testing.assert_allclose(twice.wide()["result"], once.wide()["result"])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"made": lambda a: a / 255}, r"reconstructions: expected uint8.*found float64. Convert"),
+        ({"originals": lambda a: a.astype(np.int64)}, r"originals: expected uint8 values from 0 to 255; found int64.$"),
+        ({"made": lambda a: a[..., :1]}, r"found \(6, 2, 32, 32, 1\)"),
+        ({"originals": lambda a: a.transpose(0, 3, 1, 2)}, r"\(6, 3, 40, 40\). Move the axis of the colours"),
+        ({"originals": lambda a: a[:, None]}, r"originals: expected the shape \(n, H, W, 3\); found \(6, 1"),
+        ({"made": lambda a: a[:5]}, r"reconstructions: 5 images; expected 6, one for each original"),
+        ({"made": lambda a: {"z": a, "c": a[:, :, ::2]}}, r"must be of one size; found 32 x 32 \(recon.*z\), 16 x 32"),
+        ({"made": lambda a: a[:2], "originals": lambda a: a[:2]}, "at least three"),
+        ({"made": lambda _: "folder"}, "both be folders, or both be arrays"),
+        ({"stimulus_id": [0, 1]}, r"stimulus_id: expected 6 integers.*found int64 \(2,\)"),
+        ({"stimulus_id": np.linspace(0, 1, N)}, r"stimulus_id: expected 6 integers.*float64"),
+        ({"oracle": np.zeros((5, 32, 32, 3), np.uint8)}, "oracle: 5 images; expected 6"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(images, change, says):
+    given = {"made": images[0], "originals": images[1], **{k: v for k, v in change.items() if not callable(v)}}
+    given |= {name: make(given[name]) for name, make in change.items() if callable(make)}
+    with pytest.raises(ShapeError, match=says):
+        reseen.score(given.pop("made"), given.pop("originals"), **given, **FEW)
+
+
+def test_ids_are_not_for_folders(folders):
+    with pytest.raises(ShapeError, match="joined by name"):
+        reseen.score(*folders, stimulus_id=range(N))
+
+
+@pytest.mark.parametrize(
+    ("networks", "names"),
+    [
+        (mean_colour, {"mean_colour"}),
+        ([mean_colour, "judge"], {"mean_colour", "judge"}),
+        ({"colour": mean_colour, "pixel": lambda a: a[:, :2, :2]}, {"colour", "pixel"}),
+        (lambda a: a[:, ::4, ::4].tolist(), {"network"}),
+    ],
+)
+def test_a_callable_is_an_evaluation_network(images, networks, names):
+    table = reseen.score(*images, networks=networks, **FEW).table
+    assert set(table["observer"]) - {"", "pixels"} == names
+
+
+def test_the_scores_of_a_callable_are_those_of_its_activations(images):
+    from reseen import metrics
+
+    made, originals = images
+    scores = reseen.score(made[:, 0], originals[:, :32, :32], networks=mean_colour, **FEW)
+    r = metrics.correlation_matrix(mean_colour(originals[:, :32, :32]), mean_colour(made[:, 0]))
+    expected = metrics.identification_from_correlations(r, direction="original").mean()
+    head = scores.headline()
+    assert head.value == pytest.approx(expected)
+    assert head.rule.observer == "mean_colour"
+    assert "user's own" in head.why
+    assert "does not know what this network was trained on" in head.caveat
+
+
+def test_a_torch_module_of_ones_own_is_an_evaluation_network(images):
+    import torch
+
+    module = torch.nn.Flatten()
+    layer = torch.nn.Linear(4, 3)
+
+    def network(images):
+        return layer(module(torch.from_numpy(images[:, :1, :1, :1].repeat(4, axis=1).astype(np.float32))))
+
+    assert set(reseen.score(*images, networks=network, **FEW).table["observer"]) == {"", "pixels", "network"}
+
+
+@pytest.mark.parametrize(
+    ("networks", "error", "says"),
+    [
+        (lambda a: a.mean(), ModelError, r"shape \(\) for 6 images; expected \(6, ...\)"),
+        (lambda a: a[1:], ModelError, r"shape \(5, 32, 32, 3\) for 6 images"),
+        (lambda a: ["words"] * len(a), ModelError, "returned list; expected an array of numbers"),
+        (lambda a: mean_colour(a) * np.nan, ModelError, "not finite"),
+        ({"judge": mean_colour}, RecipeError, "'judge' is that of a score of reseen"),
+        ({"pixels": mean_colour}, RecipeError, "another name"),
+        ({"a": 3}, RecipeError, "'a' is int; expected a callable"),
+        ([mean_colour, mean_colour], RecipeError, "different names; found mean_colour, mean_colour"),
+        ([], RecipeError, "no evaluation network was given"),
+        ("resnet", ModelError, "no observer 'resnet'"),
+    ],
+)
+def test_a_network_that_cannot_be_used_is_refused(images, networks, error, says):
+    with pytest.raises(error, match=says):
+        reseen.score(*images, networks=networks, **FEW)
+
+
+def test_a_published_protocol_has_its_own_networks(images):
+    with pytest.raises(RecipeError, match="mindeye2 has its own"):
+        reseen.score(*images, protocol="mindeye2", networks="judge")
+    with pytest.raises(RecipeError, match="no protocol 'mindeye3'"):
+        reseen.score(*images, protocol="mindeye3")
+
+
+def test_progress_is_reported(images):
+    told = []
+    reseen.score({"z": images[0], "c": images[0]}, images[1], networks="judge", progress=lambda *t: told.append(t))
+    assert told == [("score images", 1, 2), ("score images", 2, 2)]
+
+
+# ------------------------------------------------------------------------------------------------ named in a recipe
+
+MODULE = """
+import numpy as np
+
+def mean_colour(images):
+    return images.mean(axis=(1, 2))
+
+class Networks:
+    corner = staticmethod(lambda images: images[:, :2, :2])
+
+number = 3
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    import sys
+
+    (tmp_path / "my_networks.py").write_text(MODULE)
+    (tmp_path / "broken_networks.py").write_text("import nothing_of_this_name")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path / "my_networks.py"
+    sys.modules.pop("my_networks", None)
+
+
+def test_a_network_is_named_by_importable_object(module):
+    import hashlib
+
+    from reseen.observers import load_evaluation_network
+
+    network = load_evaluation_network("my_networks:mean_colour")
+    images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    np.testing.assert_allclose(network.look(images)["output"], mean_colour(images))
+    assert network.fingerprint == f"sha256:{hashlib.sha256(MODULE.encode()).hexdigest()} mean_colour"
+    assert load_evaluation_network("my_networks:Networks.corner").look(images)["output"].shape == (2, 12)
+    assert load_evaluation_network("judge").name == "judge"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nosuch_module:f", "cannot import the module of 'nosuch_module:f': ModuleNotFoundError.*PYTHONPATH"),
+        ("broken_networks:f", "nothing_of_this_name"),
+        (":f", "cannot import the module of ':f'"),
+        ("my_networks:nosuch", "'nosuch' of the module my_networks is missing or no callable"),
+        ("my_networks:", "missing or no callable"),
+        ("my_networks:number", "missing or no callable"),
+        ("my_networks:Networks", "is a class; expected a function"),
+    ],
+)
+def test_a_name_that_leads_to_no_callable_is_refused(module, name, says):
+    from reseen.observers import load_evaluation_network
+
+    with pytest.raises(RecipeError, match=says):
+        load_evaluation_network(name)
+
+
+@pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
+def test_a_recipe_is_scored_by_an_own_network_and_remembers_its_code(small_recipe, module, tmp_path, reseen):
+    from reseen.recipe import to_toml, with_settings
+    from reseen.results import Results
+    from reseen.scores import Scores
+
+    recipe = with_settings(small_recipe, ['evaluate.observers=["my_networks:mean_colour"]', "evaluate.n_shuffles=1"])
+    (tmp_path / "own.toml").write_text(to_toml(recipe), encoding="utf-8")
+    code, out, err = reseen("evaluate", tmp_path / "own.toml", "--out", tmp_path / "out")
+    assert code == 0, err
+    scores = Scores.read(tmp_path / "out")
+    assert set(scores.table["observer"]) == {"", "pixels", "features", "my_networks:mean_colour"}
+    head = scores.headline("zc")
+    assert f"{head.value:.3f}" in out
+    assert head.rule.observer == "my_networks:mean_colour"
+    known = Results.read(tmp_path / "out").provenance["observer my_networks:mean_colour"]
+    assert known.endswith(" mean_colour")
+    module.write_text(MODULE + "\n# changed\n")
+    code, _, err = reseen("evaluate", tmp_path / "own.toml", "--out", tmp_path / "out")
+    assert code == 1
+    assert "begun with another observer my_networks:mean_colour" in err
+    code, out, _ = reseen("check", tmp_path / "own.toml", "--set", 'evaluate.observers=["my_networks:nosuch"]')
+    assert code == 1
+    assert "missing or no callable" in out
