@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reseen import plot
     from reseen.datasets import load as load_data
     from reseen.diffusion import denoise
     from reseen.errors import ReseenError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from reseen.recipe import Recipe, load_recipe
     from reseen.results import Results
     from reseen.ridge import RidgeMap, fit_ridge
+    from reseen.scores import Scores
+    from reseen.scoring import score
     from reseen.stimuli import Stimuli
     from reseen.trials import Split, Trials
 
@@ -30,6 +33,7 @@ _WHERE = {
     "ReseenError": ("errors", "ReseenError"),
     "Results": ("results", "Results"),
     "RidgeMap": ("ridge", "RidgeMap"),
+    "Scores": ("scores", "Scores"),
     "Split": ("trials", "Split"),
     "Stimuli": ("stimuli", "Stimuli"),
     "Trials": ("trials", "Trials"),
@@ -39,7 +43,9 @@ _WHERE = {
     "load_ldm": ("ldm", "load_ldm"),
     "load_observer": ("observers", "load_observer"),
     "load_recipe": ("recipe", "load_recipe"),
+    "plot": ("plot", ""),
     "run": ("pipeline", "run"),
+    "score": ("scoring", "score"),
 }
 
 __all__ = [
@@ -49,6 +55,7 @@ __all__ = [
     "ReseenError",
     "Results",
     "RidgeMap",
+    "Scores",
     "Split",
     "Stimuli",
     "Trials",
@@ -58,7 +65,9 @@ __all__ = [
     "load_ldm",
     "load_observer",
     "load_recipe",
+    "plot",
     "run",
+    "score",
 ]
 
 
@@ -66,7 +75,8 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'reseen' has no attribute {name!r}")
     module, attribute = _WHERE[name]
-    value = getattr(import_module(f"reseen.{module}"), attribute)
+    loaded = import_module(f"reseen.{module}")
+    value = getattr(loaded, attribute) if attribute else loaded  # without an attribute the module itself
     globals()[name] = value
     return value
 
