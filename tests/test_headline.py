@@ -27,6 +27,7 @@ JUDGE = rows("builtin", "judge", ("early", "middle", "late"), 0.732)
 ENCODER = rows("builtin", "image_encoder", ("early", "middle", "late"), 0.75)
 PIXELS = rows("builtin", "pixels", ("",), 0.918)
 CLIP = rows("takagi2023", "clip", ("hidden_states.6", "image_embeds"), 0.8)
+OWN = rows("builtin", "my_module:net", ("output",), 0.77)
 SWAPPED = rows("mindeye2", "alexnet", ("2", "5"), 0.85, "reconstruction")
 
 
@@ -46,6 +47,11 @@ def scores(*parts: list[tuple]) -> pd.DataFrame:
         ("images", [ENCODER, JUDGE, PIXELS], ("builtin", "judge", ("late", "early"))),
         ("", [JUDGE, CLIP], ("takagi2023", "clip", ("image_embeds", "hidden_states.6"))),
         ("images", [PIXELS], ("builtin", "pixels", ("",))),
+        ("images", [JUDGE, PIXELS, OWN], ("builtin", "my_module:net", ("output",))),
+        ("images", [OWN, PIXELS, CLIP], ("takagi2023", "clip", ("image_embeds", "hidden_states.6"))),
+        ("scenes", [OWN, JUDGE, PIXELS], ("builtin", "judge", ("late", "early"))),
+        ("scenes", [CLIP, OWN, PIXELS], ("builtin", "my_module:net", ("output",))),
+        ("figures", [OWN, JUDGE, PIXELS], ("builtin", "pixels", ("",))),
     ],
 )
 def test_the_headline_fits_the_stimuli(stimuli: str, parts: list[list[tuple]], expected: tuple) -> None:
@@ -53,7 +59,9 @@ def test_the_headline_fits_the_stimuli(stimuli: str, parts: list[list[tuple]], e
     assert head is not None
     assert (head.protocol, head.observer, head.layers) == expected
     assert head.direction == ("reconstruction" if head.protocol == "mindeye2" else "original")
-    assert bool(head.caveat) == (head.observer == "judge" and stimuli != "scenes")
+    is_own = head.observer == "my_module:net"
+    assert bool(head.caveat) == (is_own or (head.observer == "judge" and stimuli != "scenes"))
+    assert ("what this network was trained on" in head.caveat) == is_own
 
 
 def test_without_an_identified_image_there_is_no_headline() -> None:

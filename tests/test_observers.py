@@ -63,6 +63,12 @@ def test_an_observer_without_labels_says_so(pictures):
         load_observer("image_encoder").name_contents(pictures[1][:1])
 
 
+def test_the_built_in_networks_are_those_whose_weights_come_with_reseen():
+    from reseen.tables import BUILTIN_NETWORKS
+
+    assert set(BUILTIN_NETWORKS) == {path.stem for path in builtin._FOLDER.glob("*.safetensors")}
+
+
 def test_an_unknown_observer_is_named_with_those_there_are():
     with pytest.raises(ModelError, match=r"'inception'.*image_encoder, judge"):
         load_observer("inception")
