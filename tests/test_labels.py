@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reseen import labels
-from reseen.labels import check_labels
+from reseen.labels import LabelCheck, check_labels
 
 
 def experiment(noise, *, n_images=100, n_repetitions=3, n_sessions=4, seed=0):
@@ -45,7 +45,7 @@ def test_ids_out_of_step_are_said_to_be_so(wrong):
     betas, ids, session = experiment(1)
     found = check_labels(betas, wrong(ids, session), session)
     assert found.value < labels.THRESHOLD
-    assert "hardly more alike than others" in found.problem
+    assert ("less" if found.value < 0 else "hardly more") + " alike than others" in found.problem
 
 
 def test_ids_that_are_numbered_anew_in_each_session_have_a_hint_of_their_own():
@@ -94,3 +94,30 @@ def test_many_trials_and_voxels_are_sampled():
     found = check_labels(betas, ids, np.repeat(np.arange(3), 2000))
     assert found.value > 10
     assert 1000 < found.n_pairs <= labels.N_TRIALS
+
+
+@pytest.mark.parametrize(
+    ("value", "comparison", "problem"),
+    [
+        (12.34, "are more alike than those of permuted ids, by 12.3 standard", None),
+        (1.2, "are more alike than those of permuted ids, by 1.2 standard", "are hardly more alike than others (1.2 "),
+        (0.0, "are more alike than those of permuted ids, by 0.0 standard", "are hardly more alike than others (0.0 "),
+        (-0.01, "are less alike than those of permuted ids, by 0.0 standard", "are less alike than others (0.0 "),
+        (-4.56, "are less alike than those of permuted ids, by 4.6 standard", "are less alike than others (-4.6 "),
+    ],
+)
+def test_what_is_said_holds_for_both_signs(value, comparison, problem):
+    found = LabelCheck(value, value, value, 1234)
+    assert f"1,234 pairs of trials of the same image {comparison}" in found.comparison
+    assert found.problem is None if problem is None else problem in found.problem
+
+
+def test_less_alike_trials_are_said_to_be_less_alike():
+    rng = np.random.default_rng(0)
+    ids = np.repeat(np.arange(60), 2)
+    patterns = rng.normal(size=(60, 80))
+    betas = np.stack([patterns, -patterns], axis=1).reshape(120, 80).astype(np.float32)  # opposite at the second time
+    found = check_labels(betas, ids, np.zeros(120, dtype=np.int64))
+    assert found.value < -3
+    assert "less alike" in found.comparison
+    assert "less alike" in found.problem

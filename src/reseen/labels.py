@@ -45,6 +45,17 @@ class LabelCheck:
     n_pairs: int
 
     @property
+    def comparison(self) -> str:
+        """How alike trials of the same image are, in one sentence without its stop."""
+        if np.isnan(self.value):
+            return "images repeat too seldom to compare responses to the same image"
+        how = "more" if self.value >= 0 else "less"
+        return (
+            f"{self.n_pairs:,} pairs of trials of the same image are {how} alike than those of permuted ids, by "
+            f"{abs(self.value):.1f} standard deviations ({THRESHOLD:.0f} or more above them is expected)"
+        )
+
+    @property
     def problem(self) -> str | None:
         """What seems wrong with the ids, in one or two sentences, or None."""
         if np.isnan(self.value):
@@ -52,12 +63,13 @@ class LabelCheck:
         if self.across < THRESHOLD <= self.within:
             return (
                 f"trials of the same stimulus_id are alike within a session ({self.within:.1f} permutation standard "
-                f"deviations) and not across sessions ({self.across:.1f}; {THRESHOLD:.0f} or more is expected). The "
+                f"deviations) and not across sessions ({self.across:z.1f}; {THRESHOLD:.0f} or more is expected). The "
                 "ids may be numbered anew in each session, or sessions may be in another order than the betas."
             )
         if self.value < THRESHOLD:
+            how = "hardly more" if self.value >= 0 else "less"
             return (
-                f"trials of the same stimulus_id are hardly more alike than others ({self.value:.1f} permutation "
+                f"trials of the same stimulus_id are {how} alike than others ({self.value:z.1f} permutation "
                 f"standard deviations; {THRESHOLD:.0f} or more is expected). The ids may be out of step with the "
                 "betas: check their order, the order of sessions, and whether they count from 0."
             )

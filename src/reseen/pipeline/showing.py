@@ -156,13 +156,7 @@ def _films(job: Job, subject: str, score: NDArray[np.float64]) -> tuple[report.F
 def _likeness(job: Job, subject: str) -> str:
     """Describe whether responses to the same image are alike, which tells ids that are out of step with the betas."""
     trials, _, _ = job.brain(subject)
-    checked = trials.check_labels(seed=job.recipe.seed)
-    if np.isnan(checked.value):
-        return "images repeat too seldom to compare responses to the same image"
-    return (
-        f"{checked.n_pairs:,} pairs of trials of the same image are more alike than those of permuted ids by "
-        f"{checked.value:.1f} standard deviations (3 or more is expected)"
-    )
+    return trials.check_labels(seed=job.recipe.seed).comparison
 
 
 def _provenance(job: Job) -> dict[str, Any]:
