@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -14,6 +14,7 @@ from reseen import plot, statistics
 from reseen.errors import ShapeError
 from reseen.files import write_text
 from reseen.headline import Headline, Stimuli, choose, stimuli_of
+from reseen.published import published_beside
 from reseen.results import Results
 from reseen.tables import (
     GAP_CLOSED,
@@ -50,6 +51,8 @@ _ABOUT = {GAP_CLOSED: "gap_closed", P_VALUE: "p", NULL_SD: "null_sd"}
 """Endings of metrics that are about a score, and their columns."""
 NUMBERS = ("result", "low", "high", *CHANCE.values(), "upper_bound", "gap_closed", "p", "n")
 """Columns of numbers of `Scores.wide`."""
+PUBLISHED = "published"
+"""The last column of `Scores.wide`, in words."""
 _STIMULI = "stimuli"  # the last column of a saved file
 _SHOWN = 12  # rows that a notebook shows
 
@@ -75,6 +78,8 @@ class HeadlineScore:
         Name of each chance level -> its accuracy.
     upper_bound
         Accuracy of reconstructions from the true latents; NaN where there are none.
+    published
+        Published values of the same protocol, layer, number of test images and subjects, in words; empty for none.
     """
 
     rule: Headline
@@ -87,6 +92,7 @@ class HeadlineScore:
     n: int
     chance: Mapping[str, float]
     upper_bound: float
+    published: str = ""
 
     @property
     def why(self) -> str:
@@ -119,6 +125,7 @@ class HeadlineScore:
             f"  chance levels: {chance or 'not computed'}; upper bound: {bound}",
             f"  {self.why}",
             f"  {self.caveat}",
+            f"  {self.published and 'published: ' + self.published}",
         ]
         return "\n".join(line for line in lines if line.strip())
 
@@ -209,9 +216,12 @@ class Scores:
         """Return one row for each score, with its interval, chance levels and upper bound in columns.
 
         The index is `WORDS`: subject, condition, protocol, metric, observer, layer, direction and subset. The columns
-        are `NUMBERS`. Of several subjects the mean follows in rows of the subject ``"mean of <n> subjects"``; there,
-        ``low`` and ``high`` are the 95 % interval over subjects (Student's t), there is no ``p``, and ``n`` is 0 where
-        it differs between subjects.
+        are `NUMBERS`, and `PUBLISHED` with the published values of the same protocol, metric, layer, number of test
+        images and subjects (`reseen.published`).
+
+        Of several subjects the mean follows in rows of the subject ``"mean of <n> subjects"``; there, ``low`` and
+        ``high`` are the 95 % interval over subjects (Student's t), there is no ``p``, and ``n`` is 0 where it differs
+        between subjects.
         """
         import pandas as pd
 
@@ -229,7 +239,8 @@ class Scores:
         order = pd.MultiIndex.from_frame(known[list(WORDS)].drop_duplicates())
         wide = values.join(intervals).join(counts).reindex(order).reindex(columns=list(NUMBERS))
         mean = _mean_over_subjects(wide)
-        return wide if mean is None else pd.concat([wide, mean])
+        wide = wide if mean is None else pd.concat([wide, mean])
+        return wide.assign(**{PUBLISHED: _published(wide)})
 
     def headline(self, condition: str | None = None) -> HeadlineScore | None:
         """Return the score that sums up the table, by the rule of `reseen.headline.choose`.
@@ -274,6 +285,7 @@ class Scores:
             n=int(row["n"]),
             chance=chance,
             upper_bound=float(row["upper_bound"]),
+            published=str(row[PUBLISHED]),
         )
 
     def plot(self) -> Figure:
@@ -296,7 +308,8 @@ class Scores:
             is_shown |= wide.index.isin(rule.rows(wide).index)
         columns = ["subject", "condition", "protocol", "metric", "observer", "layer"]
         numbers = ["result", "low", "high", "chance_mismatched", "chance_permuted", "upper_bound", "p", "n"]
-        small = wide[is_shown][columns + numbers].dropna(axis=1, how="all")
+        published = [PUBLISHED] if wide[is_shown][PUBLISHED].any() else []
+        small = wide[is_shown][columns + numbers + published].dropna(axis=1, how="all")
         html: str = small.to_html(index=False, max_rows=_SHOWN, na_rep="", float_format="{:.3f}".format)
         note = f"<p>{rule.why} {rule.caveat}</p>" if rule is not None else ""
         return html + note
@@ -306,7 +319,7 @@ def _mean_over_subjects(wide: pd.DataFrame) -> pd.DataFrame | None:
     """Return the mean rows of all scores that every subject has; ``None`` for one subject."""
     import pandas as pd
 
-    subjects = wide.index.get_level_values("subject").unique()
+    subjects = _subjects(wide)
     if len(subjects) < 2:
         return None
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -318,8 +331,31 @@ def _mean_over_subjects(wide: pd.DataFrame) -> pd.DataFrame | None:
         counts = group["n"].unique()
         row = {name: float(group[name].mean(skipna=False)) for name in averaged}
         n = int(counts[0]) if len(counts) == 1 else 0
-        rows[(f"mean of {len(subjects)} subjects", *key)] = {**row, "low": low, "high": high, "p": math.nan, "n": n}
+        rows[(_mean_of(subjects), *key)] = {**row, "low": low, "high": high, "p": math.nan, "n": n}
     if not rows:
         return None
     index = pd.MultiIndex.from_tuples(list(rows), names=list(WORDS))
     return pd.DataFrame(list(rows.values()), index=index, columns=list(NUMBERS))
+
+
+def _published(wide: pd.DataFrame) -> list[str]:
+    """Return the published values beside each row, in words."""
+    subjects = _subjects(wide)
+    found = []
+    for key, n in zip(wide.index, wide["n"], strict=True):
+        of = dict(zip(WORDS, key, strict=True))
+        averaged = subjects if of["subject"] == _mean_of(subjects) else [of["subject"]]
+        words = {name: of[name] for name in ("condition", "protocol", "metric", "observer", "layer")}
+        values = published_beside(**words, n=int(n), subjects=averaged) if of["subset"] == "all" else []
+        found.append("; ".join(map(str, values)))
+    return found
+
+
+def _subjects(wide: pd.DataFrame) -> list[str]:
+    """Return the subjects of a wide table, without their mean."""
+    subjects = list(dict.fromkeys(wide.index.get_level_values("subject")))
+    return subjects[:-1] if len(subjects) > 2 and subjects[-1] == _mean_of(subjects[:-1]) else subjects
+
+
+def _mean_of(subjects: Sequence[str]) -> str:
+    return f"mean of {len(subjects)} subjects"

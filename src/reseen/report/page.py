@@ -52,6 +52,7 @@ def report(contents: ReportInput) -> str:
         score_columns=SCORE_COLUMNS,
         score_rows=_table_rows(contents.scores, SCORE_COLUMNS),
         floors=scores.floors(found, head),
+        published=scores.published(found),
         reading=reading_section(contents.reading),
         alphas=[alpha for subject in contents.subjects for alpha in _alphas(subject)],
         rois=[_rois(subject) for subject in contents.subjects if subject.roi_sizes or subject.noise_ceiling],

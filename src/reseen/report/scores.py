@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from reseen.headline import IDENTIFICATION, Headline
+from reseen.published import published_beside
 from reseen.report import charts, marks
-from reseen.report.marks import Mark
+from reseen.report.marks import Key, Mark
 from reseen.tables import BUILTIN, FEATURES, first_protocol
 
 PIXEL_METRICS = ("pixcorr", "ssim")
@@ -92,6 +93,38 @@ def floors(found: Sequence[Mark], head: Headline | None) -> list[dict[str, Any]]
                 "values": [marks.show(value, mark.key.metric) for value in values],
             }
         )
+    return rows
+
+
+def published(found: Sequence[Mark]) -> list[dict[str, str]]:
+    """Set published values beside the mean of all subjects: rows of the same protocol, score, n and subjects.
+
+    Empty where there is no such value.
+    """
+    groups: dict[Key, list[Mark]] = {}
+    for mark in found:
+        if mark.key.subset in ("", "all") and math.isfinite(mark.result):
+            groups.setdefault(mark.key._replace(subject=""), []).append(mark)
+    rows = []
+    for key, mine in groups.items():
+        counts, subjects = {mark.n for mark in mine}, [mark.key.subject for mark in mine]
+        if len(counts) > 1:
+            continue
+        words = {name: getattr(key, name) for name in ("condition", "protocol", "metric", "observer", "layer")}
+        for value in published_beside(**words, n=counts.pop(), subjects=subjects):
+            by = f"by {marks.words(key.observer)}" if key.observer else ""
+            score = [" ".join(word for word in (marks.words(key.metric), by) if word), key.layer, key.condition]
+            rows.append(
+                {
+                    "score": ", ".join(word for word in score if word),
+                    "subjects": ", ".join(subjects),
+                    "n": str(value.n),
+                    "result": marks.show(sum(mark.result for mark in mine) / len(mine), key.metric),
+                    "system": value.system + ("" if value.checked else " (unverified)"),
+                    "value": marks.show(value.value, key.metric),
+                    "source": value.source,
+                }
+            )
     return rows
 
 

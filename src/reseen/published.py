@@ -1,0 +1,116 @@
+"""Published values: scores of other systems, with protocol, number of test images, subjects and source.
+
+A published value is shown beside a result only where protocol, metric, network, layer, number of test images and
+subjects are the same. That the test images themselves are the same is not known from these.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from reseen.errors import ResultsError
+from reseen.files import read_text
+
+_FILE = Path(__file__).with_suffix(".csv")
+
+
+@dataclass(frozen=True)
+class Published:
+    """Published value of one score.
+
+    Parameters
+    ----------
+    system
+        Name of the system.
+    condition
+        Condition of the reconstructions (``z``, ``c``, ``zc``); empty where the system has no such conditions.
+    protocol, metric, observer, layer
+        As in a table of scores; ``protocol`` is empty where it is not known.
+    value
+        The value: a proportion for identification, and a mean over ``subjects``.
+    n
+        Number of test images; 0 where it is not known.
+    subjects
+        Subjects that the value is a mean over.
+    checked
+        Whether value, protocol and layer were read in a table, a paper's text or released code; if not, the value is
+        shown as unverified.
+    source
+        Where the value was read, in words.
+    """
+
+    system: str
+    condition: str
+    protocol: str
+    metric: str
+    observer: str
+    layer: str
+    value: float
+    n: int
+    subjects: tuple[str, ...]
+    checked: bool
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.system} {self.value:.3f}{'' if self.checked else ' (unverified)'}"
+
+
+@cache
+def published_values() -> tuple[Published, ...]:
+    """Return all published values that come with reseen.
+
+    Raises
+    ------
+    ResultsError
+        If the file is missing or damaged; install reseen again.
+    """
+    rows = list(csv.DictReader(io.StringIO(read_text(_FILE, ResultsError))))
+    try:
+        return tuple(_published(row) for row in rows)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"{_FILE} is damaged ({error}). Install reseen again.") from error
+
+
+def published_beside(
+    *,
+    condition: str,
+    protocol: str,
+    metric: str,
+    observer: str,
+    layer: str,
+    n: int,
+    subjects: Collection[str],
+) -> list[Published]:
+    """Return the published values that a result may be compared with.
+
+    Parameters
+    ----------
+    condition, protocol, metric, observer, layer
+        What the result is of, as in a table of scores.
+    n
+        Number of test images of each subject.
+    subjects
+        Subjects that the result is a mean over.
+    """
+    wanted = (protocol, metric, observer, layer, n, frozenset(subjects))
+    return [
+        value
+        for value in published_values()
+        if (value.protocol, value.metric, value.observer, value.layer, value.n, frozenset(value.subjects)) == wanted
+        and value.condition in ("", condition)
+    ]
+
+
+def _published(row: dict[str, str]) -> Published:
+    return Published(
+        **{name: row[name] for name in ("system", "condition", "protocol", "metric", "observer", "layer", "source")},
+        value=float(row["value"]),
+        n=int(row["n"] or 0),
+        subjects=tuple(row["subjects"].split()),
+        checked={"true": True, "false": False}[row["checked"]],
+    )
