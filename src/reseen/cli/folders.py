@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reseen.cli.tables import chance, number
-from reseen.cli.terminal import say_table
+from reseen.cli.terminal import say, say_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +65,8 @@ def score_folders(
     )
     wide = scores.wide().reset_index()
     _print_wide(wide)
+    if (head := scores.headline()) is not None:
+        say(f"headline: {head!r}")
     for path, text in ((csv, to_csv(scores.table)), (json, wide.to_json(orient="records", indent=2))):
         if path is not None:
             write_text(path, text)
