@@ -41,6 +41,30 @@ def test_a_tokenizer_without_its_merges_is_refused(tmp_path):
         load_ldm(str(model))
 
 
+def test_a_vocabulary_that_numbers_its_words_up_to_a_large_number_is_refused(model):
+    """tokenizers allocates an entry for each number up to the highest, and aborts the process where it cannot."""
+    file = model / "tokenizer" / "vocab.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "a": 4_000_000_000}))
+    with pytest.raises(ModelError, match=r"vocab.json numbers \d+ words up to 4,000,000,000: it is damaged"):
+        load_ldm(str(model))
+
+
+@pytest.mark.parametrize("length", ["many", 0, -1])
+def test_a_tokenizer_whose_longest_caption_is_no_number_is_refused(model, length):
+    file = model / "tokenizer" / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "model_max_length": length}))
+    with pytest.raises(ModelError, match=r"model_max_length|cannot be"):
+        load_ldm(str(model))
+
+
+@pytest.mark.parametrize("change", [-1, 10**9])
+def test_weights_of_another_length_than_their_header_says_are_refused_unread(model, change):
+    file = model / "unet" / "diffusion_pytorch_model.safetensors"
+    os.truncate(file, file.stat().st_size + change)
+    with pytest.raises(ModelError, match=r"its header declares [\d,]+ bytes"):
+        load_ldm(str(model))
+
+
 DAMAGED = ["tokenizer/vocab.json", "tokenizer/tokenizer_config.json", "unet/config.json", "vae/config.json"]
 DAMAGED += ["text_encoder/config.json", "scheduler/scheduler_config.json"]
 
@@ -66,6 +90,7 @@ VALUES = [
     ("vae", "scaling_factor", "large"),
     ("vae", "scaling_factor", 0),
     ("vae", "scaling_factor", None),
+    ("vae", "shift_factor", "far"),
     ("vae", "latent_channels", 5),
     ("text_encoder", "hidden_size", "32"),
     ("text_encoder", "max_position_embeddings", 1.5),

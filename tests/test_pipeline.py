@@ -408,6 +408,18 @@ def test_a_table_with_the_columns_of_an_older_version_is_made_anew(small_recipe,
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
+def test_a_fold_s_decoder_that_is_missing_is_named_and_made_again(small_recipe, finished, tmp_path, whole):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    decoder, decoded = (tmp_path / f"subj01/decode/{name}.safetensors" for name in ("z_fold0", "z"))
+    decoder.unlink()
+    (tmp_path / "report.html").unlink()
+    with pytest.raises(ResultsError, match=r"z_fold0\.safetensors is missing\. Delete .*z\.safetensors too"):
+        pipeline.run(small_recipe, tmp_path)
+    decoded.unlink()
+    pipeline.run(small_recipe, tmp_path)
+    assert contents(tmp_path) == whole
+
+
 @pytest.mark.filterwarnings("ignore:protocol takagi2023 goes without")
 def test_weights_that_were_fetched_later_count_once_the_scores_are_deleted(small_recipe, tmp_path, monkeypatch):
     fetched = []

@@ -76,6 +76,8 @@ TABLES = {
 """The columns of the tables of a results folder, by name."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # what spreadsheets run, and the apostrophe that guards it
 FIX = "Delete it and run the recipe again."
+MOST_BYTES = 2 * 2**30
+"""Largest size of a table."""
 WORDS = tuple(
     column
     for column in dict.fromkeys((*SCORE_COLUMNS, *PICTURE_COLUMNS, *READING_COLUMNS, *ENCODING_COLUMNS))
@@ -151,7 +153,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    text = read_text(path, ResultsError, at_most=2 * 2**30)
+    text = read_text(path, ResultsError, at_most=MOST_BYTES)
     nothing = {column: [""] for column in _NUMBERS}
     with reading(path, ResultsError, FIX):
         table = pd.read_csv(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.errors import DataError
-from reseen.files.reading import shown
+from reseen.files.reading import shown, unreadable
 
 MISSING = frozenset({"", "nan", "NaN", "NAN", "None", "<NA>", "NaT", "null", "NULL", "NA", "N/A"})
 """What a missing cell of a table becomes when it is made text."""
@@ -120,4 +120,6 @@ def texts(path: Path, name: str, values: NDArray[Any]) -> list[str]:
         raise DataError(
             f"{shown(path)}: {name} holds bytes that are not UTF-8 ({error.reason}). Decode them and save text."
         ) from error
+    except SystemError as error:  # numpy's, of a text with numbers that are no characters
+        raise unreadable(path, error) from error
     return ["" if word.strip() in MISSING else word for word in words]

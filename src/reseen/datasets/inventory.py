@@ -61,7 +61,7 @@ def check_file(path: Path, describe: Callable[[], str], *, missing: str, expecte
         return FileCheck(path, None, False, missing, expected)
     size = None
     try:
-        size = sum(part.stat().st_size for part in path.glob("*.npy")) if path.is_dir() else check_regular(path)
+        size = sum(map(check_regular, path.glob("*.npy"))) if path.is_dir() else check_regular(path)
         return FileCheck(path, size, True, describe(), expected)
     except DataError as error:
         return FileCheck(path, size or 0, False, str(error), expected, blocked=is_blocked(error))

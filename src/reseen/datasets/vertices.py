@@ -18,8 +18,9 @@ from reseen.datasets.fsaverage import N_COARSE, N_FINE, SIDES
 from reseen.datasets.nsd_facts import DRAWN_ATLASES, ROI_LABELS, NsdFiles
 from reseen.datasets.nsd_sessions import VERTEX_SHAPE
 from reseen.datasets.surface import Surface, read_nearest, read_surface
-from reseen.datasets.volumes import read_volume, reading
+from reseen.datasets.volumes import read_volume
 from reseen.errors import DataError, ShapeError
+from reseen.files import read_text
 from reseen.recipe import FSAVERAGE, DataRecipe
 
 
@@ -162,8 +163,7 @@ def _check_names(path: Path, expected: Mapping[str, int]) -> None:
     """Hold the names that a colour table gives to labels, where there is one, against ours."""
     if not path.is_file():
         return
-    with reading(path):
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.split() for line in read_text(path).splitlines()]
     found = {words[1]: int(words[0]) for words in lines if len(words) > 1 and words[0].isdecimal()}
     wrong = [name for name, number in expected.items() if found.get(name, number) != number]
     if wrong:

@@ -20,6 +20,10 @@ BLOCK_BYTES = 64 * 2**20
 MAX_BY_VOXEL = 16
 """Voxels of an HDF5 chunk up to which a session counts as stored by voxel; NSD's chunks have one."""
 
+VOLUME_BYTES = 2**31
+"""Largest size of a volume that is no session, once it is decompressed; NSD's have some MB."""
+_TRAILER = 8  # bytes at the end of a gzipped file: checksum and length
+
 Shape = tuple[int, int, int]
 Affine = NDArray[np.float64]
 """From voxels to millimetres, ``(4, 4)``."""
@@ -48,15 +52,13 @@ def read_volume(path: Path) -> tuple[NDArray[Any], Affine | None]:
     DataError
         If the file is missing, truncated, damaged or neither of them.
     """
-    import nibabel
-
     image: Any
     if path.suffix == ".mgh":
         with reading(path), _open_mgh(path) as image:
             return np.asarray(image.dataobj), _affine(image)
     check_stream(path)
     with reading(path):
-        image = nibabel.load(path)
+        image = _load(path)
         return np.asarray(image.dataobj), _affine(image)
 
 
@@ -68,10 +70,8 @@ def read_grid(path: Path) -> tuple[tuple[int, ...], Affine | None]:
     DataError
         If the file is missing or its header is damaged.
     """
-    import nibabel
-
     with reading(path):
-        image: Any = nibabel.load(path)
+        image = _load(path)
         return tuple(image.shape), _affine(image)
 
 
@@ -83,10 +83,8 @@ def read_header_affine(path: Path) -> Affine:
     DataError
         If the file is missing or its header is damaged.
     """
-    import nibabel
-
     with reading(path):
-        image: Any = nibabel.load(path)
+        image = _load(path)
         return np.asarray(image.affine, dtype=np.float64)
 
 
@@ -96,16 +94,38 @@ def check_stream(path: Path) -> None:
     Raises
     ------
     DataError
-        If the stream is damaged or ends early.
+        If the stream is damaged, ends early or is larger than any volume.
     """
     if path.suffix in (".gz", ".mgz"):
-        with reading(path), gzip.open(path) as stream:
-            _read_to_end(stream)
+        with reading(path):
+            _check_end(path)
+            with gzip.open(path) as stream:
+                _read_to_end(stream, VOLUME_BYTES)
 
 
-def _read_to_end(stream: Any) -> None:
-    while stream.read(2**20):
-        pass
+def _check_end(path: Path) -> None:
+    """Refuse a gzipped file that ends in zeros, which may be gigabytes: gzip passes over them one by one."""
+    with path.open("rb") as file:
+        file.seek(-min(_TRAILER, path.stat().st_size), 2)
+        if not file.read().strip(b"\0"):
+            raise EOFError("it ends in zeros")
+
+
+def _load(path: Path) -> Any:
+    """Return an image of nibabel, of which only the header is read yet."""
+    import nibabel
+
+    if path.suffix in (".gz", ".mgz"):
+        _check_end(path)
+    return nibabel.load(path)
+
+
+def _read_to_end(stream: Any, at_most: int) -> None:
+    n_bytes = 0
+    while block := stream.read(2**20):
+        n_bytes += len(block)
+        if n_bytes > at_most:
+            raise ValueError(f"it goes on for more than {at_most:,} bytes")
 
 
 def _affine(image: Any) -> Affine | None:
@@ -164,7 +184,7 @@ def read_voxels(path: Path, voxel_index: NDArray[np.int64]) -> NDArray[Any]:
             return _read_mapped(betas, (x, y, z), n_trials)
         if path.suffix != ".hdf5":
             found = _read_nifti(betas, (x, y, z), n_trials)
-            _read_to_end(betas.file_like)  # where gzip compares its checksum
+            _read_to_end(betas.file_like, 0)  # where gzip compares its checksum
             return found
         if betas.chunks is None or betas.chunks[0] < n_trials:
             return _read_trials(betas, (z, y, x))
@@ -200,6 +220,7 @@ def _open_betas(path: Path) -> Iterator[Any]:
     else:
         import nibabel
 
+        _check_end(path)
         with gzip.open(path) as stream:
             yield nibabel.Nifti1Image.from_stream(stream).dataobj
 

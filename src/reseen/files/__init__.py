@@ -15,7 +15,7 @@ from reseen.files.images import read_picture
 from reseen.files.locking import Held, lock
 from reseen.files.reading import check_regular, file_state, reading, shown, unreadable
 from reseen.files.sealing import verify_sealed, write_sealed
-from reseen.files.tensors import opening_tensors, verify_tensors, write_tensors
+from reseen.files.tensors import check_tensors, opening_tensors, verify_tensors, write_tensors
 from reseen.files.text import read_json, read_text
 from reseen.files.writing import sweep, write_json, write_text, writing, writing_folder
 
@@ -26,6 +26,7 @@ __all__ = [
     "GB",
     "Held",
     "check_regular",
+    "check_tensors",
     "file_state",
     "lock",
     "opening_tensors",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reseen.errors import ResultsError
+from reseen.files.images import MAX_BYTES
 from reseen.files.reading import check_regular, reading, shown
 from reseen.files.writing import writing
 
@@ -66,7 +67,8 @@ def verify_sealed(path: Path, belongs: str) -> None:
     ResultsError
         If it is missing, was changed or damaged, belongs elsewhere, or was not written by reseen.
     """
-    check_regular(path, ResultsError)
+    if check_regular(path, ResultsError) > MAX_BYTES:
+        raise ResultsError(f"{shown(path)} has more than {MAX_BYTES:,} bytes: it is no image of reseen. {FIX}")
     with reading(path, ResultsError, FIX):
         content = path.read_bytes()
     body, tail = content[:-_SIZE], content[-_SIZE:]

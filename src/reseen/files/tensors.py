@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from reseen.errors import ResultsError
+from reseen.errors import ReseenError, ResultsError
 from reseen.files.reading import check_regular, reading, shown
 from reseen.files.writing import writing
 
@@ -95,11 +95,35 @@ def verify_tensors(path: Path) -> dict[str, str]:
         return _verify(path)
 
 
+def check_tensors(path: Path, error: type[ReseenError] = ResultsError, fix: str = FIX) -> None:
+    """Check that a safetensors file has the length that its header declares; no tensor is read.
+
+    Libraries that load one which is damaged may read all of it, however large it is, to find out why.
+
+    Parameters
+    ----------
+    path
+        The file; anybody may have written it.
+    error
+        Type of the error.
+    fix
+        What to do if it is damaged.
+
+    Raises
+    ------
+    ReseenError
+        Of type ``error``: if it is no regular file, or its header and its length differ.
+    """
+    with reading(path, error, fix), path.open("rb") as file:
+        _check_length(file, *_read_header(file))
+
+
 def _verify(path: Path) -> dict[str, str]:
     check_regular(path, ResultsError)
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
-        header, _ = _read_header(file)
+        header, start = _read_header(file)
+        _check_length(file, header, start)
         made_by = _made_by(header)
         claimed = made_by.pop(CHECKSUM, None)
         if claimed is None:
@@ -124,6 +148,14 @@ def _read_header(file: BinaryIO) -> tuple[bytes, int]:
     if size > min(_MAX_HEADER, os.fstat(file.fileno()).st_size - 8):
         raise EOFError("its header is longer than the file")
     return file.read(size), 8
+
+
+def _check_length(file: BinaryIO, header: bytes, start: int) -> None:
+    """Check that the tensors that a header declares end where the file does."""
+    ends = [entry["data_offsets"][1] for name, entry in json.loads(header).items() if name != "__metadata__"]
+    expected = start + len(header) + max(ends, default=0)
+    if os.fstat(file.fileno()).st_size != expected:
+        raise EOFError(f"its header declares {expected:,} bytes")
 
 
 def _made_by(header: bytes) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reseen.errors import ModelError
-from reseen.files import check_regular, reading, unreadable
+from reseen.files import check_regular, check_tensors, reading, unreadable
 from reseen.files.reading import shown
 from reseen.files.shell import shell_line
 
@@ -76,6 +76,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def _read_safetensors(path: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
+    check_tensors(path, ModelError, "Download it again.")
     with reading(path, ModelError):
         return dict(load_file(path))
 

@@ -14,6 +14,7 @@ from reseen.diffusion import Schedule
 from reseen.errors import ModelError
 from reseen.files import check_regular, reading
 from reseen.files.reading import shown
+from reseen.files.text import AT_MOST
 from reseen.ldm.devices import Precision
 from reseen.ldm.parts import FIX, NETWORKS, load_parts, smoke_test
 from reseen.ldm.schedules import Prediction, read_scheduler
@@ -112,6 +113,9 @@ def _check_purpose(name: str, parts: dict[str, Any]) -> None:
         raise ModelError(
             f"{name}: scaling_factor of the autoencoder is {vae.scaling_factor!r}, and a number above 0 is expected."
         )
+    shift = getattr(vae, "shift_factor", None) or 0.0
+    if not isinstance(shift, float | int) or not abs(shift) < float("inf"):
+        raise ModelError(f"{name}: shift_factor of the autoencoder is {shift!r}, and a number is expected.")
     if unet.in_channels != vae.latent_channels:
         raise ModelError(
             f"{name} takes {unet.in_channels} channels and its latents have {vae.latent_channels}: it is made for "
@@ -181,9 +185,17 @@ def _files(folder: Path) -> list[Path]:
 
 
 def digest(files: Sequence[Path], root: Path, *, also: str = "") -> str:
-    """Return the SHA-256 of files, of their paths below a folder, and of text that belongs to them."""
+    """Return the SHA-256 of files, of their paths below a folder, and of text that belongs to them.
+
+    Raises
+    ------
+    ModelError
+        If a file cannot be read, or settings are larger than any text that is read.
+    """
     total = hashlib.sha256()
     for file in files:
+        if file.suffix in (".json", ".txt") and check_regular(file, ModelError) > AT_MOST:
+            raise ModelError(f"{shown(file)} has more than {AT_MOST:,} bytes, and holds no settings. Remove it.")
         with reading(file, ModelError), file.open("rb") as opened:
             content = hashlib.file_digest(opened, "sha256").digest()
         total.update(f"{file.relative_to(root).as_posix()}\n".encode() + content)

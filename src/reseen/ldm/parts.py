@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reseen.errors import ModelError, ReseenError
-from reseen.files import check_regular, read_json
+from reseen.files import check_regular, check_tensors, read_json, read_text
 from reseen.files.reading import shown
 from reseen.imports import hide_broken_torchvision
 
@@ -29,6 +29,7 @@ FIX = "Fetch or copy the model again, whole."
 HARMLESS = ("position_ids", "text_projection.weight", "text_projection", "logit_scale")
 """Endings of names of tensors that no part needs: counters, and what CLIP has beside its hidden states."""
 SMOKE_CAPTIONS = ("a cat", "two red houses")
+_SPARE_TOKENS = 10_000  # numbers that a vocabulary may leave out
 _NAMED = 3  # tensors that an error names
 
 
@@ -48,6 +49,8 @@ def load_parts(folder: Path, fix: str = FIX) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     for name, kind in kinds.items():
         _check_files(folder / name)
+        for file in sorted((folder / name).glob("*.safetensors")):
+            check_tensors(file, ModelError, fix)
         read_json(folder / name / "config.json", dict[str, Any], ModelError, fix=fix)
         what = f"the {name} of {shown(folder / name)} cannot be loaded: its configuration or its weights are damaged"
         with quiet(), _as_model_error(what, fix):
@@ -114,9 +117,31 @@ def load_tokenizer(folder: Path, fix: str = FIX) -> Any:
         raise ModelError(f"{shown(folder)} lacks tokenizer_config.json. {fix}")
     _check_files(folder)
     for file in sorted(folder.glob("*.json")):
-        read_json(file, dict[str, Any], ModelError, fix=fix)
+        found = read_json(file, dict[str, Any], ModelError, fix=fix)
+        # the library allocates one entry for each number up to the highest, and aborts the process where it cannot
+        numbers = _token_numbers(found if file.name == "vocab.json" else found.get("model"))
+        if max(numbers, default=0) > 2 * len(numbers) + _SPARE_TOKENS:
+            raise ModelError(
+                f"{shown(file)} numbers {len(numbers):,} words up to {max(numbers):,}: it is damaged. {fix}"
+            )
+    if "merges.txt" in there:
+        read_text(folder / "merges.txt", ModelError)  # its size and its encoding
     with quiet(), _as_model_error(f"the tokenizer of {shown(folder)} cannot be loaded", fix):
-        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    length = tokenizer.model_max_length
+    if not isinstance(length, int | float) or not 2 <= length < float("inf"):
+        raise ModelError(
+            f"model_max_length in {shown(folder / 'tokenizer_config.json')} is {length!r}, and 2 or more is expected. "
+            f"{fix}"
+        )
+    return tokenizer
+
+
+def _token_numbers(model: Any) -> list[int]:
+    """Return the numbers of the words of a vocabulary, or of the model that has one; other shapes have none."""
+    vocabulary = model.get("vocab", model) if isinstance(model, dict) else None
+    words = vocabulary.values() if isinstance(vocabulary, dict) else ()
+    return [number for number in words if isinstance(number, int)]
 
 
 def _check_files(folder: Path) -> None:

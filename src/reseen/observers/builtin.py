@@ -7,14 +7,15 @@ together with the text encoder whose output is c; a score by it says so, since a
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from reseen.errors import ModelError
+from reseen.files import check_tensors, read_json, reading
 from reseen.observers.networks import not_finite
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 LAYERS = ("early", "middle", "late")
 _FOLDER = Path(__file__).parents[1] / "observer_weights"
+_FIX = "Install reseen again."
 _BATCH = 100
 
 
@@ -85,21 +87,19 @@ def load_observer(name: str) -> Observer:
         If there is no such observer, or its weights are missing or damaged.
     """
     weights, about = _FOLDER / f"{name}.safetensors", _FOLDER / f"{name}.json"
-    if not weights.exists():
+    if not os.path.lexists(weights):
         known = ", ".join(sorted(path.stem for path in _FOLDER.glob("*.safetensors"))) or "none"
         raise ModelError(f"there is no observer {name!r}; reseen has {known}.")
     import safetensors.torch
 
-    damaged = f"the weights of the observer {name} in {weights} are damaged; install reseen again."
-    try:
-        labels = tuple(json.loads(about.read_text(encoding="utf-8"))["labels"])
+    labels = tuple(read_json(about, dict[Literal["labels"], list[str]], ModelError, fix=_FIX).get("labels", ()))
+    check_tensors(weights, ModelError, _FIX)
+    with reading(weights, ModelError, _FIX):
         state = safetensors.torch.load_file(weights)
         network = make_network(state["output.weight"].shape[0])
         network.load_state_dict({key: value.float() for key, value in state.items()})
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
-        raise ModelError(damaged) from error
     if not_finite(network) or len(labels) not in (0, len(state["output.weight"])):
-        raise ModelError(damaged)
+        raise ModelError(f"the weights of the observer {name} in {weights} are damaged. {_FIX}")
     return Observer(name, hashlib.sha256(weights.read_bytes()).hexdigest(), labels, network.eval())
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from reseen.errors import ModelError
+from reseen.files import check_regular, reading
 from reseen.imports import hide_broken_torchvision, import_torchvision, torchvision_command
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Network:
     may_hold: tuple[str, ...] = ()
 
 
+MOST_BYTES = 4 * 2**30
+"""Largest size of a file of weights; the largest that is read, CLIP's, has 1.7 GB."""
 _PYTORCH = "https://download.pytorch.org/models/"
 
 NETWORKS: dict[str, Network] = {
@@ -195,7 +198,9 @@ def _checked(name: str, path: Path) -> str:
     """Return the SHA-256 of a file; torchvision's names end with the first digits of it."""
     if not path.is_file():
         raise ModelError(f"the weights of {name} are not there; {_fetch(name)}")
-    with path.open("rb") as file:
+    if check_regular(path, ModelError) > MOST_BYTES:
+        raise ModelError(f"the weights of {name} in {path} are damaged. Delete them; {_fetch(name)}")
+    with reading(path, ModelError), path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     promised = path.stem.rpartition("-")[2]
     if "-" in path.stem and not found.startswith(promised):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from reseen import datasets
 from reseen.datasets import FileCheck
 from reseen.datasets.nsd_facts import SUBJECTS, TERMS, NsdFiles
 from reseen.datasets.nsd_inventory import list_subjects
 from reseen.errors import DataError, ReseenError
-from reseen.files import GB
+from reseen.files import GB, read_json
 from reseen.files.reading import shown
 from reseen.pipeline.finding import Finding, refused
 from reseen.pipeline.prospect import Prospect
@@ -47,14 +48,8 @@ def _files(prospect: Prospect) -> Iterator[Finding]:
     if prospect.to_simulate:
         yield _to_simulate(prospect)
         return
-    if path is not None and prospect.recipe.model.name == "builtin" and _shows_other_pictures(path):
-        yield refused(
-            "pictures",
-            DataError(
-                f"{shown(path)} shows pictures of your own; the built-in model knows only scenes that reseen draws. "
-                "Name a Stable Diffusion: --model."
-            ),
-        )
+    if path is not None and prospect.recipe.model.name == "builtin":
+        yield from _other_pictures(path)
     if section.kind == "arrays" and not prospect.thorough:
         return  # what would be checked here is read whole for `held_out`
     told: dict[Path, FileCheck] = {}
@@ -185,10 +180,19 @@ def _is_nsds(data: DataRecipe) -> bool:
     return data.kind == "nsd" and data.path is not None and not _names(data).truth.exists()
 
 
-def _shows_other_pictures(path: Path) -> bool:
-    """Tell whether a digital subject was shown pictures that reseen did not draw."""
+def _other_pictures(path: Path) -> Iterator[Finding]:
+    """Refuse images that reseen did not draw, of which the built-in model knows nothing."""
+    file = path / "truth" / "pictures.json"
     try:
-        described = json.loads((path / "truth/pictures.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(described) and "file" in described[0]
+        described = read_json(file, list[dict[str, Any]]) if os.path.lexists(file) else []
+    except DataError as error:
+        yield refused("pictures", error)
+        return
+    if described and "file" in described[0]:
+        yield refused(
+            "pictures",
+            DataError(
+                f"{shown(path)} shows pictures of your own; the built-in model knows only scenes that reseen draws. "
+                "Name a Stable Diffusion: --model."
+            ),
+        )

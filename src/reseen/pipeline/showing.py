@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reseen import metrics, reconstruct, report
+from reseen.errors import ResultsError
 from reseen.evaluate import verdict
-from reseen.files import opening_tensors
+from reseen.files import opening_tensors, shown
 from reseen.headline import IDENTIFICATION, Headline, choose, stimuli_of
 from reseen.pipeline.job import Job
 from reseen.pipeline.mapping import cortical_maps, write_figures
@@ -113,7 +114,13 @@ def _score_name(job: Job, head: Headline | None) -> str:
 def _of_folds(job: Job, subject: str, name: str, which: str) -> NDArray[np.float64]:
     """Read one array of every fold's decoder, and leave its weights on the disk."""
     arrays = []
-    for path in sorted(job.results.decode_path(subject, name).parent.glob(f"{name}_fold*.safetensors")):
+    decoded = job.results.decode_path(subject, name)
+    for fold in range(len(job.brain(subject)[2].folds)):
+        path = job.results.decode_path(subject, f"{name}_fold{fold}")
+        if not job.results.has_arrays(path, job.made_by("decode", subject)):
+            raise ResultsError(
+                f"{shown(path)} is missing. Delete {shown(decoded)} too and run the recipe again: both are made again."
+            )
         with opening_tensors(path) as (file, _):
             arrays.append(file.get_tensor(which))
     return np.concatenate(arrays)
