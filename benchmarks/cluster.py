@@ -37,8 +37,7 @@ def brain(n_stimuli: int, n_voxels: int, n_blocks: int) -> tuple[Trials, Feature
     stimulus_id = np.tile(np.arange(n_stimuli), 3)
     signal = targets[:, :50] @ rng.standard_normal((50, n_voxels), dtype=np.float32)
     betas = signal[stimulus_id] + 5 * rng.standard_normal((len(stimulus_id), n_voxels), dtype=np.float32)
-    zeros, ones = np.zeros_like(stimulus_id), np.ones_like(stimulus_id)
-    trials = Trials("subj01", betas, stimulus_id, zeros, {"all": np.ones(n_voxels, dtype=bool)}, ones)
+    trials = Trials(betas, stimulus_id)
     n_test = n_stimuli // 10
     return trials, Features("c", targets, np.arange(n_stimuli)), Split.fixed(range(n_test, n_stimuli), range(n_test))
 

@@ -38,9 +38,8 @@ def draw(n_images: int, n_voxels: int, n_spaces: int, *, seed: int = 0) -> tuple
     for name, width in names[:n_spaces]:
         array = seen @ rng.standard_normal((200, width), dtype=np.float32)
         spaces.append(Features(name, array + 10 * rng.standard_normal(array.shape, dtype=np.float32), ids))
-    zeros, ones = np.zeros(n_images, dtype=np.int64), np.ones(n_images, dtype=np.int64)
     test = ids[-n_images // 10 :]
-    return Trials("subj01", betas, ids, zeros, {}, ones), Split.fixed(np.setdiff1d(ids, test), test), spaces
+    return Trials(betas, ids), Split.fixed(np.setdiff1d(ids, test), test), spaces
 
 
 def by_reseen(trials: Trials, split: Split, spaces: list[Features]) -> np.ndarray:

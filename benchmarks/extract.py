@@ -69,7 +69,7 @@ def measure(device: str, precision: Precision, *, quick: bool) -> list[dict[str,
     """Time both and give the figures."""
     ldm = load(device, precision)
     n, n_rounds = (2, 1) if quick else (512, 3)
-    stimuli, ids = Stimuli(np.arange(n), picture, captions), np.arange(n)
+    stimuli, ids = Stimuli(picture, captions, np.arange(n)), np.arange(n)
 
     def ours(ids: np.ndarray) -> Found:
         found = extract(stimuli, ids, ldm, recipe=ExtractRecipe())

@@ -192,8 +192,7 @@ def test_voxels_of_noise_have_uniform_p_and_few_are_called_significant() -> None
     n_false = []
     for null in ("parametric", "permutation"):
         betas = rng.standard_normal((120, 800)).astype(np.float32)
-        zeros, ones = np.zeros(120, dtype=np.int64), np.ones(120, dtype=np.int64)
-        noise = Trials("subj01", betas, ids, zeros, {}, ones)
+        noise = Trials(betas, ids)
         recipe = RECIPE.model_copy(update={"null": null, "n_permutations": 200})
         table, voxels = encode(noise, Split.fixed(ids[:60], ids[60:]), [z], recipe=recipe, seed=0)
         # voxels whose best prediction is the mean of the training pictures still point somewhere
@@ -212,7 +211,7 @@ def simulated(seed: int, n: int, snr: float) -> tuple[Trials, Features, np.ndarr
     weights *= snr / np.linalg.norm(weights, axis=0)
     betas = (x @ weights + rng.standard_normal((n, 30))).astype(np.float32)
     rois = {f"roi{k}": np.arange(30) // 10 == k for k in range(3)}
-    return Trials("subj01", betas, ids, 0 * ids, rois, 0 * ids + 1), Features("z", x, ids), weights
+    return Trials(betas, ids, rois=rois), Features("z", x, ids), weights
 
 
 def population_r(trials: Trials, split: Split, x: Features, weights: np.ndarray, recipe: EncodeRecipe) -> np.ndarray:
@@ -271,9 +270,7 @@ def test_r_of_permuted_stimuli_is_0_however_many_folds(folds: int) -> None:
     rng = np.random.default_rng(folds)
     means = []
     for seed in range(10):
-        permuted = Trials(
-            "subj01", rng.permuted(betas, axis=0), x.stimulus_id, trials.session, {}, trials.n_repetitions
-        )
+        permuted = Trials(rng.permuted(betas, axis=0), x.stimulus_id)
         split = Split.leave_out(x.stimulus_id, folds, seed)
         means.append(np.mean(encode(permuted, split, [x], recipe=RECIPE, seed=seed)[1]["r/z"]))
     assert abs(np.mean(means)) < 0.03  # a tenth of the standard deviation of one voxel's r
@@ -325,7 +322,7 @@ def test_features_are_taken_one_at_a_time_and_may_be_mapped_from_a_file(tmp_path
 def test_unknown_ceilings_and_constant_voxels_are_nan_and_do_not_spoil_the_rest() -> None:
     trials, z, _ = subject()
     trials.betas[:, 0] = 1.0
-    blind = Trials(trials.subject, trials.betas, trials.stimulus_id, trials.session, trials.rois, trials.n_repetitions)
+    blind = Trials(trials.betas, trials.stimulus_id, rois=trials.rois)
     table, voxels = encode(blind, FIXED, [z], recipe=RECIPE, seed=0)
     assert np.isnan(voxels["ceiling_r"]).all()
     for name in ("r", "r2", "p", "q"):
@@ -365,7 +362,7 @@ def digital() -> tuple[Trials, Split, dict[str, Features], DigitalSubject]:
         n_repetitions=np.ones(len(ids), dtype=np.int64),
         ncsnr=brain.ncsnr,
     ).zscore_sessions()
-    stimuli = Stimuli(brain.seen, lambda i: shown.images[i], lambda i: shown.captions[i])
+    stimuli = Stimuli(lambda i: shown.images[i], lambda i: shown.captions[i], brain.seen)
     found = extract(stimuli, brain.seen, load_ldm("builtin"), recipe=ExtractRecipe())
     split = Split.fixed(np.setdiff1d(brain.seen, shown.shared), shown.shared)
     return trials, split, found, brain
@@ -377,14 +374,7 @@ def test_early_responses_follow_z_and_what_categories_make_of_responses_follows_
     category = brain.responses.category[:, brain.responses.category_share() > 0.05]
     ids = brain.seen
     which = np.arange(early.shape[1] + category.shape[1]) < early.shape[1]
-    true = Trials(
-        brain.name,
-        np.hstack([early, category]),
-        ids,
-        np.zeros(len(ids), dtype=np.int64),
-        {"early": which, "category": ~which},
-        np.ones(len(ids), dtype=np.int64),
-    )
+    true = Trials(np.hstack([early, category]), ids, rois={"early": which, "category": ~which})
     r = numbers(encode(true, split, found.values(), recipe=RECIPE, seed=0)[0], "mean_r")
     assert r["z", "z", "early"] > r["c", "c", "early"] + 0.02
     assert r["c", "c", "category"] > r["z", "z", "category"] + 0.2

@@ -37,7 +37,7 @@ def captions(stimulus_id: int) -> tuple[str, ...]:
     return tuple(f"a cat {k}" for k in range(stimulus_id % 3 + 1))
 
 
-STIMULI = Stimuli(np.arange(10), image, captions)
+STIMULI = Stimuli(image, captions, np.arange(10))
 
 
 def test_z_is_of_the_picture_at_five_eighths_and_c_is_the_mean_over_captions(ldm: LatentDiffusion) -> None:
@@ -88,7 +88,7 @@ def test_captions_of_different_number_are_averaged_each_on_their_own(ldm: Latent
 
 
 def test_a_picture_without_captions_is_named(ldm: LatentDiffusion) -> None:
-    silent = Stimuli(np.arange(10), image, lambda stimulus: [] if stimulus == 2 else ["a cat"])
+    silent = Stimuli(image, lambda stimulus: [] if stimulus == 2 else ["a cat"], np.arange(10))
     with pytest.raises(DataError, match="stimulus 2 has no caption"):
         extract(silent, IDS, ldm, recipe=RECIPE)
 

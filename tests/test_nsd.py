@@ -248,7 +248,7 @@ def test_memory_beside_the_betas_does_not_grow_with_the_sessions(
             files.session(number).touch()
         table = TrialTable(session, np.zeros_like(session), np.array([0]))
         tracemalloc.start()
-        betas, _ = nsd_sessions.read_betas(
+        betas, _, _ = nsd_sessions.read_betas(
             files, table, index, (1000, 1, 1), recipe_for(tmp_path, zscore_sessions=True)
         )
         beside.append(tracemalloc.get_traced_memory()[1] - betas.nbytes)

@@ -30,8 +30,7 @@ def subject(rng: np.random.Generator, n_stimuli: int, *, null: bool = True) -> t
     ids = np.repeat(np.arange(n_stimuli), 2)
     seen = rng.permutation(n_stimuli) if null else np.arange(n_stimuli)
     betas = code[seen][ids] @ rng.standard_normal((3, 15)) + rng.normal(0, 2, (len(ids), 15))
-    zero, one = (np.full(len(ids), number) for number in (0, 1))
-    trials = Trials("s", betas.astype(np.float32), ids, zero, {"all": np.ones(15, dtype=bool)}, one)
+    trials = Trials(betas, ids)
     return trials, Features("z", features.astype(np.float32), np.arange(n_stimuli))
 
 

@@ -41,7 +41,7 @@ def captions(stimulus_id: int) -> tuple[str, ...]:
     return tuple(f"a cat {k} of {stimulus_id}" for k in range(5))
 
 
-STIMULI = Stimuli(np.arange(10), image, captions)
+STIMULI = Stimuli(image, captions, np.arange(10))
 
 
 @pytest.fixture(scope="module", params=["epsilon"])

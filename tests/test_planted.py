@@ -46,9 +46,8 @@ def trials_of(world, *, shown=None, plant=None):
     known, plan, anatomy = world
     subject = scan_subject(0, shown or known, plan, anatomy, seed=5, plant=plant)
     betas, ids = np.concatenate(subject.betas), np.concatenate(subject.stimulus_id)
-    everywhere = {"all": np.ones(betas.shape[1], dtype=bool)}
     session = np.repeat(np.arange(len(plan)), [len(part) for part in plan])
-    return Trials("planted", betas, ids, session, everywhere, np.ones(len(ids), dtype=np.int64)).zscore_sessions()
+    return Trials(betas, ids, session=session).zscore_sessions()
 
 
 def decoded_from(trials, split, true):
@@ -171,8 +170,7 @@ def test_a_decoder_that_knows_kinds_it_was_not_trained_on_is_not_accused():
     centres, n = rng.normal(size=(20, 12)), 200
     features = (centres[np.arange(n) % 20] + 0.5 * rng.normal(size=(n, 12))).astype(np.float32)
     betas = (features @ rng.normal(size=(12, 60)) + 3 * rng.normal(size=(n, 60))).astype(np.float32)
-    ones = np.ones(n, dtype=np.int64)
-    trials = Trials("s", betas, np.arange(n), ones, {"all": np.ones(60, dtype=bool)}, ones)
+    trials = Trials(betas, np.arange(n))
     split = Split.fixed(np.arange(60, n), np.arange(60))
     left = left_out(trials, split, Features("z", features, np.arange(n)))
     assert value(left, "left_out", "clusters") > 0.9

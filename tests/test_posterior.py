@@ -94,14 +94,7 @@ def kinds(seed: int = 0) -> tuple[Trials, Features, Split, np.ndarray]:
     tuning = rng.standard_normal((6, 30))
     ids = np.repeat(np.arange(n), 2)
     betas = (tuning[kind][ids] + 3.0 * rng.standard_normal((2 * n, 30))).astype(np.float32)
-    trials = Trials(
-        "subj01",
-        betas,
-        ids,
-        np.zeros(2 * n, dtype=np.int64),
-        {"ventral": np.ones(30, dtype=bool)},
-        np.ones(2 * n, dtype=np.int64),
-    )
+    trials = Trials(betas, ids, rois={"ventral": np.ones(30, dtype=bool)})
     split = Split.fixed(np.arange(N_TRAIN), np.arange(N_TRAIN, n))
     return trials, Features("c", features.reshape(n, 5, 8), np.arange(n)), split, kind
 

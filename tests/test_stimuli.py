@@ -13,12 +13,12 @@ def make_stimuli(asked: list[int] | None = None) -> Stimuli:
             asked.append(stimulus_id)
         return np.full((4, 6, 3), stimulus_id, dtype=np.uint8)
 
-    return Stimuli(np.array([2, 5, 9]), read_image, lambda i: [f"number {i}"] * (i % 2), {"novel": frozenset({9})})
+    return Stimuli(read_image, lambda i: [f"number {i}"] * (i % 2), [2, 5, 9], subsets={"novel": frozenset({9})})
 
 
 def test_pictures_come_in_the_order_asked_for_and_may_repeat() -> None:
     found = make_stimuli().images([9, 2, 9])
-    assert found.shape == (3, 4, 6, 3)
+    assert found.shape == (3, 4, 4, 3)  # the middle square
     assert found[:, 0, 0, 0].tolist() == [9, 2, 9]
 
 
@@ -42,7 +42,7 @@ def test_numpy_ids_are_ids() -> None:
 
 @pytest.mark.parametrize("wanted", [0, 3, 10, -1])
 def test_unknown_stimulus_is_refused(wanted: int) -> None:
-    with pytest.raises(DataError, match=rf"no stimulus {wanted}; this data set holds 3 pictures .* from 2 to 9"):
+    with pytest.raises(DataError, match=rf"no stimulus {wanted}; this data set holds 3 images .* from 2 to 9"):
         make_stimuli().image(wanted)
     with pytest.raises(DataError, match="no stimulus"):
         make_stimuli().captions(wanted)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reseen.errors import ShapeError
+from reseen.errors import DataError, ShapeError
 from reseen.trials import Split, Trials
 
 
@@ -33,14 +33,7 @@ def test_averages_are_means_over_repetitions_sorted_by_stimulus() -> None:
 
 def test_an_average_of_averages_weighs_them_by_their_repetitions() -> None:
     trials = some_trials([3, 3, 3])
-    parts = Trials(
-        "subj01",
-        np.stack([trials.betas[:2].mean(0), trials.betas[2]]),
-        np.array([3, 3]),
-        np.array([0, 0]),
-        trials.rois,
-        np.array([2, 1]),
-    )
+    parts = Trials(np.stack([trials.betas[:2].mean(0), trials.betas[2]]), [3, 3], n_repetitions=[2, 1])
     np.testing.assert_allclose(parts.average().betas, trials.average().betas, rtol=1e-5)
 
 
@@ -64,18 +57,57 @@ def test_selection_keeps_the_order_of_presentation() -> None:
 def test_the_union_of_rois_is_a_mask_over_voxels() -> None:
     trials = some_trials([1, 2])
     assert trials.roi(["early", "ventral"]).tolist() == [True, True, True, False]
-    with pytest.raises(ShapeError, match="has no ROI 'V9'; it has early, ventral"):
+    with pytest.raises(ShapeError, match="subj01 has no ROI 'V9'; there is early, ventral"):
         trials.roi(["V9"])
-    with pytest.raises(ShapeError, match="hold no voxel"):
+    with pytest.raises(ShapeError, match="no voxel in the ROIs"):
         trials.roi([])
 
 
 def test_parts_that_do_not_fit_are_refused() -> None:
     trials = some_trials([1, 2])
     with pytest.raises(ShapeError, match="session has shape"):
-        Trials("s", trials.betas, trials.stimulus_id, np.zeros(3, dtype=np.int64), {}, trials.n_repetitions)
+        Trials(trials.betas, trials.stimulus_id, session=[0, 0, 0])
     with pytest.raises(ShapeError, match="early has shape"):
-        Trials("s", trials.betas, trials.stimulus_id, trials.session, {"early": np.ones(3, bool)}, trials.n_repetitions)
+        Trials(trials.betas, trials.stimulus_id, rois={"early": np.ones(3, bool)})
+
+
+def test_two_arrays_are_enough_and_types_are_tested() -> None:
+    betas = np.arange(12).reshape(4, 3)
+    trials = Trials(betas, [0, 1, 0, 1])
+    assert trials.betas.dtype == np.float32
+    assert trials.n_repetitions.tolist() == [1] * 4
+    assert trials.session.tolist() == [0] * 4
+    assert trials.roi(["all"]).all()
+    assert trials.roi(None).all()
+    with pytest.raises(DataError, match="whole numbers are expected"):
+        Trials(betas, [0.0, 1.0, 0.0, 1.0])
+    with pytest.raises(DataError, match="stimulus_id holds -1; numbers from 0"):
+        Trials(betas, [0, -1, 0, 1])
+    with pytest.raises(DataError, match="real numbers are expected"):
+        Trials(betas.astype(str), [0, 1, 0, 1])
+    with pytest.raises(DataError, match="boolean mask"):
+        Trials(betas, [0, 1, 0, 1], rois={"V1": np.array([1, 0, 1])})
+    with pytest.raises(ShapeError, match=r"\(n_trials, n_voxels\) is expected"):
+        Trials(betas[0], [0, 1, 0])
+
+
+def test_a_trial_can_be_standardised_as_its_session_was() -> None:
+    trials = some_trials(list(range(9)))
+    standardised = trials.zscore_sessions()
+    assert standardised.scaling is not None
+    again = standardised.scaling.apply(trials.betas[[7, 1]], trials.session[[7, 1]])
+    np.testing.assert_array_equal(again, standardised.betas[[7, 1]])
+    with pytest.raises(ShapeError, match="session 5 are not known; known sessions are 0, 1, 2"):
+        standardised.scaling.apply(trials.betas[:1], np.array([5]))
+
+
+def test_what_is_printed_has_at_most_six_lines() -> None:
+    trials = some_trials([7, 2, 7, 5])
+    shown = repr(trials.average())
+    assert "Trials of subj01: 3 trials of 3 stimuli, 4 voxels" in shown
+    assert "averages of 1 to 2 trials" in shown
+    for thing in (trials, trials.zscore_sessions(), Split.fixed([1, 2], [3]), Split.leave_out(range(5), 5, 0)):
+        assert len(repr(thing).splitlines()) <= 6
 
 
 def test_a_fixed_split_holds_sorted_ids_once() -> None:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Features:
-    """Hold one feature space for some stimuli.
+    """One feature of some stimuli, such as their image latents z.
 
     Parameters
     ----------
@@ -32,6 +32,12 @@ class Features:
     ------
     ShapeError
         If there is not one id for each row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Features("z", np.zeros((5, 4, 40, 40), dtype=np.float32), np.arange(5))
+    Features z: 5 stimuli of shape (4, 40, 40), float32
     """
 
     name: str
@@ -45,17 +51,22 @@ class Features:
                 f"found {self.stimulus_id.shape} ids for an array of shape {self.array.shape}."
             )
 
+    def __repr__(self) -> str:
+        n_stimuli = len(np.unique(self.stimulus_id))
+        items = f"{n_stimuli:,} stimuli" if n_stimuli == len(self) else f"{len(self):,} trials of {n_stimuli:,} stimuli"
+        return f"Features {self.name}: {items} of shape {self.array.shape[1:]}, {self.array.dtype}"
+
     def __len__(self) -> int:
-        """Give the number of items."""
+        """Return the number of items."""
         return len(self.stimulus_id)
 
     @property
     def flat(self) -> NDArray[np.float32]:
-        """Give the array as ``(n_items, n_targets)``."""
+        """The array as ``(n_items, n_targets)``."""
         return self.array.reshape(len(self), -1)
 
     def rows(self, stimulus_id: ArrayLike) -> NDArray[np.float32]:
-        """Give the rows of these stimuli, in this order, repeated where an id repeats.
+        """Return the rows of these stimuli, in this order, repeated where an id repeats.
 
         Raises
         ------
@@ -66,7 +77,7 @@ class Features:
         return rows
 
     def where(self, stimulus_id: ArrayLike) -> NDArray[np.int64]:
-        """Give the numbers of the rows of these stimuli.
+        """Return the numbers of the rows of these stimuli.
 
         Raises
         ------
@@ -76,7 +87,7 @@ class Features:
         return find_rows(self.name, self.stimulus_id, stimulus_id)
 
     def columns(self, stimulus_id: ArrayLike, width: int) -> Iterator[NDArray[np.float32]]:
-        """Give the rows of these stimuli a few columns at a time, ``(n_stimuli, <=width)`` float32.
+        """Return the rows of these stimuli a few columns at a time, ``(n_stimuli, <=width)`` float32.
 
         Of an array that is mapped from a file, no more than that is ever in memory.
 

@@ -1,4 +1,4 @@
-"""Trials: one subject's responses, and what each is a response to.
+"""Trials: the responses of one subject, and the stimulus of each trial.
 
 Everything joins on ``stimulus_id`` (0-based). Splits and averages are by stimulus, never by row.
 """
@@ -6,93 +6,208 @@ Everything joins on ``stimulus_id`` (0-based). Splits and averages are by stimul
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from reseen.errors import ShapeError
+from reseen.errors import DataError, ShapeError
 from reseen.labels import LabelCheck, check_labels
 
 _VOXELS_AT_ONCE = 1024
+ALL = "all"
+"""Name of the ROI of all voxels, where no ROI is given."""
 
 
 @dataclass(frozen=True, eq=False)
-class Trials:
-    """Hold one subject's response estimates and what they belong to.
+class SessionScaling:
+    """Means and standard deviations that responses were standardised by, session by session.
 
     Parameters
     ----------
-    subject
-        Name, such as ``"subj01"``.
-    betas
-        Shape ``(n_trials, n_voxels)``, float32: per cent signal change, or z-scores once ``zscore_sessions`` ran.
-    stimulus_id
-        Shape ``(n_trials,)``, 0-based.
     session
-        Shape ``(n_trials,)``: scanner day (or run, where sessions are unknown).
+        Shape ``(n_sessions,)``, ascending.
+    mean, scale
+        Shape ``(n_sessions, n_voxels)``, in the units of the responses before; the scale of a constant voxel is 1.
+    """
+
+    session: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    def apply(self, betas: NDArray[np.float32], session: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Standardise trials ``(n_trials, n_voxels)`` of known sessions ``(n_trials,)``.
+
+        Raises
+        ------
+        ShapeError
+            If a session is unknown or the voxels are not those of the scaling.
+        """
+        if betas.shape[1] != self.mean.shape[1]:
+            raise ShapeError(f"betas have {betas.shape[1]} voxels; this scaling has {self.mean.shape[1]}.")
+        row = np.minimum(np.searchsorted(self.session, session), len(self.session) - 1)
+        unknown = session[self.session[row] != session]
+        if len(unknown):
+            raise ShapeError(
+                f"the mean and the spread of session {unknown[0]} are not known; known sessions are "
+                f"{', '.join(map(str, self.session))}. Standardise all trials of that session together first "
+                "(Trials.zscore_sessions)."
+            )
+        scaled: NDArray[np.float32] = ((betas - self.mean[row]) / self.scale[row]).astype(np.float32)
+        return scaled
+
+    def voxels(self, mask: NDArray[Any]) -> SessionScaling:
+        """Return the scaling of some voxels, chosen by a mask or by number."""
+        return SessionScaling(self.session, self.mean[:, mask], self.scale[:, mask])
+
+
+def standardise(betas: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    """Standardise each voxel of one session (mean 0, sd 1, ddof 0); one that is constant becomes 0.
+
+    Parameters
+    ----------
+    betas
+        Shape ``(n_trials, n_voxels)``.
+
+    Returns
+    -------
+    betas, mean, scale
+        The standardised trials, and the ``(n_voxels,)`` by which they were standardised.
+    """
+    centred = betas.astype(np.float64)
+    mean = centred.mean(axis=0)
+    centred -= mean
+    spread = centred.std(axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
+    centred /= scale
+    return centred.astype(np.float32), mean, scale
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trials:
+    """Response estimates of one subject, trial by trial, and the stimulus of each trial.
+
+    Parameters
+    ----------
+    betas
+        Shape ``(n_trials, n_voxels)``, kept as float32: per cent signal change, or z-scores after `zscore_sessions`.
+    stimulus_id
+        Shape ``(n_trials,)``, whole numbers from 0.
+    session
+        Shape ``(n_trials,)``: scanner day (or run, where sessions are unknown). Left out: one session.
     rois
-        Name -> boolean mask of shape ``(n_voxels,)``. Masks may overlap.
+        Name -> boolean mask of shape ``(n_voxels,)``. Masks may overlap. Left out: one ROI, ``"all"``.
     n_repetitions
-        Shape ``(n_trials,)``: how many showings each row averages; ones for single trials.
+        Shape ``(n_trials,)``: number of presentations that each row averages. Left out: ones, for single trials.
     ncsnr
         Shape ``(n_voxels,)``: noise-ceiling signal-to-noise ratio, or ``None`` where unknown.
     voxel_index
         Shape ``(n_voxels,)``: C-order index into ``volume_shape``, or ``None`` for betas without a volume.
     volume_shape
-        Shape of the volume the voxels lie in, in the axes of its NIfTI files, or ``None``. On the vertices of fsaverage
-        it is (2, 163842, 1): hemisphere (left first), vertex.
+        Shape of the volume that the voxels are in, in the axes of its NIfTI files, or ``None``. On the vertices of
+        fsaverage it is (2, 163842, 1): hemisphere (left first), vertex.
+    subject
+        Name, such as ``"subj01"``.
+    scaling
+        What the betas were standardised by within sessions, or ``None`` where they were not.
 
     Raises
     ------
     ShapeError
         If the parts do not fit each other.
+    DataError
+        If betas are no real numbers, ids no whole numbers from 0, or an ROI is no boolean mask.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> trials = Trials(betas=np.random.default_rng(0).normal(size=(6, 50)), stimulus_id=[0, 1, 2, 0, 1, 2])
+    >>> trials
+    Trials: 6 trials of 3 stimuli, 50 voxels
+      1 session, not standardised within sessions
+      rows: single trials
+      ROIs: all (50)
+    >>> trials.average().betas.shape
+    (3, 50)
     """
 
-    subject: str
     betas: NDArray[np.float32]
     stimulus_id: NDArray[np.int64]
-    session: NDArray[np.int64]
-    rois: Mapping[str, NDArray[np.bool_]]
-    n_repetitions: NDArray[np.int64]
+    _: KW_ONLY
+    session: NDArray[np.int64] = None  # type: ignore[assignment]
+    rois: Mapping[str, NDArray[np.bool_]] = None  # type: ignore[assignment]
+    n_repetitions: NDArray[np.int64] = None  # type: ignore[assignment]
     ncsnr: NDArray[np.float32] | None = None
     voxel_index: NDArray[np.int64] | None = None
     volume_shape: tuple[int, int, int] | None = None
+    subject: str = ""
+    scaling: SessionScaling | None = None
 
     def __post_init__(self) -> None:
-        n_trials, n_voxels = self.betas.shape
-        for name, per_trial in (
-            ("stimulus_id", self.stimulus_id),
-            ("session", self.session),
-            ("n_repetitions", self.n_repetitions),
-        ):
-            if per_trial.shape != (n_trials,):
-                raise ShapeError(f"{name} has shape {per_trial.shape}; {n_trials} trials need ({n_trials},).")
+        betas = _real_numbers(self.betas)
+        n_trials, n_voxels = betas.shape
+        kept: dict[str, Any] = {"betas": betas, "stimulus_id": _whole_numbers("stimulus_id", self.stimulus_id)}
+        session = np.zeros(n_trials, dtype=np.int64) if self.session is None else self.session
+        kept["session"] = _whole_numbers("session", session, at_least=None)
+        count = np.ones(n_trials, dtype=np.int64) if self.n_repetitions is None else self.n_repetitions
+        kept["n_repetitions"] = _whole_numbers("n_repetitions", count, at_least=1)
+        kept["rois"] = {ALL: np.ones(n_voxels, dtype=bool)} if self.rois is None else _masks(self.rois)
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
+        for name in ("stimulus_id", "session", "n_repetitions"):
+            if kept[name].shape != (n_trials,):
+                raise ShapeError(f"{name} has shape {kept[name].shape}; {n_trials} trials need ({n_trials},).")
         for name, per_voxel in (*self.rois.items(), ("ncsnr", self.ncsnr), ("voxel_index", self.voxel_index)):
             if per_voxel is not None and per_voxel.shape != (n_voxels,):
                 raise ShapeError(f"{name} has shape {per_voxel.shape}; {n_voxels} voxels need ({n_voxels},).")
 
+    def __repr__(self) -> str:
+        n_trials, n_voxels = self.betas.shape
+        n_sessions = len(np.unique(self.session))
+        sessions = f"{n_sessions:,} session{'s' * (n_sessions != 1)}"
+        counts = self.n_repetitions
+        single = not n_trials or counts.max() == 1
+        rows = "single trials" if single else f"averages of {counts.min()} to {counts.max()} trials"
+        rois = [f"{name} ({int(mask.sum()):,})" for name, mask in self.rois.items()]
+        shown = ", ".join(rois[:8]) + (f" and {len(rois) - 8} more" if len(rois) > 8 else "")
+        return "\n".join(
+            [
+                f"Trials{' of ' * bool(self.subject)}{self.subject}: {n_trials:,} trials of "
+                f"{len(np.unique(self.stimulus_id)):,} stimuli, {n_voxels:,} voxels",
+                f"  {sessions}, {'not ' * (self.scaling is None)}standardised within sessions",
+                f"  rows: {rows}",
+                f"  ROIs: {shown or 'none'}",
+            ]
+        )
+
     def __len__(self) -> int:
-        """Give the number of rows."""
+        """Return the number of rows."""
         return len(self.stimulus_id)
 
-    def roi(self, names: Sequence[str]) -> NDArray[np.bool_]:
-        """Give the union of these ROIs as a mask over voxels, ``(n_voxels,)``.
+    def roi(self, names: Sequence[str] | None) -> NDArray[np.bool_]:
+        """Return the union of these ROIs as a mask over voxels, ``(n_voxels,)``; of all voxels for ``None``.
 
         Raises
         ------
         ShapeError
             If an ROI is unknown or the union is empty.
         """
+        if names is None:
+            return np.ones(self.betas.shape[1], dtype=bool)
         unknown = [name for name in names if name not in self.rois]
         if unknown:
-            raise ShapeError(f"{self.subject} has no ROI {unknown[0]!r}; it has {', '.join(sorted(self.rois))}.")
+            raise ShapeError(f"{self._who} no ROI {unknown[0]!r}; there is {', '.join(sorted(self.rois)) or 'none'}.")
         union: NDArray[np.bool_] = np.zeros(self.betas.shape[1], dtype=bool)
         for name in names:
             union |= self.rois[name]
         if not union.any():
-            raise ShapeError(f"the ROIs {', '.join(names)} of {self.subject} hold no voxel.")
+            raise ShapeError(f"{self._who} no voxel in the ROIs {', '.join(names)}.")
         return union
+
+    @property
+    def _who(self) -> str:
+        return f"{self.subject} has" if self.subject else "these trials have"
 
     def select(self, stimulus_id: ArrayLike) -> Trials:
         """Keep the trials of these stimuli, in their order of presentation."""
@@ -133,19 +248,18 @@ class Trials:
 
     def zscore_sessions(self) -> Trials:
         """Standardise each voxel within each session (mean 0, sd 1, ddof 0); one that is constant there becomes 0."""
+        sessions = np.unique(self.session)
         betas = np.empty_like(self.betas)
-        for session in np.unique(self.session):
+        mean, scale = np.empty((len(sessions), betas.shape[1])), np.empty((len(sessions), betas.shape[1]))
+        for k, session in enumerate(sessions):
             rows = self.session == session
-            part = self.betas[rows].astype(np.float64)
-            part -= part.mean(axis=0)
-            spread = part.std(axis=0)
-            betas[rows] = part / np.where(spread > 0, spread, 1.0)
-        return replace(self, betas=betas)
+            betas[rows], mean[k], scale[k] = standardise(self.betas[rows])
+        return replace(self, betas=betas, scaling=SessionScaling(sessions, mean, scale))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """Say which stimuli are fitted on and which are held out, fold by fold.
+    """Training and test stimuli, fold by fold.
 
     Parameters
     ----------
@@ -156,6 +270,13 @@ class Split:
     ------
     ShapeError
         If there is no fold, a side is empty, a fold tests what it trains on, or a stimulus is tested twice.
+
+    Examples
+    --------
+    >>> Split.fixed(train=range(8), test=[8, 9])
+    Split: 8 training and 2 test stimuli
+    >>> Split.leave_out(range(10), n_folds=5, seed=0)
+    Split: 10 stimuli, each tested in one of 5 folds
     """
 
     folds: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]
@@ -176,9 +297,14 @@ class Split:
             twice = ids[count > 1]
             raise ShapeError(f"{len(twice)} stimuli are tested in two folds (the first is {twice[0]}).")
 
+    def __repr__(self) -> str:
+        if len(self.folds) == 1:
+            return f"Split: {len(self.folds[0][0]):,} training and {len(self.folds[0][1]):,} test stimuli"
+        return f"Split: {len(self.test_ids):,} stimuli, each tested in one of {len(self.folds)} folds"
+
     @classmethod
     def fixed(cls, train: ArrayLike, test: ArrayLike) -> Split:
-        """Make one fold of these training and test stimuli."""
+        """Return one fold of these training and test stimuli."""
         return cls(((_sorted_ids(train), _sorted_ids(test)),))
 
     @classmethod
@@ -198,9 +324,42 @@ class Split:
 
     @property
     def test_ids(self) -> NDArray[np.int64]:
-        """Give every stimulus that some fold tests, sorted."""
+        """Stimuli that some fold tests, sorted."""
         return _sorted_ids(np.concatenate([test for _, test in self.folds]))
+
+    @property
+    def used(self) -> NDArray[np.int64]:
+        """Stimuli that some fold trains on or tests, sorted."""
+        return _sorted_ids(np.concatenate([ids for fold in self.folds for ids in fold]))
 
 
 def _sorted_ids(stimulus_id: ArrayLike) -> NDArray[np.int64]:
     return np.unique(np.asarray(stimulus_id, dtype=np.int64))
+
+
+def _real_numbers(betas: ArrayLike) -> NDArray[np.float32]:
+    array = np.asarray(betas)
+    if array.ndim != 2:
+        raise ShapeError(f"betas have shape {array.shape}; (n_trials, n_voxels) is expected.")
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"betas are of type {array.dtype}; real numbers are expected.")
+    return array.astype(np.float32, copy=False)
+
+
+def _whole_numbers(name: str, values: ArrayLike, at_least: int | None = 0) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu":
+        raise DataError(
+            f"{name} is of type {array.dtype}; whole numbers are expected. Convert them, such as with np.int64."
+        )
+    if at_least is not None and array.size and array.min() < at_least:
+        raise DataError(f"{name} holds {array.min()}; numbers from {at_least} are expected.")
+    return array.astype(np.int64, copy=False)
+
+
+def _masks(rois: Mapping[str, ArrayLike]) -> dict[str, NDArray[np.bool_]]:
+    masks = {name: np.asarray(mask) for name, mask in rois.items()}
+    for name, mask in masks.items():
+        if mask.dtype != bool:
+            raise DataError(f"ROI {name!r} is of type {mask.dtype}; a boolean mask over voxels is expected.")
+    return masks

@@ -40,10 +40,11 @@ from reseen.errors import DataError
 from reseen.files.reading import shown
 from reseen.recipe import DataRecipe
 from reseen.stimuli import Stimuli
-from reseen.trials import Split, Trials
+from reseen.subject import Subject
+from reseen.trials import Trials
 
 
-def load(data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Split]:
+def open_subject(data: DataRecipe, subject: str) -> Subject:
     """Read one subject.
 
     Parameters
@@ -55,12 +56,10 @@ def load(data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Split]:
 
     Returns
     -------
-    Trials
-        Every trial, in the order of the file; the run takes the place of the session.
-    Stimuli
-        The images, with at least 64 pixels along the longer side.
-    Split
-        The fixed test set if there is one and ``data.test`` is "shared"; otherwise folds that leave stimuli out.
+    Subject
+        Every trial, in the order of the file; the run takes the place of the session. Images have at least 64 pixels
+        along the longer side. The split is the fixed test set if there is one and ``data.test`` is "shared";
+        otherwise folds that leave stimuli out.
 
     Raises
     ------
@@ -71,7 +70,8 @@ def load(data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Split]:
     """
     found = read_arrays(find_arrays(data, subject))
     trials, stimuli, _ = _convert(found, data, subject)
-    return trials, stimuli, make_split(data, stimuli.stimulus_id, {}, test=_fixed_test(found, stimuli.stimulus_id))
+    split = make_split(data, stimuli.stimulus_id, {}, test=_fixed_test(found, stimuli.stimulus_id))
+    return Subject(trials, stimuli, split)
 
 
 def _convert(found: Arrays, data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Images]:
@@ -89,14 +89,14 @@ def _convert(found: Arrays, data: DataRecipe, subject: str) -> tuple[Trials, Sti
         stimulus_id=stimulus_id,
         session=np.zeros(n_trials, dtype=np.int64) if run is None else labels(found.path, "run", run, n_trials),
         rois={name: mask[inside] for name, mask in rois.items()},
-        n_repetitions=np.ones(n_trials, dtype=np.int64),
         ncsnr=ncsnr,
     )
     if data.zscore_sessions:
         trials = _zscore(found, trials)
     seen = np.unique(stimulus_id)
     captions = read_captions(found, images.n_stimuli)
-    stimuli = Stimuli(seen, images.image, captions.__getitem__, categories=read_categories(found, images.n_stimuli))
+    categories = read_categories(found, images.n_stimuli)
+    stimuli = Stimuli(images.image, captions.__getitem__, seen, categories=categories, fit=data.fit)
     return trials, stimuli, images
 
 

@@ -36,7 +36,9 @@ class KeptSessions:
 
     folder: Path
 
-    def load(self, session: int, made_by: dict[str, str], into: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    def load(
+        self, session: int, made_by: dict[str, str], into: NDArray[np.float32], moments: NDArray[np.float64]
+    ) -> NDArray[np.bool_] | None:
         """Read a session, if it is kept and was made by the same.
 
         Parameters
@@ -47,6 +49,8 @@ class KeptSessions:
             What its betas depend on, as `origin` gives it.
         into
             Shape ``(n_trials, n_voxels)``: where the betas go.
+        moments
+            Shape ``(2, n_voxels)``: where their mean and standard deviation before they were standardised go.
 
         Returns
         -------
@@ -60,17 +64,25 @@ class KeptSessions:
             with opening_tensors(path) as (file, found):
                 if found != made_by:
                     return None
-                betas, known = file.get_tensor("betas"), file.get_tensor("known")
+                betas, known, kept = (file.get_tensor(name) for name in ("betas", "known", "moments"))
         except ResultsError as error:
             warnings.warn(f"session {session} is read from the data set again: {error}", stacklevel=2)
             return None
-        if not (_is(betas, into.dtype, into.shape) and _is(known, np.dtype(bool), into.shape[1:])):
+        fits = _is(betas, into.dtype, into.shape) and _is(known, np.dtype(bool), into.shape[1:])
+        if not (fits and _is(kept, moments.dtype, moments.shape)):
             warnings.warn(f"session {session} is read from the data set again: {path} has another shape.", stacklevel=2)
             return None
-        into[:] = betas
+        into[:], moments[:] = betas, kept
         return known  # type: ignore[no-any-return]
 
-    def save(self, session: int, made_by: dict[str, str], betas: NDArray[np.float32], known: NDArray[np.bool_]) -> None:
+    def save(
+        self,
+        session: int,
+        made_by: dict[str, str],
+        betas: NDArray[np.float32],
+        moments: NDArray[np.float64],
+        known: NDArray[np.bool_],
+    ) -> None:
         """Keep a session.
 
         Raises
@@ -78,7 +90,7 @@ class KeptSessions:
         ResultsError
             If it cannot be written, for want of space above all.
         """
-        write_tensors(self._path(session), {"betas": betas, "known": known}, made_by)
+        write_tensors(self._path(session), {"betas": betas, "moments": moments, "known": known}, made_by)
 
     def _path(self, session: int) -> Path:
         return self.folder / f"session{session:02d}.safetensors"

@@ -25,20 +25,21 @@ from reseen.datasets.splits import make_split
 from reseen.errors import DataError
 from reseen.recipe import DataRecipe
 from reseen.stimuli import Stimuli
+from reseen.subject import Subject
 from reseen.trials import Split, Trials
 
-__all__ = ["TERMS", "inventory", "load", "outline"]
+__all__ = ["TERMS", "inventory", "open_subject", "outline"]
 
 
-def load(
+def open_subject(
     data: DataRecipe, subject: str, *, keep: Path | None = None, progress: Progress | None = None
-) -> tuple[Trials, Stimuli, Split]:
-    """Read one subject.
+) -> Subject:
+    """Open one subject: the design, the ROIs and the split are read now, betas and images when they are used.
 
     Parameters
     ----------
     data
-        Where the tree lies and what of it to read.
+        Where the tree is and what of it to read.
     subject
         Folder name, such as ``"subj01"``.
     keep
@@ -48,52 +49,65 @@ def load(
 
     Returns
     -------
-    Trials
+    Subject
         Every trial of the sessions read, in order of presentation; voxels are the union of ``data.rois``, in C order.
         Where ``data.space`` is ``"fsaverage"`` they are its vertices, and ``volume_shape`` is (2, 163842, 1):
         hemisphere (left first), vertex. Vertices without a number in some session are left out, with a warning.
-    Stimuli
-        Every picture of the tree, read on demand.
-    Split
-        The shared pictures that this subject saw in these sessions as the test set, or folds, as ``data.test`` says.
+        Stimuli are all images of the tree. The test set is the shared images that this subject saw in these sessions,
+        or folds, as ``data.test`` says.
 
     Raises
     ------
     DataError
         If a file is missing, truncated or does not fit the others.
     RecipeError
-        If the recipe asks for an ROI, a session or a number of test pictures that does not exist.
+        If the recipe asks for an ROI, a session or a number of test images that does not exist.
     ResultsError
-        If nothing can be written to ``keep``.
+        If nothing can be written to ``keep``, once betas are read.
     """
     files = _find_files(data, subject)
     table, voxels, stimuli, split = _before_betas(files, data)
     kept = None if keep is None else KeptSessions(keep)
-    betas, known = read_betas(files, table, voxels.index, voxels.shape, data, kept=kept, progress=progress)
+
+    def read() -> Trials:
+        return _read_trials(files, table, voxels, data, kept, progress)
+
+    return Subject(read, stimuli, split, name=subject)
+
+
+def _read_trials(
+    files: NsdFiles,
+    table: TrialTable,
+    voxels: RoiVoxels,
+    data: DataRecipe,
+    kept: KeptSessions | None,
+    progress: Progress | None,
+) -> Trials:
+    betas, known, scaling = read_betas(files, table, voxels.index, voxels.shape, data, kept=kept, progress=progress)
     if not known.all():
         voxels = _leave_out(files, voxels, known)
         betas = close_gaps(betas, known)
-    trials = Trials(
-        subject=subject,
-        betas=betas,
-        stimulus_id=table.stimulus_id,
+        scaling = None if scaling is None else scaling.voxels(known)
+    return Trials(
+        betas,
+        table.stimulus_id,
         session=table.session,
         rois=voxels.rois,
-        n_repetitions=np.ones(len(table.session), dtype=np.int64),
         ncsnr=find_ncsnr(files, voxels),
         voxel_index=voxels.index,
         volume_shape=voxels.shape,
+        subject=files.subject,
+        scaling=scaling,
     )
-    return trials, stimuli, split
 
 
 def outline(data: DataRecipe, subject: str) -> Outline:
-    """Return what is known of one subject before betas are read, by the code that `load` begins with.
+    """Return what is known of one subject before betas are read, by the code that `open_subject` begins with.
 
     Raises
     ------
     DataError, RecipeError
-        As `load`.
+        As `open_subject`.
     """
     files = _find_files(data, subject)
     table, voxels, stimuli, split = _before_betas(files, data)
@@ -110,14 +124,14 @@ def _before_betas(files: NsdFiles, data: DataRecipe) -> tuple[TrialTable, RoiVox
     table = read_trial_table(files, n_sessions, n_images, own=own)
     check_shared_images(files, n_images, table.shared)
     voxels = find_voxels(files, data.rois, check_sessions(files, table.session, own=own))
-    stimuli = read_pictures(files, n_images)
+    stimuli = read_pictures(files, n_images, data.fit)
     seen = np.unique(table.stimulus_id)
     split = make_split(data, seen, stimuli.subsets, test=np.intersect1d(seen, table.shared))
     return table, voxels, stimuli, split
 
 
 def _find_files(data: DataRecipe, subject: str) -> NsdFiles:
-    """Say where one subject's files lie, after a look at the folders."""
+    """Return where one subject's files are, after a check of the folders."""
     root = need_path(data)
     if not root.is_dir():
         raise DataError(

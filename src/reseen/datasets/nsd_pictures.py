@@ -19,7 +19,7 @@ from reseen.datasets.nsd_stim_info import read_stim_info
 from reseen.datasets.volumes import FETCH, reading
 from reseen.errors import DataError
 from reseen.files import file_state, read_json
-from reseen.stimuli import Stimuli
+from reseen.stimuli import Fit, Stimuli
 
 Captions = Mapping[int, tuple[str, ...]]
 """COCO id of an image -> its captions."""
@@ -70,8 +70,8 @@ def count_pictures(files: NsdFiles) -> int:
     return int(shape[0])
 
 
-def read_pictures(files: NsdFiles, n_images: int) -> Stimuli:
-    """Give the pictures of a tree; nothing but a digital subject's subsets and categories is read yet.
+def read_pictures(files: NsdFiles, n_images: int, fit: Fit = "crop") -> Stimuli:
+    """Return the images of a tree; nothing but a simulated subject's subsets and categories is read yet.
 
     Raises
     ------
@@ -83,7 +83,13 @@ def read_pictures(files: NsdFiles, n_images: int) -> Stimuli:
     categories = {str(name): dict(enumerate(labels)) for name, labels in truth.get("categories", {}).items()}
     drawn = bool(categories)  # a simulated tree names categories of drawn scenes, and none of a user's own images
     return Stimuli(
-        np.arange(n_images), _image_reader(files), _caption_reader(files, n_images), subsets, categories, drawn
+        _image_reader(files),
+        _caption_reader(files, n_images),
+        np.arange(n_images),
+        subsets=subsets,
+        categories=categories,
+        drawn=drawn,
+        fit=fit,
     )
 
 

@@ -21,7 +21,7 @@ from reseen.datasets.volumes import Shape, is_stored_by_voxel, peek, read_voxels
 from reseen.errors import DataError, RecipeError
 from reseen.files import unreadable
 from reseen.recipe import DataRecipe
-from reseen.trials import Trials
+from reseen.trials import SessionScaling, standardise
 
 VERTEX_SHAPE: Shape = (len(SIDES), N_FINE, 1)
 """Of all vertices of fsaverage, left hemisphere first."""
@@ -202,7 +202,7 @@ def read_betas(
     *,
     kept: KeptSessions | None = None,
     progress: Progress | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], SessionScaling | None]:
     """Read some voxels, or vertices, of one session after the other, into one array.
 
     Parameters
@@ -228,6 +228,8 @@ def read_betas(
         Shape ``(n_trials, n_voxels)``.
     known
         Shape ``(n_voxels,)``: which have finite numbers that are not constant, in every session.
+    scaling
+        What each session was standardised by; None where ``data.zscore_sessions`` is false.
 
     Raises
     ------
@@ -239,20 +241,25 @@ def read_betas(
     betas = np.empty((len(table.session), len(index)), dtype=np.float32)
     known = np.ones(len(index), dtype=bool)
     sessions = list(_session_rows(table.session))
+    moments = np.empty((len(sessions), 2, len(index)))  # mean and standard deviation
     settings = {"scale_int16": data.scale_int16, "zscore_sessions": data.zscore_sessions, "constant_left_out": True}
     for done, (rows, session) in enumerate(sessions, start=1):
         paths = session_paths(files, session)
         store = kept if kept is not None and is_worth_keeping(paths) else None
         made_by = origin(paths, files.root, index, settings)
-        finite = store.load(session, made_by, betas[rows]) if store else None
+        of_session = moments[done - 1]
+        finite = store.load(session, made_by, betas[rows], of_session) if store else None
         if finite is None:
-            finite = _fill_session(files, session, index, int(np.prod(shape)), data, betas[rows])
+            finite = _fill_session(files, session, index, int(np.prod(shape)), data, betas[rows], of_session)
             if store:
-                store.save(session, made_by, betas[rows], finite)
+                store.save(session, made_by, betas[rows], of_session, finite)
         known &= finite
         if progress is not None:
             progress(done, len(sessions))
-    return betas, known
+    if not data.zscore_sessions:
+        return betas, known, None
+    numbers = np.array([session for _, session in sessions], dtype=np.int64)
+    return betas, known, SessionScaling(numbers, moments[:, 0], moments[:, 1])
 
 
 def read_sample(
@@ -287,10 +294,17 @@ def read_sample(
 
 
 def _fill_session(
-    files: NsdFiles, session: int, index: NDArray[np.int64], n_places: int, data: DataRecipe, into: NDArray[np.float32]
+    files: NsdFiles,
+    session: int,
+    index: NDArray[np.int64],
+    n_places: int,
+    data: DataRecipe,
+    into: NDArray[np.float32],
+    moments: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
-    """Read a session's betas, scale them as the recipe says, and say which voxels have finite numbers.
+    """Read a session's betas, scale them as the recipe says, and return which voxels have finite numbers.
 
+    ``moments`` ``(2, n_voxels)`` becomes the mean and the standard deviation of each voxel before it is standardised.
     Some voxels are prepared at a time: they stay in the processor's cache, and no second copy of the session is made.
     """
     paths = session_paths(files, session)
@@ -305,7 +319,9 @@ def _fill_session(
         bad = ~np.isfinite(part).all(axis=0)
         known[columns] = ~bad
         part[:, bad] = 0
-        into[:, columns] = _zscore(part, files.subject) if data.zscore_sessions else part
+        into[:, columns], moments[0, columns], moments[1, columns] = (
+            standardise(part) if data.zscore_sessions else (part, 0.0, 1.0)
+        )
     if not known.all() and not files.on_fsaverage:
         raise DataError(
             f"{paths[0]} holds betas that are no finite numbers (NaN) in {np.sum(~known)} of the {len(index)} ROI "
@@ -376,12 +392,6 @@ def _read_session(paths: Sequence[Path], index: NDArray[np.int64], n_places: int
         return read_voxels(paths[0], index)
     part, place = np.divmod(index, n_places // len(paths))
     return np.concatenate([read_voxels(path, place[part == row]) for row, path in enumerate(paths)], axis=1)
-
-
-def _zscore(part: NDArray[np.float32], subject: str) -> NDArray[np.float32]:
-    """Standardise voxels of one session, as `Trials` does it."""
-    one = np.ones(len(part), dtype=np.int64)
-    return Trials(subject, part, one, one, {}, one).zscore_sessions().betas
 
 
 def _told(files: NsdFiles, shape: Shape) -> str:

@@ -46,4 +46,4 @@ class Outline:
     @property
     def used(self) -> NDArray[np.int64]:
         """Ids of the training and test stimuli, ascending."""
-        return np.unique(np.concatenate([ids for fold in self.split.folds for ids in fold]))
+        return self.split.used

@@ -110,7 +110,7 @@ def _borrow(folder: Path, n_folds: int, subject: str, name: str, *rest: Any) -> 
     feature = Features(name, arrays["feature"], arrays["feature_id"])
     betas, stimulus_id, session, n_repetitions = (arrays[name] for name in PER_TRIAL)
     folds = tuple((arrays[f"train{fold}"], arrays[f"test{fold}"]) for fold in range(n_folds))
-    trials = Trials(subject, betas, stimulus_id, session, {}, n_repetitions)
+    trials = Trials(betas, stimulus_id, session=session, rois={}, n_repetitions=n_repetitions, subject=subject)
     return replace(Task(trials, feature, folds, *rest), permuted=arrays.get("permuted"))
 
 
@@ -172,7 +172,7 @@ def shuffled(ids: NDArray[np.int64], permuted: NDArray[np.int64] | None, seed: i
 
 def only_voxels(trials: Trials, rois: Sequence[str]) -> Trials:
     """Keep the voxels of the union of some ROIs, and of what is known of them only the betas."""
-    return replace(trials, betas=trials.betas[:, trials.roi(rois)], rois={}, ncsnr=None, voxel_index=None)
+    return replace(trials, betas=trials.betas[:, trials.roi(rois)], rois={}, ncsnr=None, voxel_index=None, scaling=None)
 
 
 def _training(task: Task, train_ids: NDArray[np.int64]) -> _Training:

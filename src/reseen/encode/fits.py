@@ -141,7 +141,7 @@ def lay_out(trials: Trials, split: Split, recipe: EncodeRecipe, seed: int) -> De
     DataError
         If a response is not finite.
     """
-    wanted = np.unique(np.concatenate([ids for fold in split.folds for ids in fold]))
+    wanted = split.used
     seen = trials.select(wanted).average()
     if not np.isfinite(seen.betas).all():
         raise DataError(f"responses of {trials.subject} hold NaN or infinity. Leave those voxels out, or fill them.")

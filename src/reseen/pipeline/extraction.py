@@ -45,7 +45,7 @@ def _extract(job: Job, subject: str) -> bool:
     if not missing:
         return False
     _, stimuli, split = job.brain(subject)
-    shown = np.unique(np.concatenate([ids for fold in split.folds for ids in fold]))
+    shown = split.used
     counter = job.counter(f"extract {subject}")
     with job.noting_warnings():
         found = extract.extract(stimuli, shown, job.ldm(), missing, recipe=job.recipe.extract, progress=counter)
