@@ -18,7 +18,9 @@ import numpy as np
 from figures import figure, write
 
 import reseen
-from reseen import Features, Recipe, decode, extract
+from reseen import Features, Recipe, decode
+from reseen.datasets import load
+from reseen.ldm import extraction
 from reseen.metrics import identification
 from reseen.pipeline import write_data_set
 from reseen.recipe import load_recipe, with_settings
@@ -37,7 +39,7 @@ LADDER = (
 def score(recipe: Recipe, true: dict[str, Features], of: dict[str, Features]) -> dict[str, float]:
     """Decode one subject and score z and c; ``true`` is trained on, ``of`` (posterior means) is scored against."""
     subject = recipe.data.subjects[0]
-    trials, _, split = reseen.load_data(recipe.data, subject)
+    trials, _, split = load(recipe.data, subject)
     figures = {}
     for name, rois in (("z", recipe.decode.z_rois), ("c", recipe.decode.c_rois)):
         _, decoded = decode.decode(
@@ -74,16 +76,16 @@ def main() -> None:
     if not arguments.data.exists():
         write_data_set(load_recipe("tiny" if arguments.quick else "demo"), arguments.data)
     changes = [f"data.path={arguments.data.resolve()}", f'data.subjects=["{arguments.subject}"]', "data.sessions="]
-    ldm = reseen.load_ldm("builtin")
+    ldm = reseen.load_model("builtin")
     features: dict[str, dict[str, Features]] = {}
     rows = []
     for name, change in LADDER[:2] if arguments.quick else LADDER:
         changes += change
         recipe = with_settings(load_recipe("takagi2023_as_released"), changes)
-        _, stimuli, _ = reseen.load_data(recipe.data, arguments.subject)
+        _, stimuli, _ = load(recipe.data, arguments.subject)
         for posterior in {recipe.extract.posterior, "mean"} - set(features):
             how = recipe.extract.model_copy(update={"posterior": posterior})
-            features[posterior] = extract.extract(stimuli, stimuli.stimulus_id, ldm, recipe=how)
+            features[posterior] = extraction.extract(stimuli, stimuli.stimulus_id, ldm, recipe=how)
         figures = score(recipe, features[recipe.extract.posterior], features["mean"])
         if not rows:
             print(f"{'':24s}" + "".join(f"{key:>14s}" for key in figures))

@@ -27,9 +27,11 @@ from figures import figure, write
 import reseen
 from reseen import Features, LatentDiffusion
 from reseen.analyses import FeatureName
-from reseen.extract import harvest, plan_harvest, z_size
 from reseen.files import write_tensors
+from reseen.ldm.denoised_features import record_features
+from reseen.ldm.extraction import z_size
 from reseen.ldm.recording import default_layers
+from reseen.ldm.recording_plan import plan_recording
 from reseen.recipe import ExtractRecipe, ReconstructRecipe
 
 STAGES = (0.2, 0.66, 1.0)
@@ -59,7 +61,7 @@ def measure(ldm: LatentDiffusion, *, quick: bool) -> list[Figure]:
     sampling = SAMPLING.model_copy(update={"n_steps": 5}) if quick else SAMPLING
     took = time_extraction(ldm, n_timed, 1 if quick else 3, sampling)
     fits, differ = compare(n_images, n_voxels, n_spaces, n_rounds)
-    plan = plan_harvest(ldm, ["zc", *_names(default_layers(ldm))], recipe=sampling)
+    plan = plan_recording(ldm, ["zc", *_names(default_layers(ldm))], recipe=sampling)
     all_images = n_images / n_timed
     theirs = took["layer by layer"] * all_images + fits["himalaya"]
     ours = took["recorded"] * all_images + fits["reseen"]
@@ -92,10 +94,10 @@ def seconds(
         for number, array in enumerate(arrays.values() if folder else ()):
             write_tensors(folder / f"{number}-{block}", {"array": array, "stimulus_id": ids}, {})
 
-    plan = plan_harvest(ldm, names, recipe=sampling)
+    plan = plan_recording(ldm, names, recipe=sampling)
     clock = time.process_time if ldm.device == "cpu" else time.perf_counter
     start = clock()
-    harvest(plan, ldm, true["z"], true["c"], recipe=sampling, seed=0, subject="subj01", write=write)
+    record_features(plan, ldm, true["z"], true["c"], recipe=sampling, seed=0, subject="subj01", write=write)
     return clock() - start
 
 
@@ -110,7 +112,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one image and one space: to see that it runs")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    ldm = reseen.load_ldm("builtin", device=arguments.device)
+    ldm = reseen.load_model("builtin", device=arguments.device)
     if not arguments.quick:
         seconds(ldm, ["zc"], 1, SAMPLING)  # warms up
     figures = measure(ldm, quick=arguments.quick)

@@ -24,7 +24,7 @@ from full_size import Clock, begin_peak, load, operations, peak_gb, show
 from PIL import Image
 
 from reseen import Stimuli
-from reseen.extract import extract, z_size
+from reseen.ldm.extraction import extract, z_size
 from reseen.ldm.loading import Precision
 from reseen.ldm.stable import StableDiffusion
 from reseen.recipe import ExtractRecipe

@@ -31,7 +31,7 @@ TEXT |= {"num_attention_heads": 12, "max_position_embeddings": 77}
 def load(device: str, precision: Precision, *, compiled: bool = False) -> StableDiffusion:
     """Give the model that is timed: v1.4's size on a GPU, the built-in one on a CPU."""
     if device == "cpu":
-        ldm = reseen.load_ldm("builtin", precision=precision, compiled=compiled)
+        ldm = reseen.load_model("builtin", precision=precision, compiled=compiled)
         assert isinstance(ldm, StableDiffusion)
         return ldm
     torch.manual_seed(0)

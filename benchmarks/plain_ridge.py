@@ -23,7 +23,9 @@ import numpy as np
 from figures import figure, write
 
 import reseen
-from reseen import Features, decode, extract
+from reseen import Features, decode
+from reseen.datasets import load
+from reseen.ldm import extraction
 from reseen.metrics import correlation_matrix, identification
 from reseen.recipe import Recipe, load_recipe, with_settings
 from reseen.trials import Split
@@ -41,11 +43,11 @@ def to_cells(pictures: np.ndarray, n_cells: int = 10) -> np.ndarray:
 
 def compare(recipe: Recipe) -> list[dict[str, object]]:
     """Decode by both routes and score them, one row a figure."""
-    trials, stimuli, split = reseen.load_data(recipe.data, recipe.data.subjects[0])
+    trials, stimuli, split = load(recipe.data, recipe.data.subjects[0])
     ids = np.unique(trials.stimulus_id)
-    ldm = reseen.load_ldm(recipe.model.name)
+    ldm = reseen.load_model(recipe.model.name)
     shown = to_cells(stimuli.images(ids) / 255)
-    z = extract.extract(stimuli, ids, ldm, recipe=recipe.extract)["z"]
+    z = extraction.extract(stimuli, ids, ldm, recipe=recipe.extract)["z"]
     routes = {"pixels": Features("pixels", shown.astype(np.float32), ids), "z": z}
     rows: list[dict[str, object]] = []
     for shuffle in (None, 0):
@@ -79,11 +81,11 @@ def compare(recipe: Recipe) -> list[dict[str, object]]:
 
 def tell_pairs_apart(recipe: Recipe, n_shuffles: int) -> list[dict[str, object]]:
     """Leave every pair of figures out in turn and tell their trials apart, with true and with shuffled decoders."""
-    trials, stimuli, _ = reseen.load_data(recipe.data, recipe.data.subjects[0])
+    trials, stimuli, _ = load(recipe.data, recipe.data.subjects[0])
     ids = np.unique(trials.stimulus_id)
-    ldm = reseen.load_ldm(recipe.model.name)
+    ldm = reseen.load_model(recipe.model.name)
     shown = to_cells(stimuli.images(ids) / 255)
-    z = extract.extract(stimuli, ids, ldm, recipe=recipe.extract)["z"]
+    z = extraction.extract(stimuli, ids, ldm, recipe=recipe.extract)["z"]
     rows: list[dict[str, object]] = []
     for name, feature in {"pixels": Features("pixels", shown.astype(np.float32), ids), "z": z}.items():
         for shuffles in ((None,), tuple(range(n_shuffles))):

@@ -40,7 +40,7 @@ from reseen.ldm.loading import Precision
 from reseen.ldm.sampling import COARSE, draw_noise
 from reseen.ldm.stable import StableDiffusion
 from reseen.recipe import ReconstructRecipe
-from reseen.reconstruct import reconstruct
+from reseen.reconstruction import generate
 
 # the pipeline takes a picture in bytes and samples its posterior, so that all do
 RECIPE = load_recipe("takagi2023").reconstruct.model_copy(
@@ -93,7 +93,7 @@ class Job:
     def reseen(self, stimuli: Sequence[int]) -> Pictures:
         """Make pictures by reseen."""
         made: Pictures = {}
-        reconstruct(
+        generate(
             self.ldm,
             "zc",
             self.given["z"],

@@ -17,11 +17,12 @@ from figures import figure, write
 
 import reseen
 from reseen import pipeline
+from reseen.datasets import load
 from reseen.evaluate import evaluate
 from reseen.observers import Panel, load_observer
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import Recipe, load_recipe, with_settings
-from reseen.reconstruct import reconstruct
+from reseen.reconstruction import generate
 from reseen.results import Results
 
 SEED = 7000
@@ -46,7 +47,7 @@ def prepare(out: Path, n_test: int, *, quick: bool) -> tuple[Recipe, Results]:
 def score(recipe: Recipe, results: Results) -> dict[str, float]:
     """Reconstruct every held-out picture once and score the pictures."""
     subject = recipe.data.subjects[0]
-    ldm = reseen.load_ldm("builtin")
+    ldm = reseen.load_model("builtin")
     z, c = (results.load_features(results.decode_path(subject, name)) for name in ("z", "c"))
     made = np.zeros((len(z), 1, ldm.image_size, ldm.image_size, 3), dtype=np.uint8)
 
@@ -54,8 +55,8 @@ def score(recipe: Recipe, results: Results) -> dict[str, float]:
         made[item, draw] = picture
 
     jobs = [(item, 0) for item in range(len(z))]
-    reconstruct(ldm, "zc", z, c, recipe=recipe.reconstruct, seed=recipe.seed, subject=subject, write=keep, jobs=jobs)
-    _, stimuli, _ = reseen.load_data(recipe.data, subject)
+    generate(ldm, "zc", z, c, recipe=recipe.reconstruct, seed=recipe.seed, subject=subject, write=keep, jobs=jobs)
+    _, stimuli, _ = load(recipe.data, subject)
     table = evaluate(
         subject,
         stimuli.images(z.stimulus_id),

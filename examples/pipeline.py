@@ -8,23 +8,21 @@ from pathlib import Path
 
 from PIL import Image
 
-from reseen import decode, extract, load_data, load_ldm, load_recipe, reconstruct
+import reseen
 
 if not 2 <= len(sys.argv) <= 4 or sys.argv[1].startswith("-"):
     sys.exit(__doc__)
-recipe = load_recipe(sys.argv[1], {"data.path": Path(sys.argv[2]).resolve()} if len(sys.argv) > 2 else {})
-folder, subject = Path(sys.argv[3] if len(sys.argv) > 3 else "out/example"), recipe.data.subjects[0]
+recipe = reseen.load_recipe(sys.argv[1], {"data.path": Path(sys.argv[2]).resolve()} if len(sys.argv) > 2 else {})
+folder, name = Path(sys.argv[3] if len(sys.argv) > 3 else "out/example"), recipe.data.subjects[0]
 folder.mkdir(parents=True, exist_ok=True)
-trials, stimuli, split = load_data(recipe.data, subject)  # betas (n_trials, n_voxels), images, test set
-ldm = load_ldm(recipe.model.name, revision=recipe.model.revision)
-true = extract.extract(stimuli, stimuli.stimulus_id, ldm, recipe=recipe.extract)  # z and c of every image
-how, seed, decoded = recipe.decode, recipe.seed, {}
-for name in ("z", "c"):
-    _, decoded[name] = decode.decode(trials, split, true[name], rois=how.rois_of(name), recipe=how, seed=seed)
-
-
-def save(item, draw, picture):
-    Image.fromarray(picture).save(folder / f"{decoded['z'].stimulus_id[item]:05d}_{draw}.png")
-
-
-reconstruct.reconstruct(ldm, "zc", **decoded, recipe=recipe.reconstruct, seed=seed, subject=subject, write=save)
+subject = reseen.open_subject(recipe.data, name)
+model = reseen.load_model(recipe.model.name, revision=recipe.model.revision)
+true, decoded = model.extract(subject.stimuli, ["z", "c"], stimulus_id=subject.split.used), {}
+for letter in ("z", "c"):
+    decoder = reseen.Decoder(recipe.decode.rois_of(letter), n_folds=recipe.decode.n_folds, seed=recipe.seed)
+    decoded[letter] = decoder.fit(subject.train, true[letter]).predict(subject.test)
+sampling = {"n_samples": recipe.reconstruct.n_draws, "n_steps": recipe.reconstruct.n_steps}
+images = reseen.reconstruct(model, **decoded, **sampling, seed=recipe.seed, subject=name)
+for stimulus, samples in zip(decoded["z"].stimulus_id, images, strict=True):
+    for number, image in enumerate(samples):
+        Image.fromarray(image).save(folder / f"{stimulus:05d}_{number}.png")

@@ -289,7 +289,7 @@ def test_another_model_is_not_sought_at_the_commit_of_the_recipes_own():
         (["raters", "page", "out"], "reseen.results.Results.read"),
         (["raters", "score", "out", "file"], "reseen.raters.Design.load"),
         (["compare", "a", "b"], "reseen.results.Results.read"),
-        (["layers", "tiny"], "reseen.ldm.load_ldm"),
+        (["layers", "tiny"], "reseen.ldm.load_model"),
     ],
 )
 def test_ctrl_c_is_answered_in_a_line_by_every_command(reseen, tmp_path, monkeypatch, arguments, called):

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from reseen import decode
+from reseen.decode import Decoder
 from reseen.errors import ShapeError
 from reseen.features import Features
 from reseen.recipe import DecodeRecipe, Rows
-from reseen.ridge import EdgeWarning, RidgeMap
+from reseen.ridge import EdgeWarning
 from reseen.trials import Split, Trials
 
 RECIPE = DecodeRecipe()
@@ -87,17 +88,15 @@ def test_every_fold_is_decoded_in_the_order_of_held_out(how: Rows) -> None:
     assert len(decoded) == (100 if how == "averaged" else len(trials))
     assert agreement(decoded, feature) > 0.5
     fold = next(k for k, (_, test) in enumerate(split.folds) if items.stimulus_id[7] in test)
-    alone = decode.predict(maps[fold], items.take(np.array([7])), rois=["early"], name="z", shape=(2, 3))
+    alone = maps[fold].predict(items.take(np.array([7])))
     np.testing.assert_allclose(alone.array[0], decoded.array[7], atol=1e-4)
 
 
 def test_a_saved_map_decodes_one_trial(tmp_path) -> None:
     trials, feature = subject()
-    fitted = decode.fit(trials.select(TRAIN), feature, rois=["early"], recipe=RECIPE, seed=0)
-    fitted.save(tmp_path / "z.safetensors")
-    loaded = RidgeMap.load(tmp_path / "z.safetensors")
+    Decoder(["early"]).fit(trials.select(TRAIN), feature).save(tmp_path / "z.safetensors")
     one = trials.select([TEST[0]]).take(np.array([0]))
-    decoded = decode.predict(loaded, one, rois=["early"], name="z", shape=(2, 3))
+    decoded = Decoder.load(tmp_path / "z.safetensors").predict(one)
     assert decoded.array.shape == (1, 2, 3)
     assert np.isfinite(decoded.array).all()
 
@@ -232,10 +231,11 @@ def test_rescaled_averages_are_wider_and_closer_and_single_trials_are_left() -> 
 def test_averaged_training_is_a_row_for_each_stimulus() -> None:
     trials, feature = subject()
     split = Split.fixed(TRAIN, TEST)
-    (fitted,), decoded = decode.decode(
+    (decoder,), decoded = decode.decode(
         trials, split, feature, rois=["early"], recipe=RECIPE, seed=0, train_trials="averaged"
     )
-    assert fitted.noise_share is None
+    assert decoder.map_.noise_share is None
+    assert decoder.n_averaged_ == max(np.bincount(trials.select(TRAIN).stimulus_id))
     assert agreement(decoded, feature) > 0.7
 
 
@@ -250,6 +250,6 @@ def test_what_cannot_be_decoded_is_refused() -> None:
     few = Features("z", feature.array[:3], feature.stimulus_id[:3])
     with pytest.raises(ShapeError, match="z has no row"):
         decode.decode(trials, Split.fixed(TRAIN, TEST), few, rois=["early"], recipe=RECIPE, seed=0)
-    fitted = decode.fit(trials.select(TRAIN), feature, rois=["early"], recipe=RECIPE, seed=0)
-    with pytest.raises(ShapeError, match="predicts 6 numbers"):
-        decode.predict(fitted, trials, rois=["early"], name="z", shape=(4, 4))
+    fitted = Decoder(["early"]).fit(trials.select(TRAIN), feature)
+    with pytest.raises(ShapeError, match="in the ROIs of the decoder; it was fitted on"):
+        fitted.predict(Trials(trials.betas, trials.stimulus_id, rois={"early": trials.rois["early"] | True}))

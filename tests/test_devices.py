@@ -17,7 +17,7 @@ from tiny_ldm import write_tiny_ldm
 
 from reseen import pipeline
 from reseen.errors import ModelError, ResultsError
-from reseen.ldm import load_ldm
+from reseen.ldm import load_model
 from reseen.ldm.batching import LARGEST_BUFFER, Batching
 from reseen.ldm.devices import choose_precision
 from reseen.ldm.stable import StableDiffusion, attention_bytes
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ldm(folder: Path) -> StableDiffusion:
-    loaded = load_ldm(str(folder))
+    loaded = load_model(str(folder))
     assert isinstance(loaded, StableDiffusion)
     return loaded
 
@@ -122,7 +122,7 @@ def test_an_autoencoder_computes_in_tf32_beside_half_precision_on_cuda_and_the_s
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *_, **__: tensor)
     monkeypatch.setattr("reseen.ldm.stable.tensor_float", noted)
     for precision, expected in (("fp32", [False, False]), ("fp16", [True])):
-        model = replace(load_ldm(str(folder), precision=precision), device="cuda")
+        model = replace(load_model(str(folder), precision=precision), device="cuda")
         asked.clear()  # of the check after loading
         for kind in ("decode", "unet"):
             model.batching.rows[kind, 3] = 4

@@ -13,10 +13,10 @@ from reseen.encode import COLUMNS, encode
 from reseen.encode.fits import lay_out
 from reseen.encode.scores import Race
 from reseen.errors import DataError, ShapeError
-from reseen.extract import extract
 from reseen.features import Features
 from reseen.kernels import fit_kernels, linear_kernels
-from reseen.ldm import load_ldm
+from reseen.ldm import load_model
+from reseen.ldm.extraction import extract
 from reseen.recipe import EncodeRecipe, ExtractRecipe, SimulateRecipe
 from reseen.simulate import DigitalSubject, digital_subjects
 from reseen.stimuli import Stimuli
@@ -363,7 +363,7 @@ def digital() -> tuple[Trials, Split, dict[str, Features], DigitalSubject]:
         ncsnr=brain.ncsnr,
     ).zscore_sessions()
     stimuli = Stimuli(lambda i: shown.images[i], lambda i: shown.captions[i], brain.seen)
-    found = extract(stimuli, brain.seen, load_ldm("builtin"), recipe=ExtractRecipe())
+    found = extract(stimuli, brain.seen, load_model("builtin"), recipe=ExtractRecipe())
     split = Split.fixed(np.setdiff1d(brain.seen, shown.shared), shown.shared)
     return trials, split, found, brain
 

@@ -1,42 +1,64 @@
-"""The examples in docstrings run."""
+"""Every public name has an example that runs, and so do the files in examples/."""
 
 import doctest
+import importlib
 import inspect
+import runpy
+from pathlib import Path
 
 import pytest
 
 import reseen
-from reseen import plot
 
-WITH_EXAMPLES = [reseen.Scores, reseen.score, plot.images, plot.denoising, plot.scores, plot.flat_map]
-"""Objects that must have an example; others are run where they have one."""
-
-
-def examples(found):
-    """Return the doctests of an object and of what it defines."""
-    return [test for test in doctest.DocTestFinder().find(found) if test.examples]
+ROOT = Path(__file__).resolve().parents[1]
+WITHOUT_EXAMPLE = {"ReseenError", "LatentDiffusion", "Results", "denoise", "run", "open_subject"}
 
 
-def public_objects():
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", sorted(set(reseen.__all__)))
+def test_the_examples_of_public_names_run(name, digital_tree, brain_file):
+    found = getattr(reseen, name)
+    module = importlib.import_module(getattr(found, "__module__", None) or found.__name__)
+    here = {**vars(module), "simulated_tree": digital_tree, "own_data": brain_file}
+    tests = doctest.DocTestFinder(recurse=True).find(found, name, module=module, globs=here)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    said: list[str] = []
+    for test in tests:
+        runner.run(test, out=said.append)
+    assert not runner.failures, "".join(said)
+    assert runner.tries or name in WITHOUT_EXAMPLE, f"{name} has no example"
+
+
+def test_the_notebook_is_short_and_runs_on_a_simulated_tree(digital_tree, tmp_path, monkeypatch, capsys):
+    path = ROOT / "examples/notebook.py"
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines()[1:] if line.strip()]
+    assert len(lines) <= 15
+    (tmp_path / "data").symlink_to(digital_tree)
+    monkeypatch.chdir(tmp_path)
+    kept = runpy.run_path(str(path))
+    assert kept["images"].shape[:2] == (len(kept["subject"].test), 2)
+    assert "Subject subj01: 8 training and 4 test stimuli" in capsys.readouterr().out
+
+
+def test_what_public_objects_print_has_at_most_six_lines_and_comparing_them_never_fails(digital_tree):
+    subject = reseen.load_nsd(digital_tree, "subj01", rois=["early", "ventral"])
+    model = reseen.load_model("builtin")
+    z = model.extract(subject.stimuli, ["z"])["z"]
+    decoder = reseen.Decoder(["early"])
+    things = [subject, subject.train, subject.stimuli, subject.split, model, z, decoder, decoder.fit(subject.train, z)]
+    things += [reseen.Encoder(["early"]), reseen.Encoder(["early"]).fit(subject.train, z)]
+    for thing in things:
+        assert len(repr(thing).splitlines()) <= 6, type(thing)
+        assert len(repr(thing)) < 600, type(thing)
+        assert (thing == thing) is True
+        assert (thing == things) is False
+        assert isinstance(hash(thing), int)
+
+
+def test_signatures_are_documented():
     for name in reseen.__all__:
         found = getattr(reseen, name)
-        if inspect.ismodule(found):
-            yield from (each for _, each in inspect.getmembers(found) if inspect.getmodule(each) is found)
-        else:
-            yield found
-
-
-TESTS = [test for found in public_objects() if inspect.isclass(found) or callable(found) for test in examples(found)]
-
-
-@pytest.mark.parametrize("found", WITH_EXAMPLES, ids=lambda found: found.__qualname__)
-def test_what_users_call_has_an_example(found):
-    assert examples(found)
-
-
-@pytest.mark.parametrize("test", TESTS, ids=lambda test: test.name)
-def test_the_examples_of_every_public_name_run(test, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    said = []
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
-    assert runner.run(test, out=said.append).failed == 0, "".join(said)
+        if not inspect.isfunction(found):
+            continue
+        for parameter in inspect.signature(found).parameters:
+            assert parameter in (found.__doc__ or ""), (name, parameter)

@@ -28,6 +28,7 @@ from test_decode import RECIPE, TEST, TRAIN, subject
 from test_pipeline import contents
 
 from reseen import cli, decode, pipeline
+from reseen.decode import Decoder
 from reseen.errors import ClusterError, DataError
 from reseen.executor import Serial, open_executor, read_shared, write_shared
 from reseen.executor.cluster import _n_processors
@@ -172,18 +173,22 @@ def test_decoders_fitted_on_workers_are_the_same_bytes(workers, monkeypatch):
             trials, split, feature, **options, executor=workers, progress=lambda *counts: seen.append(counts)
         )
         assert decoded.array.tobytes() == same.array.tobytes()
-        assert [vars(a).keys() for a in maps] == [vars(b).keys() for b in others]
+        assert len(maps) == len(others)
         for one, other in zip(maps, others, strict=True):
-            for name, value in vars(one).items():
-                np.testing.assert_array_equal(value, vars(other)[name], err_msg=name)
+            same_arrays, same_text = other.describe()
+            arrays, text = one.describe()
+            assert text == same_text
+            assert arrays.keys() == same_arrays.keys()
+            for name, value in arrays.items():
+                np.testing.assert_array_equal(value, same_arrays[name], err_msg=name)
         assert seen[-6:] == [(k + 1, 6) for k in range(6)]
 
 
 def test_blocks_of_targets_join_to_the_map_of_all_targets(monkeypatch):
     trials, feature = subject()
-    whole = decode.fit(trials.select(TRAIN), feature, rois=["early"], recipe=RECIPE, seed=0)
+    whole = Decoder(["early"]).fit(trials.select(TRAIN), feature).map_
     monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 4)
-    joined = decode.fit(trials.select(TRAIN), feature, rois=["early"], recipe=RECIPE, seed=0)
+    joined = Decoder(["early"]).fit(trials.select(TRAIN), feature).map_
     for name, value in vars(whole).items():
         np.testing.assert_allclose(vars(joined)[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
 
@@ -191,8 +196,7 @@ def test_blocks_of_targets_join_to_the_map_of_all_targets(monkeypatch):
 def test_one_penalty_for_all_targets_is_chosen_in_one_unit(monkeypatch):
     monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 2)
     trials, feature = subject()
-    recipe = DecodeRecipe(share_alpha=True)
-    fitted = decode.fit(trials.select(TRAIN), feature, rois=["early"], recipe=recipe, seed=0)
+    fitted = Decoder(["early"], share_alpha=True).fit(trials.select(TRAIN), feature).map_
     assert len(np.unique(fitted.alpha)) == 1
 
 

@@ -9,15 +9,16 @@ from PIL import Image
 from tiny_ldm import write_tiny_ldm
 
 from reseen.errors import DataError, ModelError, RecipeError
-from reseen.extract import extract, harvest, mean_conditioning, plan_harvest, z_size
-from reseen.extract import pictures as module
-from reseen.extract.harvesting import steps_taken
 from reseen.features import Features
-from reseen.ldm import LatentDiffusion, load_ldm
+from reseen.ldm import LatentDiffusion, load_model
+from reseen.ldm import extraction as module
+from reseen.ldm.denoised_features import record_features
+from reseen.ldm.extraction import extract, mean_conditioning, z_size
 from reseen.ldm.recording import Recording
+from reseen.ldm.recording_plan import plan_recording, steps_taken
 from reseen.ldm.sampling import begin, coarse_latents, draw_noise
 from reseen.recipe import ExtractRecipe, ReconstructRecipe
-from reseen.reconstruct import reconstruct
+from reseen.reconstruction import generate
 from reseen.stimuli import Stimuli
 
 IDS = np.array([4, 9, 2, 7, 5], dtype=np.int64)
@@ -26,7 +27,7 @@ RECIPE = ExtractRecipe()
 
 @pytest.fixture(scope="module")
 def ldm(tmp_path_factory: pytest.TempPathFactory) -> LatentDiffusion:
-    return load_ldm(str(write_tiny_ldm(tmp_path_factory.mktemp("ldm") / "tiny")))
+    return load_model(str(write_tiny_ldm(tmp_path_factory.mktemp("ldm") / "tiny")))
 
 
 def image(stimulus_id: int) -> np.ndarray:
@@ -105,7 +106,7 @@ def test_a_size_that_the_autoencoder_cannot_halve_is_refused(ldm: LatentDiffusio
         z_size(ldm, ExtractRecipe(z_size=21))
 
 
-# ---------------------------------------------------------------------------------------------------- harvest
+# ---------------------------------------------------------------------------------------------------- record
 
 SAMPLING = ReconstructRecipe(n_steps=5, strength=0.8, guidance=3.0, batch_size=64)
 WANTED = ("zc", "zc@progress=0.0", "zc@progress=0.5", "zc@strength=0.4", "unet/mid_block@progress=0.5")
@@ -118,7 +119,7 @@ def true(ldm: LatentDiffusion) -> dict[str, Features]:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reseen.extract.harvesting.rows_at_once", lambda _bytes: 2)
+    monkeypatch.setattr("reseen.ldm.recording_plan.rows_at_once", lambda _bytes: 2)
 
 
 def collect(
@@ -137,8 +138,8 @@ def collect(
             raise KeyboardInterrupt
         blocks[number] = {"stimulus_id": ids, **arrays}
 
-    harvest(
-        plan_harvest(ldm, features, recipe=recipe),
+    record_features(
+        plan_recording(ldm, features, recipe=recipe),
         ldm,
         true["z"],
         true["c"],
@@ -200,7 +201,7 @@ def test_zc_is_what_reconstruct_makes_its_ceiling_of(
     ldm: LatentDiffusion, true: dict[str, Features], collected: dict[str, np.ndarray]
 ) -> None:
     pictures = {}
-    reconstruct(
+    generate(
         ldm,
         "zc",
         true["z"],
@@ -238,10 +239,10 @@ def test_blocks_hold_the_same_bytes_whatever_the_batch_or_a_kill(
         np.testing.assert_array_equal(joined, collected[name])
 
 
-def test_what_a_harvest_costs_is_what_it_takes(
+def test_what_a_recording_costs_is_what_it_takes(
     ldm: LatentDiffusion, true: dict[str, Features], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = plan_harvest(ldm, ("z", "c", *WANTED), recipe=SAMPLING)
+    plan = plan_recording(ldm, ("z", "c", *WANTED), recipe=SAMPLING)
     counted = []
     predict = type(ldm).predict_noise
     monkeypatch.setattr(
@@ -253,7 +254,7 @@ def test_what_a_harvest_costs_is_what_it_takes(
     assert sum(counted) == plan.n_evaluations(5) == 5 * 2 * (4 + 2)
     assert sum(block[name].nbytes for name in WANTED) == plan.n_bytes(5)
     assert plan.told(5) == "5 features of 5 pictures, 2.6e-05 GB, 60 U-Net evaluations"
-    assert plan_harvest(ldm, ("z", "c"), recipe=SAMPLING).runs == ()
+    assert plan_recording(ldm, ("z", "c"), recipe=SAMPLING).runs == ()
 
 
 def test_activations_without_room_in_half_precision_are_refused(
@@ -271,6 +272,6 @@ def test_a_share_of_the_steps_is_the_nearest_number_of_steps(progress: float | N
 
 def test_what_cannot_be_denoised_is_refused_beforehand(ldm: LatentDiffusion) -> None:
     with pytest.raises(RecipeError, match="no step to denoise"):
-        plan_harvest(ldm, ["zc@strength=0.1"], recipe=SAMPLING)
+        plan_recording(ldm, ["zc@strength=0.1"], recipe=SAMPLING)
     with pytest.raises(RecipeError, match="no module 'nosuch'"):
-        plan_harvest(ldm, ["unet/nosuch@progress=1.0"], recipe=SAMPLING)
+        plan_recording(ldm, ["unet/nosuch@progress=1.0"], recipe=SAMPLING)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import reseen.extract
+import reseen.ldm.extraction
 from reseen import pipeline
 from reseen.errors import ResultsError
 from reseen.pipeline.job import Job
@@ -30,7 +30,7 @@ N_BLOCKS, N_FEATURES = 3, 13
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reseen.extract.harvesting.rows_at_once", lambda _bytes: 3)
+    monkeypatch.setattr("reseen.ldm.recording_plan.rows_at_once", lambda _bytes: 3)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def features(folder: Path) -> dict[str, bytes]:
 def whole(small_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reseen.extract.harvesting.rows_at_once", lambda _bytes: 3)
+        patch.setattr("reseen.ldm.recording_plan.rows_at_once", lambda _bytes: 3)
         pipeline.run(with_settings(small_recipe, SETTINGS), folder, until="extract")
     return folder
 
@@ -65,8 +65,8 @@ def test_every_feature_of_every_analysis_is_there_with_the_ids_of_its_stimuli(re
 
 
 def test_a_second_run_denoises_nothing(recipe: Recipe, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reseen.extract.harvest", None)
-    monkeypatch.setattr("reseen.extract.extract", None)
+    monkeypatch.setattr("reseen.ldm.denoised_features.record_features", None)
+    monkeypatch.setattr("reseen.ldm.extraction.extract", None)
     pipeline.run(recipe, whole, until="extract")
 
 
@@ -99,13 +99,13 @@ def test_of_z_and_c_only_the_one_that_is_missing_is_made_again(
     folder = Path(shutil.copytree(whole, tmp_path / "out"))
     (folder / "features/subj01/c.safetensors").unlink()
     made: list[list[str]] = []
-    extract = reseen.extract.extract
+    extract = reseen.ldm.extraction.extract
 
     def watched(stimuli: Any, ids: Any, ldm: Any, names: list[str], **rest: Any) -> Any:
         made.append(names)
         return extract(stimuli, ids, ldm, names, **rest)
 
-    monkeypatch.setattr("reseen.extract.extract", watched)
+    monkeypatch.setattr("reseen.ldm.extraction.extract", watched)
     pipeline.run(recipe, folder, until="extract")
     assert made == [["c"]]
     assert features(folder) == features(whole)
@@ -115,7 +115,7 @@ def test_room_on_the_disk_is_looked_for_before_the_work(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=1000))
-    monkeypatch.setattr("reseen.extract.harvest", None)
+    monkeypatch.setattr("reseen.ldm.denoised_features.record_features", None)
     with pytest.raises(ResultsError, match=r"GB needed, 1e-06 GB free"):
         pipeline.run(recipe, tmp_path, until="extract")
 

@@ -55,7 +55,7 @@ def test_a_torchvision_that_cannot_be_imported_is_hidden_from_transformers_and_t
         tmp_path,
         """
 import reseen
-model = reseen.load_ldm("builtin")
+model = reseen.load_model("builtin")
 from transformers.utils import is_torchvision_available
 print(model.image_size, is_torchvision_available())
 from reseen.imports import import_torchvision

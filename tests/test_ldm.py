@@ -17,7 +17,7 @@ from tiny_ldm import write_tiny_ldm
 from reseen import ldm as door
 from reseen import load_recipe
 from reseen.errors import ModelError, ShapeError
-from reseen.ldm import LatentDiffusion, load_ldm
+from reseen.ldm import LatentDiffusion, load_model
 from reseen.ldm.batching import _even_threads
 from reseen.ldm.devices import check_device
 from reseen.ldm.recording import recording
@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ldm(folder: Path) -> LatentDiffusion:
-    return load_ldm(str(folder))
+    return load_model(str(folder))
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_posterior_sample_is_its_mean_and_the_noise_times_its_spread(folder: P
 
 
 def test_a_model_of_velocity_predicts_the_noise_that_is_there(tmp_path: Path) -> None:
-    loaded = load_ldm(str(write_tiny_ldm(tmp_path / "v", prediction_type="v_prediction")))
+    loaded = load_model(str(write_tiny_ldm(tmp_path / "v", prediction_type="v_prediction")))
     rng = np.random.default_rng(0)
     clean, noise = (torch.from_numpy(rng.standard_normal((2, 4, 8, 8), dtype=np.float32)) for _ in range(2))
     level = float(loaded.schedule.signal_level[500])
@@ -185,7 +185,7 @@ def test_weights_stored_in_half_precision_compute_in_single_precision(ldm: Laten
 
 
 def test_half_precision_is_for_the_noise_predictor_alone(folder: Path) -> None:
-    loaded = load_ldm(str(folder), precision="bf16")
+    loaded = load_model(str(folder), precision="bf16")
     assert loaded.unet.dtype == torch.bfloat16
     assert loaded.vae.dtype == loaded.text_encoder.dtype == torch.float32
     noise = loaded.predict_noise(torch.zeros(1, 4, 8, 8), 1, torch.zeros(1, 24, 32))
@@ -193,9 +193,9 @@ def test_half_precision_is_for_the_noise_predictor_alone(folder: Path) -> None:
 
 
 def test_the_fingerprint_follows_the_weights_and_not_the_place(folder: Path, copy: Path, ldm: LatentDiffusion) -> None:
-    assert load_ldm(str(copy)).fingerprint == ldm.fingerprint
+    assert load_model(str(copy)).fingerprint == ldm.fingerprint
     other = write_tiny_ldm(copy.parent / "other", seed=1)
-    assert load_ldm(str(other)).fingerprint != ldm.fingerprint
+    assert load_model(str(other)).fingerprint != ldm.fingerprint
 
 
 def test_pictures_that_do_not_fit_are_refused(ldm: LatentDiffusion) -> None:
@@ -219,7 +219,7 @@ def test_a_folder_that_lacks_a_part_is_named(copy: Path, lost: str) -> None:
     for file in copy.glob(lost):
         file.unlink()
     with pytest.raises(ModelError, match=rf"lacks .*{lost.split('/')[0]}"):
-        load_ldm(str(copy))
+        load_model(str(copy))
 
 
 def test_truncated_weights_are_an_error_with_a_message(copy: Path) -> None:
@@ -228,20 +228,20 @@ def test_truncated_weights_are_an_error_with_a_message(copy: Path) -> None:
     with pytest.raises(
         ModelError, match=r"the unet of .* cannot be loaded: its configuration or its weights are damaged"
     ):
-        load_ldm(str(copy))
+        load_model(str(copy))
 
 
 def test_a_schedule_that_is_not_stable_diffusions_is_refused(copy: Path) -> None:
     path = copy / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"beta_schedule": "squaredcos_cap_v2"}))
     with pytest.raises(ModelError, match=r"beta_schedule is 'squaredcos_cap_v2'"):
-        load_ldm(str(copy))
+        load_model(str(copy))
 
 
 def test_stable_diffusion_xl_is_refused(copy: Path) -> None:
     (copy / "text_encoder_2").mkdir()
     with pytest.raises(ModelError, match="XL"):
-        load_ldm(str(copy))
+        load_model(str(copy))
 
 
 def test_a_model_that_cannot_be_fetched_names_the_command_that_fetches_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +250,7 @@ def test_a_model_that_cannot_be_fetched_names_the_command_that_fetches_it(monkey
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     with pytest.raises(ModelError, match=r"hf download CompVis/stable-diffusion-v1-4 --revision abc --incl"):
-        load_ldm("CompVis/stable-diffusion-v1-4", revision="abc")
+        load_model("CompVis/stable-diffusion-v1-4", revision="abc")
 
 
 def test_a_hub_model_is_known_by_its_commit(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -262,7 +262,7 @@ def test_a_hub_model_is_known_by_its_commit(monkeypatch: pytest.MonkeyPatch, fol
         return str(commit)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    loaded = load_ldm("someone/some-model", revision="0123abc")
+    loaded = load_model("someone/some-model", revision="0123abc")
     assert loaded.fingerprint == "someone/some-model@0123abc"
     assert asked["revision"] == "0123abc"
     assert not any("safety" in pattern for pattern in asked["allow_patterns"])
@@ -276,23 +276,23 @@ def test_a_part_that_the_hubs_local_cache_lacks_is_named_with_the_command_that_f
     with pytest.raises(
         ModelError, match=r"lacks safetensors weights in .*unet.*run `hf download someone/some-model --"
     ):
-        load_ldm("someone/some-model")
+        load_model("someone/some-model")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "./no/such/folder", "a/b/c", "/absent"])
 def test_a_name_that_is_nothing_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match="there is no model"):
-        load_ldm(name)
+        load_model(name)
 
 
 def test_a_single_file_that_is_missing_or_no_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"sd-v1-4\.ckpt is missing"):
-        load_ldm(str(tmp_path / "sd-v1-4.ckpt"))
+        load_model(str(tmp_path / "sd-v1-4.ckpt"))
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"nothing of use")
     (tmp_path / "broken").mkdir()
     with pytest.raises(ModelError, match="hf download CompVis/stable-diffusion-v1-4"):
-        load_ldm(str(broken))
+        load_model(str(broken))
 
 
 def test_a_pickle_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_a_pickle_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
     torch.save({"state_dict": {"model": Trap()}}, path)
     (tmp_path / "trap").mkdir()
     with pytest.raises(ModelError, match="which no tensor needs: loading it could run code"):
-        load_ldm(str(path))
+        load_model(str(path))
     assert not ran.exists()
 
 
@@ -322,7 +322,7 @@ def test_a_device_that_is_not_there_is_refused(folder: Path, device: str, monkey
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ModelError, match=f"device '{device}'"):
-        load_ldm(str(folder), device=device)
+        load_model(str(folder), device=device)
 
 
 def test_devices_that_are_there_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,7 +346,7 @@ def test_the_empty_caption_is_encoded_once_and_may_not_be_written_to(ldm: Latent
 
 def test_single_precision_is_the_model_itself_or_the_same_weights(folder: Path, ldm: LatentDiffusion) -> None:
     assert ldm.in_single_precision is ldm
-    half = load_ldm(str(folder), precision="bf16")
+    half = load_model(str(folder), precision="bf16")
     exact = half.in_single_precision
     assert exact is half.in_single_precision
     assert exact.unet.dtype == torch.float32
@@ -361,7 +361,7 @@ def test_half_precision_predicts_nearly_the_same_noise(folder: Path, ldm: Latent
     latents = torch.from_numpy(rng.standard_normal((2, 4, 8, 8), dtype=np.float32))
     c = torch.from_numpy(rng.standard_normal((2, 24, 32), dtype=np.float32))
     noise = ldm.predict_noise(latents, 301, c)
-    half = load_ldm(str(folder), precision=precision).predict_noise(latents, 301, c)  # type: ignore[arg-type]
+    half = load_model(str(folder), precision=precision).predict_noise(latents, 301, c)  # type: ignore[arg-type]
     assert (half - noise).norm() / noise.norm() < (2e-3 if precision == "fp16" else 2e-2)
 
 
@@ -378,7 +378,7 @@ def test_a_compiled_noise_predictor_is_used_except_where_hooks_are_laid(
         return compiled
 
     monkeypatch.setattr(torch, "compile", compile_by_name)
-    fast = load_ldm(str(folder), compiled=True)
+    fast = load_model(str(folder), compiled=True)
     latents, c = torch.zeros(1, 4, 8, 8), torch.zeros(1, 24, 32)
     expected = ldm.predict_noise(latents, 1, c)
     assert torch.equal(fast.predict_noise(latents, 1, c), expected)
@@ -390,7 +390,7 @@ def test_a_compiled_noise_predictor_is_used_except_where_hooks_are_laid(
 
 
 def test_captions_longer_than_the_text_encoder_reads_are_counted(folder: Path) -> None:
-    ldm = load_ldm(str(folder))
+    ldm = load_model(str(folder))
     fits = "a" * (ldm.conditioning_shape[0] - 2)  # one token a letter, and the two marks
     assert ldm.count_cut([]) == 0
     assert ldm.count_cut([fits, "a cat", ""]) == 0

@@ -18,13 +18,12 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from PIL import Image
 from tiny_ldm import write_tiny_ldm
 
-from reseen.extract import extract
-from reseen.extract.pictures import _posterior_noise
 from reseen.features import Features
-from reseen.ldm import LatentDiffusion, load_ldm
+from reseen.ldm import LatentDiffusion, load_model
+from reseen.ldm.extraction import _posterior_noise, extract
 from reseen.ldm.sampling import COARSE, draw_noise
 from reseen.recipe import Recipe, load_recipe
-from reseen.reconstruct import reconstruct
+from reseen.reconstruction import generate
 from reseen.stimuli import Stimuli
 
 SMALL, LARGE = 20, 32
@@ -51,7 +50,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def ldm(folder: Path) -> LatentDiffusion:
-    return load_ldm(str(folder))
+    return load_model(str(folder))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +82,7 @@ class Chain:
             return decode(model, latents)
 
         monkeypatch.setattr(type(ldm), "latent_to_image", watched)
-        reconstruct(
+        generate(
             ldm,
             "zc",
             self.z,

@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from reseen.errors import ModelError
-from reseen.ldm import load_ldm
+from reseen.ldm import load_model
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def model(tiny_model, tmp_path):
 def test_a_tokenizer_that_lacks_a_file_is_refused(model, lost):
     (model / "tokenizer" / lost).unlink()
     with pytest.raises(ModelError, match=rf"tokenizer lacks .*{lost}"):
-        load_ldm(str(model))
+        load_model(str(model))
 
 
 def test_a_tokenizer_of_another_model_is_refused(model):
@@ -29,7 +29,7 @@ def test_a_tokenizer_of_another_model_is_refused(model):
     words = json.loads(file.read_text())
     file.write_text(json.dumps({word: number for word, number in words.items() if number != 3}))
     with pytest.raises(ModelError, match=r"the tokenizer of .* (has \d+ entries, and the text encoder \d+|cannot be)"):
-        load_ldm(str(model))
+        load_model(str(model))
 
 
 def test_a_tokenizer_without_its_merges_is_refused(tmp_path):
@@ -38,7 +38,7 @@ def test_a_tokenizer_without_its_merges_is_refused(tmp_path):
     model = shutil.copytree(BUILTIN, tmp_path / "model")
     (model / "tokenizer" / "merges.txt").write_text("#version: 0.2\n")
     with pytest.raises(ModelError, match="merges and vocabulary differ in 281 entries"):
-        load_ldm(str(model))
+        load_model(str(model))
 
 
 def test_a_vocabulary_that_numbers_its_words_up_to_a_large_number_is_refused(model):
@@ -76,7 +76,7 @@ DAMAGED += ["text_encoder/config.json", "scheduler/scheduler_config.json"]
 def test_damaged_settings_are_a_model_error(model, file, content):
     (model / file).write_bytes(content)
     with pytest.raises(ModelError):
-        load_ldm(str(model))
+        load_model(str(model))
 
 
 VALUES = [
@@ -103,7 +103,7 @@ def test_settings_of_another_type_or_size_are_a_model_error(model, part, name, v
     file = model / part / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), name: value}))
     with pytest.raises(ModelError):
-        load_ldm(str(model))
+        load_model(str(model))
 
 
 def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(model):
@@ -113,7 +113,7 @@ def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(model):
         file.unlink()
         os.mkfifo(file)
         with pytest.raises(ModelError, match="is a pipe"):
-            load_ldm(str(model))
+            load_model(str(model))
         file.unlink()
         file.write_bytes(content)
 
@@ -122,13 +122,13 @@ def test_half_precision_alone_and_pickles_are_said_to_be_so(model):
     file = model / "unet" / "diffusion_pytorch_model.safetensors"
     file.rename(file.with_name("diffusion_pytorch_model.fp16.safetensors"))
     with pytest.raises(ModelError, match="has only half-precision weights"):
-        load_ldm(str(model))
+        load_model(str(model))
     file.with_name("diffusion_pytorch_model.fp16.safetensors").rename(file.with_name("diffusion_pytorch_model.bin"))
     with pytest.raises(ModelError, match=r"it has \.bin files, which are pickles and are not read"):
-        load_ldm(str(model))
+        load_model(str(model))
 
 
 def test_a_compiler_is_asked_for_before_hours_of_work(model, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     with pytest.raises(ModelError, match=r"model.compiled needs a compiler"):
-        load_ldm(str(model), compiled=True)
+        load_model(str(model), compiled=True)

@@ -12,7 +12,7 @@ from stand_ins import stand_in
 
 from reseen import observers, pipeline
 from reseen.errors import DataError, ModelError, RecipeError, ResultsError, ShapeError
-from reseen.ldm import load_ldm
+from reseen.ldm import load_model
 from reseen.pipeline.job import Job
 from reseen.pipeline.order import needed
 from reseen.pipeline.plan import count_evaluations
@@ -95,7 +95,7 @@ def test_the_report_ranks_pictures_by_what_the_table_says_of_each(finished):
 def test_a_second_run_computes_nothing(small_recipe, finished, tmp_path, monkeypatch):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     calls = []
-    for name in ("extract.extract", "decode.decode", "reconstruct.reconstruct"):
+    for name in ("ldm.extraction.extract", "decode.decode", "reconstruction.generate"):
         monkeypatch.setattr(f"reseen.{name}", lambda *_args, name=name, **_options: calls.append(name))
     for name in ("evaluate", "evaluate_reading"):
         monkeypatch.setattr(f"reseen.pipeline.scoring.{name}", lambda *_args, name=name, **_options: calls.append(name))
@@ -277,8 +277,8 @@ def test_the_same_data_elsewhere_are_taken(small_recipe, tmp_path, brain_file):
 
 def test_another_model_under_the_same_name_is_refused(small_recipe, tmp_path, tiny_model, monkeypatch):
     pipeline.run(small_recipe, tmp_path, until="decode")
-    other = replace(load_ldm(str(tiny_model)), fingerprint="sha256:other")
-    monkeypatch.setattr("reseen.pipeline.prospect.load_ldm", lambda *_args, **_options: other)
+    other = replace(load_model(str(tiny_model)), fingerprint="sha256:other")
+    monkeypatch.setattr("reseen.pipeline.prospect.load_model", lambda *_args, **_options: other)
     with pytest.raises(ResultsError, match="another model"):
         pipeline.run(small_recipe, tmp_path, until="reconstruct")
 

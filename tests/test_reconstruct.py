@@ -16,11 +16,11 @@ from tiny_ldm import write_tiny_ldm
 from reseen.diffusion import add_noise, denoise
 from reseen.errors import ModelError, RecipeError, ShapeError
 from reseen.features import Features
-from reseen.ldm import LatentDiffusion, load_ldm
+from reseen.ldm import LatentDiffusion, load_model
 from reseen.ldm.sampling import coarse_latents, coarse_noise, draw_noise
 from reseen.ldm.stable import StableDiffusion
 from reseen.recipe import Condition, ReconstructRecipe, load_recipe
-from reseen.reconstruct import PictureWarning, film, n_draws, reconstruct
+from reseen.reconstruction import PictureWarning, denoising_sequence, generate, n_draws
 
 IDS = np.array([5, 3, 8, 3, 0, 11, 6], dtype=np.int64)
 RECIPE = ReconstructRecipe(n_draws=3, n_steps=4, strength=0.75, batch_size=8)
@@ -29,7 +29,7 @@ Pictures = dict[tuple[int, int], np.ndarray]
 
 @pytest.fixture(scope="module")
 def ldm(tmp_path_factory: pytest.TempPathFactory) -> LatentDiffusion:
-    return load_ldm(str(write_tiny_ldm(tmp_path_factory.mktemp("ldm") / "tiny")))
+    return load_model(str(write_tiny_ldm(tmp_path_factory.mktemp("ldm") / "tiny")))
 
 
 def features(name: str, *shape: int, ids: np.ndarray = IDS) -> Features:
@@ -64,7 +64,7 @@ def run(
         assert (item, draw) not in pictures
         pictures[item, draw] = picture
 
-    reconstruct(
+    generate(
         ldm,
         condition,
         z,
@@ -155,11 +155,11 @@ def test_as_released_the_final_picture_is_truncated_to_bytes_and_by_default_it_i
         assert 0.3 < difference.mean() < 0.7  # half of all values differ by one
 
 
-def test_a_film_ends_with_the_truncated_picture(ldm: LatentDiffusion) -> None:
+def test_a_denoising_sequence_ends_with_the_truncated_image(ldm: LatentDiffusion) -> None:
     recipe = RECIPE.model_copy(update={"to_8_bits": "truncate", "n_draws": 1})
     made = run(ldm, recipe=recipe)[0, 0]
     z, c = Z.array[0], C.array[0]
-    frames = film(ldm, z, c, recipe=recipe, seed=1, subject="subj01", stimulus_id=int(IDS[0]))
+    frames = denoising_sequence(ldm, z, c, recipe=recipe, seed=1, subject="subj01", stimulus_id=int(IDS[0]))
     assert np.abs(frames[-1].astype(int) - made).max() <= 1  # a batch of one and of eight differ in the last digits
 
 
@@ -250,16 +250,20 @@ def test_the_noise_of_a_draw_never_changes_between_versions() -> None:
     np.testing.assert_allclose(draw_noise(0, "subj01", 7, 0, (3,)), NOISE_OF_VERSION_ONE, rtol=1e-6)
 
 
-def test_a_film_ends_with_the_picture_itself(ldm: LatentDiffusion, whole: Pictures) -> None:
-    frames = film(ldm, Z.array[4], C.array[4], recipe=RECIPE, seed=1, subject="subj01", stimulus_id=int(IDS[4]), draw=2)
+def test_a_denoising_sequence_ends_with_the_image_itself(ldm: LatentDiffusion, whole: Pictures) -> None:
+    frames = denoising_sequence(
+        ldm, Z.array[4], C.array[4], recipe=RECIPE, seed=1, subject="subj01", stimulus_id=int(IDS[4]), draw=2
+    )
     assert frames.shape == (1 + 3, 32, 32, 3)
     assert frames.dtype == np.uint8
     np.testing.assert_array_equal(frames[-1], whole[4, 2])
     np.testing.assert_array_equal(frames[0], run(ldm, "z")[4, 0])
 
 
-def test_a_film_without_z_starts_from_noise(ldm: LatentDiffusion) -> None:
-    frames = film(ldm, None, C.array[2], recipe=RECIPE, seed=1, subject="subj01", stimulus_id=int(IDS[2]), draw=1)
+def test_a_denoising_sequence_without_z_starts_from_noise(ldm: LatentDiffusion) -> None:
+    frames = denoising_sequence(
+        ldm, None, C.array[2], recipe=RECIPE, seed=1, subject="subj01", stimulus_id=int(IDS[2]), draw=1
+    )
     assert frames.shape == (1 + 4, 32, 32, 3)
     np.testing.assert_array_equal(frames[-1], by_hand(ldm, 2, 1, RECIPE, "c"))
 
@@ -373,10 +377,10 @@ def test_what_is_not_finite_in_single_precision_either_is_an_error(ldm: LatentDi
         run(faulty, c=Features("c", broken, IDS))
 
 
-def test_a_film_of_a_spoilt_draw_is_the_one_in_single_precision(ldm: LatentDiffusion, whole: Pictures) -> None:
+def test_the_denoising_sequence_of_a_spoilt_sample_is_exact(ldm: LatentDiffusion, whole: Pictures) -> None:
     faulty = dataclasses.replace(ldm, unet=Faulty(ldm.unet, [4], float("nan")))  # type: ignore[type-var]
     which = {"seed": 1, "subject": "subj01", "stimulus_id": int(IDS[4]), "draw": 2}
-    frames = film(faulty, Z.array[4], C.array[4], recipe=RECIPE, **which)  # type: ignore[arg-type]
+    frames = denoising_sequence(faulty, Z.array[4], C.array[4], recipe=RECIPE, **which)  # type: ignore[arg-type]
     np.testing.assert_array_equal(frames[-1], whole[4, 2])
 
 

@@ -11,7 +11,7 @@ import torch
 from tiny_ldm import write_tiny_ldm
 
 from reseen.errors import RecipeError
-from reseen.ldm import LatentDiffusion, load_ldm
+from reseen.ldm import LatentDiffusion, load_model
 from reseen.ldm.recording import check_layers, default_layers, layer_shapes, recording
 
 Inputs = tuple[torch.Tensor, torch.Tensor]
@@ -20,7 +20,7 @@ LAYERS = ("down_blocks.0.attentions.0", "mid_block")
 
 @pytest.fixture(scope="module")
 def ldm(tmp_path_factory: pytest.TempPathFactory) -> LatentDiffusion:
-    return load_ldm(str(write_tiny_ldm(tmp_path_factory.mktemp("ldm") / "tiny")))
+    return load_model(str(write_tiny_ldm(tmp_path_factory.mktemp("ldm") / "tiny")))
 
 
 def hooks_of(unet: torch.nn.Module) -> int:

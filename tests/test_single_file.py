@@ -21,7 +21,7 @@ from tiny_ldm import tiny_vae, write_tiny_ldm
 
 from reseen.diffusion import Schedule
 from reseen.errors import ModelError
-from reseen.ldm import load_ldm
+from reseen.ldm import load_model
 from reseen.ldm.loading import assemble, load_folder
 from reseen.ldm.original import check_original, read_settings
 from reseen.ldm.single_file import TOKENIZER_COMMIT, _measure_prediction, load_single_file
@@ -81,7 +81,7 @@ def test_a_safetensors_file_is_the_model_of_the_folder(folder: Path, same: Stabl
     weights["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.arange(24)[None]
     save_file(weights, file)
     lay_beside(folder, file)
-    loaded = load_ldm(str(file))
+    loaded = load_model(str(file))
     assert isinstance(loaded, StableDiffusion)
     assert_same(loaded, same)
 
@@ -109,7 +109,7 @@ def test_a_ckpt_with_what_its_training_left_over_is_read_without_running_it(
     for name in ("pytorch_lightning", "pytorch_lightning.callbacks", ModelCheckpoint.__module__):
         monkeypatch.delitem(sys.modules, name)
     lay_beside(folder, file)
-    loaded = load_ldm(str(file))
+    loaded = load_model(str(file))
     assert isinstance(loaded, StableDiffusion)
     assert_same(loaded, same)
     assert loaded.fingerprint.startswith("sha256:")
@@ -122,7 +122,7 @@ def test_averaged_weights_are_taken_where_both_are_there(folder: Path, same: Sta
     trained = {key: 2 * weights[key] if key.startswith("model.") else weights[key] for key in weights}
     torch.save({"state_dict": {**trained, **averaged(weights)}}, file)
     lay_beside(folder, file)
-    loaded = load_ldm(str(file))
+    loaded = load_model(str(file))
     assert isinstance(loaded, StableDiffusion)
     assert_same(loaded, same)
 
@@ -136,7 +136,7 @@ def test_a_checkpoint_of_the_second_family_predicts_velocity_if_its_scheduler_sa
     lay_beside(folder, file)
     scheduler = file.with_suffix("") / "scheduler/scheduler_config.json"
     scheduler.write_text(json.dumps({**json.loads(scheduler.read_text()), "prediction_type": "v_prediction"}))
-    loaded = load_ldm(str(file))
+    loaded = load_model(str(file))
     assert isinstance(loaded, StableDiffusion)
     assert loaded.prediction_type == "v_prediction"
     for part in PARTS:
@@ -332,7 +332,7 @@ def test_what_a_checkpoint_of_the_second_family_predicts_is_measured(same: Stabl
 
 
 def test_a_trained_model_that_predicts_noise_is_measured_to_do_so() -> None:
-    builtin = load_ldm("builtin")
+    builtin = load_model("builtin")
     parts = {part: getattr(builtin, part) for part in (*PARTS, "tokenizer")}
     with pytest.warns(UserWarning, match="taken to predict noise: its output for pure noise correlates 1.00"):
         assert _measure_prediction(parts, Path("v2.ckpt"), schedule_length=1000) == "epsilon"
@@ -350,7 +350,7 @@ FOREIGN = {
 def test_other_models_are_refused_by_what_they_are(name: str, tmp_path: Path) -> None:
     save_file({name: torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ModelError, match=FOREIGN[name]):
-        load_ldm(str(tmp_path / "other.safetensors"))
+        load_model(str(tmp_path / "other.safetensors"))
 
 
 @pytest.mark.parametrize(("channels", "purpose"), [(9, "inpainting"), (8, "editing"), (5, "depth"), (7, "upscaling")])
@@ -379,7 +379,7 @@ def test_a_tensor_that_no_network_uses_is_refused(folder: Path, same: StableDiff
     save_file({**weights, "model.diffusion_model.label_emb.weight": torch.zeros(3)}, file)
     lay_beside(folder, file)
     with pytest.raises(ModelError, match="tensors of a unet that has"):
-        load_ldm(str(file))
+        load_model(str(file))
 
 
 @pytest.mark.parametrize("part", ["model.diffusion_model.out.2.weight", "first_stage_model.quant_conv.bias"])
@@ -392,7 +392,7 @@ def test_weights_that_are_not_finite_are_refused(
     save_file(weights, file)
     lay_beside(folder, file)
     with pytest.raises(ModelError, match="hold NaN or infinite numbers"):
-        load_ldm(str(file))
+        load_model(str(file))
 
 
 KINDS = {
@@ -412,7 +412,7 @@ def test_files_that_are_no_checkpoint_are_refused_by_what_they_are(tmp_path: Pat
     file = tmp_path / f"sd-v1-4.{suffix}"
     file.write_bytes(content)
     with pytest.raises(ModelError, match=KINDS[content]) as caught:
-        load_ldm(str(file))
+        load_model(str(file))
     assert "weights_only" not in str(caught.value)
 
 
@@ -423,7 +423,7 @@ def test_a_flipped_bit_in_a_ckpt_is_found_by_its_checksum(same: StableDiffusion,
     content[len(content) // 2] ^= 1
     file.write_bytes(bytes(content))
     with pytest.raises(ModelError, match=r"checksum of its member|seems truncated or damaged"):
-        load_ldm(str(file))
+        load_model(str(file))
 
 
 @pytest.mark.parametrize("lost", ["output_blocks.1", "first_stage_model.decoder.mid", "layers.1.mlp"])
@@ -433,7 +433,7 @@ def test_a_file_that_is_not_whole_is_refused(folder: Path, same: StableDiffusion
     save_file({key: tensor.contiguous().clone() for key, tensor in weights.items()}, file)
     lay_beside(folder, file)
     with pytest.raises(ModelError, match=r"lacks .* of the|is not whole"):
-        load_ldm(str(file))
+        load_model(str(file))
 
 
 def test_another_vocabulary_is_another_fingerprint(
@@ -445,11 +445,11 @@ def test_another_vocabulary_is_another_fingerprint(
     cache = tmp_path / "hub" / "models--openai--clip-vit-large-patch14" / "snapshots" / TOKENIZER_COMMIT
     shutil.copytree(folder / "tokenizer", cache)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    first = load_ldm(str(file)).fingerprint
+    first = load_model(str(file)).fingerprint
     words = json.loads((cache / "vocab.json").read_text())
     words["a"], words["b"] = words["b"], words["a"]
     (cache / "vocab.json").write_text(json.dumps(words))
-    assert load_ldm(str(file)).fingerprint != first
+    assert load_model(str(file)).fingerprint != first
 
 
 def test_one_copy_of_the_tokenizer_in_the_cache_serves_the_evaluation_network_as_well() -> None:

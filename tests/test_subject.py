@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from nsd_tree import recipe_for
+
 from reseen.datasets import load, load_arrays, load_nsd
 from reseen.errors import DataError, RecipeError, ShapeError
 from reseen.stimuli import Stimuli
@@ -29,7 +29,7 @@ def test_training_trials_are_single_and_test_trials_are_averages_with_their_imag
 def test_each_fold_is_a_subject() -> None:
     subject = in_memory(split=Split.leave_out(range(10), 5, seed=0))
     tested = [fold.test.stimulus_id.tolist() for fold in subject.folds()]
-    assert sorted(sum(tested, [])) == list(range(10))
+    assert sorted(stimulus for part in tested for stimulus in part) == list(range(10))
     with pytest.raises(ShapeError, match=r"5 folds.*subject.folds\(\)"):
         _ = subject.train
 
@@ -41,7 +41,7 @@ def test_what_is_missing_or_does_not_fit_is_named() -> None:
         in_memory(test=[1], split=Split.fixed([0], [1]))
     trials = Trials(np.zeros((2, 3)), [1, 12])
     images = np.zeros((10, 8, 8, 3), dtype=np.uint8)
-    with pytest.raises(ShapeError, match="have no image .the first is 12.; images have ids from 0 to 9"):
+    with pytest.raises(ShapeError, match=r"have no image .the first is 12.; images have ids from 0 to 9"):
         Subject(trials, Stimuli(images))
     with pytest.raises(ShapeError, match="read later need a split"):
         Subject(lambda: trials, Stimuli(images))

@@ -15,12 +15,12 @@ from judge import LABELS, accuracy
 from PIL import Image
 from world import label
 
-from reseen.extract import mean_conditioning
 from reseen.features import Features
-from reseen.ldm import load_ldm
+from reseen.ldm import load_model
+from reseen.ldm.extraction import mean_conditioning
 from reseen.observers import Observer, load_observer
 from reseen.recipe import ReconstructRecipe
-from reseen.reconstruct import reconstruct
+from reseen.reconstruction import generate
 from reseen.simulate.captions import write_captions
 from reseen.simulate.figures import draw_figure, sample_figure
 from reseen.simulate.painting import draw_scene
@@ -37,7 +37,7 @@ def sheet(real: np.ndarray, made: np.ndarray, path: Path) -> None:
 
 def main(work: Path, model: str, n: int, steps: int, guidance: float) -> None:
     """Measure and print, a line for each sort of picture."""
-    ldm = load_ldm(model)
+    ldm = load_model(model)
     judge: Observer = load_observer("judge")
     recipe = ReconstructRecipe(n_draws=1, n_steps=steps, guidance=guidance)
     for name, seed, options in (
@@ -57,7 +57,7 @@ def main(work: Path, model: str, n: int, steps: int, guidance: float) -> None:
             made[item] = picture
 
         ids = np.arange(n)
-        reconstruct(ldm, "c", None, Features("c", c, ids), recipe=recipe, seed=0, subject="measure", write=write)
+        generate(ldm, "c", None, Features("c", c, ids), recipe=recipe, seed=0, subject="measure", write=write)
         found = [accuracy(judge.network, x, labels) for x in (real, made)]
         error = ((ldm.latent_to_image(ldm.image_to_latent(real)) - real / 255) ** 2).mean(axis=(1, 2, 3))
         print(

@@ -1,6 +1,6 @@
 """reseen: reconstruct what a person saw from their fMRI, with a frozen latent diffusion model.
 
-The nouns and the doors are here; the verbs are modules: ``from reseen import decode, extract, reconstruct``.
+Everything a notebook needs has one import, ``import reseen``: load data and a model, decode, reconstruct and score.
 Names load when they are first used, so that ``import reseen`` stays fast.
 """
 
@@ -11,22 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reseen import plot
-    from reseen.datasets import load as load_data
+    from reseen.datasets import load_arrays, load_nsd, open_subject
+    from reseen.decode import Decoder
     from reseen.diffusion import denoise
+    from reseen.encode import Encoder
     from reseen.errors import ReseenError
     from reseen.features import Features
-    from reseen.ldm import LatentDiffusion, load_ldm
-    from reseen.observers import load_observer
+    from reseen.ldm import LatentDiffusion, load_model
+    from reseen.ldm.denoised_features import extract_features
     from reseen.pipeline import run
     from reseen.recipe import Recipe, load_recipe
+    from reseen.reconstruction import reconstruct
     from reseen.results import Results
     from reseen.ridge import RidgeMap, fit_ridge
     from reseen.scores import Scores
     from reseen.scoring import score
     from reseen.stimuli import Stimuli
+    from reseen.subject import Subject
     from reseen.trials import Split, Trials
 
 _WHERE = {
+    "Decoder": ("decode", "Decoder"),
+    "Encoder": ("encode", "Encoder"),
     "Features": ("features", "Features"),
     "LatentDiffusion": ("ldm", "LatentDiffusion"),
     "Recipe": ("recipe", "Recipe"),
@@ -36,19 +42,25 @@ _WHERE = {
     "Scores": ("scores", "Scores"),
     "Split": ("trials", "Split"),
     "Stimuli": ("stimuli", "Stimuli"),
+    "Subject": ("subject", "Subject"),
     "Trials": ("trials", "Trials"),
     "denoise": ("diffusion", "denoise"),
+    "extract_features": ("ldm.denoised_features", "extract_features"),
     "fit_ridge": ("ridge", "fit_ridge"),
-    "load_data": ("datasets", "load"),
-    "load_ldm": ("ldm", "load_ldm"),
-    "load_observer": ("observers", "load_observer"),
+    "load_arrays": ("datasets", "load_arrays"),
+    "load_model": ("ldm", "load_model"),
+    "load_nsd": ("datasets", "load_nsd"),
     "load_recipe": ("recipe", "load_recipe"),
+    "open_subject": ("datasets", "open_subject"),
     "plot": ("plot", ""),
+    "reconstruct": ("reconstruction", "reconstruct"),
     "run": ("pipeline", "run"),
     "score": ("scoring", "score"),
 }
 
 __all__ = [
+    "Decoder",
+    "Encoder",
     "Features",
     "LatentDiffusion",
     "Recipe",
@@ -58,14 +70,18 @@ __all__ = [
     "Scores",
     "Split",
     "Stimuli",
+    "Subject",
     "Trials",
     "denoise",
+    "extract_features",
     "fit_ridge",
-    "load_data",
-    "load_ldm",
-    "load_observer",
+    "load_arrays",
+    "load_model",
+    "load_nsd",
     "load_recipe",
+    "open_subject",
     "plot",
+    "reconstruct",
     "run",
     "score",
 ]

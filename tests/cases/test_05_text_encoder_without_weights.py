@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from reseen.errors import ModelError
-from reseen.ldm import load_ldm
+from reseen.ldm import load_model
 
 
 def test_a_text_encoder_of_which_no_tensor_is_read_is_refused(tiny_model, tmp_path):
@@ -17,4 +17,4 @@ def test_a_text_encoder_of_which_no_tensor_is_read_is_refused(tiny_model, tmp_pa
     renamed = {"module." + key: tensor for key, tensor in load_file(file).items()}
     save_file(renamed, file, metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"text_encoder lacks .* of the text_encoder \(\d+ tensors\)"):
-        load_ldm(str(model))
+        load_model(str(model))

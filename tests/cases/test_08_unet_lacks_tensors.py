@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from reseen.errors import ModelError
-from reseen.ldm import load_ldm
+from reseen.ldm import load_model
 
 PLACES = [("unet", "conv_out"), ("unet", "mid_block"), ("vae", "post_quant_conv"), ("vae", "decoder.conv_in")]
 
@@ -20,7 +20,7 @@ def test_a_part_that_lacks_tensors_is_refused_by_their_names(tiny_model, tmp_pat
     kept = {key: tensor for key, tensor in load_file(file).items() if not key.startswith(lost)}
     save_file(kept, file, metadata={"format": "pt"})
     with pytest.raises(ModelError, match=rf"lacks {lost}.* of the {part}"):
-        load_ldm(str(model))
+        load_model(str(model))
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
@@ -32,7 +32,7 @@ def test_a_part_whose_weights_are_not_finite_is_refused(tiny_model, tmp_path, pa
     sorted(tensors.items())[-1][1].view(-1)[0] = number
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(ModelError, match=f"of the {part} hold NaN or infinite numbers"):
-        load_ldm(str(model))
+        load_model(str(model))
 
 
 def test_a_tensor_too_many_is_refused(tiny_model, tmp_path):
@@ -41,4 +41,4 @@ def test_a_tensor_too_many_is_refused(tiny_model, tmp_path):
     tensors = load_file(file)
     save_file({**tensors, "extra.weight": tensors["conv_out.bias"].clone()}, file, metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"has tensors that the unet of its configuration has not: extra.weight"):
-        load_ldm(str(model))
+        load_model(str(model))

@@ -8,14 +8,14 @@ from _inputs import arrays, data_recipe, save
 
 from reseen.datasets import load
 from reseen.errors import DataError
-from reseen.extract import extract
-from reseen.ldm import load_ldm
+from reseen.ldm import load_model
+from reseen.ldm.extraction import extract
 from reseen.recipe import ExtractRecipe
 
 
 @pytest.fixture
 def ldm(tiny_model):
-    return load_ldm(str(tiny_model))
+    return load_model(str(tiny_model))
 
 
 def features(path, ldm):

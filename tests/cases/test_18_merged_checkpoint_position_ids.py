@@ -9,13 +9,13 @@ import torch
 from original_layout import original_weights
 from safetensors.torch import save_file
 
-from reseen.ldm import load_ldm
+from reseen.ldm import load_model
 
 CAPTIONS = ["a cat on the water", "two dogs"]
 
 
 def test_broken_position_ids_change_nothing(tiny_model, tmp_path):
-    same = load_ldm(str(tiny_model))
+    same = load_model(str(tiny_model))
     weights = original_weights(same.unet, same.vae, same.text_encoder)
     for name, ids in {
         "floats": torch.arange(24.0),
@@ -26,5 +26,5 @@ def test_broken_position_ids_change_nothing(tiny_model, tmp_path):
         position_ids = {"cond_stage_model.transformer.text_model.embeddings.position_ids": ids[None]}
         save_file({key: tensor.contiguous().clone() for key, tensor in {**weights, **position_ids}.items()}, file)
         shutil.copytree(tiny_model, file.with_suffix(""), ignore=shutil.ignore_patterns("*.safetensors"))
-        merged = load_ldm(str(file))
+        merged = load_model(str(file))
         np.testing.assert_array_equal(merged.text_to_conditioning(CAPTIONS), same.text_to_conditioning(CAPTIONS))

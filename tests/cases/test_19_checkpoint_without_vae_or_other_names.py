@@ -9,7 +9,7 @@ from original_layout import original_weights
 from safetensors.torch import save_file
 
 from reseen.errors import ModelError
-from reseen.ldm import load_ldm
+from reseen.ldm import load_model
 
 
 def without_vae(weights):
@@ -34,11 +34,11 @@ def lora_only(weights):
     ],
 )
 def test_it_is_refused_by_what_it_lacks(tiny_model, tmp_path, change, said):
-    same = load_ldm(str(tiny_model))
+    same = load_model(str(tiny_model))
     weights = change(original_weights(same.unet, same.vae, same.text_encoder))
     file = tmp_path / "model.safetensors"
     save_file({key: tensor.contiguous().clone() for key, tensor in weights.items()}, file)
     shutil.copytree(tiny_model, file.with_suffix(""), ignore=shutil.ignore_patterns("*.safetensors"))
     with pytest.raises(ModelError, match=said) as caught:
-        load_ldm(str(file))
+        load_model(str(file))
     assert "another size" not in str(caught.value)

@@ -281,11 +281,11 @@ def layers(
 
     Beside each stands the shape of what it gives for one picture. The recipe says which model.
     """
-    from reseen.ldm import load_ldm
+    from reseen.ldm import load_model
     from reseen.ldm.recording import default_layers, layer_shapes
 
     section = _read_recipe(recipe, data, model, settings).model
-    ldm = load_ldm(section.name, revision=section.revision, fetch=False)
+    ldm = load_model(section.name, revision=section.revision, fetch=False)
     chosen = default_layers(ldm)
     for name, shape in layer_shapes(ldm).items():
         if everything or re.fullmatch(OUTER_LAYER, name):

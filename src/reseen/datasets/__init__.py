@@ -75,8 +75,8 @@ def load_nsd(
     --------
     >>> subject = load_nsd(simulated_tree, "subj01", rois=["early", "ventral"])
     >>> subject
-    Subject subj01: 20 training and 6 test stimuli
-      Stimuli: 26 images with captions
+    Subject subj01: 8 training and 4 test stimuli
+      Stimuli: 12 images with captions
       Trials: read when they are first used
     >>> subject.train.scaling.mean.shape == (len(set(subject.train.session)), subject.train.betas.shape[1])
     True
@@ -138,9 +138,9 @@ def load_arrays(
     Examples
     --------
     >>> load_arrays(own_data)
-    Subject subj01: 6 training and 3 test stimuli
-      Stimuli: 9 images with captions
-      Trials of subj01: 18 trials of 9 stimuli, 12 voxels
+    Subject subj01: 4 training and 4 test stimuli
+      Stimuli: 8 images with captions
+      Trials of subj01: 20 trials of 8 stimuli, 40 voxels
     """
     data = _section(
         kind="arrays",

@@ -1,5 +1,8 @@
 """Decode: from the responses of some ROIs to features, fitted on training trials and applied to held-out ones.
 
+`Decoder` is one fitted decoder. `decode` and `Decoding` fit one for each fold of a split, spread over workers where
+asked, with true and with permuted labels.
+
 The unit of work is a block of targets of one fold (`units`). Blocks are the same wherever they are fitted, and so are
 the maps.
 """
@@ -10,81 +13,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from reseen.decode.decoder import Decoder
+from reseen.decode.estimators import FittedMap, make_estimator
 from reseen.decode.units import Task, fit_all, only_voxels, permuted_stimuli, predict_all, rows_of, shuffled
-from reseen.errors import ShapeError
 from reseen.executor import Executor, Serial
 from reseen.features import Features
 from reseen.recipe import DecodeRecipe, Rows
-from reseen.ridge import RidgeMap
 from reseen.trials import Split, Trials
 
-__all__ = ["Decoding", "decode", "fit", "held_out", "permuted_stimuli", "predict", "shuffled"]
-
-
-def fit(train: Trials, feature: Features, *, rois: Sequence[str], recipe: DecodeRecipe, seed: int) -> RidgeMap:
-    """Fit the map from the voxels of some ROIs to a feature.
-
-    Parameters
-    ----------
-    train
-        Training trials, single or averaged; every one is a row of the fit. Its stimuli need a row each in ``feature``.
-    feature
-        The features of the stimuli, shape ``(n_stimuli, ...)``.
-    rois
-        Names; the voxels of their union are used.
-    recipe
-        Penalties, folds and intercept.
-    seed
-        Decides which stimuli share a fold.
-
-    Raises
-    ------
-    ShapeError
-        If an ROI or a stimulus is unknown, or there are fewer stimuli than folds.
-    DataError
-        If a number is not finite.
-    """
-    task = Task(only_voxels(train, rois), feature, ((train.stimulus_id, np.empty(0, dtype=np.int64)),), recipe, seed)
-    return fit_all(task, Serial(), None)[0]
-
-
-def predict(
-    ridge_map: RidgeMap,
-    trials: Trials,
-    *,
-    rois: Sequence[str],
-    name: str,
-    shape: Sequence[int] = (-1,),
-    rescale_averages: bool = True,
-) -> Features:
-    """Predict the feature of each row of trials; one row is enough.
-
-    Parameters
-    ----------
-    ridge_map
-        From `fit`, with the same ROIs.
-    trials
-        Single trials, averages, or both.
-    rois
-        The ROIs of the fit.
-    name
-        What the predictions are called, such as ``"z"``.
-    shape
-        Shape of one item of the feature, such as ``(4, 10, 10)``; left out: flat.
-    rescale_averages
-        Undo the shrinkage that rows averaging several trials suffer under a map fitted on single ones
-        (`reseen.ridge.average_gain`). It rests on training trials alone and changes no single trial.
-
-    Raises
-    ------
-    ShapeError
-        If the ROIs or the shape are not those of the fit.
-    """
-    counts = trials.n_repetitions if rescale_averages else None
-    flat = ridge_map.predict(trials.betas[:, trials.roi(rois)], n_repetitions=counts)
-    if -1 not in shape and int(np.prod(shape)) != flat.shape[1]:
-        raise ShapeError(f"this map predicts {flat.shape[1]} numbers; they do not fill items of shape {tuple(shape)}.")
-    return Features(name, flat.reshape(len(flat), *shape), trials.stimulus_id)
+__all__ = ["Decoder", "Decoding", "decode", "held_out", "permuted_stimuli", "shuffled"]
 
 
 def decode(
@@ -101,7 +38,7 @@ def decode(
     shuffle: int | None = None,
     executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[RidgeMap], Features]:
+) -> tuple[list[Decoder], Features]:
     """Fit on the training stimuli of each fold and predict the held-out ones.
 
     Parameters
@@ -111,9 +48,9 @@ def decode(
     split
         Which stimuli are held out, fold by fold.
     feature
-        The features of at least the training stimuli; those of test stimuli are not looked at.
+        The features of at least the training stimuli; those of test stimuli are not used.
     rois, recipe
-        As in `fit`; ``recipe.rescale_averages`` as in `predict`.
+        ROIs whose voxels are used, and the settings of the decoders.
     seed
         Decides folds and shuffling.
     train_trials, test_trials
@@ -129,7 +66,7 @@ def decode(
 
 
 class Decoding:
-    """Be a brain and a feature, joined, to be decoded with true and with shuffled brain rows.
+    """The decoding of one feature from one subject, fold by fold, with true and with permuted labels.
 
     The parameters are those of `decode`, and ``task`` holds them. Memory holds the factored problem of a fold from one
     run to the next.
@@ -148,10 +85,21 @@ class Decoding:
         test_trials: Rows = "averaged",
         device: str = "numpy",
     ) -> None:
+        self._trials = trials
+        self._rois = tuple(rois)
         voxels = only_voxels(trials, rois)
-        permuted = permuted_stimuli(split, voxels.stimulus_id)
-        kind = train_trials, test_trials, device
-        self.task = Task(voxels, feature, tuple(split.folds), recipe, seed, *kind, permuted=permuted)
+        self.task = Task(
+            voxels,
+            feature,
+            tuple(split.folds),
+            recipe,
+            seed,
+            train_trials,
+            test_trials,
+            device,
+            permuted=permuted_stimuli(split, voxels.stimulus_id),
+            estimator=make_estimator(recipe.decoder),
+        )
         self._tests = [self.task.test(fold) for fold in range(len(split.folds))]
 
     def run(
@@ -161,7 +109,7 @@ class Decoding:
         weights: bool = True,
         executor: Executor | None = None,
         progress: Callable[[int, int], None] | None = None,
-    ) -> tuple[list[RidgeMap], Features]:
+    ) -> tuple[list[Decoder], Features]:
         """Fit on the training stimuli of each fold and predict the held-out ones.
 
         Parameters
@@ -180,8 +128,8 @@ class Decoding:
 
         Returns
         -------
-        maps
-            One for each fold; none where weights are let go block by block.
+        decoders
+            One for each fold; none where weights are released block by block.
         decoded
             Predictions of all held-out items, sorted by stimulus id; single trials of one stimulus in order of
             presentation. A split gives the same items, whatever the feature and the ROIs: the rows of `held_out`.
@@ -189,25 +137,44 @@ class Decoding:
         Raises
         ------
         ShapeError, DataError
-            If a fold has no training or test trials, or as in `fit`.
+            If a fold has no training or test trials, or as in `Decoder.fit`.
         ClusterError
             If the executor loses its workers.
         """
-        task, maps = self.task, []
+        task, decoders = self.task, []
         if weights and shuffle is None:
             maps = fit_all(task, executor or Serial(), progress)
             pairs = zip(maps, self._tests, strict=True)
             parts = [fitted.predict(test.betas, n_repetitions=task.counts(test)) for fitted, test in pairs]
+            decoders = [self._decoder(fold, fitted) for fold, fitted in enumerate(maps)]
         else:
             parts = predict_all(task, shuffle, [len(test) for test in self._tests], executor or Serial(), progress)
         ids = np.concatenate([test.stimulus_id for test in self._tests])
         order = np.argsort(ids, kind="stable")
         array = np.concatenate(parts)[order].reshape(len(ids), *task.feature.array.shape[1:])
-        return maps, Features(task.feature.name, array, ids[order])
+        return decoders, Features(task.feature.name, array, ids[order])
+
+    def _decoder(self, fold: int, fitted: FittedMap) -> Decoder:
+        """Return the decoder of a fold."""
+        task, recipe = self.task, self.task.recipe
+        decoder = Decoder(
+            self._rois,
+            estimator=task.estimator,
+            alphas=recipe.alphas,
+            n_folds=recipe.n_folds,
+            share_alpha=recipe.share_alpha,
+            group_folds=recipe.group_folds,
+            intercept=recipe.intercept,
+            rescale_averages=recipe.rescale_averages,
+            seed=task.seed,
+            device=task.device,
+        )
+        train = np.isin(self._trials.stimulus_id, task.folds[fold][0])
+        return decoder.take_map(fitted, self._trials, task.feature, train, averaged=task.train_trials == "averaged")
 
 
 def held_out(trials: Trials, split: Split, *, test_trials: Rows = "averaged") -> Trials:
-    """Give the held-out rows in the order in which `decode` predicts them: what was shown, and how often."""
+    """Return the held-out rows in the order in which `decode` predicts them."""
     test = rows_of(trials.select(split.test_ids), test_trials, "test")
     order = np.argsort(test.stimulus_id, kind="stable")
     return test.take(order)

@@ -158,6 +158,7 @@ class _Part:
     def _decoded(self, true: NDArray[np.float32], test: Trials) -> tuple[DecodingNoise, NDArray[np.float32]]:
         """Decode components of test items, given those of the training stimuli, and learn how decoding blurs."""
         task, factored = self.task, self.task.training(0).factored
+        assert factored is not None  # a recipe with an estimator of the user's own has no prior
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", EdgeWarning)  # weak components have no best penalty
             fitted = assemble(true.shape[1], fit_blocks(factored, true, share_alpha=task.recipe.share_alpha))

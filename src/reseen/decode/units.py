@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.decode.estimators import FittedEstimator, FittedMap, fit_estimator, make_estimator
 from reseen.errors import ShapeError
 from reseen.executor import Executor, read_shared, write_shared
 from reseen.features import Features
@@ -52,6 +53,7 @@ class Task:
     device: str = "numpy"
     form: Form = "auto"  # of the factored problem
     permuted: NDArray[np.int64] | None = None  # see `permuted_stimuli`
+    estimator: Any = None  # in the place of the ridge
     _kept: dict[int, _Training] = field(default_factory=dict)
     _tests: dict[int, Trials] = field(default_factory=dict)
 
@@ -71,9 +73,10 @@ class Task:
         return test.n_repetitions if self.recipe.rescale_averages else None
 
     def units(self, shuffle: int | None) -> list[Unit]:
-        """Give the units of work of a shuffle; one penalty for all targets takes all of them."""
+        """Return the units of work of a permutation; one penalty or estimator for all targets takes all of them."""
         n_targets = self.feature.flat.shape[1]
-        width = n_targets if self.recipe.share_alpha else TARGETS_AT_ONCE
+        whole = self.recipe.share_alpha or self.estimator is not None
+        width = n_targets if whole else TARGETS_AT_ONCE
         cuts = [(start, min(start + width, n_targets)) for start in range(0, n_targets, width)]
         return [(shuffle, fold, start, stop) for fold in range(len(self.folds)) for start, stop in cuts]
 
@@ -111,23 +114,30 @@ def _borrow(folder: Path, n_folds: int, subject: str, name: str, *rest: Any) -> 
     betas, stimulus_id, session, n_repetitions = (arrays[name] for name in PER_TRIAL)
     folds = tuple((arrays[f"train{fold}"], arrays[f"test{fold}"]) for fold in range(n_folds))
     trials = Trials(betas, stimulus_id, session=session, rois={}, n_repetitions=n_repetitions, subject=subject)
-    return replace(Task(trials, feature, folds, *rest), permuted=arrays.get("permuted"))
+    task = Task(trials, feature, folds, *rest)
+    return replace(task, permuted=arrays.get("permuted"), estimator=make_estimator(task.recipe.decoder))
 
 
 @dataclass(frozen=True, eq=False)
 class _Training:
-    """Hold what the fits of one fold share; of the targets only the columns of a block are ever read."""
+    """What the fits of one fold share; of the targets only the columns of a block are ever read."""
 
-    factored: Factored  # what the rows alone decide, once for all blocks
+    factored: Factored | None  # what the rows alone decide, once for all blocks; None for an estimator of one's own
+    betas: NDArray[np.float32]  # (n_rows, n_voxels)
+    row: NDArray[np.int64]  # (n_rows,) which training stimulus each row belongs to
     targets: NDArray[np.float32]  # (n_items, n_targets), all features
     stimulus: NDArray[np.int64]  # (n_stimuli,) where each training stimulus stands in the targets
     given: Callable[[int | None], NDArray[np.int64]]
     """Rows of the targets that each training stimulus is given, ``(n_stimuli,)``: its own, or those of a shuffle."""
 
     def columns(self, unit: Unit) -> NDArray[np.float32]:
-        """Give the targets of a unit, ``(n_stimuli, n_block)``."""
+        """Return the targets of a unit, ``(n_stimuli, n_block)``."""
         shuffle, _, start, stop = unit
         return self.targets[self.given(shuffle), start:stop]
+
+    def fit(self, estimator: Any, unit: Unit) -> FittedEstimator:
+        """Fit an estimator of one's own on all rows; each row has the targets of its stimulus."""
+        return fit_estimator(estimator, self.betas, self.columns(unit)[self.row])
 
 
 def permuted_stimuli(split: Split, stimulus_id: NDArray[np.int64]) -> NDArray[np.int64] | None:
@@ -170,7 +180,7 @@ def shuffled(ids: NDArray[np.int64], permuted: NDArray[np.int64] | None, seed: i
     return among[order[np.searchsorted(among, ids)]]
 
 
-def only_voxels(trials: Trials, rois: Sequence[str]) -> Trials:
+def only_voxels(trials: Trials, rois: Sequence[str] | None) -> Trials:
     """Keep the voxels of the union of some ROIs, and of what is known of them only the betas."""
     return replace(trials, betas=trials.betas[:, trials.roi(rois)], rois={}, ncsnr=None, voxel_index=None, scaling=None)
 
@@ -186,6 +196,8 @@ def _training(task: Task, train_ids: NDArray[np.int64]) -> _Training:
         return task.feature.where(shuffled(ids, task.permuted, task.seed, shuffle))
 
     recipe, targets = task.recipe, task.feature.flat
+    if task.estimator is not None:
+        return _Training(None, train.betas, row, targets, stimulus, given)
     factored = factor(
         train.betas,
         (len(ids), targets.shape[1]),
@@ -198,13 +210,14 @@ def _training(task: Task, train_ids: NDArray[np.int64]) -> _Training:
         device=task.device,
         form=task.form,
     )
-    return _Training(factored, targets, stimulus, given)
+    return _Training(factored, train.betas, row, targets, stimulus, given)
 
 
 def _fit_unit(task: Task, unit: Unit) -> tuple[RidgeMap, tuple[float, float]]:
-    """Fit a block of targets; give its map and the ends of a sensible grid, which `fit_all` warns by."""
+    """Fit a block of targets by ridge; return its map and the ends of a sensible grid, which `fit_all` warns by."""
     training = task.training(unit[1])
     targets, factored = training.columns(unit), training.factored
+    assert factored is not None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EdgeWarning)
         fitted = assemble(targets.shape[1], fit_blocks(factored, targets, share_alpha=task.recipe.share_alpha))
@@ -214,6 +227,8 @@ def _fit_unit(task: Task, unit: Unit) -> tuple[RidgeMap, tuple[float, float]]:
 def _predict_unit(task: Task, unit: Unit) -> NDArray[np.float32]:
     """Predict a block of targets of the held-out rows, ``(n_rows, n_block)``, and keep no weights."""
     training, test = task.training(unit[1]), task.test(unit[1])
+    if training.factored is None:
+        return training.fit(task.estimator, unit).predict(test.betas)
     targets = training.columns(unit)
     how: dict[str, Any] = {"n_repetitions": task.counts(test), "share_alpha": task.recipe.share_alpha}
     predicted = np.empty((len(test), targets.shape[1]), dtype=np.float32)
@@ -224,8 +239,21 @@ def _predict_unit(task: Task, unit: Unit) -> NDArray[np.float32]:
     return predicted
 
 
-def fit_all(task: Task, executor: Executor, progress: Progress) -> list[RidgeMap]:
-    """Fit every unit, and put those of each fold together as they come."""
+def _fit_whole(task: Task, unit: Unit) -> FittedEstimator:
+    """Fit an estimator of one's own to all targets of a fold."""
+    return task.training(unit[1]).fit(task.estimator, unit)
+
+
+def fit_all(task: Task, executor: Executor, progress: Progress) -> Sequence[FittedMap]:
+    """Fit every unit, and return the map of each fold."""
+    if task.estimator is None:
+        return _fit_ridge(task, executor, progress)
+    fitted = {fold: found for (_, fold, _, _), found in _each_unit(task, None, _fit_whole, executor, progress)}
+    return [fitted[fold] for fold in range(len(task.folds))]
+
+
+def _fit_ridge(task: Task, executor: Executor, progress: Progress) -> list[RidgeMap]:
+    """Fit every block of targets, and put those of each fold together as they come."""
     n_targets = task.feature.flat.shape[1]
     maps: list[RidgeMap | None] = [None] * len(task.folds)
     ends: dict[int, tuple[float, float]] = {}

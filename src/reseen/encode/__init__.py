@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from reseen.analyses import ANCHOR, analysis_of
+from reseen.encode.encoder import Encoder
 from reseen.encode.fits import Columns, Space, fit_alone, fit_together, lay_out
 from reseen.encode.scores import Sheet
 from reseen.errors import ShapeError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["COLUMNS", "Columns", "encode"]
+__all__ = ["COLUMNS", "Columns", "Encoder", "encode"]
 
 
 def encode(

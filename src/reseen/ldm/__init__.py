@@ -1,4 +1,4 @@
-"""The door to frozen latent diffusion models: what one must be able to do, and how to load one by name."""
+"""Frozen latent diffusion models: the protocol, and how to load one by name."""
 
 from __future__ import annotations
 
@@ -24,46 +24,49 @@ HUB_IGNORED = ("*.bin", "*.msgpack", "*.fp16.*", "*non_ema*", "*.onnx*")
 
 
 class LatentDiffusion(Protocol):
-    """Be a frozen latent diffusion model: an autoencoder, a text encoder and a noise predictor."""
+    """Protocol of a frozen latent diffusion model: an autoencoder, a text encoder and a noise predictor.
+
+    Any object with these attributes is a model: `reseen.extract_features` and `reseen.reconstruct` take it.
+    """
 
     @property
     def name(self) -> str:
-        """Give what it was loaded by."""
+        """What it was loaded by."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """Give what changes whenever the weights do."""
+        """Text that changes whenever the weights do."""
         ...
 
     @property
     def image_size(self) -> int:
-        """Give the side, in pixels, of the square pictures that the noise predictor was made for."""
+        """Side, in pixels, of the square images that the noise predictor was trained on."""
         ...
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """Give ``(channels, height, width)`` of the latents of such a picture."""
+        """``(channels, height, width)`` of the latents of such an image."""
         ...
 
     @property
     def factor(self) -> int:
-        """Give the pixels per latent element along a side."""
+        """Pixels per latent element along a side."""
         ...
 
     @property
     def conditioning_shape(self) -> tuple[int, int]:
-        """Give ``(n_tokens, dim)`` of the text encoder's output."""
+        """``(n_tokens, dim)`` of the text encoder's output."""
         ...
 
     @property
     def schedule(self) -> Schedule:
-        """Give the noise schedule that it was trained with."""
+        """Noise schedule that it was trained with."""
         ...
 
     @property
     def device(self) -> str:
-        """Give where its networks lie."""
+        """Device of its networks."""
         ...
 
     @property
@@ -73,27 +76,27 @@ class LatentDiffusion(Protocol):
 
     @property
     def unconditional(self) -> NDArray[np.float32]:
-        """Give the conditioning of the empty caption, ``(n_tokens, dim)``."""
+        """Conditioning of the empty caption, ``(n_tokens, dim)``."""
         ...
 
     @property
     def in_single_precision(self) -> LatentDiffusion:
-        """Give the same model computing in single precision; itself, where it does so already."""
+        """The same model computing in single precision; itself, where it does so already."""
         ...
 
     @property
     def unet(self) -> Any:
-        """Give the U-Net behind ``predict_noise``, whose modules can be recorded (see ``reseen.ldm.recording``)."""
+        """The U-Net behind ``predict_noise``, whose modules can be recorded (see `reseen.ldm.recording`)."""
         ...
 
     def image_to_latent(
         self, images: NDArray[np.uint8] | NDArray[np.float32], *, noise: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """Encode pictures ``(n, height, width, 3)``, uint8 or float in 0 to 1, as latents ``(n, channels, h, w)``."""
+        """Encode images ``(n, height, width, 3)``, uint8 or float in 0 to 1, as latents ``(n, channels, h, w)``."""
         ...
 
     def latent_to_image(self, latents: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
-        """Decode latents ``(n, channels, h, w)`` to pictures ``(n, height, width, 3)`` in 0 to 1."""
+        """Decode latents ``(n, channels, h, w)`` to images ``(n, height, width, 3)`` in 0 to 1."""
         ...
 
     def text_to_conditioning(self, captions: Sequence[str]) -> NDArray[np.float32]:
@@ -109,7 +112,7 @@ class LatentDiffusion(Protocol):
         ...
 
 
-def load_ldm(
+def load_model(
     name: str,
     *,
     revision: str | None = None,
@@ -146,6 +149,13 @@ def load_ldm(
     ModelError
         If there is no such model here and it cannot be fetched, if it is of a kind that cannot be used, or if the
         device is not there.
+
+    Examples
+    --------
+    >>> load_model("builtin")
+    StableDiffusion builtin: images of 64 x 64 pixels
+      z (4, 16, 16), c (24, 128), predicts epsilon
+      U-Net in float32 on cpu
     """
     from reseen.ldm.devices import check_device, choose_precision
     from reseen.ldm.loading import assemble, load_folder

@@ -18,8 +18,8 @@ def choose_precision(precision: Literal["auto"] | Precision, device: str) -> Pre
 
     ``"auto"`` is fp16 on a CUDA GPU with matrix units. fp16 rounds to 11 bits where bf16 rounds to 8, Stable Diffusion
     is published and used in it, and the paper's script computed with it. Its range ends at 65,504; an image that leaves
-    the range is not finite or black, and `reseen.reconstruct` computes it again in fp32. CUDA GPUs without matrix units
-    are slow in fp16. Half precision was never tested on MPS. Both, and CPUs, use fp32.
+    the range is not finite or black, and `reseen.reconstruction` computes it again in fp32. CUDA GPUs without matrix
+    units are slow in fp16. Half precision was never tested on MPS. Both, and CPUs, use fp32.
     """
     if precision != "auto":
         return precision

@@ -21,13 +21,16 @@ from reseen.ldm.devices import tensor_float
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from reseen.features import Features
+    from reseen.stimuli import Stimuli
+
 SMALL_IMAGE = 128
 """Up to this side (pixels) a model counts as small."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StableDiffusion:
-    """Hold one frozen Stable Diffusion; see ``reseen.ldm.LatentDiffusion`` for what its methods promise."""
+    """One frozen Stable Diffusion; `reseen.ldm.LatentDiffusion` says what its methods do."""
 
     name: str
     fingerprint: str
@@ -40,6 +43,30 @@ class StableDiffusion:
     device: str = "cpu"
     compiled: Any = None
     """The U-Net as `torch.compile` makes it, where that was asked for."""
+
+    def __repr__(self) -> str:
+        precision = str(self.unet.dtype).removeprefix("torch.")
+        lines = [
+            f"StableDiffusion {self.name}: images of {self.image_size} x {self.image_size} pixels",
+            f"z {self.latent_shape}, c {self.conditioning_shape}, predicts {self.prediction_type}",
+            f"U-Net in {precision} on {self.device}",
+        ]
+        return "\n  ".join(lines)
+
+    def extract(self, stimuli: Stimuli, names: Sequence[str] = ("z", "c"), **options: Any) -> dict[str, Features]:
+        """Extract features of stimuli; parameters and errors are those of `reseen.extract_features`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from reseen import Stimuli, load_model
+        >>> images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+        >>> load_model("builtin").extract(Stimuli(images), ["z"])["z"]
+        Features z: 2 stimuli of shape (4, 10, 10), float32
+        """
+        from reseen.ldm.denoised_features import extract_features
+
+        return extract_features(self, stimuli, names, **options)
 
     @property
     def factor(self) -> int:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reseen import decode, diagnostics
+from reseen import diagnostics
+from reseen.decode import Decoder
 from reseen.evaluate import AT_RANDOM, CLUSTERS
 from reseen.features import Features
 from reseen.pipeline.job import Job
-from reseen.ridge import RidgeMap
 from reseen.tables import Level
 from reseen.trials import Split
 
@@ -65,7 +65,6 @@ def left_out(job: Job, subject: str, name: str) -> dict[str, tuple[Features, Spl
 def repetitions(job: Job, subject: str, name: str) -> tuple[Features, Features]:
     """Decode the first showing of each test stimulus that was shown again, and the mean of its other showings."""
     trials, _, split = job.brain(subject)
-    rois = job.recipe.decode.rois_of(name)
     shape = job.true(subject, name).array.shape[1:]
     folder = job.results.decode_path(subject, name).parent
     parts: tuple[list[Features], list[Features]] = ([], [])
@@ -76,10 +75,9 @@ def repetitions(job: Job, subject: str, name: str) -> tuple[Features, Features]:
         if not len(again):
             continue
         others = np.setdiff1d(np.flatnonzero(np.isin(shown.stimulus_id, ids[count > 1])), again)
-        fitted = RidgeMap(**job.results.load_arrays(folder / f"{name}_fold{fold}.safetensors")[0])
+        decoder = Decoder.from_arrays(*job.results.load_arrays(folder / f"{name}_fold{fold}.safetensors"))
         for part, rows in zip(parts, (shown.take(again), shown.take(others).average()), strict=True):
-            rescale = job.recipe.decode.rescale_averages
-            part.append(decode.predict(fitted, rows, rois=rois, name=name, shape=shape, rescale_averages=rescale))
+            part.append(decoder.predict(rows))
     return _join(name, shape, parts[0]), _join(name, shape, parts[1])
 
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from reseen.datasets.nsd_facts import SUBJECTS, TRIALS_PER_SESSION
 from reseen.errors import ReseenError, ResultsError
-from reseen.extract import z_size
 from reseen.files import GB
 from reseen.ldm import LatentDiffusion
-from reseen.pipeline.extraction import harvest_of
+from reseen.ldm.extraction import z_size
+from reseen.pipeline.extraction import recording_plan_of
 from reseen.pipeline.finding import Finding, look_at, refused
 from reseen.pipeline.picturing import conditions_at, draws_at, levels
 from reseen.pipeline.prospect import Prospect
@@ -63,8 +63,8 @@ def encoding_features(prospect: Prospect) -> Iterator[Finding]:
 
 
 def _told(prospect: Prospect) -> str:
-    harvest = harvest_of(prospect.recipe, prospect.model)
-    return f"{harvest.told(prospect.sizes.n_stimuli)}, for each subject" if harvest.runs else ""
+    recording = recording_plan_of(prospect.recipe, prospect.model)
+    return f"{recording.told(prospect.sizes.n_stimuli)}, for each subject" if recording.runs else ""
 
 
 def space(prospect: Prospect) -> Iterator[Finding]:
@@ -91,8 +91,8 @@ def _n_bytes(prospect: Prospect) -> float:
     targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)
     n_decoded = 1 + recipe.evaluate.n_shuffles + (3 if recipe.evaluate.full else 0)
     arrays = 4 * targets * (sizes.n_stimuli + sizes.n_voxels * sizes.n_folds + sizes.n_items * n_decoded)
-    harvested = harvest_of(recipe, ldm).n_bytes(sizes.n_stimuli)
-    return n_subjects * (pictures + arrays + harvested) + _kept(recipe, sizes.n_voxels)
+    recorded = recording_plan_of(recipe, ldm).n_bytes(sizes.n_stimuli)
+    return n_subjects * (pictures + arrays + recorded) + _kept(recipe, sizes.n_voxels)
 
 
 def _written(out: Path) -> int:
@@ -118,8 +118,8 @@ def effort(prospect: Prospect) -> Iterator[Finding]:
 
     def measure() -> str:
         ldm, sizes, n_subjects = prospect.model, prospect.sizes, len(prospect.recipe.data.subjects)
-        harvest = harvest_of(prospect.recipe, ldm)
-        total = count_evaluations(prospect.recipe, sizes) + n_subjects * harvest.n_evaluations(sizes.n_stimuli)
+        recording = recording_plan_of(prospect.recipe, ldm)
+        total = count_evaluations(prospect.recipe, sizes) + n_subjects * recording.n_evaluations(sizes.n_stimuli)
         section = prospect.recipe.reconstruct
         seconds = total * seconds_per_evaluation(ldm, together=section.batch_size * _passes(section))
         unit, size = ("s", 1) if seconds < 120 else ("min", 60) if seconds < 7200 else ("h", 3600)

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reseen import extract
 from reseen.analyses import UNDENOISED, true_features
 from reseen.blocks import are_whole
 from reseen.errors import ResultsError
 from reseen.files import GB
-from reseen.ldm import LatentDiffusion
+from reseen.ldm import LatentDiffusion, denoised_features, extraction, recording_plan
 from reseen.pipeline.job import Job, analyses_of
 from reseen.recipe import Recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from reseen.extract import Harvest
+    from reseen.ldm.recording_plan import RecordingPlan
 
 
 def extract_stage(job: Job) -> bool:
@@ -27,14 +26,14 @@ def extract_stage(job: Job) -> bool:
     worked = False
     for subject in job.subjects:
         worked |= _extract(job, subject)
-        worked |= _harvest(job, subject)
+        worked |= _record(job, subject)
     return worked
 
 
-def harvest_of(recipe: Recipe, ldm: LatentDiffusion) -> Harvest:
+def recording_plan_of(recipe: Recipe, ldm: LatentDiffusion) -> RecordingPlan:
     """Plan what is collected from the denoising of the true z and c for the recipe's encoding analyses."""
     names = [name for analysis in analyses_of(recipe, lambda: ldm) for name in analysis.features]
-    return extract.plan_harvest(ldm, names, recipe=recipe.reconstruct, activations=recipe.encode.activations)
+    return recording_plan.plan_recording(ldm, names, recipe=recipe.reconstruct, activations=recipe.encode.activations)
 
 
 def _extract(job: Job, subject: str) -> bool:
@@ -48,24 +47,24 @@ def _extract(job: Job, subject: str) -> bool:
     shown = split.used
     counter = job.counter(f"extract {subject}")
     with job.noting_warnings():
-        found = extract.extract(stimuli, shown, job.ldm(), missing, recipe=job.recipe.extract, progress=counter)
+        found = extraction.extract(stimuli, shown, job.ldm(), missing, recipe=job.recipe.extract, progress=counter)
     for name in missing:
         job.results.save_features(paths[name], found[name], job.made_by("extract", subject))
     return True
 
 
-def _harvest(job: Job, subject: str) -> bool:
+def _record(job: Job, subject: str) -> bool:
     names = {name for analysis in job.analyses() for name in analysis.features}.difference(UNDENOISED)
     if all(are_whole(job.results.feature_files(f"{subject}/{name}")) for name in names):
         return False
-    wanted = harvest_of(job.recipe, job.ldm())
+    wanted = recording_plan_of(job.recipe, job.ldm())
     z, c = job.true(subject, "z"), job.true(subject, "c")
     blocks = wanted.blocks(z.stimulus_id)
     paths = [
         {name: job.results.block_path(f"{subject}/{name}", number) for name in wanted.shapes}
         for number in range(len(blocks))
     ]
-    made_by = {**job.made_by("harvest", subject), "n_files": str(len(blocks))}
+    made_by = {**job.made_by("record", subject), "n_files": str(len(blocks))}
 
     def done(number: int) -> bool:
         return all(path.is_file() for path in paths[number].values())
@@ -76,7 +75,7 @@ def _harvest(job: Job, subject: str) -> bool:
             job.results.save_arrays(paths[number][name], tensors, {"name": name, **made_by})
 
     _check_room(job, wanted.n_bytes(sum(len(ids) for number, ids in enumerate(blocks) if not done(number))))
-    extract.harvest(
+    denoised_features.record_features(
         wanted,
         job.ldm(),
         z,

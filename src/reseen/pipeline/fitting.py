@@ -10,10 +10,11 @@ from reseen.analyses import decoded_features
 from reseen.datasets import Outline
 from reseen.datasets.surface import read_affine
 from reseen.datasets.vertices import way_to_fsaverage
+from reseen.decode.estimators import RIDGE, make_estimator
 from reseen.decode.prior import check_prior
 from reseen.errors import ReseenError, ShapeError
 from reseen.evaluate.scores import pools
-from reseen.extract.pictures import captions_of
+from reseen.ldm.extraction import captions_of
 from reseen.pipeline.finding import Finding, look_at
 from reseen.pipeline.mapping import check_placed
 from reseen.pipeline.prospect import Prospect
@@ -128,6 +129,17 @@ def tested_voxels(prospect: Prospect) -> Iterator[Finding]:
     yield from _only_refused(look_at("test images", correlate))
 
 
+def own_decoder(prospect: Prospect) -> Iterator[Finding]:
+    """Check that an estimator of the user's own can be imported and made."""
+
+    def make() -> str:
+        return type(make_estimator(name)).__name__
+
+    name = prospect.recipe.decode.decoder
+    if name != RIDGE:
+        yield look_at("decoder", make)
+
+
 def decoding_folds(prospect: Prospect) -> Iterator[Finding]:
     """Check that the training stimuli can be divided into the folds that choose the penalty of the decoders."""
 
@@ -141,6 +153,8 @@ def decoding_folds(prospect: Prospect) -> Iterator[Finding]:
 
 def _divide_decoding(recipe: Recipe, subject: str, outline: Outline) -> None:
     section = recipe.decode
+    if section.decoder != RIDGE:
+        return
     for train, _ in outline.split.folds:
         trials = outline.stimulus_id[np.isin(outline.stimulus_id, train)]
         rows = np.unique(trials) if recipe.data.train_trials == "averaged" else trials

@@ -16,6 +16,7 @@ import numpy as np
 from reseen.analyses import AUTO, Analysis, analyses, decoded_features
 from reseen.blocks import FeatureBlocks
 from reseen.decode import Decoding
+from reseen.decode.estimators import RIDGE
 from reseen.executor import Executor, Serial, check_seen
 from reseen.features import Features
 from reseen.ldm import LatentDiffusion
@@ -102,6 +103,11 @@ class Job:
     def under_prior(self, name: str) -> bool:
         """Say whether a feature the recipe decodes is a mean of what the training stimuli's are."""
         return name == "c" and name in self.decoded_names and self.recipe.decode.c_prior == "captions"
+
+    @property
+    def keeps_decoders(self) -> bool:
+        """Whether decoders are written to the results folder: an estimator of a user's own would be a pickle."""
+        return self.recipe.decode.decoder == RIDGE
 
     def candidates_path(self, subject: str, name: str) -> Path:
         """Give where it lies which training stimuli such a mean is of."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reseen import reconstruct
+from reseen import reconstruction
 from reseen.errors import ResultsError
 from reseen.features import Features
 from reseen.files.reading import shown
@@ -84,7 +84,7 @@ def draws_at(recipe: Recipe, level: Level, condition: Condition) -> int:
     """Give how many pictures of each item a level has; at the shuffled floor one from each shuffle."""
     if level == "floor_shuffled":
         return recipe.evaluate.n_shuffles
-    return reconstruct.n_draws(condition, recipe.reconstruct)
+    return reconstruction.n_draws(condition, recipe.reconstruct)
 
 
 def pictures_of(job: Job, subject: str) -> Iterator[Pictures]:
@@ -186,7 +186,7 @@ def _reconstruct(job: Job, batch: Batch) -> None:
     """Compute the images of one batch, unless somebody has made them in the meantime."""
     z, c = (_given(job, batch, name) if name in batch.condition else None for name in ("z", "c"))
     with _saving(job) as save:
-        reconstruct.reconstruct(
+        reconstruction.generate(
             job.ldm(),
             batch.condition,
             z,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from reseen.analyses import decoded_features
 from reseen.errors import ModelError, ResultsError
-from reseen.extract import z_size
 from reseen.files.reading import shown
 from reseen.ldm.devices import check_device
+from reseen.ldm.extraction import z_size
 from reseen.observers import load_evaluation_network, load_network
 from reseen.pipeline import costs, fitting, needs
 from reseen.pipeline.costs import count_evaluations, seconds_per_evaluation
@@ -220,6 +220,7 @@ CHECKS: Sequence[Check] = (
     _check(needs.files, _DATA),
     _check(held_out, _DATA),
     _check(fitting.captions, "extract"),
+    _check(fitting.own_decoder, "decode"),
     _check(fitting.decoding_folds, "decode"),
     _check(fitting.encoding_folds, "encode"),
     _check(fitting.tested, "evaluate"),

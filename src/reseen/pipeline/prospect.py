@@ -16,7 +16,7 @@ from reseen.datasets import Outline
 from reseen.datasets.nsd_facts import TRUTH, find_label
 from reseen.datasets.splits import make_split
 from reseen.errors import RecipeError, ReseenError
-from reseen.ldm import LatentDiffusion, load_ldm
+from reseen.ldm import LatentDiffusion, load_model
 from reseen.pipeline.sizes import Sizes, guess_sizes, sizes_of
 from reseen.recipe import Recipe
 from reseen.simulate import BETAS, SPACE, plan_of
@@ -113,7 +113,7 @@ class Prospect:
         section = self.recipe.model
         if self._progress is not None:
             self._progress("load the model", 0, 1)
-        ldm = load_ldm(
+        ldm = load_model(
             section.name,
             revision=section.revision,
             precision=section.precision,

@@ -134,8 +134,9 @@ def _read_features(job: Job, subject: str, name: str) -> Iterator[pd.DataFrame]:
     true, recipe, seed = job.true(subject, name), job.recipe.evaluate, job.recipe.seed
     decoded = job.decoded(subject, name)
     yield evaluate_reading(subject, decoded, true, split.folds, categories=stimuli.categories, recipe=recipe, seed=seed)
-    first, others = repetitions(job, subject, name)
-    yield evaluate_repetitions(subject, first, others, true, split.folds, recipe=recipe, seed=seed)
+    if job.keeps_decoders:
+        first, others = repetitions(job, subject, name)
+        yield evaluate_repetitions(subject, first, others, true, split.folds, recipe=recipe, seed=seed)
     if recipe.full:
         tested = {how: (features, part.folds) for how, (features, part) in left_out(job, subject, name).items()}
         yield evaluate_left_out(subject, tested, true, recipe=recipe, seed=seed)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reseen import metrics, reconstruct, report
+from reseen import metrics, reconstruction, report
 from reseen.errors import ResultsError
 from reseen.evaluate import verdict
 from reseen.files import opening_tensors, shown
@@ -67,14 +67,15 @@ def _subject(job: Job, subject: str, ranking: pd.DataFrame, encoding: pd.DataFra
     pictures = {key: stacks[key] for key in stacks if not is_retrieved(key[1]) and key[0] not in NO_BRAIN}
     pictures |= {key: stacks[key][:, :1] for key in stacks if key[0] in NO_BRAIN and key[1] == job.main_condition}
     score = ranking["value"].to_numpy() if len(ranking) else np.full(len(ids), np.nan)
+    ridges = job.decoded_names if job.keeps_decoders else ()
     return report.SubjectReport(
         subject=subject,
         stimulus_id=ids,
         presented=stimuli.images(ids),
         pictures=pictures,
         score=score,
-        alphas={name: _of_folds(job, subject, name, "alpha") for name in job.decoded_names},
-        alpha_grid={name: np.unique(_of_folds(job, subject, name, "alphas")) for name in job.decoded_names},
+        alphas={name: _of_folds(job, subject, name, "alpha") for name in ridges},
+        alpha_grid={name: np.unique(_of_folds(job, subject, name, "alphas")) for name in ridges},
         roi_sizes={name: int(mask.sum()) for name, mask in trials.rois.items()},
         noise_ceiling=_ceilings(trials, ids),
         films=_films(job, subject, score),
@@ -147,7 +148,7 @@ def _films(job: Job, subject: str, score: NDArray[np.float64]) -> tuple[report.F
     c = job.decoded(subject, "c")
     films = []
     for item in sample.random[: job.recipe.report.n_films]:
-        frames = reconstruct.film(
+        frames = reconstruction.denoising_sequence(
             job.ldm(),
             None if z is None else z.array[item],
             c.array[item],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from reseen import encode, simulate
 from reseen.analyses import in_order, layers_of
 from reseen.datasets.nsd_facts import TRUTH
 from reseen.datasets.nsd_pictures import read_truth
+from reseen.decode import Decoder
 from reseen.decode.prior import DecodingUnderPrior
 from reseen.errors import ResultsError
 from reseen.files import writing_folder
@@ -21,6 +22,7 @@ from reseen.pipeline.controls import decode_controls
 from reseen.pipeline.job import Job, decoded_stem
 from reseen.pipeline.mapping import export_maps
 from reseen.pipeline.prospect import Progress
+from reseen.plugins import fingerprint_of, load_object
 from reseen.recipe import Recipe
 from reseen.tables import ENCODING_COLUMNS
 
@@ -106,6 +108,9 @@ def write_data_set(
 def decode_stage(job: Job) -> bool:
     """Fit the decoders of z and c and predict the held-out items, with true and with shuffled brain rows."""
     worked = False
+    if not job.keeps_decoders:
+        name = job.recipe.decode.decoder
+        job.results.claim(f"decoder {name}", fingerprint_of(load_object(name, "decode.decoder")))
     for subject in job.subjects:
         for name in job.decoded_names:
             shuffles = (None, *range(job.recipe.evaluate.n_shuffles))
@@ -130,15 +135,24 @@ def _decode(job: Job, subject: str, name: str, shuffles: Sequence[int | None]) -
         stem = decoded_stem(name, shuffle)
         if under_prior is None or shuffle is None:
             with _decoding(job, subject, stem) as progress:
-                maps, decoded = linear.run(shuffle=shuffle, executor=job.executor, progress=progress)
-            for fold, fitted in enumerate(maps):  # none of a shuffle
-                job.results.save_arrays(job.results.decode_path(subject, f"{stem}_fold{fold}"), fitted.arrays, made_by)
+                decoders, decoded = linear.run(shuffle=shuffle, executor=job.executor, progress=progress)
+            if job.keeps_decoders:
+                _save_decoders(job, subject, stem, decoders, made_by)
         if under_prior is not None:
             with _decoding(job, subject, f"{stem} under its prior") as progress:
                 decoded, found = under_prior.run(shuffle=shuffle, progress=progress)
             if shuffle is None:
                 job.results.save_arrays(job.candidates_path(subject, name), vars(found), made_by)
         job.results.save_features(job.results.decode_path(subject, stem), decoded, made_by)
+
+
+def _save_decoders(job: Job, subject: str, stem: str, decoders: Sequence[Decoder], made_by: Mapping[str, str]) -> None:
+    """Write the decoder of each fold; there is none of a shuffle."""
+    for fold, decoder in enumerate(decoders):
+        arrays, described = decoder.describe()
+        job.results.save_arrays(
+            job.results.decode_path(subject, f"{stem}_fold{fold}"), arrays, {**made_by, **described}
+        )
 
 
 @contextmanager

@@ -36,6 +36,12 @@ def load_recipe(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
     RecipeError
         If the file cannot be read, is not valid TOML, holds an unknown key, a value of the wrong type or one out of
         range; likewise for the changes.
+
+    Examples
+    --------
+    >>> recipe = load_recipe("demo", {"reconstruct.n_steps": 10})
+    >>> recipe.reconstruct.n_steps, recipe.data.n_test
+    (10, 24)
     """
     path = _find(path)
     if not os.path.exists(path):  # noqa: PTH110 (False too where the name is too long or has a NUL)

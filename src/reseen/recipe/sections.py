@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, Strict, ValidationError, model_validator
-from pydantic.functional_validators import AfterValidator, BeforeValidator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from reseen.errors import RecipeError
 from reseen.protocols import ProtocolName
+from reseen.recipe.types import (
+    DecoderName,
+    FolderName,
+    Folds,
+    ListOf,
+    Location,
+    Once,
+    Penalty,
+    Share,
+    Some,
+    Text,
+    Title,
+)
 from reseen.tables import BUILTIN_NETWORKS
 
 if TYPE_CHECKING:
@@ -21,66 +31,9 @@ if TYPE_CHECKING:
 Condition = Literal["z", "c", "zc"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 Rows = Literal["averaged", "single"]
-Share = Annotated[float, Field(ge=0, le=1)]
 FSAVERAGE = "fsaverage"
 """The one space in which NSD's betas lie on the vertices of a surface, not in a volume."""
-T = TypeVar("T")
 NOT_IDENTITY: dict[str, Any] = {"identity": False}  # may change between runs into one results folder
-
-
-def _folder_name(text: str) -> str:
-    """Refuse what would leave the data's folders as part of a path, or say something to a shell."""
-    if not re.fullmatch(r"\w[\w.+-]*", text):
-        raise PydanticCustomError(
-            "name", "expected the name of a folder: letters, digits, _ . + -; found {found}", {"found": repr(text)}
-        )
-    return text
-
-
-def _title(text: str) -> str:
-    """Refuse what cannot be the name of a folder within another; spaces may stand in it."""
-    if not text.strip() or text.startswith(".") or not text.isprintable() or re.search(r"[/\\]", text):
-        raise PydanticCustomError(
-            "name",
-            "expected a name of which a folder can be made, without / or \\; found {found}",
-            {"found": repr(text)},
-        )
-    return text
-
-
-def _printable(value: T) -> T:
-    """Refuse control characters, which no name and no path needs and which a terminal obeys."""
-    if not str(value).isprintable() or not str(value).strip():
-        raise PydanticCustomError(
-            "text", "expected text without control characters; found {found}", {"found": repr(str(value))}
-        )
-    return value
-
-
-def _tuple(value: Any) -> Any:
-    """Return a list, which TOML and JSON have, as a tuple; any other value is returned for the type to be checked."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-FolderName = Annotated[str, AfterValidator(_folder_name)]
-Title = Annotated[str, AfterValidator(_title)]
-Text = Annotated[str, AfterValidator(_printable)]
-Location = Annotated[Path, Strict(False), AfterValidator(_printable)]
-
-
-def _once(names: tuple[T, ...]) -> tuple[T, ...]:
-    """Refuse a list that would do or count something twice."""
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise PydanticCustomError("twice", "expected each name once; found {found} again", {"found": repr(twice[0])})
-    return names
-
-
-ListOf = Annotated[tuple[T, ...], BeforeValidator(_tuple)]
-Some = Annotated[tuple[T, ...], BeforeValidator(_tuple), Field(min_length=1)]
-Once = Annotated[tuple[T, ...], BeforeValidator(_tuple), Field(min_length=1), AfterValidator(_once)]
-Folds = Annotated[int, Field(ge=2)]
-Penalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def problems(error: ValidationError) -> list[str]:
@@ -209,6 +162,11 @@ class DecodeRecipe(_Section):
 
     z_rois: Some[Text] = Field(("early",), description="ROIs that predict z")
     c_rois: Some[Text] = Field(("ventral",), description="ROIs that predict c")
+    decoder: DecoderName = Field(
+        "ridge",
+        description="ridge, or 'module:name' of a class or function of yours that returns an estimator with fit(X, Y) "
+        "and predict(X) when called without arguments",
+    )
     alphas: Some[Penalty] | None = Field(None, description="ridge penalties; left out: a grid scaled to the data")
     n_folds: Folds = Field(5, description="folds that choose alpha")
     share_alpha: bool = Field(False, description="one alpha for all of z, one for all of c; for few pictures")
@@ -334,11 +292,16 @@ class ReportRecipe(_Section):
 
 
 class Recipe(_Section):
-    """Say everything that a run needs to know; one TOML section for each field.
+    """All settings of a run; one TOML section for each field.
 
     Name, data path, batch size, compilation and exported maps may change between runs into one folder, protocols may be
     added and a full evaluation asked for (`growth`); all else is part of its identity. Device and executor are no part
     of a recipe.
+
+    Examples
+    --------
+    >>> Recipe().decode.z_rois, Recipe().reconstruct.strength
+    (('early',), 0.8)
     """
 
     name: Title = Field("unnamed", description="what to call it, and its folder", json_schema_extra=NOT_IDENTITY)
@@ -366,6 +329,12 @@ class Recipe(_Section):
                     "another",
                     {"feature": feature, "roi": repr(unread[0]), "read": ", ".join(self.data.rois)},
                 )
+        if self.decode.c_prior == "captions" and self.decode.decoder != "ridge":
+            raise PydanticCustomError(
+                "prior",
+                "decode.c_prior is 'captions', which learns its noise from the folds of reseen's ridge; set it to "
+                "'none' or leave decode.decoder out",
+            )
         if "c" in decoded and self.decode.c_prior == "captions" and self.data.test_trials == "single":
             raise PydanticCustomError(
                 "prior",

@@ -19,7 +19,7 @@ TEST_PICTURES_OF, SCORED_SIZE_OF = "test pictures of ", "scored size of "
 LIBRARIES = ("reseen", "numpy", "scipy", "scikit-learn", "pillow", "scikit-image", "torch", "diffusers", "transformers")
 SECTIONS = {
     "extract": ("model", "extract"),
-    "harvest": ("seed", "model", "extract", "reconstruct"),
+    "record": ("seed", "model", "extract", "reconstruct"),
     "decode": ("seed", "data", "model", "extract", "decode"),
     "encode": ("seed", "data", "model", "extract", "reconstruct", "encode"),
     "reconstruct": ("seed", "data", "model", "extract", "decode", "reconstruct"),

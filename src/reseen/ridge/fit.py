@@ -98,6 +98,17 @@ def fit_ridge(
     -----
     EdgeWarning
         If many targets choose an edge of the grid that a further step could improve on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> betas = rng.normal(size=(50, 20))
+    >>> targets = betas @ rng.normal(size=(20, 3)) + rng.normal(size=(50, 3))
+    >>> fitted = fit_ridge(betas[:40], targets[:40], groups=np.arange(40))
+    >>> predicted = fitted.predict(betas[40:])
+    >>> predicted.shape, bool(np.corrcoef(predicted[:, 0], targets[40:, 0])[0, 1] > 0.8)
+    ((10, 3), True)
     """
     table = as_targets(targets)
     factored = factor(

@@ -19,9 +19,9 @@ from reseen.ridge.gram import check_finite
 TARGETS_AT_ONCE = 1024
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RidgeMap:
-    """Hold a fitted linear map, its affine part included; usable on a single trial.
+    """Fitted ridge map from voxels to targets, with means and scales; usable on a single trial.
 
     ``prediction = ((betas - voxel_mean) / voxel_scale) @ weights + intercept``
 
@@ -44,6 +44,14 @@ class RidgeMap:
     noise_share
         Shape ``(n_targets,)``, in [0, 1]: how much of the variance of held-out single-trial predictions is trial
         noise, as the spread over repetitions of a stimulus tells; ``None`` where no stimulus was repeated.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from reseen import fit_ridge
+    >>> rng = np.random.default_rng(0)
+    >>> fit_ridge(rng.normal(size=(30, 12)), rng.normal(size=(30, 4)), alphas=[100.0])
+    RidgeMap: 12 voxels to 4 targets, penalties 100 to 100
     """
 
     weights: Float32
@@ -54,6 +62,11 @@ class RidgeMap:
     alphas: Float64
     cv_score: Float64 | None = None
     noise_share: Float64 | None = None
+
+    def __repr__(self) -> str:
+        n_voxels, n_targets = self.weights.shape
+        penalties = f"penalties {self.alpha.min():.3g} to {self.alpha.max():.3g}"
+        return f"RidgeMap: {n_voxels:,} voxels to {n_targets:,} targets, {penalties}"
 
     def predict(self, betas: ArrayLike, *, n_repetitions: ArrayLike | None = None) -> Float32:
         """Predict the targets of some rows; the same bytes on any number of cores.
@@ -132,7 +145,7 @@ class RidgeMap:
 
 
 def _product(rows: Float32, weights: Float32) -> Float32:
-    """Give ``rows @ weights``, blocks of targets side by side."""
+    """Return ``rows @ weights``, blocks of targets side by side."""
     product = np.empty((len(rows), weights.shape[1]), dtype=np.float32)
 
     def multiply(start: int) -> None:
@@ -146,7 +159,7 @@ def _product(rows: Float32, weights: Float32) -> Float32:
 
 
 def average_gain(noise_share: Float64, n_repetitions: int) -> Float64:
-    """Give the factor that undoes the shrinkage of predictions from averages.
+    """Return the factor that undoes the shrinkage of predictions from averages.
 
     A map fitted on single trials is shrunken as much as single trials are noisy: the slope of truth on prediction is
     ``cov(truth, prediction) / var(prediction)``. Averaging k trials leaves the covariance and divides the noise part of

@@ -1,4 +1,4 @@
-"""Harvesting: what one pass of denoising over the stimuli is to collect, and what that costs, known beforehand."""
+"""Recording plan: what one pass of denoising over the stimuli records, and its cost, known beforehand."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Harvest:
+class RecordingPlan:
     """Hold what is collected from the denoising of every stimulus, and count what that takes.
 
     Parameters
@@ -101,13 +101,13 @@ class Harvest:
         )
 
 
-def plan_harvest(
+def plan_recording(
     ldm: LatentDiffusion,
     features: Sequence[str],
     *,
     recipe: ReconstructRecipe,
     activations: Literal["fp16", "fp32"] = "fp16",
-) -> Harvest:
+) -> RecordingPlan:
     """Plan how features are collected: features of the same strength share one denoising.
 
     Parameters
@@ -131,7 +131,7 @@ def plan_harvest(
     by_strength: dict[float, list[str]] = {}
     for feature, name in names.items():
         by_strength.setdefault(recipe.strength if name.strength is None else name.strength, []).append(feature)
-    return Harvest(
+    return RecordingPlan(
         runs=tuple(_run(ldm, strength, own, recipe) for strength, own in by_strength.items()),
         shapes={
             feature: ldm.latent_shape if name.layer is None else layers[name.layer] for feature, name in names.items()

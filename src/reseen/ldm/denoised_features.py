@@ -1,4 +1,4 @@
-"""Denoising: one pass over the stimuli that collects every latent and activation that a harvest holds.
+"""Denoised features: one pass over the stimuli that collects every latent and activation that a recording plan names.
 
 For each stimulus the picture of the true z is encoded again, noised and denoised under the true c, as ``reconstruct``
 does with decoded ones, with the noise of draw 0. What is wanted is taken on the way; nothing is denoised twice.
@@ -6,7 +6,7 @@ does with decoded ones, with the noise of draw 0. What is wanted is taken on the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,18 +14,21 @@ from numpy.typing import NDArray
 
 from reseen.diffusion import denoise
 from reseen.errors import ModelError
-from reseen.extract.harvesting import Harvest, Run
+from reseen.features import Features
+from reseen.ldm.extraction import extract
 from reseen.ldm.recording import Recording, recording
+from reseen.ldm.recording_plan import RecordingPlan, Run, plan_recording
 from reseen.ldm.sampling import begin, coarse_latents, coarse_noise, draw_noise
 from reseen.ldm.stable import as_tensor
-from reseen.recipe import ReconstructRecipe
+from reseen.recipe import ExtractRecipe, ReconstructRecipe
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
     from torch import Tensor
 
     from reseen.diffusion import OnStep
-    from reseen.features import Features
     from reseen.ldm import LatentDiffusion
+    from reseen.stimuli import Stimuli
 
 Arrays = dict[str, NDArray[Any]]
 Write = Callable[[int, NDArray[np.int64], Arrays], None]
@@ -34,8 +37,8 @@ Done = Callable[[int], bool]
 Progress = Callable[[int, int], None]
 
 
-def harvest(
-    wanted: Harvest,
+def record_features(
+    wanted: RecordingPlan,
     ldm: LatentDiffusion,
     z: Features,
     c: Features,
@@ -96,6 +99,92 @@ def harvest(
             progress(n_done, len(z))
 
 
+def extract_features(
+    model: LatentDiffusion,
+    stimuli: Stimuli,
+    names: Sequence[str] = ("z", "c"),
+    *,
+    stimulus_id: ArrayLike | None = None,
+    z_size: int | None = None,
+    n_steps: int = 50,
+    strength: float = 0.8,
+    guidance: float = 5.0,
+    seed: int = 0,
+    subject: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Features]:
+    """Extract features of stimuli: their z, their c, and what denoising them computes.
+
+    Parameters
+    ----------
+    model
+        A frozen latent diffusion model.
+    stimuli
+        Images and captions.
+    names
+        ``"z"``, the image latent; ``"c"``, the text conditioning, averaged over captions; ``"zc"``, the latent
+        after z was noised and denoised under c; and what else `reseen.analyses` names, such as
+        ``"zc@strength=0.5"`` or ``"unet/mid_block@progress=0.2"``.
+    stimulus_id
+        Which stimuli. Left out: all.
+    z_size
+        Side, in pixels, of the image whose latent is z. Left out: 5/8 of the model's, as in the paper (320 of 512).
+    n_steps, strength, guidance, seed, subject
+        As in `reseen.reconstruct`, where a name needs denoising.
+    progress
+        Called with the number of stimuli that are done, and the number there are.
+
+    Returns
+    -------
+    dict
+        Name -> `Features` with one row for each stimulus.
+
+    Raises
+    ------
+    DataError
+        If c is asked for and a stimulus has no caption.
+    RecipeError
+        If a name is unknown, or ``z_size`` does not fit the model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from reseen import Stimuli, load_model
+    >>> images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    >>> features = load_model("builtin").extract(Stimuli(images, ["a red car", "a tree at night"]))
+    >>> features["z"]
+    Features z: 2 stimuli of shape (4, 10, 10), float32
+    """
+    ids = stimuli.stimulus_id if stimulus_id is None else np.asarray(stimulus_id, dtype=np.int64)
+    settings = {"n_steps": n_steps, "strength": strength, "guidance": guidance}
+    sampling = ReconstructRecipe().model_copy(update=settings)
+    plan = plan_recording(model, names, recipe=sampling, activations="fp32")
+    basic = [name for name in ("z", "c") if name in names or plan.runs]
+    how = ExtractRecipe().model_copy(update={"z_size": z_size})
+    found = extract(stimuli, ids, model, basic, recipe=how, progress=progress)
+    if plan.runs:
+        parts: dict[str, list[NDArray[Any]]] = {name: [] for name in plan.shapes}
+
+        def keep(_number: int, _ids: NDArray[np.int64], arrays: Arrays) -> None:
+            for name, array in arrays.items():
+                parts[name].append(array)
+
+        record_features(
+            plan,
+            model,
+            found["z"],
+            found["c"],
+            recipe=sampling,
+            seed=seed,
+            subject=subject,
+            write=keep,
+            progress=progress,
+        )
+        for name, blocks in parts.items():
+            found[name] = Features(name, np.concatenate(blocks), ids)
+    return {name: found[name] for name in names}
+
+
 class _Batch(NamedTuple):
     """Hold what one batch is denoised from: ``(n, ...)`` each."""
 
@@ -105,7 +194,9 @@ class _Batch(NamedTuple):
     coarse_noise: NDArray[np.float32] | None
 
 
-def _fill(arrays: Arrays, wanted: Harvest, ldm: LatentDiffusion, batch: _Batch, recipe: ReconstructRecipe) -> None:
+def _fill(
+    arrays: Arrays, wanted: RecordingPlan, ldm: LatentDiffusion, batch: _Batch, recipe: ReconstructRecipe
+) -> None:
     """Denoise one batch at every strength and fill in what is wanted of it."""
     import torch
 

@@ -1,7 +1,7 @@
-"""Reconstruct: decoded z and c to pictures, several draws each.
+"""Generation: images from decoded z and c, several samples each, passed on one by one.
 
-Three conditions. ``z``: the picture that the decoded z is the code of; nothing is drawn. ``c``: from pure noise, every
-step under the decoded c. ``zc``: the picture of z, at full size, encoded again, noised to ``strength`` and denoised
+Three conditions. ``z``: the image whose latent is the decoded z; nothing is sampled. ``c``: from pure noise, every
+step under the decoded c. ``zc``: the image of z, at full size, encoded again, noised to ``strength`` and denoised
 under c.
 """
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from reseen.diffusion import denoise
 from reseen.errors import ModelError, ShapeError
+from reseen.features import Features
 from reseen.ldm.sampling import begin, coarse_latents, coarse_noise, coarse_pictures, draw_noise
 from reseen.ldm.stable import as_tensor
 from reseen.recipe import Condition, ReconstructRecipe
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from reseen.diffusion import OnStep
-    from reseen.features import Features
     from reseen.ldm import LatentDiffusion
 
 Write = Callable[[int, int, NDArray[np.uint8]], None]
@@ -33,11 +33,11 @@ Progress = Callable[[int, int], None]
 
 
 class PictureWarning(UserWarning):
-    """Warn of a picture that may be no picture, or was none at first."""
+    """An image is black, or was black or not finite at first."""
 
 
 class _Rows(NamedTuple):
-    """Hold what some draws are made from, a row each."""
+    """What some samples are computed from, a row each."""
 
     stimulus_id: NDArray[np.int64]
     draw: NDArray[np.int64]
@@ -51,11 +51,11 @@ class _Rows(NamedTuple):
 
 
 def n_draws(condition: Condition, recipe: ReconstructRecipe) -> int:
-    """Give how many pictures a condition makes of each item: one for ``z``, which nothing is drawn for."""
+    """Return how many images a condition has of each item: one for ``z``, for which nothing is sampled."""
     return 1 if condition == "z" else recipe.n_draws
 
 
-def reconstruct(
+def generate(
     ldm: LatentDiffusion,
     condition: Condition,
     z: Features | None,
@@ -68,7 +68,7 @@ def reconstruct(
     jobs: Sequence[tuple[int, int]] | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Reconstruct draws of every item, and hand each picture over as it is ready.
+    """Generate samples of every item, and pass each image on as soon as it is ready.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def reconstruct(
             progress(n_ready, len(jobs))
 
 
-def film(
+def denoising_sequence(
     ldm: LatentDiffusion,
     z_row: NDArray[np.float32] | None,
     c_row: NDArray[np.float32],
@@ -139,7 +139,7 @@ def film(
     stimulus_id: int,
     draw: int = 0,
 ) -> NDArray[np.uint8]:
-    """Show one draw step by step: the clean picture that the model has in mind at every step.
+    """Return the denoising sequence of one sample: the clean image that the model predicts at every step.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def film(
     c_row
         Shape ``(n_tokens, dim)``.
     recipe, seed, subject
-        As given to ``reconstruct``.
+        As given to `generate`.
     stimulus_id, draw
         Which draw.
 
@@ -159,7 +159,7 @@ def film(
     ndarray
         Shape ``(n_frames, image_size, image_size, 3)``, uint8: first the coarse picture of z (without z, the noise as
         the autoencoder sees it), then one for each of the steps that denoising takes. The last is the picture that
-        ``reconstruct`` makes of this draw.
+        `generate` makes of this sample.
     """
     z = None if z_row is None else z_row[None]
     rows = _rows(ldm, np.array([stimulus_id]), np.array([draw]), z, c_row[None], recipe, seed, subject)
@@ -187,7 +187,7 @@ def _rows(
     seed: int,
     subject: str,
 ) -> _Rows:
-    """Draw the noise of some draws, and lay it beside what they are made from."""
+    """Draw the noise of some samples, and put it next to what they are computed from."""
     which = zip(stimulus_id, draws, strict=True)
     noise = np.stack([draw_noise(seed, subject, int(i), int(draw), ldm.latent_shape) for i, draw in which])
     coarse = None
@@ -197,7 +197,7 @@ def _rows(
 
 
 def _make(ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, condition: Condition) -> NDArray[np.float32]:
-    """Give the pictures of some draws; those that half precision spoils are made again in single precision."""
+    """Return the images of some samples; those that half precision spoils are computed again in single precision."""
     latents = _sample(ldm, rows, recipe)
     broken = _broken(latents)
     pictures = np.zeros((len(broken), ldm.image_size, ldm.image_size, 3), dtype=np.float32)
@@ -223,7 +223,7 @@ def _make(ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, conditio
 
 
 def _sample(ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, on_step: OnStep | None = None) -> Tensor:
-    """Give the clean latents of one batch, ``(n, channels, height, width)``, from z (or pure noise) and c."""
+    """Return the clean latents of one batch, ``(n, channels, height, width)``, from z (or pure noise) and c."""
     if rows.z is None:
         latents, timesteps = as_tensor(rows.noise).to(ldm.device), ldm.schedule.timesteps(recipe.n_steps)
     else:
@@ -242,7 +242,7 @@ def _sample(ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, on_ste
 
 
 def _broken(latents: Tensor) -> NDArray[np.bool_]:
-    """Say which latents are not finite."""
+    """Return which latents are not finite."""
     import torch
 
     broken: NDArray[np.bool_] = ~torch.isfinite(latents).flatten(1).all(dim=1).cpu().numpy()
@@ -250,7 +250,7 @@ def _broken(latents: Tensor) -> NDArray[np.bool_]:
 
 
 def _black(pictures: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Say which pictures are black all over."""
+    """Return which images are black all over."""
     brightest = pictures.reshape(len(pictures), -1).max(axis=1)
     black: NDArray[np.bool_] = np.round(brightest * 255) == 0
     return black
@@ -275,7 +275,7 @@ def _array(features: Features | None) -> NDArray[np.float32]:
 
 
 def _check(ldm: LatentDiffusion, condition: Condition, z: Features | None, c: Features | None) -> NDArray[np.int64]:
-    """Make sure that the features that a condition needs fit the model and each other; give the items' stimulus ids."""
+    """Check that the features of a condition fit the model and each other; return the stimulus ids of the items."""
     given = {"z": z, "c": c}
     parts: list[Features] = []
     for name in condition:

@@ -1,0 +1,11 @@
+"""The method as it is typed in a notebook. Simulate subjects first: `reseen simulate demo --data data`."""
+
+import reseen
+
+subject = reseen.load_nsd("data", "subj01", rois=["early", "ventral"])
+model = reseen.load_model("builtin")
+features = model.extract(subject.stimuli, ["z", "c"])
+z = reseen.Decoder(rois=["early"]).fit(subject.train, features["z"]).predict(subject.test)
+c = reseen.Decoder(rois=["ventral"]).fit(subject.train, features["c"]).predict(subject.test)
+images = reseen.reconstruct(model, z=z, c=c, n_samples=2, n_steps=20, seed=0, subject="subj01")
+print(subject, model, features["z"], images.shape, sep="\n")

@@ -1,0 +1,83 @@
+"""Types of the values of a recipe, with the checks that names, lists and numbers must pass."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, Strict
+from pydantic.functional_validators import AfterValidator, BeforeValidator
+from pydantic_core import PydanticCustomError
+
+from reseen.plugins import is_importable
+
+T = TypeVar("T")
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _folder_name(text: str) -> str:
+    """Refuse what would leave the data's folders as part of a path, or say something to a shell."""
+    if not re.fullmatch(r"\w[\w.+-]*", text):
+        raise PydanticCustomError(
+            "name", "expected the name of a folder: letters, digits, _ . + -; found {found}", {"found": repr(text)}
+        )
+    return text
+
+
+def _title(text: str) -> str:
+    """Refuse what cannot be the name of a folder within another; spaces may stand in it."""
+    if not text.strip() or text.startswith(".") or not text.isprintable() or re.search(r"[/\\]", text):
+        raise PydanticCustomError(
+            "name",
+            "expected a name of which a folder can be made, without / or \\; found {found}",
+            {"found": repr(text)},
+        )
+    return text
+
+
+def _printable(value: T) -> T:
+    """Refuse control characters, which no name and no path needs and which a terminal obeys."""
+    if not str(value).isprintable() or not str(value).strip():
+        raise PydanticCustomError(
+            "text", "expected text without control characters; found {found}", {"found": repr(str(value))}
+        )
+    return value
+
+
+def _tuple(value: Any) -> Any:
+    """Return a list, which TOML and JSON have, as a tuple; any other value is returned for the type to be checked."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+Title = Annotated[str, AfterValidator(_title)]
+Text = Annotated[str, AfterValidator(_printable)]
+Location = Annotated[Path, Strict(False), AfterValidator(_printable)]
+
+
+def _once(names: tuple[T, ...]) -> tuple[T, ...]:
+    """Refuse a list that would do or count something twice."""
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise PydanticCustomError("twice", "expected each name once; found {found} again", {"found": repr(twice[0])})
+    return names
+
+
+ListOf = Annotated[tuple[T, ...], BeforeValidator(_tuple)]
+Some = Annotated[tuple[T, ...], BeforeValidator(_tuple), Field(min_length=1)]
+Once = Annotated[tuple[T, ...], BeforeValidator(_tuple), Field(min_length=1), AfterValidator(_once)]
+
+
+def _ridge_or_importable(name: str) -> str:
+    """Refuse what names neither reseen's ridge nor an object that can be imported."""
+    if name != "ridge" and not is_importable(name):
+        raise PydanticCustomError(
+            "name", "expected 'ridge' or 'module:name' of an estimator of yours; found {found}", {"found": repr(name)}
+        )
+    return name
+
+
+DecoderName = Annotated[str, AfterValidator(_ridge_or_importable)]
+Folds = Annotated[int, Field(ge=2)]
+Penalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -1,0 +1,140 @@
+"""Reconstruction: images from decoded z and c.
+
+`reconstruct` returns images. `generate` passes each one on as soon as it is ready, for runs that write files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.errors import ShapeError
+from reseen.features import Features
+from reseen.recipe import Condition, ReconstructRecipe
+from reseen.reconstruction.generation import (
+    PictureWarning,
+    Progress,
+    Write,
+    denoising_sequence,
+    generate,
+    n_draws,
+)
+
+if TYPE_CHECKING:
+    from reseen.ldm import LatentDiffusion
+
+__all__ = ["PictureWarning", "denoising_sequence", "generate", "n_draws", "reconstruct"]
+
+
+def reconstruct(
+    model: LatentDiffusion,
+    *,
+    z: Features | NDArray[np.float32] | None = None,
+    c: Features | NDArray[np.float32] | None = None,
+    n_samples: int = 5,
+    n_steps: int = 50,
+    strength: float = 0.8,
+    guidance: float = 5.0,
+    seed: int = 0,
+    subject: str = "",
+    batch_size: int = 64,
+    write: Write | None = None,
+    progress: Progress | None = None,
+) -> NDArray[np.uint8]:
+    """Reconstruct images from decoded z, decoded c, or both.
+
+    Parameters
+    ----------
+    model
+        A frozen latent diffusion model: from `reseen.load_model`, or any object that follows `LatentDiffusion`.
+    z
+        Shape ``(n_items, channels, h, w)``. With z alone, the image is the autoencoder's decoding of z.
+    c
+        Shape ``(n_items, n_tokens, dim)``. With c alone, denoising starts from noise; with both, from noised z.
+    n_samples
+        Images of each item, each from noise of its own; z alone has only one.
+    n_steps
+        DDIM steps of the whole schedule.
+    strength
+        Proportion of the steps that z is noised for and denoised by.
+    guidance
+        Scale of classifier-free guidance; 1 for none.
+    seed, subject
+        With the stimulus id and the number of the sample, these decide the noise: not the batch, nor the order.
+    batch_size
+        Images that are denoised together. It does not change them.
+    write
+        Called with ``(item, sample, image)`` as each image is ready. Then nothing is kept in memory, and the array that
+        is returned is empty.
+    progress
+        Called with the number of images that are ready, and the number there will be.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(n_items, n_samples, image_size, image_size, 3)``, uint8 RGB.
+
+    Raises
+    ------
+    ShapeError
+        If neither z nor c is given, or they do not fit the model or each other.
+    RecipeError
+        If a setting is out of range.
+    ModelError
+        If an image is not finite in single precision.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import reseen
+    >>> model = reseen.load_model("builtin")
+    >>> c = model.text_to_conditioning(["a red car on grass", "a blue house at night"])
+    >>> reseen.reconstruct(model, c=c, n_samples=2, n_steps=3).shape
+    (2, 2, 64, 64, 3)
+
+    Source: Takagi & Nishimoto (2023), section 3.3.
+    """
+    settings = {
+        "n_draws": n_samples,
+        "n_steps": n_steps,
+        "strength": strength,
+        "guidance": guidance,
+        "batch_size": batch_size,
+    }
+    recipe = ReconstructRecipe().model_copy(update=settings)
+    items = {name: _as_features(name, given) for name, given in (("z", z), ("c", c)) if given is not None}
+    condition = _CONDITION_OF.get("".join(items))
+    if condition is None:
+        raise ShapeError("reconstruct needs decoded z, decoded c, or both; found neither.")
+    n_items = len(next(iter(items.values())))
+    n_kept = 0 if write is not None else n_items
+    images = np.empty((n_kept, n_draws(condition, recipe), model.image_size, model.image_size, 3), dtype=np.uint8)
+
+    def keep(item: int, sample: int, image: NDArray[np.uint8]) -> None:
+        images[item, sample] = image
+
+    generate(
+        model,
+        condition,
+        items.get("z"),
+        items.get("c"),
+        recipe=recipe,
+        seed=seed,
+        subject=subject,
+        write=write or keep,
+        progress=progress,
+    )
+    return images
+
+
+_CONDITION_OF: dict[str, Condition] = {"z": "z", "c": "c", "zc": "zc"}
+
+
+def _as_features(name: str, given: Features | NDArray[np.float32]) -> Features:
+    """Return arrays as features of items numbered from 0."""
+    if isinstance(given, Features):
+        return given
+    array = np.asarray(given, dtype=np.float32)
+    return Features(name, array, np.arange(len(array)))
