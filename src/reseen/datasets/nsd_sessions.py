@@ -21,7 +21,7 @@ from reseen.datasets.volumes import Shape, is_stored_by_voxel, peek, read_voxels
 from reseen.errors import DataError, RecipeError
 from reseen.files import unreadable
 from reseen.recipe import DataRecipe
-from reseen.trials import SessionScaling, standardise
+from reseen.trials import SessionScaling, Trials, standardise
 
 VERTEX_SHAPE: Shape = (len(SIDES), N_FINE, 1)
 """Of all vertices of fsaverage, left hemisphere first."""
@@ -288,9 +288,8 @@ def read_sample(
         if is_worth_keeping(paths) and not all(map(is_stored_by_voxel, paths)):
             return None
     chosen = np.unique(index[np.linspace(0, len(index) - 1, N_SAMPLED).astype(int)])
-    betas, known = read_betas(files, table, chosen, shape, data)
-    n_repetitions = np.ones(len(betas), dtype=np.int64)
-    return Trials(files.subject, betas[:, known], table.stimulus_id, table.session, {}, n_repetitions)
+    betas, known, _ = read_betas(files, table, chosen, shape, data)
+    return Trials(betas[:, known], table.stimulus_id, session=table.session, rois={}, subject=files.subject)
 
 
 def _fill_session(
