@@ -362,7 +362,7 @@ def _run(
         from reseen.headline import stimuli_of
 
         stimuli = stimuli_of(results.provenance, recipe.data.subjects)
-        print_scores(results.load_table("scores"), results.load_table("reading"), stimuli, recipe.evaluate.n_shuffles)
+        print_scores(results.load_table("scores"), results.load_table("reading"), stimuli, recipe.n_permuted)
     say(f"results: {results.path}")
     if last == "report":
         say(f"report: {results.path / 'report.html'}")

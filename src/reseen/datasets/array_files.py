@@ -6,7 +6,7 @@ import difflib
 import math
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -144,7 +144,7 @@ def read_arrays(path: Path) -> Arrays:
     DataError
         If a file is missing, damaged, of another kind, larger than memory, or two arrays say the same thing.
     """
-    arrays, unread = _read_folder(path) if path.is_dir() else _read_npz(path)
+    arrays, unread = _read_folder(path) if path.is_dir() else read_npz(path)
     if not arrays and not unread:
         raise DataError(f"{shown(path)} holds no arrays. An npz file, or a folder of npy files, is needed. {_GUIDE}")
     for names in ALIASES.values():
@@ -175,13 +175,32 @@ def _read_folder(folder: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
     return arrays, unread
 
 
-def _read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
+def read_npz(path: Path, is_read: Callable[[str], bool] = _is_read) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Read some arrays of an npz file; sizes are checked before anything is allocated, and nothing is unpickled.
+
+    Parameters
+    ----------
+    path
+        The file.
+    is_read
+        Whether an array is read, by its name. Left out: those of a lab's own experiment.
+
+    Returns
+    -------
+    arrays, unread
+        The arrays by name, and the names of the others.
+
+    Raises
+    ------
+    DataError
+        If it is no npz file, is damaged, or declares more than there is.
+    """
     check_regular(path)
     _refuse_foreign(path)
     arrays, unread = {}, []
     with reading(path), zipfile.ZipFile(path) as archive:
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-        wanted = {name: member for name, member in members.items() if _is_read(name)}
+        wanted = {name: member for name, member in members.items() if is_read(name)}
         _check_room(sum(member.file_size for member in wanted.values()), path)
         unread = [name for name in members if name not in wanted]
         for name, member in wanted.items():

@@ -90,7 +90,7 @@ def numbers(
         If shape or type differ, or a value is NaN, infinite, beyond float32 or below ``at_least``.
     """
     if values.shape != shape:
-        raise DataError(f"{shown(path)}: {name} has shape {values.shape}; the voxels of betas need {shape}.")
+        raise DataError(f"{shown(path)}: {name} has shape {values.shape}; {shape} is needed.")
     if values.dtype.kind not in "fiu":
         raise DataError(f"{shown(path)}: {name} has type {values.dtype}; real numbers are needed.")
     with np.errstate(over="ignore"):

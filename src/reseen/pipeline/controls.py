@@ -41,7 +41,7 @@ def decode_controls(job: Job, subject: str) -> bool:
             if not _is_there(job, subject, f"{level}_{name}"):
                 _save(job, subject, f"{level}_{name}", _without_brain(job, subject, name, level))
                 worked = True
-        for how in _FILE:
+        for how in _FILE if job.recipe.decode.elsewhere(name) is None else ():
             if not _is_there(job, subject, f"{_FILE[how]}_{name}"):
                 _save(job, subject, f"{_FILE[how]}_{name}", _left_out(job, subject, name, how))
                 worked = True

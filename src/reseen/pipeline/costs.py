@@ -89,7 +89,7 @@ def _n_bytes(prospect: Prospect) -> float:
     pictures = sum(count for _, _, count in _counted(recipe, sizes)) * ldm.image_size**2 * BYTES_PER_PIXEL
     z_side = z_size(ldm, recipe.extract) // ldm.factor
     targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)
-    n_decoded = 1 + recipe.evaluate.n_shuffles + (3 if recipe.evaluate.full else 0)
+    n_decoded = 1 + recipe.n_permuted + (3 if recipe.evaluate.full else 0)
     arrays = 4 * targets * (sizes.n_stimuli + sizes.n_voxels * sizes.n_folds + sizes.n_items * n_decoded)
     recorded = recording_plan_of(recipe, ldm).n_bytes(sizes.n_stimuli)
     return n_subjects * (pictures + arrays + recorded) + _kept(recipe, sizes.n_voxels)

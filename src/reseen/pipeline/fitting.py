@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reseen.analyses import decoded_features
 from reseen.datasets import Outline
+from reseen.datasets.predictions import predictions_path, read_predictions
 from reseen.datasets.surface import read_affine
 from reseen.datasets.vertices import way_to_fsaverage
 from reseen.decode.estimators import RIDGE, make_estimator
 from reseen.decode.prior import check_prior
 from reseen.errors import ReseenError, ShapeError
 from reseen.evaluate.scores import pools
-from reseen.ldm.extraction import captions_of
+from reseen.ldm.extraction import captions_of, z_size
 from reseen.pipeline.finding import Finding, look_at
 from reseen.pipeline.mapping import check_placed
 from reseen.pipeline.prospect import Prospect
@@ -140,6 +142,39 @@ def own_decoder(prospect: Prospect) -> Iterator[Finding]:
         yield look_at("decoder", make)
 
 
+def predictions(prospect: Prospect) -> Iterator[Finding]:
+    """Check the files with predictions that were made elsewhere."""
+
+    def read() -> str:
+        said = []
+        for subject, outline in prospect.known.items():
+            for name in decoded_features(prospect.recipe.reconstruct.conditions):
+                path = prospect.recipe.decode.elsewhere(name)
+                if path is not None:
+                    own = predictions_path(path, subject)
+                    read_predictions(own, name, _shape_of(prospect, name), _held_out(prospect.recipe, outline))
+                    said.append(f"{name} of {subject}")
+        return ", ".join(said)
+
+    if prospect.recipe.decode.predictions is not None and prospect.has_model:
+        yield look_at("predictions made elsewhere", read)
+
+
+def _shape_of(prospect: Prospect, name: str) -> tuple[int, ...]:
+    """Return the shape of z or c of one stimulus."""
+    ldm = prospect.model
+    if name == "c":
+        return ldm.conditioning_shape
+    side = z_size(ldm, prospect.recipe.extract) // ldm.factor
+    return ldm.latent_shape[0], side, side
+
+
+def _held_out(recipe: Recipe, outline: Outline) -> NDArray[np.int64]:
+    """Return the stimuli of the items that are decoded, sorted."""
+    tested = np.sort(outline.stimulus_id[np.isin(outline.stimulus_id, outline.split.test_ids)])
+    return tested if recipe.data.test_trials == "single" else np.unique(tested)
+
+
 def decoding_folds(prospect: Prospect) -> Iterator[Finding]:
     """Check that the training stimuli can be divided into the folds that choose the penalty of the decoders."""
 
@@ -153,7 +188,8 @@ def decoding_folds(prospect: Prospect) -> Iterator[Finding]:
 
 def _divide_decoding(recipe: Recipe, subject: str, outline: Outline) -> None:
     section = recipe.decode
-    if section.decoder != RIDGE:
+    fitted = [name for name in decoded_features(recipe.reconstruct.conditions) if section.elsewhere(name) is None]
+    if section.decoder != RIDGE or not fitted:
         return
     for train, _ in outline.split.folds:
         trials = outline.stimulus_id[np.isin(outline.stimulus_id, train)]

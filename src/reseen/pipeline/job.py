@@ -104,10 +104,12 @@ class Job:
         """Say whether a feature the recipe decodes is a mean of what the training stimuli's are."""
         return name == "c" and name in self.decoded_names and self.recipe.decode.c_prior == "captions"
 
-    @property
-    def keeps_decoders(self) -> bool:
-        """Whether decoders are written to the results folder: an estimator of a user's own would be a pickle."""
-        return self.recipe.decode.decoder == RIDGE
+    def keeps_decoder(self, name: str) -> bool:
+        """Return whether the decoder of a feature is written to the results folder.
+
+        An estimator of a user's own would be a pickle, and predictions that were made elsewhere have no decoder.
+        """
+        return self.recipe.decode.decoder == RIDGE and self.recipe.decode.elsewhere(name) is None
 
     def candidates_path(self, subject: str, name: str) -> Path:
         """Give where it lies which training stimuli such a mean is of."""

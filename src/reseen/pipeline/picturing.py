@@ -66,7 +66,7 @@ class Pictures:
 def levels(recipe: Recipe) -> tuple[Level, ...]:
     """Give the levels that pictures are made at."""
     wanted: list[Level] = ["result"]
-    wanted += ["floor_shuffled"] if recipe.evaluate.n_shuffles else []
+    wanted += ["floor_shuffled"] if recipe.n_permuted else []
     wanted += NO_BRAIN if recipe.evaluate.full else ()
     wanted += ["ceiling"] if recipe.evaluate.ceiling else []
     return tuple(wanted)
@@ -83,7 +83,7 @@ def conditions_at(recipe: Recipe, level: Level) -> tuple[Condition, ...]:
 def draws_at(recipe: Recipe, level: Level, condition: Condition) -> int:
     """Give how many pictures of each item a level has; at the shuffled floor one from each shuffle."""
     if level == "floor_shuffled":
-        return recipe.evaluate.n_shuffles
+        return recipe.n_permuted
     return reconstruction.n_draws(condition, recipe.reconstruct)
 
 

@@ -221,6 +221,7 @@ CHECKS: Sequence[Check] = (
     _check(held_out, _DATA),
     _check(fitting.captions, "extract"),
     _check(fitting.own_decoder, "decode"),
+    _check(fitting.predictions, "decode"),
     _check(fitting.decoding_folds, "decode"),
     _check(fitting.encoding_folds, "encode"),
     _check(fitting.tested, "evaluate"),

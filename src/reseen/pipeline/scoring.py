@@ -81,7 +81,7 @@ def _score_features(job: Job, subject: str) -> pd.DataFrame:
     for name in job.decoded_names:
         decoded, true = job.decoded(subject, name), job.true(subject, name)
         mean = training_mean(decoded.stimulus_id, true, split.folds)
-        shuffles = range(job.recipe.evaluate.n_shuffles)
+        shuffles = range(job.recipe.n_permuted)
         job.tell(f"score decoded {name} of {subject}", 0, 1)
         table = evaluate_features(
             subject,
@@ -134,10 +134,10 @@ def _read_features(job: Job, subject: str, name: str) -> Iterator[pd.DataFrame]:
     true, recipe, seed = job.true(subject, name), job.recipe.evaluate, job.recipe.seed
     decoded = job.decoded(subject, name)
     yield evaluate_reading(subject, decoded, true, split.folds, categories=stimuli.categories, recipe=recipe, seed=seed)
-    if job.keeps_decoders:
+    if job.keeps_decoder(name):
         first, others = repetitions(job, subject, name)
         yield evaluate_repetitions(subject, first, others, true, split.folds, recipe=recipe, seed=seed)
-    if recipe.full:
+    if recipe.full and job.recipe.decode.elsewhere(name) is None:
         tested = {how: (features, part.folds) for how, (features, part) in left_out(job, subject, name).items()}
         yield evaluate_left_out(subject, tested, true, recipe=recipe, seed=seed)
 

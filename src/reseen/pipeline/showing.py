@@ -46,7 +46,7 @@ def report_stage(job: Job) -> bool:
         recipe=job.recipe,
         scores=scores,
         subjects=tuple(subjects),
-        verdict=verdict(scores, reading, stimuli=stimuli, n_shuffles=job.recipe.evaluate.n_shuffles),
+        verdict=verdict(scores, reading, stimuli=stimuli, n_shuffles=job.recipe.n_permuted),
         stimuli=stimuli,
         reading=reading,
         provenance=_provenance(job),
@@ -67,7 +67,7 @@ def _subject(job: Job, subject: str, ranking: pd.DataFrame, encoding: pd.DataFra
     pictures = {key: stacks[key] for key in stacks if not is_retrieved(key[1]) and key[0] not in NO_BRAIN}
     pictures |= {key: stacks[key][:, :1] for key in stacks if key[0] in NO_BRAIN and key[1] == job.main_condition}
     score = ranking["value"].to_numpy() if len(ranking) else np.full(len(ids), np.nan)
-    ridges = job.decoded_names if job.keeps_decoders else ()
+    ridges = [name for name in job.decoded_names if job.keeps_decoder(name)]
     return report.SubjectReport(
         subject=subject,
         stimulus_id=ids,

@@ -12,7 +12,9 @@ from reseen import encode, simulate
 from reseen.analyses import in_order, layers_of
 from reseen.datasets.nsd_facts import TRUTH
 from reseen.datasets.nsd_pictures import read_truth
-from reseen.decode import Decoder
+from reseen.datasets.predictions import predictions_path, read_predictions
+from reseen.decode import Decoder, held_out
+from reseen.decode.estimators import RIDGE
 from reseen.decode.prior import DecodingUnderPrior
 from reseen.errors import ResultsError
 from reseen.files import writing_folder
@@ -108,21 +110,39 @@ def write_data_set(
 def decode_stage(job: Job) -> bool:
     """Fit the decoders of z and c and predict the held-out items, with true and with shuffled brain rows."""
     worked = False
-    if not job.keeps_decoders:
-        name = job.recipe.decode.decoder
-        job.results.claim(f"decoder {name}", fingerprint_of(load_object(name, "decode.decoder")))
+    own = job.recipe.decode.decoder
+    if own != RIDGE:
+        job.results.claim(f"decoder {own}", fingerprint_of(load_object(own, "decode.decoder")))
     for subject in job.subjects:
         for name in job.decoded_names:
-            shuffles = (None, *range(job.recipe.evaluate.n_shuffles))
+            shuffles = (None, *range(job.recipe.n_permuted))
             paths = {shuffle: job.results.decode_path(subject, decoded_stem(name, shuffle)) for shuffle in shuffles}
             made_by = job.made_by("decode", subject)
             missing = [shuffle for shuffle, path in paths.items() if not job.results.has_arrays(path, made_by)]
-            if missing:
+            if missing and job.recipe.decode.elsewhere(name) is not None:
+                _take_predictions(job, subject, name)
+            elif missing:
                 _decode(job, subject, name, missing)
-                worked = True
+            worked = worked or bool(missing)
         if job.recipe.evaluate.full:
             worked = decode_controls(job, subject) or worked
     return worked
+
+
+def _take_predictions(job: Job, subject: str, name: str) -> None:
+    """Copy predictions that were made elsewhere into the results folder."""
+    path = job.recipe.decode.elsewhere(name)
+    assert path is not None
+    trials, _, split = job.brain(subject)
+    ids = held_out(trials, split, test_trials=job.recipe.data.test_trials).stimulus_id
+    shape = job.true(subject, name).array.shape[1:]
+    found, digest = read_predictions(predictions_path(path, subject), name, shape, ids)
+    job.results.claim(f"predictions of {name} of {subject}", digest)
+    job.results.add_warning(
+        f"{name} of {subject} was predicted elsewhere and read from {shown(path)}. No decoder was fitted here, so that "
+        "there are no scores of decoders fitted on permuted labels."
+    )
+    job.results.save_features(job.results.decode_path(subject, name), found, job.made_by("decode", subject))
 
 
 def _decode(job: Job, subject: str, name: str, shuffles: Sequence[int | None]) -> None:
@@ -136,7 +156,7 @@ def _decode(job: Job, subject: str, name: str, shuffles: Sequence[int | None]) -
         if under_prior is None or shuffle is None:
             with _decoding(job, subject, stem) as progress:
                 decoders, decoded = linear.run(shuffle=shuffle, executor=job.executor, progress=progress)
-            if job.keeps_decoders:
+            if job.keeps_decoder(name):
                 _save_decoders(job, subject, stem, decoders, made_by)
         if under_prior is not None:
             with _decoding(job, subject, f"{stem} under its prior") as progress:

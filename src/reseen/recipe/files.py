@@ -194,6 +194,8 @@ def _validate(content: dict[str, Any], source: str) -> Recipe:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return {name: str(path) for name, path in value if path is not None}
     return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
 
 
@@ -207,6 +209,8 @@ def _toml_value(text: str) -> Any:
 def _toml_text(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_toml_text(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{name} = {_toml_text(item)}' for name, item in value.items())} }}"
     return json.dumps(value, ensure_ascii=False)  # TOML's strings, numbers and booleans are JSON's
 
 

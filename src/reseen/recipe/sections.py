@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
@@ -157,6 +158,13 @@ class ExtractRecipe(_Section):
     posterior: Literal["mean", "sample"] = Field("mean", description="the autoencoder's posterior mean, or one sample")
 
 
+class PredictionsRecipe(_Section):
+    """Predictions of z and c that were made elsewhere."""
+
+    z: Location | None = Field(None, description="npz file with stimulus_id and z")
+    c: Location | None = Field(None, description="npz file with stimulus_id and c")
+
+
 class DecodeRecipe(_Section):
     """Say how betas become z and c."""
 
@@ -166,6 +174,11 @@ class DecodeRecipe(_Section):
         "ridge",
         description="ridge, or 'module:name' of a class or function of yours that returns an estimator with fit(X, Y) "
         "and predict(X) when called without arguments",
+    )
+    predictions: PredictionsRecipe | None = Field(
+        None,
+        description='predictions made elsewhere, in the place of decoders: {z = "z.npz", c = "c.npz"}, with arrays '
+        "stimulus_id and z or c; {subject} in a path becomes the subject's name",
     )
     alphas: Some[Penalty] | None = Field(None, description="ridge penalties; left out: a grid scaled to the data")
     n_folds: Folds = Field(5, description="folds that choose alpha")
@@ -183,8 +196,12 @@ class DecodeRecipe(_Section):
         "how probable it is given the brain; for thousands of training pictures",
     )
 
+    def elsewhere(self, feature: str) -> Path | None:
+        """Return the file with predictions of ``"z"`` or ``"c"`` that were made elsewhere, if one is named."""
+        return None if self.predictions is None else {"z": self.predictions.z, "c": self.predictions.c}[feature]
+
     def rois_of(self, feature: str) -> tuple[str, ...]:
-        """Give the ROIs that predict a feature, ``"z"`` or ``"c"``."""
+        """Return the ROIs that predict a feature, ``"z"`` or ``"c"``."""
         return {"z": self.z_rois, "c": self.c_rois}[feature]
 
 
@@ -329,6 +346,11 @@ class Recipe(_Section):
                     "another",
                     {"feature": feature, "roi": repr(unread[0]), "read": ", ".join(self.data.rois)},
                 )
+        if self.decode.c_prior == "captions" and self.decode.elsewhere("c") is not None:
+            raise PydanticCustomError(
+                "prior",
+                "decode.c_prior is 'captions', and c was predicted elsewhere (decode.predictions); leave one out",
+            )
         if self.decode.c_prior == "captions" and self.decode.decoder != "ridge":
             raise PydanticCustomError(
                 "prior",
@@ -342,6 +364,11 @@ class Recipe(_Section):
                 "set one of them otherwise",
             )
         return self
+
+    @property
+    def n_permuted(self) -> int:
+        """Number of times that decoders are fitted on permuted labels: none where predictions were made elsewhere."""
+        return 0 if self.decode.predictions is not None else self.evaluate.n_shuffles
 
     @model_validator(mode="after")
     def _check_space(self) -> Recipe:
