@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from reseen.errors import ModelError
 from reseen.files.shell import shell_line
 from reseen.imports import hide_broken_torchvision
+from reseen.plugins import is_importable, load_object
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,7 +131,8 @@ def load_model(
     ----------
     name
         ``"builtin"``; the path of a diffusers folder; the path of an original ``.safetensors`` or ``.ckpt`` file; or a
-        hub id such as ``"CompVis/stable-diffusion-v1-4"`` (Stable Diffusion 1.x and 2.x).
+        hub id such as ``"CompVis/stable-diffusion-v1-4"`` (Stable Diffusion 1.x and 2.x); or ``"module:name"`` of a
+        function of your own, called with ``device``, that returns a `LatentDiffusion`.
     revision
         Commit of a hub model.
     precision
@@ -163,6 +165,8 @@ def load_model(
 
     check_device(device)
     hide_broken_torchvision()
+    if is_importable(name):
+        return _make_own(name, device)
     path = Path(name).expanduser()
     if name == "builtin":
         parts = load_folder(BUILTIN, name, fix="Reinstall reseen.")
@@ -176,6 +180,34 @@ def load_model(
         fix = f"Where there is a network, run `{fetch_command(name, revision)}`."
         parts = load_folder(folder, name, fingerprint=f"{name}@{folder.name}", fix=fix)
     return assemble(parts, precision=choose_precision(precision, device), device=device, compiled=compiled)
+
+
+def _make_own(name: str, device: str) -> LatentDiffusion:
+    """Return a model of the user's own, after a check that it has every attribute of the protocol.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such object.
+    ModelError
+        If it fails, or what it returns is no model.
+    """
+    found = load_object(name, "model.name")
+    try:
+        model = found(device=device)
+    except Exception as error:
+        raise ModelError(
+            f"{name}(device={device!r}) failed: {error}. It must return a model on that device."
+        ) from error
+    wanted = [attribute for attribute in vars(LatentDiffusion) if not attribute.startswith("_")]
+    missing = [attribute for attribute in wanted if not hasattr(model, attribute)]
+    if missing:
+        raise ModelError(
+            f"{name} returned {type(model).__name__}, which lacks {', '.join(missing)}. reseen.LatentDiffusion says "
+            "what a model must be able to do."
+        )
+    own: LatentDiffusion = model
+    return own
 
 
 def _find(name: str, revision: str | None, *, fetch: bool) -> Path:

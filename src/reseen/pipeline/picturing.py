@@ -18,6 +18,7 @@ from reseen.files.reading import shown
 from reseen.pipeline.controls import WITHOUT_BRAIN, floor_features
 from reseen.pipeline.job import Job
 from reseen.pipeline.writing import Save, Writer
+from reseen.plugins import fingerprint_of
 from reseen.recipe import Condition, Recipe
 from reseen.results import Results
 from reseen.tables import NO_BRAIN, Level
@@ -139,6 +140,9 @@ class Batch:
 def reconstruct_stage(job: Job) -> bool:
     """Make every picture that is not there yet."""
     worked = False
+    name = job.recipe.reconstruct.sampler
+    if name != "ddim":
+        job.results.claim(f"sampler {name}", fingerprint_of(reconstruction.find_sampler(name)))
     for subject in job.subjects:
         every = list(pictures_of(job, subject))
         batches = [batch for pictures in every for batch in _batches(job, pictures)]

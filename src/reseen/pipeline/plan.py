@@ -21,6 +21,7 @@ from reseen.pipeline.prospect import Prospect
 from reseen.pipeline.sizes import guess_sizes
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import Recipe, differences, load_recipe
+from reseen.reconstruction import find_sampler
 from reseen.results import lost_recipe, other_recipe
 
 __all__ = ["CHECKS", "Finding", "check", "count_evaluations", "require", "seconds_per_evaluation"]
@@ -158,6 +159,7 @@ def denoising(prospect: Prospect) -> Iterator[Finding]:
     section = prospect.recipe.reconstruct
 
     def denoise() -> str:
+        find_sampler(section.sampler)
         schedule = prospect.model.schedule
         n_steps = len(schedule.timesteps(section.n_steps))
         told = [f"c in {n_steps} steps"] if "c" in section.conditions else []

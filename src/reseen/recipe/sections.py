@@ -18,6 +18,7 @@ from reseen.recipe.types import (
     Location,
     Once,
     Penalty,
+    SamplerName,
     Share,
     Some,
     Text,
@@ -134,7 +135,9 @@ class ModelRecipe(_Section):
     """Say which latent diffusion model."""
 
     name: Text = Field(
-        "builtin", description="'builtin', a diffusers folder, a .ckpt or .safetensors file, or a hub id"
+        "builtin",
+        description="'builtin', a diffusers folder, a .ckpt or .safetensors file, a hub id, or 'module:name' of a "
+        "function of yours that returns a model",
     )
     revision: Text | None = Field(None, description="commit of a hub model, pinned")
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
@@ -215,6 +218,10 @@ class ReconstructRecipe(_Section):
         0.8, description="share of the steps noised and undone, for zc"
     )
     guidance: Annotated[float, Field(ge=1)] = Field(5.0, description="classifier-free guidance scale")
+    sampler: SamplerName = Field(
+        "ddim",
+        description="ddim, or 'module:name' of a function of yours with the parameters of reseen.denoise",
+    )
     noise_index: Literal["diffusers", "compvis"] = Field(
         "diffusers",
         description="noise to the step denoising starts at (diffusers), or one step more (the released script)",

@@ -69,15 +69,22 @@ Some = Annotated[tuple[T, ...], BeforeValidator(_tuple), Field(min_length=1)]
 Once = Annotated[tuple[T, ...], BeforeValidator(_tuple), Field(min_length=1), AfterValidator(_once)]
 
 
-def _ridge_or_importable(name: str) -> str:
-    """Refuse what names neither reseen's ridge nor an object that can be imported."""
-    if name != "ridge" and not is_importable(name):
-        raise PydanticCustomError(
-            "name", "expected 'ridge' or 'module:name' of an estimator of yours; found {found}", {"found": repr(name)}
-        )
-    return name
+def _or_importable(known: str) -> AfterValidator:
+    """Return a check that refuses what is neither a known name nor an object that can be imported."""
+
+    def check(name: str) -> str:
+        if name != known and not is_importable(name):
+            raise PydanticCustomError(
+                "name",
+                "expected {known} or 'module:name' of an object of yours; found {found}",
+                {"known": repr(known), "found": repr(name)},
+            )
+        return name
+
+    return AfterValidator(check)
 
 
-DecoderName = Annotated[str, AfterValidator(_ridge_or_importable)]
+DecoderName = Annotated[str, _or_importable("ridge")]
+SamplerName = Annotated[str, _or_importable("ddim")]
 Folds = Annotated[int, Field(ge=2)]
 Penalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]

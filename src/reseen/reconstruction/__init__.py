@@ -16,8 +16,10 @@ from reseen.recipe import Condition, ReconstructRecipe
 from reseen.reconstruction.generation import (
     PictureWarning,
     Progress,
+    Sampler,
     Write,
     denoising_sequence,
+    find_sampler,
     generate,
     n_draws,
 )
@@ -25,7 +27,7 @@ from reseen.reconstruction.generation import (
 if TYPE_CHECKING:
     from reseen.ldm import LatentDiffusion
 
-__all__ = ["PictureWarning", "denoising_sequence", "generate", "n_draws", "reconstruct"]
+__all__ = ["PictureWarning", "denoising_sequence", "find_sampler", "generate", "n_draws", "reconstruct"]
 
 
 def reconstruct(
@@ -40,6 +42,7 @@ def reconstruct(
     seed: int = 0,
     subject: str = "",
     batch_size: int = 64,
+    sampler: Sampler | None = None,
     write: Write | None = None,
     progress: Progress | None = None,
 ) -> NDArray[np.uint8]:
@@ -65,6 +68,8 @@ def reconstruct(
         With the stimulus id and the number of the sample, these decide the noise: not the batch, nor the order.
     batch_size
         Images that are denoised together. It does not change them.
+    sampler
+        Function in the place of `reseen.denoise`, with its parameters. Left out: DDIM.
     write
         Called with ``(item, sample, image)`` as each image is ready. Then nothing is kept in memory, and the array that
         is returned is empty.
@@ -124,6 +129,7 @@ def reconstruct(
         seed=seed,
         subject=subject,
         write=write or keep,
+        sampler=sampler,
         progress=progress,
     )
     return images

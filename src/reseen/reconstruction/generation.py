@@ -19,6 +19,7 @@ from reseen.errors import ModelError, ShapeError
 from reseen.features import Features
 from reseen.ldm.sampling import begin, coarse_latents, coarse_noise, coarse_pictures, draw_noise
 from reseen.ldm.stable import as_tensor
+from reseen.plugins import load_object
 from reseen.recipe import Condition, ReconstructRecipe
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 Write = Callable[[int, int, NDArray[np.uint8]], None]
 """``(item, draw, picture (image_size, image_size, 3) uint8)``"""
 Progress = Callable[[int, int], None]
+Sampler = Callable[..., "Tensor"]
+"""A function with the parameters of `reseen.denoise`, which returns clean latents."""
 
 
 class PictureWarning(UserWarning):
@@ -66,6 +69,7 @@ def generate(
     subject: str,
     write: Write,
     jobs: Sequence[tuple[int, int]] | None = None,
+    sampler: Sampler | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Generate samples of every item, and pass each image on as soon as it is ready.
@@ -88,8 +92,10 @@ def generate(
     jobs
         Which pictures to make, as ``(item, draw)``; left out: of every item the recipe's ``n_draws``, or one for
         condition ``z``, whose draws are all alike.
+    sampler
+        Function in the place of `reseen.denoise`, with its parameters. Left out: the recipe's.
     progress
-        Called with the number of pictures done and the number to be made.
+        Called with the number of images that are done and the number that are to be generated.
 
     Raises
     ------
@@ -105,6 +111,7 @@ def generate(
         single precision.
     """
     ids = _check(ldm, condition, z, c)
+    sample = sampler or find_sampler(recipe.sampler)
     if jobs is None:
         jobs = [(item, draw) for item in range(len(ids)) for draw in range(n_draws(condition, recipe))]
     n_ready = 0
@@ -118,7 +125,7 @@ def generate(
             draws = np.array([draw for _, draw in batch])
             picked = None if condition == "c" else _array(z)[items]
             rows = _rows(ldm, ids[items], draws, picked, _array(c)[items], recipe, seed, subject)
-            pictures = _make(ldm, rows, recipe, condition)
+            pictures = _make(ldm, rows, recipe, condition, sample)
         stored = _to_uint8(pictures, recipe)
         _warn_of_black(stored, condition, ids[items])
         for (item, draw), picture in zip(batch, stored, strict=True):
@@ -164,14 +171,15 @@ def denoising_sequence(
     z = None if z_row is None else z_row[None]
     rows = _rows(ldm, np.array([stimulus_id]), np.array([draw]), z, c_row[None], recipe, seed, subject)
     seen: list[Tensor] = []
+    sample = find_sampler(recipe.sampler)
 
     def remember(_step: int, _timestep: int, _latents: Tensor, clean: Tensor) -> None:
         seen.append(clean)
 
-    last = _sample(ldm, rows, recipe, remember)
+    last = _sample(ldm, rows, recipe, sample, remember)
     if _broken(last).any() or _black(ldm.latent_to_image(last)).any():
         seen.clear()
-        last = _sample(ldm.in_single_precision, rows, recipe, remember)
+        last = _sample(ldm.in_single_precision, rows, recipe, sample, remember)
     first = ldm.latent_to_image(rows.noise) if z is None else coarse_pictures(ldm, z, recipe)
     frames = [first, *(ldm.latent_to_image(latents) for latents in (*seen[:-1], last))]
     return _to_uint8(np.concatenate(frames), recipe)
@@ -196,9 +204,11 @@ def _rows(
     return _Rows(stimulus_id, draws, z, c, noise, coarse)
 
 
-def _make(ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, condition: Condition) -> NDArray[np.float32]:
+def _make(
+    ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, condition: Condition, sample: Sampler
+) -> NDArray[np.float32]:
     """Return the images of some samples; those that half precision spoils are computed again in single precision."""
-    latents = _sample(ldm, rows, recipe)
+    latents = _sample(ldm, rows, recipe, sample)
     broken = _broken(latents)
     pictures = np.zeros((len(broken), ldm.image_size, ldm.image_size, 3), dtype=np.float32)
     if not broken.all():
@@ -218,18 +228,20 @@ def _make(ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, conditio
             PictureWarning,
             stacklevel=3,
         )
-        pictures[spoilt] = _make(exact, rows.at(spoilt), recipe, condition)
+        pictures[spoilt] = _make(exact, rows.at(spoilt), recipe, condition, sample)
     return pictures
 
 
-def _sample(ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, on_step: OnStep | None = None) -> Tensor:
+def _sample(
+    ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, sample: Sampler, on_step: OnStep | None = None
+) -> Tensor:
     """Return the clean latents of one batch, ``(n, channels, height, width)``, from z (or pure noise) and c."""
     if rows.z is None:
         latents, timesteps = as_tensor(rows.noise).to(ldm.device), ldm.schedule.timesteps(recipe.n_steps)
     else:
         coarse = coarse_latents(ldm, rows.z, recipe, rows.coarse_noise)
         latents, timesteps = begin(ldm, coarse, rows.noise, recipe, recipe.strength)
-    return denoise(
+    clean: Tensor = sample(
         ldm.predict_noise,
         latents,
         as_tensor(rows.c).to(ldm.device),
@@ -239,6 +251,23 @@ def _sample(ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, on_ste
         unconditional=as_tensor(ldm.unconditional)[None].to(ldm.device),
         on_step=on_step,
     )
+    if clean.shape != latents.shape:
+        raise ShapeError(
+            f"the sampler returned latents of shape {tuple(clean.shape)}; expected {tuple(latents.shape)}."
+        )
+    return clean
+
+
+def find_sampler(name: str) -> Sampler:
+    """Return `reseen.denoise` for ``"ddim"``, or the function of a user's own that a recipe names.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such function.
+    """
+    sampler: Sampler = denoise if name == "ddim" else load_object(name, "reconstruct.sampler")
+    return sampler
 
 
 def _broken(latents: Tensor) -> NDArray[np.bool_]:
