@@ -16,7 +16,8 @@ WITHOUT_EXAMPLE = {"ReseenError", "LatentDiffusion", "Results", "denoise", "run"
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", sorted(set(reseen.__all__)))
-def test_the_examples_of_public_names_run(name, digital_tree, brain_file):
+def test_the_examples_of_public_names_run(name, digital_tree, brain_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     found = getattr(reseen, name)
     module = importlib.import_module(getattr(found, "__module__", None) or found.__name__)
     here = {**vars(module), "simulated_tree": digital_tree, "own_data": brain_file}
@@ -37,7 +38,7 @@ def test_the_notebook_is_short_and_runs_on_a_simulated_tree(digital_tree, tmp_pa
     monkeypatch.chdir(tmp_path)
     kept = runpy.run_path(str(path))
     assert kept["images"].shape[:2] == (len(kept["subject"].test), 2)
-    assert "Subject subj01: 8 training and 4 test stimuli" in capsys.readouterr().out
+    assert 1 <= len(capsys.readouterr().out.splitlines()) <= 6
 
 
 def test_what_public_objects_print_has_at_most_six_lines_and_comparing_them_never_fails(digital_tree):

@@ -67,8 +67,9 @@ def load_object(name: str, key: str) -> Any:
 def fingerprint_of(found: Any) -> str:
     """Return text that changes when the file that defines an object changes: its name and the file's SHA-256."""
     named = f"{getattr(found, '__module__', '')}:{getattr(found, '__qualname__', type(found).__qualname__)}"
+    defined = found if hasattr(found, "__qualname__") else type(found)  # an object is as its class says
     try:
-        source = Path(inspect.getfile(found))
+        source = Path(inspect.getfile(defined))
     except (TypeError, OSError):
         return named
     return f"{named} sha256:{hashlib.sha256(source.read_bytes()).hexdigest()}" if source.is_file() else named

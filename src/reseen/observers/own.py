@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +13,7 @@ from numpy.typing import NDArray
 from reseen.errors import ModelError, RecipeError
 from reseen.observers.builtin import load_observer
 from reseen.observers.panel import EvaluationNetwork
+from reseen.plugins import fingerprint_of, load_object
 from reseen.tables import BUILTIN_NETWORKS, FEATURES, PIXELS
 
 OUTPUT = "output"
@@ -74,7 +72,7 @@ class OwnNetwork:
 def load_evaluation_network(name: str) -> EvaluationNetwork:
     """Load an evaluation network by name: ``"judge"``, ``"image_encoder"``, or ``"module:name"`` of a callable.
 
-    The fingerprint of a callable is the SHA-256 of its module's file and its qualified name.
+    The fingerprint of a callable is its name and the SHA-256 of the file that defines it.
 
     Raises
     ------
@@ -85,26 +83,13 @@ def load_evaluation_network(name: str) -> EvaluationNetwork:
     """
     if ":" not in name:
         return load_observer(name)
-    module_name, _, qualified = name.partition(":")
-    try:
-        module = import_module(module_name)
-    except Exception as error:  # importing runs the user's code, which may raise anything
+    found = load_object(name, "evaluate.observers")
+    if inspect.isclass(found):
         raise RecipeError(
-            f"evaluate.observers: cannot import the module of {name!r}: {type(error).__name__}: {error}. Expected "
-            "module:name; put the folder of the module on PYTHONPATH."
-        ) from error
-    found: Any = module
-    for part in qualified.split("."):
-        found = getattr(found, part, None)
-    if not callable(found) or inspect.isclass(found):
-        what = "a class" if inspect.isclass(found) else "missing or no callable"
-        raise RecipeError(
-            f"evaluate.observers: {qualified!r} of the module {module_name} is {what}; expected a function or another "
-            "callable object, from images (n, height, width, 3) uint8 to activations (n, ...)."
+            f"evaluate.observers: {name} is a class; expected a function or another callable object, from images "
+            "(n, height, width, 3) uint8 to activations (n, ...)."
         )
-    file = getattr(module, "__file__", None)
-    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else "no file"
-    return OwnNetwork(name, f"sha256:{digest} {qualified}", found)
+    return OwnNetwork(name, fingerprint_of(found), found)
 
 
 def evaluation_networks(networks: Named | Sequence[Named] | Mapping[str, Activations]) -> list[EvaluationNetwork]:
