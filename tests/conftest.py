@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from reseen import pipeline
 from reseen.imports import hide_broken_torchvision
 from reseen.recipe import Recipe, with_settings
 
@@ -168,3 +170,13 @@ def connections(monkeypatch) -> list[tuple[object, ...]]:
     for name in ("create_connection", "getaddrinfo", "gethostbyname"):
         monkeypatch.setattr(f"socket.{name}", connect)
     return tried
+
+
+@pytest.fixture(scope="module")
+def finished(small_recipe, random_observers, tmp_path_factory):
+    """Folder of an unbroken run of `small_recipe`; not to be written to."""
+    folder = tmp_path_factory.mktemp("finished")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipeline.run(small_recipe, folder)
+    return folder

@@ -11,16 +11,16 @@ import pytest
 import reseen
 
 ROOT = Path(__file__).resolve().parents[1]
-WITHOUT_EXAMPLE = {"ReseenError", "LatentDiffusion", "Results", "denoise", "run", "open_subject"}
+WITHOUT_EXAMPLE = {"ReseenError", "LatentDiffusion", "denoise", "run", "open_subject"}
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", sorted(set(reseen.__all__)))
-def test_the_examples_of_public_names_run(name, digital_tree, brain_file, tmp_path, monkeypatch):
+def test_the_examples_of_public_names_run(name, digital_tree, brain_file, finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = getattr(reseen, name)
     module = importlib.import_module(getattr(found, "__module__", None) or found.__name__)
-    here = {**vars(module), "simulated_tree": digital_tree, "own_data": brain_file}
+    here = {**vars(module), "simulated_tree": digital_tree, "own_data": brain_file, "finished_run": finished}
     tests = doctest.DocTestFinder(recurse=True).find(found, name, module=module, globs=here)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     said: list[str] = []

@@ -38,16 +38,6 @@ def contents(folder):
 
 
 @pytest.fixture(scope="module")
-def finished(small_recipe, random_observers, tmp_path_factory):
-    """The folder of an unbroken run; not to be written to."""
-    folder = tmp_path_factory.mktemp("finished")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pipeline.run(small_recipe, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def whole(finished):
     """Every file of an unbroken run."""
     return contents(finished)

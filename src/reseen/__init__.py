@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from reseen.encode import Encoder
     from reseen.errors import ReseenError
     from reseen.features import Features
+    from reseen.finished import FinishedRun as Results
     from reseen.ldm import LatentDiffusion, load_model
     from reseen.ldm.denoised_features import extract_features
     from reseen.pipeline import run
     from reseen.recipe import Recipe, load_recipe
     from reseen.reconstruction import reconstruct
-    from reseen.results import Results
     from reseen.ridge import RidgeMap, fit_ridge
     from reseen.scores import Scores
     from reseen.scoring import score
@@ -37,7 +37,7 @@ _WHERE = {
     "LatentDiffusion": ("ldm", "LatentDiffusion"),
     "Recipe": ("recipe", "Recipe"),
     "ReseenError": ("errors", "ReseenError"),
-    "Results": ("results", "Results"),
+    "Results": ("finished", "FinishedRun"),
     "RidgeMap": ("ridge", "RidgeMap"),
     "Scores": ("scores", "Scores"),
     "Split": ("trials", "Split"),

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -80,7 +80,7 @@ class Results(Journal):
         self._seals: dict[str, str] = {}
 
     @classmethod
-    def open(cls, path: Path | str, recipe: Recipe) -> Results:
+    def open(cls, path: Path | str, recipe: Recipe) -> Self:
         """Take hold of a results folder, making it if need be.
 
         Raises
@@ -105,7 +105,7 @@ class Results(Journal):
         return results
 
     @classmethod
-    def join(cls, path: Path, recipe: Recipe) -> Results:
+    def join(cls, path: Path, recipe: Recipe) -> Self:
         """Work in a results folder that another process holds, as its workers do.
 
         Raises
@@ -118,7 +118,7 @@ class Results(Journal):
         return results
 
     @classmethod
-    def read(cls, path: Path | str) -> Results:
+    def read(cls, path: Path | str) -> Self:
         """Look into a finished results folder, without holding it.
 
         Raises

@@ -1,0 +1,61 @@
+"""A finished run is read from Python: scores, images, decoded features and decoders."""
+
+import numpy as np
+import pytest
+
+import reseen
+from reseen import pipeline
+from reseen.datasets import open_subject
+from reseen.errors import ResultsError
+from reseen.finished import FinishedRun
+from reseen.recipe import with_changes
+from reseen.results import Results
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def test_images_are_those_of_the_files_in_the_order_of_what_was_decoded(finished, small_recipe):
+    results = reseen.Results.read(finished)
+    images, ids = results.images("c"), results.decoded("c").stimulus_id
+    assert images.shape[:2] == (len(ids), small_recipe.reconstruct.n_draws)
+    for item in (0, len(ids) - 1):
+        path = results.picture_path("subj01", "result", "c", int(ids[item]), 1)
+        np.testing.assert_array_equal(images[item, 1], Results.read(finished).load_picture(path))
+    assert results.images("z").shape[1] == 1
+    np.testing.assert_array_equal(results.images(), results.images("zc"))
+
+
+def test_a_decoder_of_a_run_predicts_what_the_run_decoded(finished, small_recipe):
+    results = FinishedRun.read(finished)
+    subject = open_subject(small_recipe.data, "subj01")
+    found = results.decoder("z").predict(subject.test)
+    np.testing.assert_allclose(found.array, results.decoded("z").array, atol=1e-6)
+    assert results.decoder("z").feature_ == "z"
+    one = subject.trials.select(found.stimulus_id[:1]).take(np.array([0]))
+    assert results.decoder("z").predict(one).array.shape == (1, *found.array.shape[1:])
+
+
+def test_the_scores_of_a_run_have_the_headline_of_its_report(finished):
+    results = FinishedRun.read(finished)
+    assert f"{results.scores.headline('zc').value:.3f}"
+    assert len(repr(results).splitlines()) <= 6
+    assert "report.html" in results._repr_html_()
+    assert (results == results) is True
+    assert isinstance(hash(results), int)
+
+
+def test_what_a_run_did_not_write_is_named(finished, small_recipe, tmp_path):
+    results = FinishedRun.read(finished)
+    with pytest.raises(ResultsError, match="no condition 'cz'; it has z, c, zc"):
+        results.images("cz")
+    with pytest.raises(ResultsError, match="no subject 'subj09'; it has subj01"):
+        results.decoded("z", "subj09")
+    with pytest.raises(ResultsError, match="no decoder of 'z' for fold 7"):
+        results.decoder("z", fold=7)
+    with pytest.raises(ResultsError, match="no images of level 'floor_mean'"):
+        results.images("z", level="floor_mean")
+    with pytest.raises(ResultsError, match="no level 'nosuch'"):
+        results.images("z", level="nosuch")
+    pipeline.run(with_changes(small_recipe, {"data.subjects": ["subj01"]}), tmp_path, until="extract")
+    with pytest.raises(ResultsError, match=r"no decoded 'z'. Run the recipe up to decode"):
+        FinishedRun.read(tmp_path).decoded("z")
