@@ -4,6 +4,7 @@ import doctest
 import importlib
 import inspect
 import runpy
+import warnings
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,32 @@ def test_signatures_are_documented():
             continue
         for parameter in inspect.signature(found).parameters:
             assert parameter in (found.__doc__ or ""), (name, parameter)
+
+
+def test_the_code_of_the_page_about_python_runs(digital_tree, tmp_path, monkeypatch):
+    import re
+
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    known = {
+        "reseen": reseen,
+        "betas": rng.standard_normal((36, 20)),
+        "stimulus_id": np.tile(np.arange(12), 3),
+        "session": np.repeat([1, 2, 3], 12),
+        "in_v1": np.arange(20) < 12,
+        "images": rng.integers(0, 256, (12, 64, 64, 3), dtype=np.uint8),
+        "captions": [f"number {number}" for number in range(12)],
+        "test_ids": [9, 10, 11],
+    }
+    (tmp_path / "data").symlink_to(digital_tree)
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    first, *blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(first, {})
+        for block in blocks:
+            exec(block, known)
+    assert known["decoder"].scaling_ is not None
+    assert known["predicted"].stimulus_id.tolist() == [9, 10, 11]

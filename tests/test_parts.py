@@ -46,7 +46,7 @@ def test_a_vocabulary_that_numbers_its_words_up_to_a_large_number_is_refused(mod
     file = model / "tokenizer" / "vocab.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "a": 4_000_000_000}))
     with pytest.raises(ModelError, match=r"vocab.json numbers \d+ words up to 4,000,000,000: it is damaged"):
-        load_ldm(str(model))
+        load_model(str(model))
 
 
 @pytest.mark.parametrize("length", ["many", 0, -1])
@@ -54,7 +54,7 @@ def test_a_tokenizer_whose_longest_caption_is_no_number_is_refused(model, length
     file = model / "tokenizer" / "tokenizer_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "model_max_length": length}))
     with pytest.raises(ModelError, match=r"model_max_length|cannot be"):
-        load_ldm(str(model))
+        load_model(str(model))
 
 
 @pytest.mark.parametrize("change", [-1, 10**9])
@@ -62,7 +62,7 @@ def test_weights_of_another_length_than_their_header_says_are_refused_unread(mod
     file = model / "unet" / "diffusion_pytorch_model.safetensors"
     os.truncate(file, file.stat().st_size + change)
     with pytest.raises(ModelError, match=r"its header declares [\d,]+ bytes"):
-        load_ldm(str(model))
+        load_model(str(model))
 
 
 DAMAGED = ["tokenizer/vocab.json", "tokenizer/tokenizer_config.json", "unet/config.json", "vae/config.json"]

@@ -527,9 +527,9 @@ def write_checkpoints(folder: Path) -> Iterable[Kind]:
 
 
 def _fingerprint(model: Path) -> str:
-    from reseen.ldm import load_ldm
+    from reseen.ldm import load_model
 
-    return load_ldm(str(model), fetch=False).fingerprint
+    return load_model(str(model), fetch=False).fingerprint
 
 
 def write_network(folder: Path) -> Kind | None:

@@ -126,7 +126,7 @@ def denoising(frames: ArrayLike, *, original: ArrayLike | None = None, n_frames:
     ----------
     frames
         Shape ``(n_frames, H, W, 3)``, uint8: the image before the first step, and after each step; of
-        `reseen.reconstruct.film`.
+        `reseen.reconstruction.denoising_sequence`.
     original
         Shape ``(H, W, 3)``: the original image, drawn first; left out: it is not drawn.
     n_frames
