@@ -163,7 +163,7 @@ class TestOnASmallBrain:
         def interrupt(*_args, **_options):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("reseen.pipeline.extraction.extract.extract", interrupt)
+        monkeypatch.setattr("reseen.pipeline.extraction.extraction.extract", interrupt)
         code, _, err = reseen("run", recipe_file, "--out", tmp_path / "out")
         assert code == 130
         assert err.endswith("stopped by Ctrl-C. Run the same command again to continue.\n")

@@ -12,7 +12,7 @@ import pytest
 import reseen
 
 ROOT = Path(__file__).resolve().parents[1]
-WITHOUT_EXAMPLE = {"ReseenError", "LatentDiffusion", "denoise", "run", "open_subject"}
+WITHOUT_EXAMPLE = {"Diagnostics", "ReseenError", "LatentDiffusion", "denoise", "run", "open_subject"}
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 PUBLIC = {
     "Decoder",
+    "Diagnostics",
     "Encoder",
     "Features",
     "LatentDiffusion",
@@ -24,6 +25,7 @@ PUBLIC = {
     "Subject",
     "Trials",
     "denoise",
+    "diagnose",
     "extract_features",
     "fit_ridge",
     "load_arrays",

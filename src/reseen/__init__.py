@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reseen import plot
     from reseen.datasets import load_arrays, load_nsd, open_subject
     from reseen.decode import Decoder
+    from reseen.diagnosis import Diagnostics, diagnose
     from reseen.diffusion import denoise
     from reseen.encode import Encoder
     from reseen.errors import ReseenError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "Decoder": ("decode", "Decoder"),
+    "Diagnostics": ("diagnosis", "Diagnostics"),
     "Encoder": ("encode", "Encoder"),
     "Features": ("features", "Features"),
     "LatentDiffusion": ("ldm", "LatentDiffusion"),
@@ -45,6 +47,7 @@ _WHERE = {
     "Subject": ("subject", "Subject"),
     "Trials": ("trials", "Trials"),
     "denoise": ("diffusion", "denoise"),
+    "diagnose": ("diagnosis", "diagnose"),
     "extract_features": ("ldm.denoised_features", "extract_features"),
     "fit_ridge": ("ridge", "fit_ridge"),
     "load_arrays": ("datasets", "load_arrays"),
@@ -60,6 +63,7 @@ _WHERE = {
 
 __all__ = [
     "Decoder",
+    "Diagnostics",
     "Encoder",
     "Features",
     "LatentDiffusion",
@@ -73,6 +77,7 @@ __all__ = [
     "Subject",
     "Trials",
     "denoise",
+    "diagnose",
     "extract_features",
     "fit_ridge",
     "load_arrays",
