@@ -3,10 +3,12 @@
 import doctest
 import importlib
 import inspect
+import re
 import runpy
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import reseen
@@ -67,10 +69,6 @@ def test_signatures_are_documented():
 
 
 def test_the_code_of_the_page_about_python_runs(digital_tree, tmp_path, monkeypatch):
-    import re
-
-    import numpy as np
-
     rng = np.random.default_rng(0)
     known = {
         "reseen": reseen,
@@ -93,3 +91,41 @@ def test_the_code_of_the_page_about_python_runs(digital_tree, tmp_path, monkeypa
             exec(block, known)
     assert known["decoder"].scaling_ is not None
     assert known["predicted"].stimulus_id.tolist() == [9, 10, 11]
+
+
+def code_lines(path):
+    """Lines of an example without its docstring, imports, comments and blank lines."""
+    text = re.sub(r'""".*?"""', "", path.read_text(encoding="utf-8"), count=1, flags=re.DOTALL)
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith(("#", "import ", "from "))]
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory):
+    """A folder with a finished run of the recipe tiny, and its data."""
+    folder = tmp_path_factory.mktemp("examples")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        reseen.run(reseen.load_recipe("tiny"), folder / "out/tiny")
+    (folder / "data").symlink_to(folder / "out/tiny/data")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["own_arrays", "own_decoder", "predictions_elsewhere", "own_network", "saved_decoder"])
+def test_a_variant_of_the_notebook_is_at_most_ten_lines_and_runs(name, tiny_run, monkeypatch, capsys):
+    path = ROOT / f"examples/{name}.py"
+    assert len(code_lines(path)) <= 10
+    monkeypatch.chdir(tiny_run)
+    kept = runpy.run_path(str(path))
+    assert len(capsys.readouterr().out.splitlines()) >= 1
+    if name == "saved_decoder":
+        results = kept["results"]
+        subject = reseen.load_nsd("data", "subj01", rois=results.recipe.data.rois)
+        whole = reseen.Decoder.load("z_decoder.safetensors").predict(subject.test)
+        np.testing.assert_allclose(whole.array, results.decoded("z").array, atol=1e-6)
+        same_trial = subject.trials.select(kept["run"].stimulus_id[:1]).take(np.array([0]))
+        found = reseen.Decoder.load("z_decoder.safetensors").predict(kept["one"]).array
+        np.testing.assert_allclose(found, results.decoder("z").predict(same_trial).array, atol=1e-6)
+    if name == "predictions_elsewhere":
+        assert "predicted elsewhere" in (tiny_run / "out/elsewhere/report.html").read_text(encoding="utf-8")
