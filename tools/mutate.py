@@ -27,7 +27,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -113,8 +113,11 @@ class Worker:
         self._process: Any = None
         self._pipe: Any = None
 
-    def read(self, number: int) -> tuple[str, str, float, int]:
-        """Read one of the kinds; return outcome, detail, seconds and bytes of memory beyond those before."""
+    def read(self, number: int, *, patience: float = 1.0) -> tuple[str, str, float, int]:
+        """Read one of the kinds; return outcome, detail, seconds and bytes of memory beyond those before.
+
+        ``patience`` multiplies the limit on time.
+        """
         if self._process is None:
             self._start()
         before = _memory(self._process.pid, "VmRSS")
@@ -125,7 +128,7 @@ class Worker:
             if self._pipe.poll(_LOOK):
                 break
             peak = max(peak, _memory(self._process.pid, "VmRSS") - before)
-            if peak > 2 * self._memory or time.monotonic() - start > self._seconds:
+            if peak > 2 * self._memory or time.monotonic() - start > patience * self._seconds:
                 outcome = "MEMORY" if peak > self._memory else "HANG"
                 self.close()
                 return outcome, f"ended after {time.monotonic() - start:.0f} s", time.monotonic() - start, peak
@@ -212,20 +215,14 @@ class Cases:
         self._unchanged: dict[int, str] = {}
 
     def run(self, place: int, number: int) -> Case:
-        """Change one file of a kind, read it in the worker, and put it back.
-
-        Raises
-        ------
-        RuntimeError
-            If the kind cannot be read while it is unchanged.
-        """
+        """Change one file of a kind, read it in the worker, and put it back."""
         kind = self.kinds[place]
         rng, path = self._choose(kind, number)
         return self.read_changed(place, path, lambda file: mutate(file, rng, self._others(kind)), number)
 
     def read_changed(self, place: int, path: Path, change: Callable[[Path], str], number: int = 0) -> Case:
         """Change a file of a kind by a function that returns what it did, read it in the worker, and put it back."""
-        kind, unchanged = self.kinds[place], self._read_unchanged(place)
+        kind, unchanged = self.kinds[place], self.read_unchanged(place)
         with _put_back(kind, path):
             mutation = change(path)
             outcome, detail, seconds, peak = self._worker.read(place)
@@ -235,7 +232,7 @@ class Cases:
 
     def repeat(self, place: int, number: int) -> None:
         """Read a case in this process, and print the file, the change and the traceback."""
-        kind, unchanged = self.kinds[place], self._read_unchanged(place)
+        kind, unchanged = self.kinds[place], self.read_unchanged(place)
         rng, path = self._choose(kind, number)
         with _put_back(kind, path):
             mutation = mutate(path, rng, self._others(kind))
@@ -253,13 +250,18 @@ class Cases:
         rng = random.Random(f"{self.seed} {kind.name} {number}")
         return rng, rng.choice(kind.files)
 
-    def _read_unchanged(self, place: int) -> str:
-        """Return the digest of a kind's values as they are; it is read once, and has more time for that."""
+    def read_unchanged(self, place: int) -> str:
+        """Return the digest of a kind's values as they are; it is read once, and has more time for that.
+
+        Raises
+        ------
+        RuntimeError
+            If the kind cannot be read.
+        """
         if place not in self._unchanged:
-            kind, worker = self.kinds[place], Worker(self.kinds, 10 * SECONDS)
+            kind = self.kinds[place]
             with _put_back(kind, None):
-                outcome, detail, _, _ = worker.read(place)
-            worker.close()
+                outcome, detail, _, _ = self._worker.read(place, patience=10)
             if outcome != "read":
                 raise RuntimeError(f"{kind.name}: an unchanged input is not read ({outcome}: {detail}).")
             self._unchanged[place] = detail
@@ -304,9 +306,10 @@ class _put_back:  # noqa: N801 (used as a function)
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def run_cases(cases: Cases, n_cases: int, only: str = "") -> Iterator[Case]:
-    """Run cases of the kinds whose names start so, in turn; each takes as many turns as it weighs."""
-    chosen = [place for place, kind in enumerate(cases.kinds) if kind.name.startswith(only)]
+def run_cases(cases: Cases, n_cases: int, only: str = "", leave_out: Collection[str] = ()) -> Iterator[Case]:
+    """Run cases of the kinds whose names start with ``only``, in turn; each takes as many turns as it weighs."""
+    named = [place for place, kind in enumerate(cases.kinds) if kind.name.startswith(only)]
+    chosen = [place for place in named if cases.kinds[place].name not in leave_out]
     turns = [place for place in chosen for _ in range(cases.kinds[place].weight)]
     random.Random(cases.seed).shuffle(turns)
     numbers: Counter[int] = Counter()

@@ -136,7 +136,7 @@ def write_recipe(folder: Path) -> Kind:
 
 
 def _finish_run(folder: Path) -> tuple[Any, Path]:
-    """Run a small recipe to its report; return it and its results folder."""
+    """Run a small recipe up to its tables; return it and its results folder."""
     from tiny_ldm import write_tiny_ldm
 
     from reseen import run
@@ -155,7 +155,8 @@ def _finish_run(folder: Path) -> tuple[Any, Path]:
     recipe = with_settings(Recipe(name="small"), settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of penalties at the edge of a grid of two
-        results = run(recipe, folder / "out")
+        for last in ("encode", "evaluate"):
+            results = run(recipe, folder / "out", until=last)
     times = {stage: {**entry.model_dump(), "seconds": 1.0} for stage, entry in results.times.items()}
     write_json(results.path / "times.json", times)  # so that every run writes the same bytes
     (results.path / "log.txt").write_text("2026-01-31T12:00:00+01:00 begin report\n", encoding="utf-8")
@@ -163,11 +164,11 @@ def _finish_run(folder: Path) -> tuple[Any, Path]:
 
 
 def write_results(folder: Path) -> Iterable[Kind]:
-    """Run a small recipe, and read its results folder in three ways: file by file, resumed to a report, compared."""
+    """Run a small recipe, and read its results folder in three ways: file by file, up to a report, compared."""
     recipe, out = _finish_run(folder)
     reference = folder / "reference"
     shutil.copytree(out, reference)
-    files = _files(out, ".lock", "report.html")
+    files = _files(out, ".lock")
     resumed, compared = folder / "resumed", folder / "compared"
     shutil.copytree(out, resumed)
     shutil.copytree(out, compared)
@@ -181,8 +182,8 @@ def write_results(folder: Path) -> Iterable[Kind]:
 
 
 def _is_read(name: Path) -> bool:
-    """Return whether any reader opens a file: figures and the log are for people."""
-    return name.parts[0] != "figures" and name.name != "log.txt"
+    """Return whether any reader opens a file: the log is for people."""
+    return name.name != "log.txt"
 
 
 def _read_results(out: Path, names: Sequence[Path]) -> Any:
@@ -213,13 +214,40 @@ def _compare(reference: Path, other: Path) -> Any:
     return compare(one, [two], n_bootstrap=20, n_permutations=20), settings_that_differ(one, two), two.warnings
 
 
-def write_decoder(folder: Path) -> Kind:
-    """Write a fitted decoder."""
-    from reseen.ridge import RidgeMap
+def write_fitted(folder: Path) -> Kind:
+    """Fit and write a decoder, an encoder and the map of a ridge."""
+    from reseen import Decoder, Encoder, Features, RidgeMap, Trials
 
-    path, ones = folder / "ridge.safetensors", np.ones(3, np.float32)
-    RidgeMap(np.ones((3, 3), np.float32), ones, ones, ones, ones.astype(float), ones.astype(float)).save(path)
-    return Kind("decoder", (path,), lambda: RidgeMap.load(path).arrays)
+    rng, ids = np.random.default_rng(0), np.arange(12)
+    trials = Trials(rng.standard_normal((12, 8)).astype(np.float32), ids, rois={"early": np.arange(8) < 5})
+    features = Features("z", rng.standard_normal((12, 2, 3)).astype(np.float32), ids)
+    files = [folder / f"{name}.safetensors" for name in ("decoder", "encoder", "ridge")]
+    decoder = Decoder(["early"], alphas=[1.0], n_folds=2).fit(trials, features)
+    decoder.save(files[0])
+    Encoder(alphas=[1.0], n_folds=2).fit(trials, features).save(files[1])
+    decoder.map_.save(files[2])
+
+    def read() -> Any:
+        encoder = Encoder.load(files[1])
+        of_encoder = encoder.map_.arrays, encoder.voxels_, encoder.feature_, encoder.shape_
+        return Decoder.load(files[0]).describe(), of_encoder, RidgeMap.load(files[2]).arrays
+
+    return Kind("fitted models", tuple(files), read)
+
+
+def write_scores(folder: Path) -> Kind:
+    """Write scores as a table."""
+    from reseen import Scores, score
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (4, 16, 16, 3), dtype=np.uint8)
+    score(images[::-1], images, n_pairings=5, n_bootstrap=5).save(folder / "scores.csv")
+
+    def read() -> Any:
+        found = Scores.read(folder / "scores.csv")
+        return found.table, found.wide(), str(found.headline())
+
+    return Kind("scores", (folder / "scores.csv",), read)
 
 
 def write_kept(folder: Path) -> Kind:
@@ -227,15 +255,15 @@ def write_kept(folder: Path) -> Kind:
     from reseen.datasets.kept import KeptSessions
     from reseen.errors import DataError
 
-    kept, made_by, betas = KeptSessions(folder), {"voxels": "some"}, np.ones((4, 3), np.float32)
-    kept.save(1, made_by, betas, np.ones(3, bool))
+    kept, made_by = KeptSessions(folder), {"voxels": "some"}
+    kept.save(1, made_by, np.ones((4, 3), np.float32), np.ones((2, 3)), np.ones(3, bool))
 
     def read() -> Any:
-        into = np.empty_like(betas)
-        known = kept.load(1, made_by, into)
+        betas, moments = np.empty((4, 3), np.float32), np.empty((2, 3))
+        known = kept.load(1, made_by, betas, moments)
         if known is None:
             raise DataError("the kept session is dropped, and read from the data set again.")
-        return known, into
+        return known, betas, moments
 
     return Kind("kept session", (folder / "session01.safetensors",), read)
 
@@ -279,7 +307,7 @@ def write_images(folder: Path) -> Kind:
 
 def write_folders(folder: Path) -> Kind:
     """Write two folders of images that `evaluate` scores."""
-    from reseen.pipeline import evaluate_folders
+    from reseen.scoring import score
 
     rng = np.random.default_rng(0)
     for name in ("truth", "made"):
@@ -289,7 +317,7 @@ def write_folders(folder: Path) -> Kind:
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
 
     def read() -> Any:
-        return evaluate_folders(folder / "made", folder / "truth", n_permutations=5, n_bootstrap=5)
+        return score(folder / "made", folder / "truth", condition="given", n_pairings=5, n_bootstrap=5).table
 
     return Kind("images to score", _files(folder), read, weight=1)
 
@@ -581,7 +609,8 @@ BUILDERS: dict[str, Callable[[Path], Kind | Iterable[Kind] | None]] = {
     "npy": write_npy,
     "recipe": write_recipe,
     "results": write_results,
-    "decoder": write_decoder,
+    "fitted": write_fitted,
+    "scores": write_scores,
     "kept": write_kept,
     "raters": write_raters,
     "images": write_images,

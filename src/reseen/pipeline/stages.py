@@ -63,7 +63,9 @@ def check_settings(recipe: Recipe, path: Path | None) -> None:
     made = told.get("simulate", {"seed": told["seed"]} if "seed" in told else {})
     wanted = recipe.simulate.model_dump(mode="json")
     if differ := [name for name, value in wanted.items() if made.get(name, value) != value]:
-        values = "; ".join(f"simulate.{name}: expected {made[name]}, found {wanted[name]}" for name in differ)
+        values = "; ".join(
+            f"simulate.{name}: expected {shown(str(made[name]))}, found {wanted[name]}" for name in differ
+        )
         options = [word for name in differ for word in ("--set", f"simulate.{name}={made[name]}")]
         raise ResultsError(
             f"{shown(path)} holds digital subjects of another recipe. Expected is what they were made with, found is "
