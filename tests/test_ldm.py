@@ -225,9 +225,7 @@ def test_a_folder_that_lacks_a_part_is_named(copy: Path, lost: str) -> None:
 def test_truncated_weights_are_an_error_with_a_message(copy: Path) -> None:
     weights = next((copy / "unet").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(
-        ModelError, match=r"the unet of .* cannot be loaded: its configuration or its weights are damaged"
-    ):
+    with pytest.raises(ModelError, match=r"unet/.* cannot be read .its header is longer than the file.*copy the model"):
         load_model(str(copy))
 
 
@@ -291,7 +289,7 @@ def test_a_single_file_that_is_missing_or_no_checkpoint_is_refused(tmp_path: Pat
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"nothing of use")
     (tmp_path / "broken").mkdir()
-    with pytest.raises(ModelError, match="hf download CompVis/stable-diffusion-v1-4"):
+    with pytest.raises(ModelError, match="hf download CompVis/stable-diffusion-v-1-4-original"):
         load_model(str(broken))
 
 
