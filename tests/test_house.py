@@ -1,3 +1,4 @@
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -168,3 +169,19 @@ def test_the_example_makes_a_picture_for_each_test_stimulus(small_recipe, tmp_pa
     )
     runpy.run_path(str(path))
     assert len(list(tmp_path.glob("*.png"))) == 4 * 2
+
+
+REFUSED_OPENERS = {"Give", "Hold", "Be", "Say", "Tell", "Lay", "Stand", "Lend", "Hand", "Ask", "Look", "Mend", "Let"}
+"""Words that no docstring opens with: it opens with the verb that names the action, or with a noun phrase."""
+
+
+def test_docstrings_open_with_a_verb_that_names_the_action():
+    found = []
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)):
+                continue
+            words = (ast.get_docstring(node) or "").split(maxsplit=1)
+            if words and words[0] in REFUSED_OPENERS:
+                found.append((path.name, getattr(node, "name", ""), words[0]))
+    assert found == []

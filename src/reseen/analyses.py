@@ -33,7 +33,7 @@ _JOINED = "+"
 
 @dataclass(frozen=True)
 class FeatureName:
-    """Hold what a feature's name says.
+    """Parts of a feature's name.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class FeatureName:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Hold one question to the encoding models.
+    """One encoding analysis and its features.
 
     Parameters
     ----------
@@ -78,24 +78,24 @@ class Analysis:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Give the names of all features, each once."""
+        """Names of all features, each once."""
         return tuple(dict.fromkeys(feature for model in self.models for feature in model))
 
 
 def decoded_features(conditions: Iterable[str]) -> tuple[str, ...]:
-    """Give the features that pictures of some conditions are made from."""
+    """Return the features that pictures of some conditions are made from."""
     asked = set().union(*conditions)
     return tuple(name for name in UNDENOISED if name in asked)
 
 
 def true_features(conditions: Iterable[str], analyses: Iterable[Analysis]) -> tuple[str, ...]:
-    """Give the features that need no denoising and are wanted: to be decoded, encoded from, or denoised."""
+    """Return the features that need no denoising and are wanted: to be decoded, encoded from, or denoised."""
     asked = {*decoded_features(conditions), *(name for analysis in analyses for name in analysis.features)}
     return tuple(name for name in UNDENOISED if name in asked or not asked <= set(UNDENOISED))
 
 
 def analysis_of(name: str) -> AnalysisName:
-    """Give the analysis that a feature belongs to: the first where the name is one's own."""
+    """Return the analysis that a feature belongs to: the first where the name is one's own."""
     try:
         feature = parse_feature(name)
     except RecipeError:
@@ -118,7 +118,7 @@ def spaces_of(model: str) -> tuple[str, ...]:
 
 
 def stage_of(name: str) -> str:
-    """Give at which strength or share of the denoising a feature or a model was taken, such as ``"progress=0.2"``."""
+    """Return at which strength or share of the denoising a feature or a model was taken, such as ``"progress=0.2"``."""
     return name.partition("@")[2]
 
 

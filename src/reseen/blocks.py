@@ -24,7 +24,7 @@ BYTES_AT_ONCE = 256_000_000
 
 @dataclass(frozen=True)
 class FeatureBlocks:
-    """Hold one feature space that lies on disk.
+    """One feature space on disk.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class FeatureBlocks:
 
     @classmethod
     def open(cls, name: str, paths: Sequence[Path]) -> FeatureBlocks:
-        """Look at the files of a feature space, without reading what they hold.
+        """Open the files of a feature space, without reading their arrays.
 
         Raises
         ------
@@ -67,7 +67,7 @@ class FeatureBlocks:
         return cls(name, (len(ids), *shapes.pop()), ids, tuple(parts))
 
     def __len__(self) -> int:
-        """Give the number of items."""
+        """Return the number of items."""
         return len(self.stimulus_id)
 
     def __iter__(self) -> Iterator[Features]:
@@ -105,7 +105,7 @@ class FeatureBlocks:
             yield array.reshape(len(self), -1)
 
     def columns(self, stimulus_id: ArrayLike, width: int) -> Iterator[NDArray[np.float32]]:
-        """Give the rows of these stimuli a few columns at a time, ``(n_stimuli, n_columns)`` float32.
+        """Return the rows of these stimuli a few columns at a time, ``(n_stimuli, n_columns)`` float32.
 
         Blocks hold about ``width`` columns: as many channels as fit, and at least one.
 
@@ -129,18 +129,18 @@ class FeatureBlocks:
 
 
 def are_whole(paths: Sequence[Path]) -> bool:
-    """Tell whether these are all the files of a feature space."""
+    """Return whether these are all the files of a feature space."""
     return bool(paths) and _look(paths[0])[2] == len(paths)
 
 
 def rows_at_once(bytes_per_row: int) -> int:
-    """Say how many stimuli a block holds: at most 64, a multiple of 8 where it can be, and at least one."""
+    """Return how many stimuli a block has: at most 64, a multiple of 8 where it can be, and at least one."""
     fitting = min(max(BYTES_AT_ONCE // max(bytes_per_row, 1), 1), 64)
     return fitting if fitting < 8 else fitting // 8 * 8
 
 
 def _look(path: Path) -> tuple[tuple[int, ...], NDArray[np.int64], int]:
-    """Give the shape of a file's array, its stimulus ids, and of how many files it is one."""
+    """Return the shape of a file's array, its stimulus ids, and of how many files it is one."""
     with opening_tensors(path) as (file, made_by):
         shape = tuple(file.get_slice("array").get_shape())
         return shape, file.get_tensor("stimulus_id"), int(made_by.get("n_files", "1"))

@@ -134,7 +134,7 @@ def _warn_of_versions(reference: Results, other: Results) -> None:
 
 
 def _protocols_apart(reference: Results, other: Results, subject: str) -> dict[str, str]:
-    """Give the protocols whose numbers are other quantities in the two, and in what: another network or another size.
+    """Return the protocols whose numbers are other quantities in the two, and in what: another network or another size.
 
     reseen's own protocol scores pictures at the size at which they were generated; the others say a size.
     """
@@ -169,7 +169,7 @@ def _scored(results: Results, subject: str) -> pd.DataFrame:
 def _paired(
     reference: Results, other: Results, subjects: Sequence[str], level: str
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Give each subject's numbers that both have, and what each stimulus scores, twice ``(n_numbers, n_stimuli)``."""
+    """Return each subject's numbers that both have, and what each stimulus scores, twice ``(n_numbers, n_stimuli)``."""
     for subject in subjects:
         unlike = _protocols_apart(reference, other, subject)
         ours, theirs = (_matrix(results, subject, level, without=unlike) for results in (reference, other))
@@ -195,7 +195,7 @@ def _paired(
 
 
 def _matrix(results: Results, subject: str, level: str, *, without: Mapping[str, str]) -> pd.DataFrame:
-    """Lay out one level: a row for each number, a column for each stimulus; items of one stimulus are averaged."""
+    """Arrange one level: a row for each number, a column for each stimulus; items of one stimulus are averaged."""
     import pandas as pd
 
     scored = _scored(results, subject)
@@ -216,7 +216,7 @@ def _matrix(results: Results, subject: str, level: str, *, without: Mapping[str,
 
 
 def _apart(ours: pd.Index[Any], theirs: pd.Index[Any]) -> str:
-    """Say which words only one of the two has."""
+    """Return which words only one of the two has."""
     found = []
     for word in map(str, ours.names):
         first, second = (set(index.get_level_values(word)) for index in (ours, theirs))
@@ -229,7 +229,7 @@ def _apart(ours: pd.Index[Any], theirs: pd.Index[Any]) -> str:
 def _rows(
     ours: pd.DataFrame, theirs: pd.DataFrame, n_bootstrap: int, n_permutations: int, seed: int
 ) -> Iterator[dict[str, Any]]:
-    """Give a row for each number of one subject."""
+    """Return a row for each number of one subject."""
     before, after = ours.to_numpy(np.float64).T, theirs.to_numpy(np.float64).T
     difference = after - before
     weights = statistics.bootstrap_weights(ours.columns.to_numpy(), n_bootstrap, seed=seed)

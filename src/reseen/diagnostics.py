@@ -25,7 +25,7 @@ _SMALLEST = 1e-10
 
 
 def n_way(beaten: ArrayLike, tied: ArrayLike, n_distractors: ArrayLike, n_choices: int) -> Floats:
-    """Give the probability of finding the right one among ``n_choices``: itself and distractors drawn at random.
+    """Return the probability of finding the right one among ``n_choices``: itself and distractors drawn at random.
 
     The exact mean over every set of distractors that can be drawn without replacement (hypergeometric), ties shared
     among those that tie: ``(C(b + t + 1, n) - C(b, n)) / ((t + 1) C(N, n - 1))`` for ``b`` beaten and ``t`` tied of
@@ -48,7 +48,7 @@ def n_way(beaten: ArrayLike, tied: ArrayLike, n_distractors: ArrayLike, n_choice
         return np.where(n_items == n_choices, (b + t == n) / (t + 1), np.nan)
 
     def share_of_sets(among: Floats) -> Floats:
-        """Give which share of all sets of ``n_choices`` items lie among so many of them."""
+        """Return which share of all sets of ``n_choices`` items lie among so many of them."""
         share = np.ones(among.shape)
         for k in range(n_choices):
             share = share * np.maximum(among - k, 0) / np.maximum(n_items - k, 1)
@@ -59,7 +59,7 @@ def n_way(beaten: ArrayLike, tied: ArrayLike, n_distractors: ArrayLike, n_choice
 
 
 def top_k(beaten: ArrayLike, tied: ArrayLike, n_distractors: ArrayLike, k: int) -> Floats:
-    """Give the probability that the right one is among the ``k`` best of all, ties broken by chance."""
+    """Return the probability that the right one is among the ``k`` best of all, ties broken by chance."""
     b, t, n = (np.asarray(x, dtype=np.float64) for x in (beaten, tied, n_distractors))
     return np.clip((k - (n - b - t)) / (t + 1), 0.0, 1.0)
 
@@ -85,19 +85,19 @@ def pairs_by_category(categories: NDArray[Any], labels: NDArray[Any]) -> tuple[M
 
 
 def won(wins: Floats, pairs: Mask) -> float:
-    """Give the share of these pairs that are won; NaN where there are none. ``wins``: `metrics.pairwise_wins`."""
+    """Return the share of these pairs that are won; NaN where there are none. ``wins``: `metrics.pairwise_wins`."""
     n_pairs = np.count_nonzero(pairs)
     return float(wins[pairs].sum() / n_pairs) if n_pairs else np.nan
 
 
 def bootstrap_won(wins: Floats, pairs: Mask, weights: Floats) -> Floats:
-    """Give `won` for each resampling of the pictures ``(n_bootstrap, n)``, as fixed items and distractors together."""
+    """Return `won` for each resampling of the images ``(n_bootstrap, n)``, as fixed items and distractors together."""
     above = ((weights @ (wins * pairs)) * weights).sum(axis=1)
     return ratio(above, ((weights @ pairs.astype(np.float64)) * weights).sum(axis=1))
 
 
 def from_category_alone(between: ArrayLike, share_within: ArrayLike) -> Floats:
-    """Give the two-way accuracy of a decoder that knows the category and nothing else.
+    """Return the two-way accuracy of a decoder that knows the category and nothing else.
 
     With ``k`` equally frequent categories ``share_within`` is about ``1 / k``: Shirakawa and others (2025) show that
     ten categories told apart perfectly make 95 % with no knowledge of the pictures.
@@ -150,7 +150,7 @@ def count_among(right: Floats, wrong: Floats) -> tuple[NDArray[np.int64], NDArra
 
 
 def length_in_span(centred: NDArray[Any], training: NDArray[Any], mean: Floats) -> Floats:
-    """Give the squared length of each item's projection on the span of the training targets.
+    """Return the squared length of each item's projection on the span of the training targets.
 
     Every prediction of a ridge regression lies in that span (Otsuka and others, 2025): what is outside is lost to any
     decoder that was fitted on these targets.
@@ -185,7 +185,7 @@ def length_in_span(centred: NDArray[Any], training: NDArray[Any], mean: Floats) 
 
 
 def participation_ratio(items: NDArray[Any]) -> float:
-    """Give the effective number of dimensions of items ``(n, d)``: ``(sum of variances)² / sum of squared variances``.
+    """Return the effective dimensionality of items ``(n, d)``: ``(sum of variances)² / sum of squared variances``.
 
     The variances are those along the principal dimensions. At most ``n - 1``; NaN where the items do not differ.
     """
@@ -278,7 +278,7 @@ def clusters(features: NDArray[Any], n_clusters: int, *, seed: int) -> NDArray[n
 
 
 def rank_correlation(a: Floats, b: Floats, weights: Floats | None = None) -> Floats:
-    """Give Spearman's correlation of two numbers of each item ``(n,)``, for each row of weights ``(n_sets, n)``.
+    """Return Spearman's correlation of two numbers of each item ``(n,)``, for each row of weights ``(n_sets, n)``.
 
     Ranks are those among all items. NaN where one of the two does not vary.
     """
@@ -294,7 +294,7 @@ def rank_correlation(a: Floats, b: Floats, weights: Floats | None = None) -> Flo
 
 
 def _products(rows: NDArray[Any]) -> Floats:
-    """Give the inner products of rows, ``(n, n)`` float64."""
+    """Return the inner products of rows, ``(n, n)`` float64."""
     whole = np.asarray(rows, dtype=np.float64)
     product: Floats = whole @ whole.T
     return product

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Hold how much of the signal is left at each timestep of training.
+    """Noise schedule: the proportion of the signal at each timestep of training.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class Schedule:
     def partial_timesteps(
         self, n_steps: int, strength: float, noise_index: Literal["diffusers", "compvis"] = "diffusers"
     ) -> tuple[int, tuple[int, ...]]:
-        """Say where a picture is noised to, and the timesteps that undo it.
+        """Return where a picture is noised to, and the timesteps that undo it.
 
         Parameters
         ----------

@@ -15,7 +15,7 @@ A message says what was expected, what was found and what to do. The command lin
 
 
 class ReseenError(Exception):
-    """Be the root of every error that is the user's to mend."""
+    """Root of every error that the user can fix."""
 
 
 class RecipeError(ReseenError):

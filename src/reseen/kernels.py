@@ -205,7 +205,7 @@ def _some(count: int) -> int:
 
 
 def default_alphas(n_rows: int) -> Float64:
-    """Give penalties from nearly none to nearly the training mean, for kernels whose mean diagonal is one."""
+    """Return penalties from nearly none to nearly the training mean, for kernels whose mean diagonal is one."""
     bottom, top = GRID_BOTTOM, GRID_TOP * n_rows
     return np.geomspace(bottom, top, int(np.ceil(np.log10(top / bottom) * GRID_PER_DECADE)) + 1)
 
@@ -276,7 +276,7 @@ def _mixture(kernels: Sequence[Float64], share: float) -> Float64:
 
 
 def _centred(kernel: Float64, rows: Integers, train: Integers) -> Float64:
-    """Give inner products of rows with training rows, both less the mean of the training rows."""
+    """Return inner products of rows with training rows, both less the mean of the training rows."""
     mean = kernel[np.ix_(train, train)].mean(axis=0)
     across = kernel[np.ix_(rows, train)]
     centred: Float64 = across - across.mean(axis=1, keepdims=True) - mean + mean.mean()

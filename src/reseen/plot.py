@@ -352,7 +352,7 @@ def _panel(axes: Axes, title: str, rows: pd.DataFrame, labels: Sequence[str], *,
 
 
 def _same_limits(panels: Sequence[Axes]) -> None:
-    """Let all panels of identification accuracy end where they can be compared."""
+    """Set the same limits for all panels of identification accuracy, so that they can be compared."""
     left = min([0.4, *(axes.get_xlim()[0] for axes in panels)])
     for axes in panels:
         axes.set_xlim(left, 1.02)

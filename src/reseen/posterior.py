@@ -31,7 +31,7 @@ TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0)
 
 @dataclass(frozen=True)
 class Components:
-    """Hold the leading principal components of a feature space.
+    """Leading principal components of a feature space.
 
     Parameters
     ----------
@@ -65,13 +65,13 @@ class Components:
         return cls(mean, axes.astype(np.float32))
 
     def project(self, features: Float32) -> Float32:
-        """Give the coordinates of features ``(n, n_targets)``, ``(n, n_components)``."""
+        """Return the coordinates of features ``(n, n_targets)``, ``(n, n_components)``."""
         return np.asarray((features - self.mean) @ self.axes.T, dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class DecodingNoise:
-    """Hold what decoding makes of a true feature: ``decoded = true @ gain + offset + noise``.
+    """Model of decoding: ``decoded = true @ gain + offset + noise``.
 
     Parameters
     ----------
@@ -122,11 +122,11 @@ class DecodingNoise:
         return cls(gain, decoded.mean(axis=0, dtype=np.float64) - mean @ gain, vectors / np.sqrt(variance))
 
     def heated(self, temperature: float) -> DecodingNoise:
-        """Give the same with so many times the noise."""
+        """Return the same with so many times the noise."""
         return replace(self, whitening=self.whitening / np.sqrt(temperature))
 
     def log_likelihood(self, decoded: Float32, candidates: Float32) -> Float64:
-        """Say how well each candidate explains each decoded item, up to a constant for the item.
+        """Return how well each candidate explains each decoded item, up to a constant for the item.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class DecodingNoise:
         return log
 
     def probabilities(self, decoded: Float32, candidates: Float32) -> Float64:
-        """Give each candidate's probability given each decoded item, all being as probable beforehand.
+        """Return each candidate's probability given each decoded item, all being as probable beforehand.
 
         Parameters and shapes are those of `log_likelihood`; each row adds up to one.
         """
@@ -193,7 +193,7 @@ def calibrated_noise(
 
 
 def _log_probability(log: Float64, row: Integers) -> Float64:
-    """Give the logarithm of the probability of one candidate for each item."""
+    """Return the logarithm of the probability of one candidate for each item."""
     top = log.max(axis=1)
     total = np.log(np.exp(log - top[:, None]).sum(axis=1)) + top
     found: Float64 = log[np.arange(len(log)), row] - total
@@ -201,5 +201,5 @@ def _log_probability(log: Float64, row: Integers) -> Float64:
 
 
 def _spread(n: int) -> Integers:
-    """Give at most `SAMPLED_ROWS` of n rows, evenly spread."""
+    """Return at most `SAMPLED_ROWS` of n rows, evenly spread."""
     return np.unique(np.linspace(0, n - 1, min(n, SAMPLED_ROWS)).astype(np.int64))

@@ -25,7 +25,7 @@ CLIP: Normal = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.
 
 @dataclass(frozen=True)
 class Input:
-    """Say how pictures are resized before they are compared or looked at.
+    """Size and kernel by which images are resized before they are compared or passed to a network.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Look:
-    """Say through which network pictures are compared, and where in it.
+    """Network, and the modules in it, by which images are compared.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Say how pictures are scored.
+    """Settings of scoring.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class Protocol:
     ssim: SsimVariant = "plane"
 
     def metric_of(self, observer: str) -> str:
-        """Give what an observer's layers are compared by."""
+        """Return what an observer's layers are compared by."""
         return next((look.metric for look in self.looks if look.observer == observer), "identification")
 
 

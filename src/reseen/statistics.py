@@ -21,7 +21,7 @@ _FLIPPED = 1000  # exchanges at a time
 
 @dataclass(frozen=True)
 class Null:
-    """Hold what a score is when pictures meet the wrong truths.
+    """Scores of images paired with other originals.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def permutation_null(observed: float, wrong: Floats) -> Null:
 
 
 def null_sd(n_items: int) -> float:
-    """Give the standard deviation of two-way identification at chance, ``sqrt(1 / (12 n))``.
+    """Return the standard deviation of two-way identification at chance, ``sqrt(1 / (12 n))``.
 
     The pairs of one item share its right answer: each item's accuracy is uniform on 0...1, of variance 1/12. Counting
     the ``n (n - 1)`` pairs as independent would claim many times the certainty.
@@ -143,14 +143,14 @@ def bootstrap_weights(labels: ArrayLike, n_bootstrap: int, *, seed: int) -> Floa
 
 
 def bootstrap_mean(values: Floats, weights: Floats) -> Floats:
-    """Give the weighted mean of items ``(n,)`` for each resampling ``(n_bootstrap, n)``; items of NaN are left out."""
+    """Return the weighted mean of items ``(n,)`` for each resampling ``(n_bootstrap, n)``; NaN items are left out."""
     known = np.isfinite(values)
     total = weights[:, known].sum(axis=1)
     return ratio(weights[:, known] @ values[known], total)
 
 
 def interval(replicates: Floats, *, coverage: float = 0.95) -> tuple[float, float]:
-    """Give the middle ``coverage`` of resampled scores; NaN twice where none is known."""
+    """Return the middle ``coverage`` of resampled scores; NaN twice where none is known."""
     known = replicates[np.isfinite(replicates)]
     if not len(known):
         return np.nan, np.nan
@@ -208,7 +208,7 @@ def interval_around(value: float, replicates: Floats, n: int, *, widen: float = 
 
 
 def gap_closed(value: ArrayLike, floor: ArrayLike, ceiling: ArrayLike) -> Floats:
-    """Give the share of the way from floor to ceiling; NaN where the ceiling is not above the floor."""
+    """Return the share of the way from floor to ceiling; NaN where the ceiling is not above the floor."""
     value, floor, ceiling = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (value, floor, ceiling)))
     return ratio(value - floor, ceiling - floor)
 
@@ -226,7 +226,7 @@ def ratio(above: Floats, below: Floats) -> Floats:
 
 
 def p_of_correlation(r: ArrayLike, n: int) -> Floats:
-    """Give the one-sided p of correlations under the null of two independent Gaussian vectors of length ``n``.
+    """Return the one-sided p of correlations under the null of two independent Gaussian vectors of length ``n``.
 
     That null is what Takagi & Nishimoto drew at random; its distribution is known, and so nothing needs to be drawn:
     ``r * sqrt((n - 2) / (1 - r²))`` has Student's t distribution with ``n - 2`` degrees of freedom. NaN stays NaN.
@@ -264,7 +264,7 @@ def p_of_null(r: ArrayLike, null: Floats) -> Floats:
 
 
 def permutation_p(true: NDArray[Any], predicted: NDArray[Any], n_permutations: int, *, seed: int) -> Floats:
-    """Give the one-sided p of each target's correlation under permutations of the stimuli.
+    """Return the one-sided p of each target's correlation under permutations of the stimuli.
 
     All targets meet the same permutations, so that what is common to them stays common.
 
@@ -299,7 +299,7 @@ def permutation_p(true: NDArray[Any], predicted: NDArray[Any], n_permutations: i
 
 
 def benjamini_hochberg(p: ArrayLike) -> Floats:
-    """Give each test's q: the smallest false discovery rate at which it would be called significant.
+    """Return each test's q: the smallest false discovery rate at which it would be called significant.
 
     Benjamini & Hochberg's (1995) step-up procedure, over all tests whose p is known; NaN stays NaN.
     """
@@ -313,7 +313,7 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
 
 
 def holm(p: ArrayLike) -> Floats:
-    """Give each test's p corrected for all tests together, by Holm's (1979) step-down procedure; NaN stays NaN.
+    """Return each test's p corrected for all tests together, by Holm's (1979) step-down procedure; NaN stays NaN.
 
     The chance of calling any true null significant stays below the level, however the tests depend on each other.
     """
@@ -326,7 +326,7 @@ def holm(p: ArrayLike) -> Floats:
 
 
 def signed_rank_p(differences: ArrayLike) -> float:
-    """Give the two-sided p of Wilcoxon's (1945) signed-rank test, exact for any number of differences.
+    """Return the two-sided p of Wilcoxon's (1945) signed-rank test, exact for any number of differences.
 
     Differences of 0 are left out and equal ones share their ranks. Under the null each rank is as likely to count as
     not; the distribution of their sum is built rank by rank, so ties need no approximation.
@@ -363,7 +363,7 @@ def signed_rank_p(differences: ArrayLike) -> float:
 
 
 def sign_flip_p(differences: NDArray[Any], n_permutations: int, *, seed: int) -> Floats:
-    """Give the two-sided p of mean paired differences when the two of a pair are exchanged by chance.
+    """Return the two-sided p of mean paired differences when the two of a pair are exchanged by chance.
 
     All scores meet the same exchanges, so that what is common to them stays common. Where there are no more than
     ``n_permutations`` ways to exchange, each is taken once and p is exact.

@@ -101,7 +101,7 @@ _DISTANCES = ("distance",)
 
 
 def says_of_score(metric: str) -> bool:
-    """Tell whether a metric says something about a score and is no score itself."""
+    """Return whether a metric says something about a score and is no score itself."""
     return metric.endswith((NULL_SD, P_VALUE, GAP_CLOSED))
 
 
@@ -118,7 +118,7 @@ def main_condition(conditions: Iterable[str]) -> str:
 
 
 def lower_is_better(metric: str) -> bool:
-    """Tell whether less of a metric is better: a distance from the truth."""
+    """Return whether less of a metric is better: a distance from the truth."""
     return metric in _DISTANCES
 
 
@@ -128,7 +128,7 @@ def retrieved_by(feature: str) -> str:
 
 
 def is_retrieved(condition: str) -> bool:
-    """Tell whether the pictures of a condition were retrieved, not made."""
+    """Return whether the pictures of a condition were retrieved, not made."""
     return condition.startswith(_RETRIEVED)
 
 

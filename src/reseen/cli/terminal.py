@@ -145,7 +145,7 @@ def _write(text: str, *, err: bool) -> None:
 
 
 def _drop(stream: TextIO) -> None:
-    """Let a stream that nobody reads lead nowhere, so that the work goes on and the end of the program is quiet."""
+    """Redirect a stream that nobody reads to nothing, so that the work continues and the program ends quietly."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -41,7 +41,7 @@ _SAID = {
 
 @dataclass(frozen=True)
 class Maps:
-    """Hold numbers of a subject's voxels and where the voxels lie.
+    """Numbers of a subject's voxels, and the places of the voxels.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def _gifti(values: NDArray[Any], structure: str, name: str) -> bytes:
 
 
 def _narrow(values: NDArray[Any]) -> NDArray[Any]:
-    """Give numbers as float32 and labels as int32."""
+    """Return numbers as float32 and labels as int32."""
     return values.astype(np.int32 if np.issubdtype(values.dtype, np.integer) else np.float32)
 
 
@@ -260,7 +260,7 @@ def _describe(path: Path, name: str, maps: Maps) -> None:
 
 
 def _told(name: str, maps: Maps) -> dict[str, Any]:
-    """Say what a map holds, in words."""
+    """Return what a map holds, in words."""
     stat, _, of = name.partition("/")
     told: dict[str, Any] = {"Description": _SAID.get(stat, "noise ceiling of the correlation" if not of else stat)}
     told |= {"Feature": " of ".join(_parts(of))} if of else {}

@@ -26,7 +26,7 @@ N_FINE = 163_842
 
 
 def load_points(mesh: Mesh, hemisphere: str) -> Points:
-    """Give where each vertex of fsaverage5 lies on one of its surfaces, ``(10242, 3)`` in mm.
+    """Return where each vertex of fsaverage5 lies on one of its surfaces, ``(10242, 3)`` in mm.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ def load_points(mesh: Mesh, hemisphere: str) -> Points:
 
 
 def load_faces(mesh: Mesh, hemisphere: str) -> Faces:
-    """Give the triangles of a surface as vertex numbers, ``(n_faces, 3)``; those of ``"flat"`` leave the cuts out."""
+    """Return the triangles of a surface as vertex numbers, ``(n_faces, 3)``; those of ``"flat"`` leave the cuts out."""
     return np.asarray(_arrays(mesh, hemisphere)[1], dtype=np.int64)
 
 
 def load_sulci(hemisphere: str) -> NDArray[np.float64]:
-    """Give how deep each vertex lies in a sulcus (above 0) or on a gyrus (below), ``(10242,)``."""
+    """Return how deep each vertex lies in a sulcus (above 0) or on a gyrus (below), ``(10242,)``."""
     return np.asarray(_arrays("sulc", hemisphere)[0], dtype=np.float64)
 
 
@@ -77,7 +77,7 @@ def subdivide(faces: Faces, n_vertices: int) -> tuple[Faces, Faces]:
 
 
 def fine_sphere(hemisphere: str) -> Points:
-    """Give the ball of fsaverage, ``(163842, 3)`` of length 1, by halving the edges of fsaverage5's twice."""
+    """Return the ball of fsaverage, ``(163842, 3)`` of length 1, by halving the edges of fsaverage5's twice."""
     points, faces = load_points("sphere", hemisphere), load_faces("sphere", hemisphere)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     while len(points) < N_FINE:

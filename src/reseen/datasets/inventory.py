@@ -1,4 +1,4 @@
-"""Say of a needed file whether it is there and whole."""
+"""Check whether a needed file is there and complete."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reseen.files.reading import is_blocked
 
 
 class FileCheck(NamedTuple):
-    """Say whether one needed file is there and whole.
+    """State of one needed file: whether it is there and complete.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class FileCheck(NamedTuple):
 
 
 def check_file(path: Path, describe: Callable[[], str], *, missing: str, expected: int | None = None) -> FileCheck:
-    """Look at one file.
+    """Check one file.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ WORTH_KEEPING = 200e6
 
 @dataclass(frozen=True)
 class KeptSessions:
-    """Hold the folder in which a subject's sessions are kept.
+    """Folder in which a subject's sessions are kept.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def _is(array: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> bo
 
 
 def origin(paths: Sequence[Path], root: Path, index: NDArray[np.int64], settings: dict[str, bool]) -> dict[str, str]:
-    """Say what the betas of a session depend on.
+    """Return what the betas of a session depend on.
 
     Parameters
     ----------
@@ -123,5 +123,5 @@ def origin(paths: Sequence[Path], root: Path, index: NDArray[np.int64], settings
 
 
 def is_worth_keeping(paths: Sequence[Path]) -> bool:
-    """Say whether a session of these files takes long enough to read."""
+    """Return whether a session of these files takes long enough to read."""
     return sum(path.stat().st_size for path in paths) >= WORTH_KEEPING

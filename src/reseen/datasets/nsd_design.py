@@ -22,7 +22,7 @@ N_SHARED_IDS = 1000
 
 @dataclass(frozen=True)
 class TrialTable:
-    """Say what each trial showed, in order of presentation.
+    """Stimulus of each trial, in order of presentation.
 
     Parameters
     ----------

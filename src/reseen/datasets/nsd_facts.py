@@ -45,7 +45,7 @@ TRANSFORM_SPACES = {"func1pt8mm": "func1pt8", "func1mm": "func1pt0"}
 
 @dataclass(frozen=True)
 class SubjectFacts:
-    """Say how much of NSD one subject has.
+    """Amount of NSD data that one subject has.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ RESPONSE_COLUMNS = (
 
 
 def find_label(roi: str) -> tuple[str, frozenset[int]] | None:
-    """Give the atlas and the labels that make an ROI, or None where no atlas knows it.
+    """Return the atlas and the labels that make an ROI, or None where no atlas knows it.
 
     ``"streams:5"`` names a label by its number, for atlases without a table here, such as ``"HCP_MMP1:1"``.
     """
@@ -139,7 +139,7 @@ def find_label(roi: str) -> tuple[str, frozenset[int]] | None:
 
 @dataclass(frozen=True)
 class NsdFiles:
-    """Give the path of each file that one subject's reconstruction needs.
+    """Path of each file that one subject's reconstruction needs.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ class NsdFiles:
         return self.root / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 
     def captions(self, split: str) -> Path:
-        """Give the captions of one of `COCO_SPLITS`."""
+        """Return the captions of one of `COCO_SPLITS`."""
         return self.root / f"nsddata_stimuli/stimuli/nsd/annotations/captions_{split}.json"
 
     @property
@@ -194,7 +194,7 @@ class NsdFiles:
         return self.subject_folder / "brainmask.nii.gz"
 
     def roi(self, atlas: str) -> Path:
-        """Give the label volume of an atlas."""
+        """Return the label volume of an atlas."""
         return self.subject_folder / f"roi/{atlas}.nii.gz"
 
     @property
@@ -208,7 +208,7 @@ class NsdFiles:
         return self.betas_folder / "ncsnr.nii.gz"
 
     def session(self, session: int, suffix: str = "hdf5") -> Path:
-        """Give the betas of a session (counted from 1), as ``hdf5`` or ``nii.gz``."""
+        """Return the betas of a session (counted from 1), as ``hdf5`` or ``nii.gz``."""
         return self.betas_folder / f"betas_session{session:02d}.{suffix}"
 
     @property
@@ -217,11 +217,11 @@ class NsdFiles:
         return self.space == FSAVERAGE
 
     def vertex_session(self, hemisphere: str, session: int) -> Path:
-        """Give the betas on fsaverage of a session (counted from 1) and a hemisphere, ``"lh"`` or ``"rh"``."""
+        """Return the betas on fsaverage of a session (counted from 1) and a hemisphere, ``"lh"`` or ``"rh"``."""
         return self.betas_folder / f"{hemisphere}.betas_session{session:02d}.mgh"
 
     def vertex_ncsnr(self, hemisphere: str) -> Path:
-        """Give the noise-ceiling signal-to-noise ratio of each vertex of fsaverage."""
+        """Return the noise-ceiling signal-to-noise ratio of each vertex of fsaverage."""
         return self.betas_folder / f"{hemisphere}.ncsnr.mgh"
 
     def ncsnr_files(self) -> list[Path]:
@@ -229,21 +229,21 @@ class NsdFiles:
         return [self.vertex_ncsnr(side) for side in SIDES] if self.on_fsaverage else [self.ncsnr]
 
     def vertex_labels(self, hemisphere: str, atlas: str) -> Path:
-        """Give the labels of an atlas: on fsaverage, or on the subject's own surface where they were drawn there."""
+        """Return the labels of an atlas: on fsaverage, or on the subject's own surface where they were drawn there."""
         return self.color_table(atlas).with_name(f"{hemisphere}.{atlas}.mgz")
 
     def color_table(self, atlas: str) -> Path:
-        """Give the table of an atlas' labels, a number and a name in each line."""
+        """Return the table of an atlas' labels, a number and a name in each line."""
         whose = self.subject if atlas in DRAWN_ATLASES else FSAVERAGE
         return self.root / f"nsddata/freesurfer/{whose}/label/{atlas}.mgz.ctab"
 
     def to_layer(self, hemisphere: str, depth: int) -> Path:
-        """Say where in the functional volume each vertex of a surface (of `DEPTHS`) lies; ``"lh"`` or ``"rh"``."""
+        """Return where in the functional volume each vertex of a surface (of `DEPTHS`) lies; ``"lh"`` or ``"rh"``."""
         space = TRANSFORM_SPACES.get(self.space, self.space)
         return self._transforms / f"{hemisphere}.{space}-to-layerB{depth}.mgz"
 
     def to_fsaverage(self, hemisphere: str) -> Path:
-        """Say which vertex of the subject's surface is nearest to each vertex of fsaverage."""
+        """Return which vertex of the subject's surface is nearest to each vertex of fsaverage."""
         return self._transforms / f"{hemisphere}.white-to-fsaverage.mgz"
 
     def transforms(self) -> list[Path]:
@@ -261,11 +261,11 @@ class NsdFiles:
         return self.root / TRUTH
 
     def fetch_command(self, path: Path) -> str:
-        """Give the command that fetches a file of NSD, wherever it is given."""
+        """Return the command that fetches a file of NSD, wherever it is given."""
         return self.fetch_commands([path])[0]
 
     def fetch_commands(self, paths: Sequence[Path], *, anew: bool = False) -> list[str]:
-        """Give the commands, each for a shell in whatever folder, that fetch these files and no others.
+        """Return the commands, each for a shell in whatever folder, that fetch these files and no others.
 
         Parameters
         ----------

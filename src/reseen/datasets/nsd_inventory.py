@@ -1,4 +1,4 @@
-"""Say which files one subject of NSD takes, and which of them are there, whole and plausible."""
+"""Check which files of one NSD subject are needed, and which of them are there, complete and plausible."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SIMULATE = "missing. Write the digital subject again: reseen simulate"
 
 @dataclass(frozen=True)
 class _Known:
-    """Hold what is known of a subject before any betas are looked at."""
+    """Facts about a subject that are known before betas are read."""
 
     files: NsdFiles
     own: bool
@@ -126,7 +126,7 @@ def _describe_volume(path: Path) -> Callable[[], str]:
 
 
 def need_path(data: DataRecipe) -> Path:
-    """Give where the data lie.
+    """Return where the data lie.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def _learn(files: NsdFiles, data: DataRecipe, *, digital: bool) -> _Known:
 
 
 def _unless_damaged(look: Callable[[], Any]) -> Any:
-    """Give None where something is missing or damaged: the file's own line tells it."""
+    """Return None where something is missing or damaged: the file's own line tells it."""
     try:
         return look()
     except DataError:
@@ -185,7 +185,7 @@ def _unless_damaged(look: Callable[[], Any]) -> Any:
 
 
 def _describe_trials(known: _Known) -> str:
-    """Say how many trials are listed; the design is held against them only where it can be read."""
+    """Count the listed trials; the design is compared with them only where it can be read."""
     session, _ = read_responses(known.files.responses, known.n_sessions)
     if known.table is None and _unless_damaged(lambda: read_design(known.files.design)) is not None:
         read_trial_table(known.files, known.n_sessions, known.n_images, own=known.own)

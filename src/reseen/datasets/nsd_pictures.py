@@ -54,7 +54,7 @@ class Coco(TypedDict):
 
 
 def count_pictures(files: NsdFiles) -> int:
-    """Give the number of pictures in the stimulus file.
+    """Return the number of pictures in the stimulus file.
 
     Raises
     ------

@@ -43,7 +43,7 @@ Progress = Callable[[int, int], None]
 
 
 def session_paths(files: NsdFiles, session: int) -> tuple[Path, ...]:
-    """Give the files of a session: left and right on fsaverage; else the HDF5, or the NIfTI where only that exists."""
+    """Return the files of a session: left and right on fsaverage; else HDF5, or NIfTI where only that exists."""
     if files.on_fsaverage:
         return tuple(files.vertex_session(side, session) for side in SIDES)
     hdf5, nifti = files.session(session), files.session(session, "nii.gz")
@@ -149,14 +149,14 @@ def check_sessions(files: NsdFiles, session: NDArray[np.int64], *, own: bool) ->
 
 
 def known_shape(files: NsdFiles, *, own: bool) -> Shape | None:
-    """Give the shape (X, Y, Z) that every file of betas has on fsaverage and in NSD's own tree; None elsewhere."""
+    """Return the shape (X, Y, Z) that every file of betas has on fsaverage and in NSD's own tree; None elsewhere."""
     if files.on_fsaverage:
         return (N_FINE, 1, 1)
     return SUBJECTS[files.subject].volume_shape.get(files.space) if own and files.subject in SUBJECTS else None
 
 
 def check_session(files: NsdFiles, path: Path, *, n_trials: int | None, shape: Shape | None) -> Shape:
-    """Hold the header of one file of betas against what is known.
+    """Compare the header of one file of betas with the known sizes.
 
     Parameters
     ----------
@@ -379,7 +379,7 @@ def close_gaps(betas: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[
 
 
 def _session_rows(session: NDArray[np.int64]) -> Iterator[tuple[slice, int]]:
-    """Give the rows of each session: trials are in order of presentation, so a session is a block."""
+    """Return the rows of each session: trials are in order of presentation, so a session is a block."""
     numbers, first = np.unique(session, return_index=True)
     for number, start, stop in zip(numbers, first, [*first[1:], len(session)], strict=True):
         yield slice(int(start), int(stop)), int(number)

@@ -18,7 +18,7 @@ from reseen.errors import DataError, RecipeError
 
 @dataclass(frozen=True)
 class RoiVoxels:
-    """Hold the voxels of some ROIs.
+    """Voxels of some ROIs.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class RoiVoxels:
 
 
 def atlases(rois: Sequence[str]) -> dict[str, list[str]]:
-    """Give the atlases that some ROIs come from, and the ROIs of each.
+    """Return the atlases that some ROIs come from, and the ROIs of each.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Say which stimuli train and which test: always whole stimuli, never rows."""
+"""Choose training and test stimuli: always whole stimuli, never rows."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ OUTSIDE = 9999.0
 
 @dataclass(frozen=True)
 class Surface:
-    """Say where in one subject's volume the vertices of fsaverage lie.
+    """Places of the vertices of fsaverage in one subject's volume.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class Surface:
             )
 
     def _nearest(self) -> dict[str, NDArray[np.int64]]:
-        """Give for each depth and vertex the voxel it lies in, ``(n_depths, n_vertices)``; -1 outside."""
+        """Return for each depth and vertex the voxel it lies in, ``(n_depths, n_vertices)``; -1 outside."""
         found = {}
         shape = np.array(self.volume_shape)
         for side, at in self.coordinates.items():
@@ -254,7 +254,7 @@ def _read(files: NsdFiles, path: Path, n_columns: int) -> NDArray[np.float64]:
 def _continue_outwards(
     values: NDArray[Any], voxel_index: NDArray[np.int64], shape: tuple[int, int, int]
 ) -> tuple[Float32, NDArray[np.float64]]:
-    """Lay the values into the box around them, and the nearest value wherever there is none; give its corner, too."""
+    """Put values into the box around them, and the nearest value where there is none; return its corner, too."""
     from scipy.ndimage import distance_transform_edt
 
     at = np.stack(np.unravel_index(voxel_index, shape), axis=1)

@@ -26,7 +26,7 @@ from reseen.recipe import FSAVERAGE, DataRecipe
 
 @dataclass(frozen=True)
 class Vertices:
-    """Lay numbers of some vertices of fsaverage where they belong; it is used as a `Surface` is.
+    """Numbers of some vertices of fsaverage where they belong; it is used as a `Surface` is.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Vertices:
     def values(
         self, values: NDArray[np.floating[Any]], voxel_index: NDArray[np.int64]
     ) -> dict[str, NDArray[np.float32]]:
-        """Lay a quantity, such as a correlation, on its vertices.
+        """Put a quantity, such as a correlation, on its vertices.
 
         Parameters
         ----------
@@ -67,7 +67,7 @@ class Vertices:
     def labels(
         self, labels: NDArray[np.integer[Any]], voxel_index: NDArray[np.int64], missing: int = -1
     ) -> dict[str, NDArray[np.int64]]:
-        """Lay labels on their vertices; all others get ``missing``.
+        """Put labels on their vertices; all others get ``missing``.
 
         Raises
         ------
@@ -91,7 +91,7 @@ class Vertices:
 
 
 def way_to_fsaverage(data: DataRecipe, subject: str, volume_shape: tuple[int, int, int]) -> Surface | Vertices:
-    """Give what carries a subject's numbers to fsaverage; those that lie there need no file.
+    """Return what carries a subject's numbers to fsaverage; those that lie there need no file.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def _read_hemisphere(path: Path) -> NDArray[Any]:
 
 
 def _check_names(path: Path, expected: Mapping[str, int]) -> None:
-    """Hold the names that a colour table gives to labels, where there is one, against ours."""
+    """Compare the names in a colour table, where there is one, with the known names."""
     if not path.is_file():
         return
     lines = [line.split() for line in read_text(path).splitlines()]

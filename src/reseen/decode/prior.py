@@ -31,7 +31,7 @@ FEWEST = 10
 
 @dataclass(frozen=True)
 class Candidates:
-    """Hold the training stimuli that are most probable given the brain, for each decoded item.
+    """Training stimuli that are most probable given the responses, for each decoded item.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def check_prior(subject: str, fewest: int, test_trials: Rows) -> None:
 
 
 class DecodingUnderPrior:
-    """Be a brain and a feature, joined, to be decoded as means over what the training stimuli's features are.
+    """Decoding of a feature as a weighted mean of the training stimuli's features.
 
     One ridge map is fitted to the leading principal components of the training stimuli's features, and what its folds
     predict of stimuli they held out teaches the noise of decoding (`reseen.posterior`). Every training stimulus is as
@@ -115,7 +115,7 @@ class DecodingUnderPrior:
         return _join(parts)
 
     def _fold(self, fold: int) -> _Part:
-        """Lay out one fold; the last is kept."""
+        """Prepare one fold; the last is kept."""
         if self._part is None or self._part[0] != fold:
             self._part = None
             feature, (train, test) = self._task.feature, self._task.folds[fold]
@@ -143,7 +143,7 @@ class _Part:
     task: Task  # of the components, for this fold alone
 
     def decode(self, shuffle: int | None) -> tuple[Features, Candidates]:
-        """Give the mean of known features for each test item, and what it is made of."""
+        """Return the mean of known features for each test item, and what it is made of."""
         test, given = self.task.test(0), self.task.training(0).given(shuffle)
         true = self.task.feature.array[given]
         noise, decoded = self._decoded(true, test)

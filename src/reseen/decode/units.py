@@ -41,7 +41,7 @@ PER_TRIAL = ("betas", "stimulus_id", "session", "n_repetitions")
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Hold what all fits share; a worker opens its own, mapped from files, and keeps what the rows decide."""
+    """Data that all fits share; a worker opens its own, mapped from files, and keeps what depends on the rows alone."""
 
     trials: Trials  # the voxels of the fit alone
     feature: Features
@@ -59,17 +59,17 @@ class Task:
 
     @property
     def needs_gpu(self) -> bool:
-        """Say whether a unit takes a GPU of its own."""
+        """Whether a unit needs a GPU of its own."""
         return self.device.startswith("cuda")
 
     def test(self, fold: int) -> Trials:
-        """Give the held-out rows of one fold."""
+        """Return the held-out rows of one fold."""
         if fold not in self._tests:
             self._tests[fold] = rows_of(self.trials.select(self.folds[fold][1]), self.test_trials, "test")
         return self._tests[fold]
 
     def counts(self, test: Trials) -> NDArray[np.int64] | None:
-        """Give how many trials each held-out row averages, where predictions are to be rescaled by that."""
+        """Return how many trials each held-out row averages, where predictions are to be rescaled by that."""
         return test.n_repetitions if self.recipe.rescale_averages else None
 
     def units(self, shuffle: int | None) -> list[Unit]:
@@ -81,7 +81,7 @@ class Task:
         return [(shuffle, fold, start, stop) for fold in range(len(self.folds)) for start, stop in cuts]
 
     def training(self, fold: int) -> _Training:
-        """Give the rows of one fold; those of other folds are kept where they are few."""
+        """Return the rows of one fold; those of other folds are kept where they are few."""
         if fold not in self._kept:
             train = self.folds[fold][0]
             if (len(self._kept) + 1) * len(train) ** 2 > KEPT_STIMULI**2:
@@ -287,7 +287,7 @@ def _each_unit(
 
 
 def rows_of(trials: Trials, how: Rows, what: str) -> Trials:
-    """Give the rows of a fold, single trials or averages; there must be some."""
+    """Return the rows of a fold, single trials or averages; there must be some."""
     if not len(trials):
         raise ShapeError(f"{trials.subject} has no {what} trials; none of this fold's {what} stimuli was shown.")
     return trials.average() if how == "averaged" else trials

@@ -27,21 +27,21 @@ N_NULL = 1000
 
 
 class Columns(Protocol):
-    """Be a feature space that is read a few columns at a time: `Features`, or `FeatureBlocks` on disk."""
+    """Protocol of a feature space that is read a few columns at a time: `Features`, or `FeatureBlocks` on disk."""
 
     @property
     def name(self) -> str:
-        """Give what the features are."""
+        """Name of the feature."""
         ...
 
     def columns(self, stimulus_id: ArrayLike, width: int) -> Iterator[Float32]:
-        """Give the rows of these stimuli in blocks ``(n_stimuli, <=width)``, one after the other."""
+        """Return the rows of these stimuli in blocks ``(n_stimuli, <=width)``, one after the other."""
         ...
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Hold the rows of one fold of the split, and the folds within its training rows that choose penalties."""
+    """Rows of one fold of the split, and the folds within its training rows that choose penalties."""
 
     train: Integers
     test: Integers
@@ -89,7 +89,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Space:
-    """Hold what is kept of a feature space: for each fold its kernel and the errors of the model fitted on it alone."""
+    """Kept parts of a feature space: for each fold its kernel and the errors of the model fitted on it alone."""
 
     name: str
     kernels: tuple[Float64, ...]
@@ -127,7 +127,7 @@ class Prediction:
 
     @property
     def model(self) -> str:
-        """Give the name of the model."""
+        """Name of the model."""
         return model_of(self.spaces)
 
 
@@ -229,7 +229,7 @@ def _fit(
 
 
 def _kernels(design: Design, feature: Columns, recipe: EncodeRecipe, seed: int) -> tuple[list[Float64], float]:
-    """Give a feature space's kernel for each fold, in one pass over its columns, and what a reduction lost."""
+    """Return a feature space's kernel for each fold, in one pass over its columns, and what a reduction lost."""
     ids, trains = design.stimulus_id, [fold.train for fold in design.folds]
     columns = feature.columns(ids, max(1, BLOCK_VALUES // len(ids)))
     if recipe.reduce == "projection":

@@ -129,7 +129,7 @@ class Sheet:
                 self._count_wins(name, significant & (best == k), significant, margin, self._races[stage].winner == k)
 
     def table(self) -> pd.DataFrame:
-        """Give all numbers as a tidy table of `COLUMNS`."""
+        """Return all numbers as a tidy table of `COLUMNS`."""
         import pandas as pd
 
         return pd.DataFrame(self._rows, columns=list(COLUMNS))
@@ -181,7 +181,7 @@ class Sheet:
                 self._row(analysis, model, model, roi, statistic, value, resampled, widen[k])
 
     def _divide(self, analysis: str, prediction: Prediction, split: Float64, drawn: Replicates, widen: Float64) -> None:
-        """Say what each of two spaces brings to their joint model."""
+        """Return what each of two spaces brings to their joint model."""
         model = prediction.model
         for part, (space, other) in enumerate(zip(prediction.spaces, prediction.spaces[::-1], strict=True)):
             brought = split[part].astype(np.float32)
@@ -242,7 +242,7 @@ class Race:
         self.winner = np.zeros(shape, dtype=np.int16)
 
     def run(self, r: Float32) -> None:
-        """Let the next layer run; the earlier one wins a tie."""
+        """Compare the next layer; the earlier one wins a tie."""
         better = r > self._best
         self.winner[better], self._best[better] = self._n_layers, r[better]
         self._n_layers += 1

@@ -30,7 +30,7 @@ def evaluate_left_out(
     recipe: EvaluateRecipe,
     seed: int,
 ) -> DataFrame:
-    """Ask whether a decoder knows kinds of pictures that it was not trained on.
+    """Score how a decoder does on categories of images that it was not trained on.
 
     Every test picture is decoded by a decoder that has seen no picture of its cluster, and by one that has seen as
     few pictures, of all clusters. Diagnostic ``left_out``; settings ``clusters``, ``at random``, and ``lost``: the

@@ -30,7 +30,7 @@ def evaluate_draws(
     recipe: EvaluateRecipe,
     seed: int,
 ) -> DataFrame:
-    """Ask of pictures what `evaluate_reading` asks of decoded features, and how far their draws differ.
+    """Compute the diagnostics of `evaluate_reading` for images, and the differences between their samples.
 
     ============ ======================= ==========================================================================
     diagnostic   setting                 value

@@ -52,7 +52,7 @@ def read_folders(images: Path, truth: Path) -> tuple[NDArray[np.uint8], NDArray[
 
 @dataclass(frozen=True)
 class Pairs:
-    """Hold which files belong together.
+    """Files that belong together.
 
     Parameters
     ----------

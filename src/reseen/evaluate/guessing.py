@@ -15,7 +15,7 @@ DUPLICATED = 0.1
 
 
 class _Number(NamedTuple):
-    """Hold one row of the table; ``sds`` is how many null standard deviations it lies above its null."""
+    """One row of the table; ``sds`` is its distance above chance in null standard deviations."""
 
     value: float
     low: float
@@ -27,7 +27,7 @@ _Lines = Mapping[tuple[str, str, str], _Number]
 
 
 def said_of_reading(reading: DataFrame) -> dict[str, list[str]]:
-    """Say of each subject's decoded features and pictures what the diagnostics show, in a few sentences.
+    """Return in a few sentences what the diagnostics show of each subject's decoded features and images.
 
     *Told apart* is what lies at least three null standard deviations above its null, *hinted at* two or more, *not told
     apart* what lies less than two. *Category, not the picture* is said where pictures of different categories are told
@@ -69,7 +69,7 @@ def _number(row: Mapping[Any, Any]) -> _Number:
 
 
 def _category(lines: _Lines) -> tuple[list[str], list[str]]:
-    """Say of what it is shown that it holds the category alone, and of what it is not shown that it holds more."""
+    """Return sentences on features that are shown to have the category alone, and on those not shown to have more."""
     found: tuple[list[str], list[str]] = [], []
     for feature, diagnostic, setting in lines:
         sort = setting.removeprefix("within ")
@@ -103,7 +103,7 @@ def _said_of_pairs(lines: _Lines, feature: str, sort: str, claim: str) -> str:
 
 
 def _is_decoded(feature: str) -> bool:
-    """Tell decoded features, such as ``c``, from pictures, such as ``zc pictures``."""
+    """Return whether a name is that of decoded features, such as ``c``, not of images, such as ``zc pictures``."""
     return " " not in feature
 
 

@@ -25,7 +25,7 @@ Folds = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 @dataclass(frozen=True)
 class Items:
-    """Hold the items, what resampling and nulls of all their numbers share.
+    """Items with their resamplings and null pairings, which all their numbers share.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Items:
     orders: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """Give how many there are."""
+        """Return how many there are."""
         return len(self.labels)
 
 
@@ -84,7 +84,7 @@ def row(
     *,
     n: int,
 ) -> Row:
-    """Lay out one number with its interval and its null, as far as they are known."""
+    """Return one row of the table: a number with its interval and its null, as far as they are known."""
     low, high = statistics.interval(np.empty(0) if replicates is None else replicates)
     null = statistics.permutation_null(value, np.empty(0) if wrong is None else wrong)
     words = {"diagnostic": diagnostic, "setting": setting}

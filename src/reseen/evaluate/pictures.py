@@ -149,7 +149,7 @@ def _picture_scores(
     recipe: EvaluateRecipe,
     seed: int,
 ) -> Iterator[tuple[dict[str, str], dict[str, Score]]]:
-    """Give each score of one condition: what it is called, and its levels."""
+    """Return each score of one condition: what it is called, and its levels."""
     pixel = {"observer": "", "layer": "", "direction": ""}
     if "pixcorr" in panel.protocol.pixel_metrics:
         yield (
@@ -197,7 +197,7 @@ def _ssim_score(
 
 
 def _wrong_ssim(truth: Rows, pictures: Rows, panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int) -> Floats:
-    """Give SSIM against wrong truths, ``(n_derangements,)``, from about a thousand pairs of first draws.
+    """Return SSIM against wrong truths, ``(n_derangements,)``, from about a thousand pairs of first draws.
 
     SSIM has no matrix to be read off, so each picture meets only a few wrong truths, and a wrong pairing takes one of
     them for each picture by chance.
@@ -253,7 +253,7 @@ def _look(truth: _Views, stack: NDArray[np.uint8], panel: Panel, size: tuple[int
 
 
 def _first_size(pictures: Mapping[tuple[str, str], NDArray[np.uint8]], n_items: int) -> tuple[int, int]:
-    """Give the side lengths of generated pictures; retrieved ones may have another size."""
+    """Return the side lengths of generated pictures; retrieved ones may have another size."""
     made = [key for key in pictures if not is_retrieved(key[1])] or list(pictures)
     height, width = _stack(pictures, made[0], n_items).shape[2:4]
     return height, width

@@ -27,7 +27,7 @@ NEAR_DUPLICATE = 0.95
 
 @dataclass(frozen=True)
 class _Training:
-    """Hold what the training stimuli say of each item: ``(n,)``, and of each truth beside each item, ``(n, n)``."""
+    """Comparison of each item with the training stimuli: ``(n,)``, and of each truth beside each item, ``(n, n)``."""
 
     n_training: NDArray[np.int64]
     beaten: NDArray[np.int64]
@@ -46,7 +46,7 @@ def evaluate_reading(
     recipe: EvaluateRecipe,
     seed: int,
 ) -> DataFrame:
-    """Ask of decoded features what tells reading from guessing.
+    """Compute the diagnostics of decoded features, which tell image-specific from category-level decoding.
 
     Features are compared by correlation across targets, after the mean of the decoder's training stimuli is taken
     away; the original is held fixed, except among training stimuli, where it is the decoded item.

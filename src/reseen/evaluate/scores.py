@@ -31,7 +31,7 @@ _REDUCED = 64  # resamplings or pairings at a time
 
 @dataclass(frozen=True)
 class Pool:
-    """Hold the items of one subset, its pairings and its resamplings; all scores of it share them.
+    """Items of one subset, its pairings and its resamplings; all scores of it share them.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Score:
-    """Hold a score, its resamplings ``(n_bootstrap,)``, what wrong and permuted pairings score, and its items.
+    """Score, its resamplings ``(n_bootstrap,)``, what wrong and permuted pairings score, and its items.
 
     ``wrong`` and ``permuted`` have shape ``(n_derangements,)``, ``each`` has ``(n_items,)``. ``parts`` holds the values
     that a mean score is the mean of, ``(n_parts,)``.
@@ -72,7 +72,7 @@ class Score:
 def pools(
     stimulus_id: NDArray[np.int64], subsets: Mapping[str, frozenset[int]], recipe: EvaluateRecipe, seed: int
 ) -> list[Pool]:
-    """Give a pool for all items and for each subset of three stimuli or more.
+    """Return a pool for all items and for each subset of three stimuli or more.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def mean_score(scores: Sequence[Score]) -> Score:
 
 
 def rows_of(where: Mapping[str, str], scores: Mapping[str, Score], n_items: int) -> list[dict[str, object]]:
-    """Lay out the levels of one score, then what is derived from them."""
+    """Return the rows of one score: its levels, then the numbers derived from them."""
 
     def row(metric: str, level: str, value: float, low: float = np.nan, high: float = np.nan) -> dict[str, object]:
         return {**where, "metric": metric, "level": level, "value": value, "low": low, "high": high, "n": n_items}
@@ -221,7 +221,7 @@ def _interval(metric: str, level: str, score: Score) -> tuple[float, float]:
 
 
 def each_of(where: Mapping[str, str], scores: Mapping[str, Score], pool: Pool) -> list[DataFrame]:
-    """Lay out what each item of a pool scores by itself, at the levels that pictures are compared at."""
+    """Return the score of each item of a pool by itself, at the levels that images are compared at."""
     import pandas as pd
 
     return [

@@ -104,7 +104,7 @@ def summary(scores: DataFrame, *, stimuli: str = "") -> DataFrame:
 
 
 def verdict(scores: DataFrame, reading: DataFrame | None = None, *, stimuli: str = "", n_shuffles: int = 1) -> str:
-    """Say in plain words what the scores show, a paragraph for each subject, by rules stated here.
+    """Summarise the scores in words, a paragraph for each subject, by the rules stated here.
 
     Of two scores one is *above* the other when each lies outside the other's interval; otherwise they are *level*.
     A score *carries what was seen* when it lies at least three standard deviations of wrong pairings above their mean,
@@ -180,7 +180,7 @@ def _sentences(
 
 
 def _whose(score: str) -> str:
-    """Say whose layer a score is by: ``judge late`` is the judge's late layer."""
+    """Return whose layer a score is by: ``judge late`` is the judge's late layer."""
     if score == PIXELS:
         return "pixel correlation"
     observer, _, layer = score.rpartition(" ")
@@ -253,12 +253,12 @@ def _p_of_chance(row: Mapping[Hashable, Any], n_permutations: int) -> float:
 
 
 def _ties_lose(head: Headline | None) -> bool:
-    """Tell whether a tie loses by the protocol of the headline."""
+    """Return whether a tie loses by the protocol of the headline."""
     return head is not None and head.protocol in PROTOCOLS and PROTOCOLS[head.protocol].ties == "lose"
 
 
 def _without_brain(condition: str, line: Line) -> Iterator[str]:
-    """Say what the best of the floors that know nothing of the brain gets, and whether the result lies above it."""
+    """Return what the best of the floors that know nothing of the brain gets, and whether the result lies above it."""
     known = {name: line[level] for level, name in _WITHOUT_BRAIN.items() if np.isfinite(line[level])}
     if known:
         best = max(known, key=lambda name: known[name])

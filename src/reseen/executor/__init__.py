@@ -36,7 +36,7 @@ def open_executor(
     folder: Path | None = None,
     patience: float | None = None,
 ) -> Iterator[Executor]:
-    """Give an executor, and let go of its workers afterwards, whatever happens.
+    """Return an executor, and let go of its workers afterwards, whatever happens.
 
     Parameters
     ----------

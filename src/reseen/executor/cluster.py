@@ -125,7 +125,7 @@ class DaskExecutor:
                 raise _no_workers(client, self._patience, needs_gpu=needs_gpu)
 
     def close(self) -> None:
-        """Let go of the workers; local ones end."""
+        """Release the workers; local ones end."""
         client, cluster = self._client, self._cluster
         self._client = self._cluster = self._lent = None
         try:
@@ -153,7 +153,7 @@ class DaskExecutor:
         return self._client
 
     def _lend(self, context: Context) -> Loan:
-        """Lay a context out for the workers, unless it is the last one, which they have."""
+        """Write a context for the workers, unless it is the last one, which they have."""
         if self._lent is None or self._lent[0] is not context:
             if self._shelf is None:
                 self._shelf = _empty_folder(self._folder)
@@ -272,7 +272,7 @@ def _warn_in_turn(warned: dict[int, list[tuple[type[Warning], str]]], number: in
 
 
 def _result(future: Future) -> Any:
-    """Give what a unit made, or raise what stopped it."""
+    """Return what a unit made, or raise what stopped it."""
     from concurrent.futures import CancelledError
 
     from distributed import KilledWorker

@@ -8,11 +8,11 @@ from typing import Protocol, Self, TypeVar
 
 
 class Context(Protocol):
-    """Be what the units of a job share."""
+    """Protocol of the data that the units of a job share."""
 
     @property
     def needs_gpu(self) -> bool:
-        """Say whether a unit takes a GPU of its own."""
+        """Whether a unit needs a GPU of its own."""
         ...
 
     def lend(self, folder: Path) -> Callable[[], Self]:

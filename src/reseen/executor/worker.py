@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Loan:
-    """Tell a worker how to make its own context; the key says whether it has it already."""
+    """A worker how to make its own context; the key says whether it has it already."""
 
     key: str
     take_up: Callable[[], Any]
@@ -32,7 +32,7 @@ class Loan:
 
 @dataclass
 class _Kept:
-    """Be what a worker keeps from one unit to the next; its lock makes a worker of several threads do one at a time."""
+    """Data that a worker keeps between units; its lock makes a worker with several threads do one at a time."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     key: str = ""

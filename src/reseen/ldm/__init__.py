@@ -211,7 +211,7 @@ def _make_own(name: str, device: str) -> LatentDiffusion:
 
 
 def _find(name: str, revision: str | None, *, fetch: bool) -> Path:
-    """Give the folder of a hub model, from the local cache where it is there, else from the network if it may."""
+    """Return the folder of a hub model, from the local cache where it is there, else from the network if it may."""
     owner, slash, model = name.partition("/")
     if not (owner and slash and model) or "/" in model or name.startswith((".", "~")):
         raise ModelError(
@@ -238,7 +238,7 @@ def _find(name: str, revision: str | None, *, fetch: bool) -> Path:
 
 
 def fetch_command(name: str, revision: str | None = None) -> str:
-    """Give the command that fetches a hub model's files into the local cache."""
+    """Return the command that fetches a hub model's files into the local cache."""
     pinned = ("--revision", revision) if revision else ()
     wanted = [word for pattern in HUB_PATTERNS for word in ("--include", pattern)]
     ignored = [word for pattern in HUB_IGNORED for word in ("--exclude", pattern)]

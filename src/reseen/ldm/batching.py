@@ -71,7 +71,7 @@ class Batching:
 
     @property
     def most(self) -> int:
-        """Give the number of rows that run together at most; on a CPU it is the number, always."""
+        """Largest number of rows that run together; on a CPU always this number."""
         small, big = MOST[self.device.partition(":")[0]]
         return small if self.small else big
 
@@ -121,7 +121,7 @@ class Batching:
             return torch.cat(outputs)
 
     def _size(self, key: tuple[object, ...], n_left: int) -> int:
-        """Give how many rows run next, filled up ones included."""
+        """Return how many rows run next, filled up ones included."""
         if self.device == "cpu":
             return self.rows.get(key, self.most)
         # of a kind that has not run yet, one row alone
@@ -182,7 +182,7 @@ class Batching:
 
 
 def rows_that_fit(free: int, for_one: int, most: int) -> int:
-    """Give how many rows to run together, a power of two.
+    """Return how many rows to run together, a power of two.
 
     Parameters
     ----------
@@ -197,12 +197,12 @@ def rows_that_fit(free: int, for_one: int, most: int) -> int:
 
 
 def power_of_two(n: int, *, up: bool = False) -> int:
-    """Give the power of two at or below ``n``, or, ``up``, at or above it."""
+    """Return the power of two at or below ``n``, or, ``up``, at or above it."""
     return 1 << ((n - 1).bit_length() if up else n.bit_length() - 1)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Say whether an error of PyTorch is about the memory of a device."""
+    """Return whether an error of PyTorch is about the memory of a device."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
@@ -216,7 +216,7 @@ def _begin_measuring(device: str) -> int:
 
 
 def _measured(device: str, before: int) -> tuple[int, int]:
-    """Give the bytes of a GPU that are free, and those that were taken at most since ``before``."""
+    """Return the bytes of a GPU that are free, and those that were taken at most since ``before``."""
     import torch
 
     free, _ = torch.cuda.mem_get_info(device)

@@ -186,7 +186,7 @@ def extract_features(
 
 
 class _Batch(NamedTuple):
-    """Hold what one batch is denoised from: ``(n, ...)`` each."""
+    """Inputs of one batch of denoising: ``(n, ...)`` each."""
 
     z: NDArray[np.float32]
     c: NDArray[np.float32]

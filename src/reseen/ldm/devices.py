@@ -53,7 +53,7 @@ def check_device(device: str) -> None:
 
 @contextmanager
 def tensor_float(allowed: bool) -> Iterator[None]:
-    """Let CUDA multiply single precision in its matrix units (TF32: the range of fp32, 11 bits) or not.
+    """Allow CUDA to multiply single precision in its matrix units (TF32: the range of fp32, 11 bits) or not.
 
     PyTorch has two interfaces for this and refuses to read the older one after the newer one was used. Only the newer
     one is used here. What was set before, by either of them, is restored.

@@ -111,7 +111,7 @@ def _check_varies(name: str, array: NDArray[np.float32], n_cut: int) -> None:
 
 
 def z_size(ldm: LatentDiffusion, recipe: ExtractRecipe) -> int:
-    """Give the side, in pixels, of the picture whose z is decoded: the recipe's, or 5/8 of the model's picture.
+    """Return the side, in pixels, of the picture whose z is decoded: the recipe's, or 5/8 of the model's picture.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def mean_conditioning(ldm: LatentDiffusion, captions: Sequence[Sequence[str]]) -
 def _read_ahead(
     stimuli: Stimuli, ids: NDArray[np.int64], size: int, *, described: bool
 ) -> Iterator[tuple[int, NDArray[np.uint8], list[tuple[str, ...]]]]:
-    """Give pictures, and captions if they are wanted, some at a time; the next are read while these are worked on."""
+    """Return pictures, and captions if they are wanted, some at a time; the next are read while these are worked on."""
 
     def read(start: int) -> tuple[int, NDArray[np.uint8], list[tuple[str, ...]]]:
         batch = [int(i) for i in ids[start : start + AT_ONCE]]

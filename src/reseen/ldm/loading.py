@@ -23,7 +23,7 @@ from reseen.ldm.stable import StableDiffusion
 
 @dataclass(frozen=True)
 class Loaded:
-    """Hold a Stable Diffusion as it was read, not yet on its device.
+    """Parts of a Stable Diffusion as they were read, not yet on their device.
 
     Parameters
     ----------

@@ -67,7 +67,7 @@ class Recording:
             self._wanted = range(0)
 
     def taken(self, layer: str) -> Float:
-        """Give what a module gave in the last evaluation, ``(n, ...)``.
+        """Return what a module gave in the last evaluation, ``(n, ...)``.
 
         Raises
         ------
@@ -192,7 +192,7 @@ def check_layers(ldm: LatentDiffusion, layers: Sequence[str]) -> dict[str, tuple
 
 
 def first_tensor(output: Any) -> Tensor:
-    """Give the tensor that a module returned, or the first of several."""
+    """Return the tensor that a module returned, or the first of several."""
     while (isinstance(output, (tuple, list)) or hasattr(output, "to_tuple")) and len(output):
         output = output[0]
     tensor: Tensor = output

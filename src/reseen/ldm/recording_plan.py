@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """Say what is collected while latents noised to one strength are denoised.
+    """Features that are recorded while latents noised to one strength are denoised.
 
     Parameters
     ----------
@@ -43,18 +43,18 @@ class Run:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Give the modules that are recorded."""
+        """Modules that are recorded."""
         return tuple(dict.fromkeys(layer for layer, _ in self.activations.values()))
 
     @property
     def recorded(self) -> frozenset[int]:
-        """Give the timesteps at which modules are recorded."""
+        """Timesteps at which modules are recorded."""
         return frozenset(self.timesteps[step] for _, step in self.activations.values())
 
 
 @dataclass(frozen=True)
 class RecordingPlan:
-    """Hold what is collected from the denoising of every stimulus, and count what that takes.
+    """Features that are recorded while every stimulus is denoised, and their cost.
 
     Parameters
     ----------
@@ -89,12 +89,12 @@ class RecordingPlan:
         )
 
     def dtype(self, feature: str) -> np.dtype[Any]:
-        """Give how a feature is kept."""
+        """Return how a feature is kept."""
         half = self.activations == "fp16" and parse_feature(feature).layer is not None
         return np.dtype(np.float16 if half else np.float32)
 
     def told(self, n_stimuli: int) -> str:
-        """Say what is collected of so many stimuli."""
+        """Return what is collected of so many stimuli."""
         return (
             f"{len(self.shapes)} features of {n_stimuli:,} pictures, {self.n_bytes(n_stimuli) / GB:.2g} GB, "
             f"{self.n_evaluations(n_stimuli):,} U-Net evaluations"
@@ -142,7 +142,7 @@ def plan_recording(
 
 
 def steps_taken(progress: float | None, n_steps: int) -> int:
-    """Give how many of the steps a share is, to the nearest; all of them where no share is given."""
+    """Return how many of the steps a share is, to the nearest; all of them where no share is given."""
     return n_steps if progress is None else int(progress * n_steps + 0.5)
 
 

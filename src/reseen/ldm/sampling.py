@@ -44,7 +44,7 @@ def draw_noise(seed: int, subject: str, stimulus_id: int, draw: int, shape: Sequ
 
 
 def coarse_pictures(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: ReconstructRecipe) -> NDArray[np.float32]:
-    """Give the pictures that z is the code of, at the model's size, resized as PIL does.
+    """Return the pictures that z is the code of, at the model's size, resized as PIL does.
 
     Parameters
     ----------

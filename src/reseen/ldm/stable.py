@@ -70,36 +70,36 @@ class StableDiffusion:
 
     @property
     def factor(self) -> int:
-        """Give the pixels per latent element along a side."""
+        """Pixels per latent element along a side."""
         return int(2 ** (len(self.vae.config.block_out_channels) - 1))
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """Give ``(channels, height, width)`` of the latents of a picture of ``image_size``."""
+        """``(channels, height, width)`` of the latents of a picture of ``image_size``."""
         size = int(self.unet.config.sample_size)
         return int(self.vae.config.latent_channels), size, size
 
     @property
     def image_size(self) -> int:
-        """Give the side, in pixels, of the pictures that the U-Net was made for."""
+        """Side, in pixels, of the pictures that the U-Net was made for."""
         return self.latent_shape[1] * self.factor
 
     @property
     def conditioning_shape(self) -> tuple[int, int]:
-        """Give ``(n_tokens, dim)`` of the text encoder's output."""
+        """``(n_tokens, dim)`` of the text encoder's output."""
         config = self.text_encoder.config
         return min(int(self.tokenizer.model_max_length), config.max_position_embeddings), int(config.hidden_size)
 
     @cached_property
     def unconditional(self) -> NDArray[np.float32]:
-        """Give the conditioning of the empty caption, ``(n_tokens, dim)``; it is computed once."""
+        """Conditioning of the empty caption, ``(n_tokens, dim)``; it is computed once."""
         conditioning: NDArray[np.float32] = self.text_to_conditioning([""])[0]
         conditioning.flags.writeable = False
         return conditioning
 
     @cached_property
     def in_single_precision(self) -> StableDiffusion:
-        """Give the same model whose U-Net computes in single precision: itself, where it does so already.
+        """The same model whose U-Net computes in single precision: itself, where it does so already.
 
         The weights are those of the half precision; only the arithmetic is more exact. They are kept, since what one
         picture needed others may.
@@ -112,7 +112,7 @@ class StableDiffusion:
 
     @cached_property
     def batching(self) -> Batching:
-        """Give what decides how many rows run together."""
+        """Rule for how many rows run together."""
         return Batching(self.name, self.device, small=self.image_size <= SMALL_IMAGE)
 
     @property
@@ -332,7 +332,7 @@ def attention_bytes(config: Any, n_tokens: int) -> int:
 
 
 def as_tensor(array: NDArray[Any]) -> Tensor:
-    """Give an array as a tensor, without a copy where that is safe: PyTorch has no read-only tensors."""
+    """Return an array as a tensor, without a copy where that is safe: PyTorch has no read-only tensors."""
     import torch
 
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))

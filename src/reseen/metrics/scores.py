@@ -70,7 +70,7 @@ def pixcorr(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
 
 
 def ssim(true: NDArray[Any], predicted: NDArray[Any], *, variant: SsimVariant = "plane") -> Floats:
-    """Give the structural similarity of each picture with its reconstruction.
+    """Return the structural similarity of each picture with its reconstruction.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def ssim(true: NDArray[Any], predicted: NDArray[Any], *, variant: SsimVariant = 
 
 
 def _ssim_of_columns(a: Floats, b: Floats) -> float:
-    """Give what scikit-image gives for each column of grey pictures ``(H, W)``, averaged, in one go."""
+    """Return what scikit-image gives for each column of grey pictures ``(H, W)``, averaged, in one go."""
     from scipy.ndimage import gaussian_filter1d
 
     a, b = a.astype(np.float64), b.astype(np.float64)
@@ -115,7 +115,7 @@ def _ssim_of_columns(a: Floats, b: Floats) -> float:
 
 
 def target_products(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
-    """Give the matrix whose mean diagonal is the mean correlation of each target across items.
+    """Return the matrix whose mean diagonal is the mean correlation of each target across items.
 
     With both sides standardised over items, the correlation of a target is a mean over items of products; averaging
     over targets first leaves a matrix of items against items, from which wrong pairings are read as from any other.
@@ -147,7 +147,7 @@ def target_products(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
 
 
 def bootstrap_target_r(true: NDArray[Any], predicted: NDArray[Any], weights: Floats) -> Floats:
-    """Give the mean correlation of each target across items for each resampling.
+    """Return the mean correlation of each target across items for each resampling.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ def bootstrap_target_r(true: NDArray[Any], predicted: NDArray[Any], weights: Flo
 
 
 def noise_ceiling(ncsnr: ArrayLike, n_repetitions: ArrayLike) -> Floats:
-    """Give the explainable share of variance of averaged responses.
+    """Return the explainable share of variance of averaged responses.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ _BATCH = 100
 
 @dataclass(frozen=True)
 class Observer:
-    """Look at pictures through one frozen network.
+    """At pictures through one frozen network.
 
     Parameters
     ----------
@@ -51,11 +51,11 @@ class Observer:
     layers: tuple[str, ...] = LAYERS
 
     def look(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Give each layer's response to pictures ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
+        """Return each layer's response to pictures ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
         return self._respond(images, self.layers)
 
     def name_contents(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the log-odds of each label in each picture, ``(n, n_labels)``.
+        """Return the log-odds of each label in each picture, ``(n, n_labels)``.
 
         Raises
         ------
@@ -104,7 +104,7 @@ def load_observer(name: str) -> Observer:
 
 
 def as_input(images: NDArray[np.uint8]) -> Any:
-    """Give pictures as the networks take them: a tensor ``(n, 3, 64, 64)`` in -1...1, resized where needed."""
+    """Return pictures as the networks take them: a tensor ``(n, 3, 64, 64)`` in -1...1, resized where needed."""
     import torch
 
     x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -50,7 +50,7 @@ def prepare(images: Pictures, given: Input | None, *, size: tuple[int, int] | No
 
 
 def as_tensor(images: Pictures, given: Input) -> Any:
-    """Give prepared pictures ``(n, H, W, 3)`` as a tensor ``(n, 3, H, W)``, normalised as ``given`` says."""
+    """Return prepared pictures ``(n, H, W, 3)`` as a tensor ``(n, 3, H, W)``, normalised as ``given`` says."""
     import torch
 
     x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)

@@ -43,7 +43,7 @@ class EvaluationNetwork(Kind):
 
 @dataclass(frozen=True)
 class NamedObserver:
-    """Look through a network at modules that are picked by name.
+    """Through a network at modules that are picked by name.
 
     Parameters
     ----------
@@ -75,11 +75,11 @@ class NamedObserver:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Give the names of its layers."""
+        """Names of its layers."""
         return tuple(layer for layer, _ in self.modules)
 
     def look(self, images: Pictures) -> dict[str, NDArray[np.float32]]:
-        """Give each layer's response to pictures ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
+        """Return each layer's response to pictures ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
         import torch
 
         parts: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in self.layers}
@@ -109,7 +109,7 @@ class NamedObserver:
 
 @dataclass(frozen=True)
 class Panel:
-    """Hold a protocol and the observers that look at pictures for it."""
+    """Protocol with its evaluation networks."""
 
     protocol: Protocol
     observers: tuple[EvaluationNetwork, ...]

@@ -49,12 +49,12 @@ def decode_controls(job: Job, subject: str) -> bool:
 
 
 def floor_features(job: Job, subject: str, level: Level, name: str) -> Features:
-    """Give the features that the pictures of a level without the brain are made from, one row for each picture."""
+    """Return the features that the pictures of a level without the brain are made from, one row for each picture."""
     return job.results.load_features(_path(job, subject, f"{level}_{name}"))
 
 
 def left_out(job: Job, subject: str, name: str) -> dict[str, tuple[Features, Split]]:
-    """Give what decoders without some of the training pictures make of the test pictures, and what these were."""
+    """Return what decoders without some of the training pictures make of the test pictures, and what these were."""
     _, _, split = job.brain(subject)
     return {
         how: (job.results.load_features(_path(job, subject, f"{stem}_{name}")), _split(job, subject, split, how))
@@ -82,7 +82,7 @@ def repetitions(job: Job, subject: str, name: str) -> tuple[Features, Features]:
 
 
 def _without_brain(job: Job, subject: str, name: str, level: Level) -> Features:
-    """Give one row for each test stimulus, or where all get the same, for the first of each fold."""
+    """Return one row for each test stimulus, or where all get the same, for the first of each fold."""
     _, _, split = job.brain(subject)
     true = job.true(subject, name)
     rows, ids = [], []

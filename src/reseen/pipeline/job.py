@@ -36,7 +36,7 @@ N_SAMPLED_PICTURES = 16
 
 @dataclass
 class Job:
-    """Hold the recipe, its results folder, and data and model once they are needed.
+    """Recipe and results folder of a run, with data and model, which are loaded when they are needed.
 
     Parameters
     ----------
@@ -67,26 +67,26 @@ class Job:
 
     @property
     def needs_gpu(self) -> bool:
-        """Say whether a unit of reconstruction takes a GPU of its own."""
+        """Whether a unit of reconstruction needs a GPU of its own."""
         return self.device.startswith("cuda")
 
     @property
     def ridge_device(self) -> str:
-        """Give where decoders are fitted: on the GPU where there is one, else by numpy, which is fastest on a CPU."""
+        """Device on which decoders are fitted: the GPU where there is one, else numpy, which is fastest on a CPU."""
         return self.device if self.needs_gpu else "numpy"
 
     @property
     def decoded_names(self) -> tuple[str, ...]:
-        """Give the features that the recipe's conditions are made from."""
+        """Features that the recipe's conditions need."""
         return decoded_features(self.recipe.reconstruct.conditions)
 
     @property
     def main_condition(self) -> str:
-        """Give the condition that the headline is about."""
+        """Condition of the headline."""
         return main_condition(self.recipe.reconstruct.conditions)
 
     def decoding(self, subject: str, name: str, split: Split) -> Decoding:
-        """Lay out the decoders of one of a subject's features; each fold of the split has one."""
+        """Return the decoding of one of a subject's features; each fold of the split has a decoder."""
         recipe = self.recipe
         return Decoding(
             self.brain(subject)[0],
@@ -101,7 +101,7 @@ class Job:
         )
 
     def under_prior(self, name: str) -> bool:
-        """Say whether a feature the recipe decodes is a mean of what the training stimuli's are."""
+        """Return whether a feature the recipe decodes is a mean of what the training stimuli's are."""
         return name == "c" and name in self.decoded_names and self.recipe.decode.c_prior == "captions"
 
     def keeps_decoder(self, name: str) -> bool:
@@ -112,21 +112,21 @@ class Job:
         return self.recipe.decode.decoder == RIDGE and self.recipe.decode.elsewhere(name) is None
 
     def candidates_path(self, subject: str, name: str) -> Path:
-        """Give where it lies which training stimuli such a mean is of."""
+        """Return where it lies which training stimuli such a mean is of."""
         return self.results.decode_path(subject, f"{name}_candidates")
 
     def lend(self, _folder: Path) -> Callable[[], Job]:
-        """Give what makes the same job on a worker, which loads data and model by itself."""
+        """Return what makes the same job on a worker, which loads data and model by itself."""
         return partial(_join, self.recipe, self.results.path.resolve(), self.device)
 
     @property
     def data(self) -> DataRecipe:
-        """Give the section about data, with the path it lies at."""
+        """Section about data, with its path."""
         return self.recipe.data.model_copy(update={"path": data_path(self.recipe, self.results.path)})
 
     @property
     def subjects(self) -> Sequence[str]:
-        """Give the subjects to run."""
+        """Subjects to run."""
         return self.recipe.data.subjects
 
     def brain(self, subject: str) -> Brain:
@@ -176,7 +176,7 @@ class Job:
         return self.prospect
 
     def keep(self, kind: str, which: Hashable, make: Callable[[], T]) -> T:
-        """Give what was made last of its kind; another one of the kind is let go of before this one is made."""
+        """Return what was made last of its kind; another one of the kind is let go of before this one is made."""
         if kind in self._kept and self._kept[kind][0] != which:
             del self._kept[kind]
         if kind not in self._kept:
@@ -185,11 +185,11 @@ class Job:
         return kept
 
     def true(self, subject: str, name: str) -> Features:
-        """Give the features that the model makes of what a subject was shown."""
+        """Return the features that the model makes of what a subject was shown."""
         return self.blocks(subject, name).load()
 
     def blocks(self, subject: str, name: str) -> FeatureBlocks:
-        """Give the same features, to be read block by block where they do not fit in memory."""
+        """Return the same features, to be read block by block where they do not fit in memory."""
         return self.results.feature_blocks(f"{subject}/{name}")
 
     def analyses(self) -> tuple[Analysis, ...]:
@@ -197,7 +197,7 @@ class Job:
         return analyses_of(self.recipe, self.ldm)
 
     def decoded(self, subject: str, name: str, *, shuffle: int | None = None) -> Features:
-        """Give the features decoded from a subject's brain, or by decoders fitted on the rows of a shuffle."""
+        """Return the features decoded from a subject's brain, or by decoders fitted on the rows of a shuffle."""
         path = self.results.decode_path(subject, decoded_stem(name, shuffle))
         self.results.has_arrays(path, self.made_by("decode", subject))
         return self.results.load_features(path)
@@ -207,12 +207,12 @@ class Job:
         return self.results.made_by(stage, subject)
 
     def tell(self, doing: str, done: int, total: int) -> None:
-        """Tell how far a piece of work is."""
+        """Report how much of a piece of work is done."""
         if self.progress is not None:
             self.progress(doing, done, total)
 
     def counter(self, doing: str) -> Callable[[int, int], None]:
-        """Give a callback ``(done, total)`` about one piece of work."""
+        """Return a callback ``(done, total)`` about one piece of work."""
         return lambda done, total: self.tell(doing, done, total)
 
     @contextmanager
@@ -266,7 +266,7 @@ def with_precision(recipe: Recipe, device: str) -> Recipe:
 
 
 def fingerprint(trials: Trials, stimuli: Stimuli, split: Split) -> str:
-    """Give the SHA-256 of a subject's data: all betas, labels, ROIs and folds, and a sample of the pictures."""
+    """Return the SHA-256 of a subject's data: all betas, labels, ROIs and folds, and a sample of the pictures."""
     total = hashlib.sha256()
     for array in (trials.betas, trials.stimulus_id, trials.session, trials.n_repetitions):
         total.update(np.ascontiguousarray(array).data)

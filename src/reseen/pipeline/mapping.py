@@ -53,7 +53,7 @@ def cortical_maps(job: Job, subject: str, trials: Trials) -> tuple[report.Cortic
 
 
 def _regions(trials: Trials) -> NDArray[np.int64]:
-    """Give the number of each voxel's ROI; of several that overlap the first, in the order of the recipe."""
+    """Return the number of each voxel's ROI; of several that overlap the first, in the order of the recipe."""
     masks = np.stack(list(trials.rois.values()))
     return np.where(masks.any(axis=0), masks.argmax(axis=0), -1)
 

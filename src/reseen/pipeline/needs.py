@@ -133,7 +133,7 @@ def _as_read(data: DataRecipe, subject: str, first: FileCheck) -> ReseenError:
 
 
 def _holds(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> str:
-    """Say what whole files hold: of arrays what the reader says, of NSD sessions and ROIs."""
+    """Return what whole files hold: of arrays what the reader says, of NSD sessions and ROIs."""
     if data.kind == "arrays":
         return "; ".join(file.note for file in files)
     sessions = len({file.path.name.partition("betas_")[2] for file in files if "betas_session" in file.path.name})
@@ -154,7 +154,7 @@ def _listed(root: Path, missing: Sequence[FileCheck]) -> Iterator[str]:
 
 
 def _fetch(data: DataRecipe, needed: Sequence[FileCheck], wished: Sequence[FileCheck]) -> Finding:
-    """Give lines for a shell that fetch what cannot be used, after what NSD asks for; a disk too small is told."""
+    """Return lines for a shell that fetch what cannot be used, after what NSD asks for; a disk too small is told."""
     names = _names(data)
     size, small = sum(file.needs for file in needed), any(not file.needs for file in (*needed, *wished))
     gain = size - sum(file.size or 0 for file in needed)
@@ -176,7 +176,7 @@ def _names(data: DataRecipe, subject: str = "") -> NsdFiles:
 
 
 def _is_nsds(data: DataRecipe) -> bool:
-    """Say whether what is missing could be fetched from NSD."""
+    """Return whether what is missing could be fetched from NSD."""
     return data.kind == "nsd" and data.path is not None and not _names(data).truth.exists()
 
 

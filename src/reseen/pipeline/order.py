@@ -134,7 +134,7 @@ def _leaving_nothing(out: Path) -> Iterator[None]:
 
 
 def needed(until: str) -> list[str]:
-    """Give the stages that a stage needs and itself, in the order of running."""
+    """Return the stages that a stage needs and itself, in the order of running."""
     wanted: set[str] = set()
     stack = [until]
     while stack:

@@ -35,7 +35,7 @@ SEEN_SECONDS = 90
 
 @dataclass(frozen=True)
 class Pictures:
-    """Say which pictures one subject, level and condition have, and where they lie.
+    """Images of one subject, level and condition, and their paths.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Pictures:
 
     @property
     def label(self) -> str:
-        """Say what is being done."""
+        """Name of the work, for progress."""
         return f"reconstruct {self.subject} {self.level} {self.condition}"
 
     def missing(self, results: Results) -> dict[tuple[int, int], Path]:
@@ -65,7 +65,7 @@ class Pictures:
 
 
 def levels(recipe: Recipe) -> tuple[Level, ...]:
-    """Give the levels that pictures are made at."""
+    """Return the levels that pictures are made at."""
     wanted: list[Level] = ["result"]
     wanted += ["floor_shuffled"] if recipe.n_permuted else []
     wanted += NO_BRAIN if recipe.evaluate.full else ()
@@ -74,7 +74,7 @@ def levels(recipe: Recipe) -> tuple[Level, ...]:
 
 
 def conditions_at(recipe: Recipe, level: Level) -> tuple[Condition, ...]:
-    """Give the conditions that a level makes pictures in; noise without a caption is the same for all that draw."""
+    """Return the conditions that a level makes pictures in; noise without a caption is the same for all that draw."""
     conditions = recipe.reconstruct.conditions
     if level == "floor_noise":
         return ("c",) if any("c" in condition for condition in conditions) else ()
@@ -82,14 +82,14 @@ def conditions_at(recipe: Recipe, level: Level) -> tuple[Condition, ...]:
 
 
 def draws_at(recipe: Recipe, level: Level, condition: Condition) -> int:
-    """Give how many pictures of each item a level has; at the shuffled floor one from each shuffle."""
+    """Return how many pictures of each item a level has; at the shuffled floor one from each shuffle."""
     if level == "floor_shuffled":
         return recipe.n_permuted
     return reconstruction.n_draws(condition, recipe.reconstruct)
 
 
 def pictures_of(job: Job, subject: str) -> Iterator[Pictures]:
-    """Give every set of pictures of a subject, level by level.
+    """Return every set of pictures of a subject, level by level.
 
     Items of ``result`` and ``floor_shuffled`` are those decoded, which may be single trials; those of ``floor_mean``
     one stimulus of each fold, which stands for all of them; those of other levels the stimuli themselves, each once.
@@ -116,7 +116,7 @@ def pictures_of(job: Job, subject: str) -> Iterator[Pictures]:
 
 @dataclass(frozen=True)
 class Batch:
-    """Be one unit of work: some pictures of one subject, level and condition that are not made yet.
+    """One unit of work: some pictures of one subject, level and condition that are not made yet.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def _batches(job: Job, pictures: Pictures) -> Iterator[Batch]:
 
 @contextmanager
 def _writing_behind(job: Job) -> Iterator[None]:
-    """Let pictures that are made here be written while the next ones are made; at the end all are on disk.
+    """Write images of this process while the next ones are generated; at the end all are on disk.
 
     A kill costs the batch that is being made and what waits of the one before.
     """
@@ -238,7 +238,7 @@ def _check_written(batches: Sequence[Batch]) -> None:
 
 
 def _given(job: Job, batch: Batch, name: str) -> Features:
-    """Give the features that a set of pictures is made from, one row for each item; the last are kept."""
+    """Return the features that a set of pictures is made from, one row for each item; the last are kept."""
 
     def read() -> Features:
         if batch.level in WITHOUT_BRAIN:

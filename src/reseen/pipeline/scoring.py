@@ -51,7 +51,7 @@ def evaluate_stage(job: Job) -> bool:
 
 
 def claim_observers(job: Job) -> None:
-    """Hold the observers against those that the results were begun with."""
+    """Compare the evaluation networks with those that the results were started with."""
     for name in job.recipe.evaluate.observers:
         job.results.claim(f"observer {name}", load_evaluation_network(name).fingerprint)
 
@@ -148,7 +148,7 @@ def headline_of(job: Job) -> Headline | None:
 
 
 def _read_pictures(job: Job, subject: str) -> pd.DataFrame:
-    """Ask the same of the pictures, as the headline sees them at the size of the scores."""
+    """Compute the same diagnostics of the images, by the network of the headline at the size of the scores."""
     _, stimuli, _ = job.brain(subject)
     stacks, condition = Stacks(job, subject), job.main_condition
     look = _looking(job, stacks.size)
@@ -264,7 +264,7 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Give height and width of a generated picture, in pixels."""
+        """Height and width of a generated picture, in pixels."""
         height, width, _ = self._job.results.load_picture(next(iter(self._sets.values())).paths[0][0]).shape
         return height, width
 
@@ -275,7 +275,7 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
         return len(self._sets) + len(self._nearest)
 
     def _stands_for(self) -> NDArray[np.int64]:
-        """Give for each item the stimulus of its fold that stands for all of them."""
+        """Return for each item the stimulus of its fold that stands for all of them."""
         _, _, split = self._job.brain(self._subject)
         first = self.stimulus_id.copy()
         for _, test in split.folds:

@@ -86,7 +86,7 @@ def _subject(job: Job, subject: str, ranking: pd.DataFrame, encoding: pd.DataFra
 
 
 def _probable(job: Job, subject: str, stimuli: Stimuli) -> tuple[tuple[tuple[float, str], ...], ...]:
-    """Give each item's most probable captions, where c was decoded under them: of each candidate the first."""
+    """Return each item's most probable captions, where c was decoded under them: of each candidate the first."""
     if not job.under_prior("c"):
         return ()
     found, _ = job.results.load_arrays(job.candidates_path(subject, "c"))
@@ -128,7 +128,7 @@ def _of_folds(job: Job, subject: str, name: str, which: str) -> NDArray[np.float
 
 
 def _ceilings(trials: Trials, ids: NDArray[np.int64]) -> dict[str, NDArray[np.floating[Any]]]:
-    """Give each ROI's noise ceilings for the test responses as they were decoded: averaged or single."""
+    """Return each ROI's noise ceilings for the test responses as they were decoded: averaged or single."""
     if trials.ncsnr is None:
         return {}
     tested = trials.select(ids)

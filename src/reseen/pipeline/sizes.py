@@ -17,7 +17,7 @@ _UNKNOWN = (1000, 100, 2500, 3000)
 
 @dataclass(frozen=True)
 class Sizes:
-    """Hold what one subject's data come to.
+    """Sizes of one subject's data.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Sizes:
     n_voxels: int
 
     def __str__(self) -> str:
-        """Say how much is held out of what."""
+        """Return how much is held out of what."""
         items = f", {self.n_items:,} single trials" if self.n_items != self.n_tested else ""
         folds = f" in {self.n_folds} folds" if self.n_folds > 1 else ""
         return f"{self.n_tested:,} of {self.n_stimuli:,} pictures{folds}{items}"

@@ -45,7 +45,7 @@ def simulate_stage(job: Job) -> bool:
 
 
 def check_settings(recipe: Recipe, path: Path | None) -> None:
-    """Hold digital subjects that lie in a folder against the recipe that is to take them for its own.
+    """Compare simulated subjects in a folder with the recipe that is to use them.
 
     Drawn pictures and the user's own are held against it alike: every setting decides both. Data of an older version
     tell their seed alone.
@@ -179,7 +179,7 @@ def _save_decoders(job: Job, subject: str, stem: str, decoders: Sequence[Decoder
 
 @contextmanager
 def _decoding(job: Job, subject: str, what: str) -> Iterator[Callable[[int, int], None]]:
-    """Tell of a decoding, note what it warns of, and give what counts its blocks."""
+    """Report a decoding, record its warnings, and return the counter of its blocks."""
     job.tell(f"decode {what} of {subject}", 0, 1)  # of how many blocks, the first to be done will say
     with job.noting_warnings():
         yield job.counter(f"decode {what} of {subject}")
@@ -207,7 +207,7 @@ def _encode(job: Job, subject: str) -> pd.DataFrame:
 
 
 def _true_in_turn(job: Job, subject: str, names: Sequence[str]) -> Iterator[encode.Columns]:
-    """Give feature spaces one at a time; what was done with one is done when the next is asked for."""
+    """Return feature spaces one at a time; what was done with one is done when the next is asked for."""
     for done, name in enumerate(names):
         job.tell(f"encode {subject}", done, len(names))
         yield job.blocks(subject, name)

@@ -34,7 +34,7 @@ class _Saved(BaseModel):
 
 @dataclass(frozen=True)
 class Answers:
-    """Hold what one rater answered.
+    """Answers of one rater.
 
     Parameters
     ----------

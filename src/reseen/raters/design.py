@@ -27,7 +27,7 @@ CATCH = "catch"
 
 @dataclass(frozen=True)
 class Question:
-    """Ask which of two pictures was reconstructed from the one above them.
+    """Which of two pictures was reconstructed from the one above them.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class _Saved(BaseModel):
 
 @dataclass(frozen=True)
 class Design:
-    """Hold everything that is asked.
+    """All questions of a rating.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Design:
 
     @property
     def fingerprint(self) -> str:
-        """Give what answers are recognised by: the digest of all of it."""
+        """Digest of all questions, by which answers are recognised."""
         return digest(self._plain())
 
     def _plain(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def draw_design(
 
 
 def _cell(subject: str, condition: str, ids: NDArray[np.int64], rng: np.random.Generator) -> list[Question]:
-    """Ask about every stimulus of one subject and condition."""
+    """Return a question about every stimulus of one subject and condition."""
     wrong = ids[statistics.derangements(ids, 1, seed=int(rng.integers(2**31)))[0]]
     sides = rng.permutation((np.arange(len(ids)) + rng.integers(2)) % 2)
     pairs = zip(ids, wrong, sides, strict=True)
@@ -188,7 +188,7 @@ def _cell(subject: str, condition: str, ids: NDArray[np.int64], rng: np.random.G
 
 
 def _spread(cells: Sequence[Sequence[Question]], rng: np.random.Generator) -> Iterator[Question]:
-    """Give the questions in rounds in which each original is shown once, with the conditions mixed."""
+    """Return the questions in rounds in which each original is shown once, with the conditions mixed."""
     of_stimulus: dict[int, list[Question]] = {}
     for question in (question for cell in cells for question in cell):
         of_stimulus.setdefault(question.stimulus_id, []).append(question)
@@ -207,7 +207,7 @@ def _spread(cells: Sequence[Sequence[Question]], rng: np.random.Generator) -> It
 
 
 def _catches(stimuli: Mapping[str, NDArray[np.int64]], n_catch: int, rng: np.random.Generator) -> Iterator[Question]:
-    """Ask what nobody who looks can get wrong."""
+    """Return catch questions, whose answer is obvious."""
     subjects = list(stimuli)
     sides = rng.permutation(np.arange(n_catch) % 2)
     for number in range(n_catch):

@@ -13,7 +13,7 @@ Picture = tuple[str, str, int]
 
 
 def shown(question: Question) -> tuple[Picture, Picture, Picture]:
-    """Give the pictures of a question: the original, the one on the left and the one on the right."""
+    """Return the pictures of a question: the original, the one on the left and the one on the right."""
     condition = PRESENTED if question.condition == CATCH else question.condition
     right, wrong = ((question.subject, condition, which) for which in (question.stimulus_id, question.distractor))
     pair = (right, wrong) if question.side == "left" else (wrong, right)

@@ -114,7 +114,7 @@ def _differences(
 
 
 def _by_subject(correct: Mapping[str, Mapping[_Item, Floats]], n_bootstrap: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Give each subject's accuracy, where there is more than one."""
+    """Return each subject's accuracy, where there is more than one."""
     subjects = sorted({subject for items in correct.values() for subject, _ in items})
     for subject in subjects if len(subjects) > 1 else ():
         for condition, items in correct.items():

@@ -55,7 +55,7 @@ def load_recipe(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
 
 
 def recipe_folder() -> Path:
-    """Give the folder of the recipes that come with reseen: in the package, or beside ``src`` in a working copy."""
+    """Return the folder of the recipes that come with reseen: in the package, or beside ``src`` in a working copy."""
     package = Path(__file__).resolve().parents[1]
     return package / "recipes" if (package / "recipes").is_dir() else package.parents[1] / "recipes"
 
@@ -119,7 +119,7 @@ def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
 
 def identity(recipe: Recipe) -> dict[str, Any]:
-    """Give every value that could change a result, as ``{"section.key": value}`` of JSON types."""
+    """Return every value that could change a result, as ``{"section.key": value}`` of JSON types."""
     return {where: _plain(value) for where, value, field in _fields(recipe) if field.json_schema_extra != NOT_IDENTITY}
 
 

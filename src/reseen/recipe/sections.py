@@ -75,7 +75,7 @@ class _Section(BaseModel):
 
 
 class DataRecipe(_Section):
-    """Say which brains and which pictures."""
+    """Subjects, responses and images."""
 
     kind: Literal["nsd", "digital", "arrays"] = Field(
         "nsd", description="nsd: a tree in NSD's layout; digital: simulate one first; arrays: a folder or npz of arrays"
@@ -116,7 +116,7 @@ class DataRecipe(_Section):
 
 
 class SimulateRecipe(_Section):
-    """Say what the digital subject is, where data.kind is 'digital'."""
+    """Simulated subjects, where data.kind is 'digital'."""
 
     n_subjects: PositiveInt = Field(1, description="how many digital subjects")
     n_sessions: PositiveInt = Field(4, description="sessions of 750 trials")
@@ -132,7 +132,7 @@ class SimulateRecipe(_Section):
 
 
 class ModelRecipe(_Section):
-    """Say which latent diffusion model."""
+    """Latent diffusion model."""
 
     name: Text = Field(
         "builtin",
@@ -153,7 +153,7 @@ class ModelRecipe(_Section):
 
 
 class ExtractRecipe(_Section):
-    """Say how pictures and captions become z and c."""
+    """Extraction of z and c from images and captions."""
 
     z_size: PositiveInt | None = Field(
         None, description="side of the picture whose z is decoded; left out: 5/8 of the model's"
@@ -169,7 +169,7 @@ class PredictionsRecipe(_Section):
 
 
 class DecodeRecipe(_Section):
-    """Say how betas become z and c."""
+    """Decoding of z and c from betas."""
 
     z_rois: Some[Text] = Field(("early",), description="ROIs that predict z")
     c_rois: Some[Text] = Field(("ventral",), description="ROIs that predict c")
@@ -209,7 +209,7 @@ class DecodeRecipe(_Section):
 
 
 class ReconstructRecipe(_Section):
-    """Say how decoded z and c become pictures."""
+    """Reconstruction of images from decoded z and c."""
 
     conditions: Once[Condition] = Field(CONDITIONS, description="which decoded parts make pictures")
     n_draws: PositiveInt = Field(5, description="pictures per stimulus, each from its own noise")
@@ -241,7 +241,7 @@ class ReconstructRecipe(_Section):
 
 
 class EvaluateRecipe(_Section):
-    """Say how pictures are scored."""
+    """Settings of scoring."""
 
     protocols: Once[ProtocolName] = Field(
         ("builtin",),
@@ -269,7 +269,7 @@ class EvaluateRecipe(_Section):
 
 
 class EncodeRecipe(_Section):
-    """Say how features become voxels."""
+    """Encoding models, from features to voxels."""
 
     features: ListOf[Condition] = Field(
         ("z", "c"),
@@ -309,7 +309,7 @@ class EncodeRecipe(_Section):
 
 
 class ReportRecipe(_Section):
-    """Say what the report shows."""
+    """Contents of the report."""
 
     n_random: PositiveInt = Field(6, description="randomly chosen test pictures shown beside best, median and worst")
     n_films: PositiveInt = Field(2, description="pictures whose denoising is shown step by step")

@@ -39,7 +39,7 @@ def bar_chart(analysis: AnalysisReport, label: str) -> Markup:
 
 
 def limits(analysis: AnalysisReport) -> tuple[float, float]:
-    """Give the ends of the axis: shares from 0 to 1, correlations from 0 or the lowest one to the highest ceiling."""
+    """Return the ends of the axis: shares from 0 to 1, correlations from 0 or the lowest one to the highest ceiling."""
     if analysis.kind == "layers":
         return 0.0, 1.0
     values = [v for bar in analysis.bars for part in bar.parts for v in (part.value, part.low, part.high)]
@@ -48,7 +48,7 @@ def limits(analysis: AnalysisReport) -> tuple[float, float]:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Give round numbers between two ends, at most eight of them."""
+    """Return round numbers between two ends, at most eight of them."""
     step = next(step for step in (0.05, 0.1, 0.2, 0.25, 0.5, 1) if (high - low) / step <= 7)
     return [round(k * step, 2) for k in range(math.ceil(low / step), math.floor(round(high / step, 6)) + 1)]
 

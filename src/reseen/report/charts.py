@@ -165,7 +165,7 @@ def alpha_chart(chosen: NDArray[np.floating[Any]], grid: NDArray[np.floating[Any
 
 @dataclass(frozen=True)
 class Curve:
-    """Hold a share in [0, 1] at each named place; ``low`` and ``high`` may be NaN, and so may ``chance``."""
+    """Proportion in [0, 1] at each named place; ``low`` and ``high`` may be NaN, and so may ``chance``."""
 
     name: str
     places: tuple[str, ...]

@@ -54,7 +54,7 @@ def which(labels: NDArray[np.int64], palette: Sequence[str]) -> Floats:
 
 
 def key(kind: str) -> Floats:
-    """Give the key of a scale from low to high, ``(height, width, 4)``: a bar for ``"one"``, a square for ``"two"``."""
+    """Return the key of a scale, low to high, ``(height, width, 4)``: a bar for ``"one"``, a square for ``"two"``."""
     if kind == "one":
         return one(np.linspace(0, R_TOP, 128)[None])
     first, second = np.meshgrid(*[np.linspace(0, SPLIT_TOP, 48)] * 2)
@@ -62,7 +62,7 @@ def key(kind: str) -> Floats:
 
 
 def layer_palette(layers: Sequence[str]) -> list[str]:
-    """Give each layer of a U-Net a colour: encoder blue, outermost darkest; bottleneck near-black; decoder orange."""
+    """Return a colour for each layer of a U-Net: encoder blue, outermost darkest; bottleneck black; decoder orange."""
     starts = {"down": ("conv_in", "down_"), "up": ("up_", "conv_norm_out", "conv_out")}
     sides = [next((side for side, names in starts.items() if layer.startswith(names)), "mid") for layer in layers]
     palette = [_MIDDLE] * len(layers)
@@ -75,10 +75,10 @@ def layer_palette(layers: Sequence[str]) -> list[str]:
 
 
 def rgb(colour: str) -> tuple[float, ...]:
-    """Give ``"#rrggbb"`` as three numbers in [0, 1]."""
+    """Return ``"#rrggbb"`` as three numbers in [0, 1]."""
     return tuple(int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5))
 
 
 def as_hex(colour: Floats) -> str:
-    """Give three numbers in [0, 1] as ``"#rrggbb"``."""
+    """Return three numbers in [0, 1] as ``"#rrggbb"``."""
     return "#" + "".join(f"{round(255 * float(part)):02x}" for part in colour)

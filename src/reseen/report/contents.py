@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Film:
-    """Hold the denoising of one picture, step by step.
+    """Denoising sequence of one image.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Film:
 
 @dataclass(frozen=True)
 class SubjectReport:
-    """Hold what the report shows of one subject; the items are its test pictures (or single test trials).
+    """Contents of the report about one subject; the items are its test images (or single test trials).
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class SubjectReport:
 
 @dataclass(frozen=True)
 class ReportInput:
-    """Hold everything a report is made from.
+    """Contents of a report.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ SMALL_VIEWS = ("lateral", "medial", "ventral")
 
 @dataclass(frozen=True)
 class View:
-    """Say for each pixel what lies there.
+    """Voxel or vertex at each pixel.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class View:
         return _interpolate(self.vertices, self.weights, self.there, values)
 
     def nearest(self, labels: NDArray[np.int64], missing: int) -> NDArray[np.int64]:
-        """Give for each pixel the label of the vertex nearest to it."""
+        """Return for each pixel the label of the vertex nearest to it."""
         corner = self.weights.argmax(axis=2)[..., None]
         found = labels[np.take_along_axis(self.vertices, corner, axis=2)[..., 0]]
         return np.where(self.there, found, missing)
@@ -112,7 +112,7 @@ class Cortex:
         return _row([small[left], flat[left], flat[right], small[right]])
 
     def label_places(self) -> dict[str, tuple[float, float]]:
-        """Say where on the left flat cortex a region's name may stand, in pixels from the left and the top.
+        """Return where on the left flat cortex a region's name may stand, in pixels from the left and the top.
 
         It is the pixel farthest from the region's borders.
         """
@@ -132,7 +132,7 @@ class Cortex:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Give width and height of every picture."""
+        """Width and height of every picture."""
         return FLAT_WIDTH + 2 * SMALL_WIDTH + 2 * GAP, self._height
 
     @property
@@ -149,7 +149,7 @@ def _paint(view: View, over: Floats, edge: NDArray[np.bool_]) -> Picture:
 
 
 def _reach(side: str, regions: NDArray[np.int64]) -> float:
-    """Say how far the regions reach from the back end of the flat cortex, in mm."""
+    """Return how far the regions reach from the back end of the flat cortex, in mm."""
     used = np.unique(load_faces("flat", side))
     back = _from_the_back(side)
     read = used[regions[used] >= 0]
@@ -174,7 +174,7 @@ def _flat_view(side: str, reach: int) -> View:
 
 @lru_cache(maxsize=8)
 def _small_view(side: str, name: str) -> View:
-    """Look at the inflated cortex from one side; every view has the size that the longest one needs."""
+    """Draw the inflated cortex from one side; every view has the size that the longest one needs."""
     x, y, z = load_points("infl", side).T
     outer = -1 if side == "lh" else 1
     sides = {
@@ -240,7 +240,7 @@ def _raster(
 
 
 def _drops(n: int) -> NDArray[np.float64]:
-    """Give points all over a triangle as weights of its corners, ``(n_points, 3)``."""
+    """Return points all over a triangle as weights of its corners, ``(n_points, 3)``."""
     i, j = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
     kept = i + j <= n
     return np.stack([i[kept], j[kept], n - i[kept] - j[kept]], axis=1) / n
@@ -269,7 +269,7 @@ def _shrink(painted: Floats, there: NDArray[np.bool_]) -> Picture:
 
 
 def _row(pictures: Sequence[Picture]) -> Picture:
-    """Lay pictures side by side, each in the middle of the row."""
+    """Put images side by side, each in the middle of the row."""
     height = max(len(picture) for picture in pictures)
     width = sum(picture.shape[1] for picture in pictures) + GAP * (len(pictures) - 1)
     row = np.zeros((height, width, 4), dtype=np.uint8)

@@ -19,14 +19,14 @@ MOST_FRAMES = 60
 
 
 def as_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Give an image as uint8; floats are taken to lie in [0, 1], NaN as 0."""
+    """Return an image as uint8; floats are taken to lie in [0, 1], NaN as 0."""
     if image.dtype != np.uint8:
         image = np.round(np.clip(np.nan_to_num(image), 0, 1) * 255)
     return np.asarray(image, dtype=np.uint8)
 
 
 def picture_uri(image: NDArray[Any], *, largest: int = LARGEST_SIDE) -> str:
-    """Give one picture, ``(height, width, 3)``, as a data URI; larger ones are shrunk to the ``largest`` side."""
+    """Return one picture, ``(height, width, 3)``, as a data URI; larger ones are shrunk to the ``largest`` side."""
     picture = Image.fromarray(as_uint8(image))
     if max(picture.size) <= LOSSLESS_SIDE:
         return _uri(picture, "png", optimize=True)
@@ -34,12 +34,12 @@ def picture_uri(image: NDArray[Any], *, largest: int = LARGEST_SIDE) -> str:
 
 
 def map_uri(picture: NDArray[np.uint8]) -> str:
-    """Give a map or a key, ``(height, width, 4)``, as a data URI, at its size and with what is transparent in it."""
+    """Return a map or a key, ``(height, width, 4)``, as a data URI, at its size and with what is transparent in it."""
     return _uri(Image.fromarray(picture), "webp", quality=80, alpha_quality=100, method=4)
 
 
 def sprite_uri(frames: NDArray[Any]) -> tuple[str, int]:
-    """Lay frames, ``(n_frames, height, width, 3)``, side by side in one picture.
+    """Put frames, ``(n_frames, height, width, 3)``, side by side in one picture.
 
     Gives its data URI and the number of frames in it: at most ``MOST_FRAMES``, evenly spaced, the first and the last
     among them.
@@ -53,7 +53,7 @@ def sprite_uri(frames: NDArray[Any]) -> tuple[str, int]:
 
 
 def evenly(n_steps: int, n_kept: int) -> tuple[int, ...]:
-    """Give at most ``n_kept`` evenly spaced steps out of ``n_steps``, from the first to the last."""
+    """Return at most ``n_kept`` evenly spaced steps out of ``n_steps``, from the first to the last."""
     return tuple(dict.fromkeys(int(step) for step in np.linspace(0, n_steps - 1, min(n_steps, n_kept)).round()))
 
 

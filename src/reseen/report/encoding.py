@@ -36,7 +36,7 @@ Painter = Callable[[View, str], colours.Floats]
 
 @dataclass(frozen=True)
 class CorticalMaps:
-    """Hold each voxel's encoding numbers where they lie on fsaverage5.
+    """Encoding numbers of voxels on fsaverage5.
 
     Every array is for one hemisphere (``"lh"``, ``"rh"``) and has shape ``(10242,)``.
 
@@ -67,7 +67,7 @@ class CorticalMaps:
 
 @dataclass(frozen=True)
 class Part:
-    """Hold one number of a bar: what it is of, its value, its 95 % interval (NaN where there is none), its colour."""
+    """One number of a bar: its feature, its value, its 95 % interval (NaN where there is none), its colour."""
 
     name: str
     value: float
@@ -78,7 +78,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Bar:
-    """Hold one row of a chart: the ROI it is about, what it is called there, its parts, and the ceiling or NaN."""
+    """One row of a chart: its ROI, its label, its parts, and the noise ceiling or NaN."""
 
     roi: str
     label: str
@@ -88,7 +88,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Panel:
-    """Hold one map: what it is of, and the picture ``(height, width, 4)``."""
+    """One map: its title, and the image ``(height, width, 4)``."""
 
     title: str
     picture: Picture
@@ -96,7 +96,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class AnalysisReport:
-    """Hold everything that one analysis of a subject shows.
+    """Contents of one analysis of a subject.
 
     Parameters
     ----------
@@ -129,14 +129,14 @@ class AnalysisReport:
 
     @property
     def title(self) -> str:
-        """Give the heading."""
+        """Heading."""
         return TITLES[self.name]
 
 
 def analysis_reports(
     table: pd.DataFrame, maps: CorticalMaps | None, recipe: EncodeRecipe
 ) -> tuple[AnalysisReport, ...]:
-    """Give the analyses that one subject has numbers of, in the order of `reseen.analyses.NAMES`.
+    """Return the analyses that one subject has numbers of, in the order of `reseen.analyses.NAMES`.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def _analysis(
 
 
 def _painters(kind: Kind, maps: CorticalMaps, models: Sequence[str]) -> Iterator[tuple[str, Painter]]:
-    """Give for each map its title, and what colours it."""
+    """Return for each map its title, and what colours it."""
     if kind == "layers":
         for stage in maps.winners:
             yield said_stage(stage), _paint_winner(maps, stage)
@@ -267,7 +267,7 @@ def _part(row: Mapping[Any, Any], name: str, colour: str) -> Part:
 
 
 def said_stage(stage: str) -> str:
-    """Say ``"strength=0.2"`` as ``"strength 0.2"`` and ``"progress=0.44"`` as ``"44 % denoised"``."""
+    """Return ``"strength=0.2"`` as ``"strength 0.2"`` and ``"progress=0.44"`` as ``"44 % denoised"``."""
     kind, _, amount = stage.partition("=")
     try:
         number = float(amount)
@@ -277,7 +277,7 @@ def said_stage(stage: str) -> str:
 
 
 def said_layer(name: str) -> str:
-    """Say the name of a U-Net feature as its module alone."""
+    """Return the module of a U-Net feature's name."""
     return layers_of([name])[0]
 
 

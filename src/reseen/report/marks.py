@@ -34,7 +34,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Mark:
-    """Hold one score with its interval, floors and ceiling; NaN where there is none, ``n`` 0 where unknown.
+    """Score with its interval, floors and ceiling; NaN where there is none, ``n`` 0 where unknown.
 
     ``gap_closed`` is the share of the way from the floor to the ceiling.
     """
@@ -54,19 +54,19 @@ class Mark:
 
     @property
     def chance(self) -> float | None:
-        """Give what guessing scores."""
+        """Chance level."""
         return chance_of(self.key.metric)
 
 
 def chance_of(metric: str) -> float | None:
-    """Give what guessing scores on this metric: one half for identification, 0 for correlations, otherwise unknown."""
+    """Return the chance level of this metric: one half for identification, 0 for correlations, otherwise unknown."""
     if is_identification(metric):
         return 0.5
     return 0.0 if "corr" in metric else None
 
 
 def is_identification(metric: str) -> bool:
-    """Tell whether the metric counts pairwise comparisons won."""
+    """Return whether the metric counts pairwise comparisons won."""
     return "identification" in metric or "two_way" in metric
 
 
@@ -108,13 +108,13 @@ def _rank(part: str) -> int:
 
 
 def _text(cell: Any) -> str:
-    """Give a cell as text; the empty cells of a CSV file come back as NaN."""
+    """Return a cell as text; the empty cells of a CSV file come back as NaN."""
     missing = cell is None or cell != cell
     return "" if missing else str(cell)
 
 
 def number(cell: Any) -> float:
-    """Give a cell as a number; NaN where it is none."""
+    """Return a cell as a number; NaN where it is none."""
     try:
         return math.nan if cell is None else float(cell)
     except (TypeError, ValueError):
@@ -122,7 +122,7 @@ def number(cell: Any) -> float:
 
 
 def unique(values: Iterable[str]) -> list[str]:
-    """Give the different values in order of appearance."""
+    """Return the different values in order of appearance."""
     return list(dict.fromkeys(values))
 
 
@@ -149,7 +149,7 @@ def interval(mark: Mark) -> str:
 
 
 def reading(marks: Sequence[Mark]) -> str:
-    """Say in one sentence what a chart shows: the last of the method's own marks in full, and what is highest where."""
+    """Summarise a chart in one sentence: the last of the method's own marks in full, and what is highest where."""
     marks = [mark for mark in marks if not math.isnan(mark.result)]
     if not marks:
         return "There is no score to show here."
@@ -177,7 +177,7 @@ def _beside(mark: Mark) -> str:
 
 
 def leaders_of(marks: Sequence[Mark]) -> str:
-    """Say which condition is best in each group of several; nothing where there is no such group."""
+    """Return which condition is best in each group of several; nothing where there is no such group."""
     said = []
     groups = unique(group_of(mark) for mark in marks)
     for group in groups:

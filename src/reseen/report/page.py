@@ -64,7 +64,7 @@ def report(contents: ReportInput) -> str:
 
 
 def _verdicts(text: str) -> list[dict[str, Any]]:
-    """Give each subject's verdict: whose it is, its first sentence, and the others."""
+    """Return each subject's verdict: whose it is, its first sentence, and the others."""
     found = []
     for paragraph in text.replace(" %", marks.PERCENT).splitlines():
         subject, colon, said = paragraph.partition(": ")
@@ -122,7 +122,7 @@ def _rois(subject: SubjectReport) -> dict[str, Any]:
 
 
 def _encoding(contents: ReportInput) -> dict[str, Any] | None:
-    """Give maps and bars of each subject, and the table below them."""
+    """Return maps and bars of each subject, and the table below them."""
     frame = contents.encoding
     if frame is None or frame.empty:
         return None

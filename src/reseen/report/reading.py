@@ -60,7 +60,7 @@ _PLAIN = ("dimensions", "novelty")
 
 
 def reading_section(reading: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Give what the page shows of each subject: two charts, and a table of the rest with a column for each feature."""
+    """Return the page's part on each subject: two charts, and a table of the rest with a column for each feature."""
     if reading is None or reading.empty:
         return []
     sections = []
@@ -103,7 +103,7 @@ def _chart(lines: Lines, kind: str, label: str) -> Any:
 
 
 def _say(diagnostic: str, setting: str) -> str:
-    """Say in words what a row of the table is."""
+    """Return the name of a row of the table in words."""
     if diagnostic == "pairs":
         kind, _, sort = setting.partition(" ")
         return {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Sample:
-    """Hold the positions of the pictures to show.
+    """Positions of the pictures to show.
 
     Parameters
     ----------
@@ -35,12 +35,12 @@ class Sample:
 
     @property
     def groups(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Give name and positions of the groups that hold a picture."""
+        """Name and positions of the groups that hold a picture."""
         named = (("best", self.best), ("median", self.median), ("worst", self.worst), ("random", self.random))
         return tuple((name, positions) for name, positions in named if positions)
 
     def rule(self, score_name: str) -> str:
-        """Say in words how the pictures were picked, given what the score is called."""
+        """Return in words how the images were chosen, given the name of the score."""
         parts = []
         if self.best:
             one = len(self.best) == 1

@@ -170,7 +170,7 @@ def _direction(direction: str) -> str:
 
 @dataclass(frozen=True)
 class Question:
-    """Hold what one group of charts asks, and the marks that answer; the main ones stand open on the page."""
+    """Group of charts: its question and its scores; the main groups are open on the page."""
 
     title: str
     about: str
@@ -179,7 +179,7 @@ class Question:
 
 
 def chart_groups(found: Sequence[Mark], head: Headline | None) -> list[dict[str, Any]]:
-    """Give one group of charts per question, each with one chart per subject."""
+    """Return one group of charts per question, each with one chart per subject."""
     questions = list(_questions(found, head))
     return [{"title": q.title, "about": q.about, "main": q.main, "figures": list(_figures(q))} for q in questions]
 
@@ -193,7 +193,7 @@ def _figures(question: Question) -> Iterator[dict[str, Any]]:
 
 
 def _questions(found: Sequence[Mark], head: Headline | None) -> Iterator[Question]:
-    """Ask what the headline asks, then what needs no observer, then the same of other observers and directions."""
+    """Return the groups of charts: the headline, then scores without a network, then other networks and directions."""
     seen = [mark for mark in found if marks.is_identification(mark.key.metric) and mark.key.observer]
     main = _of_headline(seen, head)
     if main:

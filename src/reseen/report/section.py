@@ -12,7 +12,7 @@ from reseen.report.encoding import AnalysisReport
 
 
 def encoding_section(contents: ReportInput) -> list[dict[str, Any]]:
-    """Give what the page shows of each subject's encoding models."""
+    """Return what the page shows of each subject's encoding models."""
     return [
         {
             "subject": subject.subject,
@@ -48,7 +48,7 @@ def _shown(subject: str, analysis: AnalysisReport) -> dict[str, Any]:
 
 
 def _key(analysis: AnalysisReport) -> Mapping[str, Any] | None:
-    """Give the picture of the colour scale, and what stands at its ends."""
+    """Return the picture of the colour scale, and what stands at its ends."""
     if analysis.kind == "layers":
         return None
     picture = embed.map_uri(embed.as_uint8(colours.key(analysis.kind)[::-1]))

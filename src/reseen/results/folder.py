@@ -119,7 +119,7 @@ class Results(Journal):
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
-        """Look into a finished results folder, without holding it.
+        """Open a finished results folder to read it, without a lock.
 
         Raises
         ------
@@ -138,11 +138,11 @@ class Results(Journal):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         self.close()
 
     def close(self) -> None:
-        """Let go of the folder; the files stay readable through this object."""
+        """Release the folder; the files stay readable through this object."""
         if self._held is not None:
             sweep(self.path)  # of workers that were killed
             self._release()

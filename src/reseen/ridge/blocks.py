@@ -27,7 +27,7 @@ LEAST_TARGETS = 256  # a product of fewer columns is slow
 
 @dataclass(frozen=True)
 class BlockScores:
-    """Hold how well held-out trials of a block of targets were predicted.
+    """Errors of held-out predictions of a block of targets.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def score_block(factored: Factored, targets: ArrayLike) -> BlockScores:
 
 
 def shared_alpha(factored: Factored, scores: Iterable[BlockScores]) -> float:
-    """Give the one penalty with the least squared error summed over all targets of all blocks, in order."""
+    """Return the one penalty with the least squared error summed over all targets of all blocks, in order."""
     error = np.zeros(len(factored.alphas))
     for block in scores:
         error += block.error.sum(axis=1)
@@ -152,12 +152,12 @@ def shared_alpha(factored: Factored, scores: Iterable[BlockScores]) -> float:
 
 
 def best_alphas(error: Float64) -> Integers:
-    """Give the index of the least error along the first axis; the larger penalty wins a tie."""
+    """Return the index of the least error along the first axis; the larger penalty wins a tie."""
     return np.asarray(len(error) - 1 - error[::-1].argmin(axis=0))
 
 
 def _centred(factored: Factored, targets: ArrayLike) -> tuple[Array, Float64]:
-    """Give checked targets of stimuli that have trials, less their mean over trials, and that mean."""
+    """Return checked targets of stimuli that have trials, less their mean over trials, and that mean."""
     block: NDArray[np.float32] = np.asarray(targets, dtype=np.float32)
     if block.ndim != 2 or len(block) <= factored.used.max():
         raise ShapeError(
@@ -184,7 +184,7 @@ def _score(factored: Factored, centred: Array) -> BlockScores:
 
 
 def _noise_share(factored: Factored, centred: Array, best: Integers) -> Float64 | None:
-    """Give the share of variance of held-out single-trial predictions that lies within stimuli, at the best penalty."""
+    """Return the proportion of variance of held-out single-trial predictions within stimuli, at the best penalty."""
     if factored.held_out is None or not factored.n_repeated:
         return None
     between, within = factored.held_out.spreads(centred, best)

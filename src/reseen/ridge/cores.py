@@ -34,7 +34,7 @@ class Cores:
     n: int = 1
 
     def map(self, work: Callable[[T], R], items: Iterable[T], *, item_bytes: int = 0) -> Iterator[R]:
-        """Give the results in the order of the items, which are drawn here, and only a few before they are asked for.
+        """Return the results in the order of the items, which are drawn here, and only a few before they are asked for.
 
         Parameters
         ----------
@@ -65,7 +65,7 @@ class Cores:
 
 @contextmanager
 def side_by_side(device: Device) -> Iterator[Cores]:
-    """Give the cores that pieces of work may use; torch has threads, or a GPU, of its own and is given one."""
+    """Return the cores that pieces of work may use; torch has threads, or a GPU, of its own and is given one."""
     n = n_threads() if device.name == "numpy" else 1
     if n == 1:
         yield Cores()
@@ -106,14 +106,14 @@ _holders = _Holders()
 
 
 def _take_over() -> None:
-    """Let any thread set the number; threadpoolctl 3.8 ignores all but the one that has set it first."""
+    """Allow any thread to set the number; threadpoolctl 3.8 ignores all but the one that has set it first."""
     for library in _blas().lib_controllers:
         if hasattr(library, "clear_controlling_thread"):
             library.clear_controlling_thread(force=True)
 
 
 def n_threads() -> int:
-    """Give how many threads BLAS would use now."""
+    """Return how many threads BLAS would use now."""
     return max((library.num_threads for library in _blas().lib_controllers), default=1)
 
 

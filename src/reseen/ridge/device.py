@@ -65,7 +65,7 @@ class Device:
         return np.asarray(array) if self.name == "numpy" else np.asarray(array.cpu().numpy())
 
     def zeros(self, *shape: int, double: bool = False) -> Array:
-        """Give zeros, float32 or float64."""
+        """Return zeros, float32 or float64."""
         if self.name == "numpy":
             return np.zeros(shape, dtype=np.float64 if double else np.float32)
         import torch
@@ -81,15 +81,15 @@ class Device:
         return torch.cat(list(parts))
 
     def single(self, array: Array) -> Array:
-        """Give float32."""
+        """Return float32."""
         return array.astype(np.float32, copy=False) if self.name == "numpy" else array.float()
 
     def double(self, array: Array) -> Array:
-        """Give float64."""
+        """Return float64."""
         return array.astype(np.float64, copy=False) if self.name == "numpy" else array.double()
 
     def eigh(self, matrix: Array) -> tuple[Float64, Array]:
-        """Give the eigenvalues of a symmetric float64 matrix, ascending, and its eigenvectors as columns, here."""
+        """Return the eigenvalues of a symmetric float64 matrix, ascending, and its eigenvectors as columns, here."""
         if self.name == "numpy":
             values, vectors = np.linalg.eigh(matrix)
             return values, vectors
@@ -99,7 +99,7 @@ class Device:
         return np.asarray(values.cpu().numpy()), vectors
 
     def eigvalsh(self, matrix: Array) -> Float64:
-        """Give the eigenvalues of a symmetric float64 matrix, ascending."""
+        """Return the eigenvalues of a symmetric float64 matrix, ascending."""
         if self.name == "numpy":
             return np.linalg.eigvalsh(matrix)
         import torch
@@ -107,7 +107,7 @@ class Device:
         return np.asarray(torch.linalg.eigvalsh(matrix).cpu().numpy())
 
     def upper_factor(self, matrix: Array) -> Array:
-        """Give R of the QR factors of a tall matrix, so that ``R.T @ R`` equals ``matrix.T @ matrix``."""
+        """Return R of the QR factors of a tall matrix, so that ``R.T @ R`` equals ``matrix.T @ matrix``."""
         if self.name == "numpy":
             return np.linalg.qr(matrix, mode="r")
         import torch
@@ -115,7 +115,7 @@ class Device:
         return torch.linalg.qr(matrix, mode="r")[1]
 
     def dots(self, a: Array, b: Array) -> Float64:
-        """Give the scalar product of each column of a with that of b, ``(n_columns,)`` float64 in numpy."""
+        """Return the scalar product of each column of a with that of b, ``(n_columns,)`` float64 in numpy."""
         if self.name == "numpy":
             return np.asarray(np.einsum("ij,ij->j", a, b), dtype=np.float64)
         return np.asarray((a * b).sum(0).double().cpu().numpy())

@@ -24,7 +24,7 @@ SAFE_SHARE = 1e-8  # of the largest eigenvalue; smaller penalties are too near t
 
 @dataclass(frozen=True)
 class Factored:
-    """Hold a ridge problem before it has seen a target: what `fit_block` needs, and no betas.
+    """Ridge problem without targets: the decompositions that `fit_block` needs, and no betas.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def factor(
 
 
 def _folds(groups: ArrayLike | None, n_rows: int, n_folds: int, seed: int, *, choice: bool) -> Integers | None:
-    """Give the fold of each row, or None where there is no choice of penalties and too little to hold out."""
+    """Return the fold of each row, or None where there is no choice of penalties and too little to hold out."""
     group = None if groups is None else np.asarray(groups)
     if group is not None and group.shape != (n_rows,):
         raise ShapeError(f"groups have shape {group.shape}; {n_rows} trials need ({n_rows},).")

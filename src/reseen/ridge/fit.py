@@ -31,14 +31,14 @@ T = TypeVar("T")
 
 
 class Targets(Protocol):
-    """Be a table of targets, ``(n_stimuli, n_targets)``, whose columns can be sliced: an array, a memory map, zarr."""
+    """Protocol of a table of targets, ``(n_stimuli, n_targets)``, whose columns can be sliced, such as zarr."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Give ``(n_stimuli, n_targets)``."""
+        """``(n_stimuli, n_targets)``."""
 
     def __getitem__(self, key: Any, /) -> Any:
-        """Give ``targets[:, block]``."""
+        """Return ``targets[:, block]``."""
 
 
 def fit_ridge(
@@ -218,7 +218,7 @@ def add_block(whole: RidgeMap | None, n_targets: int, block: slice, part: RidgeM
 
 
 def varying_alphas(fitted: RidgeMap) -> Float64:
-    """Give the penalties of targets that vary and were chosen on held-out trials; the others had no choice."""
+    """Return the penalties of targets that vary and were chosen on held-out trials; the others had no choice."""
     if fitted.cv_score is None:
         return np.empty(0)
     return fitted.alpha[fitted.cv_score.any(axis=0)]

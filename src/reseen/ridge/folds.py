@@ -19,11 +19,11 @@ HISTOGRAM_WIDTH = 30
 
 
 class EdgeWarning(UserWarning):
-    """Say that the best penalties sit at the edge of the grid and probably lie beyond it."""
+    """The best penalties are at the edge of the grid and probably beyond it."""
 
 
 def assign_folds(groups: Integers | None, n_rows: int, n_folds: int, seed: int) -> Integers:
-    """Give the fold of each row, ``(n_rows,)`` in ``0 ... n_folds - 1``.
+    """Return the fold of each row, ``(n_rows,)`` in ``0 ... n_folds - 1``.
 
     With groups, every group lies in one fold and folds hold nearly equally many rows; the seed decides among equals.
     Without, folds are consecutive stretches of rows, as in sklearn's ``KFold``.
@@ -53,7 +53,7 @@ def assign_folds(groups: Integers | None, n_rows: int, n_folds: int, seed: int) 
 
 
 def default_alphas(eigenvalues: ArrayLike) -> Float64:
-    """Give penalties from nearly none to nearly the training mean, two a decade, scaled to the data.
+    """Return penalties from nearly none to nearly the training mean, two a decade, scaled to the data.
 
     Parameters
     ----------
@@ -67,13 +67,13 @@ def default_alphas(eigenvalues: ArrayLike) -> Float64:
 
 
 def grid_ends(eigenvalues: ArrayLike) -> tuple[float, float]:
-    """Give the penalties, from the least to the greatest, beyond which nothing worth having lies."""
+    """Return the penalties, from the least to the greatest, beyond which nothing worth having lies."""
     values = np.asarray(eigenvalues, dtype=np.float64)
     return float(GRID_BOTTOM * values.mean()), float(GRID_TOP * values.max())
 
 
 def check_alphas(alphas: Sequence[float]) -> Float64:
-    """Give the grid of a caller, ascending, each penalty once.
+    """Return the grid of a caller, ascending, each penalty once.
 
     Raises
     ------

@@ -29,7 +29,7 @@ RANK_TOLERANCE = 1e-11  # eigenvalues below this share of the largest are roundi
 
 @dataclass(frozen=True)
 class Rows:
-    """Hold checked rows, standardised and sorted by stimulus, and their one Gram matrix. Nothing of targets."""
+    """Checked rows, standardised and sorted by stimulus, and their one Gram matrix. Nothing of targets."""
 
     rows: Array  # (n_rows, n_voxels) float32
     order: Integers  # (n_rows,) where each row stood
@@ -45,23 +45,23 @@ class Rows:
 
     @property
     def n_rows(self) -> int:
-        """Give the number of rows."""
+        """Number of rows."""
         return len(self.order)
 
     @property
     def n_stimuli(self) -> int:
-        """Give the number of stimuli that have rows."""
+        """Number of stimuli that have rows."""
         return len(self.used)
 
     @property
     def trace(self) -> float:
-        """Give the sum of the eigenvalues: no eigenvalue is larger."""
+        """Sum of the eigenvalues: no eigenvalue is larger."""
         return float(self.device.get(self.gram.diagonal()).sum())
 
 
 @dataclass(frozen=True)
 class Decomposition:
-    """Hold what turns targets of training stimuli into predictions of held-out rows.
+    """Matrices that turn targets of training stimuli into predictions of held-out rows.
 
     ``probe @ ((moments @ targets[seen]) / (eigenvalues + alpha))``. The rows of one held-out stimulus are turned so
     that the first is their sum over the square root of their number and the others have mean zero: sums of squares
@@ -77,11 +77,11 @@ class Decomposition:
     device: Device
 
     def shrinkage(self, alpha: float) -> Array:
-        """Give ``1 / (eigenvalues + alpha)``, ``(rank, 1)`` float32."""
+        """Return ``1 / (eigenvalues + alpha)``, ``(rank, 1)`` float32."""
         return self.device.put((1.0 / (self.eigenvalues + alpha)).astype(np.float32)[:, None])
 
     def shrunken(self, alpha: float) -> Array:
-        """Give ``moments / (eigenvalues + alpha)``, ``(rank, n_seen)`` float32."""
+        """Return ``moments / (eigenvalues + alpha)``, ``(rank, n_seen)`` float32."""
         return self.moments * self.shrinkage(alpha)
 
 
@@ -99,12 +99,12 @@ class Reduction:
     within: Float32
 
     def shrunken(self, alpha: float) -> Float32:
-        """Give what `Decomposition.shrunken` gives, in coordinates of its own."""
+        """Return what `Decomposition.shrunken` gives, in coordinates of its own."""
         return self.tridiagonal.solve(alpha, self.sums).T
 
 
 def check_rows(betas: ArrayLike, target_row: ArrayLike | None, n_target_rows: int) -> tuple[Float32, Integers]:
-    """Give checked betas, ``(n_rows, n_voxels)``, and the row of targets of each, ``(n_rows,)``.
+    """Return checked betas, ``(n_rows, n_voxels)``, and the row of targets of each, ``(n_rows,)``.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def prepare(x: Float32, row: Integers, fold: Integers | None, *, intercept: bool
 
 
 def _moments(x: Float32) -> tuple[Float32, Float32]:
-    """Give mean and standard deviation of each column; 1 for a constant one."""
+    """Return mean and standard deviation of each column; 1 for a constant one."""
     mean = x.mean(axis=0, dtype=np.float64)
     square = np.zeros(x.shape[1])
     for start in range(0, len(x), ROWS_AT_ONCE):
@@ -162,7 +162,7 @@ def _moments(x: Float32) -> tuple[Float32, Float32]:
 
 
 def _gram(device: Device, x: Array, cores: Cores) -> Array:
-    """Give ``x.T @ x`` in float64, by panels of its upper triangle."""
+    """Return ``x.T @ x`` in float64, by panels of its upper triangle."""
     n = x.shape[1]
     gram = device.zeros(n, n, double=True)
     starts = range(0, n, PANEL_COLUMNS)
@@ -181,7 +181,7 @@ def _panel(part: Array, start: int) -> Array:
 
 
 def eigenvalues(data: Rows) -> Float64:
-    """Give the eigenvalues of all rows that are not rounding, ascending."""
+    """Return the eigenvalues of all rows that are not rounding, ascending."""
     values = data.device.eigvalsh(_less(data, np.zeros(data.n_rows, dtype=bool)).gram)
     return values[len(values) - _rank(values) :]
 
@@ -215,7 +215,7 @@ def reduce(data: Rows, held: NDArray[np.bool_]) -> Reduction:
 
 @dataclass(frozen=True)
 class _Less:
-    """Hold the training rows of a fold as cross-products, and its held-out rows turned as `Decomposition` says."""
+    """Training rows of a fold as cross-products, and its held-out rows turned as `Decomposition` says."""
 
     gram: Array  # (n, n) float64, centred on the training mean
     seen: Integers  # (n_seen,)

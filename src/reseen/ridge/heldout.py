@@ -27,7 +27,7 @@ FORM_BYTES = 2**32  # quadratic forms that need more are not made; NSD with seve
 
 @dataclass(frozen=True)
 class Sides:
-    """Say what a fold holds out: which stimuli, how many trials of each, and the weight of the others in its mean."""
+    """Held-out part of a fold: which stimuli, how many trials of each, and the weight of the others in its mean."""
 
     held: Integers  # (n_held,) stimuli
     count: Integers  # (n_held,) trials of each
@@ -43,7 +43,7 @@ class Sides:
 
 @dataclass(frozen=True)
 class Scoring:
-    """Say what is scored: the penalties, single trials or the mean over repetitions, and whether a mean is fitted."""
+    """Settings of scoring: the penalties, single trials or the mean over repetitions, and whether a mean is fitted."""
 
     alphas: Float64
     on_trials: bool
@@ -52,17 +52,17 @@ class Scoring:
     device: Device
 
     def truth(self, side: Sides, targets: Array) -> Array:
-        """Give held-out targets less the training mean, ``(n_held, n_targets)``; without intercept, as they are."""
+        """Return held-out targets less the training mean, ``(n_held, n_targets)``; without intercept, as they are."""
         truth = targets[side.held]
         return truth - self.device.put(side.weight) @ targets if self.intercept else truth
 
     def root(self, side: Sides, *, scored: bool) -> Array:
-        """Give the roots of the trials of held-out stimuli, ``(n_held, 1)``; ones where means are `scored`."""
+        """Return the roots of the trials of held-out stimuli, ``(n_held, 1)``; ones where means are `scored`."""
         count = side.count if self.on_trials or not scored else np.ones(len(side.count))
         return self.device.put(np.sqrt(count, dtype=np.float32)[:, None])
 
     def distance(self, sides: Iterable[Sides], targets: Array) -> Float64:
-        """Give the squared distance of held-out targets from the training mean of their fold, ``(n_targets,)``."""
+        """Return the squared distance of held-out targets from the training mean of their fold, ``(n_targets,)``."""
         total = np.zeros(targets.shape[1])
         for side in sides:
             away = (targets[side.held] - self.device.put(side.weight) @ targets) * self.root(side, scored=True)
@@ -79,7 +79,7 @@ class ByPrediction:
     parts: tuple[Decomposition, ...]
 
     def errors(self, targets: Array) -> Float64:
-        """Give squared errors of held-out rows, ``(n_alphas, n_targets)``, from centred targets of all stimuli."""
+        """Return squared errors of held-out rows, ``(n_alphas, n_targets)``, from centred targets of all stimuli."""
         how, dots = self.scoring, self.scoring.device.dots
         error = np.zeros((len(how.alphas), targets.shape[1]))
         for side, part in zip(self.sides, self.parts, strict=True):
@@ -96,7 +96,7 @@ class ByPrediction:
         return error
 
     def predictions(self, targets: Array, best: Integers) -> tuple[Array, Integers]:
-        """Give the mean prediction of each stimulus at the best penalties, and the last fold that held it out.
+        """Return the mean prediction of each stimulus at the best penalties, and the last fold that held it out.
 
         Predictions have the shape of centred targets, ``(n_stimuli, n_targets)``; folds ``(n_stimuli,)``. Stimuli must
         not be torn apart by folds.
@@ -113,12 +113,12 @@ class ByPrediction:
         return predicted, fold
 
     def _shrunken(self, part: Decomposition, targets: Array, best: Integers) -> Array:
-        """Give what a fold's decomposition makes of targets, each at its best penalty, ``(rank, n_targets)``."""
+        """Return what a fold's decomposition makes of targets, each at its best penalty, ``(rank, n_targets)``."""
         shrinkage = 1.0 / (part.eigenvalues[:, None] + self.scoring.alphas[best])
         return (part.moments @ targets[part.seen]) * self.scoring.device.put(shrinkage.astype(np.float32))
 
     def spreads(self, targets: Array, best: Integers) -> tuple[Float64, Float64]:
-        """Give sums of squares of held-out predictions between and within stimuli, each at its best penalty."""
+        """Return sums of squares of held-out predictions between and within stimuli, each at its best penalty."""
         dots = self.scoring.device.dots
         between, within = np.zeros((2, targets.shape[1]))
         for part in self.parts:
@@ -165,11 +165,11 @@ class ByStimulus:
         return cls(scoring, tuple(sides), error, between, within)
 
     def errors(self, targets: Array) -> Float64:
-        """Give squared errors of held-out rows, ``(n_alphas, n_targets)``, from centred targets of all stimuli."""
+        """Return squared errors of held-out rows, ``(n_alphas, n_targets)``, from centred targets of all stimuli."""
         return np.stack([form(targets) for form in self.error])
 
     def spreads(self, targets: Array, best: Integers) -> tuple[Float64, Float64]:
-        """Give sums of squares of held-out predictions between and within stimuli, each at its best penalty."""
+        """Return sums of squares of held-out predictions between and within stimuli, each at its best penalty."""
         between, within = np.zeros((2, targets.shape[1]))
         for a in np.unique(best):
             where = np.flatnonzero(best == a)
@@ -181,7 +181,7 @@ class ByStimulus:
 def _squares(
     scoring: Scoring, blocks: Sequence[slice], piece: tuple[Sides, Part, int]
 ) -> tuple[int, Squares, Squares | None, Squares | None]:
-    """Give the number of a penalty, and the squares of a fold's residuals, predictions and contrasts at it."""
+    """Return the number of a penalty, and the squares of a fold's residuals, predictions and contrasts at it."""
     side, part, a = piece
     root, scored = scoring.root(side, scored=False), scoring.root(side, scored=True)
     shrunken = part.shrunken(scoring.alphas[a])
@@ -212,7 +212,7 @@ def _blocks(sides: Sequence[Sides], n_stimuli: int) -> list[slice]:
 
 @dataclass(frozen=True)
 class Squares:
-    """Hold ``rows.T @ rows`` as panels of its upper triangle, without the blocks of stimuli that are all nought."""
+    """``rows.T @ rows`` as panels of its upper triangle, without the blocks of stimuli that are all nought."""
 
     present: list[int]  # blocks that are there
     panels: list[Array]  # one for each of them: its rows, the columns of it and of all later ones that are there
@@ -234,7 +234,7 @@ class Squares:
 
 @dataclass(frozen=True)
 class QuadraticForm:
-    """Hold a sum of `Squares` ``E'E`` as panels of its upper triangle, and evaluate ``t' E'E t`` for many t."""
+    """Sum of `Squares` ``E'E`` as panels of its upper triangle, and evaluate ``t' E'E t`` for many t."""
 
     device: Device
     blocks: Sequence[slice]
@@ -242,7 +242,7 @@ class QuadraticForm:
 
     @classmethod
     def zeros(cls, device: Device, blocks: Sequence[slice]) -> QuadraticForm:
-        """Give the form that is nought."""
+        """Return the form that is nought."""
         n = blocks[-1].stop
         return cls(device, blocks, [device.zeros(block.stop - block.start, n - block.start) for block in blocks])
 
@@ -258,7 +258,7 @@ class QuadraticForm:
                 at += stop - start
 
     def __call__(self, targets: Array) -> Float64:
-        """Give the form of each column of targets, ``(n_targets,)``."""
+        """Return the form of each column of targets, ``(n_targets,)``."""
         total = np.zeros(targets.shape[1])
         for block, panel in zip(self.blocks, self.panels, strict=True):
             width = block.stop - block.start
@@ -270,7 +270,7 @@ class QuadraticForm:
 
 
 def _runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Give the first and the last of each stretch of numbers that follow each other."""
+    """Return the first and the last of each stretch of numbers that follow each other."""
     breaks = [place for place, (one, next_) in enumerate(pairwise(numbers), start=1) if next_ != one + 1]
     return [(numbers[start], numbers[stop - 1]) for start, stop in pairwise([0, *breaks, len(numbers)])]
 
@@ -281,7 +281,7 @@ HeldOut = ByPrediction | ByStimulus
 def cheaper_by_stimulus(
     sides: Sequence[Sides], *, n_stimuli: int, rank: int, n_alphas: int, n_targets: int, repeated: bool
 ) -> bool:
-    """Say whether quadratic forms cost fewer products than predictions, forming them included, and fit in memory."""
+    """Return whether quadratic forms cost fewer products than predictions, forming them included, and fit in memory."""
     cost = products(sides, n_stimuli=n_stimuli, rank=rank, n_alphas=n_alphas, n_targets=n_targets, repeated=repeated)
     form_bytes = 4 * n_alphas * (3 if repeated else 1) * n_stimuli * (n_stimuli + PANEL_ROWS) // 2
     return form_bytes <= FORM_BYTES and cost["stimulus"] < cost["prediction"]

@@ -29,7 +29,7 @@ WORK_PER_ROW = 64  # LAPACK's block size is half of it
 
 @dataclass(frozen=True)
 class Tridiagonal:
-    """Hold ``T`` and the reflections whose product is ``Q``."""
+    """``T`` and the reflections whose product is ``Q``."""
 
     diagonal: Float64  # (n,)
     beside: Float64  # (n - 1,)
@@ -47,7 +47,7 @@ class Tridiagonal:
         return cls(diagonal, beside, packed.astype(np.float32), scales.astype(np.float32))
 
     def turn(self, rows: Float32) -> Float32:
-        """Give ``rows @ Q``, ``(n_rows, n)``, in single precision."""
+        """Return ``rows @ Q``, ``(n_rows, n)``, in single precision."""
         n = len(self.diagonal)
         turned = np.array(rows, dtype=np.float32, order="C")  # LAPACK takes it for (n, n_rows), by columns
         work = np.empty(WORK_PER_ROW * max(n, len(rows), 1), dtype=np.float32)
@@ -56,7 +56,7 @@ class Tridiagonal:
         return turned
 
     def solve(self, alpha: float, rows: Float32) -> Float32:
-        """Give ``rows @ inverse(T + alpha)``, ``(n_rows, n)``; solved in double precision.
+        """Return ``rows @ inverse(T + alpha)``, ``(n_rows, n)``; solved in double precision.
 
         Raises
         ------

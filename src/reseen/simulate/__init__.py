@@ -50,7 +50,7 @@ _PURPOSES = ("pictures", "order", "cortex", "ncsnr", "noise", "session")
 
 @dataclass(frozen=True)
 class DigitalSubject:
-    """Hold one digital subject, its trials and the truth behind them.
+    """Digital subject, its trials and the truth behind them.
 
     Parameters
     ----------
@@ -324,9 +324,9 @@ def _atlases(anatomy: Anatomy) -> dict[str, NDArray[np.int64]]:
 
 
 def _rng(seed: int, purpose: str, *key: int) -> Generator:
-    """Give the random numbers of one purpose; a change in one leaves all others as they were."""
+    """Return the random numbers of one purpose; a change in one leaves all others as they were."""
     return np.random.default_rng((seed % 2**63, 1 + _PURPOSES.index(purpose), len(key), *key))
 
 
 def _say_nothing(what: str, done: int, total: int) -> None:
-    """Be the progress of those who asked for none."""
+    """Do nothing: the progress where none was asked for."""

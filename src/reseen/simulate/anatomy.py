@@ -53,7 +53,7 @@ _HALF_MAGNIFICATION = 0.75
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Hold the voxels that all digital subjects share.
+    """Voxels that all digital subjects share.
 
     Parameters
     ----------
@@ -87,16 +87,16 @@ class Anatomy:
     angle: Points
 
     def __len__(self) -> int:
-        """Give the number of voxels."""
+        """Return the number of voxels."""
         return len(self.stream)
 
     def where(self, name: str) -> NDArray[np.bool_]:
-        """Give the voxels of a stream as a mask, ``(n_voxels,)``."""
+        """Return the voxels of a stream as a mask, ``(n_voxels,)``."""
         return np.asarray(self.stream == STREAMS[name])
 
 
 def build_anatomy(voxel_share: float = 1.0) -> Anatomy:
-    """Lay the streams onto the cortex; a ``voxel_share`` below 1 keeps the voxels nearest to each region's middle."""
+    """Put the streams onto the cortex; a ``voxel_share`` below 1 keeps the voxels nearest to each region's middle."""
     cells = np.unique(np.floor(_cortical_points() / VOXEL_MM).astype(np.int64), axis=0)
     centres: Points = (cells.astype(np.float64) + 0.5) * VOXEL_MM
     stream = _assign_streams(centres, voxel_share)
@@ -126,12 +126,12 @@ def build_anatomy(voxel_share: float = 1.0) -> Anatomy:
 
 
 def _cortical_points() -> Points:
-    """Give the points half way between white matter and pial surface of both hemispheres, ``(n, 3)`` mm."""
+    """Return the points half way between white matter and pial surface of both hemispheres, ``(n, 3)`` mm."""
     return np.concatenate([(load_points("pial", side) + load_points("white", side)) / 2 for side in SIDES])
 
 
 def _assign_streams(centres: Points, voxel_share: float) -> NDArray[np.int64]:
-    """Give each voxel to the stream of its nearest seed and keep the nearest ones, half of them in each hemisphere."""
+    """Assign each voxel to the stream of its nearest seed and keep the nearest, half of them in each hemisphere."""
     folded = centres.copy()
     folded[:, 0] = np.abs(folded[:, 0])
     gaps = [np.linalg.norm(folded[:, None] - np.array(seeds), axis=2) for seeds in _SEEDS.values()]
@@ -148,7 +148,7 @@ def _assign_streams(centres: Points, voxel_share: float) -> NDArray[np.int64]:
 
 
 def _retinotopy(position: Points, stream: NDArray[np.int64]) -> tuple[NDArray[np.int64], Points, Points]:
-    """Lay the visual field onto the voxels: eccentricity grows to the front, the left brain sees the right of the view.
+    """Map the visual field onto the voxels: eccentricity grows to the front, the left brain sees the right of the view.
 
     Cortical magnification falls as 1 / (eccentricity + 0.75 degrees). Within early cortex, V1 lies along the calcarine
     sulcus, V2 and V3 on its flanks, and the polar angle turns back at each border; voxels below it see the upper half.
@@ -175,7 +175,7 @@ def _retinotopy(position: Points, stream: NDArray[np.int64]) -> tuple[NDArray[np
 
 
 def _early_angles(spot: Points) -> tuple[Points, NDArray[np.int64]]:
-    """Give the polar angle (-pi/2 straight down, pi/2 straight up) and the area of early voxels of one side."""
+    """Return the polar angle (-pi/2 straight down, pi/2 straight up) and the area of early voxels of one side."""
     distance, above = _from_calcarine(spot)
     share = _ranks(distance)
     area = np.minimum(1 + (share * 3).astype(np.int64), 3)
@@ -185,7 +185,7 @@ def _early_angles(spot: Points) -> tuple[Points, NDArray[np.int64]]:
 
 
 def _from_calcarine(spot: Points) -> tuple[Points, NDArray[np.bool_]]:
-    """Give the distance in mm from the calcarine line, and whether a voxel lies above it."""
+    """Return the distance in mm from the calcarine line, and whether a voxel lies above it."""
     steps = np.linspace(0, len(_CALCARINE) - 1, 64)
     line = np.stack([np.interp(steps, np.arange(len(_CALCARINE)), _CALCARINE[:, axis]) for axis in range(3)], axis=1)
     gap = np.linalg.norm(spot[:, None] - line, axis=2)
@@ -194,5 +194,5 @@ def _from_calcarine(spot: Points) -> tuple[Points, NDArray[np.bool_]]:
 
 
 def _ranks(values: Points) -> Points:
-    """Give each value its share of the order, between 0 and 1."""
+    """Return the rank of each value as a proportion, between 0 and 1."""
     return (np.argsort(np.argsort(values, kind="stable")) + 0.5) / len(values)

@@ -35,7 +35,7 @@ ATTRIBUTES = (*NAMED, *UNNAMED)
 
 
 def describe(scenes: Sequence[Scene]) -> NDArray[np.float32]:
-    """Give the attributes of scenes, ``(n, len(ATTRIBUTES))`` float32; a thing counts by its size."""
+    """Return the attributes of scenes, ``(n, len(ATTRIBUTES))`` float32; a thing counts by its size."""
     return np.array([_describe(scene) for scene in scenes], dtype=np.float32).reshape(-1, len(ATTRIBUTES))
 
 

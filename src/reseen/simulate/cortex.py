@@ -29,7 +29,7 @@ _TUNED_ON = 128
 
 @dataclass(frozen=True)
 class Responses:
-    """Hold noise-free responses to pictures, standardised over the pictures a cortex was tuned on.
+    """Noise-free responses to pictures, standardised over the pictures a cortex was tuned on.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class Responses:
     category: Array
 
     def category_share(self) -> NDArray[np.float64]:
-        """Give the share of each voxel's signal variance that is due to categories, ``(n_voxels,)``.
+        """Return the share of each voxel's signal variance that is due to categories, ``(n_voxels,)``.
 
         What categories and the picture's own part have in common is given to each by half.
         """
@@ -55,7 +55,7 @@ class Responses:
 
 @dataclass(frozen=True)
 class Cortex:
-    """Hold one subject's voxels.
+    """Subject's voxels.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class Cortex:
         return Responses(signal=np.asarray(picture + category, dtype=np.float32), category=category)
 
     def _parts(self, pictures: NDArray[np.uint8], attributes: Array | None, progress: Progress | None = None) -> Array:
-        """Give every part's raw answer, ``(4, n, n_voxels)`` float32; voxels without a part get zeros."""
+        """Return every part's raw answer, ``(4, n, n_voxels)`` float32; voxels without a part get zeros."""
         parts = np.zeros((len(PARTS), len(pictures), len(self.x)), dtype=np.float32)
         used = [np.flatnonzero(self.share[k] > 0) for k in range(3)]
         grids = zip(used, (32, 8, 8), strict=True)
@@ -166,7 +166,7 @@ class Cortex:
 
 
 def _decorrelation(planes: Array) -> Array:
-    """Give the matrix ``(c, c)`` that flattens the spectrum of ``(n, c, h, w)``, to the power 1 - DECORRELATION."""
+    """Return the matrix ``(c, c)`` that flattens the spectrum of ``(n, c, h, w)``, to the power 1 - DECORRELATION."""
     flat = np.moveaxis(planes, 1, 3).reshape(-1, planes.shape[1]).astype(np.float64)
     flat -= flat.mean(axis=0)
     values, vectors = np.linalg.eigh(flat.T @ flat / len(flat))

@@ -45,7 +45,7 @@ def plan_trials(
 
 
 def count_repetitions(n_pictures: int, n_trials: int, rng: Generator) -> NDArray[np.int64]:
-    """Say how often each picture is shown, ``(n_pictures,)``: three times if the trials allow, so that all are used.
+    """Return how often each image is shown, ``(n_pictures,)``: three times if the trials allow, so that all are used.
 
     Too few trials make some pictures be shown twice and, as often, once; too many make some be shown a fourth time.
     """

@@ -16,7 +16,7 @@ Stroke = tuple[tuple[float, float], ...]
 
 
 def _arc(x: float, y: float, rx: float, ry: float, start: float, stop: float) -> Stroke:
-    """Give points along an ellipse; angles in degrees, clockwise from the right."""
+    """Return points along an ellipse; angles in degrees, clockwise from the right."""
     turn = np.deg2rad(np.linspace(start, stop, 16))
     return tuple((float(x + rx * np.cos(a)), float(y + ry * np.sin(a))) for a in turn)
 

@@ -47,7 +47,7 @@ def opponent(pictures: NDArray[np.uint8]) -> Array:
 
 
 def early_channels(pictures: NDArray[np.uint8]) -> Array:
-    """Give half-wave rectified tones and quadrature-pair edge energies, ``(n, len(CHANNELS), 32, 32)`` float32.
+    """Return half-wave rectified tones and quadrature-pair edge energies, ``(n, len(CHANNELS), 32, 32)`` float32.
 
     Oriented edges are magnitudes of complex Gabor responses in three spatial frequencies and four orientations; the two
     coloured edges sum over two orientations at the middle frequency. Edges are divided by the contrast around them and
@@ -74,20 +74,20 @@ def _normalised(edges: Array) -> Array:
 
 
 def _energy(spectrum: NDArray[np.complexfloating], gabor: Array) -> Array:
-    """Give how strong an edge is at each place, ``(n, 32, 32)``, whichever its phase."""
+    """Return how strong an edge is at each place, ``(n, 32, 32)``, whichever its phase."""
     inside = slice(_MARGIN, -_MARGIN)
     rows = np.fft.ifft(spectrum * gabor, axis=-1)[..., inside]  # one axis first: the other is half the work then
     return halve(np.abs(np.fft.ifft(rows, axis=-2)[..., inside, :]))
 
 
 def halve(plane: NDArray[np.floating]) -> Array:
-    """Give planes ``(..., h, w)`` at half their size, means of two by two pixels."""
+    """Return planes ``(..., h, w)`` at half their size, means of two by two pixels."""
     pairs = plane[..., ::2] + plane[..., 1::2]
     return np.asarray((pairs[..., ::2, :] + pairs[..., 1::2, :]) / 4, dtype=np.float32)
 
 
 def _gabors() -> list[NDArray[np.float32]]:
-    """Give the filters' transfer functions, one-sided so that the response is a quadrature pair, each ``(96, 96)``."""
+    """Return the filters' transfer functions, one-sided so that responses are quadrature pairs, each ``(96, 96)``."""
     cycles_per_picture = np.fft.fftfreq(SIDE + 2 * _MARGIN) * SIDE
     y, x = np.meshgrid(cycles_per_picture, cycles_per_picture, indexing="ij")
     filters = []
@@ -102,7 +102,7 @@ def _gabors() -> list[NDArray[np.float32]]:
 
 @dataclass(frozen=True)
 class RandomNetwork:
-    """Hold a frozen random convolutional network: four layers of random filters, rectification and pooling.
+    """Frozen random convolutional network: four layers of random filters, rectification and pooling.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class RandomNetwork:
     scale: tuple[Array, ...] = ()
 
     def look(self, pictures: NDArray[np.uint8]) -> tuple[Array, Array]:
-        """Give the middle layer ``(n, 128, 8, 8)`` and the last one ``(n, 256, 8, 8)``."""
+        """Return the middle layer ``(n, 128, 8, 8)`` and the last one ``(n, 256, 8, 8)``."""
         middle = last = _as_input(pictures)
         for layer in range(len(self.weights)):
             middle, last = last, self._layer(layer, last)
@@ -136,7 +136,7 @@ class RandomNetwork:
         return halve(drive) if layer == _POOLED_LAYER else drive
 
     def tuned(self, pictures: NDArray[np.uint8]) -> RandomNetwork:
-        """Give the network whose units are standardised over these pictures, layer by layer."""
+        """Return the network whose units are standardised over these pictures, layer by layer."""
         shift: tuple[Array, ...] = ()
         scale: tuple[Array, ...] = ()
         state = _as_input(pictures)
@@ -196,7 +196,7 @@ def batches(n: int, size: int = 50) -> Iterator[slice]:
 
 
 def receptive_fields(x: NDArray[np.float64], y: NDArray[np.float64], size: NDArray[np.float64], side: int) -> Array:
-    """Give Gaussian receptive fields on a grid over the picture, ``(n_voxels, side * side)`` float32.
+    """Return Gaussian receptive fields on a grid over the picture, ``(n_voxels, side * side)`` float32.
 
     ``x`` (to the right), ``y`` (upwards) and ``size`` (one standard deviation) are in degrees from the middle of the
     picture; each field sums to one over the whole plane, so a field that lies half outside answers half as much.

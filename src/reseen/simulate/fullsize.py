@@ -28,7 +28,7 @@ _BACK = 0.5  # share of the volume, from behind, that holds visual cortex
 
 
 def planted(index: NDArray[np.int64], session: int, trials: range = range(TRIALS_PER_SESSION)) -> NDArray[np.int16]:
-    """Give the numbers of some voxels in a session, as they are stored: ``(n_voxels, n_trials)``.
+    """Return the numbers of some voxels in a session, as they are stored: ``(n_voxels, n_trials)``.
 
     They look like nothing in particular, differ between voxels, sessions and trials, and follow from these alone.
 
@@ -113,7 +113,7 @@ def write_full_size(
 
 
 def _sheet(shape: tuple[int, int, int], n_voxels: int) -> NDArray[np.int16]:
-    """Lay a folded sheet of so many voxels into the back of a volume, labelled 1 to 7 from back to front."""
+    """Put a folded sheet of so many voxels into the back of a volume, labelled 1 to 7 from back to front."""
     x, y, z = np.indices(shape)
     back = y < _BACK * shape[1]
     if not len(ROI_LABELS["streams"]) <= n_voxels <= back.sum():

@@ -27,7 +27,7 @@ _MOST_WHOLE = 1200
 
 @dataclass(frozen=True)
 class Scanner:
-    """Hold what one subject's noise is like.
+    """Noise of one subject.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def sample_scanner(
 
 
 def _spatial_mixing(anatomy: Anatomy) -> Array:
-    """Give the factor of a covariance that falls off exponentially with distance."""
+    """Return the factor of a covariance that falls off exponentially with distance."""
     square = np.sum(anatomy.position**2, axis=1)
     distance = np.sqrt(np.maximum(square[:, None] + square - 2 * anatomy.position @ anatomy.position.T, 0))
     covariance = np.exp(-distance / SPATIAL_REACH_MM)
@@ -91,7 +91,7 @@ def _spatial_mixing(anatomy: Anatomy) -> Array:
 
 
 def _leading_dimensions(signal: Array) -> Array:
-    """Give the signal's principal dimensions, each weighted by its sd, scaled to unit variance a voxel."""
+    """Return the signal's principal dimensions, each weighted by its sd, scaled to unit variance a voxel."""
     centred = signal.astype(np.float64) - signal.mean(axis=0, dtype=np.float64)
     if len(centred) <= _MOST_WHOLE:
         vectors = np.linalg.eigh(centred @ centred.T)[1]
@@ -188,7 +188,7 @@ def _sample_noise(scanner: Scanner, n_trials: int, rng: Generator) -> Array:
 
 
 def _slow_waves(n_trials: int) -> Array:
-    """Give four waves of half a period to two in a session, ``(n_trials, 4)``, each with variance 1/4."""
+    """Return four waves of half a period to two in a session, ``(n_trials, 4)``, each with variance 1/4."""
     time = (np.arange(n_trials) + 0.5) / n_trials
     return np.stack([np.cos(np.pi * k * time) * np.sqrt(0.5) for k in range(1, 5)], axis=1).astype(np.float32)
 

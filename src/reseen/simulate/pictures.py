@@ -35,7 +35,7 @@ _SCENE_STREAM = 211
 
 @dataclass(frozen=True)
 class Shown:
-    """Hold every picture of a data set, and who sees it.
+    """Images of a data set, and the subjects that see each.
 
     Parameters
     ----------

@@ -53,12 +53,12 @@ class Scene:
 
     @property
     def is_novel(self) -> bool:
-        """Say whether any thing in it is a held-out combination."""
+        """Whether any object in it is a held-out combination."""
         return any(is_held_out(self.background, thing.kind, thing.colour) for thing in self.things)
 
 
 def is_held_out(background: str, kind: str, colour: str) -> bool:
-    """Say whether this combination is one of the fifth that no training shows; every pair of the three is shown."""
+    """Return whether this combination is one of the fifth that no training shows; every pair of the three is shown."""
     code = BACKGROUNDS.index(background) + 2 * KINDS.index(kind) + 3 * tuple(COLOURS).index(colour)
     return code % 5 == 0
 

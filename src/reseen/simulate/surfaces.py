@@ -22,7 +22,7 @@ MIDDLE_DEPTH = 2
 
 
 def surface_transforms(anatomy: Anatomy, files: NsdFiles) -> dict[str, NDArray[Any]]:
-    """Give what each transform file of a subject holds.
+    """Return what each transform file of a subject holds.
 
     Parameters
     ----------

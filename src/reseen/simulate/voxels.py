@@ -22,7 +22,7 @@ MAX_CATEGORY_SHARE = 1 / 3
 
 @dataclass(frozen=True)
 class StreamProperties:
-    """Say what the voxels of one stream are like; sizes in degrees of visual angle.
+    """Properties of the voxels of one stream; sizes in degrees of visual angle.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def _sample_early(anatomy: Anatomy, size: NDArray[np.float64], rng: Generator) -
 
 
 def _smoothing(anatomy: Anatomy, reach_mm: float = 6.0) -> Array:
-    """Give rows of unit length that average over near voxels, so that preferences change smoothly along the cortex."""
+    """Return rows of unit length that average over near voxels, so that preferences change smoothly on the cortex."""
     square = np.sum(anatomy.position**2, axis=1)
     distance = np.maximum(square[:, None] + square - 2 * anatomy.position @ anatomy.position.T, 0)
     kernel = np.exp(-distance / (2 * reach_mm**2)) * (anatomy.stream[:, None] == anatomy.stream)
