@@ -333,3 +333,12 @@ def test_complex_betas_are_refused(tmp_path: Path) -> None:
 def test_the_page_about_own_data_names_every_array_that_is_read() -> None:
     page = (Path(__file__).parents[1] / "docs" / "own_data.md").read_text(encoding="utf-8")
     assert [name for name in (*KNOWN, "roi_<name>") if f"`{name}`" not in page] == []
+
+
+def test_arrays_are_read_where_the_memory_of_the_machine_cannot_be_asked_for(tmp_path, monkeypatch):
+    """Windows has no sysconf."""
+    import os
+
+    path = save(tmp_path / "data.npz")
+    monkeypatch.delattr(os, "sysconf")
+    assert len(load(recipe_for(path), "anyone")[0])

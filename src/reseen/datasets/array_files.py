@@ -251,6 +251,8 @@ def _read_header(opened: IO[bytes], version: tuple[int, int]) -> _Header:
 
 def _check_room(n_bytes: int, path: Path) -> None:
     """Refuse what is larger than the machine's memory, before any of it is taken."""
+    if not hasattr(os, "sysconf"):  # Windows: numpy's MemoryError says it
+        return
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if n_bytes > memory:
         raise DataError(
