@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from reseen import metrics, statistics
-from reseen.errors import ShapeError
+from reseen.errors import ResultsError, ShapeError
 from reseen.evaluate import COLUMNS, evaluate, evaluate_features, matrices, nearest_training, summary, verdict
+from reseen.evaluate import pictures as scoring
 from reseen.evaluate.scores import Score, matrix_score, mean_score, pools, rows_of
 from reseen.features import Features
 from reseen.observers import Panel
@@ -584,13 +585,24 @@ def test_many_items_score_what_their_whole_matrix_scores(monkeypatch, direction)
     monkeypatch.setattr(matrices, "DENSE", 3)
     monkeypatch.setattr(matrices, "_IN_MEMORY", 0)
     monkeypatch.setattr(matrices, "_STRIPE", 8 * 40 * 6)
-    monkeypatch.setattr(matrices, "_COLUMNS", 11)
+    monkeypatch.setattr(matrices, "_SIDE", 11)
+    computed = []
+    correlate = metrics.correlation_matrix
+    monkeypatch.setattr(
+        matrices, "correlation_matrix", lambda a, b: computed.append(len(a) * len(b)) or correlate(a, b)
+    )
     blocks = matrices.Correlations(rows_of_file(truth), 40, 2)
     for made in drawn:
         blocks.add(rows_of_file(made))
+    matrix_score(blocks, pool, direction)
+    assert sum(computed) == 2 * 40 * 40  # once for each draw, whatever is asked for
     one, two = (matrix_score(matrix, pool, direction) for matrix in (whole, blocks))
     for name in ("value", "replicates", "wrong", "each", "permuted"):
         np.testing.assert_allclose(getattr(one, name), getattr(two, name), atol=1e-12)
+    assert sum(computed) == 2 * 40 * 40
+    blocks.release()
+    assert matrix_score(blocks, pool, direction).value == two.value
+    assert sum(computed) == 4 * 40 * 40
     if direction:
         paired = metrics.pairing_accuracy(whole, direction=direction, labels=ids)
         np.testing.assert_allclose(one.wrong, statistics.repaired_scores(paired, pool.wrong_rows), atol=1e-12)
@@ -598,3 +610,24 @@ def test_many_items_score_what_their_whole_matrix_scores(monkeypatch, direction)
         np.testing.assert_allclose(one.permuted, statistics.repaired_scores(exchanged, pool.permuted_rows), atol=1e-12)
         replicates = metrics.bootstrap_identification(whole, pool.weights, direction=direction, labels=ids)
         np.testing.assert_allclose(one.replicates, replicates, atol=1e-12)
+
+
+def test_many_images_need_room_in_the_temporary_folder_before_anything_is_computed(truth, monkeypatch):
+    # 14 images of 16 x 16 x 3 bytes, and features of them; one matrix of 14 x 14 numbers of 8 bytes
+    looks = [RandomObserver("judge", 1)]
+    monkeypatch.setattr(scoring, "DENSE", 5)
+    monkeypatch.setattr(matrices, "DENSE", 5)
+    arguments = (np.arange(N_ITEMS), {("result", "z"): truth[:, None]}, by(*looks), {}, RECIPE, 0)
+    each = scoring._view(truth[:1], arguments[2][0], truth.shape[1:3]).image_bytes
+    needed = 2 * each * N_ITEMS + 8 * N_ITEMS**2
+    looks[0].n_looks = 0
+
+    def have(free: int) -> None:
+        monkeypatch.setattr(matrices.shutil, "disk_usage", lambda _: type("Usage", (), {"free": free}))
+
+    have(needed - 1)
+    with pytest.raises(ResultsError, match=r"14 images need .* GB in the temporary folder .*: enough for 13 images\. "):
+        evaluate("s", truth, *arguments)
+    assert looks[0].n_looks == 1  # at one image, to learn the size of its features
+    have(needed)
+    evaluate("s", truth, *arguments)

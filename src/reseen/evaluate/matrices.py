@@ -1,12 +1,13 @@
 """Correlations of every original with every reconstruction, in bounded memory however many there are.
 
-Up to `DENSE` items the matrix is computed once and kept. Of more items the features are kept, in temporary files where
-they are large, and rows of the matrix are computed when they are asked for.
+Up to `DENSE` items the matrix is computed and kept. Of more items the features are kept, in temporary files where they
+are large; the matrix is computed from them once, block by block, into a temporary file.
 """
 
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -22,9 +23,9 @@ DENSE = 1024
 """Items of which the whole matrix is kept: 8 MB."""
 BATCH = 256
 """Images that are prepared and passed through networks together."""
-_IN_MEMORY = 160e6  # bytes of features that are not written to a file
-_STRIPE = 64e6  # bytes of the rows of a matrix that are computed together
-_COLUMNS = 512  # items of the other side at a time
+_IN_MEMORY = 64e6  # bytes of features, or of a matrix, that are not written to a file
+_STRIPE = 64e6  # bytes of the rows of a matrix that are read together
+_SIDE = 1024  # items of either side that are correlated together
 
 
 class Rows:
@@ -84,6 +85,22 @@ class Rows:
         """Read rows by number as ``(n, n_features)``."""
         return self[rows].reshape(len(rows), -1)
 
+    def columns(self, columns: NDArray[np.int64]) -> NDArray[Any]:
+        """Read columns of all rows of numbers by number, ``(n_rows, n)``; those between them are read too."""
+        if self._file is None:
+            return self[np.arange(self._n_rows)][:, columns]
+        first, last = int(columns.min()), int(columns.max()) + 1
+        found = np.empty((self._n_rows, last - first), dtype=self._dtype)
+        for number, row in enumerate(found):
+            self._file.seek((number * self._shape[0] + first) * self._dtype.itemsize)
+            self._file.readinto(row.view(np.uint8).data)
+        return found[:, columns - first]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return math.prod(self._shape) * self._dtype.itemsize
+
 
 class Correlations:
     """Pearson's r of every original with every reconstruction, averaged over draws.
@@ -100,6 +117,7 @@ class Correlations:
         self._truth, self._n_items, self._n_draws = truth, n_items, n_draws
         self._drawn: list[Rows] = []
         self._matrix = np.zeros((n_items, n_items)) if n_items <= DENSE else None
+        self._rows: Rows | None = None
 
     def add(self, drawn: Rows) -> None:
         """Add the features of one draw of each reconstruction."""
@@ -109,24 +127,67 @@ class Correlations:
         every = np.arange(self._n_items)
         self._matrix += correlation_matrix(self._truth.flat(every), drawn.flat(every)) / self._n_draws
 
+    def release(self) -> None:
+        """Free a matrix that was computed from kept features; it is computed again if it is asked for."""
+        self._rows = None
+
     def stripes(self, items: NDArray[np.int64], direction: Direction) -> Iterator[tuple[int, Floats]]:
         """Yield rows of the matrix of some items; see `stripes`."""
         if self._matrix is not None:
             yield from stripes(self._matrix, items, direction)
             return
+        if self._rows is None:
+            self._rows = self._compute()
         step = max(1, int(_STRIPE // (8 * len(items))))
         for first in range(0, len(items), step):
-            yield first, self._rows(items[first : first + step], items, direction)
+            fixed = items[first : first + step]
+            if direction == "original":
+                yield first, self._rows[fixed][:, items]
+            else:
+                yield first, np.ascontiguousarray(self._rows.columns(fixed)[items].T)
 
-    def _rows(self, fixed: NDArray[np.int64], others: NDArray[np.int64], direction: Direction) -> Floats:
-        found = np.zeros((len(fixed), len(others)))
-        for drawn in self._drawn:
-            one, two = (self._truth, drawn) if direction == "original" else (drawn, self._truth)
-            features = one.flat(fixed)
-            for start in range(0, len(others), _COLUMNS):
-                part = slice(start, start + _COLUMNS)
-                found[:, part] += correlation_matrix(features, two.flat(others[part])) / self._n_draws
+    def _compute(self) -> Rows:
+        """Correlate every original with every reconstruction, `_SIDE` of each at a time."""
+        found = Rows(self._n_items)
+        parts = [np.arange(start, min(start + _SIDE, self._n_items)) for start in range(0, self._n_items, _SIDE)]
+        for fixed in parts:
+            rows = np.zeros((len(fixed), self._n_items))
+            features = self._truth.flat(fixed)
+            for drawn in self._drawn:
+                for others in parts:
+                    r = correlation_matrix(features, drawn.flat(others))
+                    rows[:, others[0] : others[-1] + 1] += r / self._n_draws
+            found.append(rows)
         return found
+
+
+def check_room(n_items: int, n_bytes: int, n_stacks: int) -> None:
+    """Check that the temporary folder has room for the features of many items and for one matrix.
+
+    Parameters
+    ----------
+    n_items
+        How many originals.
+    n_bytes
+        Bytes of the features of one image.
+    n_stacks
+        How many images are scored for each original.
+
+    Raises
+    ------
+    ResultsError
+        If there is too little room. The message states how many images would fit.
+    """
+    folder = tempfile.gettempdir()
+    each, free = n_bytes * (1 + n_stacks), shutil.disk_usage(folder).free
+    needed = each * n_items + 8 * n_items**2
+    if needed > free:
+        fit = int((math.sqrt(each**2 + 32 * free) - each) / 16)  # 8 n**2 + each * n = free
+        raise ResultsError(
+            f"{n_items:,} images need {needed / 1e9:.3g} GB in the temporary folder {folder}, where "
+            f"{free / 1e9:.3g} GB are free: enough for {max(fit, DENSE):,} images. Make room there, name another "
+            "folder in TMPDIR, or score fewer images."
+        )
 
 
 def stripes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from reseen import metrics, statistics
 from reseen.errors import ShapeError
-from reseen.evaluate.matrices import BATCH, Correlations, Rows
+from reseen.evaluate.matrices import BATCH, DENSE, Correlations, Rows, check_room
 from reseen.evaluate.scores import (
     Pool,
     Score,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from reseen.recipe import EvaluateRecipe
 
 Progress = Callable[[str, int, int], None]
+Scorer = Callable[[Correlations], Score]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class _Views:
 
     pixels: Rows
     layers: Mapping[tuple[str, str], Rows]
+
+    @property
+    def image_bytes(self) -> int:
+        """Bytes of what is kept of one image."""
+        return sum(rows.row_bytes for rows in (self.pixels, *self.layers.values()))
 
 
 @dataclass(frozen=True)
@@ -111,10 +118,15 @@ def evaluate(
     ------
     ShapeError
         If the arrays do not fit each other or there are fewer than three stimuli.
+    ResultsError
+        If the temporary folder has too little room for the features of many images.
     """
     _check(truth_images, stimulus_id, pictures)
     scored = pools(stimulus_id, subsets, recipe, seed)
     size = size or _first_size(pictures, len(stimulus_id))
+    if len(stimulus_id) > DENSE:
+        n_bytes = sum(_view(truth_images[:1], panel, size).image_bytes for panel in panels)
+        check_room(len(stimulus_id), n_bytes, len(pictures))
     truths = [_view(truth_images, panel, size) for panel in panels]
     seen: list[dict[str, dict[str, list[_Seen]]]] = [{} for _ in panels]
     for done, (level, condition) in enumerate(pictures):
@@ -150,35 +162,52 @@ def _picture_scores(
     seed: int,
 ) -> Iterator[tuple[dict[str, str], dict[str, Score]]]:
     """Return each score of one condition: what it is called, and its levels."""
-    pixel = {"observer": "", "layer": "", "direction": ""}
-    if "pixcorr" in panel.protocol.pixel_metrics:
-        yield (
-            {"metric": "pixcorr", **pixel},
-            {k: mean_score([matrix_score(seen.pixels, pool, "") for seen in parts]) for k, parts in levels.items()},
-        )
-    if "ssim" in panel.protocol.pixel_metrics:
+    protocol, nowhere = panel.protocol, {"observer": "", "layer": "", "direction": ""}
+    distance: dict[str, Scorer] = {"": partial(_layer_score, panel=panel, pool=pool, direction="")}
+    identified: dict[str, Scorer] = {
+        direction: partial(_layer_score, panel=panel, pool=pool, direction=direction)
+        for direction in protocol.directions
+    }
+    of_pixels = dict(identified) if "identification" in protocol.pixel_metrics else {}
+    if "pixcorr" in protocol.pixel_metrics:
+        of_pixels["pixcorr"] = lambda r: matrix_score(r, pool, "")
+    pixels = _score_levels(levels, lambda seen: seen.pixels, of_pixels)
+    if "pixcorr" in pixels:
+        yield {"metric": "pixcorr", **nowhere}, pixels["pixcorr"]
+    if "ssim" in protocol.pixel_metrics:
         scores = {k: _ssim_score(truth, parts, panel, pool, recipe, seed, k) for k, parts in levels.items()}
-        yield {"metric": "ssim", **pixel}, scores
-    for observer, layer in next(iter(levels.values()))[0].layers:
-        metric = panel.protocol.metric_of(observer)
-        where = {"metric": metric, "observer": observer, "layer": layer}
-        for direction in panel.protocol.directions if metric == "identification" else ("",):
-            yield (
-                {**where, "direction": direction},
-                {
-                    k: mean_score(
-                        [_layer_score(seen.layers[observer, layer], panel, pool, direction) for seen in parts]
-                    )
-                    for k, parts in levels.items()
-                },
-            )
-    if "identification" in panel.protocol.pixel_metrics:
-        for direction in panel.protocol.directions:
-            scores = {
-                k: mean_score([_layer_score(seen.pixels, panel, pool, direction) for seen in parts])
-                for k, parts in levels.items()
-            }
-            yield {"metric": "identification", "observer": PIXELS, "layer": "", "direction": direction}, scores
+        yield {"metric": "ssim", **nowhere}, scores
+    for key in next(iter(levels.values()))[0].layers:
+        metric = protocol.metric_of(key[0])
+        ways = identified if metric == "identification" else distance
+        found = _score_levels(levels, partial(_layer_of, key=key), ways)
+        for direction, scores in found.items():
+            yield {"metric": metric, "observer": key[0], "layer": key[1], "direction": direction}, scores
+    for direction in protocol.directions if "identification" in protocol.pixel_metrics else ():
+        yield {"metric": "identification", "observer": PIXELS, "layer": "", "direction": direction}, pixels[direction]
+
+
+def _score_levels(
+    levels: Mapping[str, list[_Seen]], correlations: Callable[[_Seen], Correlations], ways: Mapping[str, Scorer]
+) -> dict[str, dict[str, Score]]:
+    """Score the correlations of every level in each way: ``{way: {level: score}}``.
+
+    One matrix is scored in all ways and then released: a large one takes long to compute, and gigabytes to keep.
+    """
+    found: dict[str, dict[str, Score]] = {way: {} for way in ways}
+    for level, parts in levels.items():
+        scores: dict[str, list[Score]] = {way: [] for way in ways}
+        for seen in parts:
+            for way, score in ways.items():
+                scores[way].append(score(correlations(seen)))
+            correlations(seen).release()
+        for way in ways:
+            found[way][level] = mean_score(scores[way])
+    return found
+
+
+def _layer_of(seen: _Seen, key: tuple[str, str]) -> Correlations:
+    return seen.layers[key]
 
 
 def _layer_score(r: Correlations, panel: Panel, pool: Pool, direction: str) -> Score:
