@@ -121,6 +121,12 @@ ACCEPTED: dict[str, tuple[Callable[[Arrays], None], dict[str, Any]]] = {
 REFUSED: dict[str, tuple[Callable[[Arrays], None], dict[str, Any]]] = {
     "no captions": (without("captions"), {}),
     "caption misspelt": (renamed("captions", "caption"), {}),
+    "captions that are all the same": (changed("captions", lambda texts: np.full_like(texts, "a cat")), {}),
+    "captions that are cut before they differ": (
+        changed("captions", lambda texts: np.array(["a " * 90 + text for text in texts])),
+        {},
+    ),
+    "images that are all the same": (changed("stimulus_pictures", lambda images: images * 0 + images[:1]), {}),
     "an empty caption": (changed("captions", first("")), {}),
     "captions wanted for encoding alone": (without("captions"), {"reconstruct.conditions": ["z"]}),
     "two test images": (changed("test_stimulus_id", lambda ids: ids[:2]), {}),

@@ -83,7 +83,7 @@ def extract(
     features = {name: Features(name, np.concatenate(found), ids) for name, found in parts.items()}
     n_cut = _warn_of_cut(stimuli, ids, ldm) if "c" in parts else 0
     for name, found in features.items():
-        _check_varies(name, found.array, n_cut)
+        check_varies(name, found.array, n_cut)
     return features
 
 
@@ -100,8 +100,23 @@ def _warn_of_cut(stimuli: Stimuli, ids: NDArray[np.int64], ldm: LatentDiffusion)
     return n_cut
 
 
-def _check_varies(name: str, array: NDArray[np.float32], n_cut: int) -> None:
-    """Refuse a feature that is the same for all stimuli: nothing can be decoded from it."""
+def check_varies(name: str, array: NDArray[np.float32], n_cut: int) -> None:
+    """Refuse a feature that is the same for all stimuli: nothing can be decoded from it.
+
+    Parameters
+    ----------
+    name
+        ``"z"`` or ``"c"``.
+    array
+        Shape ``(n_stimuli, ...)``: the feature.
+    n_cut
+        Number of captions that are longer than the text encoder reads.
+
+    Raises
+    ------
+    DataError
+        If all rows are equal.
+    """
     if len(array) < 2 or (array != array[0]).any():
         return
     cause = "their pictures are all the same" if name == "z" else "their captions are all the same"

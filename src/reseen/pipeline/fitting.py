@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.analyses import decoded_features
+from reseen.analyses import AUTO, analyses, decoded_features, true_features
 from reseen.datasets import Outline
 from reseen.datasets.predictions import predictions_path, read_predictions
 from reseen.datasets.surface import read_affine
@@ -16,12 +16,14 @@ from reseen.decode.estimators import RIDGE, make_estimator
 from reseen.decode.prior import check_prior
 from reseen.errors import ReseenError, ShapeError
 from reseen.evaluate.scores import pools
-from reseen.ldm.extraction import captions_of, z_size
+from reseen.ldm import LatentDiffusion
+from reseen.ldm.extraction import captions_of, check_varies, mean_conditioning, z_size
 from reseen.pipeline.finding import Finding, look_at
 from reseen.pipeline.mapping import check_placed
 from reseen.pipeline.prospect import Prospect
 from reseen.recipe import Recipe
 from reseen.ridge import assign_folds
+from reseen.stimuli import Stimuli
 
 FEWEST_TESTED = 3
 """Test images that a correlation over them needs."""
@@ -57,6 +59,45 @@ def cut_captions(prospect: Prospect) -> Iterator[Finding]:
     if n_cut := prospect.model.count_cut(texts) if texts else 0:
         found = f"{n_cut:,} of {len(texts):,} captions are longer than the text encoder reads; it ignores their ends."
         yield Finding("warning", found, absent=True)
+
+
+def varying(prospect: Prospect) -> Iterator[Finding]:
+    """Check that z and c, as far as they are extracted, differ between stimuli."""
+    if not prospect.has_model:
+        return
+
+    def compare() -> str:
+        recipe = prospect.recipe
+        names = true_features(recipe.reconstruct.conditions, analyses(recipe.encode, auto=(AUTO,)))
+        for outline in prospect.known.values():
+            if outline.stimuli is None:
+                continue
+            if "z" in names and recipe.extract.posterior == "mean":
+                _check_images(outline.stimuli, outline.used)
+            if "c" in names:
+                _check_captions(outline.stimuli, outline.used, prospect.model)
+        return "differ between stimuli"
+
+    yield from _only_refused(look_at("features", compare))
+
+
+def _check_images(stimuli: Stimuli, used: NDArray[np.int64]) -> None:
+    first = stimuli.image(int(used[0]))
+    if all(np.array_equal(first, stimuli.image(int(stimulus))) for stimulus in used):
+        check_varies("z", np.zeros((len(used), 1), dtype=np.float32), 0)
+
+
+def _check_captions(stimuli: Stimuli, used: NDArray[np.int64], ldm: LatentDiffusion) -> None:
+    """Compare c of the first stimulus with that of others until one differs, which is nearly always the second."""
+    described = [stimuli.captions(int(stimulus)) for stimulus in used]
+    if not all(described):
+        return  # `captions` refuses it
+    for other in dict.fromkeys(described):
+        c = mean_conditioning(ldm, [described[0], other])
+        if (c[0] != c[1]).any():
+            return
+    n_cut = ldm.count_cut([text for texts in described for text in texts])
+    check_varies("c", np.zeros((len(used), 1), dtype=np.float32), n_cut)
 
 
 def labels(prospect: Prospect) -> Iterator[Finding]:

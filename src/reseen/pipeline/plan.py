@@ -235,6 +235,7 @@ CHECKS: Sequence[Check] = (
     _check(model, "simulate extract reconstruct"),
     _check(z, "extract reconstruct"),
     _check(denoising, "reconstruct"),
+    _check(fitting.varying, "extract"),
     _check(fitting.cut_captions, refuses=False),
     _check(fitting.duplicates, refuses=False),
     _check(fitting.labels, refuses=False),
