@@ -550,3 +550,30 @@ def test_check_of_a_digital_subject_needs_no_data(tiny_model, tmp_path):
 def test_the_count_of_evaluations_is_what_the_demo_says():
     recipe = load_recipe("demo")
     assert count_evaluations(recipe, guess_sizes(recipe)) == 24 * 2 * 72 * 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_betas_of_each_of_two_subjects_are_read_and_hashed_once(tmp_path, monkeypatch, random_observers):
+    from reseen.datasets import nsd
+    from reseen.pipeline import job as jobs
+    from reseen.recipe import load_recipe
+
+    calls = []
+    read, fingerprint = nsd.read_betas, jobs.fingerprint
+
+    def counted_read(*arguments, **options):
+        calls.append("read")
+        return read(*arguments, **options)
+
+    def counted_fingerprint(*arguments):
+        calls.append("hash")
+        return fingerprint(*arguments)
+
+    monkeypatch.setattr(nsd, "read_betas", counted_read)
+    monkeypatch.setattr(jobs, "fingerprint", counted_fingerprint)
+    small = {"reconstruct.n_draws": 1, "evaluate.ceiling": False, "simulate.n_subjects": 2}
+    recipe = load_recipe("tiny", {**small, "data.subjects": ["subj01", "subj02"]})
+    results = pipeline.run(recipe, tmp_path)
+    assert sorted(calls) == ["hash", "hash", "read", "read"]
+    assert set(results.load_table("scores")["subject"]) == {"subj01", "subj02"}
+    assert set(results.load_table("encoding")["subject"]) == {"subj01", "subj02"}

@@ -55,7 +55,7 @@ def floor_features(job: Job, subject: str, level: Level, name: str) -> Features:
 
 def left_out(job: Job, subject: str, name: str) -> dict[str, tuple[Features, Split]]:
     """Return what decoders without some of the training pictures make of the test pictures, and what these were."""
-    _, _, split = job.brain(subject)
+    _, _, split = job.facts(subject)
     return {
         how: (job.results.load_features(_path(job, subject, f"{stem}_{name}")), _split(job, subject, split, how))
         for how, stem in _FILE.items()
@@ -83,7 +83,7 @@ def repetitions(job: Job, subject: str, name: str) -> tuple[Features, Features]:
 
 def _without_brain(job: Job, subject: str, name: str, level: Level) -> Features:
     """Return one row for each test stimulus, or where all get the same, for the first of each fold."""
-    _, _, split = job.brain(subject)
+    _, _, split = job.facts(subject)
     true = job.true(subject, name)
     rows, ids = [], []
     for fold, (train, test) in enumerate(split.folds):
@@ -99,7 +99,7 @@ def _without_brain(job: Job, subject: str, name: str, level: Level) -> Features:
 
 
 def _left_out(job: Job, subject: str, name: str, how: str) -> Features:
-    decoding = job.decoding(subject, name, _split(job, subject, job.brain(subject)[2], how))
+    decoding = job.decoding(subject, name, _split(job, subject, job.facts(subject)[2], how))
     progress = job.counter(f"decode {name} of {subject}, {how} left out")
     return decoding.run(weights=False, executor=job.executor, progress=progress)[1]
 

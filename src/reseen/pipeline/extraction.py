@@ -43,7 +43,7 @@ def _extract(job: Job, subject: str) -> bool:
     missing = [name for name, path in paths.items() if not job.results.has_arrays(path, made_by)]
     if not missing:
         return False
-    _, stimuli, split = job.brain(subject)
+    _, stimuli, split = job.facts(subject)
     shown = split.used
     counter = job.counter(f"extract {subject}")
     with job.noting_warnings():

@@ -6,7 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -63,7 +63,11 @@ class Job:
     executor: Executor = field(default_factory=Serial)
     writer: Writer | None = None
     prospect: Prospect | None = field(default=None, repr=False)
+    only: str | None = None
+    """The one subject that stages work on; None: all."""
     _kept: dict[str, tuple[Hashable, Any]] = field(default_factory=dict, repr=False)
+    _facts: dict[str, Brain] = field(default_factory=dict, repr=False)
+    _likeness: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def needs_gpu(self) -> bool:
@@ -126,8 +130,34 @@ class Job:
 
     @property
     def subjects(self) -> Sequence[str]:
-        """Subjects to run."""
-        return self.recipe.data.subjects
+        """Subjects that stages work on."""
+        return self.recipe.data.subjects if self.only is None else (self.only,)
+
+    @contextmanager
+    def one(self, subject: str) -> Iterator[None]:
+        """Restrict stages to one subject, so that its betas are read once for all of them."""
+        self.only = subject
+        try:
+            yield
+        finally:
+            self.only = None
+
+    def facts(self, subject: str) -> Brain:
+        """Return a subject's data without betas: they are read once, and what else is known of the trials is kept.
+
+        The betas of these trials are zeros that take no memory.
+        """
+        if subject not in self._facts:
+            trials, stimuli, split = self.brain(subject)
+            none = np.broadcast_to(np.float32(0), trials.betas.shape)
+            self._facts[subject] = replace(trials, betas=none, scaling=None), stimuli, split
+        return self._facts[subject]
+
+    def likeness(self, subject: str) -> str:
+        """Describe whether responses to the same image are alike, which shows whether ids belong to the betas."""
+        if subject not in self._likeness:
+            self.brain(subject)
+        return self._likeness[subject]
 
     def brain(self, subject: str) -> Brain:
         """Read a subject's data; the last subject's are kept, and all are held against what the results began with."""
@@ -139,6 +169,7 @@ class Job:
                 found = self.looked_at.brain(subject, keep=keep, progress=self.counter(f"read {subject}"))
                 trials = found[0]
                 checked = trials.check_labels(seed=self.recipe.seed)
+                self._likeness[subject] = checked.comparison
                 if checked.problem:
                     warnings.warn(f"{subject}: {checked.problem}", stacklevel=2)
                 if (

@@ -88,7 +88,7 @@ def export_maps(job: Job) -> bool:
         describe_folder(root)
     for done, (subject, kind) in enumerate(missing):
         job.tell("write maps", done, len(missing))
-        trials = job.brain(subject)[0]
+        trials = job.facts(subject)[0]
         check_placed(subject, trials.volume_shape)
         assert trials.voxel_index is not None
         assert trials.volume_shape is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -27,7 +27,9 @@ STAGES: dict[str, tuple[Callable[[Job], bool], tuple[str, ...]]] = {
     "evaluate": (scoring.evaluate_stage, ("reconstruct",)),
     "report": (showing.report_stage, ("encode", "evaluate")),
 }
-"""Each stage: the function that says whether there was anything to do, and the stages that must have run before."""
+"""Each stage: the function that returns whether there was anything to do, and the stages that must have run before."""
+BY_SUBJECT = ("extract", "decode", "encode", "reconstruct", "evaluate")
+"""Stages that work on each subject by itself."""
 RECORDS = (
     "recipe.toml",
     "provenance.json",
@@ -107,10 +109,29 @@ def run(
             (results.path / "report.html").unlink(missing_ok=True)
         if "evaluate" in needed(until):
             scoring.claim_observers(job)  # one that is not there is better known before hours of sampling
-        for stage in needed(until):
-            with _timed(job, stage) as note:
-                note(STAGES[stage][0](job))
+        _run_stages(job, needed(until))
     return results
+
+
+def _run_stages(job: Job, wanted: Sequence[str]) -> None:
+    """Run stages: of several subjects one after the other, so that the betas of each are read once.
+
+    The last pass is over all subjects: it joins their tables and writes the report.
+    """
+    if "simulate" in wanted:
+        _run_stage(job, "simulate")
+    if len(job.subjects) > 1:
+        for subject in job.subjects:
+            with job.one(subject):
+                for stage in (stage for stage in wanted if stage in BY_SUBJECT):
+                    _run_stage(job, stage)
+    for stage in (stage for stage in wanted if stage != "simulate"):
+        _run_stage(job, stage)
+
+
+def _run_stage(job: Job, stage: str) -> None:
+    with _timed(job, stage) as note:
+        note(STAGES[stage][0](job))
 
 
 @contextmanager

@@ -104,7 +104,7 @@ def _pictures(
 ) -> Iterator[tuple[tuple[str, str, int], NDArray[np.uint8]]]:
     """Read what was shown and the first draw of each condition; of single trials, the first trial."""
     for subject, chosen in stimuli.items():
-        _, shown, _ = job.brain(subject)
+        _, shown, _ = job.facts(subject)
         for which in chosen.tolist():
             yield (subject, raters.PRESENTED, which), shown.image(which)
         for pictures in pictures_of(job, subject):

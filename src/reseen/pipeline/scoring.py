@@ -43,7 +43,8 @@ def evaluate_stage(job: Job) -> bool:
     """Score every subject's decoded features and pictures, and ask of the features whether they read or guess."""
     if not job.results.has_table("scores", SCORE_COLUMNS):
         (job.results.path / "pictures.csv").unlink(missing_ok=True)  # scoring makes its parts anew
-        if not any(job.results.has_table(f"{subject}/scores", SCORE_COLUMNS) for subject in job.subjects):
+        every = job.recipe.data.subjects
+        if not any(job.results.has_table(f"{subject}/scores", SCORE_COLUMNS) for subject in every):
             job.results.drop_warnings(_AGAIN)  # what is still missing is warned of once more
     scored = tabulate(job, "scores", _score, SCORE_COLUMNS)
     scored = tabulate(job, "pictures", _each_picture, PICTURE_COLUMNS) or scored
@@ -76,7 +77,7 @@ def _score_features(job: Job, subject: str) -> pd.DataFrame:
     """Score decoded features; the training mean is taken away fold by fold, since it differs between folds."""
     import pandas as pd
 
-    _, stimuli, split = job.brain(subject)
+    _, stimuli, split = job.facts(subject)
     tables = []
     for name in job.decoded_names:
         decoded, true = job.decoded(subject, name), job.true(subject, name)
@@ -106,7 +107,7 @@ def _permuted(job: Job, subject: str, name: str, shuffle: int, mean: NDArray[np.
     With a fixed test set the two means are the same. Where stimuli are left out in turn, the permuted features of a
     fold are not those of its stimuli.
     """
-    trials, _, split = job.brain(subject)
+    trials, _, split = job.facts(subject)
     found, true = job.decoded(subject, name, shuffle=shuffle), job.true(subject, name)
     permuted = permuted_stimuli(split, trials.stimulus_id)
     if permuted is None:
@@ -130,7 +131,7 @@ def _read(job: Job, subject: str) -> pd.DataFrame:
 
 
 def _read_features(job: Job, subject: str, name: str) -> Iterator[pd.DataFrame]:
-    _, stimuli, split = job.brain(subject)
+    _, stimuli, split = job.facts(subject)
     true, recipe, seed = job.true(subject, name), job.recipe.evaluate, job.recipe.seed
     decoded = job.decoded(subject, name)
     yield evaluate_reading(subject, decoded, true, split.folds, categories=stimuli.categories, recipe=recipe, seed=seed)
@@ -143,13 +144,14 @@ def _read_features(job: Job, subject: str, name: str) -> Iterator[pd.DataFrame]:
 
 
 def headline_of(job: Job) -> Headline | None:
-    """Choose the headline of a run's scores."""
-    return choose(job.results.load_table("scores"), stimuli_of(job.results.provenance, job.subjects))
+    """Choose the headline of a run's scores; while stages work on one subject, of that subject's."""
+    name = "scores" if job.only is None else f"{job.only}/scores"
+    return choose(job.results.load_table(name), stimuli_of(job.results.provenance, job.subjects))
 
 
 def _read_pictures(job: Job, subject: str) -> pd.DataFrame:
     """Compute the same diagnostics of the images, by the network of the headline at the size of the scores."""
-    _, stimuli, _ = job.brain(subject)
+    _, stimuli, _ = job.facts(subject)
     stacks, condition = Stacks(job, subject), job.main_condition
     look = _looking(job, stacks.size)
     made = stacks["result", condition]
@@ -187,7 +189,7 @@ def _looking(job: Job, size: tuple[int, int]) -> Callable[[NDArray[np.uint8]], N
 
 
 def _score_pictures(job: Job, subject: str, keep_each: Callable[[pd.DataFrame], None]) -> pd.DataFrame:
-    _, stimuli, _ = job.brain(subject)
+    _, stimuli, _ = job.facts(subject)
     stacks = Stacks(job, subject)
     truth = stimuli.images(stacks.stimulus_id)
     job.results.claim(TEST_PICTURES_OF + subject, picture_digest(stacks.stimulus_id, truth))
@@ -276,14 +278,14 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
 
     def _stands_for(self) -> NDArray[np.int64]:
         """Return for each item the stimulus of its fold that stands for all of them."""
-        _, _, split = self._job.brain(self._subject)
+        _, _, split = self._job.facts(self._subject)
         first = self.stimulus_id.copy()
         for _, test in split.folds:
             first[np.isin(self.stimulus_id, test)] = test[0]
         return first
 
     def _retrieved(self, name: str) -> NDArray[np.uint8]:
-        _, stimuli, split = self._job.brain(self._subject)
+        _, stimuli, split = self._job.facts(self._subject)
         decoded, true = self._job.decoded(self._subject, name), self._job.true(self._subject, name)
         found = np.zeros(len(decoded), dtype=np.int64)
         for train, test in split.folds:

@@ -60,7 +60,7 @@ def report_stage(job: Job) -> bool:
 
 
 def _subject(job: Job, subject: str, ranking: pd.DataFrame, encoding: pd.DataFrame) -> report.SubjectReport:
-    trials, stimuli, _ = job.brain(subject)
+    trials, stimuli, _ = job.facts(subject)
     cortical, no_maps = cortical_maps(job, subject, trials)
     stacks = Stacks(job, subject, largest=THUMBNAIL)
     ids = stacks.stimulus_id
@@ -116,7 +116,7 @@ def _of_folds(job: Job, subject: str, name: str, which: str) -> NDArray[np.float
     """Read one array of every fold's decoder, and leave its weights on the disk."""
     arrays = []
     decoded = job.results.decode_path(subject, name)
-    for fold in range(len(job.brain(subject)[2].folds)):
+    for fold in range(len(job.facts(subject)[2].folds)):
         path = job.results.decode_path(subject, f"{name}_fold{fold}")
         if not job.results.has_arrays(path, job.made_by("decode", subject)):
             raise ResultsError(
@@ -161,12 +161,6 @@ def _films(job: Job, subject: str, score: NDArray[np.float64]) -> tuple[report.F
     return tuple(films)
 
 
-def _likeness(job: Job, subject: str) -> str:
-    """Describe whether responses to the same image are alike, which tells ids that are out of step with the betas."""
-    trials, _, _ = job.brain(subject)
-    return trials.check_labels(seed=job.recipe.seed).comparison
-
-
 def _provenance(job: Job) -> dict[str, Any]:
     known = job.results.provenance
     return {
@@ -174,7 +168,7 @@ def _provenance(job: Job) -> dict[str, Any]:
         "safety_checker": "off: every picture is shown as the model made it",
         "warnings": job.results.warnings,
         "times": "times.json holds the seconds and the device of each stage: they differ between two equal runs",
-        "same images": {subject: _likeness(job, subject) for subject in job.subjects},
+        "same images": {subject: job.likeness(subject) for subject in job.subjects},
         "fingerprints": {name: value for name, value in known.items() if not name.startswith(VERSION_OF)},
         "versions": {
             name.removeprefix(VERSION_OF): value for name, value in known.items() if name.startswith(VERSION_OF)

@@ -135,7 +135,7 @@ def _take_predictions(job: Job, subject: str, name: str) -> None:
     """Copy predictions that were made elsewhere into the results folder."""
     path = job.recipe.decode.elsewhere(name)
     assert path is not None
-    trials, _, split = job.brain(subject)
+    trials, _, split = job.facts(subject)
     ids = held_out(trials, split, test_trials=job.recipe.data.test_trials).stimulus_id
     shape = job.true(subject, name).array.shape[1:]
     found, digest = read_predictions(predictions_path(path, subject), name, shape, ids)
@@ -150,7 +150,7 @@ def _take_predictions(job: Job, subject: str, name: str) -> None:
 def _decode(job: Job, subject: str, name: str, shuffles: Sequence[int | None]) -> None:
     """Fit one feature's decoders, true and shuffled; predictions are written last, and say that a shuffle is whole."""
     made_by = job.made_by("decode", subject)
-    _, _, split = job.brain(subject)
+    _, _, split = job.facts(subject)
     linear = job.decoding(subject, name, split)
     under_prior = DecodingUnderPrior(linear) if job.under_prior(name) else None
     for shuffle in shuffles:
@@ -215,7 +215,9 @@ def _true_in_turn(job: Job, subject: str, names: Sequence[str]) -> Iterator[enco
 
 
 def tabulate(job: Job, name: str, make: Callable[[Job, str], pd.DataFrame], columns: Sequence[str]) -> bool:
-    """Make one table for each subject that has none yet, and join them; say whether there was anything to do.
+    """Make one table for each subject that has none yet, and join them; return whether there was anything to do.
+
+    The tables are joined when stages work on all subjects, and not while they work on one.
 
     One with other columns, as an older version wrote it, counts as none. The report goes with what it was made from.
     """
@@ -228,5 +230,6 @@ def tabulate(job: Job, name: str, make: Callable[[Job, str], pd.DataFrame], colu
     for subject, part in zip(job.subjects, parts, strict=True):
         if not job.results.has_table(part, columns):
             job.results.save_table(part, make(job, subject))
-    job.results.save_table(name, pd.concat([job.results.load_table(part) for part in parts], ignore_index=True))
+    if job.only is None:
+        job.results.save_table(name, pd.concat([job.results.load_table(part) for part in parts], ignore_index=True))
     return True
