@@ -375,6 +375,17 @@ def test_ncsnr_is_unknown_where_nobody_wrote_it(tree: Path) -> None:
     assert load(recipe_for(tree), "subj01")[0].ncsnr is None
 
 
+@pytest.mark.parametrize("name", ["ncsnr.nii.gz", "betas_session01.hdf5"])
+def test_a_link_that_leads_nowhere_is_no_file_that_nobody_wrote(tree: Path, known: Known, name: str) -> None:
+    """Another file of the session, or none, must not be read in its place."""
+    make_tree(tree / "again", known, nifti=True)
+    path = tree / "again" / BETAS / name
+    path.unlink()
+    path.symlink_to(tree / "nowhere")
+    with pytest.raises(DataError, match=f"{re.escape(name)} is missing"):
+        load(recipe_for(tree / "again"), "subj01")
+
+
 def test_a_run_keeps_what_it_read_and_refuses_other_betas_in_the_same_results(
     tree: Path, tmp_path: Path, reads: list[str]
 ) -> None:

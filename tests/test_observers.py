@@ -157,6 +157,17 @@ def test_weights_that_are_missing_or_damaged_are_named_with_the_command_that_fet
         load_network("swav_resnet50")
 
 
+def test_a_flipped_bit_in_weights_without_a_digest_in_their_name_is_noticed(torchvision):
+    """torch does not compare the checksums of a zip archive."""
+    network = stand_in("resnet50")[0]
+    save_weights(torchvision / SWAV, network, "module.", **HEAD, **{"fc.weight": None, "fc.bias": None})
+    content = bytearray((torchvision / SWAV).read_bytes())
+    content[content.index(network.stem[0].weight.detach().numpy().tobytes()) + 1] ^= 1
+    (torchvision / SWAV).write_bytes(content)
+    with pytest.raises(ModelError, match=r"damaged|bad CRC"):
+        load_network("swav_resnet50")
+
+
 def test_without_torchvision_the_command_that_leaves_torch_as_it_is_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(

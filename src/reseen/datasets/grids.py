@@ -6,6 +6,7 @@ flipped or permuted, planes cut off or added. Any other grid is refused: interpo
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +66,7 @@ def betas_affine(files: NsdFiles, shape: Shape) -> Affine | None:
         If a header is damaged, or the subject's volumes disagree and neither place has a majority.
     """
     nifti = files.session(1, "nii.gz")
-    if nifti.exists() and not files.session(1).exists():
+    if nifti.exists() and not os.path.lexists(files.session(1)):
         return read_grid(nifti)[1]
     places = [files.ncsnr, files.brainmask, *sorted(files.brainmask.parent.glob("roi/[!.]*.nii.gz"))]
     groups: list[list[Affine]] = []

@@ -6,6 +6,7 @@ voxels, by an index into the shape (2, 163842, 1): hemisphere, vertex, and nothi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def session_paths(files: NsdFiles, session: int) -> tuple[Path, ...]:
     if files.on_fsaverage:
         return tuple(files.vertex_session(side, session) for side in SIDES)
     hdf5, nifti = files.session(session), files.session(session, "nii.gz")
-    return (nifti if nifti.exists() and not hdf5.exists() else hdf5,)
+    return (nifti if nifti.exists() and not os.path.lexists(hdf5) else hdf5,)
 
 
 def list_sessions(files: NsdFiles) -> list[int]:

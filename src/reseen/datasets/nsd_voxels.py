@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,7 @@ def find_ncsnr(files: NsdFiles, voxels: RoiVoxels) -> NDArray[np.float32] | None
     if files.on_fsaverage:
         ncsnr = read_ncsnr(files)
     else:
-        ncsnr = read_on_grid(files, files.ncsnr, voxels.shape) if files.ncsnr.exists() else None
+        ncsnr = read_on_grid(files, files.ncsnr, voxels.shape) if os.path.lexists(files.ncsnr) else None
     if ncsnr is None:
         return None
     found = ncsnr.ravel()[voxels.index]

@@ -6,6 +6,7 @@ The labels of NSD's atlases lie on fsaverage. Those that were drawn on a subject
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +148,7 @@ def read_ncsnr(files: NsdFiles) -> NDArray[Any] | None:
         If only one hemisphere is there, or a file is damaged or has another number of vertices.
     """
     paths = [files.vertex_ncsnr(side) for side in SIDES]
-    if not any(path.exists() for path in paths):
+    if not any(map(os.path.lexists, paths)):
         return None
     return np.stack([_read_hemisphere(path) for path in paths])[..., None]
 
@@ -161,7 +162,7 @@ def _read_hemisphere(path: Path) -> NDArray[Any]:
 
 def _check_names(path: Path, expected: Mapping[str, int]) -> None:
     """Compare the names in a colour table, where there is one, with the known names."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         return
     lines = [line.split() for line in read_text(path).splitlines()]
     found = {words[1]: int(words[0]) for words in lines if len(words) > 1 and words[0].isdecimal()}

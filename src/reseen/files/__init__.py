@@ -5,12 +5,14 @@
     reading.py     what stands before every reader: regular files only, and one sentence for whatever went wrong
     text.py        text and JSON
     images.py      images
+    archives.py    the checksums of zip archives
     tensors.py     arrays as safetensors files, with checksums
     sealing.py     images as PNG files, with checksums
     writing.py     files and folders that are complete or absent
     locking.py     a folder that one process holds
 """
 
+from reseen.files.archives import check_archive
 from reseen.files.images import read_picture
 from reseen.files.locking import Held, lock
 from reseen.files.reading import check_regular, file_state, reading, shown, unreadable
@@ -25,6 +27,7 @@ GB = 1e9
 __all__ = [
     "GB",
     "Held",
+    "check_archive",
     "check_regular",
     "check_tensors",
     "file_state",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
 from reseen.errors import ModelError
-from reseen.files import check_regular, check_tensors, reading, unreadable
+from reseen.files import check_archive, check_regular, check_tensors, reading, unreadable
 from reseen.files.reading import shown
 from reseen.files.shell import shell_line
 
@@ -64,7 +63,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if head[8:9] == b"{":
         return _read_safetensors(path)
     if head.startswith(b"PK\x03\x04"):
-        _check_archive(path)
+        check_archive(path, ModelError, "Download it again.")
     elif not head.startswith(_PICKLE):
         raise ModelError(
             f"{shown(path)} is neither safetensors nor a checkpoint of PyTorch: it starts with {head[:8]!r}. Download "
@@ -79,16 +78,6 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     check_tensors(path, ModelError, "Download it again.")
     with reading(path, ModelError):
         return dict(load_file(path))
-
-
-def _check_archive(path: Path) -> None:
-    """Compare the checksum of every member of a zip archive."""
-    with reading(path, ModelError), zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ModelError(
-            f"{shown(path)} is damaged: the checksum of its member {shown(damaged)} does not fit. Download it again."
-        )
 
 
 def _read_torch(path: Path) -> dict[str, Any]:

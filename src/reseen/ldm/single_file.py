@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -64,10 +65,10 @@ def load_single_file(path: Path, name: str, *, fetch: bool = True) -> Loaded:
         text_settings = read_json(settings / "text_encoder" / "config.json", dict[str, Any], ModelError)
         check_tokenizer(tokenizer, text_settings.get("vocab_size", 49408), path, fix)  # before minutes of work
         parts = {**_networks(weights, settings, path), "tokenizer": tokenizer}
-    stated = (beside / "scheduler" / "scheduler_config.json").is_file()
+    stated = os.path.lexists(beside / "scheduler" / "scheduler_config.json")
     if family == 2 and not stated:
         prediction = _measure_prediction(parts, path, schedule_length=len(schedule.signal_level))
-    if not (beside / "unet" / "config.json").is_file():
+    if not os.path.lexists(beside / "unet" / "config.json"):
         parts["unet"].register_to_config(sample_size=96 if prediction == "v_prediction" else 64)
     files = [path, *sorted(file for file in beside.rglob("*") if file.is_file() and file.suffix in (".json", ".txt"))]
     fingerprint = digest(files, path.parent, also=json.dumps(sorted(parts["tokenizer"].get_vocab().items())))
@@ -84,7 +85,7 @@ def _lay_settings(made: Path, weights: Weights, family: Literal[1, 2], path: Pat
         file = "scheduler_config.json" if part == "scheduler" else "config.json"
         stated, target = path.with_suffix("") / part / file, made / part / file
         target.parent.mkdir(parents=True)
-        if stated.exists():
+        if os.path.lexists(stated):
             target.write_text(json.dumps(read_json(stated, dict[str, Any], ModelError)), encoding="utf-8")
         else:
             own = SCHEDULE if part == "scheduler" else read_settings(part, weights, family, path)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from reseen.errors import ModelError
-from reseen.files import check_regular, reading
+from reseen.files import check_archive, check_regular, reading
 from reseen.imports import hide_broken_torchvision, import_torchvision, torchvision_command
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def _torchvision(name: str, network: Network) -> tuple[nn.Module, str]:
 
     path = Path(torch.hub.get_dir()) / "checkpoints" / network.weights.rpartition("/")[2]
     fingerprint = _checked(name, path)
+    check_archive(path, ModelError, f"Delete it; {_fetch(name)}")
     built: nn.Module = models.get_model(network.model, weights=None, **dict(network.options))
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

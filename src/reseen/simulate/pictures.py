@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -161,7 +162,7 @@ def _read_square(path: Path, side: int) -> NDArray[np.uint8]:
 
 def _read_captions(folder: Path, files: list[Path]) -> tuple[tuple[str, ...], ...]:
     table = folder / "captions.json"
-    named: dict[str, str | list[str]] = read_json(table, dict[str, str | list[str]]) if table.exists() else {}
+    named: dict[str, str | list[str]] = read_json(table, dict[str, str | list[str]]) if os.path.lexists(table) else {}
     # macOS writes names in another Unicode form than most editors
     known = {_normal(name): captions for name, captions in named.items()}
     return tuple(_captions_of(path, known) for path in files)
@@ -171,7 +172,7 @@ def _captions_of(path: Path, named: Mapping[str, str | list[str]]) -> tuple[str,
     beside = path.with_suffix(".txt")
     found = next((named[name] for name in map(_normal, (path.name, path.stem)) if name in named), None)
     if found is None:
-        found = read_text(beside).splitlines() if beside.exists() else []
+        found = read_text(beside).splitlines() if os.path.lexists(beside) else []
     lines = [found] if isinstance(found, str) else found
     captions = tuple(line.strip() for line in lines if line.strip())
     if not captions:
