@@ -59,7 +59,7 @@ def items_of(
 
 
 def training_mean(stimulus_id: NDArray[np.int64], true: Features, folds: Folds) -> NDArray[np.float32]:
-    """Give, for each decoded item, the mean of the features its decoder was trained on, ``(n, n_targets)``."""
+    """Return, for each decoded item, the mean of the features its decoder was trained on, ``(n, n_targets)``."""
     mean = np.zeros((len(stimulus_id), true.flat.shape[1]), dtype=np.float32)
     for train, test in folds:
         rows = np.isin(stimulus_id, test)

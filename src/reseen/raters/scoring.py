@@ -67,7 +67,7 @@ def score_answers(
 
 
 def _correct(design: Design, answers: Sequence[Answers]) -> dict[str, dict[_Item, Floats]]:
-    """Give, for each condition and picture, whether each rater chose right, ``(n_raters,)``."""
+    """Return, for each condition and picture, whether each rater chose right, ``(n_raters,)``."""
     table: dict[str, dict[_Item, Floats]] = {}
     for row, given in enumerate(answers):
         for question, side in zip(design.sheets[given.rater - 1], given.sides, strict=True):

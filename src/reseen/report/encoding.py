@@ -31,7 +31,7 @@ TITLES = {
 
 Kind = Literal["one", "two", "layers"]
 Painter = Callable[[View, str], colours.Floats]
-"""Gives for a view and a hemisphere each pixel's red, green, blue and opacity."""
+"""Returns, for a view and a hemisphere, each pixel's red, green, blue and opacity."""
 
 
 @dataclass(frozen=True)
