@@ -73,7 +73,7 @@ def test_a_random_training_picture_gives_its_own_z_and_c(full):
 
 
 def test_kinds_of_pictures_are_left_out_and_as_many_at_random(full):
-    reading = Results.read(full).load_table("reading")
+    reading = Results.read(full).load_table("diagnostics")
     left = reading[reading["diagnostic"] == "left_out"]
     assert list(left[left["feature"] == "z"]["setting"]) == ["clusters", "at random", "lost"]
     value = dict(zip(left["setting"], left["value"], strict=True))  # of c, the last
@@ -86,7 +86,7 @@ def test_kinds_of_pictures_are_left_out_and_as_many_at_random(full):
 
 
 def test_repetitions_are_set_beside_each_other_by_default(full):
-    reading = Results.read(full).load_table("reading")
+    reading = Results.read(full).load_table("diagnostics")
     again = reading[(reading["diagnostic"] == "repetitions") & (reading["feature"] == "c")]
     assert list(again["setting"]) == ["first and others", "first", "others"]
     assert set(again["n"]) == {4}
@@ -118,7 +118,7 @@ def test_with_folds_each_has_a_mean_picture_of_its_own(small_recipe, tmp_path):
     settings = ["evaluate.full=true", "data.test=folds", "data.n_folds=2", "reconstruct.conditions=['z']"]
     results = pipeline.run(with_settings(small_recipe, settings), tmp_path, until="evaluate")
     assert len(pictures(tmp_path, "floor_mean", "z")) == 2
-    left = results.load_table("reading")
+    left = results.load_table("diagnostics")
     assert set(left[left["diagnostic"] == "left_out"]["n"]) == {8}
 
 

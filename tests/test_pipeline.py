@@ -48,10 +48,10 @@ def test_a_run_ends_with_pictures_scores_and_a_report(finished):
     scores = results.load_table("scores")
     assert set(scores["condition"]) >= {"z", "c", "zc", "nearest_z", "nearest_c"}
     assert set(scores["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
-    reading = results.load_table("reading")
-    assert set(reading["feature"]) == {"z", "c", "zc pictures"}
+    reading = results.load_table("diagnostics")
+    assert set(reading["feature"]) == {"z", "c", "zc images"}
     of_features = {"n_way", "zero_shot", "novelty", "variance", "dimensions", "bottleneck", "repetitions"}
-    assert set(reading["diagnostic"]) == of_features | {"draws"}
+    assert set(reading["diagnostic"]) == of_features | {"samples"}
     report = (finished / "report.html").read_text(encoding="utf-8")
     assert len(report) > 10_000
     assert "<td>safety checker</td><td>off" in report
@@ -63,10 +63,10 @@ def test_a_run_ends_with_pictures_scores_and_a_report(finished):
 
 def test_pictures_are_read_as_they_are_scored(finished):
     results = Results.read(finished)
-    scores, reading = (results.load_table(name) for name in ("scores", "reading"))
+    scores, reading = (results.load_table(name) for name in ("scores", "diagnostics"))
     late = (scores["observer"] == "judge") & (scores["layer"] == "late") & (scores["direction"] == "original")
     scored = scores[late & (scores["condition"] == "zc") & (scores["level"] == "result") & (scores["subset"] == "all")]
-    read = reading[(reading["feature"] == "zc pictures") & (reading["diagnostic"] == "n_way")].set_index("setting")
+    read = reading[(reading["feature"] == "zc images") & (reading["diagnostic"] == "n_way")].set_index("setting")
     expected = scored.set_index("metric")["value"]["identification"]
     assert read["value"]["2"] == pytest.approx(expected, abs=1e-9)
 
@@ -87,7 +87,7 @@ def test_a_second_run_computes_nothing(small_recipe, finished, tmp_path, monkeyp
     calls = []
     for name in ("ldm.extraction.extract", "decode.decode", "reconstruction.generate"):
         monkeypatch.setattr(f"reseen.{name}", lambda *_args, name=name, **_options: calls.append(name))
-    for name in ("evaluate", "evaluate_reading"):
+    for name in ("evaluate", "diagnose_features"):
         monkeypatch.setattr(f"reseen.pipeline.scoring.{name}", lambda *_args, name=name, **_options: calls.append(name))
     pipeline.run(small_recipe, tmp_path)
     assert calls == []
@@ -190,7 +190,7 @@ def test_a_run_killed_between_the_tables_ends_like_an_unbroken_one(small_recipe,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("reseen.pipeline.scoring.evaluate_reading", killed)
+        patch.setattr("reseen.pipeline.scoring.diagnose_features", killed)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(small_recipe, tmp_path / "killed", until="evaluate")
     assert (tmp_path / "killed/scores.csv").is_file()
@@ -370,7 +370,7 @@ def test_the_tiny_recipe_goes_through_the_whole_chain_with_a_subject_of_its_own(
     assert (tmp_path / "data/nsddata").is_dir()
     scores = results.load_table("scores")
     assert set(scores["subset"]) == {"all", "seen", "novel"}
-    assert "between background" in set(results.load_table("reading")["setting"])
+    assert "between background" in set(results.load_table("diagnostics")["setting"])
     assert (tmp_path / "report.html").is_file()
 
 
@@ -386,7 +386,7 @@ def test_the_recipes_for_nsd_run_on_a_digital_subject_too(digital_subject, tiny_
     assert set(results.load_table("scores")["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
 
 
-@pytest.mark.parametrize("name", ["scores", "reading", "encoding"])
+@pytest.mark.parametrize("name", ["scores", "diagnostics", "encoding"])
 def test_a_table_with_the_columns_of_an_older_version_is_made_anew(small_recipe, finished, tmp_path, whole, name):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     for path in (tmp_path / f"{name}.csv", tmp_path / f"subj01/{name}.csv"):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from reseen import decode
-from reseen.evaluate import COLUMNS, evaluate, evaluate_left_out, evaluate_reading, verdict
+from reseen.evaluate import COLUMNS, diagnose_features, diagnose_left_out, evaluate, verdict
 from reseen.features import Features
 from reseen.observers import Panel, load_observer
 from reseen.pipeline.controls import sort_stimuli, without_groups
@@ -57,14 +57,14 @@ def decoded_from(trials, split, true):
 def read(trials, split, true, shown):
     categories = {"background": dict(enumerate(shown.categories["background"]))}
     decoded = decoded_from(trials, split, true)
-    return evaluate_reading("s", decoded, true, split.folds, categories=categories, recipe=RECIPE, seed=0)
+    return diagnose_features("s", decoded, true, split.folds, categories=categories, recipe=RECIPE, seed=0)
 
 
 def left_out(trials, split, true):
     groups = sort_stimuli(true, split, seed=0)
     splits = {how: without_groups(split, true.stimulus_id, group) for how, group in groups.items()}
     decoded = {how: (decoded_from(trials, part, true), part.folds) for how, part in splits.items()}
-    return evaluate_left_out("s", decoded, true, recipe=RECIPE, seed=0)
+    return diagnose_left_out("s", decoded, true, recipe=RECIPE, seed=0)
 
 
 def value(table, diagnostic, setting, column="value"):

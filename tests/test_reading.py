@@ -9,10 +9,10 @@ import pytest
 from reseen import metrics
 from reseen.evaluate import (
     COLUMNS,
-    READING_COLUMNS,
-    evaluate_draws,
-    evaluate_reading,
-    evaluate_repetitions,
+    DIAGNOSTIC_COLUMNS,
+    diagnose_features,
+    diagnose_images,
+    diagnose_repetitions,
     verdict,
 )
 from reseen.evaluate.guessing import said_of_reading
@@ -34,7 +34,7 @@ def some(seed, *shape):
 def read(decoded, true, *, folds=FOLDS, stimulus_id=TEST, categories=None):
     items = Features("c", decoded.astype(np.float32), np.asarray(stimulus_id))
     whole = Features("c", true.astype(np.float32), np.arange(len(true)))
-    return evaluate_reading("s", items, whole, folds, categories=categories or {}, recipe=RECIPE, seed=0)
+    return diagnose_features("s", items, whole, folds, categories=categories or {}, recipe=RECIPE, seed=0)
 
 
 def value(table, diagnostic, setting, column="value"):
@@ -55,7 +55,7 @@ def noisy(true):
 
 def test_the_table_is_tidy_and_reads_the_same_from_a_csv_file(true, noisy):
     table = read(noisy, true, categories={"sort": {i: "ab"[i % 2] for i in TEST.tolist()}})
-    assert tuple(table.columns) == READING_COLUMNS
+    assert tuple(table.columns) == DIAGNOSTIC_COLUMNS
     assert not table.duplicated(subset=["subject", "feature", "diagnostic", "setting"]).any()
     assert list(dict.fromkeys(table["diagnostic"])) == [
         *("n_way", "pairs", "zero_shot", "novelty", "variance", "dimensions", "bottleneck")
@@ -70,8 +70,8 @@ def test_two_of_many_and_the_widest_bottleneck_are_two_way_identification(true, 
     assert value(table, "n_way", "2") == pytest.approx(expected, abs=1e-6)
     assert value(table, "bottleneck", "all") == pytest.approx(expected, abs=1e-6)
     assert value(table, "n_way", "2", "low") < expected < value(table, "n_way", "2", "high")
-    assert value(table, "n_way", "2", "null") == pytest.approx(0.5, abs=0.02)
-    assert value(table, "n_way", "10", "null") == pytest.approx(0.1, abs=0.02)
+    assert value(table, "n_way", "2", "chance") == pytest.approx(0.5, abs=0.02)
+    assert value(table, "n_way", "10", "chance") == pytest.approx(0.1, abs=0.02)
     assert value(table, "n_way", "2", "p") == pytest.approx(1 / 61)
 
 
@@ -128,7 +128,7 @@ def test_a_decoder_of_categories_scores_high_and_is_caught():
     within = value(table, "pairs", "within scene")
     assert within == pytest.approx(0.5, abs=0.1)
     assert value(table, "pairs", "within scene", "p") > 0.02
-    assert value(table, "pairs", "within scene", "null") == pytest.approx(0.5, abs=0.03)
+    assert value(table, "pairs", "within scene", "chance") == pytest.approx(0.5, abs=0.03)
     assert value(table, "pairs", "scene alone") == pytest.approx(value(table, "n_way", "2"), abs=0.01)
     assert value(table, "pairs", "scene alone") == pytest.approx(0.1 * 0.5 + 0.9, abs=0.015)
     assert value(table, "pairs", "nearest 10") < value(table, "n_way", "2")
@@ -137,8 +137,8 @@ def test_a_decoder_of_categories_scores_high_and_is_caught():
 
 def pairs_of_categories(within, high):
     rows = [("between scene", 0.96, 0.9, 0.99, 0.04), ("within scene", within, 0.4, high, 0.15)]
-    table = [("s", "c", "pairs", name, value, low, top, 0.5, sd, 0.01, 20) for name, value, low, top, sd in rows]
-    return pd.DataFrame(table, columns=list(READING_COLUMNS))
+    table = [("s", "c", "", "pairs", name, value, low, top, 0.5, sd, 0.01, 20) for name, value, low, top, sd in rows]
+    return pd.DataFrame(table, columns=list(DIAGNOSTIC_COLUMNS))
 
 
 @pytest.mark.parametrize(
@@ -228,17 +228,18 @@ def test_each_fold_is_held_against_its_own_training_stimuli(true):
 
 
 def test_nothing_is_said_of_an_empty_table():
-    assert said_of_reading(pd.DataFrame(columns=list(READING_COLUMNS))) == {}
-    assert verdict(NO_SCORES, pd.DataFrame(columns=list(READING_COLUMNS))) == ""
+    assert said_of_reading(pd.DataFrame(columns=list(DIAGNOSTIC_COLUMNS))) == {}
+    assert verdict(NO_SCORES, pd.DataFrame(columns=list(DIAGNOSTIC_COLUMNS))) == ""
 
 
 # -------------------------------------------------------------------------------------------------- pictures
 
 
 def look(seen, true, *, categories=None, stimulus_id=TEST):
-    return evaluate_draws(
+    return diagnose_images(
         "s",
         "zc",
+        "judge, layer late",
         seen.astype(np.float32),
         true[:N_TEST].astype(np.float32),
         np.asarray(stimulus_id),
@@ -251,33 +252,35 @@ def look(seen, true, *, categories=None, stimulus_id=TEST):
 def test_pictures_are_asked_what_features_are_asked_with_correlations_averaged_over_draws(true):
     seen = true[:N_TEST, None] + 2.5 * some(1, N_TEST, 3, N_TARGETS)
     table = look(seen, true, categories={"sort": {i: "ab"[i % 2] for i in TEST.tolist()}})
-    assert set(table["feature"]) == {"zc pictures"}
-    assert list(dict.fromkeys(table["diagnostic"])) == ["n_way", "pairs", "draws"]
+    assert set(table["feature"]) == {"zc images"}
+    assert list(dict.fromkeys(table["diagnostic"])) == ["n_way", "pairs", "samples"]
     r = np.mean([metrics.correlation_matrix(true[:N_TEST], seen[:, draw]) for draw in range(3)], axis=0)
     assert value(table, "n_way", "2") == pytest.approx(metrics.identification_from_correlations(r).mean())
     assert value(table, "pairs", "nearest 10") > 0.9
     alone = [metrics.identification(true[:N_TEST], seen[:, draw]) for draw in range(3)]
-    assert value(table, "draws", "one") == pytest.approx(np.mean(alone))
-    assert value(table, "draws", "spread") == pytest.approx(np.std(alone, axis=0, ddof=1).mean())
-    assert value(table, "draws", "one") < value(table, "n_way", "2")
+    assert value(table, "samples", "one") == pytest.approx(np.mean(alone))
+    assert value(table, "samples", "spread") == pytest.approx(np.std(alone, axis=0, ddof=1).mean())
+    assert value(table, "samples", "one") < value(table, "n_way", "2")
 
 
 def test_the_best_of_many_draws_of_noise_is_no_better_than_its_floor(true):
     table = look(some(9, N_TEST, 5, N_TARGETS), true)
-    assert value(table, "draws", "one") == pytest.approx(0.5, abs=0.1)
-    assert value(table, "draws", "best of 5", "null") > 0.6
-    assert value(table, "draws", "best of 5", "p") > 0.05
-    assert value(table, "draws", "best of 5") == pytest.approx(value(table, "draws", "best of 5", "null"), abs=0.12)
+    assert value(table, "samples", "one") == pytest.approx(0.5, abs=0.1)
+    assert value(table, "samples", "best of 5", "chance") > 0.6
+    assert value(table, "samples", "best of 5", "p") > 0.05
+    assert value(table, "samples", "best of 5") == pytest.approx(
+        value(table, "samples", "best of 5", "chance"), abs=0.12
+    )
 
 
 def test_one_draw_has_no_spread_and_no_best(true):
-    assert "draws" not in set(look(true[:N_TEST, None], true)["diagnostic"])
+    assert "samples" not in set(look(true[:N_TEST, None], true)["diagnostic"])
 
 
 def test_pictures_that_show_the_category_only_are_caught():
     decoded, true, sorts = categories_only()
     table = look(decoded[:, None], true, categories=sorts)
-    assert "The zc pictures hold the category, not the picture: by scene, " in verdict(NO_SCORES, table)
+    assert "The zc images hold the category, not the picture: by scene, " in verdict(NO_SCORES, table)
 
 
 # -------------------------------------------------------------------------------------------------- decoded again
@@ -286,7 +289,7 @@ def test_pictures_that_show_the_category_only_are_caught():
 def test_repetitions_that_say_the_same_are_sure_of_themselves_even_where_they_are_wrong(true):
     wrong = Features("c", true[np.roll(TEST, 1)], TEST)
     whole = Features("c", true, np.arange(len(true)))
-    table = evaluate_repetitions("s", wrong, wrong, whole, FOLDS, recipe=RECIPE, seed=0)
+    table = diagnose_repetitions("s", wrong, wrong, whole, FOLDS, recipe=RECIPE, seed=0)
     assert value(table, "repetitions", "first and others") == 1
     assert value(table, "repetitions", "first") == pytest.approx(0.5, abs=0.1)
     assert set(table["n"]) == {N_TEST}
@@ -295,7 +298,7 @@ def test_repetitions_that_say_the_same_are_sure_of_themselves_even_where_they_ar
 def test_pictures_that_were_shown_once_have_no_repetitions(true):
     none = Features("c", true[:2], TEST[:2])
     whole = Features("c", true, np.arange(len(true)))
-    assert evaluate_repetitions("s", none, none, whole, FOLDS, recipe=RECIPE, seed=0).empty
+    assert diagnose_repetitions("s", none, none, whole, FOLDS, recipe=RECIPE, seed=0).empty
 
 
 def test_the_thirds_of_the_novelty_curve_hold_every_picture_once(true, noisy):

@@ -17,7 +17,7 @@ from reseen.report.embed import evenly, picture_uri, sprite_uri
 from reseen.report.encoding import AnalysisReport, Bar, Panel, Part
 from reseen.report.gallery import film_strip
 from reseen.report.marks import read_marks, reading
-from reseen.tables import SCORE_COLUMNS
+from reseen.tables import DIAGNOSTIC_COLUMNS, SCORE_COLUMNS
 
 N = 12
 VOID = {"meta", "img", "input", "br"}
@@ -460,7 +460,7 @@ def test_arrays_that_do_not_belong_together_are_refused():
 
 def readings(subjects=("subj01",)):
     rows = [
-        (name, feature, *what, 0.8, 0.7, 0.9, null, 0.02, 0.01, N)
+        (name, feature, "", *what, 0.8, 0.7, 0.9, null, 0.02, 0.01, N)
         for name in subjects
         for feature in ("z", "c")
         for *what, null in (
@@ -478,8 +478,7 @@ def readings(subjects=("subj01",)):
             ("bottleneck", "all", math.nan),
         )
     ]
-    columns = ("subject", "feature", "diagnostic", "setting", "value", "low", "high", "null", "null_sd", "p", "n")
-    return pd.DataFrame(rows, columns=list(columns))
+    return pd.DataFrame(rows, columns=list(DIAGNOSTIC_COLUMNS))
 
 
 def test_the_page_asks_whether_it_was_read_or_guessed_and_folds_the_answers_away():

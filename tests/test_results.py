@@ -56,7 +56,7 @@ def test_batch_size_and_data_path_may_change_between_runs(tmp_path):
 
 
 def test_a_recipe_that_scores_more_drops_the_tables_that_depend_on_it(tmp_path):
-    names = ("scores", "pictures", "reading", "encoding")
+    names = ("scores", "pictures", "diagnostics", "encoding")
     Results.open(tmp_path, Recipe()).close()
     (tmp_path / "subj01").mkdir()
     for folder in (tmp_path, tmp_path / "subj01"):
@@ -65,7 +65,7 @@ def test_a_recipe_that_scores_more_drops_the_tables_that_depend_on_it(tmp_path):
     more = with_settings(Recipe(), ['evaluate.protocols=["builtin", "takagi2023"]'])
     Results.open(tmp_path, more).close()
     assert load_recipe(tmp_path / "recipe.toml") == more
-    assert {path.stem for path in tmp_path.rglob("*.csv")} == {"reading", "encoding"}
+    assert {path.stem for path in tmp_path.rglob("*.csv")} == {"diagnostics", "encoding"}
     Results.open(tmp_path, with_settings(more, ["evaluate.full=true"])).close()
     assert {path.stem for path in tmp_path.rglob("*.csv")} == {"encoding"}
     with pytest.raises(

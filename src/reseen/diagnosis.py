@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reseen.errors import ShapeError
-from reseen.evaluate import evaluate_reading
+from reseen.evaluate import diagnose_features
 from reseen.evaluate.guessing import said_of_reading
 from reseen.recipe import EvaluateRecipe
 
@@ -38,7 +38,7 @@ class Diagnostics:
     Parameters
     ----------
     table
-        Every number, with the columns of `reseen.tables.READING_COLUMNS`; docs/scores.md explains each.
+        Every number, with the columns of `reseen.tables.DIAGNOSTIC_COLUMNS`; docs/scores.md explains each.
     checks
         The numbers that chance is known of, with the columns `COLUMNS`: ``result`` is ``"pass"`` from 3 null standard
         deviations above chance, ``"warn"`` from 2, else ``"fail"``; ``threshold`` is where it would pass.
@@ -112,7 +112,9 @@ def diagnose(
             f"decoded features have shape {decoded.array.shape[1:]}; the true ones {true.array.shape[1:]}."
         )
     recipe = EvaluateRecipe().model_copy(update={"n_bootstrap": n_bootstrap})
-    table = evaluate_reading(subject, decoded, true, split.folds, categories=categories or {}, recipe=recipe, seed=seed)
+    table = diagnose_features(
+        subject, decoded, true, split.folds, categories=categories or {}, recipe=recipe, seed=seed
+    )
     sentences = [sentence for said in said_of_reading(table).values() for sentence in said]
     return Diagnostics(table, _checks(table), tuple(sentences))
 
@@ -121,10 +123,10 @@ def _checks(table: pd.DataFrame) -> pd.DataFrame:
     """Judge each number whose chance level and spread at chance are known."""
     import pandas as pd
 
-    known = table[table["null_sd"] > 0]
+    known = table[table["chance_sd"] > 0]
     rows = []
     for row in known.to_dict("records"):
-        chance, sd, value = float(row["null"]), float(row["null_sd"]), float(row["value"])
+        chance, sd, value = float(row["chance"]), float(row["chance_sd"]), float(row["value"])
         above = (value - chance) / sd
         result = "fail"
         if above >= WARN:

@@ -72,6 +72,13 @@ class Headline:
         """Layer of the headline."""
         return self.layers[0]
 
+    @property
+    def network(self) -> str:
+        """Evaluation network and layer in words, or ``"pixel correlation"``."""
+        if self.observer == PIXELS:
+            return "pixel correlation"
+        return f"{self.observer}, layer {self.layer}" if self.layer else self.observer
+
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of a table that hold this score, of every subject, condition, subset and level."""
         wanted = {

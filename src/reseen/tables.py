@@ -1,4 +1,4 @@
-"""Tables: the words of ``scores.csv``, ``reading.csv`` and other tables that one verb writes and another reads.
+"""Tables: the words of ``scores.csv``, ``diagnostics.csv`` and other tables that one verb writes and another reads.
 
 Each table is tidy: a row holds one number, and says what it is of, between which ends it lies (``low``, ``high``) and
 from how many test items (``n``) it comes.
@@ -49,14 +49,14 @@ PICTURE_COLUMNS = (
 )
 """The columns of ``pictures.csv``: what each test picture scores by itself, in the pool of all."""
 
-READING_COLUMNS = (
-    *("subject", "feature", "diagnostic", "setting"),
-    *("value", "low", "high", "null", "null_sd", "p", "n"),
+DIAGNOSTIC_COLUMNS = (
+    *("subject", "feature", "network", "diagnostic", "setting"),
+    *("value", "low", "high", "chance", "chance_sd", "p", "n"),
 )
-"""The columns of ``reading.csv``."""
+"""The columns of ``diagnostics.csv``."""
 
 THIRDS = ("least like training", "between", "most like training")
-"""The settings of the novelty curve in ``reading.csv``."""
+"""The settings of the novelty curve in ``diagnostics.csv``."""
 
 ENCODING_COLUMNS = (
     *("subject", "analysis", "model", "feature", "roi", "n_voxels"),
@@ -64,13 +64,13 @@ ENCODING_COLUMNS = (
 )
 """The columns of ``encoding.csv``."""
 
-_MAY_LACK = ["value", "low", "high", "null", "null_sd", "p"]  # numbers that not every row has
+_MAY_LACK = ["value", "low", "high", "chance", "chance_sd", "p"]  # numbers that not every row has
 _NUMBERS = (*_MAY_LACK, "n", "n_voxels", "stimulus_id")
 _COUNTS = ("n", "n_voxels", "stimulus_id")  # whole numbers from 0
 TABLES = {
     "scores": SCORE_COLUMNS,
     "pictures": PICTURE_COLUMNS,
-    "reading": READING_COLUMNS,
+    "diagnostics": DIAGNOSTIC_COLUMNS,
     "encoding": ENCODING_COLUMNS,
 }
 """The columns of the tables of a results folder, by name."""
@@ -80,7 +80,7 @@ MOST_BYTES = 2 * 2**30
 """Largest size of a table."""
 WORDS = tuple(
     column
-    for column in dict.fromkeys((*SCORE_COLUMNS, *PICTURE_COLUMNS, *READING_COLUMNS, *ENCODING_COLUMNS))
+    for column in dict.fromkeys((*SCORE_COLUMNS, *PICTURE_COLUMNS, *DIAGNOSTIC_COLUMNS, *ENCODING_COLUMNS))
     if column not in _NUMBERS
 )
 """The columns of any table that hold words, whatever these look like."""

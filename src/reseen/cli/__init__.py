@@ -358,11 +358,11 @@ def _run(
         results = pipeline.run(
             recipe, out, until=last, device=device, report_anew=verb == "report", progress=tell, executor=units
         )
-    if all((results.path / f"{name}.csv").is_file() for name in ("scores", "reading")):
+    if all((results.path / f"{name}.csv").is_file() for name in ("scores", "diagnostics")):
         from reseen.headline import stimuli_of
 
         stimuli = stimuli_of(results.provenance, recipe.data.subjects)
-        print_scores(results.load_table("scores"), results.load_table("reading"), stimuli, recipe.n_permuted)
+        print_scores(results.load_table("scores"), results.load_table("diagnostics"), stimuli, recipe.n_permuted)
     say(f"results: {results.path}")
     if last == "report":
         say(f"report: {results.path / 'report.html'}")

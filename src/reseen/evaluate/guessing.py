@@ -42,7 +42,7 @@ def said_of_reading(reading: DataFrame) -> dict[str, list[str]]:
     Parameters
     ----------
     reading
-        The table of `evaluate_reading`, of any number of subjects.
+        The table of `diagnose_features`, of any number of subjects.
     """
     said: dict[str, list[str]] = {}
     for subject, rows in reading.groupby("subject", sort=False):
@@ -64,7 +64,7 @@ def percent(value: float) -> str:
 
 
 def _number(row: Mapping[Any, Any]) -> _Number:
-    value, low, high, null, sd = (float(row[name]) for name in ("value", "low", "high", "null", "null_sd"))
+    value, low, high, null, sd = (float(row[name]) for name in ("value", "low", "high", "chance", "chance_sd"))
     return _Number(value, low, high, (value - null) / sd if sd > 0 else float("nan"))
 
 
@@ -103,7 +103,7 @@ def _said_of_pairs(lines: _Lines, feature: str, sort: str, claim: str) -> str:
 
 
 def _is_decoded(feature: str) -> bool:
-    """Return whether a name is that of decoded features, such as ``c``, not of images, such as ``zc pictures``."""
+    """Return whether a name is that of decoded features, such as ``c``, not of images, such as ``zc images``."""
     return " " not in feature
 
 

@@ -1,4 +1,4 @@
-"""Items that are read or guessed, and the rows that say of them what tells the two apart."""
+"""Items of the diagnostics: decoded features or images with their originals, and the rows of the table."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen import statistics
+from reseen import metrics, statistics
 from reseen.metrics import Floats
-from reseen.tables import READING_COLUMNS
+from reseen.tables import DIAGNOSTIC_COLUMNS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -25,14 +25,14 @@ Folds = Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 @dataclass(frozen=True)
 class Items:
-    """Items with their resamplings and null pairings, which all their numbers share.
+    """Items with the resamplings and the permutations that all their numbers share.
 
     Parameters
     ----------
     labels
-        Shape ``(n,)``: which stimulus each is of.
+        Shape ``(n,)``: stimulus id of each item.
     decoded, truth
-        Shape ``(n, n_targets)`` each, the mean of the training stimuli taken away.
+        Shape ``(n, n_targets)`` each, less the mean of the training stimuli.
     weights
         Shape ``(n_bootstrap, n)``: see `statistics.bootstrap_weights`.
     orders
@@ -46,14 +46,14 @@ class Items:
     orders: NDArray[np.int64]
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of items."""
         return len(self.labels)
 
 
 def items_of(
     labels: NDArray[np.int64], decoded: NDArray[Any], truth: NDArray[Any], recipe: EvaluateRecipe, seed: int
 ) -> Items:
-    """Draw the resamplings and the permutations of some items."""
+    """Draw the resamplings and the permutations of these items."""
     weights = statistics.bootstrap_weights(labels, recipe.n_bootstrap, seed=seed)
     return Items(labels, decoded, truth, weights, statistics.permutations(labels, recipe.n_derangements, seed=seed))
 
@@ -68,11 +68,23 @@ def training_mean(stimulus_id: NDArray[np.int64], true: Features, folds: Folds) 
 
 
 def mean_row(diagnostic: str, setting: str, values: Floats, items: Items, wrong: Floats | None = None) -> Row:
-    """Average a value of each item ``(n,)``; ``wrong (n_permutations, n)`` holds those of pairings by chance."""
+    """Return the row of a mean over items ``(n,)``; ``wrong``: their values by permutation, ``(n_permutations, n)``."""
     replicates = statistics.bootstrap_mean(values, items.weights)
-    null = None if wrong is None else statistics.nan_mean(wrong)
+    permuted = None if wrong is None else statistics.nan_mean(wrong)
     value = float(statistics.nan_mean(values))
-    return row(diagnostic, setting, value, replicates, null, n=int(np.isfinite(values).sum()))
+    return row(diagnostic, setting, value, replicates, permuted, n=int(np.isfinite(values).sum()))
+
+
+def two_way(r: Floats, items: Items) -> float:
+    """Return the two-way identification accuracy by correlations of originals with items, ``(n, n)``."""
+    return float(statistics.nan_mean(metrics.identification_from_correlations(r, labels=items.labels)))
+
+
+def two_way_row(diagnostic: str, setting: str, r: Floats, items: Items) -> Row:
+    """Return the row of `two_way`."""
+    replicates = metrics.bootstrap_identification(r, items.weights, labels=items.labels)
+    permuted = np.array([two_way(r[order], items) for order in items.orders])
+    return row(diagnostic, setting, two_way(r, items), replicates, permuted, n=len(items))
 
 
 def row(
@@ -84,25 +96,25 @@ def row(
     *,
     n: int,
 ) -> Row:
-    """Return one row of the table: a number with its interval and its null, as far as they are known."""
+    """Return one row of the table: a number with its interval and its chance level, where they are known."""
     low, high = statistics.interval(np.empty(0) if replicates is None else replicates)
     null = statistics.permutation_null(value, np.empty(0) if wrong is None else wrong)
-    words = {"diagnostic": diagnostic, "setting": setting}
     return {
-        **words,
+        "diagnostic": diagnostic,
+        "setting": setting,
         "value": value,
         "low": low,
         "high": high,
-        "null": null.mean,
-        "null_sd": null.sd,
+        "chance": null.mean,
+        "chance_sd": null.sd,
         "p": null.p,
         "n": n,
     }
 
 
-def table_of(subject: str, feature: str, rows: Sequence[Row]) -> DataFrame:
-    """Make the table of `READING_COLUMNS`."""
+def table_of(subject: str, feature: str, rows: Sequence[Row], network: str = "") -> DataFrame:
+    """Return the table of `DIAGNOSTIC_COLUMNS`."""
     import pandas as pd
 
-    named = [{"subject": subject, "feature": feature, **found} for found in rows]
-    return pd.DataFrame(named, columns=list(READING_COLUMNS))
+    named = [{"subject": subject, "feature": feature, "network": network, **found} for found in rows]
+    return pd.DataFrame(named, columns=list(DIAGNOSTIC_COLUMNS))

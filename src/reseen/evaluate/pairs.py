@@ -1,4 +1,4 @@
-"""The right one among so many, and among which: rows from one matrix of originals with reconstructions."""
+"""Rows of n-way identification, and of identification among similar images and by category, from one matrix."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def n_way_rows(r: Floats, items: Items) -> Iterator[Row]:
 
 
 def hard_rows(r: Floats, items: Items, categories: Categories, seed: int) -> Iterator[Row]:
-    """Set each item against those most like it, and against those of its category and of others."""
+    """Identify each item among those most similar to it, among those of its category, and among those of others."""
     yield from _nearest_rows(r, items)
     wins, _ = metrics.pairwise_wins(r)
     for sort, of_stimulus in categories.items():
@@ -63,7 +63,7 @@ def _nearest_rows(r: Floats, items: Items) -> Iterator[Row]:
 
 
 def _pairs_row(setting: str, r: Floats, pairs: Mask, items: Items, orders: NDArray[np.int64]) -> Row:
-    """Score some pairs alone; where truths are permuted, what is a hard distractor goes with the truths."""
+    """Return the row of some pairs; where originals are permuted, their distractors are permuted with them."""
     wins, _ = metrics.pairwise_wins(r)
     wrong = [diagnostics.won(metrics.pairwise_wins(r[order])[0], pairs[np.ix_(order, order)]) for order in orders]
     replicates = diagnostics.bootstrap_won(wins, pairs, items.weights)

@@ -123,7 +123,7 @@ def verdict(scores: DataFrame, reading: DataFrame | None = None, *, stimuli: str
     scores, stimuli
         See `summary`.
     reading
-        The table of `evaluate_reading`; left out: nothing is said of it.
+        The table of `diagnose_features`; left out: nothing is said of it.
     n_shuffles
         Over how many shuffles the shuffled-training floor was averaged.
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from reseen.decode import permuted_stimuli, shuffled
 from reseen.evaluate import (
+    diagnose_features,
+    diagnose_images,
+    diagnose_left_out,
+    diagnose_repetitions,
     evaluate,
-    evaluate_draws,
     evaluate_features,
-    evaluate_left_out,
-    evaluate_reading,
-    evaluate_repetitions,
     nearest_training,
     training_mean,
 )
@@ -29,7 +29,7 @@ from reseen.pipeline.stages import tabulate
 from reseen.protocols import PROTOCOLS
 from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, Results
 from reseen.stimuli import picture_digest
-from reseen.tables import BUILTIN, PICTURE_COLUMNS, PIXELS, READING_COLUMNS, SCORE_COLUMNS, retrieved_by
+from reseen.tables import BUILTIN, DIAGNOSTIC_COLUMNS, PICTURE_COLUMNS, PIXELS, SCORE_COLUMNS, retrieved_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,7 @@ _AGAIN = "to add them later, delete scores.csv here and in each subject's folder
 
 
 def evaluate_stage(job: Job) -> bool:
-    """Score every subject's decoded features and pictures, and ask of the features whether they read or guess."""
+    """Score every subject's decoded features and pictures, and compute the diagnostics."""
     if not job.results.has_table("scores", SCORE_COLUMNS):
         (job.results.path / "pictures.csv").unlink(missing_ok=True)  # scoring makes its parts anew
         every = job.recipe.data.subjects
@@ -48,7 +48,7 @@ def evaluate_stage(job: Job) -> bool:
             job.results.drop_warnings(_AGAIN)  # what is still missing is warned of once more
     scored = tabulate(job, "scores", _score, SCORE_COLUMNS)
     scored = tabulate(job, "pictures", _each_picture, PICTURE_COLUMNS) or scored
-    return tabulate(job, "reading", _read, READING_COLUMNS) or scored
+    return tabulate(job, "diagnostics", _diagnose, DIAGNOSTIC_COLUMNS) or scored
 
 
 def claim_observers(job: Job) -> None:
@@ -118,29 +118,31 @@ def _permuted(job: Job, subject: str, name: str, shuffle: int, mean: NDArray[np.
     return found.flat - training_mean(found.stimulus_id, true, folds) + mean
 
 
-def _read(job: Job, subject: str) -> pd.DataFrame:
+def _diagnose(job: Job, subject: str) -> pd.DataFrame:
     import pandas as pd
 
     tables: list[pd.DataFrame] = []
     for name in job.decoded_names:
-        job.tell(f"reading or guessing: {name} of {subject}", 0, 1)
-        tables += _read_features(job, subject, name)
-        job.tell(f"reading or guessing: {name} of {subject}", 1, 1)
-    tables.append(_read_pictures(job, subject))
+        job.tell(f"diagnose decoded {name} of {subject}", 0, 1)
+        tables += _diagnose_features(job, subject, name)
+        job.tell(f"diagnose decoded {name} of {subject}", 1, 1)
+    tables.append(_diagnose_images(job, subject))
     return pd.concat([table for table in tables if len(table)], ignore_index=True)
 
 
-def _read_features(job: Job, subject: str, name: str) -> Iterator[pd.DataFrame]:
+def _diagnose_features(job: Job, subject: str, name: str) -> Iterator[pd.DataFrame]:
     _, stimuli, split = job.facts(subject)
     true, recipe, seed = job.true(subject, name), job.recipe.evaluate, job.recipe.seed
     decoded = job.decoded(subject, name)
-    yield evaluate_reading(subject, decoded, true, split.folds, categories=stimuli.categories, recipe=recipe, seed=seed)
+    yield diagnose_features(
+        subject, decoded, true, split.folds, categories=stimuli.categories, recipe=recipe, seed=seed
+    )
     if job.keeps_decoder(name):
         first, others = repetitions(job, subject, name)
-        yield evaluate_repetitions(subject, first, others, true, split.folds, recipe=recipe, seed=seed)
+        yield diagnose_repetitions(subject, first, others, true, split.folds, recipe=recipe, seed=seed)
     if recipe.full and job.recipe.decode.elsewhere(name) is None:
         tested = {how: (features, part.folds) for how, (features, part) in left_out(job, subject, name).items()}
-        yield evaluate_left_out(subject, tested, true, recipe=recipe, seed=seed)
+        yield diagnose_left_out(subject, tested, true, recipe=recipe, seed=seed)
 
 
 def headline_of(job: Job) -> Headline | None:
@@ -149,15 +151,17 @@ def headline_of(job: Job) -> Headline | None:
     return choose(job.results.load_table(name), stimuli_of(job.results.provenance, job.subjects))
 
 
-def _read_pictures(job: Job, subject: str) -> pd.DataFrame:
-    """Compute the same diagnostics of the images, by the network of the headline at the size of the scores."""
+def _diagnose_images(job: Job, subject: str) -> pd.DataFrame:
+    """Compute the diagnostics of the images, by the network of this subject's headline at the size of the scores."""
     _, stimuli, _ = job.facts(subject)
     stacks, condition = Stacks(job, subject), job.main_condition
-    look = _looking(job, stacks.size)
+    head = headline_of(job)
+    look = _looking(job, head, stacks.size)
     made = stacks["result", condition]
-    return evaluate_draws(
+    return diagnose_images(
         subject,
         condition,
+        "pixel correlation" if head is None else head.network,
         np.stack([look(made[:, draw]) for draw in range(made.shape[1])], axis=1),
         look(stimuli.images(stacks.stimulus_id)),
         stacks.stimulus_id,
@@ -167,12 +171,13 @@ def _read_pictures(job: Job, subject: str) -> pd.DataFrame:
     )
 
 
-def _looking(job: Job, size: tuple[int, int]) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+def _looking(
+    job: Job, head: Headline | None, size: tuple[int, int]
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """Return what turns images into what the headline compares, ``(n, n_features)``.
 
     Without a headline, where no image was identified, that is pixels.
     """
-    head = headline_of(job)
     name = BUILTIN if head is None else head.protocol
     protocol = next(known for known in PROTOCOLS.values() if known.name == name)
     by_pixels = head is None or head.observer == PIXELS

@@ -33,7 +33,7 @@ def report_stage(job: Job) -> bool:
     """Write report.html."""
     if (job.results.path / "report.html").is_file():
         return False
-    scores, reading, encoding = (job.results.load_table(name) for name in ("scores", "reading", "encoding"))
+    scores, reading, encoding = (job.results.load_table(name) for name in ("scores", "diagnostics", "encoding"))
     stimuli = stimuli_of(job.results.provenance, job.subjects)
     head = choose(scores, stimuli)
     ranking, subjects = _ranking(job, head), []

@@ -139,7 +139,7 @@ class ReportInput:
     encoding
         Tidy table of the encoding models, or ``None``.
     reading
-        Tidy table of what tells reading from guessing (`reseen.evaluate.evaluate_reading`), or ``None``.
+        Tidy table of what tells reading from guessing (`reseen.evaluate.diagnose_features`), or ``None``.
     stimuli
         Kind of the stimuli, see `reseen.headline.choose`.
     score_name

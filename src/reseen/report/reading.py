@@ -37,7 +37,7 @@ _SAID = {
     "variance": "variance explained: ",
     "dimensions": "effective dimensions: ",
     "repetitions": "two-way, ",
-    "draws": "two-way, ",
+    "samples": "two-way, ",
     "left_out": "two-way, ",
 }
 _SETTINGS = {
@@ -50,8 +50,8 @@ _SETTINGS = {
     ("repetitions", "first and others"): "a picture's first showing with its other showings: the brain's own ceiling",
     ("repetitions", "first"): "its first showing alone with the truth",
     ("repetitions", "others"): "its other showings with the truth",
-    ("draws", "one"): "a single draw",
-    ("draws", "spread"): "standard deviation of a picture's score over draws",
+    ("samples", "one"): "a single draw",
+    ("samples", "spread"): "standard deviation of a picture's score over draws",
     ("left_out", "clusters"): "all training pictures of its kind left out",
     ("left_out", "at random"): "as many training pictures left out at random",
     ("left_out", "lost"): "what leaving its kind out costs",
@@ -91,7 +91,7 @@ def _chart(lines: Lines, kind: str, label: str) -> Any:
     curves = []
     for feature in unique(key[0] for key in lines if key[1] == kind):
         mine = [(key[2], row) for key, row in lines.items() if key[:2] == (feature, kind) and _in_curve(*key[1:])]
-        chance = [float(row["null"]) if kind == "n_way" else 0.5 for _, row in mine]
+        chance = [float(row["chance"]) if kind == "n_way" else 0.5 for _, row in mine]
         value, low, high = (tuple(float(row[name]) for _, row in mine) for name in ("value", "low", "high"))
         curves.append(Curve(feature, tuple(setting for setting, _ in mine), value, low, high, tuple(chance)))
     said = "; ".join(
@@ -131,4 +131,4 @@ def _cells(diagnostic: str, setting: str, row: Mapping[Any, Any]) -> tuple[str, 
         )
 
     low, high = show("low"), show("high")
-    return show("value") or "–", f"{low.removesuffix(PERCENT)} to {high}" if low and high else "", show("null")
+    return show("value") or "–", f"{low.removesuffix(PERCENT)} to {high}" if low and high else "", show("chance")

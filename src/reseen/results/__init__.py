@@ -15,7 +15,7 @@
     │                         c_candidates: what a mean under the prior is of; clusters, without_...: of a full run
     ├── <subject>/pictures/   <level>/<condition>/<stimulus_id>_<draw>.png, with -t<item> for single trials
     ├── <subject>/encode/     voxels.safetensors: every model's numbers of each voxel
-    ├── scores.csv            one row per number; reading.csv and encoding.csv likewise; each subject's in its folder
+    ├── scores.csv            one row a number; diagnostics.csv and encoding.csv likewise; each subject's in its folder
     ├── pictures.csv          what each test picture scores by itself, likewise: what `reseen compare` pairs
     ├── raters/               index.html and design.json, where people were asked: a test of two alternatives
     ├── figures/              <subject>_<analysis>.png and .svg: the encoding analyses for print

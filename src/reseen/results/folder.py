@@ -194,7 +194,7 @@ class Results(Journal):
                 raise other_recipe(self.path, differ)
             if not (grown := growth(self.recipe, begun)):
                 return
-            self._drop_tables(("scores", "pictures", *(("reading",) if "evaluate.full" in grown else ())))
+            self._drop_tables(("scores", "pictures", *(("diagnostics",) if "evaluate.full" in grown else ())))
         elif self.provenance:
             raise lost_recipe(self.path)
         write_text(file, to_toml(self.recipe))  # last: whatever ends this before begins it again

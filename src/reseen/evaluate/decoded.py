@@ -1,4 +1,4 @@
-"""Reading or guessing: what decoded features show of a decoder, before any picture is made."""
+"""Diagnostics of decoded features, before any image is generated."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from reseen.recipe import EvaluateRecipe
 
 NEAR_DUPLICATE = 0.95
-"""A test picture whose features correlate so well with a training picture's was as good as trained on."""
+"""Correlation with the features of a training image from which a test image counts as its near duplicate."""
 
 
 @dataclass(frozen=True)
 class _Training:
-    """Comparison of each item with the training stimuli: ``(n,)``, and of each truth beside each item, ``(n, n)``."""
+    """Comparison with the training stimuli: of each item, ``(n,)``; of each true feature and each item, ``(n, n)``."""
 
     n_training: NDArray[np.int64]
     beaten: NDArray[np.int64]
@@ -36,7 +36,7 @@ class _Training:
     in_span: Floats
 
 
-def evaluate_reading(
+def diagnose_features(
     subject: str,
     decoded: Features,
     true: Features,
@@ -48,30 +48,30 @@ def evaluate_reading(
 ) -> DataFrame:
     """Compute the diagnostics of decoded features, which tell image-specific from category-level decoding.
 
-    Features are compared by correlation across targets, after the mean of the decoder's training stimuli is taken
-    away; the original is held fixed, except among training stimuli, where it is the decoded item.
+    Features are compared by correlation across targets, less the mean of the decoder's training stimuli. The original
+    is held fixed; among training stimuli the decoded item is.
 
     ============ ============================ =====================================================================
     diagnostic   setting                      value
     ============ ============================ =====================================================================
     n_way        2, 10, 50, all               identification among so many, the mean over all sets of distractors
-    pairs        nearest 10                   two-way, against the 10 test pictures whose true features are nearest
-    pairs        within <sort>, between <..>  two-way, against pictures of the same category, and of others
-    pairs        <sort> alone                 what knowing the category and nothing else would give, all pairs
-    zero_shot    2, top 1, top 10, top 50     the truth among it and all training stimuli
-    novelty      nearest training             how similar a truth is to its nearest training stimulus
-    novelty      near duplicates              share of test pictures for which that is ``NEAR_DUPLICATE`` or more
-    novelty      least like training, ...     two-way accuracy of a third of the test pictures, by that similarity
+    pairs        nearest 10                   two-way, among the 10 test images of most similar true features
+    pairs        within <sort>, between <..>  two-way, among images of the same category, and of others
+    pairs        <sort> alone                 what a decoder of the category alone would give, all pairs
+    zero_shot    2, top 1, top 10, top 50     true features among them and those of all training stimuli
+    novelty      nearest training             correlation of true features with the nearest training stimulus
+    novelty      near duplicates              proportion of test images with ``NEAR_DUPLICATE`` or more
+    novelty      least like training, ...     two-way accuracy of a third of the test images, by similarity
     novelty      accuracy                     rank correlation of two-way accuracy with that similarity
-    variance     best, decoded                explained share: by the span of the training targets, by the decoder
-    dimensions   true, decoded                participation ratio over test pictures
+    variance     best, decoded                explained: by the span of the training targets, by the decoder
+    dimensions   true, decoded                participation ratio over test images
     bottleneck   1, 2, 4 ... all              two-way, by the leading principal dimensions of the predictions
     ============ ============================ =====================================================================
 
     Parameters
     ----------
     subject
-        For the table.
+        Name, for the table.
     decoded
         Shape ``(n, ...)``; ids repeat where items are single trials. Its name is the ``feature`` of the table.
     true
@@ -79,16 +79,16 @@ def evaluate_reading(
     folds
         Training and test stimuli of each decoder.
     categories
-        Ways of sorting pictures (`Stimuli.categories`); those that pair fewer than three test pictures are left out.
+        Ways to sort the images (`Stimuli.categories`); those that pair fewer than three test images are left out.
     recipe, seed
         How many permutations (``n_derangements``) and resamplings, and their seed.
 
     Returns
     -------
-    A table of `READING_COLUMNS`. ``low`` and ``high``: the middle 95 % of resamplings of pictures, for ``pairs`` and
-    ``bottleneck`` as fixed ones and as distractors, elsewhere as fixed ones. ``null``, ``null_sd`` and the one-sided
-    ``p``: the same number with decoded items and truths paired by chance, for ``within`` within each category. ``n``:
-    how many items have a value. What makes no sense for a diagnostic is NaN.
+    A table of `DIAGNOSTIC_COLUMNS`. ``low`` and ``high``: the middle 95 % of resamplings of images, for ``pairs`` and
+    ``bottleneck`` as fixed images and as distractors, elsewhere as fixed images. ``chance``, ``chance_sd`` and the
+    one-sided ``p``: the same number with permuted originals, for ``within`` permuted within each category. ``n``:
+    number of items with a value. A number that is not defined for a diagnostic is NaN.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def evaluate_reading(
 def _prepare(
     decoded: Features, true: Features, folds: Folds, recipe: EvaluateRecipe, seed: int
 ) -> tuple[Items, _Training]:
-    """Go through the folds once, one fold's training features in memory at a time."""
+    """Compare items with training stimuli, with the training features of one fold in memory at a time."""
     labels, n = decoded.stimulus_id, len(decoded)
     guess, truth = decoded.flat, true.rows(labels).reshape(n, -1)
     items = items_of(labels, np.empty_like(guess), np.empty_like(truth), recipe, seed)
@@ -131,7 +131,7 @@ def _prepare(
 
 
 def _training_rows(items: Items, training: _Training, accuracy: Floats) -> Iterator[Row]:
-    """Set the truth among the training stimuli, and accuracy beside how near these are."""
+    """Identify the true features among training stimuli, and relate accuracy to similarity with training stimuli."""
     own = np.arange(len(items))
     beaten, tied, n_training = training.beaten, training.tied, training.n_training
     two_way = diagnostics.n_way(beaten, tied, n_training, 2)

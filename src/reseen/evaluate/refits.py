@@ -1,0 +1,103 @@
+"""Diagnostics that take other decoded features: of decoders fitted without a cluster, and of single repetitions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from reseen import metrics, statistics
+from reseen.evaluate.items import Folds, Row, items_of, row, table_of, training_mean, two_way_row
+from reseen.metrics import Floats
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from reseen.features import Features
+    from reseen.recipe import EvaluateRecipe
+
+CLUSTERS, AT_RANDOM = "clusters", "at random"
+"""Training images left out: the cluster of the test image, or as many images at random."""
+
+
+def diagnose_left_out(
+    subject: str,
+    decoded: Mapping[str, tuple[Features, Folds]],
+    true: Features,
+    *,
+    recipe: EvaluateRecipe,
+    seed: int,
+) -> DataFrame:
+    """Compute how well a decoder identifies images of a cluster that it was not trained on.
+
+    Each test image is decoded by a decoder trained without the images of its cluster, and by a decoder trained without
+    as many images of all clusters. Diagnostic ``left_out``; settings ``clusters``, ``at random``, and ``lost``: the
+    second less the first, image by image.
+
+    Parameters
+    ----------
+    subject
+        Name, for the table.
+    decoded
+        ``CLUSTERS`` and ``AT_RANDOM`` -> the same items, decoded, with training and test stimuli of each decoder.
+    true, recipe, seed
+        See `diagnose_features`.
+
+    Returns
+    -------
+    A table of `DIAGNOSTIC_COLUMNS`.
+    """
+    rows: list[Row] = []
+    kept: dict[str, tuple[Floats, Floats]] = {}
+    for how in (CLUSTERS, AT_RANDOM):
+        features, folds = decoded[how]
+        ids = features.stimulus_id
+        mean = training_mean(ids, true, folds)
+        items = items_of(ids, features.flat - mean, true.rows(ids).reshape(len(ids), -1) - mean, recipe, seed)
+        r = metrics.correlation_matrix(items.truth, items.decoded)
+        rows.append(two_way_row("left_out", how, r, items))
+        accuracy = metrics.identification_from_correlations(r, labels=ids)
+        kept[how] = accuracy, metrics.bootstrap_identification(r, items.weights, labels=ids)
+    lost, replicates = (kept[AT_RANDOM][k] - kept[CLUSTERS][k] for k in (0, 1))
+    rows.append(row("left_out", "lost", float(statistics.nan_mean(lost)), replicates, n=len(lost)))
+    return table_of(subject, decoded[CLUSTERS][0].name, rows)
+
+
+def diagnose_repetitions(
+    subject: str,
+    first: Features,
+    others: Features,
+    true: Features,
+    folds: Folds,
+    *,
+    recipe: EvaluateRecipe,
+    seed: int,
+) -> DataFrame:
+    """Compare what is decoded from the first repetition of each image with what is decoded from the others.
+
+    Diagnostic ``repetitions``; settings ``first and others``, two-way identification between the two, which measures
+    reliability and not correctness; ``first`` and ``others``, each against the true features.
+
+    Parameters
+    ----------
+    subject
+        Name, for the table.
+    first, others
+        The same stimuli in the same order: decoded from the first repetition, and from the mean of the others.
+    true, folds, recipe, seed
+        See `diagnose_features`.
+
+    Returns
+    -------
+    A table of `DIAGNOSTIC_COLUMNS`; without rows where fewer than three stimuli were repeated.
+    """
+    ids = first.stimulus_id
+    if len(ids) < 3:
+        return table_of(subject, first.name, [])
+    mean = training_mean(ids, true, folds)
+    truth = true.rows(ids).reshape(len(ids), -1) - mean
+    one, rest = first.flat - mean, others.flat - mean
+    rows = []
+    for setting, decoded, against in (("first and others", one, rest), ("first", one, truth), ("others", rest, truth)):
+        items = items_of(ids, decoded, against, recipe, seed)
+        rows.append(two_way_row("repetitions", setting, metrics.correlation_matrix(against, decoded), items))
+    return table_of(subject, first.name, rows)
