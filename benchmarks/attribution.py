@@ -19,11 +19,11 @@ from figures import figure, write
 
 import reseen
 from reseen import Features, Recipe, decode
-from reseen.datasets import load
+from reseen.datasets import open_subject
 from reseen.ldm import extraction
 from reseen.metrics import identification
-from reseen.pipeline import write_data_set
 from reseen.recipe import load_recipe, with_settings
+from reseen.simulate import write_data_set
 
 LADDER = (
     ("as released", ()),
@@ -39,7 +39,8 @@ LADDER = (
 def score(recipe: Recipe, true: dict[str, Features], of: dict[str, Features]) -> dict[str, float]:
     """Decode one subject and score z and c; ``true`` is trained on, ``of`` (posterior means) is scored against."""
     subject = recipe.data.subjects[0]
-    trials, _, split = load(recipe.data, subject)
+    found = open_subject(recipe.data, subject)
+    trials, split = found.trials, found.split
     figures = {}
     for name, rois in (("z", recipe.decode.z_rois), ("c", recipe.decode.c_rois)):
         _, decoded = decode.decode(
@@ -82,7 +83,7 @@ def main() -> None:
     for name, change in LADDER[:2] if arguments.quick else LADDER:
         changes += change
         recipe = with_settings(load_recipe("takagi2023_as_released"), changes)
-        _, stimuli, _ = load(recipe.data, arguments.subject)
+        stimuli = open_subject(recipe.data, arguments.subject).stimuli
         for posterior in {recipe.extract.posterior, "mean"} - set(features):
             how = recipe.extract.model_copy(update={"posterior": posterior})
             features[posterior] = extraction.extract(stimuli, stimuli.stimulus_id, ldm, recipe=how)

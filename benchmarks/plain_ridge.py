@@ -24,7 +24,7 @@ from figures import figure, write
 
 import reseen
 from reseen import Features, decode
-from reseen.datasets import load
+from reseen.datasets import open_subject
 from reseen.ldm import extraction
 from reseen.metrics import correlation_matrix, identification
 from reseen.recipe import Recipe, load_recipe, with_settings
@@ -43,7 +43,8 @@ def to_cells(pictures: np.ndarray, n_cells: int = 10) -> np.ndarray:
 
 def compare(recipe: Recipe) -> list[dict[str, object]]:
     """Decode by both routes and score them, one row a figure."""
-    trials, stimuli, split = load(recipe.data, recipe.data.subjects[0])
+    subject = open_subject(recipe.data, recipe.data.subjects[0])
+    trials, stimuli, split = subject.trials, subject.stimuli, subject.split
     ids = np.unique(trials.stimulus_id)
     ldm = reseen.load_model(recipe.model.name)
     shown = to_cells(stimuli.images(ids) / 255)
@@ -81,7 +82,8 @@ def compare(recipe: Recipe) -> list[dict[str, object]]:
 
 def tell_pairs_apart(recipe: Recipe, n_shuffles: int) -> list[dict[str, object]]:
     """Leave every pair of figures out in turn and tell their trials apart, with true and with shuffled decoders."""
-    trials, stimuli, _ = load(recipe.data, recipe.data.subjects[0])
+    subject = open_subject(recipe.data, recipe.data.subjects[0])
+    trials, stimuli = subject.trials, subject.stimuli
     ids = np.unique(trials.stimulus_id)
     ldm = reseen.load_model(recipe.model.name)
     shown = to_cells(stimuli.images(ids) / 255)

@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 from figures import figure, peak_memory, write
 
-from reseen.datasets import load
+from reseen.datasets import open_subject
 from reseen.datasets.nsd_facts import NsdFiles
 from reseen.recipe import DataRecipe
 from reseen.simulate.fullsize import planted, write_full_size
@@ -43,7 +43,7 @@ SUBJECT, SPACE, BETAS = "subj01", "func1pt8mm", "betas_fithrf_GLMdenoise_RR"
 
 def read(root: Path, keep: Path | None) -> np.ndarray:
     """Read as `reseen run` does."""
-    return load(DataRecipe(path=root, zscore_sessions=False), SUBJECT, keep=keep)[0].betas
+    return open_subject(DataRecipe(path=root, zscore_sessions=False), SUBJECT, keep=keep).trials.betas
 
 
 def read_whole(root: Path, n_sessions: int) -> np.ndarray:

@@ -17,13 +17,14 @@ from figures import figure, write
 
 import reseen
 from reseen import pipeline
-from reseen.datasets import load
+from reseen.datasets import open_subject
 from reseen.evaluate import evaluate
 from reseen.observers import Panel, load_observer
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import Recipe, load_recipe, with_settings
 from reseen.reconstruction import generate
-from reseen.results import Results
+from reseen.results import ResultsFolder
+from reseen.simulate import write_data_set
 
 SEED = 7000
 STRENGTHS = (0.5, 0.6, 0.8)
@@ -31,12 +32,12 @@ GUIDANCES = (2.0, 3.5, 5.0)
 COLUMNS = ("early", "middle", "late", "pixcorr")
 
 
-def prepare(out: Path, n_test: int, *, quick: bool) -> tuple[Recipe, Results]:
+def prepare(out: Path, n_test: int, *, quick: bool) -> tuple[Recipe, ResultsFolder]:
     """Simulate the validation subject and decode its held-out pictures."""
     size = "tiny" if quick else "digital"
     simulated = with_settings(load_recipe(size), [f"simulate.seed={SEED}", "simulate.n_subjects=1"])
     if not (out / "data").exists():
-        pipeline.write_data_set(simulated, out / "data")
+        write_data_set(simulated, out / "data")
     changes = [f"data.path={out / 'data'}", "model.name=builtin", "evaluate.n_shuffles=0", f"data.n_test={n_test}"]
     if quick:
         changes += ["reconstruct.n_steps=4", "evaluate.n_bootstrap=5", "evaluate.n_derangements=5", "data.sessions="]
@@ -44,7 +45,7 @@ def prepare(out: Path, n_test: int, *, quick: bool) -> tuple[Recipe, Results]:
     return recipe, pipeline.run(recipe, out / "results", until="decode")
 
 
-def score(recipe: Recipe, results: Results) -> dict[str, float]:
+def score(recipe: Recipe, results: ResultsFolder) -> dict[str, float]:
     """Reconstruct every held-out picture once and score the pictures."""
     subject = recipe.data.subjects[0]
     ldm = reseen.load_model("builtin")
@@ -56,7 +57,7 @@ def score(recipe: Recipe, results: Results) -> dict[str, float]:
 
     jobs = [(item, 0) for item in range(len(z))]
     generate(ldm, "zc", z, c, recipe=recipe.reconstruct, seed=recipe.seed, subject=subject, write=keep, jobs=jobs)
-    _, stimuli, _ = load(recipe.data, subject)
+    stimuli = open_subject(recipe.data, subject).stimuli
     table = evaluate(
         subject,
         stimuli.images(z.stimulus_id),

@@ -66,8 +66,8 @@ def random_observers() -> Iterator[None]:
         return observers.Observer(name, f"random-{name}", (), network.eval())
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("scoring", "plan"):
-            patch.setattr(f"reseen.pipeline.{module}.load_evaluation_network", load)
+        for module in ("pipeline.evaluate", "check.checks"):
+            patch.setattr(f"reseen.{module}.load_evaluation_network", load)
         yield
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loading import load
 
-from reseen.datasets import load
 from reseen.errors import DataError
 from reseen.recipe import DataRecipe
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loading import load
 
-from reseen.datasets import inventory, load
+from reseen.datasets import inventory
 from reseen.datasets.array_files import KNOWN
 from reseen.datasets.array_stimuli import magnify
 from reseen.errors import DataError, RecipeError

@@ -13,13 +13,13 @@ import h5py
 import pytest
 from typer.testing import CliRunner
 
+from reseen.check import check as look
+from reseen.check.costs import count_evaluations
+from reseen.check.files import find_data
+from reseen.check.sizes import Sizes, guess_sizes
 from reseen.cli import app
 from reseen.datasets.nsd_facts import SUBJECTS, NsdFiles
 from reseen.observers.networks import NETWORKS, fetch_command
-from reseen.pipeline import check as look
-from reseen.pipeline.costs import count_evaluations
-from reseen.pipeline.needs import find_data
-from reseen.pipeline.sizes import Sizes, guess_sizes
 from reseen.recipe import Recipe, load_recipe, with_settings
 from reseen.simulate.fullsize import write_full_size
 
@@ -49,7 +49,7 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         options = [word for change in changes for word in ("--set", change)]
         where = ["--data", str(data), "--model", str(model), "--out", str(tmp_path / "out")]
         if not model:
-            monkeypatch.setattr("reseen.pipeline.check", lambda recipe, out, **_: list(find_data(recipe, out)))
+            monkeypatch.setattr("reseen.check.check", lambda recipe, out, **_: list(find_data(recipe, out)))
         done = CliRunner().invoke(app, ["check", "takagi2023", *where, *options], catch_exceptions=False)
         about, lines = False, []
         for line in done.output.splitlines():
@@ -196,7 +196,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(
 ) -> None:
     (tmp_path / "empty").mkdir()
     usage = type("Usage", (), {"free": free})
-    monkeypatch.setattr("reseen.pipeline.needs.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("reseen.check.files.shutil.disk_usage", lambda _: usage)
     _, lines = check(tmp_path / "empty")
     assert any(re.match(says, line) for line in lines)
 
@@ -289,7 +289,7 @@ def test_one_damaged_file_is_told_alone(check, tree: Path, name: str) -> None:
 
 
 def test_the_space_counts_what_is_kept_of_the_sessions() -> None:
-    from reseen.pipeline.costs import _kept
+    from reseen.check.costs import _kept
 
     recipe = with_settings(Recipe(), ['data.subjects=["subj01", "subj04"]', "data.sessions=37"])
     assert _kept(recipe, 1000) == 4 * 1000 * 750 * (37 + 30)

@@ -17,17 +17,18 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from loading import load
 
-from reseen import datasets, pipeline
+from reseen import pipeline
+from reseen.check import check, requirements
+from reseen.check.finding import Finding
+from reseen.check.inputs import Inputs
 from reseen.datasets import nsd_pictures, nsd_stim_info
 from reseen.datasets.nsd_facts import TRUTH
 from reseen.errors import ReseenError
-from reseen.pipeline import fitting
-from reseen.pipeline.finding import Finding
-from reseen.pipeline.job import Job
-from reseen.pipeline.prospect import Prospect
+from reseen.pipeline.context import Run
 from reseen.recipe import Recipe, SimulateRecipe, load_recipe, with_changes
-from reseen.results import Results
+from reseen.results import ResultsFolder
 from reseen.simulate import simulate
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -59,7 +60,7 @@ Arrays = dict[str, Any]
 
 def agree(recipe: Recipe, out: Path, **options: Any) -> bool:
     """Run check and run, compare what they say, and return whether the recipe can run."""
-    findings = pipeline.check(recipe, out, **options)
+    findings = check(recipe, out, **options)
     assert not (out / "recipe.toml").exists()
     refusals = [finding for finding in findings if not finding.ok]
     existed = out.exists()
@@ -189,7 +190,7 @@ def test_check_counts_cut_captions_and_test_images_that_are_trained_on(brain_fil
         arrays["stimulus_pictures"][0] = arrays["stimulus_pictures"][2]  # 0 is tested, 2 is trained on
 
     recipe = own(brain_file, tiny_model, tmp_path, change, {})
-    said = [finding.found for finding in pipeline.check(recipe, tmp_path / "out") if finding.what == "warning"]
+    said = [finding.found for finding in check(recipe, tmp_path / "out") if finding.what == "warning"]
     assert "1 of 8 captions are longer than the text encoder reads; it ignores their ends." in said
     assert "1 of 4 test pictures of subj01 are also training pictures, pixel by pixel." in said
 
@@ -198,11 +199,11 @@ def test_a_folder_that_may_not_be_entered_is_refused_in_words(brain_file, tiny_m
     def forbid(*_: object) -> None:
         raise PermissionError(13, "Permission denied", "/secret")
 
-    monkeypatch.setattr("reseen.pipeline.plan.differences", forbid)
+    monkeypatch.setattr("reseen.check.checks.differences", forbid)
     (tmp_path / "out").mkdir()
     recipe = own(brain_file, tiny_model, tmp_path, nothing, {})
     (tmp_path / "out/recipe.toml").write_text("")
-    found = {finding.what: finding for finding in pipeline.check(recipe, tmp_path / "out")}
+    found = {finding.what: finding for finding in check(recipe, tmp_path / "out")}
     assert "/secret" in found["results folder"].found
     assert not found["results folder"].ok
 
@@ -339,10 +340,10 @@ def repeating_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def labels_of(recipe: Recipe, out: Path) -> tuple[list[Finding], list[str]]:
     """Return what check says of labels, and the warnings of a run about them, which begins with the same data."""
-    said = list(fitting.labels(Prospect(recipe, out, thorough=True)))
-    job = Job(recipe, Results(out, recipe))
-    job.brain("subj01")
-    return said, [warning for warning in job.results.warnings if "stimulus_id" in warning]
+    said = list(requirements.labels(Inputs(recipe, out, thorough=True)))
+    results = ResultsFolder(out, recipe)
+    _ = Run(recipe, results).subject("subj01").trials
+    return said, [warning for warning in results.warnings if "stimulus_id" in warning]
 
 
 def test_labels_that_fit_are_said_to_fit_by_check_and_run_does_not_warn(repeating_tree, tiny_model, tmp_path):
@@ -382,7 +383,7 @@ def test_labels_are_not_compared_by_check_where_whole_sessions_would_be_read(
             betas = file["betas"][:]
         with h5py.File(path, "w") as file:
             file["betas"] = betas  # contiguous: the numbers of one voxel are all over the file
-    (found,) = fitting.labels(Prospect(on_a_tree("takagi2023", tree, tiny_model, {}), tmp_path / "out"))
+    (found,) = requirements.labels(Inputs(on_a_tree("takagi2023", tree, tiny_model, {}), tmp_path / "out"))
     assert (found.what, found.mark) == ("labels of subj01", "--")
     assert "would be read whole. The run compares them" in found.found
     assert read == []
@@ -391,8 +392,8 @@ def test_labels_are_not_compared_by_check_where_whole_sessions_would_be_read(
 def test_a_sample_has_few_voxels_of_every_session(repeating_tree, tiny_model, tmp_path, monkeypatch):
     recipe = on_a_tree("takagi2023", repeating_tree, tiny_model, {})
     monkeypatch.setattr("reseen.datasets.nsd_sessions.N_SAMPLED", 7)
-    outline = Prospect(recipe, tmp_path / "out").outlines["subj01"]
-    sample, (trials, _, _) = outline.sample(), datasets.load(recipe.data, "subj01")
+    outline = Inputs(recipe, tmp_path / "out").outlines["subj01"]
+    sample, (trials, _, _) = outline.sample(), load(recipe.data, "subj01")
     assert sample.betas.shape == (90, 7)
     chosen = np.linspace(0, trials.betas.shape[1] - 1, 7).astype(int)
     np.testing.assert_array_equal(sample.betas, trials.betas[:, chosen])
@@ -417,7 +418,7 @@ def test_check_reads_each_file_of_captions_and_the_table_of_images_once(
 
     monkeypatch.setattr(nsd_pictures, "read_json", counted(nsd_pictures.read_json))
     monkeypatch.setattr(nsd_stim_info, "read_text", counted(nsd_stim_info.read_text))
-    findings = pipeline.check(on_a_tree("takagi2023", tree, tiny_model, {}), tmp_path / "out")
+    findings = check(on_a_tree("takagi2023", tree, tiny_model, {}), tmp_path / "out")
     said = {finding.what: finding.found for finding in findings}
     assert re.fullmatch(r"\d+ captions of 30 pictures", said["captions"])
     for name in ("captions_train2017.json", "captions_val2017.json", "nsd_stim_info_merged.csv"):

@@ -163,7 +163,7 @@ class TestOnASmallBrain:
         def interrupt(*_args, **_options):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("reseen.pipeline.extraction.extraction.extract", interrupt)
+        monkeypatch.setattr("reseen.pipeline.extract.extraction.extract", interrupt)
         code, _, err = reseen("run", recipe_file, "--out", tmp_path / "out")
         assert code == 130
         assert err.endswith("stopped by Ctrl-C. Run the same command again to continue.\n")
@@ -176,7 +176,7 @@ class TestOnASmallBrain:
         try:
             with monkeypatch.context() as patch:
                 patch.setattr(
-                    "reseen.pipeline.stages.encode.encode", lambda *_args, **_options: os.kill(os.getpid(), number)
+                    "reseen.pipeline.encode.encoding.encode", lambda *_args, **_options: os.kill(os.getpid(), number)
                 )
                 found, _, err = reseen("run", recipe_file, "--out", tmp_path / "out")
         finally:
@@ -201,12 +201,12 @@ class TestOnASmallBrain:
             raise DataError("the betas are damaged.")
 
         with monkeypatch.context() as patch:
-            patch.setattr("reseen.pipeline.prospect.Prospect.brain", fail)
+            patch.setattr("reseen.check.inputs.Inputs.open_subject", fail)
             assert reseen("run", recipe_file, "--out", tmp_path / "new/out")[0] == 1
         assert not (tmp_path / "new").exists()
         assert reseen("extract", recipe_file, "--out", tmp_path / "new/out")[0] == 0
         with monkeypatch.context() as patch:
-            patch.setattr("reseen.pipeline.prospect.Prospect.brain", fail)
+            patch.setattr("reseen.check.inputs.Inputs.open_subject", fail)
             assert reseen("decode", recipe_file, "--out", tmp_path / "new/out")[0] == 1
         assert (tmp_path / "new/out/features/subj01/c.safetensors").is_file()
 
@@ -283,12 +283,12 @@ def test_another_model_is_not_sought_at_the_commit_of_the_recipes_own():
 @pytest.mark.parametrize(
     ("arguments", "called"),
     [
-        (["check", "tiny"], "reseen.pipeline.check"),
-        (["simulate", "new"], "reseen.pipeline.write_data_set"),
+        (["check", "tiny"], "reseen.check.check"),
+        (["simulate", "new"], "reseen.simulate.write_data_set"),
         (["evaluate", "--images", "a", "--truth", "b"], "reseen.scoring.score"),
-        (["raters", "page", "out"], "reseen.results.Results.read"),
+        (["raters", "page", "out"], "reseen.results.ResultsFolder.read"),
         (["raters", "score", "out", "file"], "reseen.raters.Design.load"),
-        (["compare", "a", "b"], "reseen.results.Results.read"),
+        (["compare", "a", "b"], "reseen.results.ResultsFolder.read"),
         (["layers", "tiny"], "reseen.ldm.load_model"),
     ],
 )

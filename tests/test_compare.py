@@ -9,7 +9,7 @@ from reseen import metrics, pipeline, statistics
 from reseen.compare import COLUMNS, compare, settings_that_differ
 from reseen.errors import ResultsError
 from reseen.recipe import Recipe, with_settings
-from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, Results
+from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, ResultsFolder
 from reseen.tables import PICTURE_COLUMNS
 
 N_STIMULI = 40
@@ -25,7 +25,7 @@ def rows(values, stimulus_id=None, **words):
 
 def folder(path, *tables, pictures="sha256:a", size="64 x 64", observer="net:1", recipe=None):
     """A results folder that was scored."""
-    with Results.open(path, recipe or Recipe(name="made")) as results:
+    with ResultsFolder.open(path, recipe or Recipe(name="made")) as results:
         results.claim(TEST_PICTURES_OF + "subj01", pictures)
         results.claim(SCORED_SIZE_OF + "subj01", size)
         results.claim("observer judge", observer)
@@ -172,7 +172,10 @@ def test_a_level_that_was_not_scored_is_refused(reference):
 
 
 def test_a_folder_that_was_not_scored_is_refused(reference, tmp_path):
-    with Results.open(tmp_path / "bare", Recipe(name="made")) as bare, pytest.raises(ResultsError, match="not scored"):
+    with (
+        ResultsFolder.open(tmp_path / "bare", Recipe(name="made")) as bare,
+        pytest.raises(ResultsError, match="not scored"),
+    ):
         compare(reference, [bare])
 
 

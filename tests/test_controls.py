@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from reseen import pipeline
+from reseen.check.costs import count_evaluations
+from reseen.check.sizes import guess_sizes
 from reseen.features import Features
 from reseen.pipeline.controls import sort_stimuli, without_groups
-from reseen.pipeline.plan import count_evaluations
-from reseen.pipeline.sizes import guess_sizes
 from reseen.recipe import load_recipe, with_settings
-from reseen.results import Results
+from reseen.results import ResultsFolder
 from reseen.trials import Split
 
 pytestmark = [
@@ -35,7 +35,7 @@ def pictures(folder, level, condition):
 
 
 def test_a_full_run_scores_floors_that_know_nothing_of_the_brain(full):
-    scores = Results.read(full).load_table("scores")
+    scores = ResultsFolder.read(full).load_table("scores")
     made = scores[(scores["level"].isin(FLOORS)) & (scores["metric"] == "identification") & (scores["observer"] != "")]
     assert set(zip(made["level"], made["condition"], strict=True)) == {
         *((level, condition) for level in ("floor_mean", "floor_random") for condition in ("z", "c", "zc")),
@@ -46,7 +46,7 @@ def test_a_full_run_scores_floors_that_know_nothing_of_the_brain(full):
 
 
 def test_one_picture_for_all_scores_exactly_one_half(full):
-    scores = Results.read(full).load_table("scores")
+    scores = ResultsFolder.read(full).load_table("scores")
     mean = scores[(scores["level"] == "floor_mean") & (scores["metric"] == "identification")]
     assert mean["value"].to_numpy() == pytest.approx(0.5)
     assert len(pictures(full, "floor_mean", "zc")) == 2  # draws
@@ -60,7 +60,7 @@ def test_noise_without_a_caption_is_drawn_once_for_all_conditions(full):
 
 
 def test_a_random_training_picture_gives_its_own_z_and_c(full):
-    results = Results.read(full)
+    results = ResultsFolder.read(full)
     for name in ("z", "c"):
         drawn = results.load_features(results.decode_path("subj01", f"floor_random_{name}"))
         true = results.load_features(results.features_path(f"subj01/{name}"))
@@ -73,12 +73,12 @@ def test_a_random_training_picture_gives_its_own_z_and_c(full):
 
 
 def test_kinds_of_pictures_are_left_out_and_as_many_at_random(full):
-    reading = Results.read(full).load_table("diagnostics")
+    reading = ResultsFolder.read(full).load_table("diagnostics")
     left = reading[reading["diagnostic"] == "left_out"]
     assert list(left[left["feature"] == "z"]["setting"]) == ["clusters", "at random", "lost"]
     value = dict(zip(left["setting"], left["value"], strict=True))  # of c, the last
     assert value["lost"] == pytest.approx(value["at random"] - value["clusters"])
-    groups, _ = Results.read(full).load_arrays(full / "subj01/decode/clusters.safetensors")
+    groups, _ = ResultsFolder.read(full).load_arrays(full / "subj01/decode/clusters.safetensors")
     tested = np.isin(groups["stimulus_id"], [0, 1, 4, 5])
     for part in (tested, ~tested):
         sizes = [np.sort(np.bincount(groups[how][part])) for how in ("without_cluster", "without_some")]
@@ -86,7 +86,7 @@ def test_kinds_of_pictures_are_left_out_and_as_many_at_random(full):
 
 
 def test_repetitions_are_set_beside_each_other_by_default(full):
-    reading = Results.read(full).load_table("diagnostics")
+    reading = ResultsFolder.read(full).load_table("diagnostics")
     again = reading[(reading["diagnostic"] == "repetitions") & (reading["feature"] == "c")]
     assert list(again["setting"]) == ["first and others", "first", "others"]
     assert set(again["n"]) == {4}
@@ -128,7 +128,7 @@ def test_the_command_line_asks_for_a_full_run_by_one_word(monkeypatch):
     from reseen.cli import app
 
     asked = []
-    monkeypatch.setattr(pipeline, "check", lambda recipe, *_, **__: asked.append(recipe) or [])
+    monkeypatch.setattr("reseen.check.check", lambda recipe, *_, **__: asked.append(recipe) or [])
     for words in (["check", "tiny", "--full"], ["check", "tiny"]):
         CliRunner().invoke(app, words)
     monkeypatch.setattr("reseen.cli._run", lambda _, recipe, *__: asked.append(recipe))

@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from test_decode import TEST, TRAIN, subject
 
 from reseen import decode, pipeline
+from reseen.check import check
 from reseen.decode import Decoder
 from reseen.encode import Encoder
 from reseen.encode.fits import fit_alone, lay_out
@@ -18,7 +19,7 @@ from reseen.errors import DataError, RecipeError, ResultsError, ShapeError
 from reseen.features import Features
 from reseen.kernels import default_alphas
 from reseen.recipe import DecodeRecipe, EncodeRecipe, with_changes
-from reseen.results import Results
+from reseen.results import ResultsFolder
 from reseen.trials import Split, Trials
 
 
@@ -149,13 +150,13 @@ def test_a_recipe_names_an_estimator(small_recipe, tmp_path) -> None:
     recipe = with_changes(small_recipe, {"decode.decoder": "test_decoder:plain_ridge"})
     out = tmp_path / "out"
     pipeline.run(recipe, out)
-    results = Results.read(out)
+    results = ResultsFolder.read(out)
     assert "decoder test_decoder:plain_ridge" in results.provenance
     assert not list(out.rglob("z_fold*"))
     assert len(results.load_table("scores"))
     for name, message in (("nosuch_module:f", "cannot be imported"), ("test_decoder:nosuch", "has no nosuch")):
         other = with_changes(small_recipe, {"decode.decoder": name})
-        refusals = [finding for finding in pipeline.check(other, tmp_path / "other") if not finding.ok]
+        refusals = [finding for finding in check(other, tmp_path / "other") if not finding.ok]
         assert any(message in finding.found for finding in refusals), refusals
         with pytest.raises(RecipeError, match=message):
             pipeline.run(other, tmp_path / "other")

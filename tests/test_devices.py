@@ -16,15 +16,15 @@ import torch
 from tiny_ldm import write_tiny_ldm
 
 from reseen import pipeline
+from reseen.check import with_precision
+from reseen.check.costs import seconds_per_evaluation
 from reseen.errors import ModelError, ResultsError
 from reseen.ldm import load_model
 from reseen.ldm.batching import LARGEST_BUFFER, Batching
 from reseen.ldm.devices import choose_precision
 from reseen.ldm.stable import StableDiffusion, attention_bytes
-from reseen.pipeline.job import with_precision
-from reseen.pipeline.plan import seconds_per_evaluation
 from reseen.recipe import Recipe, load_recipe, with_settings
-from reseen.results import Results
+from reseen.results import ResultsFolder
 
 
 @pytest.fixture(scope="module")
@@ -255,9 +255,9 @@ def test_a_folder_begun_on_a_cpu_is_not_continued_in_half_precision(
     assert load_recipe(tmp_path / "out/recipe.toml").model.precision == "fp32"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (8, 0))
     with pytest.raises(ResultsError, match=r'model.precision: expected "fp32", found "fp16"'):
-        Results.open(tmp_path / "out", with_precision(recipe, "cuda"))
+        ResultsFolder.open(tmp_path / "out", with_precision(recipe, "cuda"))
     own = load_recipe(tmp_path / "out/recipe.toml")  # the folder's own recipe goes on in fp32 on the GPU
-    Results.open(tmp_path / "out", with_precision(own, "cuda")).close()
+    ResultsFolder.open(tmp_path / "out", with_precision(own, "cuda")).close()
 
 
 def test_a_recipe_with_its_own_precision_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,11 @@ import pytest
 
 import reseen.ldm.extraction
 from reseen import pipeline
+from reseen.check import check
 from reseen.errors import ResultsError
-from reseen.pipeline.job import Job
+from reseen.pipeline.context import Run
 from reseen.recipe import Recipe, with_settings
-from reseen.results import Results
+from reseen.results import ResultsFolder
 
 SETTINGS = [
     "reconstruct.n_steps=4",
@@ -53,15 +54,16 @@ def whole(small_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_every_feature_of_every_analysis_is_there_with_the_ids_of_its_stimuli(recipe: Recipe, whole: Path) -> None:
-    job = Job(recipe, Results.read(whole))
-    names = {name for analysis in job.analyses() for name in analysis.features}
+    run = Run(recipe, ResultsFolder.read(whole))
+    subject = run.subject("subj01")
+    names = {name for analysis in run.analyses() for name in analysis.features}
     assert len(names - {"z", "c"}) == N_FEATURES
     for name in names:
-        blocks = job.blocks("subj01", name)
+        blocks = subject.blocks(name)
         np.testing.assert_array_equal(blocks.stimulus_id, np.arange(8))
-        np.testing.assert_array_equal(np.concatenate([part.array for part in blocks]), job.true("subj01", name).array)
+        np.testing.assert_array_equal(np.concatenate([part.array for part in blocks]), subject.true(name).array)
     assert len(features(whole)) == 2 + N_BLOCKS * N_FEATURES
-    assert job.true("subj01", "unet/mid_block@progress=1.0").array.shape == (8, 32, 4, 4)
+    assert subject.true("unet/mid_block@progress=1.0").array.shape == (8, 32, 4, 4)
 
 
 def test_a_second_run_denoises_nothing(recipe: Recipe, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,16 +77,16 @@ def test_a_killed_run_started_again_with_other_batches_ends_with_the_same_files(
     recipe: Recipe, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_saved: int
 ) -> None:
     saved: list[Path] = []
-    save = Results.save_arrays
+    save = ResultsFolder.save_arrays
 
-    def save_until_killed(self: Results, path: Path, *rest: object) -> None:
+    def save_until_killed(self: ResultsFolder, path: Path, *rest: object) -> None:
         if len(saved) == n_saved:
             raise KeyboardInterrupt
         saved.append(path)
         save(self, path, *rest)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Results, "save_arrays", save_until_killed)
+        patch.setattr(ResultsFolder, "save_arrays", save_until_killed)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(recipe, tmp_path, until="extract")
     finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("features/subj01/**/00000.safetensors")}
@@ -121,11 +123,11 @@ def test_room_on_the_disk_is_looked_for_before_the_work(
 
 
 def test_check_says_what_the_encoding_features_take(recipe: Recipe, tmp_path: Path) -> None:
-    found = {finding.what: finding for finding in pipeline.check(recipe, tmp_path)}
+    found = {finding.what: finding for finding in check(recipe, tmp_path)}
     # two steps at strength 0.5 and one at 0.25, both under guidance
     expected = f"{N_FEATURES} features of 8 pictures, 0.00014 GB, {8 * 2 * 3:,} U-Net evaluations"
     assert expected in found["encoding features"].found
     bad = with_settings(recipe, ['encode.layers=["nosuch"]'])
-    refused = {finding.what: finding for finding in pipeline.check(bad, tmp_path)}["encoding features"]
+    refused = {finding.what: finding for finding in check(bad, tmp_path)}["encoding features"]
     assert not refused.ok
     assert "nosuch" in refused.found

@@ -7,9 +7,9 @@ import reseen
 from reseen import pipeline
 from reseen.datasets import open_subject
 from reseen.errors import ResultsError
-from reseen.finished import FinishedRun
+from reseen.finished import Results
 from reseen.recipe import with_changes
-from reseen.results import Results
+from reseen.results import ResultsFolder
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -20,13 +20,13 @@ def test_images_are_those_of_the_files_in_the_order_of_what_was_decoded(finished
     assert images.shape[:2] == (len(ids), small_recipe.reconstruct.n_draws)
     for item in (0, len(ids) - 1):
         path = results.picture_path("subj01", "result", "c", int(ids[item]), 1)
-        np.testing.assert_array_equal(images[item, 1], Results.read(finished).load_picture(path))
+        np.testing.assert_array_equal(images[item, 1], ResultsFolder.read(finished).load_picture(path))
     assert results.images("z").shape[1] == 1
     np.testing.assert_array_equal(results.images(), results.images("zc"))
 
 
 def test_a_decoder_of_a_run_predicts_what_the_run_decoded(finished, small_recipe):
-    results = FinishedRun.read(finished)
+    results = Results.read(finished)
     subject = open_subject(small_recipe.data, "subj01")
     found = results.decoder("z").predict(subject.test)
     np.testing.assert_allclose(found.array, results.decoded("z").array, atol=1e-6)
@@ -36,7 +36,7 @@ def test_a_decoder_of_a_run_predicts_what_the_run_decoded(finished, small_recipe
 
 
 def test_the_scores_of_a_run_have_the_headline_of_its_report(finished):
-    results = FinishedRun.read(finished)
+    results = Results.read(finished)
     assert f"{results.scores.headline('zc').value:.3f}"
     assert len(repr(results).splitlines()) <= 6
     assert "report.html" in results._repr_html_()
@@ -45,7 +45,7 @@ def test_the_scores_of_a_run_have_the_headline_of_its_report(finished):
 
 
 def test_what_a_run_did_not_write_is_named(finished, small_recipe, tmp_path):
-    results = FinishedRun.read(finished)
+    results = Results.read(finished)
     with pytest.raises(ResultsError, match="no condition 'cz'; it has z, c, zc"):
         results.images("cz")
     with pytest.raises(ResultsError, match="no subject 'subj09'; it has subj01"):
@@ -58,4 +58,4 @@ def test_what_a_run_did_not_write_is_named(finished, small_recipe, tmp_path):
         results.images("z", level="nosuch")
     pipeline.run(with_changes(small_recipe, {"data.subjects": ["subj01"]}), tmp_path, until="extract")
     with pytest.raises(ResultsError, match=r"no decoded 'z'. Run the recipe up to decode"):
-        FinishedRun.read(tmp_path).decoded("z")
+        Results.read(tmp_path).decoded("z")

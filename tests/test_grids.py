@@ -8,9 +8,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from loading import load
 from nsd_tree import SHAPE, Known, make_subject, make_tree, recipe_for
 
-from reseen.datasets import grids, load
+from reseen.datasets import grids
 from reseen.datasets.nsd_facts import SUBJECTS, NsdFiles
 from reseen.datasets.surface import read_affine
 from reseen.errors import DataError

@@ -6,9 +6,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from loading import load
 from nsd_tree import make_images, make_subject, make_tree, recipe_for
 
-from reseen.datasets import load, nsd
+from reseen.datasets import nsd
 from reseen.datasets.hdf5 import open_dataset
 from reseen.datasets.nsd_facts import NsdFiles
 from reseen.datasets.nsd_pictures import check_pictures, count_pictures

@@ -13,14 +13,14 @@ from encoding_results import LAYERS, made_up_maps, made_up_table, made_up_voxels
 from test_report import Page, contents, subject
 
 from reseen import report
-from reseen.pipeline import mapping
-from reseen.pipeline.job import Job
+from reseen.pipeline import maps as mapping
+from reseen.pipeline.context import Run
 from reseen.recipe import EncodeRecipe, Recipe, with_settings
 from reseen.report import colours
 from reseen.report.bars import bar_chart, limits, ticks
 from reseen.report.cortex import SMALL_WIDTH, Cortex
 from reseen.report.encoding import said_layer, said_r, said_stage
-from reseen.results import Results
+from reseen.results import ResultsFolder
 from reseen.simulate.anatomy import STREAMS
 
 
@@ -249,24 +249,24 @@ def test_stages_layers_and_correlations_print_as_people_say_them():
 
 
 @pytest.fixture
-def job(digital_tree, tmp_path):
+def mapped(digital_tree, tmp_path):
     """A digital subject's results folder in which the encoding models have just been scored."""
     recipe = with_settings(
         Recipe(), [f"data.path={digital_tree}", "data.kind=digital", 'encode.export=["nifti", "gifti"]']
     )
-    with Results.open(tmp_path / "results", recipe) as results:
-        job = Job(recipe, results)
-        trials = job.brain("subj01")[0]
+    with ResultsFolder.open(tmp_path / "results", recipe) as results:
+        mapped = Run(recipe, results).subject("subj01")
+        trials = mapped.trials
         stream = np.sum([STREAMS[name] * mask for name, mask in trials.rois.items()], axis=0)
         kept = ("r/z", "q/z", "alpha/z", "ceiling_r", "winner/progress=1")
         voxels = made_up_voxels(stream) | {"alpha/z": np.ones(len(stream), dtype=np.float32)}
         arrays = {name: voxels[name] for name in kept} | {"voxel_index": trials.voxel_index}
         results.save_arrays(results.encode_path("subj01"), arrays, {"layers": json.dumps(LAYERS)})
-        yield job
+        yield mapped
 
 
-def test_a_subjects_numbers_are_carried_to_the_cortex_and_drawn(job, table):
-    maps, reason = mapping.cortical_maps(job, "subj01", job.brain("subj01")[0])
+def test_a_subjects_numbers_are_carried_to_the_cortex_and_drawn(mapped, table):
+    maps, reason = mapping.cortical_maps(mapped)
     assert reason == ""
     assert maps.layers == LAYERS
     assert maps.region_names == tuple(STREAMS)
@@ -277,33 +277,38 @@ def test_a_subjects_numbers_are_carried_to_the_cortex_and_drawn(job, table):
         assert np.array_equal(np.unique(maps.regions[side][seen & (maps.regions[side] >= 0)]), np.arange(len(STREAMS)))
         assert set(np.unique(maps.significant["z"][side])) == {-1, 0, 1}
     alone = table[(table.analysis == "features") & (table.model == "z")]
-    mapping.write_figures(job, "subj01", report.analysis_reports(alone, maps, EncodeRecipe()))
-    path = job.results.figure_path("subj01", "features", "svg")
+    mapping.write_figures(mapped, report.analysis_reports(alone, maps, EncodeRecipe()))
+    path = mapped.results.figure_path("subj01", "features", "svg")
     first = path.read_bytes()
-    mapping.write_figures(job, "subj01", report.analysis_reports(alone, maps, EncodeRecipe()))
+    mapping.write_figures(mapped, report.analysis_reports(alone, maps, EncodeRecipe()))
     assert path.read_bytes() == first
     assert b"Which cortex each component resembles" in first
     assert path.with_suffix(".png").stat().st_size < 2_000_000
 
 
-def test_without_transform_files_a_sentence_says_what_to_fetch(job, digital_tree, tmp_path):
+def test_without_transform_files_a_sentence_says_what_to_fetch(mapped, digital_tree, tmp_path):
     shutil.copytree(digital_tree, tmp_path / "tree", ignore=shutil.ignore_patterns("transforms"))
-    recipe = with_settings(job.recipe, [f"data.path={tmp_path / 'tree'}"])
-    maps, reason = mapping.cortical_maps(replace(job, recipe=recipe), "subj01", job.brain("subj01")[0])
+    recipe = with_settings(mapped.recipe, [f"data.path={tmp_path / 'tree'}"])
+    maps, reason = mapping.cortical_maps(Run(recipe, mapped.results).subject("subj01"))
     assert maps is None
     assert "There are no maps:" in reason
     assert "aws s3 cp" in reason
-    nowhere = replace(job.brain("subj01")[0], voxel_index=None)
-    assert "no place in a volume" in mapping.cortical_maps(job, "subj01", nowhere)[1]
 
 
-def test_maps_are_exported_once_where_the_recipe_asks_for_them(job):
-    assert mapping.export_maps(job)
-    folder = job.results.path / "derivatives"
+def test_voxels_without_a_place_in_a_volume_have_no_maps(mapped, monkeypatch):
+    nowhere = replace(mapped.trials, voxel_index=None)
+    monkeypatch.setattr(type(mapped), "facts", nowhere)
+    assert "no place in a volume" in mapping.cortical_maps(mapped)[1]
+
+
+def test_maps_are_exported_once_where_the_recipe_asks_for_them(mapped):
+    assert mapping.export_maps(mapped)
+    folder = mapped.results.path / "derivatives"
     names = sorted(path.name for path in folder.rglob("*statmap*") if path.suffix != ".json")
     assert len(names) == 4 * 3  # r, q, ceiling and winner: a volume and two hemispheres each
     assert "sub-01_hemi-L_space-fsaverage_den-164k_stat-r_desc-z_statmap.func.gii" in names
     assert "sub-01_space-func1pt8mm_stat-winner_desc-progress1_statmap.nii.gz" in names
     assert (folder / "dataset_description.json").is_file()
-    assert not mapping.export_maps(job)
-    assert not mapping.export_maps(replace(job, recipe=with_settings(job.recipe, ["encode.export=[]"])))
+    assert not mapping.export_maps(mapped)
+    recipe = with_settings(mapped.recipe, ["encode.export=[]"])
+    assert not mapping.export_maps(Run(recipe, mapped.results).subject("subj01"))

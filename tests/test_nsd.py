@@ -18,16 +18,17 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
+from loading import load
 from nsd_tree import N_IMAGES, SHAPE, SHARED, Known, make_captions, make_images, make_subject, make_tree, recipe_for
 from scipy.io import loadmat, savemat
 
-from reseen.datasets import kept, load, nsd, nsd_sessions, volumes
+from reseen.datasets import kept, nsd, nsd_sessions, volumes
 from reseen.datasets.nsd_design import TrialTable, read_trial_table
 from reseen.datasets.nsd_facts import ROI_LABELS, SUBJECTS, NsdFiles, find_label
 from reseen.errors import DataError, RecipeError, ResultsError
-from reseen.pipeline.job import Job
+from reseen.pipeline.context import Run
 from reseen.recipe import DecodeRecipe, Recipe
-from reseen.results import Results
+from reseen.results import ResultsFolder
 from reseen.simulate import fullsize
 
 BETAS = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
@@ -295,12 +296,12 @@ def test_a_reading_that_was_killed_goes_on_with_the_session_it_was_at(
 ) -> None:
     code = f"""
 import os, pathlib, signal
-from reseen.datasets import kept, load
+from reseen.datasets import kept, open_subject
 from reseen.recipe import DataRecipe
 kept.WORTH_KEEPING = 0
 data = DataRecipe(path={str(whole)!r}, rois={("early", "ventral")}, zscore_sessions=False)
 kill = lambda done, total: done == 2 and os.kill(os.getpid(), signal.SIGKILL)
-load(data, "subj01", keep=pathlib.Path({str(tmp_path)!r}), progress=kill)
+_ = open_subject(data, "subj01", keep=pathlib.Path({str(tmp_path)!r}), progress=kill).trials
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
     (tmp_path / ".session03.safetensors.1.part").write_bytes(b"half")
@@ -391,14 +392,14 @@ def test_a_run_keeps_what_it_read_and_refuses_other_betas_in_the_same_results(
 ) -> None:
     data = recipe_for(tree, zscore_sessions=True)
     recipe = Recipe(data=data, decode=DecodeRecipe(z_rois=("early",), c_rois=("ventral",)))
-    with Results.open(tmp_path / "out", recipe) as results:
-        Job(recipe, results).brain("subj01")
-        Job(recipe, results).brain("subj01")
+    with ResultsFolder.open(tmp_path / "out", recipe) as results:
+        _ = Run(recipe, results).subject("subj01").trials
+        _ = Run(recipe, results).subject("subj01").trials
         assert len(reads) == 3
         assert len(list((tmp_path / "out/kept/subj01").glob("*.safetensors"))) == 3
         rewrite(tree / BETAS / "betas_session02.hdf5", lambda betas: betas + 300)
         with pytest.raises(ResultsError, match="begun with another data of subj01"):
-            Job(recipe, results).brain("subj01")
+            _ = Run(recipe, results).subject("subj01").trials
 
 
 @pytest.mark.parametrize("standardised", [True, False])
@@ -407,9 +408,9 @@ def test_noise_ceilings_of_betas_that_are_not_standardised_are_said_to_be_approx
 ) -> None:
     data = recipe_for(tree, zscore_sessions=standardised)
     recipe = Recipe(data=data, decode=DecodeRecipe(z_rois=("early",), c_rois=("ventral",)))
-    with Results.open(tmp_path / "out", recipe) as results, warnings.catch_warnings(record=True) as caught:
+    with ResultsFolder.open(tmp_path / "out", recipe) as results, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        Job(recipe, results).brain("subj01")
+        _ = Run(recipe, results).subject("subj01").trials
     assert any("ncsnr is defined on betas standardised" in str(warning.message) for warning in caught) != standardised
 
 
@@ -468,7 +469,7 @@ def test_missing_session_in_the_middle_is_named(tree: Path) -> None:
 
 
 def test_more_sessions_than_exist_are_refused(whole: Path) -> None:
-    with pytest.raises(DataError, match=r"betas_session04\.hdf5 is missing.*sessions 1 to 4 are needed"):
+    with pytest.raises(DataError, match=r"asks for 4 sessions; .*responses\.tsv lists 3"):
         load(recipe_for(whole, sessions=4), "subj01")
 
 

@@ -12,10 +12,10 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from loading import load
 from scipy.io import loadmat
 from scipy.ndimage import map_coordinates
 
-from reseen.datasets import load
 from reseen.datasets.surface import read_surface
 from reseen.decode import decode
 from reseen.features import Features

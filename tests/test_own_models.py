@@ -7,10 +7,11 @@ import pytest
 
 import reseen
 from reseen import pipeline
+from reseen.check import check
 from reseen.errors import ModelError, RecipeError, ShapeError
 from reseen.ldm import load_model
 from reseen.recipe import with_changes
-from reseen.results import Results
+from reseen.results import ResultsFolder
 
 
 class Tinted:
@@ -63,10 +64,10 @@ def test_a_recipe_names_a_model_and_a_sampler(small_recipe, tmp_path, monkeypatc
     monkeypatch.setenv("INNER_MODEL", small_recipe.model.name)
     changes = {"model.name": "test_own_models:Tinted", "reconstruct.sampler": "test_own_models:stop_early"}
     recipe = with_changes(small_recipe, changes)
-    findings = pipeline.check(recipe, tmp_path / "out")
+    findings = check(recipe, tmp_path / "out")
     assert all(finding.ok for finding in findings), [finding.found for finding in findings if not finding.ok]
     pipeline.run(recipe, tmp_path / "out")
-    results = Results.read(tmp_path / "out")
+    results = ResultsFolder.read(tmp_path / "out")
     assert results.provenance["model"] == "tinted 1"
     assert results.provenance["sampler test_own_models:stop_early"].startswith("test_own_models:stop_early sha256:")
     image = results.load_picture(next((tmp_path / "out/subj01/pictures/result/c").glob("*.png")))

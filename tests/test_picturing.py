@@ -11,7 +11,7 @@ import pytest
 from reseen import pipeline
 from reseen.errors import ResultsError
 from reseen.executor import Progress
-from reseen.pipeline import picturing
+from reseen.pipeline import reconstruct as picturing
 from reseen.recipe import load_recipe, with_settings
 
 

@@ -11,14 +11,16 @@ import pytest
 from stand_ins import stand_in
 
 from reseen import observers, pipeline
+from reseen.check import check
+from reseen.check.costs import count_evaluations
+from reseen.check.sizes import guess_sizes
 from reseen.errors import DataError, ModelError, RecipeError, ResultsError, ShapeError
 from reseen.ldm import load_model
-from reseen.pipeline.job import Job
-from reseen.pipeline.order import needed
-from reseen.pipeline.plan import count_evaluations
-from reseen.pipeline.sizes import guess_sizes
+from reseen.pipeline.context import Run
+from reseen.pipeline.stages import needed
 from reseen.recipe import Recipe, load_recipe, with_settings
-from reseen.results import Results
+from reseen.results import ResultsFolder
+from reseen.simulate import write_data_set
 
 CHANGING = {"times.json", "log.txt", ".lock", "report.html"}
 """Files that may differ between two equal runs; the report tells the times."""
@@ -44,7 +46,7 @@ def whole(finished):
 
 
 def test_a_run_ends_with_pictures_scores_and_a_report(finished):
-    results = Results.read(finished)
+    results = ResultsFolder.read(finished)
     scores = results.load_table("scores")
     assert set(scores["condition"]) >= {"z", "c", "zc", "nearest_z", "nearest_c"}
     assert set(scores["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
@@ -62,7 +64,7 @@ def test_a_run_ends_with_pictures_scores_and_a_report(finished):
 
 
 def test_pictures_are_read_as_they_are_scored(finished):
-    results = Results.read(finished)
+    results = ResultsFolder.read(finished)
     scores, reading = (results.load_table(name) for name in ("scores", "diagnostics"))
     late = (scores["observer"] == "judge") & (scores["layer"] == "late") & (scores["direction"] == "original")
     scored = scores[late & (scores["condition"] == "zc") & (scores["level"] == "result") & (scores["subset"] == "all")]
@@ -72,7 +74,7 @@ def test_pictures_are_read_as_they_are_scored(finished):
 
 
 def test_the_report_ranks_pictures_by_what_the_table_says_of_each(finished):
-    each = Results.read(finished).load_table("pictures")
+    each = ResultsFolder.read(finished).load_table("pictures")
     late = (each["observer"] == "judge") & (each["layer"] == "late") & (each["direction"] == "original")
     mine = each[late & (each["condition"] == "zc") & (each["level"] == "result") & (each["metric"] == "identification")]
     expected = {(str(row.stimulus_id), f"{row.value:.2f}") for row in mine.itertuples()}
@@ -85,10 +87,8 @@ def test_the_report_ranks_pictures_by_what_the_table_says_of_each(finished):
 def test_a_second_run_computes_nothing(small_recipe, finished, tmp_path, monkeypatch):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     calls = []
-    for name in ("ldm.extraction.extract", "decode.decode", "reconstruction.generate"):
+    for name in ("ldm.extraction.extract", "decode.decode", "reconstruction.generate", "evaluate.evaluate"):
         monkeypatch.setattr(f"reseen.{name}", lambda *_args, name=name, **_options: calls.append(name))
-    for name in ("evaluate", "diagnose_features"):
-        monkeypatch.setattr(f"reseen.pipeline.scoring.{name}", lambda *_args, name=name, **_options: calls.append(name))
     pipeline.run(small_recipe, tmp_path)
     assert calls == []
 
@@ -110,7 +110,7 @@ def test_a_killed_run_started_again_ends_like_an_unbroken_one(
     small_recipe, tmp_path, whole, monkeypatch, n_before_the_kill
 ):
     saved = []
-    save = Results.save_picture
+    save = ResultsFolder.save_picture
 
     def save_until_killed(self, path, picture):
         if len(saved) == n_before_the_kill:
@@ -119,7 +119,7 @@ def test_a_killed_run_started_again_ends_like_an_unbroken_one(
         save(self, path, picture)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Results, "save_picture", save_until_killed)
+        patch.setattr(ResultsFolder, "save_picture", save_until_killed)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(small_recipe, tmp_path / "killed")
     pipeline.run(small_recipe, tmp_path / "killed")
@@ -151,7 +151,7 @@ def test_captions_as_a_prior_change_decoded_c_alone_and_are_told_in_the_report(
     small_recipe, larger_brain, tmp_path, monkeypatch
 ):
     recipe = with_settings(small_recipe, [f"data.path={larger_brain}", "evaluate.n_shuffles=2"])
-    save = Results.save_features
+    save = ResultsFolder.save_features
 
     def save_until_killed(self, path, features, made_by):
         if path.name == "shuffled1_c.safetensors":
@@ -161,14 +161,14 @@ def test_captions_as_a_prior_change_decoded_c_alone_and_are_told_in_the_report(
     pipeline.run(recipe, tmp_path / "plain", until="decode")
     recipe = with_settings(recipe, ["decode.c_prior=captions"])
     with monkeypatch.context() as patch:
-        patch.setattr(Results, "save_features", save_until_killed)
+        patch.setattr(ResultsFolder, "save_features", save_until_killed)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(recipe, tmp_path / "killed", until="decode")
     pipeline.run(recipe, tmp_path / "killed", until="decode")
     pipeline.run(recipe, tmp_path / "whole")
     killed, whole = (contents(tmp_path / name / "subj01" / "decode") for name in ("killed", "whole"))
     assert killed == whole
-    plain, prior = (Results.read(tmp_path / name) for name in ("plain", "whole"))
+    plain, prior = (ResultsFolder.read(tmp_path / name) for name in ("plain", "whole"))
     for stem in ("z", "c", "shuffled0_z", "shuffled0_c"):
         found, linear = (results.load_features(results.decode_path("subj01", stem)) for results in (prior, plain))
         np.testing.assert_array_equal(found.stimulus_id, linear.stimulus_id)
@@ -190,10 +190,10 @@ def test_a_run_killed_between_the_tables_ends_like_an_unbroken_one(small_recipe,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("reseen.pipeline.scoring.diagnose_features", killed)
+        patch.setattr("reseen.evaluate.diagnose_features", killed)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(small_recipe, tmp_path / "killed", until="evaluate")
-    assert (tmp_path / "killed/scores.csv").is_file()
+    assert (tmp_path / "killed/subj01/scores.csv").is_file()
     pipeline.run(small_recipe, tmp_path / "killed")
     assert contents(tmp_path / "killed") == whole
 
@@ -241,22 +241,24 @@ def test_pictures_without_captions_do_for_z_alone(small_recipe, tmp_path, brain_
 def test_every_array_tells_what_made_it(finished):
     from safetensors import safe_open
 
-    results = Results.read(finished)
+    results = ResultsFolder.read(finished)
     for path in finished.rglob("*.safetensors"):
         with safe_open(path, framework="numpy") as file:
             metadata = json.loads(file.metadata()["made_by"])
-        assert metadata["data"] == results.provenance["data of subj01"], path
+        assert metadata["images and captions"] == results.provenance["images and captions of subj01"], path
+        if metadata["stage"] not in ("extract", "record"):
+            assert metadata["data"] == results.provenance["data of subj01"], path
         assert metadata["model"] == results.provenance["model"], path
         assert ('"decode.intercept": true' in metadata["settings"]) == (metadata["stage"] == "decode"), path
 
 
 def test_other_data_in_the_same_folder_are_refused(small_recipe, tmp_path, brain_file):
-    pipeline.run(small_recipe, tmp_path / "out", until="extract")
+    pipeline.run(small_recipe, tmp_path / "out", until="decode")
     arrays = dict(np.load(brain_file))
     arrays["betas"] = arrays["betas"] + 1e-3
     np.savez(tmp_path / "other.npz", **arrays)
     with pytest.raises(ResultsError, match="another data of subj01"):
-        pipeline.run(small_recipe, tmp_path / "out", data=tmp_path / "other.npz", until="decode")
+        pipeline.run(small_recipe, tmp_path / "out", data=tmp_path / "other.npz", until="encode")
 
 
 def test_the_same_data_elsewhere_are_taken(small_recipe, tmp_path, brain_file):
@@ -268,7 +270,7 @@ def test_the_same_data_elsewhere_are_taken(small_recipe, tmp_path, brain_file):
 def test_another_model_under_the_same_name_is_refused(small_recipe, tmp_path, tiny_model, monkeypatch):
     pipeline.run(small_recipe, tmp_path, until="decode")
     other = replace(load_model(str(tiny_model)), fingerprint="sha256:other")
-    monkeypatch.setattr("reseen.pipeline.prospect.load_model", lambda *_args, **_options: other)
+    monkeypatch.setattr("reseen.check.inputs.load_model", lambda *_args, **_options: other)
     with pytest.raises(ResultsError, match="another model"):
         pipeline.run(small_recipe, tmp_path, until="reconstruct")
 
@@ -315,21 +317,21 @@ def test_a_warning_is_noted_as_it_comes_so_that_an_interrupt_loses_none(small_re
     def interrupted(job):
         with job.noting_warnings():
             warnings.warn("a black picture", UserWarning, stacklevel=1)
-            assert Results.read(tmp_path).warnings == ["a black picture"]
+            assert ResultsFolder.read(tmp_path).warnings == ["a black picture"]
             raise KeyboardInterrupt
 
-    with Results.open(tmp_path, small_recipe) as results, warnings.catch_warnings(record=True) as shown:
+    with ResultsFolder.open(tmp_path, small_recipe) as results, warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("default")
         with pytest.raises(KeyboardInterrupt):
-            interrupted(Job(small_recipe, results))
+            interrupted(Run(small_recipe, results))
     assert [str(warning.message) for warning in shown] == ["a black picture"]
-    assert Results.read(tmp_path).warnings == ["a black picture"]
+    assert ResultsFolder.read(tmp_path).warnings == ["a black picture"]
 
 
 def test_a_warning_that_is_not_to_be_shown_is_noted_all_the_same(small_recipe, tmp_path, capsys):
-    with Results.open(tmp_path, small_recipe) as results, warnings.catch_warnings():
+    with ResultsFolder.open(tmp_path, small_recipe) as results, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Job(small_recipe, results).noting_warnings():
+        with Run(small_recipe, results).noting_warnings():
             warnings.warn("a black picture", UserWarning, stacklevel=1)
         assert results.warnings == ["a black picture"]
     assert "black" not in capsys.readouterr().err
@@ -343,9 +345,9 @@ def test_check_fetches_no_model(small_recipe, tmp_path, monkeypatch):
         raise huggingface_hub.errors.LocalEntryNotFoundError("not in the cache")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    monkeypatch.setattr("reseen.pipeline.costs.seconds_per_evaluation", None)
+    monkeypatch.setattr("reseen.check.costs.seconds_per_evaluation", None)
     recipe = with_settings(small_recipe, ["model.name=CompVis/stable-diffusion-v1-4"])
-    found = {finding.what: finding for finding in pipeline.check(recipe, tmp_path / "out")}
+    found = {finding.what: finding for finding in check(recipe, tmp_path / "out")}
     assert asked["local_files_only"]
     assert not found["model"].ok
     assert "is not here" in found["model"].found
@@ -360,7 +362,7 @@ def test_check_fetches_no_model(small_recipe, tmp_path, monkeypatch):
 def digital_subject(tmp_path_factory):
     """A digital subject of few trials and voxels."""
     folder = tmp_path_factory.mktemp("digital") / "subject"
-    pipeline.write_data_set(load_recipe("tiny"), folder)
+    write_data_set(load_recipe("tiny"), folder)
     return folder
 
 
@@ -422,7 +424,7 @@ def test_weights_that_were_fetched_later_count_once_the_scores_are_deleted(small
 
         return observers.load_panel(protocol, builtin, device=device, load=load)
 
-    monkeypatch.setattr("reseen.pipeline.scoring.load_panel", load_panel)
+    monkeypatch.setattr("reseen.pipeline.evaluate.load_panel", load_panel)
     recipe = with_settings(small_recipe, ['evaluate.protocols=["takagi2023", "builtin"]'])
     results = pipeline.run(recipe, tmp_path)
     assert any("goes without" in text for text in results.warnings)
@@ -447,7 +449,7 @@ def test_a_recipe_is_scored_by_every_protocol_whose_networks_are_there(small_rec
 
         return observers.load_panel(protocol, builtin, device=device, load=load)
 
-    monkeypatch.setattr("reseen.pipeline.scoring.load_panel", load_panel)
+    monkeypatch.setattr("reseen.pipeline.evaluate.load_panel", load_panel)
     recipe = with_settings(small_recipe, ['evaluate.protocols=["takagi2023", "builtin"]'])
     results = pipeline.run(recipe, tmp_path)
     scores = results.load_table("scores")
@@ -468,7 +470,7 @@ def test_check_names_the_networks_that_are_missing_and_how_to_fetch_them(small_r
     def missing(name):
         raise ModelError(f"fetch {name}")
 
-    monkeypatch.setattr("reseen.pipeline.plan.load_network", missing)
+    monkeypatch.setattr("reseen.check.checks.load_network", missing)
     found = findings(with_settings(small_recipe, ['evaluate.protocols=["mindeye2"]']), tmp_path / "out")
     assert found["network alexnet"].ok  # a run goes on without it
     assert "scores will be left out: fetch alexnet" in found["network alexnet"].found
@@ -480,7 +482,7 @@ def test_a_killed_simulation_leaves_nothing_that_could_be_taken_for_a_subject(ti
         (out / "nsddata").mkdir()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("reseen.pipeline.stages.simulate.simulate", killed)
+    monkeypatch.setattr("reseen.simulate.data_set.simulate", killed)
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(with_settings(load_recipe("tiny"), [f"model.name={tiny_model}"]), tmp_path)
     assert not (tmp_path / "data").exists()
@@ -499,7 +501,7 @@ def test_a_digital_subject_that_saw_pictures_of_your_own_needs_another_model(dig
 
 
 def findings(recipe, out, **options):
-    return {finding.what: finding for finding in pipeline.check(recipe, out, **options)}
+    return {finding.what: finding for finding in check(recipe, out, **options)}
 
 
 def test_check_finds_nothing_wrong_with_a_recipe_that_runs(small_recipe, tmp_path):
@@ -523,7 +525,7 @@ def test_check_says_what_to_mend(small_recipe, tmp_path, setting, what, says):
 
 
 def test_check_tells_that_the_folder_holds_another_recipe(small_recipe, tmp_path):
-    Results.open(tmp_path, with_settings(small_recipe, ["seed=7"])).close()
+    ResultsFolder.open(tmp_path, with_settings(small_recipe, ["seed=7"])).close()
     found = findings(small_recipe, tmp_path)
     assert not found["results folder"].ok
     assert "seed: expected 7, found 0" in found["results folder"].found
@@ -536,7 +538,7 @@ def test_check_tells_that_the_disk_is_too_small(small_recipe, tmp_path, monkeypa
     from collections import namedtuple
 
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("reseen.pipeline.costs.shutil.disk_usage", lambda _: usage(10, 10, 0))
+    monkeypatch.setattr("reseen.check.costs.shutil.disk_usage", lambda _: usage(10, 10, 0))
     assert not findings(small_recipe, tmp_path)["space"].ok
 
 
@@ -555,11 +557,11 @@ def test_the_count_of_evaluations_is_what_the_demo_says():
 @pytest.mark.filterwarnings("ignore")
 def test_betas_of_each_of_two_subjects_are_read_and_hashed_once(tmp_path, monkeypatch, random_observers):
     from reseen.datasets import nsd
-    from reseen.pipeline import job as jobs
+    from reseen.pipeline import context
     from reseen.recipe import load_recipe
 
     calls = []
-    read, fingerprint = nsd.read_betas, jobs.fingerprint
+    read, fingerprint = nsd.read_betas, context.trials_fingerprint
 
     def counted_read(*arguments, **options):
         calls.append("read")
@@ -570,7 +572,7 @@ def test_betas_of_each_of_two_subjects_are_read_and_hashed_once(tmp_path, monkey
         return fingerprint(*arguments)
 
     monkeypatch.setattr(nsd, "read_betas", counted_read)
-    monkeypatch.setattr(jobs, "fingerprint", counted_fingerprint)
+    monkeypatch.setattr(context, "trials_fingerprint", counted_fingerprint)
     small = {"reconstruct.n_draws": 1, "evaluate.ceiling": False, "simulate.n_subjects": 2}
     recipe = load_recipe("tiny", {**small, "data.subjects": ["subj01", "subj02"]})
     results = pipeline.run(recipe, tmp_path)

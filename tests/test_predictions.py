@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from reseen import pipeline
+from reseen.check import check
 from reseen.datasets.predictions import predictions_path, read_predictions
 from reseen.errors import DataError, RecipeError, ResultsError
 from reseen.recipe import load_recipe, to_toml, with_changes, with_settings
-from reseen.results import Results
+from reseen.results import ResultsFolder
 
 IDS = np.array([2, 4, 7])
 
@@ -63,7 +64,7 @@ def test_a_recipe_names_predictions_and_is_written_with_them(tmp_path):
 @pytest.mark.filterwarnings("ignore")
 def test_predictions_of_another_decoder_go_through_to_the_report(small_recipe, tmp_path):
     pipeline.run(small_recipe, tmp_path / "whole")
-    results = Results.read(tmp_path / "whole")
+    results = ResultsFolder.read(tmp_path / "whole")
     for name in ("z", "c"):
         found = results.load_features(results.decode_path("subj01", name))
         order = np.random.default_rng(0).permutation(len(found))
@@ -71,9 +72,9 @@ def test_predictions_of_another_decoder_go_through_to_the_report(small_recipe, t
     paths = {name: str(tmp_path / f"{name}.npz") for name in ("z", "c")}
     recipe = with_changes(small_recipe, {"decode.predictions": paths})
     out = tmp_path / "elsewhere"
-    assert all(finding.ok for finding in pipeline.check(recipe, out))
+    assert all(finding.ok for finding in check(recipe, out))
     pipeline.run(recipe, out)
-    elsewhere = Results.read(out)
+    elsewhere = ResultsFolder.read(out)
     assert not list((out / "subj01/decode").glob("*_fold*"))
     columns = ["condition", "metric", "observer", "layer", "direction", "subset", "level"]
     ours, theirs = (one.load_table("scores").set_index(columns) for one in (results, elsewhere))
@@ -90,7 +91,7 @@ def test_predictions_of_another_decoder_go_through_to_the_report(small_recipe, t
 
 def test_check_refuses_predictions_that_run_refuses(small_recipe, tmp_path):
     recipe = with_changes(small_recipe, {"decode.predictions": {"z": str(tmp_path / "nosuch.npz")}})
-    found = [finding.found for finding in pipeline.check(recipe, tmp_path / "out") if not finding.ok]
+    found = [finding.found for finding in check(recipe, tmp_path / "out") if not finding.ok]
     assert any("nosuch.npz is missing" in text for text in found)
     with pytest.raises(DataError, match=r"nosuch\.npz is missing"):
         pipeline.run(recipe, tmp_path / "out")

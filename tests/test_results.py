@@ -13,12 +13,12 @@ from PIL import Image
 from reseen.errors import ResultsError
 from reseen.features import Features
 from reseen.recipe import Recipe, load_recipe, with_settings
-from reseen.results import Results, StageTime, library_versions
+from reseen.results import ResultsFolder, StageTime, library_versions
 
 
 @pytest.fixture
 def results(tmp_path):
-    with Results.open(tmp_path / "out", Recipe()) as opened:
+    with ResultsFolder.open(tmp_path / "out", Recipe()) as opened:
         yield opened
 
 
@@ -28,57 +28,57 @@ def some_features() -> Features:
 
 def test_the_same_recipe_opens_the_same_folder_again(tmp_path):
     for _ in range(2):
-        Results.open(tmp_path, Recipe()).close()
+        ResultsFolder.open(tmp_path, Recipe()).close()
 
 
 def test_opening_a_folder_takes_away_the_half_written_files_of_a_killed_run(tmp_path):
-    Results.open(tmp_path, Recipe()).close()
+    ResultsFolder.open(tmp_path, Recipe()).close()
     whole = sorted(tmp_path.rglob("*"))
     half = tmp_path / "subj01" / "pictures" / f".00000_0.png.{'0a' * 16}.part"
     half.parent.mkdir(parents=True)
     half.touch()
     with pytest.raises(ResultsError):
-        Results.open(tmp_path, with_settings(Recipe(), ["reconstruct.n_steps=20"]))
+        ResultsFolder.open(tmp_path, with_settings(Recipe(), ["reconstruct.n_steps=20"]))
     assert half.exists()
-    Results.open(tmp_path, Recipe()).close()
+    ResultsFolder.open(tmp_path, Recipe()).close()
     assert sorted(tmp_path.rglob("*")) == [*whole, *half.parents[:2][::-1]]
 
 
 def test_another_recipe_in_the_same_folder_is_refused_with_the_field_named(tmp_path):
-    Results.open(tmp_path, Recipe()).close()
+    ResultsFolder.open(tmp_path, Recipe()).close()
     with pytest.raises(ResultsError, match=r"reconstruct\.n_steps: expected 50, found 20"):
-        Results.open(tmp_path, with_settings(Recipe(), ["reconstruct.n_steps=20"]))
+        ResultsFolder.open(tmp_path, with_settings(Recipe(), ["reconstruct.n_steps=20"]))
 
 
 def test_batch_size_and_data_path_may_change_between_runs(tmp_path):
-    Results.open(tmp_path, Recipe()).close()
-    Results.open(tmp_path, with_settings(Recipe(), ["reconstruct.batch_size=2", "data.path=/elsewhere"])).close()
+    ResultsFolder.open(tmp_path, Recipe()).close()
+    ResultsFolder.open(tmp_path, with_settings(Recipe(), ["reconstruct.batch_size=2", "data.path=/elsewhere"])).close()
 
 
 def test_a_recipe_that_scores_more_drops_the_tables_that_depend_on_it(tmp_path):
     names = ("scores", "pictures", "diagnostics", "encoding")
-    Results.open(tmp_path, Recipe()).close()
+    ResultsFolder.open(tmp_path, Recipe()).close()
     (tmp_path / "subj01").mkdir()
     for folder in (tmp_path, tmp_path / "subj01"):
         for name in names:
             (folder / f"{name}.csv").write_text("")
     more = with_settings(Recipe(), ['evaluate.protocols=["builtin", "takagi2023"]'])
-    Results.open(tmp_path, more).close()
+    ResultsFolder.open(tmp_path, more).close()
     assert load_recipe(tmp_path / "recipe.toml") == more
     assert {path.stem for path in tmp_path.rglob("*.csv")} == {"diagnostics", "encoding"}
-    Results.open(tmp_path, with_settings(more, ["evaluate.full=true"])).close()
+    ResultsFolder.open(tmp_path, with_settings(more, ["evaluate.full=true"])).close()
     assert {path.stem for path in tmp_path.rglob("*.csv")} == {"encoding"}
     with pytest.raises(
         ResultsError, match=r"evaluate.full: expected true, found false\n.*reseen run .*recipe.toml --out"
     ):
-        Results.open(tmp_path, more)
+        ResultsFolder.open(tmp_path, more)
 
 
 def test_a_refused_folder_is_let_go_of(tmp_path):
-    Results.open(tmp_path, Recipe()).close()
+    ResultsFolder.open(tmp_path, Recipe()).close()
     with pytest.raises(ResultsError):
-        Results.open(tmp_path, with_settings(Recipe(), ["seed=1"]))
-    Results.open(tmp_path, Recipe()).close()
+        ResultsFolder.open(tmp_path, with_settings(Recipe(), ["seed=1"]))
+    ResultsFolder.open(tmp_path, Recipe()).close()
 
 
 def test_other_data_or_another_model_is_refused_with_both_fingerprints(results):
@@ -89,31 +89,31 @@ def test_other_data_or_another_model_is_refused_with_both_fingerprints(results):
 
 
 def test_other_library_versions_are_refused(tmp_path, monkeypatch):
-    Results.open(tmp_path, Recipe()).close()
+    ResultsFolder.open(tmp_path, Recipe()).close()
     monkeypatch.setattr("reseen.results.folder.library_versions", lambda: {**library_versions(), "numpy": "0.1"})
     with pytest.raises(ResultsError, match=r"version of numpy: expected .*, found 0\.1"):
-        Results.open(tmp_path, Recipe())
+        ResultsFolder.open(tmp_path, Recipe())
 
 
 def test_two_runs_at_once_in_one_folder_are_refused(tmp_path):
-    with Results.open(tmp_path, Recipe()), pytest.raises(ResultsError, match=r"in use by process \d+"):
-        Results.open(tmp_path, Recipe())
+    with ResultsFolder.open(tmp_path, Recipe()), pytest.raises(ResultsError, match=r"in use by process \d+"):
+        ResultsFolder.open(tmp_path, Recipe())
 
 
 def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
     code = (
-        "import os; from reseen.recipe import Recipe; from reseen.results import Results; "
-        f"Results.open({str(tmp_path)!r}, Recipe()); os._exit(9)"
+        "import os; from reseen.recipe import Recipe; from reseen.results import ResultsFolder; "
+        f"ResultsFolder.open({str(tmp_path)!r}, Recipe()); os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
     assert (tmp_path / ".lock").is_file()
-    Results.open(tmp_path, Recipe()).close()
+    ResultsFolder.open(tmp_path, Recipe()).close()
 
 
 def test_a_folder_that_cannot_be_made_says_why(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ResultsError, match="cannot make the results folder"):
-        Results.open(tmp_path / "file" / "out", Recipe())
+        ResultsFolder.open(tmp_path / "file" / "out", Recipe())
 
 
 def test_features_read_back_as_they_were_saved(results):
@@ -149,11 +149,11 @@ def test_tables_read_back_with_empty_words_empty(results):
 
 
 def test_results_without_their_recipe_are_not_taken_for_those_of_another(tmp_path):
-    Results.open(tmp_path, Recipe()).close()
+    ResultsFolder.open(tmp_path, Recipe()).close()
     (tmp_path / "recipe.toml").unlink()
     for recipe in (Recipe(), with_settings(Recipe(), ["reconstruct.n_steps=20"])):
         with pytest.raises(ResultsError, match=r"holds results, and no recipe\.toml"):
-            Results.open(tmp_path, recipe)
+            ResultsFolder.open(tmp_path, recipe)
     assert not (tmp_path / "recipe.toml").exists()
 
 
@@ -226,7 +226,7 @@ def test_a_damaged_provenance_says_what_to_do(results):
 
 def test_reading_what_is_no_results_folder_says_so(tmp_path):
     with pytest.raises(ResultsError, match="no results folder"):
-        Results.read(tmp_path)
+        ResultsFolder.read(tmp_path)
 
 
 def test_the_fingerprint_changes_with_anything_that_could_change_a_result(results, tmp_path):
@@ -234,7 +234,7 @@ def test_the_fingerprint_changes_with_anything_that_could_change_a_result(result
     assert before == results.fingerprint
     results.claim("model", "aaa")
     assert results.fingerprint != before
-    with Results.open(tmp_path / "other", with_settings(Recipe(), ["seed=1"])) as other:
+    with ResultsFolder.open(tmp_path / "other", with_settings(Recipe(), ["seed=1"])) as other:
         other.claim("model", "aaa")
         assert other.fingerprint != results.fingerprint
     json.loads((results.path / "provenance.json").read_text())
@@ -306,7 +306,7 @@ def test_an_image_that_was_replaced_or_moved_is_noticed(results, tmp_path):
 def test_images_of_another_recipe_are_noticed(tmp_path):
     places = []
     for seed in (0, 1):
-        with Results.open(tmp_path / str(seed), with_settings(Recipe(), [f"seed={seed}"])) as found:
+        with ResultsFolder.open(tmp_path / str(seed), with_settings(Recipe(), [f"seed={seed}"])) as found:
             places.append(found.picture_path("subj01", "result", "zc", 42, 0))
             found.save_picture(places[-1], np.zeros((8, 8, 3), np.uint8))
     shutil.copy(places[0], places[1])
@@ -321,7 +321,7 @@ def test_a_folder_that_was_renamed_or_copied_reads_as_before(results, tmp_path):
     shutil.copytree(results.path, tmp_path / "copy")
     (tmp_path / "link").symlink_to(tmp_path / "copy")
     for folder in (tmp_path / "copy", tmp_path / "link"):
-        moved = Results.read(folder)
+        moved = ResultsFolder.read(folder)
         moved.load_features(moved.decode_path("subj01", "z"))
         moved.load_picture(moved.picture_path("subj01", "result", "z", 1, 0))
 

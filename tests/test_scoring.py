@@ -242,7 +242,7 @@ def test_a_name_that_leads_to_no_callable_is_refused(module, name, says):
 @pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
 def test_a_recipe_is_scored_by_an_own_network_and_remembers_its_code(small_recipe, module, tmp_path, reseen):
     from reseen.recipe import to_toml, with_settings
-    from reseen.results import Results
+    from reseen.results import ResultsFolder
     from reseen.scores import Scores
 
     recipe = with_settings(small_recipe, ['evaluate.observers=["my_networks:mean_colour"]', "evaluate.n_shuffles=1"])
@@ -254,7 +254,7 @@ def test_a_recipe_is_scored_by_an_own_network_and_remembers_its_code(small_recip
     head = scores.headline("zc")
     assert f"{head.value:.3f}" in out
     assert head.rule.observer == "my_networks:mean_colour"
-    known = Results.read(tmp_path / "out").provenance["observer my_networks:mean_colour"]
+    known = ResultsFolder.read(tmp_path / "out").provenance["observer my_networks:mean_colour"]
     assert known.startswith("my_networks:mean_colour sha256:")
     module.write_text(MODULE + "\n# changed\n")
     code, _, err = reseen("evaluate", tmp_path / "own.toml", "--out", tmp_path / "out")

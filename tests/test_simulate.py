@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loading import load
 from PIL import Image
 from pydantic import ValidationError
 
 from reseen import pipeline
+from reseen.check.files import find_data
 from reseen.errors import DataError, RecipeError, ResultsError
-from reseen.pipeline.needs import find_data
 from reseen.recipe import DataRecipe, Recipe, SimulateRecipe
-from reseen.simulate import digital_subjects, simulate
+from reseen.simulate import digital_subjects, simulate, write_data_set
 from reseen.simulate.design import count_repetitions, deal_ids, plan_trials
 from reseen.simulate.scenes import is_held_out
 
@@ -83,9 +84,8 @@ def test_half_of_the_test_pictures_are_held_out_combinations(tree: Path) -> None
 
 
 def test_the_reader_finds_the_betas_that_were_scanned(tree: Path) -> None:
-    datasets = pytest.importorskip("reseen.datasets")
     data = DataRecipe(kind="digital", path=tree, zscore_sessions=False)
-    trials, stimuli, split = datasets.load(data, "subj02")
+    trials, stimuli, split = load(data, "subj02")
     _, shown, subjects = digital_subjects(SMALL)
     subject = subjects[1]
     np.testing.assert_array_equal(trials.stimulus_id, np.concatenate(subject.stimulus_id))
@@ -153,7 +153,7 @@ def test_data_of_own_pictures_are_held_against_the_same_settings(tmp_path: Path)
     fill_folder(tmp_path / "mine", 10)
     few = {"n_subjects": 1, "n_sessions": 1, "n_train": 5, "n_test": 3, "voxel_share": 0.02}
     recipe = recipe_of(tmp_path / "tree", **few)
-    pipeline.write_data_set(recipe, tmp_path / "tree", pictures=tmp_path / "mine")
+    write_data_set(recipe, tmp_path / "tree", pictures=tmp_path / "mine")
     pipeline.run(recipe, tmp_path / "out", until="simulate")
     with pytest.raises(ResultsError, match=r"simulate\.n_test: expected 3, found 8"):
         pipeline.run(recipe_of(tmp_path / "tree", **(few | {"n_test": 8})), tmp_path / "other", until="simulate")

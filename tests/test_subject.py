@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from loading import load
 from nsd_tree import recipe_for
 
-from reseen.datasets import load, load_arrays, load_nsd
+from reseen.datasets import load_arrays, load_nsd
 from reseen.errors import DataError, RecipeError, ShapeError
 from reseen.stimuli import Stimuli
 from reseen.subject import Subject

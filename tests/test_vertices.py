@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from loading import load
 from nsd_tree import (
     LABELS,
     N_IMAGES,
@@ -20,16 +21,16 @@ from nsd_tree import (
     write_mgh,
 )
 
-from reseen.datasets import derivatives, extras, load, nsd
+from reseen.datasets import derivatives, extras, nsd
 from reseen.datasets.fsaverage import N_COARSE, N_FINE
 from reseen.datasets.nsd_sessions import VERTEX_SHAPE, close_gaps
 from reseen.datasets.surface import Surface
 from reseen.datasets.vertices import Vertices, read_labels, way_to_fsaverage
 from reseen.errors import DataError, RecipeError, ShapeError
-from reseen.pipeline import mapping
-from reseen.pipeline.job import Job
+from reseen.pipeline import maps as mapping
+from reseen.pipeline.context import Run
 from reseen.recipe import Recipe, with_settings
-from reseen.results import Results
+from reseen.results import ResultsFolder
 
 READ = np.isin(LABELS, [1, 5])
 PLACES = np.concatenate([VERTICES["lh"], N_FINE + VERTICES["rh"]])
@@ -287,7 +288,7 @@ def test_numbers_lie_on_their_own_vertices_and_nowhere_else(whole):
 
 
 @pytest.fixture
-def job(whole, tmp_path, known):
+def subject(whole, tmp_path, known):
     recipe = with_settings(
         Recipe(),
         [
@@ -298,9 +299,9 @@ def job(whole, tmp_path, known):
             'encode.export=["gifti", "vertices"]',
         ],
     )
-    with Results.open(tmp_path / "results", recipe) as results:
-        job = Job(recipe, results)
-        index = job.brain("subj01")[0].voxel_index
+    with ResultsFolder.open(tmp_path / "results", recipe) as results:
+        subject = Run(recipe, results).subject("subj01")
+        index = subject.trials.voxel_index
         n = len(index)
         arrays = {
             "r/z": np.linspace(0, 0.9, n, dtype=np.float32),
@@ -310,12 +311,11 @@ def job(whole, tmp_path, known):
         }
         made_by = {"layers": json.dumps(["first", "second"])}
         results.save_arrays(results.encode_path("subj01"), {**arrays, "voxel_index": index}, made_by)
-        yield job
+        yield subject
 
 
-def test_maps_of_vertices_need_no_transform_files(job):
-    trials = job.brain("subj01")[0]
-    maps, reason = mapping.cortical_maps(job, "subj01", trials)
+def test_maps_of_vertices_need_no_transform_files(subject):
+    maps, reason = mapping.cortical_maps(subject)
     assert reason == ""
     near = {side: at[:5][READ[10 * row : 10 * row + 5]] for row, (side, at) in enumerate(VERTICES.items())}
     expected = np.linspace(0, 0.9, 10, dtype=np.float32)
@@ -325,17 +325,17 @@ def test_maps_of_vertices_need_no_transform_files(job):
         assert np.isfinite(maps.values["r/z"][side]).sum() == len(near[side])
     assert maps.regions["lh"][near["lh"]].tolist() == [0, 1, 0]  # early, ventral, early
     assert maps.significant["z"]["lh"][near["lh"]].tolist() == [1, 1, 1]
-    assert mapping.export_maps(job)
-    folder = job.results.path / "derivatives/sub-01/func"
+    assert mapping.export_maps(subject)
+    folder = subject.results.path / "derivatives/sub-01/func"
     left = nibabel.load(folder / "sub-01_hemi-L_space-fsaverage_den-164k_stat-r_desc-z_statmap.func.gii")
     values = left.darrays[0].data
     assert np.array_equal(values[VERTICES["lh"][READ[:10]]], expected[: READ[:10].sum()])
     assert np.isfinite(values).sum() == READ[:10].sum()
 
 
-def test_the_npz_holds_every_map_left_then_right_as_pycortex_takes_them(job):
-    mapping.export_maps(job)
-    path = job.results.path / "derivatives/sub-01/func/sub-01_space-fsaverage_den-164k_desc-encoding_statmap.npz"
+def test_the_npz_holds_every_map_left_then_right_as_pycortex_takes_them(subject):
+    mapping.export_maps(subject)
+    path = subject.results.path / "derivatives/sub-01/func/sub-01_space-fsaverage_den-164k_desc-encoding_statmap.npz"
     with np.load(path, allow_pickle=False) as maps:
         assert set(maps) == {"r/z", "q/z", "winner/progress=1"}
         assert all(maps[name].shape == (2 * N_FINE,) for name in maps)

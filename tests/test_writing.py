@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from reseen.errors import ResultsError
-from reseen.pipeline.writing import Writer
+from reseen.pipeline.image_writer import Writer
 
 PICTURE = np.zeros((2, 2, 3), dtype=np.uint8)
 
@@ -114,11 +114,11 @@ LONG_RUN = """
 import sys
 from pathlib import Path
 import numpy as np
-from reseen.pipeline.writing import Writer
+from reseen.pipeline.image_writer import Writer
 from reseen.recipe import Recipe
-from reseen.results import Results
+from reseen.results import ResultsFolder
 
-results = Results(Path(sys.argv[1]), Recipe())
+results = ResultsFolder(Path(sys.argv[1]), Recipe())
 with Writer(results.save_picture, 16) as writer:
     for number in range(int(sys.argv[2])):
         path = results.path / f"{number:04d}.png"

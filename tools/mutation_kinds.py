@@ -91,10 +91,11 @@ def _own_arrays() -> dict[str, Any]:
 
 
 def _read_subject(data: Any) -> Any:
-    from reseen.datasets import inventory, load
+    from reseen.datasets import inventory, open_subject
 
     inventory(data, SUBJECT)
-    trials, stimuli, split = load(data, SUBJECT)
+    subject = open_subject(data, SUBJECT)
+    trials, stimuli, split = subject.trials, subject.stimuli, subject.split
     images = [stimuli.image(int(stimulus)) for stimulus in stimuli.stimulus_id]
     captions = [stimuli.captions(int(stimulus)) for stimulus in stimuli.stimulus_id]
     about = (trials.stimulus_id, trials.session, trials.ncsnr, trials.rois, trials.voxel_index, stimuli.categories)
@@ -188,9 +189,9 @@ def _is_read(name: Path) -> bool:
 
 def _read_results(out: Path, names: Sequence[Path]) -> Any:
     """Read the files of a results folder by the functions that resume, report and compare read them by."""
-    from reseen.results import Results
+    from reseen.results import ResultsFolder
 
-    results = Results.read(out)
+    results = ResultsFolder.read(out)
     tables = [results.load_table(name.with_suffix("").as_posix()) for name in names if name.suffix == ".csv"]
     arrays = [results.load_arrays(out / name) for name in names if name.suffix == ".safetensors"]
     features = results.load_features(results.decode_path(SUBJECT, "z"))
@@ -208,9 +209,9 @@ def _resume(recipe: Any, out: Path) -> Any:
 
 def _compare(reference: Path, other: Path) -> Any:
     from reseen.compare import compare, settings_that_differ
-    from reseen.results import Results
+    from reseen.results import ResultsFolder
 
-    one, two = Results.read(reference), Results.read(other)
+    one, two = ResultsFolder.read(reference), ResultsFolder.read(other)
     return compare(one, [two], n_bootstrap=20, n_permutations=20), settings_that_differ(one, two), two.warnings
 
 
@@ -449,8 +450,8 @@ def write_check(folder: Path) -> Kind:
     """Write a tree in NSD's layout that `check` looks at, with a small model."""
     from tiny_ldm import write_tiny_ldm
 
-    from reseen.pipeline import check
-    from reseen.pipeline.needs import find_data
+    from reseen.check import check
+    from reseen.check.files import find_data
     from reseen.recipe import Recipe, with_settings
 
     tree = folder / "tree"
@@ -503,8 +504,8 @@ def write_fsaverage(folder: Path) -> Kind:
 def write_truth(folder: Path) -> Kind:
     """Write the settings of a simulated tree, which a recipe is compared with."""
     from reseen.datasets.nsd_pictures import read_truth
-    from reseen.pipeline.stages import check_settings
     from reseen.recipe import Recipe, SimulateRecipe, with_changes
+    from reseen.simulate import check_settings
 
     path = folder / "reseen_truth.json"
     path.write_text(

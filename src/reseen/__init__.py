@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from reseen.encode import Encoder
     from reseen.errors import ReseenError
     from reseen.features import Features
-    from reseen.finished import FinishedRun as Results
+    from reseen.finished import Results
     from reseen.ldm import LatentDiffusion, load_model
     from reseen.ldm.denoised_features import extract_features
     from reseen.pipeline import run
@@ -39,7 +39,7 @@ _WHERE = {
     "LatentDiffusion": ("ldm", "LatentDiffusion"),
     "Recipe": ("recipe", "Recipe"),
     "ReseenError": ("errors", "ReseenError"),
-    "Results": ("finished", "FinishedRun"),
+    "Results": ("finished", "Results"),
     "RidgeMap": ("ridge", "RidgeMap"),
     "Scores": ("scores", "Scores"),
     "Split": ("trials", "Split"),

@@ -17,7 +17,7 @@ from reseen import statistics
 from reseen.errors import ResultsError
 from reseen.files.shell import shell_line
 from reseen.recipe import identity
-from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, VERSION_OF, Results
+from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, VERSION_OF, ResultsFolder
 from reseen.tables import BUILTIN, PICTURE_COLUMNS
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ _SCORING_LIBRARIES = ("scikit-image", "pillow", "torch")
 
 
 def compare(
-    reference: Results,
-    others: Sequence[Results],
+    reference: ResultsFolder,
+    others: Sequence[ResultsFolder],
     *,
     level: str = "result",
     n_bootstrap: int = 2000,
@@ -83,7 +83,7 @@ def compare(
     return pd.concat(tables, ignore_index=True)
 
 
-def settings_that_differ(reference: Results, other: Results) -> list[str]:
+def settings_that_differ(reference: ResultsFolder, other: ResultsFolder) -> list[str]:
     """Name each value of the recipe that differs and could change a result: the reference's, then the other's."""
     ours, theirs = identity(reference.recipe), identity(other.recipe)
     return [
@@ -96,7 +96,7 @@ def settings_that_differ(reference: Results, other: Results) -> list[str]:
 # ------------------------------------------------------------------------------------------------ may they be compared
 
 
-def _shared_subjects(reference: Results, other: Results) -> list[str]:
+def _shared_subjects(reference: ResultsFolder, other: ResultsFolder) -> list[str]:
     ours, theirs = reference.recipe.data.subjects, other.recipe.data.subjects
     shared = [subject for subject in ours if subject in theirs]
     if not shared:
@@ -109,7 +109,7 @@ def _shared_subjects(reference: Results, other: Results) -> list[str]:
     return shared
 
 
-def _check_pictures(reference: Results, other: Results, subject: str) -> None:
+def _check_pictures(reference: ResultsFolder, other: ResultsFolder, subject: str) -> None:
     """Refuse scores of other test pictures, known by the digest that was stored with them."""
     ours, theirs = (_claimed(results, TEST_PICTURES_OF + subject) for results in (reference, other))
     if ours != theirs:
@@ -121,7 +121,7 @@ def _check_pictures(reference: Results, other: Results, subject: str) -> None:
         )
 
 
-def _warn_of_versions(reference: Results, other: Results) -> None:
+def _warn_of_versions(reference: ResultsFolder, other: ResultsFolder) -> None:
     """Warn where a library that scores are made by is another."""
     for library in _SCORING_LIBRARIES:
         versions = [results.provenance.get(VERSION_OF + library) for results in (reference, other)]
@@ -133,7 +133,7 @@ def _warn_of_versions(reference: Results, other: Results) -> None:
             )
 
 
-def _protocols_apart(reference: Results, other: Results, subject: str) -> dict[str, str]:
+def _protocols_apart(reference: ResultsFolder, other: ResultsFolder, subject: str) -> dict[str, str]:
     """Return the protocols whose numbers are other quantities in the two, and in what: another network or another size.
 
     reseen's own protocol scores pictures at the size at which they were generated; the others say a size.
@@ -147,7 +147,7 @@ def _protocols_apart(reference: Results, other: Results, subject: str) -> dict[s
     return found
 
 
-def _claimed(results: Results, name: str) -> str:
+def _claimed(results: ResultsFolder, name: str) -> str:
     known = results.provenance
     if name not in known:
         raise ResultsError(
@@ -160,14 +160,14 @@ def _claimed(results: Results, name: str) -> str:
 # ------------------------------------------------------------------------------------------------ pairs of numbers
 
 
-def _scored(results: Results, subject: str) -> pd.DataFrame:
+def _scored(results: ResultsFolder, subject: str) -> pd.DataFrame:
     """Read what each picture of a subject scores by itself."""
     table = results.load_table("pictures")
     return table[table["subject"] == subject]
 
 
 def _paired(
-    reference: Results, other: Results, subjects: Sequence[str], level: str
+    reference: ResultsFolder, other: ResultsFolder, subjects: Sequence[str], level: str
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Return each subject's numbers that both have, and what each stimulus scores, twice ``(n_numbers, n_stimuli)``."""
     for subject in subjects:
@@ -194,7 +194,7 @@ def _paired(
         yield ours.loc[both], theirs.loc[both]
 
 
-def _matrix(results: Results, subject: str, level: str, *, without: Mapping[str, str]) -> pd.DataFrame:
+def _matrix(results: ResultsFolder, subject: str, level: str, *, without: Mapping[str, str]) -> pd.DataFrame:
     """Arrange one level: a row for each number, a column for each stimulus; items of one stimulus are averaged."""
     import pandas as pd
 

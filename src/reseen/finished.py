@@ -13,19 +13,19 @@ from reseen.decode import Decoder
 from reseen.errors import ResultsError
 from reseen.features import Features
 from reseen.reconstruction import n_draws
-from reseen.results import Results
+from reseen.results import ResultsFolder
 from reseen.scores import Scores
 from reseen.tables import PICTURE_LEVELS, Level, main_condition
 
 
-class FinishedRun(Results):
+class Results(ResultsFolder):
     """Results folder that a run wrote, to be read from a notebook.
 
     Get one by ``reseen.Results.read(folder)``. What a run did not write is refused by name.
 
     Examples
     --------
-    >>> results = FinishedRun.read(finished_run)
+    >>> results = Results.read(finished_run)
     >>> results.subjects
     ('subj01',)
     >>> results.images("zc").dtype, results.images("zc").ndim

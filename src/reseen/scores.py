@@ -15,7 +15,7 @@ from reseen.errors import ShapeError
 from reseen.files import write_text
 from reseen.headline import Headline, Stimuli, choose, stimuli_of
 from reseen.published import published_beside
-from reseen.results import Results
+from reseen.results import ResultsFolder
 from reseen.tables import (
     GAP_CLOSED,
     NULL_SD,
@@ -195,7 +195,7 @@ class Scores:
         """
         path = Path(path)
         if path.is_dir():
-            results = Results.read(path)
+            results = ResultsFolder.read(path)
             stimuli = stimuli_of(results.provenance, results.recipe.data.subjects)
             return cls(results.load_table("scores"), results.load_table("pictures"), stimuli=stimuli)
         table = read_table(path)

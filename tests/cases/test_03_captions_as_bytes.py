@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from _inputs import arrays, data_recipe, save
+from loading import load
 
-from reseen.datasets import load
 from reseen.errors import DataError
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from _inputs import arrays, data_recipe, save
+from loading import load
 
-from reseen.datasets import inventory, load
+from reseen.datasets import inventory
 
 
 @pytest.mark.parametrize("missing", ["nan", "None", "<NA>", "", "  ", "NaN", "null"])

@@ -11,10 +11,10 @@ import sys
 import h5py
 import pytest
 
+from reseen.check import check
 from reseen.datasets.volumes import peek
 from reseen.errors import DataError
 from reseen.files.reading import is_blocked
-from reseen.pipeline import check
 from reseen.recipe import load_recipe, with_settings
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from loading import load
 
-from reseen.datasets import load
 from reseen.recipe import DataRecipe
 
 

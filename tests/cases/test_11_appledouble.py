@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from _inputs import arrays, data_recipe, save
+from loading import load
 from PIL import Image
 
-from reseen.datasets import load
 from reseen.errors import DataError
 
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X" + bytes(100)

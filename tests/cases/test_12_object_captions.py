@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from _inputs import arrays, data_recipe, save
+from loading import load
 
-from reseen.datasets import load
 from reseen.errors import DataError
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from _inputs import arrays, data_recipe, save
+from loading import load
 from PIL import Image
 
-from reseen.datasets import inventory, load
+from reseen.datasets import inventory
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from _inputs import arrays, data_recipe, save
+from loading import load
 
-from reseen.datasets import load
 from reseen.ridge import fit_ridge
 
 

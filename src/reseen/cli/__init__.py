@@ -5,6 +5,7 @@
     __init__.py   the commands that run a recipe, or say what it takes
     folders.py    reseen evaluate, of two folders of pictures
     compare.py    reseen compare
+    merge.py      reseen merge
     raters.py     reseen raters, and reseen raters score
     tables.py     what their printed tables share
     terminal.py   all printing, progress, and the signals that stop a command
@@ -26,8 +27,9 @@ from typer.core import TyperGroup
 
 from reseen.cli.compare import compare
 from reseen.cli.folders import EVALUATE, score_folders
+from reseen.cli.merge import merge
 from reseen.cli.raters import raters
-from reseen.cli.tables import print_scores
+from reseen.cli.tables import show_results
 from reseen.cli.terminal import STOPPED_BY, Stopped, prepare, progress, say
 from reseen.errors import ReseenError
 
@@ -227,10 +229,10 @@ def check(
     These are the checks that a run begins with: files, ROIs, model, space and more, each marked ok, NO where the recipe
     cannot run, or -- where a run does without. What is missing is listed with the commands that fetch it.
     """
-    from reseen import pipeline
+    from reseen import check as checks
 
     read = _read_recipe(recipe, data, model, settings, full=full)
-    findings = pipeline.check(read, _folder(read, out), device=device)
+    findings = checks.check(read, _folder(read, out), device=device)
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
         say(f"{finding.mark}  {finding.what:<{width}}  {finding.found}")
@@ -257,14 +259,15 @@ def simulate(
 
     It has the layout of the Natural Scenes Dataset, and a recipe reads it with --data OUT.
     """
-    from reseen import pipeline
+    from reseen.simulate import write_data_set
 
     with progress() as tell:
         read = _read_recipe(recipe, None, None, settings)
-        pipeline.write_data_set(read, out, pictures=pictures, nifti=nifti, progress=tell)
+        write_data_set(read, out, pictures=pictures, nifti=nifti, progress=tell)
     say(f"data set: {out}")
 
 
+app.command()(merge)
 app.command()(compare)
 app.add_typer(raters, name="raters")
 
@@ -358,14 +361,7 @@ def _run(
         results = pipeline.run(
             recipe, out, until=last, device=device, report_anew=verb == "report", progress=tell, executor=units
         )
-    if all((results.path / f"{name}.csv").is_file() for name in ("scores", "diagnostics")):
-        from reseen.headline import stimuli_of
-
-        stimuli = stimuli_of(results.provenance, recipe.data.subjects)
-        print_scores(results.load_table("scores"), results.load_table("diagnostics"), stimuli, recipe.n_permuted)
-    say(f"results: {results.path}")
-    if last == "report":
-        say(f"report: {results.path / 'report.html'}")
+    show_results(results)
 
 
 def _check_workers(executor: str, cluster: str | None, workers: int | None) -> None:

@@ -31,10 +31,10 @@ def compare(
     from reseen.compare import settings_that_differ
     from reseen.files import write_text
     from reseen.headline import stimuli_of
-    from reseen.results import Results
+    from reseen.results import ResultsFolder
     from reseen.tables import to_csv
 
-    reference, *others = (Results.read(folder) for folder in folders)
+    reference, *others = (ResultsFolder.read(folder) for folder in folders)
     found = set_beside(reference, others, level=level)
     for other in others:
         for setting in settings_that_differ(reference, other):

@@ -51,9 +51,9 @@ def page(
     The word page may be left out. The page works offline; raters send back the files it saves.
     """
     from reseen import pipeline
-    from reseen.results import Results
+    from reseen.results import ResultsFolder
 
-    results = Results.read(out)
+    results = ResultsFolder.read(out)
     design = pipeline.write_page(
         results,
         data=data,

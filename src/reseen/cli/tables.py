@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING
 
-from reseen.cli.terminal import say_table
+from reseen.cli.terminal import say, say_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from reseen.results import ResultsFolder
 
 
 def number(value: float) -> str:
@@ -37,6 +39,21 @@ def print_scores(scores: pd.DataFrame, reading: pd.DataFrame, stimuli: str, n_sh
         words = [str(row[column]) for column in ("subject", "score", "subset", "condition")]
         table.add_row(*words, *numbers, interval, number(row["ceiling"]), str(row["n"]))
     say_table(table, verdict(scores, reading, stimuli=stimuli, n_shuffles=n_shuffles))
+
+
+def show_results(results: ResultsFolder) -> None:
+    """Print the scores, if there are any, and where the results and the report are."""
+    if all((results.path / f"{name}.csv").is_file() for name in ("scores", "diagnostics")):
+        from reseen.headline import stimuli_of
+
+        stimuli = stimuli_of(results.provenance, results.recipe.data.subjects)
+        print_scores(
+            results.load_table("scores"), results.load_table("diagnostics"), stimuli, results.recipe.n_permuted
+        )
+    say(f"results: {results.path}")
+    report = results.path / "report.html"
+    if report.is_file():
+        say(f"report: {report}")
 
 
 def _is_telling(row: Mapping[Hashable, object], headline: str) -> bool:

@@ -9,11 +9,10 @@ from reseen.datasets import arrays, nsd, nsd_inventory
 from reseen.datasets.inventory import FileCheck
 from reseen.datasets.outline import Outline
 from reseen.recipe import DataRecipe
-from reseen.stimuli import Fit, Stimuli
+from reseen.stimuli import Fit
 from reseen.subject import Subject
-from reseen.trials import Split, Trials
 
-__all__ = ["FileCheck", "Outline", "extras", "inventory", "load", "load_arrays", "load_nsd", "open_subject", "outline"]
+__all__ = ["FileCheck", "Outline", "extras", "inventory", "load_arrays", "load_nsd", "open_subject", "outline"]
 
 
 def load_nsd(
@@ -95,6 +94,7 @@ def load_nsd(
         **_folds(n_folds),
     )
     found = open_subject(data, subject, keep=None if keep is None else Path(keep), progress=progress)
+    nsd.outline(data, subject)  # what is wrong with ROIs or sessions is told now
     return found.only_used()
 
 
@@ -200,18 +200,6 @@ def open_subject(
     return nsd.open_subject(data, subject, keep=keep, progress=progress)
 
 
-def load(
-    data: DataRecipe,
-    subject: str,
-    *,
-    keep: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[Trials, Stimuli, Split]:
-    """Read all of one subject; see `open_subject`."""
-    found = open_subject(data, subject, keep=keep, progress=progress)
-    return found.trials, found.stimuli, found.split
-
-
 def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:
     """List the files that a run does without, by what they are for.
 
@@ -223,8 +211,10 @@ def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:
     return {} if data.kind == "arrays" else nsd_inventory.extras(data, subject)
 
 
-def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
+def inventory(data: DataRecipe, subject: str, *, with_trials: bool = True) -> list[FileCheck]:
     """List the files that one subject needs, which of them are there and whole, and how to fetch the others.
+
+    Without trials, these are the files of images, captions and split.
 
     Raises
     ------
@@ -233,7 +223,9 @@ def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
     RecipeError
         If an ROI is unknown.
     """
-    return arrays.inventory(data, subject) if data.kind == "arrays" else nsd_inventory.inventory(data, subject)
+    if data.kind == "arrays":
+        return arrays.inventory(data, subject)
+    return nsd_inventory.inventory(data, subject, with_trials=with_trials)
 
 
 def outline(data: DataRecipe, subject: str) -> Outline:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from reseen.analyses import spaces_of
 from reseen.datasets.surface import Surface
 from reseen.datasets.vertices import Vertices
+from reseen.errors import ResultsError
 from reseen.files import write_json, writing
 from reseen.results import library_versions
 
@@ -271,3 +272,17 @@ def _told(name: str, maps: Maps) -> dict[str, Any]:
 def _parts(of: str) -> Iterator[str]:
     model, slash, feature = of.rpartition("/")
     yield from (model, feature) if slash and len(spaces_of(model)) > 1 else (of,)
+
+
+def check_placed(subject: str, volume_shape: tuple[int, int, int] | None) -> None:
+    """Refuse maps of voxels that have no place in a volume.
+
+    Raises
+    ------
+    ResultsError
+        If they have none.
+    """
+    if volume_shape is None:
+        raise ResultsError(
+            f"encode.export asks for maps; the voxels of {subject} have no place in a volume. Leave encode.export out."
+        )

@@ -8,16 +8,24 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reseen.datasets.kept import KeptSessions
-from reseen.datasets.nsd_design import TrialTable, read_trial_table
+from reseen.datasets.nsd_design import TrialTable, count_sessions, read_trial_table
 from reseen.datasets.nsd_facts import N_IMAGES, TERMS, NsdFiles
 from reseen.datasets.nsd_inventory import inventory, list_subjects, need_path
 from reseen.datasets.nsd_pictures import count_pictures, read_pictures
-from reseen.datasets.nsd_sessions import Progress, check_sessions, close_gaps, count_sessions, read_betas, read_sample
+from reseen.datasets.nsd_sessions import (
+    Progress,
+    check_present,
+    check_sessions,
+    close_gaps,
+    read_betas,
+    read_sample,
+)
 from reseen.datasets.nsd_stim_info import check_shared_images
 from reseen.datasets.nsd_voxels import RoiVoxels, find_ncsnr, find_voxels
 from reseen.datasets.outline import Outline
@@ -34,7 +42,9 @@ __all__ = ["TERMS", "inventory", "open_subject", "outline"]
 def open_subject(
     data: DataRecipe, subject: str, *, keep: Path | None = None, progress: Progress | None = None
 ) -> Subject:
-    """Open one subject: the design, the ROIs and the split are read now, betas and images when they are used.
+    """Open one subject: the design and the split are read now, ROIs, betas and images when they are used.
+
+    Images, captions and split need no file of betas.
 
     Parameters
     ----------
@@ -66,13 +76,13 @@ def open_subject(
         If nothing can be written to ``keep``, once betas are read.
     """
     files = _find_files(data, subject)
-    table, voxels, stimuli, split = _before_betas(files, data)
+    known = _read_design(files, data)
     kept = None if keep is None else KeptSessions(keep)
 
     def read() -> Trials:
-        return _read_trials(files, table, voxels, data, kept, progress)
+        return _read_trials(files, known.table, _find_voxels(files, known, data), data, kept, progress)
 
-    return Subject(read, stimuli, split, name=subject)
+    return Subject(read, known.stimuli, known.split, name=subject)
 
 
 def _read_trials(
@@ -110,24 +120,38 @@ def outline(data: DataRecipe, subject: str) -> Outline:
         As `open_subject`.
     """
     files = _find_files(data, subject)
-    table, voxels, stimuli, split = _before_betas(files, data)
-    sample = partial(read_sample, files, table, voxels.index, voxels.shape, data)
+    known = _read_design(files, data)
+    voxels = _find_voxels(files, known, data)
+    sample = partial(read_sample, files, known.table, voxels.index, voxels.shape, data)
     n_voxels = {roi: int(mask.sum()) for roi, mask in voxels.rois.items()}
-    return Outline(table.stimulus_id, split, n_voxels, len(voxels.index), voxels.shape, stimuli, sample)
+    n_read = len(voxels.index)
+    return Outline(known.table.stimulus_id, known.split, n_voxels, n_read, voxels.shape, known.stimuli, sample)
 
 
-def _before_betas(files: NsdFiles, data: DataRecipe) -> tuple[TrialTable, RoiVoxels, Stimuli, Split]:
-    """Read all of a subject but the betas: which trial shows what, the ROIs, the images and the split."""
+class _Design(NamedTuple):
+    """What is known of a subject without its betas: which trial shows what, the images, and what is held out."""
+
+    table: TrialTable
+    stimuli: Stimuli
+    split: Split
+    own: bool
+
+
+def _read_design(files: NsdFiles, data: DataRecipe) -> _Design:
     n_images = count_pictures(files)
     own = n_images == N_IMAGES
-    n_sessions = count_sessions(files, data.sessions, own=own)
-    table = read_trial_table(files, n_sessions, n_images, own=own)
+    table = read_trial_table(files, count_sessions(files, data.sessions, own=own), n_images, own=own)
     check_shared_images(files, n_images, table.shared)
-    voxels = find_voxels(files, data.rois, check_sessions(files, table.session, own=own))
     stimuli = read_pictures(files, n_images, data.fit)
     seen = np.unique(table.stimulus_id)
     split = make_split(data, seen, stimuli.subsets, test=np.intersect1d(seen, table.shared))
-    return table, voxels, stimuli, split
+    return _Design(table, stimuli, split, own)
+
+
+def _find_voxels(files: NsdFiles, known: _Design, data: DataRecipe) -> RoiVoxels:
+    """Return the voxels of the ROIs, after a look at the header of every session."""
+    check_present(files, int(known.table.session.max()), data.sessions)
+    return find_voxels(files, data.rois, check_sessions(files, known.table.session, own=known.own))
 
 
 def _find_files(data: DataRecipe, subject: str) -> NsdFiles:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.datasets.mat_files import check_mat
-from reseen.datasets.nsd_facts import TRIALS_PER_SESSION, NsdFiles
+from reseen.datasets.nsd_facts import SUBJECTS, TRIALS_PER_SESSION, NsdFiles
 from reseen.datasets.volumes import reading
-from reseen.errors import DataError
+from reseen.errors import DataError, RecipeError
 from reseen.files import read_text
 
 N_SHARED_IDS = 1000
@@ -37,6 +37,41 @@ class TrialTable:
     session: NDArray[np.int64]
     stimulus_id: NDArray[np.int64]
     shared: NDArray[np.int64]
+
+
+def check_wanted(files: NsdFiles, wanted: int | None, *, own: bool) -> None:
+    """Refuse more sessions than NSD has of a subject.
+
+    Raises
+    ------
+    RecipeError
+        If more are wanted, and the tree is NSD's own.
+    """
+    if own and wanted and files.subject in SUBJECTS and wanted > SUBJECTS[files.subject].n_sessions:
+        n_most = SUBJECTS[files.subject].n_sessions
+        raise RecipeError(
+            f"data.sessions asks for {wanted} sessions; NSD has {n_most} of {files.subject}. Ask for no more: "
+            f"--set data.sessions={n_most}"
+        )
+
+
+def count_sessions(files: NsdFiles, wanted: int | None, *, own: bool) -> int:
+    """Return how many sessions to read: ``wanted``, or all that the responses list.
+
+    Raises
+    ------
+    RecipeError
+        If more are wanted than NSD has (``own``: the tree is NSD's own).
+    DataError
+        If the responses cannot be read, or list fewer sessions.
+    """
+    check_wanted(files, wanted, own=own)
+    n_listed = int(read_responses(files.responses)[0].max(initial=1))
+    if wanted and wanted > n_listed:
+        raise DataError(
+            f"data.sessions asks for {wanted} sessions; {files.responses} lists {n_listed}. Ask for no more."
+        )
+    return wanted or n_listed
 
 
 def read_trial_table(files: NsdFiles, n_sessions: int, n_images: int, *, own: bool) -> TrialTable:
@@ -76,7 +111,7 @@ def read_trial_table(files: NsdFiles, n_sessions: int, n_images: int, *, own: bo
     return TrialTable(session, stimulus_id, design["sharedix"].ravel() - 1)
 
 
-def read_responses(path: Path, n_sessions: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def read_responses(path: Path, n_sessions: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Read the session (from 1) and the stimulus (from 0) of each trial, ``(n_trials,)``, in order of presentation.
 
     Raises
@@ -93,7 +128,8 @@ def read_responses(path: Path, n_sessions: int) -> tuple[NDArray[np.int64], NDAr
             raise DataError(f"{path} lacks the column {missing[0]}; {', '.join(names)} are needed. Fetch it again.")
         rows = [tuple(int(float(row[name])) for name in names) for row in table_rows]
     table = np.array(sorted(rows), dtype=np.int64).reshape(-1, 4)
-    table = table[table[:, 0] <= n_sessions]
+    if n_sessions is not None:
+        table = table[table[:, 0] <= n_sessions]
     return table[:, 0], table[:, 3] - 1
 
 

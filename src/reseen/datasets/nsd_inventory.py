@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.datasets.inventory import FileCheck, check_file
-from reseen.datasets.nsd_design import TrialTable, read_design, read_responses, read_trial_table
+from reseen.datasets.nsd_design import TrialTable, check_wanted, read_design, read_responses, read_trial_table
 from reseen.datasets.nsd_facts import COCO_SPLITS, N_IMAGES, SUBJECTS, TRIALS_PER_SESSION, NsdFiles
 from reseen.datasets.nsd_pictures import check_pictures, count_pictures, read_coco
-from reseen.datasets.nsd_sessions import check_session, check_wanted, known_shape, list_sessions, session_paths
+from reseen.datasets.nsd_sessions import check_session, known_shape, list_sessions, session_paths
 from reseen.datasets.nsd_stim_info import check_shared_images, read_stim_info
 from reseen.datasets.nsd_voxels import RoiVoxels, atlas_paths, atlases, find_voxels
 from reseen.datasets.volumes import Shape, check_gzip, peek, read_volume, read_voxels
@@ -44,8 +44,10 @@ class _Known:
         return int(np.sum(self.table.session == session)) or None if self.table else None
 
 
-def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
+def inventory(data: DataRecipe, subject: str, *, with_trials: bool = True) -> list[FileCheck]:
     """List the files that reading one subject takes, and look at those that exist, at a few betas of each session too.
+
+    Without trials, these are the files that images, captions and split are read from.
 
     ``fetch_commands`` of `NsdFiles` gives what fetches the others, ``TERMS`` what NSD asks for before.
 
@@ -60,6 +62,9 @@ def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
     digital = data.kind == "digital" or files.truth.exists()
     _check_subject(files, digital=digital)
     known = _learn(files, data, digital=digital)
+    wanted = [*_common(known), (files.responses, None, lambda: _describe_trials(known))]
+    if with_trials:
+        wanted += [*_atlases(known, data), *_sessions(known)]
     return [
         check_file(
             path,
@@ -67,7 +72,7 @@ def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
             missing=_SIMULATE if digital else f"missing. Fetch it: {files.fetch_command(path)}",
             expected=None if digital else size,
         )
-        for path, size, describe in [*_common(known), *_of_subject(known, data), *_sessions(known)]
+        for path, size, describe in wanted
     ]
 
 
@@ -85,12 +90,10 @@ def _common(known: _Known) -> list[_Wanted]:
     ]
 
 
-def _of_subject(known: _Known, data: DataRecipe) -> list[_Wanted]:
-    files = known.files
-    wanted: list[_Wanted] = [(files.responses, None, lambda: _describe_trials(known))]
+def _atlases(known: _Known, data: DataRecipe) -> Iterator[_Wanted]:
     for atlas, rois in atlases(data.rois).items():
-        wanted += [(path, None, _describe_atlas(known, path, rois)) for path in atlas_paths(files, atlas)]
-    return wanted
+        for path in atlas_paths(known.files, atlas):
+            yield path, None, _describe_atlas(known, path, rois)
 
 
 def _sessions(known: _Known) -> list[_Wanted]:

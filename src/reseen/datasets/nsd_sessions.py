@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from reseen.datasets.fsaverage import N_FINE, SIDES
 from reseen.datasets.kept import KeptSessions, is_worth_keeping, origin
-from reseen.datasets.nsd_design import TrialTable, read_responses
+from reseen.datasets.nsd_design import TrialTable
 from reseen.datasets.nsd_facts import INT16_PER_PERCENT, SUBJECTS, NsdFiles
 from reseen.datasets.volumes import Shape, is_stored_by_voxel, peek, read_voxels
-from reseen.errors import DataError, RecipeError
+from reseen.errors import DataError
 from reseen.files import unreadable
 from reseen.recipe import DataRecipe
 from reseen.trials import SessionScaling, Trials, standardise
@@ -38,7 +38,6 @@ MIN_FOR_CONSTANT = 3
 MIN_FOR_ZERO_TRIAL = 5
 """Voxels from which on zeros in all of them are no chance."""
 
-_ALL = 10**6
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""
 
@@ -75,49 +74,29 @@ def list_sessions(files: NsdFiles) -> list[int]:
     return sorted(int(number) for number in numbers if number.isdecimal())
 
 
-def check_wanted(files: NsdFiles, wanted: int | None, *, own: bool) -> None:
-    """Refuse more sessions than NSD has of a subject.
-
-    Raises
-    ------
-    RecipeError
-        If more are wanted, and the tree is NSD's own.
-    """
-    if own and wanted and files.subject in SUBJECTS and wanted > SUBJECTS[files.subject].n_sessions:
-        n_most = SUBJECTS[files.subject].n_sessions
-        raise RecipeError(
-            f"data.sessions asks for {wanted} sessions; NSD has {n_most} of {files.subject}. Ask for no more: "
-            f"--set data.sessions={n_most}"
-        )
-
-
-def count_sessions(files: NsdFiles, wanted: int | None, *, own: bool) -> int:
-    """Return how many sessions to read: ``wanted``, or all; none may be missing.
-
-    All sessions are those that are there and those that the responses list.
+def check_present(files: NsdFiles, n_sessions: int, wanted: int | None) -> None:
+    """Check that there are the files of betas of sessions 1 to ``n_sessions``, and no more where all are ``wanted``.
 
     Raises
     ------
     DataError
-        If a file of one of them is missing.
-    RecipeError
-        If more are wanted than NSD has (``own``: the tree is NSD's own).
+        If one is missing, or is not listed in the responses.
     """
-    check_wanted(files, wanted, own=own)
-    present = list_sessions(files)
-    n_sessions = wanted or max(present, default=1)
-    if not wanted and files.responses.is_file():
-        n_sessions = max(n_sessions, int(read_responses(files.responses, _ALL)[0].max(initial=1)))
+    n_present = max(list_sessions(files), default=0)
+    if wanted is None and n_present > n_sessions:
+        raise DataError(
+            f"{files.responses} lists no trials of session {n_present}, of which there are betas in "
+            f"{files.betas_folder}. Fetch it again."
+        )
     for session in range(1, n_sessions + 1):
         missing = [path for path in session_paths(files, session) if not path.exists()]
         if missing:
             also = "" if files.on_fsaverage else " (and there is no .nii.gz of it)"
+            present = ", ".join(map(str, list_sessions(files))) or "none"
             raise DataError(
-                f"{missing[0]} is missing{also}: sessions 1 to {n_sessions} are needed, found "
-                f"{', '.join(map(str, present)) or 'none'}. Fetch it, or set data.sessions to "
-                f"{session - 1 or 'a number of sessions that you have'}."
+                f"{missing[0]} is missing{also}: sessions 1 to {n_sessions} are needed, found {present}. Fetch it, or "
+                f"set data.sessions to {session - 1 or 'a number of sessions that you have'}."
             )
-    return n_sessions
 
 
 def check_sessions(files: NsdFiles, session: NDArray[np.int64], *, own: bool) -> Shape:

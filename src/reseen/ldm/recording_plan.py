@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.analyses import UNDENOISED, parse_feature
+from reseen.analyses import AUTO, UNDENOISED, Analysis, analyses, parse_feature
 from reseen.blocks import rows_at_once
 from reseen.files import GB
-from reseen.ldm.recording import check_layers
-from reseen.recipe import ReconstructRecipe
+from reseen.ldm.recording import check_layers, default_layers
+from reseen.recipe import Recipe, ReconstructRecipe
 
 if TYPE_CHECKING:
     from reseen.ldm import LatentDiffusion
@@ -157,3 +157,14 @@ def _run(ldm: LatentDiffusion, strength: float, features: Sequence[str], recipe:
         else:
             activations[feature] = name.layer, max(steps - 1, 0)
     return Run(strength, timesteps, latents, activations)
+
+
+def analyses_of(recipe: Recipe, model: Callable[[], LatentDiffusion]) -> tuple[Analysis, ...]:
+    """List the encoding analyses that a recipe asks for; the model is loaded only where the layers depend on it."""
+    return analyses(recipe.encode, auto=default_layers(model()) if AUTO in recipe.encode.layers else ())
+
+
+def plan_for(recipe: Recipe, model: LatentDiffusion) -> RecordingPlan:
+    """Plan what the recipe's encoding analyses record while the true z and c are denoised."""
+    names = [name for analysis in analyses_of(recipe, lambda: model) for name in analysis.features]
+    return plan_recording(model, names, recipe=recipe.reconstruct, activations=recipe.encode.activations)

@@ -1,26 +1,22 @@
-"""Pipeline: the verbs in order, over one results folder; what is there already is not made again.
+"""Pipeline: the stages of a recipe, over one results folder; each stage is a file named after it.
 
 ::
 
-    order.py       run(): which stages a run needs, one after the other, each timed
-    job.py         what the stages share: data, model, settings, progress
-    extraction.py  extract
-    stages.py      simulate, decode, encode, reconstruct: from one file of the results folder to the next
-    scoring.py     evaluate
-    showing.py     report
-    rating.py      write_page(): a test for people as raters
-    plan.py        check(): the checks that a run begins with, as a list
-    prospect.py    what they look at: data and model, loaded once
-    needs.py       the files of each subject, and how to get those that are missing
-    fitting.py     does the recipe ask for what the data hold?
-    costs.py       space and time
-    log.py         what is being done, as lines of text
+    stages.py        STAGES and run(): for each subject, for each stage
+    context.py       Run and SubjectRun: recipe, folder, model, data and features that stages share
+    simulate.py extract.py decode.py encode.py reconstruct.py evaluate.py report.py
+    controls.py      what a full run decodes beside the result
+    stacks.py        the images of a subject, read when they are asked for
+    tables.py        one table of each subject, and all of them joined
+    maps.py          encoding results as maps, figures and files for other programs
+    image_writer.py  images go to disk in threads of their own
+    merge.py         join results folders of different subjects
+    raters.py        a test for people as raters
+    log.py           dated lines of what is being done
 """
 
-from reseen.pipeline.finding import Finding
-from reseen.pipeline.order import STAGES, run
-from reseen.pipeline.plan import check
-from reseen.pipeline.rating import write_page
-from reseen.pipeline.stages import write_data_set
+from reseen.pipeline.merge import merge
+from reseen.pipeline.raters import write_page
+from reseen.pipeline.stages import STAGES, run
 
-__all__ = ["STAGES", "Finding", "check", "run", "write_data_set", "write_page"]
+__all__ = ["STAGES", "merge", "run", "write_page"]

@@ -14,7 +14,7 @@ from reseen import diagnostics
 from reseen.decode import Decoder
 from reseen.evaluate import AT_RANDOM, CLUSTERS
 from reseen.features import Features
-from reseen.pipeline.job import Job
+from reseen.pipeline.context import SubjectRun
 from reseen.tables import Level
 from reseen.trials import Split
 
@@ -33,88 +33,82 @@ _FILE = {CLUSTERS: "without_cluster", AT_RANDOM: "without_some"}
 _CLUSTERS = "clusters"
 
 
-def decode_controls(job: Job, subject: str) -> bool:
+def decode_controls(subject: SubjectRun) -> bool:
     """Decode what a full run needs beside the result; each file is written once."""
     worked = False
-    for name in job.decoded_names:
+    for name in subject.run.decoded_names:
         for level in WITHOUT_BRAIN:
-            if not _is_there(job, subject, f"{level}_{name}"):
-                _save(job, subject, f"{level}_{name}", _without_brain(job, subject, name, level))
+            if not _is_there(subject, f"{level}_{name}"):
+                _save(subject, f"{level}_{name}", _without_brain(subject, name, level))
                 worked = True
-        for how in _FILE if job.recipe.decode.elsewhere(name) is None else ():
-            if not _is_there(job, subject, f"{_FILE[how]}_{name}"):
-                _save(job, subject, f"{_FILE[how]}_{name}", _left_out(job, subject, name, how))
+        for how in _FILE if subject.recipe.decode.elsewhere(name) is None else ():
+            if not _is_there(subject, f"{_FILE[how]}_{name}"):
+                _save(subject, f"{_FILE[how]}_{name}", _left_out(subject, name, how))
                 worked = True
     return worked
 
 
-def floor_features(job: Job, subject: str, level: Level, name: str) -> Features:
+def floor_features(subject: SubjectRun, level: Level, name: str) -> Features:
     """Return the features that the pictures of a level without the brain are made from, one row for each picture."""
-    return job.results.load_features(_path(job, subject, f"{level}_{name}"))
+    return subject.stored(f"{level}_{name}")
 
 
-def left_out(job: Job, subject: str, name: str) -> dict[str, tuple[Features, Split]]:
+def left_out(subject: SubjectRun, name: str) -> dict[str, tuple[Features, Split]]:
     """Return what decoders without some of the training pictures make of the test pictures, and what these were."""
-    _, _, split = job.facts(subject)
-    return {
-        how: (job.results.load_features(_path(job, subject, f"{stem}_{name}")), _split(job, subject, split, how))
-        for how, stem in _FILE.items()
-    }
+    return {how: (subject.stored(f"{stem}_{name}"), _split(subject, how)) for how, stem in _FILE.items()}
 
 
-def repetitions(job: Job, subject: str, name: str) -> tuple[Features, Features]:
+def repetitions(subject: SubjectRun, name: str) -> tuple[Features, Features]:
     """Decode the first showing of each test stimulus that was shown again, and the mean of its other showings."""
-    trials, _, split = job.brain(subject)
-    shape = job.true(subject, name).array.shape[1:]
-    folder = job.results.decode_path(subject, name).parent
+    shape = subject.true(name).array.shape[1:]
     parts: tuple[list[Features], list[Features]] = ([], [])
-    for fold, (_, test) in enumerate(split.folds):
-        shown = trials.select(test)
+    for fold, (_, test) in enumerate(subject.split.folds):
+        shown = subject.trials.select(test)
         ids, first, count = np.unique(shown.stimulus_id, return_index=True, return_counts=True)
         again = first[count > 1]
         if not len(again):
             continue
         others = np.setdiff1d(np.flatnonzero(np.isin(shown.stimulus_id, ids[count > 1])), again)
-        decoder = Decoder.from_arrays(*job.results.load_arrays(folder / f"{name}_fold{fold}.safetensors"))
+        decoder = Decoder.from_arrays(*subject.results.load_arrays(_path(subject, f"{name}_fold{fold}")))
         for part, rows in zip(parts, (shown.take(again), shown.take(others).average()), strict=True):
             part.append(decoder.predict(rows))
     return _join(name, shape, parts[0]), _join(name, shape, parts[1])
 
 
-def _without_brain(job: Job, subject: str, name: str, level: Level) -> Features:
+def _without_brain(subject: SubjectRun, name: str, level: Level) -> Features:
     """Return one row for each test stimulus, or where all get the same, for the first of each fold."""
-    _, _, split = job.facts(subject)
-    true = job.true(subject, name)
+    true = subject.true(name)
     rows, ids = [], []
-    for fold, (train, test) in enumerate(split.folds):
+    for fold, (train, test) in enumerate(subject.split.folds):
         if level == "floor_mean":
             known = true.rows(train)
             rows.append(known.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32))
             ids.append(test[:1])
         else:
-            drawn = np.random.default_rng([job.recipe.seed, 6, fold]).choice(train, len(test))
+            drawn = np.random.default_rng([subject.recipe.seed, 6, fold]).choice(train, len(test))
             rows.append(true.rows(drawn))
             ids.append(test)
     return _in_order(Features(name, np.concatenate(rows), np.concatenate(ids)))
 
 
-def _left_out(job: Job, subject: str, name: str, how: str) -> Features:
-    decoding = job.decoding(subject, name, _split(job, subject, job.facts(subject)[2], how))
-    progress = job.counter(f"decode {name} of {subject}, {how} left out")
-    return decoding.run(weights=False, executor=job.executor, progress=progress)[1]
+def _left_out(subject: SubjectRun, name: str, how: str) -> Features:
+    decoding = subject.decoding(name, _split(subject, how))
+    progress = subject.run.counter(f"decode {name} of {subject.name}, {how} left out")
+    return decoding.run(weights=False, executor=subject.run.executor, progress=progress)[1]
 
 
-def _split(job: Job, subject: str, split: Split, how: str) -> Split:
-    """Test each stimulus with a decoder that saw nothing of its group."""
-    path = _path(job, subject, _CLUSTERS)
-    if not _is_there(job, subject, _CLUSTERS):
+def _split(subject: SubjectRun, how: str) -> Split:
+    """Return the split that tests each stimulus with a decoder fitted without its group."""
+    split = subject.split
+    path = _path(subject, _CLUSTERS)
+    if not _is_there(subject, _CLUSTERS):
         ids = np.unique(np.concatenate([part for fold in split.folds for part in fold]))
-        sorted_by = job.decoded_names[-1]  # c, but where z alone is decoded
-        shown = Features(sorted_by, job.true(subject, sorted_by).rows(ids), ids)
-        groups = sort_stimuli(shown, split, seed=job.recipe.seed)
+        sorted_by = subject.run.decoded_names[-1]  # c, but where z alone is decoded
+        shown = Features(sorted_by, subject.true(sorted_by).rows(ids), ids)
+        groups = sort_stimuli(shown, split, seed=subject.recipe.seed)
         arrays = {"stimulus_id": ids, **{stem: groups[how] for how, stem in _FILE.items()}}
-        job.results.save_arrays(path, arrays, job.made_by("decode", subject))
-    kept, _ = job.results.load_arrays(path)
+        subject.results.save_arrays(path, arrays, subject.made_by("decode"))
+    kept, _ = subject.results.load_arrays(path)
     return without_groups(split, kept["stimulus_id"], kept[_FILE[how]])
 
 
@@ -160,13 +154,13 @@ def _in_order(features: Features) -> Features:
     return Features(features.name, features.array[order], features.stimulus_id[order])
 
 
-def _path(job: Job, subject: str, stem: str) -> Path:
-    return job.results.decode_path(subject, stem)
+def _path(subject: SubjectRun, stem: str) -> Path:
+    return subject.decode_path(stem)
 
 
-def _is_there(job: Job, subject: str, stem: str) -> bool:
-    return job.results.has_arrays(_path(job, subject, stem), job.made_by("decode", subject))
+def _is_there(subject: SubjectRun, stem: str) -> bool:
+    return subject.results.has_arrays(_path(subject, stem), subject.made_by("decode"))
 
 
-def _save(job: Job, subject: str, stem: str, features: Features) -> None:
-    job.results.save_features(_path(job, subject, stem), features, job.made_by("decode", subject))
+def _save(subject: SubjectRun, stem: str, features: Features) -> None:
+    subject.results.save_features(_path(subject, stem), features, subject.made_by("decode"))

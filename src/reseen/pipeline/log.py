@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from reseen.pipeline.prospect import Progress
+from reseen.check.inputs import Progress
 
 LOG = "log.txt"
 """Name of the log of a results folder; it is appended to by every run, and is no part of the results."""

@@ -1,235 +1,219 @@
-"""Stages: from one file of the results folder to the next; each says whether there was anything to do."""
+"""Stages: those of a recipe, subject by subject; what is in the results folder already is not computed again."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from reseen import encode, simulate
-from reseen.analyses import in_order, layers_of
-from reseen.datasets.nsd_facts import TRUTH
-from reseen.datasets.nsd_pictures import read_truth
-from reseen.datasets.predictions import predictions_path, read_predictions
-from reseen.decode import Decoder, held_out
-from reseen.decode.estimators import RIDGE
-from reseen.decode.prior import DecodingUnderPrior
-from reseen.errors import ResultsError
-from reseen.files import writing_folder
-from reseen.files.reading import shown
-from reseen.files.shell import shell_line
-from reseen.pipeline.controls import decode_controls
-from reseen.pipeline.job import Job, decoded_stem
-from reseen.pipeline.mapping import export_maps
-from reseen.pipeline.prospect import Progress
-from reseen.plugins import fingerprint_of, load_object
-from reseen.recipe import Recipe
-from reseen.tables import ENCODING_COLUMNS
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-# ---------------------------------------------------------------------------------------------------- simulate
+from reseen.check import Inputs, require, with_precision
+from reseen.check.inputs import Progress
+from reseen.errors import RecipeError, ReseenError, ResultsError
+from reseen.executor import Executor, Serial
+from reseen.ldm.devices import check_device
+from reseen.pipeline.context import Run, SubjectRun
+from reseen.pipeline.decode import decode
+from reseen.pipeline.encode import encode
+from reseen.pipeline.evaluate import evaluate, prepare_networks
+from reseen.pipeline.extract import extract
+from reseen.pipeline.log import LOG, logging
+from reseen.pipeline.reconstruct import reconstruct
+from reseen.pipeline.report import report
+from reseen.pipeline.simulate import simulate
+from reseen.pipeline.tables import join_tables
+from reseen.recipe import Recipe, with_changes
+from reseen.results import ResultsFolder
 
 
-def simulate_stage(job: Job) -> bool:
-    """Write the digital subject, unless the data are somebody's own or already there."""
-    path = job.data.path
-    if job.recipe.data.kind != "digital" or path is None or (path / TRUTH).is_file():
-        return False
-    job.ldm()  # a model that cannot be loaded is better known before a subject is drawn
-    write_data_set(job.recipe, path, progress=job.progress)
-    return True
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its work on one subject, or on the whole run, and what it reads and writes.
 
-
-def check_settings(recipe: Recipe, path: Path | None) -> None:
-    """Compare simulated subjects in a folder with the recipe that is to use them.
-
-    Drawn pictures and the user's own are held against it alike: every setting decides both. Data of an older version
-    tell their seed alone.
-
-    Raises
-    ------
-    ResultsError
-        If a setting of section ``simulate`` is another one than the data were made with.
-    DataError
-        If the file that tells these is damaged.
+    Parameters
+    ----------
+    work
+        Does what is missing and returns whether there was anything to do.
+    after
+        Stages that must have run before.
+    reads
+        Parts of the data that it reads: ``"stimuli"`` are images and captions, ``"trials"`` betas too.
+    writes
+        Patterns of the files that it writes in the results folder; ``*/`` stands for a subject.
+    tables
+        Tables of the subjects that it writes and that are joined once every subject has one.
     """
-    if recipe.data.kind != "digital" or path is None:
-        return
-    told = read_truth(path / TRUTH)
-    made = told.get("simulate", {"seed": told["seed"]} if "seed" in told else {})
-    wanted = recipe.simulate.model_dump(mode="json")
-    if differ := [name for name, value in wanted.items() if made.get(name, value) != value]:
-        values = "; ".join(
-            f"simulate.{name}: expected {shown(str(made[name]))}, found {wanted[name]}" for name in differ
-        )
-        options = [word for name in differ for word in ("--set", f"simulate.{name}={made[name]}")]
-        raise ResultsError(
-            f"{shown(path)} holds digital subjects of another recipe. Expected is what they were made with, found is "
-            f"what this recipe asks for: {values}. Use them with {shell_line(*options)}, or name another --data or "
-            "--out."
-        )
+
+    work: Callable[[SubjectRun], bool] | Callable[[Run], bool]
+    after: tuple[str, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    tables: tuple[str, ...] = ()
+    by_subject: bool = True
 
 
-def write_data_set(
+STAGES: dict[str, Stage] = {
+    "simulate": Stage(simulate, (), (), ("data/*",), by_subject=False),
+    "extract": Stage(extract, ("simulate",), ("stimuli",), ("features/*",)),
+    "decode": Stage(decode, ("extract",), ("stimuli", "trials"), ("*/decode/*", "kept/*")),
+    "encode": Stage(
+        encode, ("extract",), ("stimuli", "trials"), ("*/encode/*", "derivatives/*", "kept/*"), ("encoding",)
+    ),
+    "reconstruct": Stage(reconstruct, ("decode",), (), ("*/pictures/*",)),
+    "evaluate": Stage(
+        evaluate, ("reconstruct",), ("stimuli", "trials"), ("kept/*",), ("scores", "pictures", "diagnostics")
+    ),
+    "report": Stage(
+        report, ("encode", "evaluate"), ("stimuli", "trials"), ("report.html", "figures/*"), by_subject=False
+    ),
+}
+"""Stages in the order of running."""
+RECORDS = (
+    "recipe.toml",
+    "provenance.json",
+    "times.json",
+    "warnings.json",
+    "checksums.json",
+    LOG,
+    ".lock",
+    ".lock.held",
+)
+"""Files of a results folder that say how it was made, and are no results."""
+
+
+def run(
     recipe: Recipe,
-    out: Path,
+    out: Path | str,
     *,
-    pictures: Path | None = None,
-    nifti: bool = False,
+    until: str = "report",
+    data: Path | None = None,
+    device: str = "cpu",
+    report_anew: bool = False,
     progress: Progress | None = None,
-) -> None:
-    """Write a data set of digital subjects; the folder is there whole or not at all.
+    executor: Executor | None = None,
+) -> ResultsFolder:
+    """Run a recipe into a results folder, up to a stage; what is there already is not made again.
+
+    A run that was stopped, in whatever way, goes on where it was and ends with the same files as an unbroken one.
 
     Parameters
     ----------
     recipe
-        Its section ``simulate`` is followed.
+        What to run.
     out
-        The folder, which must not hold anything yet.
-    pictures
-        Folder of pictures and captions to show, instead of drawn ones.
-    nifti
-        Write the betas as NIfTI too.
+        The results folder.
+    until
+        The last stage: a key of `STAGES`. Stages that it does not need are left out.
+    data
+        Where the data lie, instead of the recipe's ``data.path``.
+    device
+        Where the model's networks lie.
+    report_anew
+        Write the report again even if there is one.
     progress
         Called with what is being done, how much of it is done and how much there is.
+    executor
+        Who decodes and reconstructs (`reseen.executor.open_executor`); left out: this process.
 
     Raises
     ------
+    RecipeError
+        If there is no such stage, or the recipe does not fit the data.
+    DataError, ModelError
+        If data or model cannot be read.
     ResultsError
-        If the folder holds something already, or cannot be written.
+        If the folder holds other results, is in use or cannot be written, or if digital subjects are of another recipe.
+    ClusterError
+        If the executor cannot reach its workers, or loses them.
     """
-    with writing_folder(out) as part:
-        simulate.simulate(part, recipe.simulate, pictures=pictures, nifti=nifti, progress=progress)
+    if until not in STAGES:
+        raise RecipeError(f"there is no stage {until!r}; the stages are {', '.join(STAGES)}.")
+    out = Path(out)
+    if data is not None:
+        recipe = with_changes(recipe, {"data.path": data})
+    check_device(device)
+    recipe = with_precision(recipe, device)
+    wanted = needed(until)
+    begun = ResultsFolder(out, recipe).times
+    missing = [stage for stage in wanted if stage not in begun]
+    needs_trials = any("trials" in STAGES[stage].reads for stage in wanted)
+    inputs = Inputs(recipe, out, device=device, fetch=True, needs_trials=needs_trials, progress=progress)
+    require(inputs, missing)
+    with (
+        _leaving_nothing(out),
+        ResultsFolder.open(out, recipe) as results,
+        logging(results.path, f"{until} on {device}", progress) as tell,
+    ):
+        executor = executor or Serial()
+        executor.progress = tell
+        if report_anew:
+            (results.path / "report.html").unlink(missing_ok=True)
+        _run_stages(Run(recipe, results, device, progress=tell, executor=executor, inputs=inputs), wanted)
+    return results
 
 
-# ---------------------------------------------------------------------------------------------------- decode
-
-
-def decode_stage(job: Job) -> bool:
-    """Fit the decoders of z and c and predict the held-out items, with true and with shuffled brain rows."""
-    worked = False
-    own = job.recipe.decode.decoder
-    if own != RIDGE:
-        job.results.claim(f"decoder {own}", fingerprint_of(load_object(own, "decode.decoder")))
-    for subject in job.subjects:
-        for name in job.decoded_names:
-            shuffles = (None, *range(job.recipe.n_permuted))
-            paths = {shuffle: job.results.decode_path(subject, decoded_stem(name, shuffle)) for shuffle in shuffles}
-            made_by = job.made_by("decode", subject)
-            missing = [shuffle for shuffle, path in paths.items() if not job.results.has_arrays(path, made_by)]
-            if missing and job.recipe.decode.elsewhere(name) is not None:
-                _take_predictions(job, subject, name)
-            elif missing:
-                _decode(job, subject, name, missing)
-            worked = worked or bool(missing)
-        if job.recipe.evaluate.full:
-            worked = decode_controls(job, subject) or worked
-    return worked
-
-
-def _take_predictions(job: Job, subject: str, name: str) -> None:
-    """Copy predictions that were made elsewhere into the results folder."""
-    path = job.recipe.decode.elsewhere(name)
-    assert path is not None
-    trials, _, split = job.facts(subject)
-    ids = held_out(trials, split, test_trials=job.recipe.data.test_trials).stimulus_id
-    shape = job.true(subject, name).array.shape[1:]
-    found, digest = read_predictions(predictions_path(path, subject), name, shape, ids)
-    job.results.claim(f"predictions of {name} of {subject}", digest)
-    job.results.add_warning(
-        f"{name} of {subject} was predicted elsewhere and read from {shown(path)}. No decoder was fitted here, so that "
-        "there are no scores of decoders fitted on permuted labels."
-    )
-    job.results.save_features(job.results.decode_path(subject, name), found, job.made_by("decode", subject))
-
-
-def _decode(job: Job, subject: str, name: str, shuffles: Sequence[int | None]) -> None:
-    """Fit one feature's decoders, true and shuffled; predictions are written last, and say that a shuffle is whole."""
-    made_by = job.made_by("decode", subject)
-    _, _, split = job.facts(subject)
-    linear = job.decoding(subject, name, split)
-    under_prior = DecodingUnderPrior(linear) if job.under_prior(name) else None
-    for shuffle in shuffles:
-        stem = decoded_stem(name, shuffle)
-        if under_prior is None or shuffle is None:
-            with _decoding(job, subject, stem) as progress:
-                decoders, decoded = linear.run(shuffle=shuffle, executor=job.executor, progress=progress)
-            if job.keeps_decoder(name):
-                _save_decoders(job, subject, stem, decoders, made_by)
-        if under_prior is not None:
-            with _decoding(job, subject, f"{stem} under its prior") as progress:
-                decoded, found = under_prior.run(shuffle=shuffle, progress=progress)
-            if shuffle is None:
-                job.results.save_arrays(job.candidates_path(subject, name), vars(found), made_by)
-        job.results.save_features(job.results.decode_path(subject, stem), decoded, made_by)
-
-
-def _save_decoders(job: Job, subject: str, stem: str, decoders: Sequence[Decoder], made_by: Mapping[str, str]) -> None:
-    """Write the decoder of each fold; there is none of a shuffle."""
-    for fold, decoder in enumerate(decoders):
-        arrays, described = decoder.describe()
-        job.results.save_arrays(
-            job.results.decode_path(subject, f"{stem}_fold{fold}"), arrays, {**made_by, **described}
-        )
+def _run_stages(run: Run, wanted: Sequence[str]) -> None:
+    """Run stages subject by subject, so that the betas of each are read once; then join tables and write the report."""
+    if "evaluate" in wanted:
+        prepare_networks(run)
+    if "simulate" in wanted:
+        with _timed(run, "simulate") as note:
+            note(simulate(run))
+    by_subject = [stage for stage in wanted if STAGES[stage].by_subject]
+    for subject in run.subjects:
+        for stage in by_subject:
+            with _timed(run, stage) as note:
+                note(STAGES[stage].work(subject))  # type: ignore[arg-type]
+        if len(run.recipe.data.subjects) > 1:
+            subject.release()
+    join_tables(run, [table for stage in by_subject for table in STAGES[stage].tables])
+    if "report" in wanted:
+        with _timed(run, "report") as note:
+            note(report(run))
 
 
 @contextmanager
-def _decoding(job: Job, subject: str, what: str) -> Iterator[Callable[[int, int], None]]:
-    """Report a decoding, record its warnings, and return the counter of its blocks."""
-    job.tell(f"decode {what} of {subject}", 0, 1)  # of how many blocks, the first to be done will say
-    with job.noting_warnings():
-        yield job.counter(f"decode {what} of {subject}")
+def _leaving_nothing(out: Path) -> Iterator[None]:
+    """Remove the records of a run that failed before it had any result, and the folders that were made for it.
 
-
-# ---------------------------------------------------------------------------------------------------- encode
-
-
-def encode_stage(job: Job) -> bool:
-    """Fit the encoding models; the table is joined, and each voxel's numbers lie beside it, also as maps if asked."""
-    worked = tabulate(job, "encoding", _encode, ENCODING_COLUMNS)
-    return export_maps(job) or worked
-
-
-def _encode(job: Job, subject: str) -> pd.DataFrame:
-    trials, _, split = job.brain(subject)
-    names = in_order(job.analyses())
-    table, voxels = encode.encode(
-        trials, split, _true_in_turn(job, subject, names), recipe=job.recipe.encode, seed=job.recipe.seed
-    )
-    where = {} if trials.voxel_index is None else {"voxel_index": trials.voxel_index}
-    made_by = {**job.made_by("encode", subject), "layers": json.dumps(layers_of(names))}
-    job.results.save_arrays(job.results.encode_path(subject), {**voxels, **where}, made_by)
-    return table
-
-
-def _true_in_turn(job: Job, subject: str, names: Sequence[str]) -> Iterator[encode.Columns]:
-    """Return feature spaces one at a time; what was done with one is done when the next is asked for."""
-    for done, name in enumerate(names):
-        job.tell(f"encode {subject}", done, len(names))
-        yield job.blocks(subject, name)
-    job.tell(f"encode {subject}", len(names), len(names))
-
-
-def tabulate(job: Job, name: str, make: Callable[[Job, str], pd.DataFrame], columns: Sequence[str]) -> bool:
-    """Make one table for each subject that has none yet, and join them; return whether there was anything to do.
-
-    The tables are joined when stages work on all subjects, and not while they work on one.
-
-    One with other columns, as an older version wrote it, counts as none. The report goes with what it was made from.
+    So a first command that fails does not claim the folder for its recipe.
     """
-    import pandas as pd
+    made = [path for path in (out, *out.parents) if not path.exists()]
+    is_new = not (out / "recipe.toml").exists()
+    try:
+        yield
+    except ReseenError:
+        if is_new and out.is_dir() and all(path.name in RECORDS for path in out.iterdir()):
+            with suppress(OSError):
+                for path in out.iterdir():
+                    path.unlink()
+                for path in made:
+                    path.rmdir()
+        raise
 
-    if job.results.has_table(name, columns):
-        return False
-    (job.results.path / "report.html").unlink(missing_ok=True)
-    parts = [f"{subject}/{name}" for subject in job.subjects]
-    for subject, part in zip(job.subjects, parts, strict=True):
-        if not job.results.has_table(part, columns):
-            job.results.save_table(part, make(job, subject))
-    if job.only is None:
-        job.results.save_table(name, pd.concat([job.results.load_table(part) for part in parts], ignore_index=True))
-    return True
+
+def needed(until: str) -> list[str]:
+    """Return the stages that a stage needs and itself, in the order of running."""
+    wanted: set[str] = set()
+    stack = [until]
+    while stack:
+        stage = stack.pop()
+        wanted.add(stage)
+        stack += STAGES[stage].after
+    return [stage for stage in STAGES if stage in wanted]
+
+
+@contextmanager
+def _timed(run: Run, stage: str) -> Iterator[Callable[[bool], None]]:
+    """Add up the time a stage takes, also when it is broken off; a stage that finds all done adds nothing."""
+    worked = [True]
+    start = time.monotonic()
+    run.results.begin_stage(stage, run.device)
+    try:
+        yield lambda did: worked.__setitem__(0, did)
+    except BaseException:
+        with suppress(ResultsError):  # of a full disk, say: what broke the stage off is the error to report
+            run.results.end_stage(stage, time.monotonic() - start)
+        raise
+    run.results.end_stage(stage, time.monotonic() - start if worked[0] else None)

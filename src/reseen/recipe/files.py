@@ -135,13 +135,18 @@ def differences(found: Recipe, expected: Recipe) -> list[str]:
 
 
 def growth(found: Recipe, expected: Recipe) -> list[str]:
-    """Name what a recipe only scores beyond another one: further protocols, a full evaluation.
+    """Name what a recipe only adds to another one: further subjects or protocols, a full evaluation.
 
     Pictures and decoders of the other one stay as they are, and more may be made beside them.
     """
     ours, theirs = found.evaluate, expected.evaluate
+    subjects = set(found.data.subjects) > set(expected.data.subjects)
     protocols = ours.protocols != theirs.protocols and set(ours.protocols) >= set(theirs.protocols)
-    grown = {"evaluate.protocols": protocols, "evaluate.full": ours.full and not theirs.full}
+    grown = {
+        "data.subjects": subjects,
+        "evaluate.protocols": protocols,
+        "evaluate.full": ours.full and not theirs.full,
+    }
     return [where for where, more in grown.items() if more]
 
 

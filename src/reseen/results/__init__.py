@@ -1,4 +1,4 @@
-"""Results: the folder a recipe is run into, in which every array says what made it.
+"""ResultsFolder: the folder a recipe is run into, in which every array says what made it.
 
 ::
 
@@ -33,7 +33,7 @@ A file is there whole or not at all: it is written beside its place and then mov
     manifest.py    checksums of tables
 """
 
-from reseen.results.folder import Results, lost_recipe, other_recipe
+from reseen.results.folder import ResultsFolder, lost_recipe, other_recipe
 from reseen.results.records import (
     SCORED_SIZE_OF,
     TEST_PICTURES_OF,
@@ -47,7 +47,7 @@ __all__ = [
     "SCORED_SIZE_OF",
     "TEST_PICTURES_OF",
     "VERSION_OF",
-    "Results",
+    "ResultsFolder",
     "StageTime",
     "digest",
     "library_versions",

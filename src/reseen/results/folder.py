@@ -60,7 +60,7 @@ def other_recipe(path: Path, differ: Sequence[str]) -> ResultsError:
     )
 
 
-class Results(Journal):
+class ResultsFolder(Journal):
     """Results folder of one recipe, locked by one process at a time.
 
     Use it as a context manager, or call :meth:`close`, to let go of the folder.
@@ -131,7 +131,7 @@ class Results(Journal):
             raise ResultsError(f"{path} is no results folder: it has no recipe.toml. Run a recipe into it first.")
         return cls(path, load_recipe(path / "recipe.toml"))
 
-    def __enter__(self) -> Results:
+    def __enter__(self) -> ResultsFolder:
         """Return the folder itself."""
         return self
 
@@ -194,15 +194,21 @@ class Results(Journal):
                 raise other_recipe(self.path, differ)
             if not (grown := growth(self.recipe, begun)):
                 return
-            self._drop_tables(("scores", "pictures", *(("diagnostics",) if "evaluate.full" in grown else ())))
+            self._drop_tables(grown)
         elif self.provenance:
             raise lost_recipe(self.path)
         write_text(file, to_toml(self.recipe))  # last: whatever ends this before begins it again
 
-    def _drop_tables(self, names: Sequence[str]) -> None:
-        for folder in (self.path, *(self.path / subject for subject in self.recipe.data.subjects)):
+    def _drop_tables(self, grown: Sequence[str]) -> None:
+        """Delete the tables that what was added to the recipe changes; joined tables are made again from the others."""
+        names = {"scores", "pictures"} if "evaluate.protocols" in grown else set()
+        if "evaluate.full" in grown:
+            names |= {"scores", "pictures", "diagnostics"}
+        for subject in self.recipe.data.subjects:
             for name in names:
-                (folder / f"{name}.csv").unlink(missing_ok=True)
+                (self.path / subject / f"{name}.csv").unlink(missing_ok=True)
+        for name in ("encoding", "scores", "pictures", "diagnostics"):
+            (self.path / f"{name}.csv").unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------------------------ arrays
 

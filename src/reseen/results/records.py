@@ -25,6 +25,10 @@ SECTIONS = {
     "reconstruct": ("seed", "data", "model", "extract", "decode", "reconstruct"),
 }
 """What of the recipe each stage's arrays and images depend on, besides the data themselves."""
+OTHER_SUBJECTS = "data.subjects"
+"""No subject's arrays depend on which other subjects a run has."""
+WITHOUT_TRIALS = ("extract", "record")
+"""Stages whose arrays are computed from images and captions, and depend on no betas."""
 
 
 class StageTime(BaseModel):
@@ -66,11 +70,16 @@ def ended(entry: StageTime, seconds: float | None) -> StageTime | None:
 
 def computed_by(recipe: Recipe, provenance: Mapping[str, str], stage: str, subject: str) -> dict[str, str]:
     """Return what a stage's arrays and images depend on: settings, data, model and versions of libraries."""
-    settings = {where: value for where, value in identity(recipe).items() if where.partition(".")[0] in SECTIONS[stage]}
+    settings = {
+        where: value
+        for where, value in identity(recipe).items()
+        if where.partition(".")[0] in SECTIONS[stage] and where != OTHER_SUBJECTS
+    }
+    parts = ("images and captions",) if stage in WITHOUT_TRIALS else ("images and captions", "data")
     return {
         "stage": stage,
         "settings": json.dumps(settings, sort_keys=True),
-        "data": provenance.get(f"data of {subject}", ""),
+        **{part: provenance.get(f"{part} of {subject}", "") for part in parts},
         "model": provenance.get("model", ""),
         "versions": digest({name: value for name, value in provenance.items() if name.startswith(VERSION_OF)}),
     }

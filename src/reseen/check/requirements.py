@@ -1,4 +1,4 @@
-"""Fitting: whether a recipe asks for what the data hold, by the code that would refuse it later."""
+"""Requirements: whether a recipe asks for what the data hold, by the code that would refuse it later."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.analyses import AUTO, analyses, decoded_features, true_features
+from reseen.check.finding import Finding, look_at
+from reseen.check.inputs import Inputs
 from reseen.datasets import Outline
+from reseen.datasets.derivatives import check_placed
 from reseen.datasets.predictions import predictions_path, read_predictions
 from reseen.datasets.surface import read_affine
 from reseen.datasets.vertices import way_to_fsaverage
@@ -18,9 +21,6 @@ from reseen.errors import ReseenError, ShapeError
 from reseen.evaluate.scores import pools
 from reseen.ldm import LatentDiffusion
 from reseen.ldm.extraction import captions_of, check_varies, mean_conditioning, z_size
-from reseen.pipeline.finding import Finding, look_at
-from reseen.pipeline.mapping import check_placed
-from reseen.pipeline.prospect import Prospect
 from reseen.recipe import Recipe
 from reseen.ridge import assign_folds
 from reseen.stimuli import Stimuli
@@ -29,53 +29,53 @@ FEWEST_TESTED = 3
 """Test images that a correlation over them needs."""
 
 
-def captions(prospect: Prospect) -> Iterator[Finding]:
+def captions(inputs: Inputs) -> Iterator[Finding]:
     """Check that every stimulus has a caption where c is wanted."""
 
     def count() -> str:
         counts = [
             len(captions_of(outline.stimuli, int(stimulus)))
-            for outline in prospect.known.values()
+            for outline in inputs.known.values()
             if outline.stimuli is not None
             for stimulus in outline.used
         ]
         return f"{sum(counts):,} captions of {len(counts):,} pictures"
 
-    if prospect.needs_captions and any(outline.stimuli is not None for outline in prospect.known.values()):
+    if inputs.needs_captions and any(outline.stimuli is not None for outline in inputs.known.values()):
         yield look_at("captions", count)
 
 
-def cut_captions(prospect: Prospect) -> Iterator[Finding]:
+def cut_captions(inputs: Inputs) -> Iterator[Finding]:
     """Count the captions that the text encoder does not read to their end."""
-    if not prospect.needs_captions or not prospect.has_model:
+    if not inputs.needs_captions or not inputs.has_model:
         return
     texts = [
         text
-        for outline in prospect.known.values()
+        for outline in inputs.known.values()
         if outline.stimuli is not None
         for stimulus in outline.used
         for text in outline.stimuli.captions(int(stimulus))
     ]
-    if n_cut := prospect.model.count_cut(texts) if texts else 0:
+    if n_cut := inputs.model.count_cut(texts) if texts else 0:
         found = f"{n_cut:,} of {len(texts):,} captions are longer than the text encoder reads; it ignores their ends."
         yield Finding("warning", found, absent=True)
 
 
-def varying(prospect: Prospect) -> Iterator[Finding]:
+def varying(inputs: Inputs) -> Iterator[Finding]:
     """Check that z and c, as far as they are extracted, differ between stimuli."""
-    if not prospect.has_model:
+    if not inputs.has_model:
         return
 
     def compare() -> str:
-        recipe = prospect.recipe
+        recipe = inputs.recipe
         names = true_features(recipe.reconstruct.conditions, analyses(recipe.encode, auto=(AUTO,)))
-        for outline in prospect.known.values():
+        for outline in inputs.known.values():
             if outline.stimuli is None:
                 continue
             if "z" in names and recipe.extract.posterior == "mean":
                 _check_images(outline.stimuli, outline.used)
             if "c" in names:
-                _check_captions(outline.stimuli, outline.used, prospect.model)
+                _check_captions(outline.stimuli, outline.used, inputs.model)
         return "differ between stimuli"
 
     yield from _only_refused(look_at("features", compare))
@@ -100,9 +100,9 @@ def _check_captions(stimuli: Stimuli, used: NDArray[np.int64], ldm: LatentDiffus
     check_varies("c", np.zeros((len(used), 1), dtype=np.float32), n_cut)
 
 
-def labels(prospect: Prospect) -> Iterator[Finding]:
+def labels(inputs: Inputs) -> Iterator[Finding]:
     """Compare the labels of an NSD tree with some voxels of all trials, as a run compares them with all voxels."""
-    for subject, outline in prospect.known.items():
+    for subject, outline in inputs.known.items():
         if outline.sample is None:
             continue
         try:
@@ -114,7 +114,7 @@ def labels(prospect: Prospect) -> Iterator[Finding]:
             found = "not compared: some session is not stored by voxel and would be read whole. The run compares them"
             yield Finding(f"labels of {subject}", found, absent=True)
             continue
-        checked = trials.check_labels(seed=prospect.recipe.seed)
+        checked = trials.check_labels(seed=inputs.recipe.seed)
         if checked.problem:
             yield Finding("warning", f"{subject}: {checked.problem}", absent=True)
         elif not np.isnan(checked.value):
@@ -125,11 +125,11 @@ def labels(prospect: Prospect) -> Iterator[Finding]:
             )
 
 
-def duplicates(prospect: Prospect) -> Iterator[Finding]:
+def duplicates(inputs: Inputs) -> Iterator[Finding]:
     """Count the test images of a lab's own data that are also training images, under another id."""
-    if prospect.data.kind != "arrays":
+    if inputs.data.kind != "arrays":
         return  # an NSD tree would have to be read whole
-    for subject, outline in prospect.known.items():
+    for subject, outline in inputs.known.items():
         n_both = _count_duplicates(outline)
         if n_both:
             n_tested = len(outline.split.test_ids)
@@ -147,23 +147,23 @@ def _count_duplicates(outline: Outline) -> int:
     return n_both
 
 
-def tested(prospect: Prospect) -> Iterator[Finding]:
+def tested(inputs: Inputs) -> Iterator[Finding]:
     """Check that there are enough test images for two-way identification."""
 
     def identify() -> str:
-        few = prospect.recipe.evaluate.model_copy(update={"n_derangements": 1, "n_bootstrap": 1})
-        for outline in prospect.known.values():
-            pools(outline.split.test_ids, {}, few, prospect.recipe.seed)
+        few = inputs.recipe.evaluate.model_copy(update={"n_derangements": 1, "n_bootstrap": 1})
+        for outline in inputs.known.values():
+            pools(outline.split.test_ids, {}, few, inputs.recipe.seed)
         return "enough for two-way identification"
 
     yield from _only_refused(look_at("test images", identify))
 
 
-def tested_voxels(prospect: Prospect) -> Iterator[Finding]:
+def tested_voxels(inputs: Inputs) -> Iterator[Finding]:
     """Check that there are enough test images for the correlation of a voxel."""
 
     def correlate() -> str:
-        for subject, outline in prospect.known.items():
+        for subject, outline in inputs.known.items():
             n_tested = len(outline.split.test_ids)
             if n_tested < FEWEST_TESTED:
                 raise ShapeError(f"a correlation needs at least three test pictures; {subject} saw {n_tested}.")
@@ -172,41 +172,41 @@ def tested_voxels(prospect: Prospect) -> Iterator[Finding]:
     yield from _only_refused(look_at("test images", correlate))
 
 
-def own_decoder(prospect: Prospect) -> Iterator[Finding]:
+def own_decoder(inputs: Inputs) -> Iterator[Finding]:
     """Check that an estimator of the user's own can be imported and made."""
 
     def make() -> str:
         return type(make_estimator(name)).__name__
 
-    name = prospect.recipe.decode.decoder
+    name = inputs.recipe.decode.decoder
     if name != RIDGE:
         yield look_at("decoder", make)
 
 
-def predictions(prospect: Prospect) -> Iterator[Finding]:
+def predictions(inputs: Inputs) -> Iterator[Finding]:
     """Check the files with predictions that were made elsewhere."""
 
     def read() -> str:
         said = []
-        for subject, outline in prospect.known.items():
-            for name in decoded_features(prospect.recipe.reconstruct.conditions):
-                path = prospect.recipe.decode.elsewhere(name)
+        for subject, outline in inputs.known.items():
+            for name in decoded_features(inputs.recipe.reconstruct.conditions):
+                path = inputs.recipe.decode.elsewhere(name)
                 if path is not None:
                     own = predictions_path(path, subject)
-                    read_predictions(own, name, _shape_of(prospect, name), _held_out(prospect.recipe, outline))
+                    read_predictions(own, name, _shape_of(inputs, name), _held_out(inputs.recipe, outline))
                     said.append(f"{name} of {subject}")
         return ", ".join(said)
 
-    if prospect.recipe.decode.predictions is not None and prospect.has_model:
+    if inputs.recipe.decode.predictions is not None and inputs.has_model:
         yield look_at("predictions made elsewhere", read)
 
 
-def _shape_of(prospect: Prospect, name: str) -> tuple[int, ...]:
+def _shape_of(inputs: Inputs, name: str) -> tuple[int, ...]:
     """Return the shape of z or c of one stimulus."""
-    ldm = prospect.model
+    ldm = inputs.model
     if name == "c":
         return ldm.conditioning_shape
-    side = z_size(ldm, prospect.recipe.extract) // ldm.factor
+    side = z_size(ldm, inputs.recipe.extract) // ldm.factor
     return ldm.latent_shape[0], side, side
 
 
@@ -216,12 +216,12 @@ def _held_out(recipe: Recipe, outline: Outline) -> NDArray[np.int64]:
     return tested if recipe.data.test_trials == "single" else np.unique(tested)
 
 
-def decoding_folds(prospect: Prospect) -> Iterator[Finding]:
+def decoding_folds(inputs: Inputs) -> Iterator[Finding]:
     """Check that the training stimuli can be divided into the folds that choose the penalty of the decoders."""
 
     def divide() -> str:
-        for subject, outline in prospect.known.items():
-            _divide_decoding(prospect.recipe, subject, outline)
+        for subject, outline in inputs.known.items():
+            _divide_decoding(inputs.recipe, subject, outline)
         return "enough training stimuli for the folds"
 
     yield from _only_refused(look_at("decode.n_folds", divide))
@@ -241,34 +241,34 @@ def _divide_decoding(recipe: Recipe, subject: str, outline: Outline) -> None:
             check_prior(subject, len(train), recipe.data.test_trials)
 
 
-def encoding_folds(prospect: Prospect) -> Iterator[Finding]:
+def encoding_folds(inputs: Inputs) -> Iterator[Finding]:
     """Check that the training stimuli can be divided into the folds that choose the penalty of the encoding models."""
 
     def divide() -> str:
-        for outline in prospect.known.values():
+        for outline in inputs.known.values():
             for train, _ in outline.split.folds:
                 seen = np.intersect1d(train, outline.stimulus_id)
-                assign_folds(seen, len(seen), prospect.recipe.encode.n_folds, prospect.recipe.seed)
+                assign_folds(seen, len(seen), inputs.recipe.encode.n_folds, inputs.recipe.seed)
         return "enough training stimuli for the folds"
 
     yield from _only_refused(look_at("encode.n_folds", divide))
 
 
-def exports(prospect: Prospect) -> Iterator[Finding]:
+def exports(inputs: Inputs) -> Iterator[Finding]:
     """Check that the maps that the recipe asks for can be written: voxels need a place, and some files."""
-    kinds = prospect.recipe.encode.export
+    kinds = inputs.recipe.encode.export
 
     def write() -> str:
-        for subject, outline in prospect.known.items():
+        for subject, outline in inputs.known.items():
             check_placed(subject, outline.volume_shape)
             assert outline.volume_shape is not None
             if "nifti" in kinds:
-                read_affine(prospect.data, subject, outline.volume_shape)
+                read_affine(inputs.data, subject, outline.volume_shape)
             if set(kinds) - {"nifti"}:
-                way_to_fsaverage(prospect.data, subject, outline.volume_shape)
+                way_to_fsaverage(inputs.data, subject, outline.volume_shape)
         return ", ".join(kinds)
 
-    if kinds and not prospect.to_simulate:
+    if kinds and not inputs.to_simulate:
         yield look_at("exported maps", write)
 
 

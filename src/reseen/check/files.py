@@ -9,54 +9,55 @@ from pathlib import Path
 from typing import Any
 
 from reseen import datasets
+from reseen.check.finding import Finding, refused
+from reseen.check.inputs import Inputs
 from reseen.datasets import FileCheck
 from reseen.datasets.nsd_facts import SUBJECTS, TERMS, NsdFiles
 from reseen.datasets.nsd_inventory import list_subjects
 from reseen.errors import DataError, ReseenError
 from reseen.files import GB, read_json
 from reseen.files.reading import shown
-from reseen.pipeline.finding import Finding, refused
-from reseen.pipeline.prospect import Prospect
-from reseen.pipeline.stages import check_settings
 from reseen.recipe import DataRecipe, Recipe
+from reseen.simulate import check_settings
 
 
 def find_data(recipe: Recipe, out: Path) -> Iterator[Finding]:
     """Check the data of each subject; a file that subjects share is listed once."""
-    prospect = Prospect(recipe, out, thorough=True)
-    yield from settings(prospect)
-    yield from files(prospect)
+    inputs = Inputs(recipe, out, thorough=True)
+    yield from settings(inputs)
+    yield from files(inputs)
 
 
-def settings(prospect: Prospect) -> Iterator[Finding]:
+def settings(inputs: Inputs) -> Iterator[Finding]:
     """Check that simulated subjects that exist were made with the settings of the recipe."""
     try:
-        check_settings(prospect.recipe, prospect.path)
+        check_settings(inputs.recipe, inputs.path)
     except ReseenError as error:
         yield refused("data", error)
 
 
-def files(prospect: Prospect) -> Iterator[Finding]:
+def files(inputs: Inputs) -> Iterator[Finding]:
     """Check the files of each subject; one that subjects share is listed once."""
-    for finding in _files(prospect):
-        prospect.readable = prospect.readable and finding.ok
+    for finding in _files(inputs):
+        inputs.readable = inputs.readable and finding.ok
         yield finding
 
 
-def _files(prospect: Prospect) -> Iterator[Finding]:
-    section, path = prospect.data, prospect.path
-    if prospect.to_simulate:
-        yield _to_simulate(prospect)
+def _files(inputs: Inputs) -> Iterator[Finding]:
+    section, path = inputs.data, inputs.path
+    if inputs.to_simulate:
+        yield _to_simulate(inputs)
         return
-    if path is not None and prospect.recipe.model.name == "builtin":
+    if path is not None and inputs.recipe.model.name == "builtin":
         yield from _other_pictures(path)
-    if section.kind == "arrays" and not prospect.thorough:
+    if section.kind == "arrays" and not inputs.thorough:
         return  # what would be checked here is read whole for `held_out`
     told: dict[Path, FileCheck] = {}
     wished: list[FileCheck] = []
     for subject in section.subjects:
         try:
-            listed = [file for file in datasets.inventory(section, subject) if file.path not in told]
+            every = datasets.inventory(section, subject, with_trials=inputs.needs_trials)
+            listed = [file for file in every if file.path not in told]
             extras = datasets.extras(section, subject)
         except ReseenError as error:
             yield refused(f"data of {subject}", error)
@@ -78,9 +79,9 @@ def _others(files: Sequence[FileCheck]) -> str:
     return f" and {len(files) - 1} more are" if len(files) > 1 else " is"
 
 
-def _to_simulate(prospect: Prospect) -> Finding:
+def _to_simulate(inputs: Inputs) -> Finding:
     """Return what will be simulated; a folder with other content is refused, since nothing is written into it."""
-    path = prospect.path
+    path = inputs.path
     assert path is not None
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         return refused(
@@ -91,7 +92,7 @@ def _to_simulate(prospect: Prospect) -> Finding:
             ),
         )
     try:
-        n_subjects = len(prospect.outlines)
+        n_subjects = len(inputs.outlines)
     except ReseenError as error:
         return refused("data", error)
     what = "a digital subject" if n_subjects == 1 else f"{n_subjects} digital subjects"

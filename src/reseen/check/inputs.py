@@ -1,4 +1,4 @@
-"""Prospect: the data and the model of a run as far as they can be known before it begins, each loaded at most once."""
+"""Inputs: the data and the model of a run, as far as they are known before it starts; each is loaded at most once."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from numpy.typing import NDArray
 
 from reseen import datasets
 from reseen.analyses import analyses, true_features
+from reseen.check.sizes import Sizes, guess_sizes, sizes_of
 from reseen.datasets import Outline
 from reseen.datasets.nsd_facts import TRUTH, find_label
 from reseen.datasets.splits import make_split
 from reseen.errors import RecipeError, ReseenError
 from reseen.ldm import LatentDiffusion, load_model
-from reseen.pipeline.sizes import Sizes, guess_sizes, sizes_of
-from reseen.recipe import Recipe
+from reseen.ldm.devices import choose_precision
+from reseen.recipe import Recipe, with_changes
 from reseen.simulate import BETAS, SPACE, plan_of
-from reseen.stimuli import Stimuli
-from reseen.trials import Split, Trials
+from reseen.subject import Subject
 
 SIMULATED_ATLASES = ("streams", "nsdgeneral", "prf-visualrois")
 """Atlases that a simulated tree has."""
 
-Brain = tuple[Trials, Stimuli, Split]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done and how much there is."""
 
@@ -38,8 +37,17 @@ def data_path(recipe: Recipe, out: Path) -> Path | None:
     return recipe.data.path
 
 
-class Prospect:
-    """What a run needs, looked at before anything is computed or written.
+def with_precision(recipe: Recipe, device: str) -> Recipe:
+    """Return a recipe whose ``model.precision`` is the one that a device computes with, never ``"auto"``.
+
+    The results folder records the precision, so that a run on another device is refused where it would compute with
+    another one.
+    """
+    return with_changes(recipe, {"model.precision": choose_precision(recipe.model.precision, device)})
+
+
+class Inputs:
+    """Data and model of a run, before anything is computed or written.
 
     Parameters
     ----------
@@ -53,6 +61,8 @@ class Prospect:
         Check and describe every file, as `reseen check` does, not only what a run refuses.
     fetch
         Download a model of the hub that is not in the local cache.
+    needs_trials
+        Whether the run reads betas; its first stages need images and captions alone.
     progress
         Called with what is being done, how much of it is done and how much there is.
     """
@@ -65,6 +75,7 @@ class Prospect:
         device: str = "cpu",
         thorough: bool = False,
         fetch: bool = False,
+        needs_trials: bool = True,
         progress: Progress | None = None,
     ) -> None:
         self.recipe = recipe
@@ -72,12 +83,13 @@ class Prospect:
         self.device = device
         self.thorough = thorough
         self.fetch = fetch
+        self.needs_trials = needs_trials
         self.path = data_path(recipe, out)
         self.data = recipe.data.model_copy(update={"path": self.path})
         self.warned: list[str] = []
         self.readable = True
         self._progress = progress
-        self._brain: dict[str, tuple[Brain, list[str]]] = {}
+        self._opened: dict[str, tuple[Subject, list[str]]] = {}
 
     @property
     def to_simulate(self) -> bool:
@@ -132,7 +144,7 @@ class Prospect:
         Raises
         ------
         DataError, RecipeError
-            As `reseen.datasets.load`.
+            As `reseen.datasets.open_subject`.
         """
         if isinstance(self._outlined, ReseenError):
             raise self._outlined
@@ -162,33 +174,37 @@ class Prospect:
         asked = analyses(self.recipe.encode, auto=("auto",))
         return "c" in true_features(self.recipe.reconstruct.conditions, asked)
 
-    def brain(self, subject: str, *, keep: Path | None, progress: Callable[[int, int], None]) -> Brain:
+    def open_subject(self, subject: str, *, keep: Path | None, progress: Callable[[int, int], None]) -> Subject:
         """Return a subject's data; what was read for its outline is not read again.
 
-        Parameters and errors are those of `reseen.datasets.load`.
+        Parameters and errors are those of `reseen.datasets.open_subject`.
         """
-        if subject not in self._brain:
-            return datasets.load(self.data, subject, keep=keep, progress=progress)
-        found, said = self._brain.pop(subject)
-        for text in said:
-            warnings.warn(text, stacklevel=2)
+        if subject not in self._opened:
+            return datasets.open_subject(self.data, subject, keep=keep, progress=progress)
+        found, messages = self._opened.pop(subject)
+        for message in messages:
+            warnings.warn(message, stacklevel=2)
         progress(1, 1)
         return found
 
     def _outline(self, subject: str) -> Outline:
         if self.to_simulate:
             return _planned(self.recipe)
-        if self.data.kind != "arrays":
+        if self.data.kind != "arrays" and self.needs_trials:
             return datasets.outline(self.data, subject)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            brain = trials, stimuli, split = datasets.load(self.data, subject)
-        said = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
-        self.warned += said
+            found = datasets.open_subject(self.data, subject)
+            if not self.needs_trials:
+                return Outline(found.split.used, found.split, {}, 0, None, found.stimuli)
+            trials = found.trials
+        messages = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+        self.warned += messages
         if len(self.data.subjects) == 1:  # of several only one at a time is to be in memory
-            self._brain[subject] = brain, said
+            self._opened[subject] = found, messages
         n_voxels = {roi: int(mask.sum()) for roi, mask in trials.rois.items()}
-        return Outline(trials.stimulus_id, split, n_voxels, trials.betas.shape[1], trials.volume_shape, stimuli)
+        n_read = trials.betas.shape[1]
+        return Outline(trials.stimulus_id, found.split, n_voxels, n_read, trials.volume_shape, found.stimuli)
 
 
 def _planned(recipe: Recipe) -> Outline:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen import report
-from reseen.datasets.derivatives import Maps, describe_folder, write_gifti, write_nifti, write_vertices
+from reseen.datasets.derivatives import Maps, check_placed, describe_folder, write_gifti, write_nifti, write_vertices
 from reseen.datasets.surface import read_affine
 from reseen.datasets.vertices import way_to_fsaverage
-from reseen.errors import DataError, ResultsError
+from reseen.errors import DataError
 from reseen.files import writing
-from reseen.pipeline.job import Job
+from reseen.pipeline.context import SubjectRun
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,18 +26,19 @@ NOT_MAPPED = ("voxel_index", "alpha", "p")
 """What of the voxels' numbers is not written as a map; q says what p says."""
 
 
-def cortical_maps(job: Job, subject: str, trials: Trials) -> tuple[report.CorticalMaps | None, str]:
+def cortical_maps(subject: SubjectRun) -> tuple[report.CorticalMaps | None, str]:
     """Carry a subject's encoding numbers to fsaverage5; where that cannot be, give a sentence that says why."""
+    trials = subject.facts
     if trials.voxel_index is None or trials.volume_shape is None:
         return None, "There are no maps: these voxels have no place in a volume."
     try:
-        surface = way_to_fsaverage(job.data, subject, trials.volume_shape).coarse()
+        surface = way_to_fsaverage(subject.run.data, subject.name, trials.volume_shape).coarse()
     except DataError as error:
         return None, f"There are no maps: {error}"
-    voxels, made_by = job.results.load_arrays(job.results.encode_path(subject))
+    voxels, made_by = subject.results.load_arrays(subject.results.encode_path(subject.name))
     index = trials.voxel_index
     significant = {
-        name.removeprefix("q/"): surface.labels((q <= job.recipe.encode.fdr).astype(np.int64), index)
+        name.removeprefix("q/"): surface.labels((q <= subject.recipe.encode.fdr).astype(np.int64), index)
         for name, q in voxels.items()
         if name.startswith("q/")
     }
@@ -58,65 +59,49 @@ def _regions(trials: Trials) -> NDArray[np.int64]:
     return np.where(masks.any(axis=0), masks.argmax(axis=0), -1)
 
 
-def write_figures(job: Job, subject: str, analyses: Sequence[report.AnalysisReport]) -> None:
+def write_figures(subject: SubjectRun, analyses: Sequence[report.AnalysisReport]) -> None:
     """Write each analysis as PNG and as SVG, the same bytes from the same numbers."""
     from matplotlib import rc_context
 
     for analysis in analyses:
         with rc_context({"svg.hashsalt": "reseen", "svg.fonttype": "none"}):
-            figure = report.draw(analysis, subject)
+            figure = report.draw(analysis, subject.name)
             for kind, told in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-                with writing(job.results.figure_path(subject, analysis.name, kind)) as part:
+                with writing(subject.results.figure_path(subject.name, analysis.name, kind)) as part:
                     figure.savefig(part, format=kind, dpi=DOTS_PER_INCH, metadata=told)
 
 
-def export_maps(job: Job) -> bool:
-    """Write the maps that the recipe asks for and that are not there yet; say whether there were any.
+def export_maps(subject: SubjectRun) -> bool:
+    """Write the maps that the recipe asks for and that are not there yet; return whether there were any.
 
     Raises
     ------
     ResultsError
-        If the voxels have no volume to lie in.
+        If the voxels have no place in a volume.
     DataError
         If a transform file is missing.
     """
-    wanted = job.recipe.encode.export
-    root = job.results.path / "derivatives"
-    marks = {(subject, kind): root / f".{subject}_{kind}" for subject in job.subjects for kind in wanted}
-    missing = [key for key, mark in marks.items() if not mark.is_file()]
-    if missing:
+    name, data = subject.name, subject.run.data
+    root = subject.results.path / "derivatives"
+    missing = [kind for kind in subject.recipe.encode.export if not (root / f".{name}_{kind}").is_file()]
+    for done, kind in enumerate(missing):
+        subject.run.tell(f"write maps of {name}", done, len(missing))
         describe_folder(root)
-    for done, (subject, kind) in enumerate(missing):
-        job.tell("write maps", done, len(missing))
-        trials = job.facts(subject)[0]
-        check_placed(subject, trials.volume_shape)
+        trials = subject.facts
+        check_placed(name, trials.volume_shape)
         assert trials.voxel_index is not None
         assert trials.volume_shape is not None
-        maps = _described(job, subject, trials.voxel_index, trials.volume_shape)
+        maps = _maps(subject, trials.voxel_index, trials.volume_shape)
         if kind == "nifti":
-            write_nifti(root, maps, job.recipe.data.space, read_affine(job.data, subject, trials.volume_shape))
+            write_nifti(root, maps, subject.recipe.data.space, read_affine(data, name, trials.volume_shape))
         else:
             write = write_gifti if kind == "gifti" else write_vertices
-            write(root, maps, way_to_fsaverage(job.data, subject, trials.volume_shape))
-        marks[subject, kind].touch()
+            write(root, maps, way_to_fsaverage(data, name, trials.volume_shape))
+        (root / f".{name}_{kind}").touch()
     return bool(missing)
 
 
-def check_placed(subject: str, volume_shape: tuple[int, int, int] | None) -> None:
-    """Refuse maps of voxels that have no place in a volume.
-
-    Raises
-    ------
-    ResultsError
-        If they have none.
-    """
-    if volume_shape is None:
-        raise ResultsError(
-            f"encode.export asks for maps; the voxels of {subject} have no place in a volume. Leave encode.export out."
-        )
-
-
-def _described(job: Job, subject: str, index: NDArray[np.int64], shape: tuple[int, int, int]) -> Maps:
-    voxels, made_by = job.results.load_arrays(job.results.encode_path(subject))
+def _maps(subject: SubjectRun, index: NDArray[np.int64], shape: tuple[int, int, int]) -> Maps:
+    voxels, made_by = subject.results.load_arrays(subject.results.encode_path(subject.name))
     kept = {name: array for name, array in voxels.items() if name.partition("/")[0] not in NOT_MAPPED}
-    return Maps(subject, kept, index, shape, json.loads(made_by.get("layers", "[]")))
+    return Maps(subject.name, kept, index, shape, json.loads(made_by.get("layers", "[]")))

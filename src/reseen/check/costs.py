@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
+from reseen.check.finding import Finding, look_at, refused
+from reseen.check.inputs import Inputs
+from reseen.check.sizes import Sizes
 from reseen.datasets.nsd_facts import SUBJECTS, TRIALS_PER_SESSION
 from reseen.errors import ReseenError, ResultsError
 from reseen.files import GB
 from reseen.ldm import LatentDiffusion
 from reseen.ldm.extraction import z_size
-from reseen.pipeline.extraction import recording_plan_of
-from reseen.pipeline.finding import Finding, look_at, refused
-from reseen.pipeline.picturing import conditions_at, draws_at, levels
-from reseen.pipeline.prospect import Prospect
-from reseen.pipeline.sizes import Sizes
+from reseen.ldm.recording_plan import plan_for
 from reseen.recipe import Condition, Recipe, ReconstructRecipe
+from reseen.reconstruction.levels import conditions_at, draws_at, levels_of
 from reseen.tables import Level
 
 BYTES_PER_PIXEL = 1.6
@@ -48,32 +48,32 @@ def _passes(section: ReconstructRecipe) -> int:
 def _counted(recipe: Recipe, sizes: Sizes) -> Iterator[tuple[Level, Condition, int]]:
     """Count each subject's pictures of each level and condition, of the items that `pictures_of` tells of."""
     items = {"result": sizes.n_items, "floor_shuffled": sizes.n_items, "floor_mean": sizes.n_folds}
-    for level in levels(recipe):
+    for level in levels_of(recipe):
         for condition in conditions_at(recipe, level):
             yield level, condition, items.get(level, sizes.n_tested) * draws_at(recipe, level, condition)
 
 
-def encoding_features(prospect: Prospect) -> Iterator[Finding]:
+def encoding_features(inputs: Inputs) -> Iterator[Finding]:
     """Check that the model can give the features of the encoding analyses, and count them."""
-    if not prospect.has_model:
+    if not inputs.has_model:
         return
-    finding = look_at("encoding features", lambda: _told(prospect))
+    finding = look_at("encoding features", lambda: _told(inputs))
     if finding.found:
         yield finding
 
 
-def _told(prospect: Prospect) -> str:
-    recording = recording_plan_of(prospect.recipe, prospect.model)
-    return f"{recording.told(prospect.sizes.n_stimuli)}, for each subject" if recording.runs else ""
+def _told(inputs: Inputs) -> str:
+    recording = plan_for(inputs.recipe, inputs.model)
+    return f"{recording.told(inputs.sizes.n_stimuli)}, for each subject" if recording.runs else ""
 
 
-def space(prospect: Prospect) -> Iterator[Finding]:
+def space(inputs: Inputs) -> Iterator[Finding]:
     """Check that the disk has room for what the run writes."""
     try:
-        needed = _n_bytes(prospect)
+        needed = _n_bytes(inputs)
     except ReseenError:
         return  # of a model that another finding refuses
-    out = prospect.out.resolve()
+    out = inputs.out.resolve()
     folder = next(parent for parent in (out, *out.parents) if parent.exists())
     free = shutil.disk_usage(folder).free + _written(out)
     found = f"about {needed / GB:.2g} GB needed, {free / GB:.3g} GB free"
@@ -83,15 +83,15 @@ def space(prospect: Prospect) -> Iterator[Finding]:
         yield refused("space", ResultsError(f"{found} for {out}: free some, or choose another --out."))
 
 
-def _n_bytes(prospect: Prospect) -> float:
-    recipe, ldm, sizes = prospect.recipe, prospect.model, prospect.sizes
+def _n_bytes(inputs: Inputs) -> float:
+    recipe, ldm, sizes = inputs.recipe, inputs.model, inputs.sizes
     n_subjects = len(recipe.data.subjects)
     pictures = sum(count for _, _, count in _counted(recipe, sizes)) * ldm.image_size**2 * BYTES_PER_PIXEL
     z_side = z_size(ldm, recipe.extract) // ldm.factor
     targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)
     n_decoded = 1 + recipe.n_permuted + (3 if recipe.evaluate.full else 0)
     arrays = 4 * targets * (sizes.n_stimuli + sizes.n_voxels * sizes.n_folds + sizes.n_items * n_decoded)
-    recorded = recording_plan_of(recipe, ldm).n_bytes(sizes.n_stimuli)
+    recorded = plan_for(recipe, ldm).n_bytes(sizes.n_stimuli)
     return n_subjects * (pictures + arrays + recorded) + _kept(recipe, sizes.n_voxels)
 
 
@@ -113,21 +113,21 @@ def _kept(recipe: Recipe, n_voxels: int) -> int:
     return 4 * n_voxels * TRIALS_PER_SESSION * sum(min(n, recipe.data.sessions or n) for n in known)
 
 
-def effort(prospect: Prospect) -> Iterator[Finding]:
+def effort(inputs: Inputs) -> Iterator[Finding]:
     """Time the model on a few images, and say how long all the U-Net evaluations will take."""
 
     def measure() -> str:
-        ldm, sizes, n_subjects = prospect.model, prospect.sizes, len(prospect.recipe.data.subjects)
-        recording = recording_plan_of(prospect.recipe, ldm)
-        total = count_evaluations(prospect.recipe, sizes) + n_subjects * recording.n_evaluations(sizes.n_stimuli)
-        section = prospect.recipe.reconstruct
+        ldm, sizes, n_subjects = inputs.model, inputs.sizes, len(inputs.recipe.data.subjects)
+        recording = plan_for(inputs.recipe, ldm)
+        total = count_evaluations(inputs.recipe, sizes) + n_subjects * recording.n_evaluations(sizes.n_stimuli)
+        section = inputs.recipe.reconstruct
         seconds = total * seconds_per_evaluation(ldm, together=section.batch_size * _passes(section))
         unit, size = ("s", 1) if seconds < 120 else ("min", 60) if seconds < 7200 else ("h", 3600)
         return (
             f"{total:,} U-Net evaluations, about {seconds / size:.0f} {unit} on {ldm.device}; all else is added to that"
         )
 
-    if prospect.has_model and look_at("encoding features", lambda: _told(prospect)).ok:
+    if inputs.has_model and look_at("encoding features", lambda: _told(inputs)).ok:
         yield look_at("time", measure)
 
 

@@ -1,4 +1,4 @@
-"""Rating: a test for people as raters, from the pictures of a results folder."""
+"""Raters: a test for people as raters, from the pictures of a results folder."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from reseen import raters, report
 from reseen.errors import RecipeError, ResultsError
 from reseen.files.shell import shell_line
-from reseen.pipeline.job import Job
-from reseen.pipeline.picturing import pictures_of
+from reseen.pipeline.context import Run, SubjectRun
+from reseen.pipeline.reconstruct import pictures_of
 from reseen.recipe import with_settings
-from reseen.results import Results, digest
+from reseen.results import ResultsFolder, digest
 from reseen.stimuli import picture_digest
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ LARGEST_SIDE = 512
 
 
 def write_page(
-    results: Results,
+    results: ResultsFolder,
     *,
     data: Path | None = None,
     conditions: Sequence[str] = (),
@@ -59,16 +59,16 @@ def write_page(
         If the data cannot be read.
     """
     recipe = results.recipe if data is None else with_settings(results.recipe, [f"data.path={data.resolve()}"])
-    job = Job(recipe, results)
-    wanted = _conditions(job, conditions)
+    run = Run(recipe, results)
+    wanted = _conditions(run, conditions)
     if n_pictures < 2 or n_raters < 1 or n_catch < 0:
         raise RecipeError(
             f"a test for raters needs 2 pictures or more, 1 rater or more and no fewer than 0 catch questions; found "
             f"{n_pictures}, {n_raters} and {n_catch}."
         )
-    stimuli = {subject: _chosen(job, subject, n_pictures, seed) for subject in job.subjects}
+    stimuli = {subject.name: _chosen(subject, n_pictures, seed) for subject in run.subjects}
     uris, digests = {}, []
-    for which, picture in _pictures(job, stimuli, wanted):
+    for which, picture in _pictures(run, stimuli, wanted):
         uris[which] = report.picture_uri(picture, largest=LARGEST_SIDE)
         digests.append([*which, picture_digest(np.array([which[2]]), picture)])
     drawn = raters.draw_design(
@@ -85,35 +85,35 @@ def write_page(
     return design
 
 
-def _conditions(job: Job, conditions: Sequence[str]) -> tuple[str, ...]:
-    made = job.recipe.reconstruct.conditions
+def _conditions(run: Run, conditions: Sequence[str]) -> tuple[str, ...]:
+    made = run.recipe.reconstruct.conditions
     unknown = [condition for condition in conditions if condition not in made]
     if unknown:
-        raise RecipeError(f"{job.results.path} has no pictures of {', '.join(unknown)}; it has {', '.join(made)}.")
+        raise RecipeError(f"{run.results.path} has no pictures of {', '.join(unknown)}; it has {', '.join(made)}.")
     return tuple(condition for condition in made if condition in (conditions or made))
 
 
-def _chosen(job: Job, subject: str, n_pictures: int, seed: int) -> NDArray[np.int64]:
-    """Choose test stimuli of a subject by chance, and give them in order."""
-    ids = np.unique(next(pictures_of(job, subject)).stimulus_id)
+def _chosen(subject: SubjectRun, n_pictures: int, seed: int) -> NDArray[np.int64]:
+    """Choose test stimuli of a subject at random, and return them in order."""
+    ids = np.unique(next(pictures_of(subject)).stimulus_id)
     return np.sort(np.random.default_rng([seed, 7]).permutation(ids)[:n_pictures])
 
 
 def _pictures(
-    job: Job, stimuli: Mapping[str, NDArray[np.int64]], conditions: Sequence[str]
+    run: Run, stimuli: Mapping[str, NDArray[np.int64]], conditions: Sequence[str]
 ) -> Iterator[tuple[tuple[str, str, int], NDArray[np.uint8]]]:
     """Read what was shown and the first draw of each condition; of single trials, the first trial."""
-    for subject, chosen in stimuli.items():
-        _, shown, _ = job.facts(subject)
-        for which in chosen.tolist():
-            yield (subject, raters.PRESENTED, which), shown.image(which)
-        for pictures in pictures_of(job, subject):
+    for subject in run.subjects:
+        chosen = stimuli[subject.name].tolist()
+        for which in chosen:
+            yield (subject.name, raters.PRESENTED, which), subject.stimuli.image(which)
+        for pictures in pictures_of(subject):
             if pictures.level != "result" or pictures.condition not in conditions:
                 continue
-            for which in chosen.tolist():
+            for which in chosen:
                 path = pictures.paths[int(np.argmax(pictures.stimulus_id == which))][0]
                 if not path.is_file():
-                    folder = job.results.path
+                    folder = run.results.path
                     line = shell_line("reseen", "reconstruct", folder / "recipe.toml", "--out", folder)
                     raise ResultsError(f"there is no {path} yet. Run `{line}` first.")
-                yield (subject, pictures.condition, which), job.results.load_picture(path)
+                yield (subject.name, pictures.condition, which), run.results.load_picture(path)

@@ -1,4 +1,4 @@
-"""Plan: the checks that a run begins with, and that `check` prints."""
+"""Checks: those that a run starts with, and that `reseen check` prints."""
 
 from __future__ import annotations
 
@@ -8,23 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reseen.analyses import decoded_features
+from reseen.check import costs, files, requirements
+from reseen.check.finding import Finding, look_at
+from reseen.check.inputs import Inputs, with_precision
+from reseen.check.sizes import guess_sizes
 from reseen.errors import ModelError, ResultsError
 from reseen.files.reading import shown
 from reseen.ldm.devices import check_device
 from reseen.ldm.extraction import z_size
 from reseen.observers import load_evaluation_network, load_network
-from reseen.pipeline import costs, fitting, needs
-from reseen.pipeline.costs import count_evaluations, seconds_per_evaluation
-from reseen.pipeline.finding import Finding, look_at
-from reseen.pipeline.job import with_precision
-from reseen.pipeline.prospect import Prospect
-from reseen.pipeline.sizes import guess_sizes
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import Recipe, differences, load_recipe
 from reseen.reconstruction import find_sampler
 from reseen.results import lost_recipe, other_recipe
-
-__all__ = ["CHECKS", "Finding", "check", "count_evaluations", "require", "seconds_per_evaluation"]
 
 
 def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
@@ -47,12 +43,12 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
     with suppress(ModelError):  # `device` says what is wrong with it
         check_device(device)
         recipe = with_precision(recipe, device)
-    prospect = Prospect(recipe, out, device=device, thorough=True)
-    findings = [finding for one in CHECKS for finding in one.look(prospect)]
-    return [*findings, *(Finding("warning", text, absent=True) for text in dict.fromkeys(prospect.warned))]
+    inputs = Inputs(recipe, out, device=device, thorough=True)
+    findings = [finding for one in CHECKS for finding in one.look(inputs)]
+    return [*findings, *(Finding("warning", text, absent=True) for text in dict.fromkeys(inputs.warned))]
 
 
-def require(prospect: Prospect, stages: Collection[str]) -> None:
+def require(inputs: Inputs, stages: Collection[str]) -> None:
     """Raise the first reason for which a run of these stages is refused.
 
     Raises
@@ -62,7 +58,7 @@ def require(prospect: Prospect, stages: Collection[str]) -> None:
     """
     for one in CHECKS:
         if one.refuses and (one.stages == ALL or not one.stages.isdisjoint(stages)):
-            for finding in one.look(prospect):
+            for finding in one.look(inputs):
                 if finding.error is not None:
                     raise finding.error
 
@@ -70,9 +66,9 @@ def require(prospect: Prospect, stages: Collection[str]) -> None:
 # ----------------------------------------------------------------------------------------------- folder and device
 
 
-def results_folder(prospect: Prospect) -> Iterator[Finding]:
+def results_folder(inputs: Inputs) -> Iterator[Finding]:
     """Check that the results folder is free, or holds a run of the same recipe."""
-    yield look_at("results folder", lambda: _folder(prospect.recipe, prospect.out))
+    yield look_at("results folder", lambda: _folder(inputs.recipe, inputs.out))
 
 
 def _folder(recipe: Recipe, out: Path) -> str:
@@ -88,12 +84,12 @@ def _folder(recipe: Recipe, out: Path) -> str:
     return f"{out} is begun, and will be gone on with"
 
 
-def device(prospect: Prospect) -> Iterator[Finding]:
+def device(inputs: Inputs) -> Iterator[Finding]:
     """Check that the device is there."""
 
     def find() -> str:
-        check_device(prospect.device)
-        return prospect.device
+        check_device(inputs.device)
+        return inputs.device
 
     yield look_at("device", find)
 
@@ -101,66 +97,66 @@ def device(prospect: Prospect) -> Iterator[Finding]:
 # ------------------------------------------------------------------------------------------------------------ data
 
 
-def rois(prospect: Prospect) -> Iterator[Finding]:
+def rois(inputs: Inputs) -> Iterator[Finding]:
     """Yield which ROIs predict which feature."""
-    recipe = prospect.recipe
+    recipe = inputs.recipe
     names = decoded_features(recipe.reconstruct.conditions)
     yield Finding("ROIs", "; ".join(f"{name} from {', '.join(recipe.decode.rois_of(name))}" for name in names))
 
 
-def held_out(prospect: Prospect) -> Iterator[Finding]:
+def held_out(inputs: Inputs) -> Iterator[Finding]:
     """Count what is held out of what; a split that is not possible is refused."""
 
     def count() -> str:
-        return str(prospect.sizes) if prospect.outlines else ""
+        return str(inputs.sizes) if inputs.outlines else ""
 
-    if prospect.readable:
+    if inputs.readable:
         yield look_at("held out", count)
     else:  # why they are not is another finding
-        yield Finding("held out", f"about {guess_sizes(prospect.recipe)}, by the recipe; the data were not counted")
+        yield Finding("held out", f"about {guess_sizes(inputs.recipe)}, by the recipe; the data were not counted")
 
 
 # ----------------------------------------------------------------------------------------------------------- model
 
 
-def model_to_simulate(prospect: Prospect) -> Iterator[Finding]:
+def model_to_simulate(inputs: Inputs) -> Iterator[Finding]:
     """Load the model before a subject is simulated for it."""
-    if prospect.to_simulate and not prospect.thorough:
-        yield from model(prospect)
+    if inputs.to_simulate and not inputs.thorough:
+        yield from model(inputs)
 
 
-def model(prospect: Prospect) -> Iterator[Finding]:
+def model(inputs: Inputs) -> Iterator[Finding]:
     """Load the model."""
 
     def load() -> str:
-        ldm = prospect.model
+        ldm = inputs.model
         return (
             f"{ldm.name}: pictures of {ldm.image_size} pixels, conditioning {ldm.conditioning_shape}, "
-            f"{prospect.recipe.model.precision} on {prospect.device}"
+            f"{inputs.recipe.model.precision} on {inputs.device}"
         )
 
     yield look_at("model", load)
 
 
-def z(prospect: Prospect) -> Iterator[Finding]:
+def z(inputs: Inputs) -> Iterator[Finding]:
     """Check that the model can encode images of the size whose z is decoded."""
 
     def encode() -> str:
-        ldm = prospect.model
-        size = z_size(ldm, prospect.recipe.extract)
+        ldm = inputs.model
+        size = z_size(ldm, inputs.recipe.extract)
         return f"of pictures of {size} pixels, {ldm.latent_shape[0]} x {size // ldm.factor} x {size // ldm.factor}"
 
-    if prospect.has_model:
+    if inputs.has_model:
         yield look_at("z", encode)
 
 
-def denoising(prospect: Prospect) -> Iterator[Finding]:
+def denoising(inputs: Inputs) -> Iterator[Finding]:
     """Check that the model can be sampled in the steps of the recipe."""
-    section = prospect.recipe.reconstruct
+    section = inputs.recipe.reconstruct
 
     def denoise() -> str:
         find_sampler(section.sampler)
-        schedule = prospect.model.schedule
+        schedule = inputs.model.schedule
         n_steps = len(schedule.timesteps(section.n_steps))
         told = [f"c in {n_steps} steps"] if "c" in section.conditions else []
         if "zc" in section.conditions:
@@ -168,22 +164,22 @@ def denoising(prospect: Prospect) -> Iterator[Finding]:
             told.append(f"zc in {len(undone)} of {n_steps} steps")
         return "; ".join(told)
 
-    if "c" in "".join(section.conditions) and prospect.has_model:
+    if "c" in "".join(section.conditions) and inputs.has_model:
         yield look_at("denoising", denoise)
 
 
 # ------------------------------------------------------------------------------------------------ evaluation networks
 
 
-def observers(prospect: Prospect) -> Iterator[Finding]:
+def observers(inputs: Inputs) -> Iterator[Finding]:
     """Load the networks that look at images for the protocol builtin."""
-    for name in prospect.recipe.evaluate.observers:
+    for name in inputs.recipe.evaluate.observers:
         yield look_at(f"observer {name}", lambda name=name: f"{len(load_evaluation_network(name).layers)} layers")  # type: ignore[misc]
 
 
-def networks(prospect: Prospect) -> Iterator[Finding]:
+def networks(inputs: Inputs) -> Iterator[Finding]:
     """Load the evaluation networks of other protocols; a missing one stops no run, but its scores are left out."""
-    for name in networks_of(prospect.recipe):
+    for name in networks_of(inputs.recipe):
         try:
             yield Finding(f"network {name}", f"weights {load_network(name)[1]}")
         except ModelError as error:
@@ -203,12 +199,12 @@ def networks_of(recipe: Recipe) -> list[str]:
 class Check:
     """One check: what looks, the stages that need what it looks at, and whether it can refuse a run."""
 
-    look: Callable[[Prospect], Iterator[Finding]]
+    look: Callable[[Inputs], Iterator[Finding]]
     stages: frozenset[str]
     refuses: bool = True
 
 
-def _check(look: Callable[[Prospect], Iterator[Finding]], stages: str = "", *, refuses: bool = True) -> Check:
+def _check(look: Callable[[Inputs], Iterator[Finding]], stages: str = "", *, refuses: bool = True) -> Check:
     return Check(look, frozenset(stages.split()) or ALL, refuses)
 
 
@@ -218,27 +214,27 @@ CHECKS: Sequence[Check] = (
     _check(rois, refuses=False),
     _check(results_folder),
     _check(device),
-    _check(needs.settings),
-    _check(needs.files, _DATA),
+    _check(files.settings),
+    _check(files.files, _DATA),
     _check(held_out, _DATA),
-    _check(fitting.captions, "extract"),
-    _check(fitting.own_decoder, "decode"),
-    _check(fitting.predictions, "decode"),
-    _check(fitting.decoding_folds, "decode"),
-    _check(fitting.encoding_folds, "encode"),
-    _check(fitting.tested, "evaluate"),
-    _check(fitting.tested_voxels, "encode"),
-    _check(fitting.exports, "encode"),
+    _check(requirements.captions, "extract"),
+    _check(requirements.own_decoder, "decode"),
+    _check(requirements.predictions, "decode"),
+    _check(requirements.decoding_folds, "decode"),
+    _check(requirements.encoding_folds, "encode"),
+    _check(requirements.tested, "evaluate"),
+    _check(requirements.tested_voxels, "encode"),
+    _check(requirements.exports, "encode"),
     _check(model_to_simulate, "simulate"),
     _check(observers, "evaluate"),
     _check(networks, "evaluate", refuses=False),
     _check(model, "simulate extract reconstruct"),
     _check(z, "extract reconstruct"),
     _check(denoising, "reconstruct"),
-    _check(fitting.varying, "extract"),
-    _check(fitting.cut_captions, refuses=False),
-    _check(fitting.duplicates, refuses=False),
-    _check(fitting.labels, refuses=False),
+    _check(requirements.varying, "extract"),
+    _check(requirements.cut_captions, refuses=False),
+    _check(requirements.duplicates, refuses=False),
+    _check(requirements.labels, refuses=False),
     _check(costs.encoding_features, "extract encode"),
     _check(costs.space, "extract decode encode reconstruct"),
     _check(costs.effort, refuses=False),

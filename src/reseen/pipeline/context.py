@@ -1,0 +1,348 @@
+"""Context of a run: what its stages share, and one subject's data, features and decoded features."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from reseen.analyses import Analysis, decoded_features
+from reseen.blocks import FeatureBlocks
+from reseen.check.inputs import Inputs, Progress
+from reseen.decode import Decoding
+from reseen.decode.estimators import RIDGE
+from reseen.executor import Executor, Serial, check_seen
+from reseen.features import Features
+from reseen.ldm import LatentDiffusion
+from reseen.ldm.recording_plan import analyses_of
+from reseen.observers import Panel
+from reseen.pipeline.image_writer import Writer
+from reseen.recipe import Recipe
+from reseen.results import ResultsFolder
+from reseen.stimuli import Stimuli
+from reseen.subject import Subject
+from reseen.tables import main_condition
+from reseen.trials import Split, Trials
+
+N_HASHED_IMAGES = 16
+"""Images of a subject that its fingerprint covers, spread over all that were shown."""
+
+
+class Run:
+    """Recipe, results folder and model of a run.
+
+    Parameters
+    ----------
+    recipe
+        What to run.
+    results
+        The folder that it is run into.
+    device
+        Device of the model's networks.
+    progress
+        Called with what is being done, how much of it is done and how much there is.
+    executor
+        Computes the units of decoding and reconstruction. Left out: this process.
+    inputs
+        Loader of data and model, with what it loaded to check the recipe. Left out: a new one.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        results: ResultsFolder,
+        device: str = "cpu",
+        *,
+        progress: Progress | None = None,
+        executor: Executor | None = None,
+        inputs: Inputs | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.results = results
+        self.device = device
+        self.progress = progress
+        self.executor = executor or Serial()
+        self.inputs = inputs or Inputs(recipe, results.path, device=device, fetch=True, progress=progress)
+        self.data = self.inputs.data
+        self.writer: Writer | None = None
+        """Writes images in threads of its own, while the stage that generates them here lasts."""
+        self.panels: list[Panel] | None = None
+        """Evaluation networks of the recipe's protocols, once they are loaded."""
+        self._subjects: dict[str, SubjectRun] = {}
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether a unit of reconstruction needs a GPU of its own."""
+        return self.device.startswith("cuda")
+
+    def lend(self, _folder: Path) -> Callable[[], Run]:
+        """Return a function that makes the same run on a worker, which loads data and model by itself."""
+        return partial(_join, self.recipe, self.results.path.resolve(), self.device)
+
+    def subject(self, name: str) -> SubjectRun:
+        """Return one subject's part of the run."""
+        if name not in self._subjects:
+            self._subjects[name] = SubjectRun(self, name)
+        return self._subjects[name]
+
+    @property
+    def subjects(self) -> Iterator[SubjectRun]:
+        """Part of each subject of the recipe, in its order."""
+        return map(self.subject, self.recipe.data.subjects)
+
+    @cached_property
+    def model(self) -> LatentDiffusion:
+        """The model, after a comparison with the one that the results were started with."""
+        model = self.inputs.model
+        self.results.claim("model", model.fingerprint)
+        return model
+
+    @property
+    def decoded_names(self) -> tuple[str, ...]:
+        """Features that the recipe's conditions need."""
+        return decoded_features(self.recipe.reconstruct.conditions)
+
+    @property
+    def main_condition(self) -> str:
+        """Condition of the headline."""
+        return main_condition(self.recipe.reconstruct.conditions)
+
+    def analyses(self) -> tuple[Analysis, ...]:
+        """List the encoding analyses that the recipe asks for."""
+        return analyses_of(self.recipe, lambda: self.model)
+
+    def uses_prior(self, name: str) -> bool:
+        """Return whether a decoded feature is a mean over training stimuli, weighted by their probability."""
+        return name == "c" and name in self.decoded_names and self.recipe.decode.c_prior == "captions"
+
+    def keeps_decoder(self, name: str) -> bool:
+        """Return whether the decoder of a feature is written to the results folder.
+
+        An estimator of a user's own would be a pickle, and predictions that were made elsewhere have no decoder.
+        """
+        return self.recipe.decode.decoder == RIDGE and self.recipe.decode.elsewhere(name) is None
+
+    def tell(self, doing: str, done: int, total: int) -> None:
+        """Report how much of a piece of work is done."""
+        if self.progress is not None:
+            self.progress(doing, done, total)
+
+    def counter(self, doing: str) -> Callable[[int, int], None]:
+        """Return a callback ``(done, total)`` about one piece of work."""
+        return lambda done, total: self.tell(doing, done, total)
+
+    @contextmanager
+    def noting_warnings(self) -> Iterator[None]:
+        """Record each warning for the report when it comes, and warn as usual."""
+        filters, show = list(warnings.filters), warnings.showwarning
+
+        def note(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,  # noqa: ARG001
+            line: str | None = None,  # noqa: ARG001
+        ) -> None:
+            if issubclass(category, UserWarning):
+                self.results.add_warning(str(message))
+            with warnings.catch_warnings():
+                warnings.filters, warnings.showwarning = filters, show
+                warnings.warn_explicit(message, category, filename, lineno)
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = note
+            yield
+
+
+def _join(recipe: Recipe, path: Path, device: str) -> Run:
+    """Make a run on a worker."""
+    check_seen(path)
+    return Run(recipe, ResultsFolder.join(path, recipe), device)
+
+
+class SubjectRun:
+    """One subject of a run: data, features and decoded features, each read when it is first used.
+
+    Parameters
+    ----------
+    run
+        The run.
+    name
+        Name of the subject.
+    """
+
+    def __init__(self, run: Run, name: str) -> None:
+        self.run = run
+        self.name = name
+        self.recipe = run.recipe
+        self.results = run.results
+        self._opened: Subject | None = None
+        self._trials: Trials | None = None
+        self._facts: Trials | None = None
+        self._label_check = ""
+        # True c of 10,000 stimuli takes 2.4 GB: one true feature at a time is kept. Of what was decoded, and of the
+        # true features of the held-out stimuli, both z and c are kept: images are generated from both.
+        self.true = lru_cache(maxsize=1)(self._read_true)
+        self.true_of_tested = lru_cache(maxsize=2)(self._read_true_of_tested)
+        self.stored = lru_cache(maxsize=2)(self._read_stored)
+
+    # ------------------------------------------------------------------------------------------------------ data
+
+    def _open(self) -> Subject:
+        """Return the subject's data after a comparison of its stimuli with those that the results were started with."""
+        if self._opened is None:
+            keep = self.results.kept_folder(self.name)
+            with self.run.noting_warnings():
+                self._opened = self.run.inputs.open_subject(
+                    self.name, keep=keep, progress=self.run.counter(f"read {self.name}")
+                )
+            fingerprint = stimuli_fingerprint(self._opened.stimuli, self._opened.split)
+            self.results.claim(f"images and captions of {self.name}", fingerprint)
+        return self._opened
+
+    @cached_property
+    def stimuli(self) -> Stimuli:
+        """Images and captions; no betas are needed for them."""
+        return self._open().stimuli
+
+    @cached_property
+    def split(self) -> Split:
+        """Training and test stimuli; no betas are needed for them."""
+        return self._open().split
+
+    @property
+    def trials(self) -> Trials:
+        """Responses to single trials; they are read and compared once, and kept until `release`."""
+        return self._trials if self._trials is not None else self._read_trials()
+
+    @property
+    def facts(self) -> Trials:
+        """Trials without betas: stimulus ids, sessions, ROIs, noise ceilings and places of the voxels."""
+        if self._facts is None:
+            self._read_trials()
+        assert self._facts is not None
+        return self._facts
+
+    @property
+    def label_check(self) -> str:
+        """Sentence that says whether responses to the same image are alike: whether ids belong to the betas."""
+        _ = self.facts  # the labels are checked when the trials are read
+        return self._label_check
+
+    def _read_trials(self) -> Trials:
+        """Read the trials; warn of labels that do not fit the betas and of approximate noise ceilings."""
+        doing = f"read {self.name}"
+        self.run.tell(doing, 0, 1)
+        data = self._open()
+        with self.run.noting_warnings():
+            trials = data.trials
+            self.run.tell(doing, 1, 1)
+            checked = trials.check_labels(seed=self.recipe.seed)
+            if checked.problem:
+                warnings.warn(f"{self.name}: {checked.problem}", stacklevel=2)
+            standardised = self.recipe.data.zscore_sessions or self.recipe.data.kind == "arrays"
+            if trials.ncsnr is not None and not standardised:
+                warnings.warn(
+                    f"{self.name}: NSD's ncsnr is defined on betas standardised within sessions, and "
+                    "data.zscore_sessions is false. Noise ceilings, and scores divided by them, are approximate.",
+                    stacklevel=2,
+                )
+        self.results.claim(f"data of {self.name}", trials_fingerprint(trials, data.split))
+        no_betas = np.broadcast_to(np.float32(0), trials.betas.shape)  # takes no memory
+        self._facts = replace(trials, betas=no_betas, scaling=None)
+        self._label_check = checked.comparison
+        self._trials = trials
+        return trials
+
+    def release(self) -> None:
+        """Release betas and features, so that only one subject's are in memory."""
+        self._opened = self._trials = None
+        for cached in (self.true, self.true_of_tested, self.stored):
+            cached.cache_clear()
+
+    # -------------------------------------------------------------------------------------------------- features
+
+    def _read_true(self, name: str) -> Features:
+        """Return the features that the model computes from what the subject was shown."""
+        return self.blocks(name).load()
+
+    def blocks(self, name: str) -> FeatureBlocks:
+        """Return the same features, to be read block by block where they do not fit in memory."""
+        return self.results.feature_blocks(f"{self.name}/{name}")
+
+    def decoded(self, name: str, *, shuffle: int | None = None) -> Features:
+        """Return decoded features of the held-out items; of a shuffle, by decoders fitted on permuted labels."""
+        return self.stored(decoded_stem(name, shuffle))
+
+    def _read_true_of_tested(self, name: str) -> Features:
+        """Return the true features of the held-out stimuli, sorted by id."""
+        ids = np.unique(self.decoded(name).stimulus_id)
+        return Features(name, self.true(name).rows(ids), ids)
+
+    def _read_stored(self, stem: str) -> Features:
+        """Return features of the decode stage by the stem of their file, such as ``"floor_mean_z"``."""
+        path = self.decode_path(stem)
+        self.results.has_arrays(path, self.made_by("decode"))
+        return self.results.load_features(path)
+
+    def decoding(self, name: str, split: Split) -> Decoding:
+        """Return the decoding of a feature; each fold of the split has a decoder."""
+        recipe = self.recipe
+        return Decoding(
+            self.trials,
+            split,
+            self.true(name),
+            rois=recipe.decode.rois_of(name),
+            recipe=recipe.decode,
+            seed=recipe.seed,
+            train_trials=recipe.data.train_trials,
+            test_trials=recipe.data.test_trials,
+            # on a CPU numpy is faster than torch
+            device=self.run.device if self.run.needs_gpu else "numpy",
+        )
+
+    def made_by(self, stage: str) -> dict[str, str]:
+        """Return what a stage's arrays are computed by: see `ResultsFolder.made_by`."""
+        return self.results.made_by(stage, self.name)
+
+    def decode_path(self, stem: str) -> Path:
+        """Return the path of a file of this subject's decoding."""
+        return self.results.decode_path(self.name, stem)
+
+
+def decoded_stem(name: str, shuffle: int | None) -> str:
+    """Name the file of a decoded feature: ``z``, or ``shuffled0_z`` for the first shuffle."""
+    return name if shuffle is None else f"shuffled{shuffle}_{name}"
+
+
+def stimuli_fingerprint(stimuli: Stimuli, split: Split) -> str:
+    """Return the SHA-256 of the stimuli that are used: ids, captions, and a sample of the images."""
+    total = hashlib.sha256(np.ascontiguousarray(split.used).data)
+    for stimulus in split.used:
+        total.update("\n".join(stimuli.captions(int(stimulus))).encode() + b"\0")
+    rows = np.linspace(0, len(split.used) - 1, min(N_HASHED_IMAGES, len(split.used))).astype(int)
+    for stimulus in split.used[rows]:
+        total.update(stimuli.image(int(stimulus)).tobytes())
+    return f"sha256:{total.hexdigest()}"
+
+
+def trials_fingerprint(trials: Trials, split: Split) -> str:
+    """Return the SHA-256 of all betas, their labels and ROIs, and of the folds."""
+    total = hashlib.sha256()
+    for array in (trials.betas, trials.stimulus_id, trials.session, trials.n_repetitions):
+        total.update(np.ascontiguousarray(array).data)
+    for name in sorted(trials.rois):
+        total.update(name.encode() + np.packbits(trials.rois[name]).tobytes())
+    for fold in split.folds:
+        for ids in fold:
+            total.update(np.asarray(ids, dtype=np.int64).tobytes())
+    return f"sha256:{total.hexdigest()}"

@@ -1,0 +1,89 @@
+"""Decode: fit the decoders of a subject and predict the held-out items, with true and with permuted labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from reseen.datasets.predictions import predictions_path, read_predictions
+from reseen.decode import Decoder, held_out
+from reseen.decode.estimators import RIDGE
+from reseen.decode.prior import DecodingUnderPrior
+from reseen.files.reading import shown
+from reseen.pipeline.context import SubjectRun, decoded_stem
+from reseen.pipeline.controls import decode_controls
+from reseen.plugins import fingerprint_of, load_object
+
+
+def decode(subject: SubjectRun) -> bool:
+    """Fit the decoders of z and c and predict the held-out items; return whether there was anything to do."""
+    run, results = subject.run, subject.results
+    own = run.recipe.decode.decoder
+    if own != RIDGE:
+        results.claim(f"decoder {own}", fingerprint_of(load_object(own, "decode.decoder")))
+    worked = False
+    made_by = subject.made_by("decode")
+    for name in run.decoded_names:
+        shuffles = (None, *range(run.recipe.n_permuted))
+        paths = {shuffle: subject.decode_path(decoded_stem(name, shuffle)) for shuffle in shuffles}
+        missing = [shuffle for shuffle, path in paths.items() if not results.has_arrays(path, made_by)]
+        if missing and run.recipe.decode.elsewhere(name) is not None:
+            _copy_predictions(subject, name)
+        elif missing:
+            _decode(subject, name, missing)
+        worked = worked or bool(missing)
+    if run.recipe.evaluate.full:
+        worked = decode_controls(subject) or worked
+    return worked
+
+
+def _copy_predictions(subject: SubjectRun, name: str) -> None:
+    """Copy predictions that were made elsewhere into the results folder."""
+    path = subject.recipe.decode.elsewhere(name)
+    assert path is not None
+    ids = held_out(subject.facts, subject.split, test_trials=subject.recipe.data.test_trials).stimulus_id
+    shape = subject.true(name).array.shape[1:]
+    found, digest = read_predictions(predictions_path(path, subject.name), name, shape, ids)
+    subject.results.claim(f"predictions of {name} of {subject.name}", digest)
+    subject.results.add_warning(
+        f"{name} of {subject.name} was predicted elsewhere and read from {shown(path)}. No decoder was fitted here, so "
+        "that there are no scores of decoders fitted on permuted labels."
+    )
+    subject.results.save_features(subject.decode_path(name), found, subject.made_by("decode"))
+
+
+def _decode(subject: SubjectRun, name: str, shuffles: Sequence[int | None]) -> None:
+    """Fit one feature's decoders; predictions are written last: once they are there, all of a shuffle is there."""
+    run, results = subject.run, subject.results
+    linear = subject.decoding(name, subject.split)
+    made_by = subject.made_by("decode")
+    under_prior = DecodingUnderPrior(linear) if run.uses_prior(name) else None
+    for shuffle in shuffles:
+        stem = decoded_stem(name, shuffle)
+        if under_prior is None or shuffle is None:
+            with _decoding(subject, stem) as progress:
+                decoders, decoded = linear.run(shuffle=shuffle, executor=run.executor, progress=progress)
+            if run.keeps_decoder(name):
+                _save_decoders(subject, stem, decoders, made_by)
+        if under_prior is not None:
+            with _decoding(subject, f"{stem} under its prior") as progress:
+                decoded, found = under_prior.run(shuffle=shuffle, progress=progress)
+            if shuffle is None:
+                results.save_arrays(subject.decode_path(f"{name}_candidates"), vars(found), made_by)
+        results.save_features(subject.decode_path(stem), decoded, made_by)
+
+
+def _save_decoders(subject: SubjectRun, stem: str, decoders: Sequence[Decoder], made_by: Mapping[str, str]) -> None:
+    """Write the decoder of each fold; there is none of a shuffle."""
+    for fold, decoder in enumerate(decoders):
+        arrays, described = decoder.describe()
+        subject.results.save_arrays(subject.decode_path(f"{stem}_fold{fold}"), arrays, {**made_by, **described})
+
+
+@contextmanager
+def _decoding(subject: SubjectRun, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Report a decoding, record its warnings, and return the counter of its blocks."""
+    doing = f"decode {what} of {subject.name}"
+    subject.run.tell(doing, 0, 1)  # the number of blocks is known when the first is done
+    with subject.run.noting_warnings():
+        yield subject.run.counter(doing)

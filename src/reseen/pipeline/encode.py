@@ -1,0 +1,41 @@
+"""Encode: fit a subject's encoding models, and write the maps that the recipe asks for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from reseen import encode as encoding
+from reseen.analyses import in_order, layers_of
+from reseen.pipeline.context import SubjectRun
+from reseen.pipeline.maps import export_maps
+from reseen.pipeline.tables import make_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def encode(subject: SubjectRun) -> bool:
+    """Fit the encoding models and write their table, voxels and maps; return whether there was anything to do."""
+    worked = make_table(subject, "encoding", _encode)
+    return export_maps(subject) or worked
+
+
+def _encode(subject: SubjectRun) -> pd.DataFrame:
+    run, trials = subject.run, subject.trials
+    names = in_order(run.analyses())
+    features = _features_in_turn(subject, names)
+    table, voxels = encoding.encode(trials, subject.split, features, recipe=run.recipe.encode, seed=run.recipe.seed)
+    places = {} if trials.voxel_index is None else {"voxel_index": trials.voxel_index}
+    made_by = {**subject.made_by("encode"), "layers": json.dumps(layers_of(names))}
+    subject.results.save_arrays(subject.results.encode_path(subject.name), {**voxels, **places}, made_by)
+    return table
+
+
+def _features_in_turn(subject: SubjectRun, names: Sequence[str]) -> Iterator[encoding.Columns]:
+    """Yield feature spaces one at a time; a space is done when the next one is asked for."""
+    for done, name in enumerate(names):
+        subject.run.tell(f"encode {subject.name}", done, len(names))
+        yield subject.blocks(name)
+    subject.run.tell(f"encode {subject.name}", len(names), len(names))

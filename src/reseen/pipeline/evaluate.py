@@ -1,0 +1,226 @@
+"""Evaluate: a subject's scores of decoded features and images, and its diagnostics."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reseen import evaluate as scores
+from reseen.decode import permuted_stimuli, shuffled
+from reseen.headline import STIMULI_OF, Headline, choose, kind_of, stimuli_of
+from reseen.observers import EvaluationNetwork, Panel, load_evaluation_network, load_panel, prepare
+from reseen.pipeline.context import Run, SubjectRun
+from reseen.pipeline.controls import left_out, repetitions
+from reseen.pipeline.stacks import Stacks
+from reseen.pipeline.tables import make_table
+from reseen.protocols import PROTOCOLS, Protocol
+from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF
+from reseen.stimuli import picture_digest
+from reseen.tables import BUILTIN, PIXELS, SCORE_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+_AGAIN = "to add them later, delete scores.csv here and in each subject's folder and run the recipe again."
+
+
+def prepare_networks(run: Run) -> None:
+    """Compare the evaluation networks with those that the results were started with, before hours of sampling.
+
+    Where nothing is scored yet, warnings of missing networks are dropped: what is still missing is warned of again.
+    """
+    for name in run.recipe.evaluate.observers:
+        run.results.claim(f"observer {name}", load_evaluation_network(name).fingerprint)
+    if not any(run.results.has_table(f"{name}/scores", SCORE_COLUMNS) for name in run.recipe.data.subjects):
+        run.results.drop_warnings(_AGAIN)
+
+
+def evaluate(subject: SubjectRun) -> bool:
+    """Score decoded features and images, and diagnose them; return whether there was anything to do."""
+    scored = make_table(subject, "scores", _score)
+    scored = make_table(subject, "pictures", _score_each_picture) or scored
+    return make_table(subject, "diagnostics", _diagnose) or scored
+
+
+def _score(subject: SubjectRun) -> pd.DataFrame:
+    import pandas as pd
+
+    def keep_each(each: pd.DataFrame) -> None:
+        (subject.results.path / "pictures.csv").unlink(missing_ok=True)
+        subject.results.save_table(f"{subject.name}/pictures", each)
+
+    return pd.concat([_score_features(subject), _score_images(subject, keep_each)], ignore_index=True)
+
+
+def _score_each_picture(subject: SubjectRun) -> pd.DataFrame:
+    """Score each image again, where a folder has the scores alone."""
+    kept: list[pd.DataFrame] = []
+    _score_images(subject, kept.append)
+    return kept[0]
+
+
+def _score_features(subject: SubjectRun) -> pd.DataFrame:
+    """Score decoded features; the training mean is subtracted fold by fold, since it differs between folds."""
+    import pandas as pd
+
+    run = subject.run
+    tables = []
+    for name in run.decoded_names:
+        doing = f"score decoded {name} of {subject.name}"
+        run.tell(doing, 0, 1)
+        decoded, true = subject.decoded(name), subject.true(name)
+        mean = scores.training_mean(decoded.stimulus_id, true, subject.split.folds)
+        table = scores.evaluate_features(
+            subject.name,
+            name,
+            decoded.flat,
+            true.rows(decoded.stimulus_id).reshape(len(decoded), -1),
+            mean,
+            stimulus_id=decoded.stimulus_id,
+            subsets=subject.stimuli.subsets,
+            recipe=run.recipe.evaluate,
+            seed=run.recipe.seed,
+            shuffled=[_permuted(subject, name, shuffle, mean) for shuffle in range(run.recipe.n_permuted)],
+        )
+        run.tell(doing, 1, 1)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _permuted(subject: SubjectRun, name: str, shuffle: int, mean: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what decoders fitted on permuted labels predict, moved from their training mean to that of the result.
+
+    With a fixed test set the two means are the same. Where stimuli are left out in turn, the permuted features of a
+    fold are not those of its stimuli.
+    """
+    split, stimulus_id, seed = subject.split, subject.facts.stimulus_id, subject.recipe.seed
+    found = subject.decoded(name, shuffle=shuffle)
+    permuted = permuted_stimuli(split, stimulus_id)
+    if permuted is None:
+        return found.flat
+    folds = []
+    for train, test in split.folds:
+        seen = np.intersect1d(train, stimulus_id)
+        folds.append((shuffled(seen, permuted, seed, shuffle), test))
+    return found.flat - scores.training_mean(found.stimulus_id, subject.true(name), folds) + mean
+
+
+def _diagnose(subject: SubjectRun) -> pd.DataFrame:
+    import pandas as pd
+
+    tables: list[pd.DataFrame] = []
+    for name in subject.run.decoded_names:
+        doing = f"diagnose decoded {name} of {subject.name}"
+        subject.run.tell(doing, 0, 1)
+        tables += _diagnose_features(subject, name)
+        subject.run.tell(doing, 1, 1)
+    tables.append(_diagnose_images(subject))
+    return pd.concat([table for table in tables if len(table)], ignore_index=True)
+
+
+def _diagnose_features(subject: SubjectRun, name: str) -> Iterator[pd.DataFrame]:
+    recipe, seed = subject.recipe.evaluate, subject.recipe.seed
+    decoded, true, folds = subject.decoded(name), subject.true(name), subject.split.folds
+    categories = subject.stimuli.categories
+    yield scores.diagnose_features(subject.name, decoded, true, folds, categories=categories, recipe=recipe, seed=seed)
+    if subject.run.keeps_decoder(name):
+        first, others = repetitions(subject, name)
+        yield scores.diagnose_repetitions(subject.name, first, others, true, folds, recipe=recipe, seed=seed)
+    if recipe.full and subject.recipe.decode.elsewhere(name) is None:
+        tested = {how: (features, part.folds) for how, (features, part) in left_out(subject, name).items()}
+        yield scores.diagnose_left_out(subject.name, tested, true, recipe=recipe, seed=seed)
+
+
+def _diagnose_images(subject: SubjectRun) -> pd.DataFrame:
+    """Compute the same diagnostics of the images, by the network of the subject's headline."""
+    stacks, condition = Stacks(subject), subject.run.main_condition
+    head = headline_of(subject)
+    activations = _activations(subject, head, stacks.size)
+    made = stacks["result", condition]
+    return scores.diagnose_images(
+        subject.name,
+        condition,
+        "pixel correlation" if head is None else head.network,
+        np.stack([activations(made[:, draw]) for draw in range(made.shape[1])], axis=1),
+        activations(subject.stimuli.images(stacks.stimulus_id)),
+        stacks.stimulus_id,
+        categories=subject.stimuli.categories,
+        recipe=subject.recipe.evaluate,
+        seed=subject.recipe.seed,
+    )
+
+
+def headline_of(subject: SubjectRun) -> Headline | None:
+    """Choose the headline of a subject's scores."""
+    table = subject.results.load_table(f"{subject.name}/scores")
+    return choose(table, stimuli_of(subject.results.provenance, [subject.name]))
+
+
+def _activations(
+    subject: SubjectRun, head: Headline | None, size: tuple[int, int]
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """Return the function from images to what the headline compares, ``(n, n_features)``.
+
+    Without a headline, where no image was identified, that is pixels.
+    """
+    name = BUILTIN if head is None else head.protocol
+    protocol = next(known for known in PROTOCOLS.values() if known.name == name)
+    if head is None or head.observer == PIXELS:
+        network = None
+    else:
+        panel = next(panel for panel in load_panels(subject.run) if panel.protocol.name == name)
+        network = next(network for network in panel.observers if network.name == head.observer)
+
+    def activations(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        shown = prepare(images, protocol.first, size=size)
+        if network is None or head is None:
+            return prepare(shown, protocol.pixels).reshape(len(images), -1).astype(np.float32)
+        return network.look(shown)[head.layer].reshape(len(images), -1)
+
+    return activations
+
+
+def _score_images(subject: SubjectRun, keep_each: Callable[[pd.DataFrame], None]) -> pd.DataFrame:
+    results, stimuli, stacks = subject.results, subject.stimuli, Stacks(subject)
+    truth = stimuli.images(stacks.stimulus_id)
+    height, width = stacks.size
+    results.claim(TEST_PICTURES_OF + subject.name, picture_digest(stacks.stimulus_id, truth))
+    results.claim(STIMULI_OF + subject.name, kind_of(truth, drawn=stimuli.drawn))
+    results.claim(SCORED_SIZE_OF + subject.name, f"{width} x {height}")
+    doing = f"score pictures of {subject.name}"
+    return scores.evaluate(
+        subject.name,
+        truth,
+        stacks.stimulus_id,
+        stacks,
+        load_panels(subject.run),
+        stimuli.subsets,
+        subject.recipe.evaluate,
+        subject.recipe.seed,
+        progress=lambda _, done, total: subject.run.tell(doing, done, total),
+        keep_each=keep_each,
+        size=(height, width),
+    )
+
+
+def load_panels(run: Run) -> list[Panel]:
+    """Load the evaluation networks of the recipe's protocols, once; a missing one costs its scores and a warning."""
+    if run.panels is None:
+        own = [load_evaluation_network(name) for name in run.recipe.evaluate.observers]
+        with run.noting_warnings():
+            run.panels = [_load_panel(run, PROTOCOLS[name], own) for name in run.recipe.evaluate.protocols]
+    return run.panels
+
+
+def _load_panel(run: Run, protocol: Protocol, own: Sequence[EvaluationNetwork]) -> Panel:
+    panel, missing = load_panel(protocol, own, device=run.device)
+    for why in missing:
+        warnings.warn(f"{why}. These scores are left out; {_AGAIN}", stacklevel=2)
+    for network in panel.observers if panel.protocol.looks else ():
+        run.results.claim(f"observer {network.name} of {protocol.name}", network.fingerprint)
+    return panel

@@ -1,0 +1,93 @@
+"""Extract: z and c of the stimuli that a subject was shown, and the features that the encoding analyses need."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reseen.analyses import UNDENOISED, true_features
+from reseen.blocks import are_whole
+from reseen.errors import ResultsError
+from reseen.files import GB
+from reseen.ldm import denoised_features, extraction
+from reseen.ldm.recording_plan import plan_for
+from reseen.pipeline.context import SubjectRun
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def extract(subject: SubjectRun) -> bool:
+    """Extract the features of every stimulus that the subject was shown; return whether there was anything to do."""
+    extracted = _extract(subject)
+    return _record(subject) or extracted
+
+
+def _extract(subject: SubjectRun) -> bool:
+    run, results = subject.run, subject.results
+    names = true_features(run.recipe.reconstruct.conditions, run.analyses())
+    paths = {name: results.features_path(f"{subject.name}/{name}") for name in names}
+    made_by = subject.made_by("extract")
+    missing = [name for name, path in paths.items() if not results.has_arrays(path, made_by)]
+    if not missing:
+        return False
+    stimuli, shown = subject.stimuli, subject.split.used
+    counter = run.counter(f"extract {subject.name}")
+    with run.noting_warnings():
+        found = extraction.extract(stimuli, shown, run.model, missing, recipe=run.recipe.extract, progress=counter)
+    for name in missing:
+        results.save_features(paths[name], found[name], subject.made_by("extract"))
+    return True
+
+
+def _record(subject: SubjectRun) -> bool:
+    """Record what the encoding analyses need while the true z and c are denoised, block by block."""
+    run, results = subject.run, subject.results
+    names = {name for analysis in run.analyses() for name in analysis.features}.difference(UNDENOISED)
+    if all(are_whole(results.feature_files(f"{subject.name}/{name}")) for name in names):
+        return False
+    plan = plan_for(run.recipe, run.model)
+    z, c = subject.blocks("z").load(), subject.blocks("c").load()
+    blocks = plan.blocks(z.stimulus_id)
+    made_by = {**subject.made_by("record"), "n_files": str(len(blocks))}
+    paths = [
+        {name: results.block_path(f"{subject.name}/{name}", number) for name in plan.shapes}
+        for number in range(len(blocks))
+    ]
+
+    def done(number: int) -> bool:
+        return all(path.is_file() for path in paths[number].values())
+
+    def write(number: int, ids: NDArray[np.int64], arrays: dict[str, NDArray[Any]]) -> None:
+        for name, array in arrays.items():
+            tensors = {"array": array, "stimulus_id": ids}
+            results.save_arrays(paths[number][name], tensors, {"name": name, **made_by})
+
+    _check_room(subject, plan.n_bytes(sum(len(ids) for number, ids in enumerate(blocks) if not done(number))))
+    denoised_features.record_features(
+        plan,
+        run.model,
+        z,
+        c,
+        recipe=run.recipe.reconstruct,
+        seed=run.recipe.seed,
+        subject=subject.name,
+        write=write,
+        done=done,
+        progress=run.counter(f"extract {subject.name}: {plan.told(len(z))}"),
+    )
+    return True
+
+
+def _check_room(subject: SubjectRun, needed: int) -> None:
+    """Check before hours of denoising that the disk has room for what is to be written."""
+    folder = subject.results.path
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ResultsError(
+            f"the features for the encoding analyses take {needed / GB:.3g} GB more in {folder}, where "
+            f"{free / GB:.3g} GB are free. Free some, name fewer encode.layers or encode.layer_progress, or choose "
+            "another --out."
+        )

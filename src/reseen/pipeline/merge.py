@@ -1,0 +1,94 @@
+"""Merge: join results folders in which one recipe was run for different subjects."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from reseen.check.inputs import Progress
+from reseen.errors import ResultsError
+from reseen.files.reading import shown
+from reseen.pipeline.stages import STAGES, needed, run
+from reseen.pipeline.tables import COLUMNS
+from reseen.recipe import Recipe, differences, with_changes
+from reseen.results import ResultsFolder
+
+
+def merge(
+    folders: Sequence[Path | str], out: Path | str, *, device: str = "cpu", progress: Progress | None = None
+) -> ResultsFolder:
+    """Join the results of several folders in a new one, as if one run had computed all of their subjects.
+
+    What the folders hold is copied. Then the joint recipe is run up to the last stage that all folders reached, which
+    joins the tables and writes the report.
+
+    Parameters
+    ----------
+    folders
+        Results folders of one recipe, each with other subjects.
+    out
+        The new folder.
+    device, progress
+        As in `run`.
+
+    Raises
+    ------
+    ResultsError
+        If recipes, models or versions differ, a subject is in two folders, a file was changed since it was written, or
+        the new folder is not empty.
+    """
+    parts = [ResultsFolder.read(folder) for folder in folders]
+    recipe = _joint_recipe(parts)
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ResultsError(f"{shown(out)} is not empty. Name a new folder for the joint results with --out.")
+    with ResultsFolder.open(out, recipe) as joint:
+        for part in parts:
+            for name, value in part.provenance.items():
+                joint.claim(name, value)
+            for text in part.warnings:
+                joint.add_warning(text)
+            for subject in part.recipe.data.subjects:
+                _copy_subject(part, joint, subject)
+    reached = [stage for stage in STAGES if all(stage in part.times for part in parts)]
+    last = reached[-1] if reached else "simulate"
+    if "encode" in reached and "encode" not in needed(last):
+        run(recipe, out, until="encode", device=device, progress=progress)
+    return run(recipe, out, until=last, device=device, progress=progress)
+
+
+def _joint_recipe(parts: Sequence[ResultsFolder]) -> Recipe:
+    """Return the recipe of the first folder with the subjects of all.
+
+    Raises
+    ------
+    ResultsError
+        If another value differs between recipes, or a subject is in two folders.
+    """
+    first = parts[0]
+    subjects: list[str] = []
+    for part in parts:
+        own = part.recipe.data.subjects
+        if twice := [subject for subject in own if subject in subjects]:
+            raise ResultsError(f"{shown(part.path)} holds {twice[0]}, which another folder holds too. Leave one out.")
+        same_subjects = with_changes(part.recipe, {"data.subjects": list(first.recipe.data.subjects)})
+        if differ := differences(same_subjects, first.recipe):
+            raise ResultsError(
+                f"{shown(part.path)} holds the results of another recipe than {shown(first.path)}:\n  "
+                + "\n  ".join(differ)
+                + "\nOnly folders of one recipe can be merged."
+            )
+        subjects += own
+    data = first.recipe.data.path or (first.path / "data").resolve()
+    return with_changes(first.recipe, {"data.subjects": subjects, "data.path": data})
+
+
+def _copy_subject(part: ResultsFolder, joint: ResultsFolder, subject: str) -> None:
+    """Copy everything that was computed for one subject; tables are compared with their checksums."""
+    for place in (f"features/{subject}", f"{subject}/decode", f"{subject}/pictures", f"{subject}/encode"):
+        if (part.path / place).is_dir():
+            shutil.copytree(part.path / place, joint.path / place)
+    for name in COLUMNS:
+        if (part.path / subject / f"{name}.csv").is_file():
+            joint.save_table(f"{subject}/{name}", part.load_table(f"{subject}/{name}"))

@@ -1,0 +1,231 @@
+"""Reconstruct: which images of a subject there are, their paths, and the batches in which they are generated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reseen import reconstruction
+from reseen.errors import ResultsError
+from reseen.features import Features
+from reseen.files.reading import shown
+from reseen.pipeline.context import Run, SubjectRun
+from reseen.pipeline.controls import WITHOUT_BRAIN, floor_features
+from reseen.pipeline.image_writer import Save, Writer
+from reseen.plugins import fingerprint_of
+from reseen.recipe import Condition
+from reseen.reconstruction.levels import conditions_at, draws_at, levels_of
+from reseen.results import ResultsFolder
+from reseen.tables import Level
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+N_WRITERS = 8
+"""Threads that write the images of a unit on a worker."""
+SEEN_SECONDS = 90
+"""How long a file that another machine wrote may take to be seen."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images of one subject, level and condition, and their paths.
+
+    Parameters
+    ----------
+    subject, level, condition
+        Which.
+    stimulus_id
+        Shape ``(n_items,)``.
+    paths
+        For each item, a path for each draw.
+    """
+
+    subject: str
+    level: Level
+    condition: Condition
+    stimulus_id: NDArray[np.int64]
+    paths: tuple[tuple[Path, ...], ...]
+
+    @property
+    def label(self) -> str:
+        """Name of the work, for progress."""
+        return f"reconstruct {self.subject} {self.level} {self.condition}"
+
+    def missing(self, results: ResultsFolder) -> dict[tuple[int, int], Path]:
+        """Return the path of each image that is not made yet, by item and draw; those that are there are verified."""
+        every = {(item, draw): path for item, row in enumerate(self.paths) for draw, path in enumerate(row)}
+        return {which: path.absolute() for which, path in every.items() if not results.has_picture(path)}
+
+
+def pictures_of(subject: SubjectRun) -> Iterator[Pictures]:
+    """Yield every set of images of a subject, level by level.
+
+    Items of ``result`` and ``floor_shuffled`` are those decoded, which may be single trials; those of ``floor_mean``
+    one stimulus of each fold, which stands for all of them; those of other levels the stimuli themselves, each once.
+    Draw k of ``floor_shuffled`` is made from the features of shuffle k.
+    """
+    recipe = subject.recipe
+    decoded = subject.decoded(recipe.reconstruct.conditions[0][-1]).stimulus_id
+    for level in levels_of(recipe):
+        ids = decoded if level in ("result", "floor_shuffled") else np.unique(decoded)
+        if level == "floor_mean":
+            ids = floor_features(subject, level, conditions_at(recipe, level)[0][0]).stimulus_id
+        for condition in conditions_at(recipe, level):
+            yield Pictures(subject.name, level, condition, ids, _paths(subject, level, condition, ids))
+
+
+def _paths(
+    subject: SubjectRun, level: Level, condition: Condition, ids: NDArray[np.int64]
+) -> tuple[tuple[Path, ...], ...]:
+    """Return for each item the path of each of its images; single trials are told apart by the item's number."""
+    n_draws = draws_at(subject.recipe, level, condition)
+    single = len(np.unique(ids)) < len(ids)
+    paths = []
+    for item, stimulus in enumerate(ids.tolist()):
+        trial = item if single else None
+        place = partial(subject.results.picture_path, subject.name, level, condition, stimulus, trial=trial)
+        paths.append(tuple(place(draw) for draw in range(n_draws)))
+    return tuple(paths)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One unit of work: some pictures of one subject, level and condition that are not made yet.
+
+    Parameters
+    ----------
+    label, subject, level, condition, stimulus_id
+        Of the `Pictures` they belong to.
+    shuffle
+        Which shuffle's features they are made from, at the shuffled floor.
+    paths
+        ``(item, draw)`` -> where to write.
+    """
+
+    label: str
+    subject: str
+    level: Level
+    condition: Condition
+    stimulus_id: NDArray[np.int64]
+    shuffle: int | None
+    paths: Mapping[tuple[int, int], Path]
+
+
+def reconstruct(subject: SubjectRun) -> bool:
+    """Generate every image of the subject that is not there yet; return whether there was anything to do."""
+    run = subject.run
+    name = run.recipe.reconstruct.sampler
+    if name != "ddim":
+        run.results.claim(f"sampler {name}", fingerprint_of(reconstruction.find_sampler(name)))
+    every = list(pictures_of(subject))
+    batches = [batch for pictures in every for batch in _batches(run, pictures)]
+    total = {pictures.label: sum(map(len, pictures.paths)) for pictures in every}
+    done = dict(total)
+    for batch in batches:
+        done[batch.label] -= len(batch.paths)
+    with run.noting_warnings(), _writing_behind(run):
+        for number, _ in run.executor.run(_reconstruct, batches, run):
+            label = batches[number].label
+            done[label] += len(batches[number].paths)
+            run.tell(label, done[label], total[label])
+    _check_written(batches)
+    return bool(batches)
+
+
+def _batches(run: Run, pictures: Pictures) -> Iterator[Batch]:
+    """Divide the images that are missing into units of work; with permuted labels each draw is a unit of its own."""
+    parts: dict[int | None, list[tuple[tuple[int, int], Path]]] = {}
+    for (item, draw), path in pictures.missing(run.results).items():
+        shuffle = draw if pictures.level == "floor_shuffled" else None
+        parts.setdefault(shuffle, []).append(((item, draw), path))
+    size = run.recipe.reconstruct.batch_size
+    of = pictures.label, pictures.subject, pictures.level, pictures.condition, pictures.stimulus_id
+    for shuffle, part in parts.items():
+        for start in range(0, len(part), size):
+            yield Batch(*of, shuffle, dict(part[start : start + size]))
+
+
+@contextmanager
+def _writing_behind(run: Run) -> Iterator[None]:
+    """Write images of this process while the next ones are generated; at the end all are on disk.
+
+    A kill costs the batch that is being generated and what waits of the one before.
+    """
+    try:
+        with Writer(run.results.save_picture, run.recipe.reconstruct.batch_size) as run.writer:
+            yield
+    finally:
+        run.writer = None
+
+
+def _reconstruct(run: Run, batch: Batch) -> None:
+    """Generate the images of one batch, except those that another process has written in the meantime."""
+    subject = run.subject(batch.subject)
+    z, c = (_given(subject, batch, name) if name in batch.condition else None for name in ("z", "c"))
+    with _saving(run) as save:
+        reconstruction.generate(
+            run.model,
+            batch.condition,
+            z,
+            c,
+            recipe=run.recipe.reconstruct,
+            seed=run.recipe.seed,
+            subject=batch.subject,
+            write=lambda item, draw, picture: save(batch.paths[item, draw], picture),
+            jobs=[which for which, path in batch.paths.items() if not path.is_file()],
+        )
+
+
+@contextmanager
+def _saving(run: Run) -> Iterator[Save]:
+    """Yield what writes an image of a unit: the writer that outlives the unit, or on a worker one for the unit.
+
+    A unit of a worker ends when its images are on disk. Several threads write them, so that a GPU waits little.
+    """
+    if run.writer is not None:
+        yield run.writer.put
+        return
+    with Writer(run.results.save_picture, run.recipe.reconstruct.batch_size, n_threads=N_WRITERS) as writer:
+        yield writer.put
+
+
+def _check_written(batches: Sequence[Batch]) -> None:
+    """Check that every image of units that are done is there.
+
+    On a network disk, a file that another machine wrote can take up to a minute to be seen.
+
+    Raises
+    ------
+    ResultsError
+        If one is missing.
+    """
+    end = time.monotonic() + SEEN_SECONDS
+    missing = [path for batch in batches for path in batch.paths.values()]
+    while missing := [path for path in missing if not path.is_file()]:
+        if time.monotonic() >= end:
+            raise ResultsError(
+                f"{len(missing)} images that were written are not there; the first is {shown(missing[0])}. Check that "
+                "every worker sees the same results folder and run the same command again: it makes them again."
+            )
+        time.sleep(1)
+
+
+def _given(subject: SubjectRun, batch: Batch, name: str) -> Features:
+    """Return the features that a set of images is generated from, one row for each item."""
+    if batch.level in WITHOUT_BRAIN:
+        return floor_features(subject, batch.level, name)
+    if batch.level == "floor_noise":
+        empty = subject.run.model.text_to_conditioning([""])
+        return Features(name, np.repeat(empty, len(batch.stimulus_id), axis=0), batch.stimulus_id)
+    if batch.level == "ceiling":
+        return subject.true_of_tested(name)
+    return subject.decoded(name, shuffle=batch.shuffle)

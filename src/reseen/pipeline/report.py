@@ -1,0 +1,179 @@
+"""Report: read what the report shows from the results folder, and write it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reseen import metrics, reconstruction
+from reseen import report as page
+from reseen.errors import ResultsError
+from reseen.evaluate import verdict
+from reseen.files import opening_tensors, shown
+from reseen.headline import IDENTIFICATION, Headline, choose, stimuli_of
+from reseen.pipeline.context import Run, SubjectRun
+from reseen.pipeline.maps import cortical_maps, write_figures
+from reseen.pipeline.stacks import Stacks
+from reseen.recipe import to_toml
+from reseen.results import VERSION_OF
+from reseen.tables import NO_BRAIN, PIXELS, is_retrieved
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from reseen.trials import Trials
+
+THUMBNAIL = 128
+"""Largest side of a picture in the report, in pixels."""
+
+
+def report(run: Run) -> bool:
+    """Write the report; return whether there was anything to do."""
+    results = run.results
+    if (results.path / "report.html").is_file():
+        return False
+    scores, reading, encoding = (results.load_table(name) for name in ("scores", "diagnostics", "encoding"))
+    stimuli = stimuli_of(results.provenance, run.recipe.data.subjects)
+    head = choose(scores, stimuli)
+    ranking = _ranking(run, head)
+    n_subjects = len(run.recipe.data.subjects)
+    subjects = []
+    for done, subject in enumerate(run.subjects):
+        run.tell("write the report", done, n_subjects)
+        ranked, encoded = (table[table["subject"] == subject.name] for table in (ranking, encoding))
+        subjects.append(_report_subject(subject, ranked, encoded))
+        write_figures(subject, subjects[-1].encoding)
+    contents = page.ReportInput(
+        recipe=run.recipe,
+        scores=scores,
+        subjects=tuple(subjects),
+        verdict=verdict(scores, reading, stimuli=stimuli, n_shuffles=run.recipe.n_permuted),
+        stimuli=stimuli,
+        reading=reading,
+        provenance=_provenance(run),
+        encoding=encoding,
+        score_name=_score_name(run, head),
+        recipe_text=to_toml(run.recipe),
+    )
+    results.save_text("report.html", page.report(contents))
+    run.tell("write the report", n_subjects, n_subjects)
+    return True
+
+
+def _report_subject(subject: SubjectRun, ranking: pd.DataFrame, encoding: pd.DataFrame) -> page.SubjectReport:
+    run, trials = subject.run, subject.facts
+    cortical, no_maps = cortical_maps(subject)
+    stacks = Stacks(subject, largest=THUMBNAIL)
+    ids = stacks.stimulus_id
+    pictures = {key: stacks[key] for key in stacks if not is_retrieved(key[1]) and key[0] not in NO_BRAIN}
+    pictures |= {key: stacks[key][:, :1] for key in stacks if key[0] in NO_BRAIN and key[1] == run.main_condition}
+    score = ranking["value"].to_numpy() if len(ranking) else np.full(len(ids), np.nan)
+    ridges = [name for name in run.decoded_names if run.keeps_decoder(name)]
+    return page.SubjectReport(
+        subject=subject.name,
+        stimulus_id=ids,
+        presented=subject.stimuli.images(ids),
+        pictures=pictures,
+        score=score,
+        alphas={name: _of_folds(subject, name, "alpha") for name in ridges},
+        alpha_grid={name: np.unique(_of_folds(subject, name, "alphas")) for name in ridges},
+        roi_sizes={name: int(mask.sum()) for name, mask in trials.rois.items()},
+        noise_ceiling=_noise_ceilings(trials, ids),
+        films=_films(subject, score),
+        encoding=page.analysis_reports(encoding, cortical, run.recipe.encode),
+        no_maps=no_maps,
+        probable=_probable(subject),
+    )
+
+
+def _probable(subject: SubjectRun) -> tuple[tuple[tuple[float, str], ...], ...]:
+    """Return each item's most probable captions, where c was decoded under them: of each candidate the first."""
+    if not subject.run.uses_prior("c"):
+        return ()
+    found, _ = subject.results.load_arrays(subject.decode_path("c_candidates"))
+    items = []
+    for ids, probabilities in zip(found["stimulus_id"], found["probability"], strict=True):
+        first = [subject.stimuli.captions(stimulus)[0] for stimulus in ids.tolist()]
+        items.append(tuple(zip(probabilities.tolist(), first, strict=True)))
+    return tuple(items)
+
+
+def _ranking(run: Run, head: Headline | None) -> pd.DataFrame:
+    """Return the rows of ``pictures.csv`` that rank images: the score of each by the headline."""
+    each = run.results.load_table("pictures")
+    rows = each[(each["level"] == "result") & (each["condition"] == run.main_condition)]
+    return rows.iloc[:0] if head is None else head.rows(rows)
+
+
+def _score_name(run: Run, head: Headline | None) -> str:
+    if head is None:
+        return "no score"
+    by = page.words(head.observer) + (f"'s {head.layer} layer" if head.layer else "")
+    by = "pixel correlation" if head.observer == PIXELS else by
+    return f"{page.words(IDENTIFICATION)} of {run.main_condition} by {by}"
+
+
+def _of_folds(subject: SubjectRun, name: str, which: str) -> NDArray[np.float64]:
+    """Read one array of every fold's decoder, and leave its weights on the disk."""
+    arrays = []
+    for fold in range(len(subject.split.folds)):
+        path = subject.decode_path(f"{name}_fold{fold}")
+        if not subject.results.has_arrays(path, subject.made_by("decode")):
+            raise ResultsError(
+                f"{shown(path)} is missing. Delete {shown(subject.decode_path(name))} too and run the recipe again: "
+                "both are made again."
+            )
+        with opening_tensors(path) as (file, _):
+            arrays.append(file.get_tensor(which))
+    return np.concatenate(arrays)
+
+
+def _noise_ceilings(trials: Trials, ids: NDArray[np.int64]) -> dict[str, NDArray[np.floating[Any]]]:
+    """Return each ROI's noise ceilings for the test responses as they were decoded: averaged or single."""
+    if trials.ncsnr is None:
+        return {}
+    tested = trials.select(ids)
+    averaged = len(np.unique(ids)) == len(ids)
+    n_repetitions = tested.average().n_repetitions if averaged else tested.n_repetitions
+    ceiling = metrics.noise_ceiling(trials.ncsnr, n_repetitions)
+    return {name: ceiling[mask] for name, mask in trials.rois.items()}
+
+
+def _films(subject: SubjectRun, score: NDArray[np.float64]) -> tuple[page.Film, ...]:
+    """Record the denoising of the first draw of the first few images that the report draws at random."""
+    run, condition = subject.run, subject.run.main_condition
+    if "c" not in condition or not run.recipe.report.n_films:
+        return ()
+    sample = page.declared_sample(score, n_random=run.recipe.report.n_random, seed=run.recipe.seed)
+    z = subject.decoded("z") if "z" in condition else None
+    c = subject.decoded("c")
+    films = []
+    for item in sample.random[: run.recipe.report.n_films]:
+        frames = reconstruction.denoising_sequence(
+            run.model,
+            None if z is None else z.array[item],
+            c.array[item],
+            recipe=run.recipe.reconstruct,
+            seed=run.recipe.seed,
+            subject=subject.name,
+            stimulus_id=int(c.stimulus_id[item]),
+        )
+        films.append(page.Film(int(c.stimulus_id[item]), frames))
+    return tuple(films)
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    known = run.results.provenance
+    return {
+        "fingerprint": run.results.fingerprint,
+        "safety_checker": "off: every picture is shown as the model made it",
+        "warnings": run.results.warnings,
+        "times": "times.json holds the seconds and the device of each stage: they differ between two equal runs",
+        "same images": {subject.name: subject.label_check for subject in run.subjects},
+        "fingerprints": {name: value for name, value in known.items() if not name.startswith(VERSION_OF)},
+        "versions": {
+            name.removeprefix(VERSION_OF): value for name, value in known.items() if name.startswith(VERSION_OF)
+        },
+    }

@@ -1,0 +1,101 @@
+"""Stacks: the images of a subject in the results folder, read when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reseen.evaluate import nearest_training
+from reseen.features import Features, find_rows
+from reseen.pipeline.context import SubjectRun
+from reseen.pipeline.reconstruct import Pictures, pictures_of
+from reseen.results import ResultsFolder
+from reseen.tables import retrieved_by
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
+    """Read a subject's pictures as they are asked for: ``(level, condition) -> (n_items, n_draws, H, W, 3)``.
+
+    Beside the pictures made stand, under the conditions ``nearest_z`` and ``nearest_c``, the training pictures whose
+    features are nearest to those decoded.
+
+    Parameters
+    ----------
+    subject
+        The subject.
+    largest
+        Shrink pictures to at most this side; left out: as they are.
+    """
+
+    def __init__(self, subject: SubjectRun, *, largest: int | None = None) -> None:
+        self._subject, self._largest = subject, largest
+        self._sets: dict[tuple[str, str], Pictures] = {(p.level, p.condition): p for p in pictures_of(subject)}
+        self.stimulus_id = next(iter(self._sets.values())).stimulus_id
+        self._nearest = {("result", retrieved_by(name)): name for name in subject.run.decoded_names}
+        noise = self._sets.pop(("floor_noise", "c"), None)  # the same pictures, whatever else a condition is made from
+        if noise is not None:
+            conditions = [condition for condition in subject.recipe.reconstruct.conditions if "c" in condition]
+            self._sets |= {("floor_noise", condition): noise for condition in conditions}
+
+    def __getitem__(self, key: tuple[str, str]) -> NDArray[np.uint8]:
+        if key in self._nearest:
+            return self._shrunk(self._retrieved(self._nearest[key]))
+        pictures = self._sets[key]
+        wanted = self._stands_for() if pictures.level == "floor_mean" else self.stimulus_id
+        rows = np.arange(len(self.stimulus_id))
+        if pictures.level not in ("result", "floor_shuffled"):
+            rows = find_rows(pictures.label, pictures.stimulus_id, wanted)
+        return np.stack([self._shrunk(read_stack(self._subject.results, pictures.paths[row])) for row in rows])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a generated picture, in pixels."""
+        height, width, _ = self._subject.results.load_picture(next(iter(self._sets.values())).paths[0][0]).shape
+        return height, width
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter((*self._sets, *self._nearest))
+
+    def __len__(self) -> int:
+        return len(self._sets) + len(self._nearest)
+
+    def _stands_for(self) -> NDArray[np.int64]:
+        """Return for each item the stimulus of its fold that stands for all of them."""
+        first = self.stimulus_id.copy()
+        for _, test in self._subject.split.folds:
+            first[np.isin(self.stimulus_id, test)] = test[0]
+        return first
+
+    def _retrieved(self, name: str) -> NDArray[np.uint8]:
+        decoded, true = self._subject.decoded(name), self._subject.true(name)
+        found = np.zeros(len(decoded), dtype=np.int64)
+        for train, test in self._subject.split.folds:
+            rows = np.isin(decoded.stimulus_id, test)
+            part = Features(name, decoded.array[rows], decoded.stimulus_id[rows])
+            found[rows] = nearest_training(part, Features(name, true.rows(train), np.asarray(train, dtype=np.int64)))
+        return self._subject.stimuli.images(found)[:, None]
+
+    def _shrunk(self, stack: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        step = 1 if self._largest is None else -(-max(stack.shape[-3:-1]) // self._largest)
+        return shrink(stack, step)
+
+
+def read_stack(results: ResultsFolder, paths: tuple[object, ...]) -> NDArray[np.uint8]:
+    """Read the draws of one item, ``(n_draws, height, width, 3)``."""
+    return np.stack([results.load_picture(path) for path in paths])  # type: ignore[arg-type]
+
+
+def shrink(stack: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+    """Average blocks of ``step`` by ``step`` pixels of pictures ``(..., height, width, 3)``; odd rims are cut off."""
+    if step <= 1:
+        return stack
+    height, width = (side // step for side in stack.shape[-3:-1])
+    cut = stack[..., : height * step, : width * step, :]
+    blocks = cut.reshape(*stack.shape[:-3], height, step, width, step, 3)
+    small: NDArray[np.uint8] = blocks.mean(axis=(-4, -2)).round().astype(np.uint8)
+    return small

@@ -1,0 +1,45 @@
+"""Tables: one of each subject, and all subjects' tables joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from reseen.pipeline.context import Run, SubjectRun
+from reseen.tables import DIAGNOSTIC_COLUMNS, ENCODING_COLUMNS, PICTURE_COLUMNS, SCORE_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS: Mapping[str, Sequence[str]] = {
+    "encoding": ENCODING_COLUMNS,
+    "scores": SCORE_COLUMNS,
+    "pictures": PICTURE_COLUMNS,
+    "diagnostics": DIAGNOSTIC_COLUMNS,
+}
+"""Columns of each table; one with other columns, as an older version wrote it, is made anew."""
+
+
+def make_table(subject: SubjectRun, name: str, make: Callable[[SubjectRun], pd.DataFrame]) -> bool:
+    """Make one of a subject's tables if it is not there; return whether it was made.
+
+    The joined table and the report, which would no longer fit it, are deleted.
+    """
+    results = subject.results
+    if results.has_table(f"{subject.name}/{name}", COLUMNS[name]):
+        return False
+    for stale in (f"{name}.csv", "report.html"):
+        (results.path / stale).unlink(missing_ok=True)
+    results.save_table(f"{subject.name}/{name}", make(subject))
+    return True
+
+
+def join_tables(run: Run, names: Sequence[str]) -> None:
+    """Join the tables of all subjects, each where it is not there."""
+    import pandas as pd
+
+    for name in names:
+        if not run.results.has_table(name, COLUMNS[name]):
+            (run.results.path / "report.html").unlink(missing_ok=True)
+            parts = [run.results.load_table(f"{subject}/{name}") for subject in run.recipe.data.subjects]
+            run.results.save_table(name, pd.concat(parts, ignore_index=True))

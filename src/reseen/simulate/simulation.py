@@ -1,0 +1,315 @@
+"""Simulation: subjects, their trials and their betas, each from random numbers of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from reseen.datasets.nsd_facts import ROI_LABELS, TRUTH, NsdFiles
+from reseen.errors import ResultsError
+from reseen.recipe import SimulateRecipe
+from reseen.simulate.anatomy import Anatomy, build_anatomy
+from reseen.simulate.cortex import Cortex, Responses
+from reseen.simulate.design import plan_trials
+from reseen.simulate.layout import BETAS, SPACE, write_tree
+from reseen.simulate.noise import Scanner, measure_ncsnr, measure_session, sample_scanner
+from reseen.simulate.pictures import Shown, draw_pictures, read_pictures
+from reseen.simulate.subject import SubjectTree
+from reseen.simulate.surfaces import surface_labels, surface_transforms
+from reseen.simulate.voxels import sample_cortex, sample_ncsnr
+
+Progress = Callable[[str, int, int], None]
+_PURPOSES = ("pictures", "order", "cortex", "ncsnr", "noise", "session")
+
+
+@dataclass(frozen=True)
+class DigitalSubject:
+    """Digital subject, its trials and the truth behind them.
+
+    Parameters
+    ----------
+    name
+        ``"subj01"``, ``"subj02"`` ...
+    stimulus_id
+        For each session ``(n_trials,)``: the pictures shown.
+    betas
+        For each session ``(n_trials, n_voxels)`` float32, per cent signal change.
+    lapse
+        For each session ``(n_trials,)`` bool: trials on which the subject did not look.
+    seen
+        Shape ``(n_stimuli,)``: every picture shown, ascending.
+    cortex, responses
+        What answers, and its noise-free answers to ``seen``.
+    scanner
+        What its noise is like.
+    ncsnr
+        Shape ``(n_voxels,)``: measured from the betas as NSD measures it.
+    """
+
+    name: str
+    stimulus_id: tuple[NDArray[np.int64], ...]
+    betas: tuple[NDArray[np.float32], ...]
+    lapse: tuple[NDArray[np.bool_], ...]
+    seen: NDArray[np.int64]
+    cortex: Cortex
+    responses: Responses
+    scanner: Scanner
+    ncsnr: NDArray[np.float32]
+
+
+def simulate(
+    out: Path,
+    recipe: SimulateRecipe,
+    *,
+    pictures: Path | None = None,
+    nifti: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Write a data set of digital subjects; the same recipe and pictures write the same bytes.
+
+    Parameters
+    ----------
+    out
+        Folder to write into. Beside NSD's files it gets ``reseen_truth.json`` (the settings of this recipe, which test
+        pictures are seen and which novel combinations, every picture's background and objects) and ``truth/``: what
+        every picture was drawn from, and for each subject the noise-free responses and every voxel's properties.
+    recipe
+        How many subjects, sessions and pictures, and the seed.
+    pictures
+        A folder of the user's own pictures and captions; left out, scenes are drawn.
+    nifti
+        Write the betas as NIfTI too.
+    progress
+        Called with what is being done, how much of it is done and how much there is.
+
+    Raises
+    ------
+    RecipeError
+        If pictures and trials do not fit.
+    DataError
+        If the user's pictures cannot be used.
+    ResultsError
+        If the folder already holds a data set or cannot be written.
+    """
+    if (out / "nsddata").exists():
+        raise ResultsError(f"{out} already holds a data set. Name another folder, or delete this one first.")
+    tell = progress or _say_nothing
+    anatomy, shown, subjects = digital_subjects(recipe, pictures=pictures, progress=tell)
+    _write(out, recipe, shown, anatomy, subjects, nifti=nifti, tell=tell)
+
+
+def digital_subjects(
+    recipe: SimulateRecipe, *, pictures: Path | None = None, progress: Progress | None = None
+) -> tuple[Anatomy, Shown, list[DigitalSubject]]:
+    """Simulate without writing: the anatomy that all share, what is shown, and the subjects with all that is true.
+
+    Parameters and errors are those of ``simulate``.
+    """
+    tell = progress or _say_nothing
+    rng = _rng(recipe.seed, "pictures")
+    if pictures is None:
+        shown = draw_pictures(recipe, rng, partial(tell, "draw pictures"))
+    else:
+        shown = read_pictures(pictures, recipe, rng, partial(tell, "read pictures"))
+    plan = plan_of(recipe)
+    anatomy = build_anatomy(recipe.voxel_share)
+    subjects = [
+        scan_subject(number, shown, plan, anatomy, seed=recipe.seed, progress=tell)
+        for number in range(recipe.n_subjects)
+    ]
+    return anatomy, shown, subjects
+
+
+def plan_of(recipe: SimulateRecipe) -> list[NDArray[np.int64]]:
+    """Plan which of a subject's images each trial shows, as `plan_trials` returns it.
+
+    Raises
+    ------
+    RecipeError
+        If there are more images than trials.
+    """
+    return plan_trials(
+        recipe.n_test, recipe.n_train, recipe.n_sessions, recipe.trials_per_session, _rng(recipe.seed, "order")
+    )
+
+
+def scan_subject(
+    number: int,
+    shown: Shown,
+    plan: list[NDArray[np.int64]],
+    anatomy: Anatomy,
+    *,
+    seed: int,
+    plant: Callable[[Cortex], Cortex] | None = None,
+    progress: Progress | None = None,
+) -> DigitalSubject:
+    """Draw a subject's brain and scan it; what it is depends on ``seed`` and ``number`` (from 0) alone.
+
+    Parameters
+    ----------
+    shown
+        Every picture, and which are this subject's.
+    plan
+        For each session which of the subject's pictures each trial shows: first the shared ones, then its own.
+    plant
+        Changes the cortex before it sees anything: to plant a subject whose brain is known to hold less than pictures.
+    progress
+        As in ``simulate``.
+    """
+    tell = progress or _say_nothing
+    name = f"subj{number + 1:02d}"
+    mine = np.concatenate([shown.shared, shown.own[number]])
+    stimulus_id = tuple(mine[slots] for slots in plan)
+    seen = np.sort(mine)
+    tell(f"{name} looks at pictures", 0, len(seen))
+    drawn = sample_cortex(anatomy, _rng(seed, "cortex", number))
+    cortex, responses = (drawn if plant is None else plant(drawn)).tune(
+        shown.small[seen],
+        None if shown.attributes is None else shown.attributes[seen],
+        partial(tell, f"{name} looks at pictures"),
+    )
+    tell(f"scan {name}", 0, len(plan))
+    ncsnr = sample_ncsnr(anatomy, _rng(seed, "ncsnr", number))
+    scanner = sample_scanner(anatomy, responses.signal, ncsnr, len(plan), _rng(seed, "noise", number))
+    measured = []
+    for k, ids in enumerate(stimulus_id):
+        signal = responses.signal[np.searchsorted(seen, ids)]
+        measured.append(measure_session(scanner, k, signal, _rng(seed, "session", number, k)))
+        tell(f"scan {name}", k + 1, len(plan))
+    betas = tuple(part for part, _ in measured)
+    session = np.repeat(np.arange(len(plan)), [len(ids) for ids in stimulus_id])
+    return DigitalSubject(
+        name=name,
+        stimulus_id=stimulus_id,
+        betas=betas,
+        lapse=tuple(lapse for _, lapse in measured),
+        seen=seen,
+        cortex=cortex,
+        responses=responses,
+        scanner=scanner,
+        ncsnr=measure_ncsnr(np.concatenate(betas), np.concatenate(stimulus_id), session),
+    )
+
+
+def _write(
+    out: Path,
+    recipe: SimulateRecipe,
+    shown: Shown,
+    anatomy: Anatomy,
+    subjects: list[DigitalSubject],
+    *,
+    nifti: bool,
+    tell: Progress,
+) -> None:
+    begun, n_sessions = count(), sum(len(subject.betas) for subject in subjects)
+
+    def begin(betas: NDArray[np.float32]) -> NDArray[np.float32]:
+        tell("write files", next(begun), n_sessions)
+        return betas
+
+    atlases = _atlases(anatomy)
+    trees = [
+        SubjectTree(
+            name=subject.name,
+            stimulus_id=subject.stimulus_id,
+            betas=map(begin, subject.betas),
+            volume_shape=anatomy.volume_shape,
+            voxel_index=anatomy.voxel_index,
+            rois=atlases,
+            ncsnr=subject.ncsnr,
+            affine=anatomy.affine,
+            vertex_files=_vertex_files(anatomy, atlases, subject.name),
+        )
+        for subject in subjects
+    ]
+    write_tree(
+        out,
+        images=shown.images,
+        captions=shown.captions,
+        coco_id=[1000 + 3 * i for i in range(len(shown.images))],
+        shared=shown.shared.tolist(),
+        subjects=trees,
+        nifti=nifti,
+    )
+    truth = out / "truth"
+    try:
+        truth.mkdir(parents=True, exist_ok=True)
+        (truth / "pictures.json").write_text(json.dumps(shown.descriptions), encoding="utf-8")
+        for subject in subjects:
+            _write_truth(truth / f"{subject.name}.npz", anatomy, subject)
+        told = {
+            "simulate": recipe.model_dump(mode="json"),
+            "subsets": shown.subsets,
+            "categories": shown.categories,
+            "subjects": [subject.name for subject in subjects],
+        }
+        (out / TRUTH).write_text(json.dumps(told, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise ResultsError(f"cannot write the truth of the digital subject in {out}: {error.strerror}.") from error
+    tell("write files", n_sessions, n_sessions)
+
+
+def _write_truth(path: Path, anatomy: Anatomy, subject: DigitalSubject) -> None:
+    """Write what is true of a subject: noise-free responses in units of their sd, and every voxel's properties."""
+    cortex, scanner = subject.cortex, subject.scanner
+    np.savez(
+        path,
+        stimulus_id=subject.seen,
+        signal=subject.responses.signal,
+        category_share=subject.responses.category_share(),
+        prf_x=cortex.x,
+        prf_y=cortex.y,
+        prf_size=cortex.size,
+        noise_sd=scanner.noise_sd,
+        amplitude=scanner.amplitude,
+        baseline=scanner.baseline,
+        ncsnr=scanner.ncsnr,
+        stream=anatomy.stream,
+        area=anatomy.area,
+        voxel_index=anatomy.voxel_index,
+        position=anatomy.position,
+        lapse=np.concatenate(subject.lapse),
+    )
+
+
+def _vertex_files(anatomy: Anatomy, atlases: dict[str, NDArray[np.int64]], subject: str) -> dict[str, NDArray[Any]]:
+    """Return the content of a subject's transform files and of the labels on its own surface and on fsaverage."""
+    files = NsdFiles(Path(), subject, SPACE, BETAS)
+    transforms = surface_transforms(anatomy, files)
+    return {**transforms, **surface_labels(atlases, transforms, files)}
+
+
+def _atlases(anatomy: Anatomy) -> dict[str, NDArray[np.int64]]:
+    """Return NSD's atlases as volumes: -1 off the cortex, 0 cortex without a label.
+
+    V1 to V3 divide the stream ``early``; hV4 is the stream ``midventral``, in front of them.
+    """
+    upper = anatomy.angle > 0
+    drawn = ROI_LABELS["prf-visualrois"]
+    areas = np.where(anatomy.area > 0, 2 * anatomy.area - upper, 0)
+    areas[anatomy.where("midventral")] = drawn["hV4"]
+    labels = {"streams": anatomy.stream, "nsdgeneral": np.ones_like(anatomy.stream), "prf-visualrois": areas}
+    volumes = {}
+    for atlas, label in labels.items():
+        volume = np.where(anatomy.cortex, 0, -1).astype(np.int64)
+        volume.ravel()[anatomy.voxel_index] = label
+        volumes[atlas] = volume
+    return volumes
+
+
+def _rng(seed: int, purpose: str, *key: int) -> Generator:
+    """Return the random numbers of one purpose; a change in one leaves all others as they were."""
+    return np.random.default_rng((seed % 2**63, 1 + _PURPOSES.index(purpose), len(key), *key))
+
+
+def _say_nothing(what: str, done: int, total: int) -> None:
+    """Do nothing: the progress where none was asked for."""
