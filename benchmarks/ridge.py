@@ -1,32 +1,34 @@
-"""Set the ridge beside its peers: ``python benchmarks/ridge.py [--json FILE] [--quick] [--true-size]``.
+"""Compare the ridge with its peers: ``python benchmarks/ridge.py [--json FILE] [--quick] [--true-size]``.
 
-Same trials, targets, folds and penalties for all, float32, each contender in a process of its own. Sizes grow in
-stimuli, voxels and targets; what would not fit into the time left (``--seconds``) prints ``not measured``, as do GPU
-rows without a GPU.
+Same trials, targets, folds and penalties for all, float32, each contender in a process of its own, one after the other.
+Sizes grow in stimuli, voxels and targets; a contender that would exceed the time left (``--seconds``) prints
+``not measured``, as GPU rows do without a GPU. ``--true-size`` takes NSD's shape instead: 24,980 trials x 7,604 voxels,
+6,400 targets of z and a slice of 4,096 targets of c.
 
-- seconds: median of up to three fits
+- seconds: median of up to three fits, and the processor seconds of that process beside it, which depend less on what
+  else the machine does
 - peak: largest resident memory of the process, data included; on a GPU the most that torch had allocated there
-- floor: share of that time which the float32 products of reseen's cheaper form would take at the rate of numpy's matrix
-  product, measured in the same run; decompositions and float64 are not in the floor
-- alphas: share of a sample of targets whose penalty is that of a float64 reference written without reseen
+- alphas: proportion of a sample of targets whose penalty is that of a float64 reference written without reseen
 - error: largest difference of its predictions of 64 trials from the reference's, in standard deviations of the target's
   predictions, over all sampled targets, those of another penalty included
 
+The plain ridge is thirty lines of numpy: one Gram matrix and one eigendecomposition a fold, all in float32.
 scikit-learn's RidgeCV chooses one penalty for all targets where folds are given, so that its ``alphas`` and ``error``
-are empty. CUDA is started before the first fit. A second table makes voxels worse and worse conditioned, at a penalty
-of a tenth of the smallest eigenvalue.
+are empty. CUDA is started before the first fit. With ``--himalaya-folds 1`` himalaya holds out one fold of the five,
+whose seconds are counted five times; its ``alphas`` and ``error`` are then empty. A second table makes voxels worse and
+worse conditioned, at a penalty of a tenth of the smallest eigenvalue; NSD's shape comes without it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +39,19 @@ N_FOLDS, N_SAMPLE, N_SHOWN = 5, 256, 64
 ALPHAS_PER_TRIAL = np.geomspace(0.01, 10, 7)
 PACKAGES = ("numpy", "torch", "himalaya", "scikit-learn", "scipy")
 Size = tuple[int, int, int, int]  # stimuli, trials, voxels, targets
+Contender = tuple[Callable[[], Any], Callable[[Any], Any], Callable[[], Any]]
+"""A function that fits; one that returns penalties and predictions of its fit; one that returns the seconds to add."""
 HEADLINE: Size = (2000, 6000, 2000, 6400)
 SIZES: tuple[Size, ...] = ((500, 1500, 500, 1600), HEADLINE, (2000, 6000, 2000, 25600), (1000, 3000, 7604, 6400))
 QUICK: tuple[Size, ...] = ((40, 120, 30, 50),)
-QUICK_CONTENDERS = ("reseen", "himalaya, torch")
-TRUE: tuple[Size, ...] = ((8859, 24980, 5917, 6400), (8859, 24980, 5917, 59136), (8859, 24980, 7604, 59136))
+QUICK_CONTENDERS = ("reseen", "plain", "himalaya, torch")
+TRUE: tuple[Size, ...] = ((8859, 24980, 7604, 6400), (8859, 24980, 7604, 4096))
+TRUE_CONTENDERS = ("plain", "reseen", "himalaya, torch")
 CONTENDERS = (
     "reseen",
     "reseen, predictions only",
     "reseen, cuda",
+    "plain",
     "himalaya, torch",
     "himalaya, numpy",
     "himalaya, torch_cuda",
@@ -54,25 +60,25 @@ CONTENDERS = (
 
 
 class Targets:
-    """Be a table of targets that is drawn when its columns are asked for: nothing of it lies in memory."""
+    """Table of targets that are generated when columns are asked for; none of it is in memory."""
 
     def __init__(self, code: np.ndarray, n_targets: int) -> None:
         self.code, self.shape = code, (len(code), n_targets)
 
     def __getitem__(self, key: tuple[slice, Any]) -> np.ndarray:
-        """Give some columns; a column is the same whatever else is asked for. Some are noise, some hold little."""
+        """Return some columns; a column does not depend on the others. Some are noise, some contain little signal."""
         columns = np.arange(self.shape[1])[key[1]]
-        drawn = np.empty((self.shape[0], len(columns)), dtype=np.float32)
+        table = np.empty((self.shape[0], len(columns)), dtype=np.float32)
         for j, column in enumerate(columns):
             rng = np.random.default_rng((1, column))
             weights = rng.standard_normal(self.code.shape[1], dtype=np.float32)
             signal = self.code @ (weights * np.float32(rng.uniform(0.02, 1.5)))
-            drawn[:, j] = signal + rng.standard_normal(len(signal), dtype=np.float32) + 3
-        return drawn[key[0]]
+            table[:, j] = signal + rng.standard_normal(len(signal), dtype=np.float32) + 3
+        return table[key[0]]
 
 
 class Stored:
-    """Be the same table in a file, column after column: read when asked for, and nothing of it lies in memory."""
+    """The same table in a file, column after column; none of it is in memory."""
 
     def __init__(self, table: Targets) -> None:
         self.file, self.shape = tempfile.NamedTemporaryFile(), table.shape  # noqa: SIM115 (gone with this object)
@@ -81,14 +87,14 @@ class Stored:
         self.file.flush()
 
     def __getitem__(self, key: tuple[slice, slice]) -> np.ndarray:
-        """Give all rows of some columns, which are a slice."""
+        """Return all rows of a slice of columns."""
         n, (start, stop, _) = self.shape[0], key[1].indices(self.shape[1])
         columns = np.fromfile(self.file.name, np.float32, n * (stop - start), offset=4 * n * start)
         return columns.reshape(stop - start, n).T[key[0]]
 
 
-def draw(size: Size) -> tuple[np.ndarray, Targets, np.ndarray]:
-    """Give betas, targets, and the stimulus of each trial: redundant voxels, repetitions unequal where they must be."""
+def generate(size: Size) -> tuple[np.ndarray, Targets, np.ndarray]:
+    """Return betas, targets and the stimulus of each trial; voxels are redundant, repetitions unequal where needed."""
     n_stimuli, n_trials, n_voxels, n_targets = size
     rng = np.random.default_rng(0)
     code = rng.standard_normal((n_stimuli, 100)).astype(np.float32) / np.sqrt(1 + np.arange(100, dtype=np.float32))
@@ -98,37 +104,121 @@ def draw(size: Size) -> tuple[np.ndarray, Targets, np.ndarray]:
     return betas, Targets(code, n_targets), row
 
 
-def reseen(size: Size, device: str = "numpy", *, keep: bool = True) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
-    """Give what fits, and what tells penalties and predictions of its fit."""
-    from reseen.ridge import factor, fit_ridge, predict_blocks
+def reseen(size: Size, device: str = "numpy", *, keep: bool = True) -> Contender:
+    """Return a function that fits, and one that returns penalties and predictions of its fit."""
+    from reseen.ridge import RidgeMap, factor, fit_blocks, fit_ridge
 
-    betas, table, row = draw(size)
+    betas, table, row = generate(size)
     alphas = (ALPHAS_PER_TRIAL * len(row)).tolist()
     targets = table[:, :] if keep else Stored(table)
 
     def fit() -> Any:
         if keep:
             return fit_ridge(betas, targets, target_row=row, groups=row, alphas=alphas, n_folds=N_FOLDS, device=device)
-        factored = factor(betas, table.shape, target_row=row, groups=row, alphas=alphas, n_folds=N_FOLDS, device=device)
-        return [predicted for _, predicted in predict_blocks(factored, targets, betas[:N_SHOWN])]
+        factored = factor(
+            betas, table.shape[0], target_row=row, groups=row, alphas=alphas, n_folds=N_FOLDS, device=device
+        )
+        predict = partial(RidgeMap.predict, betas=betas[:N_SHOWN])
+        return [predicted for _, predicted in fit_blocks(factored, targets, use=predict)]
 
     sample = sampled(size)
     if keep:
-        return fit, lambda fitted: (fitted.alpha[sample], fitted.predict(betas[:N_SHOWN])[:, sample])
-    return fit, lambda parts: (None, np.concatenate(parts, axis=1)[:, sample])
+        return fit, lambda fitted: (fitted.alpha[sample], fitted.predict(betas[:N_SHOWN])[:, sample]), nothing
+    return fit, lambda parts: (None, np.concatenate(parts, axis=1)[:, sample]), nothing
 
 
-def himalaya(size: Size, backend: str) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
-    """Give the same for himalaya's RidgeCV."""
+def nothing() -> np.ndarray:
+    """Return that no seconds are to be added."""
+    return np.zeros(2)
+
+
+def plain(size: Size) -> Contender:
+    """Return the same for the plain Gram ridge."""
+    x, y, row = standardised(size)
+    alphas, fold, sample = ALPHAS_PER_TRIAL.astype(np.float32) * len(row), fold_of(row), sampled(size)
+    return (
+        lambda: plain_ridge(x, y, fold, alphas),
+        lambda fitted: (fitted[0][sample], x[:N_SHOWN] @ fitted[1][:, sample] + y.mean(0)[sample]),
+        nothing,
+    )
+
+
+def plain_ridge(x: np.ndarray, y: np.ndarray, fold: np.ndarray, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a ridge with the best penalty for each target in thirty lines, the yardstick of `reseen.ridge`.
+
+    Returns
+    -------
+    alpha
+        Shape ``(n_targets,)``.
+    weights
+        Shape ``(n_voxels, n_targets)``.
+    """
+    error = np.zeros((len(alphas), y.shape[1]))
+    for k in range(fold.max() + 1):
+        train, test = fold != k, fold == k
+        x_mean, y_mean = x[train].mean(0), y[train].mean(0)
+        values, vectors, moments = decomposed(x[train] - x_mean, y[train] - y_mean)
+        probe = (x[test] - x_mean) @ vectors
+        truth = y[test] - y_mean
+        for i, alpha in enumerate(alphas):
+            error[i] += ((probe @ (moments / (values + alpha)[:, None]) - truth) ** 2).sum(0)
+    best = alphas[error.argmin(0)]
+    values, vectors, moments = decomposed(x - x.mean(0), y - y.mean(0))
+    return best, vectors @ (moments / (values[:, None] + best))
+
+
+def decomposed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return eigenvalues and eigenvectors of the Gram matrix, and the targets' components."""
+    values, vectors = np.linalg.eigh(x.T @ x)
+    return values, vectors, vectors.T @ (x.T @ y)
+
+
+class TimedFolds:
+    """First few of the five folds, and the seconds that himalaya spends on them.
+
+    Parameters
+    ----------
+    fold
+        Shape ``(n_trials,)``.
+    n_timed
+        How many folds are held out in turn.
+    """
+
+    def __init__(self, fold: np.ndarray, n_timed: int) -> None:
+        self.fold, self.n_timed, self.seconds = fold, n_timed, np.zeros(2)
+
+    def get_n_splits(self, *_: Any) -> int:
+        """Return the number of folds."""
+        return self.n_timed
+
+    def split(self, *_: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield training and held-out rows, and time what is done with them."""
+        start = clocks()
+        for k in range(self.n_timed):
+            yield np.flatnonzero(self.fold != k), np.flatnonzero(self.fold == k)
+        self.seconds = clocks() - start
+
+    def missing(self) -> np.ndarray:
+        """Return the wall-clock and processor seconds that the other folds would take."""
+        return self.seconds * (N_FOLDS / self.n_timed - 1)
+
+
+def clocks() -> np.ndarray:
+    """Return wall-clock and processor seconds."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+def himalaya(size: Size, backend: str, n_timed: int) -> Contender:
+    """Return the same for himalaya's RidgeCV, which may hold out fewer than the five folds."""
     from himalaya.backend import set_backend
     from himalaya.ridge import RidgeCV
     from himalaya.scoring import l2_neg_loss
-    from sklearn.model_selection import PredefinedSplit
 
     there = set_backend(backend)
     betas, targets, row = standardised(size)
-    solver = {"score_func": l2_neg_loss, "warn": False}
-    folds = PredefinedSplit(fold_of(row))
+    # one penalty at a time at NSD's size: the matrix of a penalty takes 608 MB
+    solver = {"score_func": l2_neg_loss, "warn": False, "n_alphas_batch": 1 if size in TRUE else None}
+    folds = TimedFolds(fold_of(row), n_timed)
     model = RidgeCV(ALPHAS_PER_TRIAL * len(row), fit_intercept=True, cv=folds, solver_params=solver)
     betas, targets, sample = there.asarray(betas), there.asarray(targets), sampled(size)
 
@@ -137,47 +227,47 @@ def himalaya(size: Size, backend: str) -> tuple[Callable[[], Any], Callable[[Any
         there.to_numpy(model.best_alphas_)  # waits for the device
         return model
 
-    return (
-        fit,
-        lambda fitted: (
-            there.to_numpy(fitted.best_alphas_)[sample],
-            there.to_numpy(fitted.predict(betas[:N_SHOWN]))[:, sample],
-        ),
-    )
+    def tell(fitted: Any) -> tuple[Any, Any]:
+        if n_timed < N_FOLDS:
+            return None, None
+        predicted = there.to_numpy(fitted.predict(betas[:N_SHOWN]))[:, sample]
+        return there.to_numpy(fitted.best_alphas_)[sample], predicted
+
+    return fit, tell, folds.missing
 
 
-def sklearn(size: Size) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
-    """Give the same for scikit-learn's RidgeCV, which has one penalty for all."""
+def sklearn(size: Size) -> Contender:
+    """Return the same for scikit-learn's RidgeCV, which has one penalty for all."""
     from sklearn.linear_model import RidgeCV
     from sklearn.model_selection import PredefinedSplit
 
     betas, targets, row = standardised(size)
     folds = PredefinedSplit(fold_of(row))
     model = RidgeCV(ALPHAS_PER_TRIAL * len(row), scoring="neg_mean_squared_error", cv=folds)
-    return lambda: model.fit(betas, targets), lambda _: (None, None)
+    return lambda: model.fit(betas, targets), lambda _: (None, None), nothing
 
 
 def standardised(size: Size) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give what the peers need: standardised voxels, and targets repeated for every trial."""
-    betas, targets, row = draw(size)
+    """Return what the peers need: standardised voxels, and targets repeated for every trial."""
+    betas, targets, row = generate(size)
     return (betas - betas.mean(0)) / betas.std(0), targets[:, :][row], row
 
 
 def fold_of(row: np.ndarray) -> np.ndarray:
-    """Give the folds that reseen makes of these groups."""
+    """Return the folds that reseen makes of these groups."""
     from reseen.ridge import assign_folds
 
     return assign_folds(row, len(row), N_FOLDS, 0)
 
 
 def sampled(size: Size) -> np.ndarray:
-    """Give the targets that are compared."""
-    return np.unique(np.linspace(0, size[3] - 1, N_SAMPLE).astype(int))
+    """Return the targets that are compared; the same ones at both of NSD's sizes."""
+    return np.unique(np.linspace(0, min(size[3], 4096) - 1, N_SAMPLE).astype(int))
 
 
 def reference(size: Size) -> tuple[np.ndarray, np.ndarray]:
-    """Give penalties and predictions of sampled targets in float64: one factor for each fold and penalty."""
-    betas, table, row = draw(size)
+    """Return penalties and predictions of sampled targets in float64: one factor for each fold and penalty."""
+    betas, table, row = generate(size)
     x = (betas - betas.mean(0, dtype=np.float64)) / betas.std(0, dtype=np.float64)
     y, alphas, fold = table[:, sampled(size)].astype(np.float64)[row], ALPHAS_PER_TRIAL * len(row), fold_of(row)
     error = np.zeros((len(alphas), y.shape[1]))
@@ -194,7 +284,7 @@ def reference(size: Size) -> tuple[np.ndarray, np.ndarray]:
 
 
 def solutions(a: np.ndarray, b: np.ndarray, alphas: np.ndarray) -> Iterator[np.ndarray]:
-    """Give the weights, (n_voxels, n_targets), at each penalty."""
+    """Yield the weights, (n_voxels, n_targets), at each penalty."""
     from scipy.linalg import cho_factor, cho_solve
 
     dual = a.shape[1] > a.shape[0]
@@ -202,29 +292,6 @@ def solutions(a: np.ndarray, b: np.ndarray, alphas: np.ndarray) -> Iterator[np.n
     for alpha in alphas:
         solved = cho_solve(cho_factor(gram + alpha * np.eye(len(gram))), moments)
         yield a.T @ solved if dual else solved
-
-
-def rate() -> float:
-    """Measure float32 operations a second of a matrix product."""
-    a = np.random.default_rng(0).standard_normal((2048, 2048), dtype=np.float32)
-    spent = []
-    for _ in range(5):
-        start = time.perf_counter()
-        a @ a
-        spent.append(time.perf_counter() - start)
-    return 2 * 2048**3 / min(spent)
-
-
-def floor(size: Size) -> float:
-    """Give the seconds that the float32 products of reseen's cheaper form take at the measured rate."""
-    from reseen.ridge.heldout import Sides, products
-
-    row = draw((size[0], size[1], 2, 1))[2]
-    fold, rank = fold_of(row), min(size[1], size[2])
-    sides = [Sides.of(row, fold == k, size[0]) for k in range(N_FOLDS)]
-    kind = {"n_stimuli": size[0], "rank": rank, "n_alphas": len(ALPHAS_PER_TRIAL), "repeated": True}
-    weights = size[3] * rank * (size[0] + size[2])
-    return 2 * (min(products(sides, n_targets=size[3], **kind).values()) + weights) / rate()
 
 
 def start_cuda() -> None:
@@ -238,43 +305,46 @@ def start_cuda() -> None:
 
 
 def peak_on_gpu() -> float:
-    """Give the most memory that torch had allocated on the GPU, in GiB."""
+    """Return the most memory that torch had allocated on the GPU, in GiB."""
     import torch
 
     return float(torch.cuda.max_memory_allocated() / 2**30)
 
 
-def run_one(name: str, size: Size, out: Path, seconds: float) -> None:
-    """Fit up to three times in this process, and write figures, penalties and predictions to ``out``."""
+def run_one(name: str, size: Size, out: Path, arguments: argparse.Namespace) -> None:
+    """Fit up to ``--fits`` times in this process, and write figures, penalties and predictions to ``out``."""
     if name == "reference":
         start = time.perf_counter()
         best, predicted = reference(size)
         about = {"seconds": time.perf_counter() - start}
         np.savez(out, alpha=best, predicted=predicted, about=json.dumps(about))
         return
-    makers: dict[str, Callable[[], tuple[Callable[[], Any], Callable[[Any], Any]]]] = {
+    makers: dict[str, Callable[[], Contender]] = {
         "reseen": lambda: reseen(size),
         "reseen, predictions only": lambda: reseen(size, keep=False),
         "reseen, cuda": lambda: reseen(size, "cuda"),
-        "himalaya, torch": lambda: himalaya(size, "torch"),
-        "himalaya, numpy": lambda: himalaya(size, "numpy"),
-        "himalaya, torch_cuda": lambda: himalaya(size, "torch_cuda"),
+        "plain": lambda: plain(size),
+        "himalaya, torch": lambda: himalaya(size, "torch", arguments.himalaya_folds),
+        "himalaya, numpy": lambda: himalaya(size, "numpy", arguments.himalaya_folds),
+        "himalaya, torch_cuda": lambda: himalaya(size, "torch_cuda", arguments.himalaya_folds),
         "scikit-learn": lambda: sklearn(size),
     }
     on_gpu = "cuda" in name
     if on_gpu:
         start_cuda()
-    fit, tell = makers[name]()
-    spent: list[float] = []
-    while len(spent) < 3 and sum(spent) + max(spent, default=0) < seconds:
-        start = time.perf_counter()
+    fit, tell, more = makers[name]()
+    spent: list[np.ndarray] = []  # wall-clock and processor seconds of each fit
+    while (
+        len(spent) < arguments.fits
+        and sum(s[0] for s in spent) + max((s[0] for s in spent), default=0) < arguments.seconds
+    ):
+        start = clocks()
         fitted = fit()
-        spent.append(time.perf_counter() - start)
+        spent.append(clocks() - start + more())
     peak = peak_on_gpu() if on_gpu else peak_memory()
     alpha, predicted = tell(fitted)
-    about = {"seconds": statistics.median(spent), "n": len(spent), "peak": peak}
-    if name == "reseen":
-        about["floor"] = floor(size)
+    seconds, processor = np.median(spent, axis=0).tolist()
+    about = {"seconds": seconds, "processor": processor, "n": len(spent), "peak": peak}
     known = {key: value for key, value in {"alpha": alpha, "predicted": predicted}.items() if value is not None}
     np.savez(out, about=json.dumps(about), **known)
 
@@ -286,10 +356,22 @@ def work(size: Size) -> float:
     return float(n * rank**2 * 2 + len(ALPHAS_PER_TRIAL) * n * (0.8 * n * (p + t) / N_FOLDS + p * t / N_FOLDS))
 
 
-def contend(name: str, size: Size, folder: Path, seconds: float) -> dict[str, np.ndarray] | None:
+def contend(
+    name: str, size: Size, folder: Path, seconds: float, options: Sequence[str]
+) -> dict[str, np.ndarray] | None:
     """Run one contender in a process of its own; None if it failed or took too long."""
     out = folder / f"{name.replace(', ', '_').replace(' ', '_')}_{'x'.join(map(str, size))}.npz"
-    one = ["--one", name, "--size", ",".join(map(str, size)), "--out", str(out), "--seconds", str(seconds / 3)]
+    one = [
+        "--one",
+        name,
+        "--size",
+        ",".join(map(str, size)),
+        "--out",
+        str(out),
+        "--seconds",
+        str(seconds / 3),
+        *options,
+    ]
     try:
         subprocess.run([sys.executable, __file__, *one], check=True, timeout=seconds, capture_output=True)
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
@@ -303,36 +385,37 @@ def contend(name: str, size: Size, folder: Path, seconds: float) -> dict[str, np
 
 
 def compare(
-    sizes: tuple[Size, ...], names: Sequence[str], seconds: float, folder: Path
+    sizes: tuple[Size, ...], names: Sequence[str], seconds: float, folder: Path, options: Sequence[str]
 ) -> dict[tuple[Size, str], dict[str, Any]]:
     """Run contenders at all sizes within the time, print a line for each, and give their figures."""
     import torch
 
     end, rows, spent = time.monotonic() + seconds, {}, {}
-    columns = f"{'fits':>5s}{'seconds':>9s}{'peak GiB':>10s}{'floor':>8s}{'alphas':>9s}{'error':>10s}"
-    print(f"{'pictures x trials, voxels, targets':36s}{'contender':26s}{columns}")
+    columns = f"{'fits':>5s}{'seconds':>9s}{'processor':>11s}{'peak GiB':>10s}{'alphas':>9s}{'error':>10s}"
+    print(f"{'stimuli x trials, voxels, targets':36s}{'contender':26s}{columns}")
+    truths: dict[tuple[int, ...], Any] = {}  # by stimuli, trials and voxels
     for size in sizes:
-        truth = None
-        for name in ("reference", *names):
+        truth = truths.get(size[:3]) if size in TRUE else None
+        for name in ("reference", *names) if truth is None else names:
             left = end - time.monotonic()
             guess = spent.get(name, (0.0, 1.0))
             expected = guess[0] * work(size) / guess[1]
-            needed = size == HEADLINE and name in ("reference", "reseen", "himalaya, torch")
+            needed = size in TRUE or (size == HEADLINE and name in ("reference", "reseen", "himalaya, torch"))
             late = left < 1 or expected > (left if needed else left / 2)  # the others leave time for what follows
             if ("cuda" in name and not torch.cuda.is_available()) or late:
                 why = "no GPU" if "cuda" in name else f"about {expected:.0f} s, {max(left, 0):.0f} s left"
                 rows[size, name] = {"why": why}
             else:
                 start = time.monotonic()
-                found = contend(name, size, folder, left)
+                found = contend(name, size, folder, left, options)
                 about = {} if found is None else json.loads(str(found["about"]))
                 spent[name] = (about.get("seconds", time.monotonic() - start), work(size))
                 if name == "reference":
-                    truth = found
+                    truth = truths[size[:3]] = found
                     continue
                 rows[size, name] = {**about, **agreement(found, truth)} if found else {"why": "failed or too slow"}
             if name != "reference":
-                show(size, name, rows[size, name], rows.get((size, "reseen"), {}))
+                show(size, name, rows[size, name])
     return rows
 
 
@@ -347,23 +430,23 @@ def agreement(found: dict[str, np.ndarray], truth: dict[str, np.ndarray] | None)
     return {"alphas": float(np.isclose(found["alpha"], truth["alpha"], rtol=1e-3).mean()), **error}
 
 
-def show(size: Size, name: str, row: dict[str, Any], ours: dict[str, Any]) -> None:
+def show(size: Size, name: str, row: dict[str, Any]) -> None:
     """Print one line of the table."""
     head = f"{size[0]:,} x {size[1]:,}, {size[2]:,}, {size[3]:,}"
     if "why" in row:
         print(f"{head:36s}{name:26s}not measured ({row['why']})", flush=True)
         return
-    floor_share = f"{ours['floor'] / row['seconds']:.0%}" if "floor" in ours else ""
     alphas = f"{row['alphas']:.2%}" if "alphas" in row else ""
     error = f"{row['error']:.1e}" if "error" in row else ""
     print(
-        f"{head:36s}{name:26s}{row['n']:5d}{row['seconds']:9.2f}{row['peak']:10.2f}{floor_share:>8s}{alphas:>9s}{error:>10s}",
+        f"{head:36s}{name:26s}{row['n']:5d}{row['seconds']:9.2f}{row['processor']:11.1f}{row['peak']:10.2f}"
+        f"{alphas:>9s}{error:>10s}",
         flush=True,
     )
 
 
 def conditioning() -> list[dict[str, Any]]:
-    """Print and give the error of float32 predictions, in standard deviations, as voxels grow badly conditioned."""
+    """Print and return the error of float32 predictions, in standard deviations, as voxels grow badly conditioned."""
     from himalaya.backend import set_backend
     from himalaya.ridge import Ridge
 
@@ -393,12 +476,16 @@ def conditioning() -> list[dict[str, Any]]:
 
 
 def headline(rows: dict[tuple[Size, str], dict[str, Any]], size: Size) -> list[dict[str, Any]]:
-    """Give the three figures that have a goal."""
-    ours, theirs = rows.get((size, "reseen"), {}), rows.get((size, "himalaya, torch"), {})
-    measured = "seconds" in ours and "seconds" in theirs
-    speedup = round(theirs["seconds"] / ours["seconds"], 2) if measured else "not measured"
+    """Return the figures that have a goal."""
+    ours, plain, theirs = (rows.get((size, name), {}) for name in ("reseen", "plain", "himalaya, torch"))
+
+    def speedup(peer: dict[str, Any]) -> Any:
+        measured = "seconds" in ours and "seconds" in peer
+        return round(peer["seconds"] / ours["seconds"], 2) if measured else "not measured"
+
     return [
-        figure("speedup_vs_himalaya_torch", speedup, "times", "at least 8 on two cores at 2,000 x 3, 2,000, 6,400"),
+        figure("speedup_vs_himalaya_torch", speedup(theirs), "times", "at least 4 at NSD's shape"),
+        figure("speedup_vs_plain_ridge", speedup(plain), "times", "at least 1 at NSD's shape"),
         figure("same_alpha_share", ours.get("alphas", "not measured"), "share", "at least 0.999"),
         figure("max_relative_error", ours.get("error", "not measured"), "standard deviations", "at most 1e-3"),
     ]
@@ -409,28 +496,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="one small size, two contenders: to see that it runs")
-    parser.add_argument("--true-size", action="store_true", help="also NSD's own size; hours on a CPU, give --seconds")
+    parser.add_argument("--true-size", action="store_true", help="NSD's shape, an hour or two on a CPU; give --seconds")
     parser.add_argument("--seconds", type=float, default=240.0, help="time for everything")
+    parser.add_argument("--fits", type=int, default=3, help="at most so many fits of each contender")
+    parser.add_argument("--himalaya-folds", type=int, default=N_FOLDS, help="fewer are counted as if they were five")
+    parser.add_argument("--contenders", help="which, separated by semicolons; left out: all")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--size", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         n_stimuli, n_trials, n_voxels, n_targets = map(int, arguments.size.split(","))
-        run_one(arguments.one, (n_stimuli, n_trials, n_voxels, n_targets), arguments.out, arguments.seconds)
+        run_one(arguments.one, (n_stimuli, n_trials, n_voxels, n_targets), arguments.out, arguments)
         return
     print(machine())
-    sizes = QUICK if arguments.quick else SIZES + (TRUE if arguments.true_size else ())
+    sizes, names = SIZES, CONTENDERS
+    if arguments.quick or arguments.true_size:
+        sizes, names = (QUICK, QUICK_CONTENDERS) if arguments.quick else (TRUE, TRUE_CONTENDERS)
+    if arguments.contenders:
+        names = tuple(arguments.contenders.split(";"))
+    options = ["--fits", str(arguments.fits), "--himalaya-folds", str(arguments.himalaya_folds)]
     with tempfile.TemporaryDirectory() as folder:
-        rows = compare(sizes, QUICK_CONTENDERS if arguments.quick else CONTENDERS, arguments.seconds, Path(folder))
-    conditioned = conditioning()
+        rows = compare(sizes, names, arguments.seconds, Path(folder), options)
+    conditioned = [] if arguments.true_size else conditioning()
     print()
-    figures = headline(rows, QUICK[0] if arguments.quick else HEADLINE)
+    figures = headline(rows, HEADLINE if sizes == SIZES else sizes[0])
     for row in figures:
         print(f"{row['name']:28s}{row['value']} {row['unit']} (goal: {row['goal']})")
     for (size, name), row in rows.items():
         label = f"{name} at {'x'.join(map(str, size))}"
-        for key, unit in (("seconds", "s"), ("peak", "GiB"), ("floor", "s"), ("alphas", "share"), ("error", "sd")):
+        for key, unit in (("seconds", "s"), ("processor", "s"), ("peak", "GiB"), ("alphas", "share"), ("error", "sd")):
             if key in row:
                 figures.append(figure(f"{label}: {key}", row[key], unit))
         if "why" in row:

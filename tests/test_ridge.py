@@ -59,7 +59,7 @@ def test_held_out_predictions_are_those_of_a_loop_over_folds(n_voxels: int, inte
     keep = row != 5  # a stimulus without trials
     betas, row = betas[keep][:-2], row[keep][:-2]  # and one or two with fewer
     how = {"target_row": row, "groups": row, "alphas": ALPHAS, "seed": 3, "intercept": intercept}
-    factored = factor(betas, targets.shape, **how, form="prediction")
+    factored = factor(betas, len(targets), **how)
     fitted = fit_block(factored, targets)
     predicted, fold = predict_held_out(factored, targets, fitted)
     x, fold_of_row = (betas - betas.mean(0)) / betas.std(0), assign_folds(row, len(row), 5, 3)
@@ -72,8 +72,9 @@ def test_held_out_predictions_are_those_of_a_loop_over_folds(n_voxels: int, inte
             assert fold[stimulus] == k
     assert np.isnan(predicted[5]).all()
     assert fold[5] == -1
-    with pytest.raises(DataError, match="form='prediction'"):
-        predict_held_out(factor(betas, targets.shape, **how, form="stimulus"), targets, fitted)
+    alone = factor(betas, len(targets), target_row=row, alphas=[1.0], n_folds=1)
+    with pytest.raises(ShapeError, match="several folds"):
+        predict_held_out(alone, targets, fitted)
 
 
 @pytest.mark.parametrize("n_voxels", [12, 300], ids=["primal", "dual"])
@@ -161,7 +162,7 @@ def test_the_primal_and_the_dual_form_are_one_map() -> None:
 def test_blocks_of_targets_do_not_change_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
     betas, targets, row = brain()
     whole = fit_ridge(betas, targets, target_row=row, groups=row)
-    monkeypatch.setattr("reseen.ridge.blocks.BLOCK_VALUES", 250)
+    monkeypatch.setattr("reseen.ridge.fit.BLOCK_VALUES", 250)
     monkeypatch.setattr("reseen.ridge.gram.ROWS_AT_ONCE", 17)
     parts = fit_ridge(betas, targets, target_row=row, groups=row)
     np.testing.assert_allclose(whole.alpha, parts.alpha)

@@ -1,77 +1,51 @@
-"""Pieces of a fit side by side: the same bytes on one core and on two; and the tridiagonal form they begin with."""
+"""Parts of a fit side by side: the same bytes on one core and on two."""
 
 from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from test_ridge_forms import ALPHAS, FORMS, problem
+from test_ridge_blocks import ALPHAS, by_loop, problem
 from threadpoolctl import threadpool_limits
 
 from reseen.errors import DataError
-from reseen.ridge import RidgeMap, assign_folds, factor, fit_blocks, fit_ridge, predict_blocks, score_block
-from reseen.ridge.cores import BYTES_AT_ONCE, Cores, n_threads, one_thread, side_by_side
+from reseen.ridge import RidgeMap, assign_folds, factor, fit_blocks, fit_ridge
+from reseen.ridge.cores import BYTES_AT_ONCE, n_threads, one_thread, side_by_side
 from reseen.ridge.device import Device
-from reseen.ridge.tridiagonal import Tridiagonal
-
-
-@pytest.mark.parametrize("n", [1, 2, 90])
-def test_a_tridiagonal_form_solves_what_its_matrix_solves(n: int) -> None:
-    rng = np.random.default_rng(0)
-    x, rows, probe = (rng.standard_normal((k, n)) for k in (200, 30, 7))
-    matrix = x.T @ x
-    form = Tridiagonal.of(matrix)
-    rows, probe = rows.astype(np.float32), probe.astype(np.float32)
-    for alpha in (1e-2, 100.0):
-        solved = form.turn(probe) @ form.solve(alpha, form.turn(rows)).T
-        expected = probe @ np.linalg.solve(matrix + alpha * np.eye(n), rows.T)
-        np.testing.assert_allclose(solved, expected, atol=1e-5 * np.abs(expected).max())
-    assert form.turn(rows[:0]).shape == (0, n)
-
-
-def test_a_penalty_that_is_lost_in_rounding_is_refused_by_the_tridiagonal_form() -> None:
-    with pytest.raises(DataError, match="lost in the rounding"):
-        Tridiagonal.of(-np.eye(3)).solve(1e-3, np.ones((1, 3), dtype=np.float32))
+from reseen.ridge.fit import score_block
 
 
 @pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
 def test_collinear_voxels_take_a_penalty_next_to_nothing() -> None:
-    betas, targets, row = problem(n_stimuli=40, n_voxels=30, repeats=2, rank=5)
-    fitted = {
-        form: factor(betas, targets.shape, target_row=row, groups=row, alphas=[1e-9, 1.0], form=form)  # type: ignore[arg-type]
-        for form in FORMS
-    }
-    scores = [next(fit_blocks(factored, targets))[1].cv_score for factored in fitted.values()]
-    np.testing.assert_allclose(scores[0], scores[1], rtol=1e-3)
+    data = betas, targets, row = problem(n_stimuli=40, n_voxels=30, repeats=2, rank=5)
+    factored = factor(betas, len(targets), target_row=row, groups=row, alphas=[1e-9, *ALPHAS])
+    errors = score_block(factored, targets).error
+    np.testing.assert_allclose(errors[1:], by_loop(data, assign_folds(row, len(row), 5, 0)), rtol=1e-3)
+    np.testing.assert_allclose(errors[0], errors[1], rtol=0.1)  # five directions, and nothing of the others' rounding
 
 
-def test_a_voxel_that_varies_in_one_fold_alone_harms_no_form() -> None:
-    betas, targets, row = problem(n_stimuli=40, n_voxels=12, repeats=2)
-    betas[:, 4] = np.where(assign_folds(row, len(row), 5, 0) == 2, betas[:, 4], 3.0)
-    errors = [
-        score_block(factor(betas, targets.shape, target_row=row, groups=row, alphas=ALPHAS, form=form), targets).error  # type: ignore[arg-type]
-        for form in FORMS
-    ]
-    assert np.isfinite(errors[0]).all()
-    np.testing.assert_allclose(errors[0], errors[1], rtol=2e-4)
+def test_a_voxel_that_varies_in_one_fold_alone_harms_nothing() -> None:
+    data = betas, targets, row = problem(n_stimuli=40, n_voxels=12, repeats=2)
+    fold = assign_folds(row, len(row), 5, 0)
+    betas[:, 4] = np.where(fold == 2, betas[:, 4], 3.0)
+    factored = factor(betas, len(targets), target_row=row, groups=row, alphas=ALPHAS)
+    np.testing.assert_allclose(score_block(factored, targets).error, by_loop(data, fold), rtol=2e-4)
 
 
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("n_voxels", [90, 400], ids=["primal", "dual"])
 @pytest.mark.parametrize("share_alpha", [False, True])
 def test_a_fit_is_the_same_bytes_on_one_core_and_on_two(
-    form: Any, n_voxels: int, share_alpha: bool, monkeypatch: pytest.MonkeyPatch
+    n_voxels: int, share_alpha: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reseen.ridge.blocks.BLOCK_VALUES", 400 * 3)
+    monkeypatch.setattr("reseen.ridge.fit.BLOCK_VALUES", 400 * 3)
     betas, targets, row = problem(n_stimuli=100, n_voxels=n_voxels, repeats=(1, 2, 3), n_targets=10)
     fits = []
     for n in (1, 2):
         with threadpool_limits(n, user_api="blas"):
-            factored = factor(betas, targets.shape, target_row=row, groups=row, alphas=ALPHAS, form=form)
+            factored = factor(betas, len(targets), target_row=row, groups=row, alphas=ALPHAS)
             fits.append(list(fit_blocks(factored, targets, share_alpha=share_alpha)))
             assert n_threads() == n  # as it was found
     for (one, a), (other, b) in zip(*fits, strict=True):
@@ -103,11 +77,11 @@ def wait_for_threads(n: int) -> None:
 def test_blas_has_its_threads_while_blocks_are_looked_at_and_after_generators_end_in_any_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("reseen.ridge.blocks.BLOCK_VALUES", 40 * 3)
+    monkeypatch.setattr("reseen.ridge.fit.BLOCK_VALUES", 40 * 3)
     betas, targets, row = problem(n_stimuli=40, n_voxels=20, repeats=3, n_targets=9)
     with threadpool_limits(2, user_api="blas"):
-        factored = factor(betas, targets.shape, target_row=row, groups=row, alphas=ALPHAS)
-        for made in (fit_blocks(factored, targets), predict_blocks(factored, targets, betas[:5])):
+        factored = factor(betas, len(targets), target_row=row, groups=row, alphas=ALPHAS)
+        for made in (fit_blocks(factored, targets), fit_blocks(factored, targets, use=lambda fitted: fitted.alpha)):
             for _ in made:
                 wait_for_threads(2)
         first, second = fit_blocks(factored, targets), fit_blocks(factored, targets)
@@ -129,31 +103,39 @@ def test_holders_of_one_thread_may_overlap_in_any_order() -> None:
         assert n_threads() == 2
 
 
-def test_pieces_come_in_order_and_few_are_begun_before_they_are_asked_for() -> None:
-    drawn: list[int] = []
-    with ThreadPoolExecutor(2) as threads:
-        results = Cores(threads, 2).map(lambda i: i * i, (drawn.append(i) or i for i in range(10)))  # type: ignore[func-returns-value]
-        assert next(results) == 0
-        assert drawn == [0, 1, 2]
-        assert list(results) == [i * i for i in range(1, 10)]
-        drawn.clear()
-        large = Cores(threads, 2).map(lambda i: i, (drawn.append(i) or i for i in range(3)), item_bytes=BYTES_AT_ONCE)  # type: ignore[func-returns-value]
-        assert (next(large), drawn) == (0, [0])
+def test_parts_come_in_order_and_few_are_started_before_they_are_asked_for() -> None:
+    asked: list[int] = []
 
-
-def test_what_stops_a_piece_is_raised_here_and_blas_gets_its_threads_back() -> None:
-    def stop(i: int) -> int:
-        assert n_threads() == 1
-        raise DataError(f"piece {i}, on {threading.current_thread().name}")
+    def items(n: int) -> Iterator[int]:
+        for i in range(n):
+            asked.append(i)
+            yield i
 
     with threadpool_limits(2, user_api="blas"):
-        with pytest.raises(DataError, match="piece 0, on ridge_"), side_by_side(Device()) as cores:
-            list(cores.map(stop, range(5)))
+        results = side_by_side(lambda i: i * i, items(10))
+        assert next(results) == 0
+        assert asked == [0, 1, 2]
+        assert list(results) == [i * i for i in range(1, 10)]
+        asked.clear()
+        large = side_by_side(lambda i: i, items(3), item_bytes=BYTES_AT_ONCE)
+        assert (next(large), asked) == (0, [0])
+
+
+def test_what_stops_a_part_is_raised_here_and_blas_gets_its_threads_back() -> None:
+    def stop(i: int) -> int:
+        assert n_threads() == 1
+        raise DataError(f"part {i}, on {threading.current_thread().name}")
+
+    def thread(_: int) -> str:
+        return threading.current_thread().name
+
+    with threadpool_limits(2, user_api="blas"):
+        with pytest.raises(DataError, match="part 0, on ridge_"):
+            list(side_by_side(stop, range(5)))
         assert n_threads() == 2
-        with one_thread(), side_by_side(Device()) as alone:
-            assert alone.threads is None
-        with side_by_side(Device("cpu")) as alone:
-            assert alone.threads is None
+        with one_thread():
+            assert set(side_by_side(thread, range(3))) == {"MainThread"}
+        assert set(side_by_side(thread, range(3), device=Device("cpu"))) == {"MainThread"}
 
 
 def test_a_target_that_cannot_be_fitted_says_so_from_any_core() -> None:

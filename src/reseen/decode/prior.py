@@ -127,7 +127,6 @@ class DecodingUnderPrior:
                 feature=Features(known.name, components.project(known.flat), ids),
                 folds=((train, test),),
                 recipe=self._task.recipe.model_copy(update={"group_folds": True}),  # a stimulus is held out whole
-                form="prediction",
                 _kept={},
                 _tests={},
             )

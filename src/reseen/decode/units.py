@@ -21,8 +21,7 @@ from reseen.errors import ShapeError
 from reseen.executor import Executor, read_shared, write_shared
 from reseen.features import Features
 from reseen.recipe import DecodeRecipe, Rows
-from reseen.ridge import EdgeWarning, Factored, RidgeMap, assemble, factor, fit_blocks, predict_blocks
-from reseen.ridge.factored import Form
+from reseen.ridge import EdgeWarning, Factored, RidgeMap, assemble, factor, fit_blocks
 from reseen.ridge.fit import add_block, varying_alphas
 from reseen.ridge.folds import grid_ends, warn_at_edge
 from reseen.trials import Split, Trials
@@ -51,7 +50,6 @@ class Task:
     train_trials: Rows = "single"
     test_trials: Rows = "averaged"
     device: str = "numpy"
-    form: Form = "auto"  # of the factored problem
     permuted: NDArray[np.int64] | None = None  # see `permuted_stimuli`
     estimator: Any = None  # in the place of the ridge
     _kept: dict[int, _Training] = field(default_factory=dict)
@@ -103,7 +101,7 @@ class Task:
             },
         )
         names = self.trials.subject, self.feature.name
-        how = self.recipe, self.seed, self.train_trials, self.test_trials, self.device, self.form
+        how = self.recipe, self.seed, self.train_trials, self.test_trials, self.device
         return partial(_borrow, folder, len(self.folds), *names, *how)
 
 
@@ -200,7 +198,7 @@ def _training(task: Task, train_ids: NDArray[np.int64]) -> _Training:
         return _Training(None, train.betas, row, targets, stimulus, given)
     factored = factor(
         train.betas,
-        (len(ids), targets.shape[1]),
+        len(ids),
         target_row=row,
         groups=row if recipe.group_folds else None,
         alphas=recipe.alphas,
@@ -208,7 +206,6 @@ def _training(task: Task, train_ids: NDArray[np.int64]) -> _Training:
         intercept=recipe.intercept,
         seed=task.seed,
         device=task.device,
-        form=task.form,
     )
     return _Training(factored, train.betas, row, targets, stimulus, given)
 
@@ -230,11 +227,11 @@ def _predict_unit(task: Task, unit: Unit) -> NDArray[np.float32]:
     if training.factored is None:
         return training.fit(task.estimator, unit).predict(test.betas)
     targets = training.columns(unit)
-    how: dict[str, Any] = {"n_repetitions": task.counts(test), "share_alpha": task.recipe.share_alpha}
+    predict = partial(RidgeMap.predict, betas=test.betas, n_repetitions=task.counts(test))
     predicted = np.empty((len(test), targets.shape[1]), dtype=np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EdgeWarning)  # the best penalty of a null is boundless
-        for block, part in predict_blocks(training.factored, targets, test.betas, **how):
+        for block, part in fit_blocks(training.factored, targets, share_alpha=task.recipe.share_alpha, use=predict):
             predicted[:, block] = part
     return predicted
 

@@ -1,16 +1,14 @@
 """Ridge regression from many voxels to very many targets, exact, with a penalty for each target.
 
-`fit_ridge` is the whole; `factor`, `target_blocks`, `fit_block` and `assemble` are its parts, for work that is spread.
+`fit_ridge` is all of it; `factor`, `target_blocks`, `fit_block` and `assemble` are its parts, for work that is spread.
 """
 
-from reseen.ridge.blocks import BlockScores, fit_block, predict_held_out, score_block, shared_alpha, target_blocks
 from reseen.ridge.factored import Factored, factor
-from reseen.ridge.fit import assemble, fit_blocks, fit_ridge, predict_blocks
+from reseen.ridge.fit import assemble, fit_block, fit_blocks, fit_ridge, predict_held_out, target_blocks
 from reseen.ridge.folds import EdgeWarning, assign_folds, default_alphas
 from reseen.ridge.maps import RidgeMap, average_gain
 
 __all__ = [
-    "BlockScores",
     "EdgeWarning",
     "Factored",
     "RidgeMap",
@@ -22,9 +20,6 @@ __all__ = [
     "fit_block",
     "fit_blocks",
     "fit_ridge",
-    "predict_blocks",
     "predict_held_out",
-    "score_block",
-    "shared_alpha",
     "target_blocks",
 ]

@@ -1,10 +1,9 @@
-"""Pieces of one fit side by side on the cores of this machine, each with one thread of BLAS.
+"""Parts of one calculation side by side on the cores of this machine, each with one thread of BLAS.
 
-Folds, penalties and blocks of targets do not know of each other. A product on two threads is not always the same bytes
-as on one, and a decomposition hardly gains from the second; a piece on one thread is the same bytes however many
-pieces run beside it. There are as many side by side as BLAS would use threads: ``OMP_NUM_THREADS`` decides, and a Dask
-worker has one. The number of threads belongs to the whole process: it is one while any piece is at work, and comes back
-when none is.
+A product on two threads is not always the same bytes as on one, and a decomposition hardly gains from the second; a
+part on one thread is the same bytes however many run beside it. As many run side by side as BLAS would use threads:
+``OMP_NUM_THREADS`` decides, and a Dask worker has one. The number of threads belongs to the process: it is one while
+any part is calculated, and is restored afterwards.
 """
 
 from __future__ import annotations
@@ -14,95 +13,66 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar
 
 from reseen.ridge.device import Device
 
-BYTES_AT_ONCE = 2**33  # of memory, for all pieces that are begun
-
+BYTES_AT_ONCE = 2**33  # of memory, for all parts that are started
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True)
-class Cores:
-    """Do pieces of work side by side; without threads, one after the other."""
+def side_by_side(
+    work: Callable[[T], R], items: Iterable[T], *, device: Device | None = None, item_bytes: int = 0
+) -> Iterator[R]:
+    """Yield ``work(item)`` in the order of the items; only a few are started before their result is asked for.
 
-    threads: ThreadPoolExecutor | None = None
-    n: int = 1
+    Fewer are started where ``item_bytes``, the memory for an item and its result, would be too much; one at a time
+    where torch is the device, since it has threads, or a GPU, of its own.
+    """
 
-    def map(self, work: Callable[[T], R], items: Iterable[T], *, item_bytes: int = 0) -> Iterator[R]:
-        """Return the results in the order of the items, which are drawn here, and only a few before they are asked for.
+    def part(item: T) -> R:
+        with one_thread():  # not around the loop: the caller has all threads while it uses a result
+            return work(item)
 
-        Parameters
-        ----------
-        item_bytes
-            Memory that work on one item needs, its result included: fewer are begun where that would be too much.
-        """
-
-        def piece(item: T) -> R:
-            with one_thread():  # and not around the loop: what is done with a result has all threads again
-                return work(item)
-
-        if self.threads is None:
-            yield from map(piece, items)
-            return
-        n_begun = max(1, min(self.n + 1, BYTES_AT_ONCE // max(item_bytes, 1)))
-        begun: deque[Future[R]] = deque()
+    n = n_threads() if device is None or device.name == "numpy" else 1
+    if n == 1:
+        yield from map(part, items)
+        return
+    started: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(n, thread_name_prefix="ridge") as threads:
         try:
             for item in items:
-                begun.append(self.threads.submit(piece, item))
-                if len(begun) == n_begun:
-                    yield begun.popleft().result()
-            while begun:
-                yield begun.popleft().result()
+                started.append(threads.submit(part, item))
+                if len(started) == max(1, min(n + 1, BYTES_AT_ONCE // max(item_bytes, 1))):
+                    yield started.popleft().result()
+            while started:
+                yield started.popleft().result()
         finally:
-            for future in begun:
+            for future in started:
                 future.cancel()
 
 
-@contextmanager
-def side_by_side(device: Device) -> Iterator[Cores]:
-    """Return the cores that pieces of work may use; torch has threads, or a GPU, of its own and is given one."""
-    n = n_threads() if device.name == "numpy" else 1
-    if n == 1:
-        yield Cores()
-        return
-    with ThreadPoolExecutor(n, thread_name_prefix="ridge") as threads:
-        yield Cores(threads, n)
+_lock = threading.Lock()
+_limits: list[Any] = []  # of the ``with`` blocks that are open; the first knows how many threads there were
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Have BLAS use one thread in a ``with`` block; blocks may overlap, in any thread and in any order."""
-    with _holders.lock:
+    """Limit BLAS to one thread in a ``with`` block; blocks may overlap, in any thread and in any order."""
+    with _lock:
         _take_over()
-        limit = _blas().limit(limits=1, user_api="blas")  # each time: some libraries count threads for each thread
-        _holders.first = _holders.first if _holders.count else limit
-        _holders.count += 1
+        _limits.append(_blas().limit(limits=1, user_api="blas"))  # each time: some libraries count by thread
     try:
         yield
     finally:
-        with _holders.lock:
-            _holders.count -= 1
-            if not _holders.count:
+        with _lock:
+            last = _limits.pop(1 if len(_limits) > 1 else 0)  # any but the first, which is restored at the end
+            if not _limits:
                 _take_over()
-                _holders.first.restore_original_limits()
+                last.restore_original_limits()
                 _take_over()
-
-
-@dataclass
-class _Holders:
-    """Count who has BLAS at one thread; the first knows how many it had."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    count: int = 0
-    first: Any = None
-
-
-_holders = _Holders()
 
 
 def _take_over() -> None:
@@ -119,7 +89,6 @@ def n_threads() -> int:
 
 @cache
 def _blas() -> Any:
-    import scipy.linalg.cython_lapack  # noqa: F401  (it has a BLAS of its own, to be found here)
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas")

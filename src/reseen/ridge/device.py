@@ -1,12 +1,10 @@
-"""Where the ridge calculates: numpy, or torch on a device that the caller names. Nothing moves elsewhere by itself.
+"""Device of the ridge's calculations: numpy, or torch where the caller names it.
 
-Arrays on a device are numpy arrays or torch tensors; both know ``@``, ``.T``, slices and broadcasting. What they spell
-differently is here.
+Arrays of both know ``@``, ``.T``, slices and broadcasting, and `Device.xp` has the functions that both call the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,28 +21,19 @@ Array = Any  # a numpy array, or a torch tensor
 
 @dataclass(frozen=True)
 class Device:
-    """Do with an array what numpy and torch spell differently.
-
-    Parameters
-    ----------
-    name
-        ``"numpy"``, or a device of torch: ``"cpu"``, ``"cuda"``, ``"cuda:1"``. It needs float64, which ``"mps"`` lacks.
+    """Device by name: ``"numpy"``, or torch's name of one that has float64: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
 
     Raises
     ------
     DataError
-        If torch has no such device here, or the device has no float64.
+        If torch has no such device here, or the device has no float64, as ``"mps"``.
     """
 
     name: str = "numpy"
 
     def __post_init__(self) -> None:
-        if self.name == "numpy":
-            return
-        import torch
-
         try:
-            torch.zeros(1, dtype=torch.float64, device=self.name)
+            self.put(np.zeros(1))
         except (RuntimeError, AssertionError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(
@@ -52,70 +41,33 @@ class Device:
                 "Name one that torch has here and that knows float64, or 'numpy'."
             ) from error
 
-    def put(self, array: NDArray[Any]) -> Array:
-        """Bring a numpy array here; its numbers keep their precision."""
+    @property
+    def xp(self) -> Any:
+        """Module of the arrays: numpy or torch."""
         if self.name == "numpy":
-            return np.ascontiguousarray(array)
+            return np
         import torch
 
-        return torch.as_tensor(np.ascontiguousarray(array), device=self.name)
+        return torch
+
+    def put(self, array: NDArray[Any]) -> Array:
+        """Return a numpy array as an array of this device, in the same precision."""
+        return np.ascontiguousarray(array) if self.name == "numpy" else self.xp.asarray(array, device=self.name)
 
     def get(self, array: Array) -> NDArray[Any]:
-        """Bring an array back to numpy."""
-        return np.asarray(array) if self.name == "numpy" else np.asarray(array.cpu().numpy())
-
-    def zeros(self, *shape: int, double: bool = False) -> Array:
-        """Return zeros, float32 or float64."""
-        if self.name == "numpy":
-            return np.zeros(shape, dtype=np.float64 if double else np.float32)
-        import torch
-
-        return torch.zeros(shape, dtype=torch.float64 if double else torch.float32, device=self.name)
-
-    def join(self, parts: Sequence[Array]) -> Array:
-        """Stack arrays by rows."""
-        if self.name == "numpy":
-            return np.concatenate(parts)
-        import torch
-
-        return torch.cat(list(parts))
+        """Return an array of this device as a numpy array."""
+        return np.asarray(array if self.name == "numpy" else array.cpu())
 
     def single(self, array: Array) -> Array:
-        """Return float32."""
-        return array.astype(np.float32, copy=False) if self.name == "numpy" else array.float()
+        """Return an array in float32."""
+        return self.xp.asarray(array, dtype=self.xp.float32)
 
     def double(self, array: Array) -> Array:
-        """Return float64."""
-        return array.astype(np.float64, copy=False) if self.name == "numpy" else array.double()
-
-    def eigh(self, matrix: Array) -> tuple[Float64, Array]:
-        """Return the eigenvalues of a symmetric float64 matrix, ascending, and its eigenvectors as columns, here."""
-        if self.name == "numpy":
-            values, vectors = np.linalg.eigh(matrix)
-            return values, vectors
-        import torch
-
-        values, vectors = torch.linalg.eigh(matrix)
-        return np.asarray(values.cpu().numpy()), vectors
-
-    def eigvalsh(self, matrix: Array) -> Float64:
-        """Return the eigenvalues of a symmetric float64 matrix, ascending."""
-        if self.name == "numpy":
-            return np.linalg.eigvalsh(matrix)
-        import torch
-
-        return np.asarray(torch.linalg.eigvalsh(matrix).cpu().numpy())
-
-    def upper_factor(self, matrix: Array) -> Array:
-        """Return R of the QR factors of a tall matrix, so that ``R.T @ R`` equals ``matrix.T @ matrix``."""
-        if self.name == "numpy":
-            return np.linalg.qr(matrix, mode="r")
-        import torch
-
-        return torch.linalg.qr(matrix, mode="r")[1]
+        """Return an array in float64."""
+        return self.xp.asarray(array, dtype=self.xp.float64)
 
     def dots(self, a: Array, b: Array) -> Float64:
-        """Return the scalar product of each column of a with that of b, ``(n_columns,)`` float64 in numpy."""
+        """Return the scalar product of each column of a with that of b, ``(n_columns,)``."""
         if self.name == "numpy":
             return np.asarray(np.einsum("ij,ij->j", a, b), dtype=np.float64)
-        return np.asarray((a * b).sum(0).double().cpu().numpy())
+        return np.asarray((a * b).sum(0).double().cpu())

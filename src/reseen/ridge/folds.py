@@ -25,7 +25,7 @@ class EdgeWarning(UserWarning):
 def assign_folds(groups: Integers | None, n_rows: int, n_folds: int, seed: int) -> Integers:
     """Return the fold of each row, ``(n_rows,)`` in ``0 ... n_folds - 1``.
 
-    With groups, every group lies in one fold and folds hold nearly equally many rows; the seed decides among equals.
+    With groups, every group is in one fold and folds have nearly equally many rows; the seed decides among equals.
     Without, folds are consecutive stretches of rows, as in sklearn's ``KFold``.
 
     Raises
@@ -55,19 +55,15 @@ def assign_folds(groups: Integers | None, n_rows: int, n_folds: int, seed: int) 
 def default_alphas(eigenvalues: ArrayLike) -> Float64:
     """Return penalties from nearly none to nearly the training mean, two a decade, scaled to the data.
 
-    Parameters
-    ----------
-    eigenvalues
-        Those of the Gram matrix that are not zero. The grid runs from a thousandth of their mean to a hundred times the
-        largest, so that it follows the number of trials and the redundancy of the voxels, and nothing worth having
-        lies beyond its edges.
+    ``eigenvalues`` are those of the Gram matrix that are not zero. The grid runs from a thousandth of their mean to a
+    hundred times the largest, so that it follows the number of trials and the redundancy of the voxels.
     """
     bottom, top = grid_ends(eigenvalues)
     return np.geomspace(bottom, top, int(np.ceil(np.log10(top / bottom) * GRID_PER_DECADE)) + 1)
 
 
 def grid_ends(eigenvalues: ArrayLike) -> tuple[float, float]:
-    """Return the penalties, from the least to the greatest, beyond which nothing worth having lies."""
+    """Return the least and the greatest penalty that can be of use."""
     values = np.asarray(eigenvalues, dtype=np.float64)
     return float(GRID_BOTTOM * values.mean()), float(GRID_TOP * values.max())
 
@@ -87,23 +83,13 @@ def check_alphas(alphas: Sequence[float]) -> Float64:
 
 
 def warn_at_edge(chosen: Float64, grid: Float64, ends: tuple[float, float]) -> None:
-    """Warn where many targets sit at an edge of the grid beyond which the penalty still matters, and draw the choices.
+    """Warn, with a histogram, where many targets chose an edge of the grid beyond which the penalty still matters.
 
-    Parameters
-    ----------
-    chosen
-        Shape ``(n_targets,)``: the penalties of targets that vary.
-    grid
-        Shape ``(n_alphas,)``, ascending.
-    ends
-        What `grid_ends` gives for all rows.
+    ``chosen`` are the penalties of targets that vary, ``grid`` is ascending, and ``ends`` are the `grid_ends`.
     """
     if not len(chosen) or len(grid) < 2:
         return
-    edges = (
-        ("smallest", grid[0], grid[0] > 1.01 * ends[0]),
-        ("largest", grid[-1], grid[-1] < 0.99 * ends[1]),
-    )
+    edges = ("smallest", grid[0], grid[0] > 1.01 * ends[0]), ("largest", grid[-1], grid[-1] < 0.99 * ends[1])
     for name, edge, matters in edges:
         share = float(np.mean(chosen == edge))
         if matters and share > EDGE_SHARE:
@@ -120,6 +106,5 @@ def histogram(chosen: Float64, grid: Float64) -> str:
     """Draw how many targets chose each penalty, one line a penalty."""
     counts = [int((chosen == alpha).sum()) for alpha in grid]
     bars = ["#" * round(HISTOGRAM_WIDTH * count / max(*counts, 1)) for count in counts]
-    return "\n".join(
-        f"{alpha:>10.3g} {bar:<{HISTOGRAM_WIDTH}} {count}" for alpha, bar, count in zip(grid, bars, counts, strict=True)
-    )
+    lines = zip(grid, bars, counts, strict=True)
+    return "\n".join(f"{alpha:>10.3g} {bar:<{HISTOGRAM_WIDTH}} {count}" for alpha, bar, count in lines)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from reseen.errors import ShapeError
 from reseen.files import opening_tensors, write_tensors
 from reseen.ridge.cores import side_by_side
-from reseen.ridge.device import Device, Float32, Float64
+from reseen.ridge.device import Float32, Float64
 from reseen.ridge.gram import check_finite
 
 TARGETS_AT_ONCE = 1024
@@ -32,18 +32,16 @@ class RidgeMap:
     intercept
         Shape ``(n_targets,)``: training mean of each target over trials, zeros if fitted without.
     voxel_mean, voxel_scale
-        Shape ``(n_voxels,)``: training mean and standard deviation (ddof 0; 1 for a constant voxel, which weighs
-        nothing).
-    alpha
-        Shape ``(n_targets,)``: the penalty of each target, as sklearn's ``Ridge`` counts it.
-    alphas
-        Shape ``(n_alphas,)``, ascending: the grid it was chosen from.
+        Shape ``(n_voxels,)``: training mean and standard deviation (ddof 0; 1 for a constant voxel, whose weight is 0).
+    alpha, alphas
+        Shape ``(n_targets,)``: the penalty of each target, as sklearn's ``Ridge`` counts it; ``(n_alphas,)``,
+        ascending: the grid that it was chosen from.
     cv_score
         Shape ``(n_alphas, n_targets)``: 1 - squared error / squared distance from the fold's training mean, over all
         held-out trials (0 for a constant target), or ``None`` where nothing was held out.
     noise_share
-        Shape ``(n_targets,)``, in [0, 1]: how much of the variance of held-out single-trial predictions is trial
-        noise, as the spread over repetitions of a stimulus tells; ``None`` where no stimulus was repeated.
+        Shape ``(n_targets,)``, in [0, 1]: proportion of the variance of held-out single-trial predictions that is trial
+        noise, by the spread over repetitions of a stimulus; ``None`` where no stimulus was repeated.
 
     Examples
     --------
@@ -69,7 +67,7 @@ class RidgeMap:
         return f"RidgeMap: {n_voxels:,} voxels to {n_targets:,} targets, {penalties}"
 
     def predict(self, betas: ArrayLike, *, n_repetitions: ArrayLike | None = None) -> Float32:
-        """Predict the targets of some rows; the same bytes on any number of cores.
+        """Predict the targets of some rows, ``(n_rows, n_targets)`` float32; the same bytes on any number of cores.
 
         Parameters
         ----------
@@ -78,10 +76,6 @@ class RidgeMap:
         n_repetitions
             Shape ``(n_rows,)``: how many trials each row averages. Where given, the deviation of each prediction from
             the intercept is multiplied by `average_gain`; ones change nothing.
-
-        Returns
-        -------
-        ndarray, shape (n_rows, n_targets), float32
 
         Raises
         ------
@@ -94,20 +88,17 @@ class RidgeMap:
         if rows.ndim != 2 or rows.shape[1] != len(self.voxel_mean):
             raise ShapeError(f"betas have shape {rows.shape}; this map needs (n_rows, {len(self.voxel_mean)}).")
         check_finite("betas", rows)
-        predicted = _product(((rows - self.voxel_mean) / self.voxel_scale).astype(np.float32), self.weights)
+        rows = (rows - self.voxel_mean) / self.voxel_scale
+        starts = range(0, self.weights.shape[1], TARGETS_AT_ONCE)
+        parts = side_by_side(lambda start: rows @ self.weights[:, start : start + TARGETS_AT_ONCE], starts)
+        predicted = np.concatenate(list(parts), axis=1)
         if n_repetitions is not None:
             self.rescale(predicted, n_repetitions)
         predicted += self.intercept
         return predicted
 
     def rescale(self, deviation: Float32, n_repetitions: ArrayLike) -> None:
-        """Multiply deviations from the intercept, ``(n_rows, n_targets)``, by `average_gain`, in place.
-
-        Raises
-        ------
-        ShapeError
-            If counts do not fit the rows.
-        """
+        """Multiply deviations from the intercept, ``(n_rows, n_targets)``, by `average_gain`, in place."""
         if self.noise_share is None:
             return
         count, n_rows = np.asarray(n_repetitions), len(deviation)
@@ -124,53 +115,26 @@ class RidgeMap:
     def save(self, path: Path | str, made_by: Mapping[str, str] | None = None) -> None:
         """Write the map as one safetensors file, complete or not at all, with what it was computed by.
 
-        Raises
-        ------
-        ResultsError
-            If the file cannot be written.
+        Raises a ResultsError if the file cannot be written.
         """
         write_tensors(Path(path), self.arrays, made_by or {})
 
     @classmethod
     def load(cls, path: Path | str) -> RidgeMap:
-        """Read a map that `save` wrote.
+        """Load a map that `save` wrote.
 
-        Raises
-        ------
-        ResultsError
-            If there is no such file, it holds no ridge map, or it changed after it was written.
+        Raises a ResultsError if there is no such file, it contains no ridge map, or it changed after it was written.
         """
         with opening_tensors(Path(path)) as (file, _):
             return cls(**{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
 
 
-def _product(rows: Float32, weights: Float32) -> Float32:
-    """Return ``rows @ weights``, blocks of targets side by side."""
-    product = np.empty((len(rows), weights.shape[1]), dtype=np.float32)
-
-    def multiply(start: int) -> None:
-        block = slice(start, start + TARGETS_AT_ONCE)
-        np.matmul(rows, weights[:, block], out=product[:, block])
-
-    with side_by_side(Device()) as cores:
-        for _ in cores.map(multiply, range(0, weights.shape[1], TARGETS_AT_ONCE)):
-            pass
-    return product
-
-
 def average_gain(noise_share: Float64, n_repetitions: int) -> Float64:
-    """Return the factor that undoes the shrinkage of predictions from averages.
+    """Return the factor that undoes the shrinkage of predictions from averages of ``n_repetitions`` trials.
 
     A map fitted on single trials is shrunken as much as single trials are noisy: the slope of truth on prediction is
     ``cov(truth, prediction) / var(prediction)``. Averaging k trials leaves the covariance and divides the noise part of
     the variance by k, so that the best slope grows by ``1 / (1 - noise_share * (1 - 1/k))``: between 1 and k.
-
-    Parameters
-    ----------
-    noise_share
-        Shape ``(n_targets,)``: share of the variance of single-trial predictions that is trial noise.
-    n_repetitions
-        k, how many trials the row averages.
     """
     gain: Float64 = 1.0 / (1.0 - noise_share * (1.0 - 1.0 / n_repetitions))
     return gain

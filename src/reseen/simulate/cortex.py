@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.ridge.cores import side_by_side
-from reseen.ridge.device import Device
 from reseen.simulate.filters import RandomNetwork, batches, early_channels, receptive_fields
 
 Array = NDArray[np.float32]
@@ -153,13 +152,12 @@ class Cortex:
             seen = (early_channels(pictures[rows]), *self.network.look(pictures[rows]))
             return rows, [_pool(planes, *reading) for planes, reading in zip(seen, read, strict=True)]
 
-        with side_by_side(Device()) as cores:
-            for rows, pooled in cores.map(look, batches(len(pictures))):
-                pooled[0] **= self.compression[used[0]]
-                for k, v in enumerate(used):
-                    parts[k][rows, v] = pooled[k]
-                if progress is not None:
-                    progress(rows.stop, len(pictures))
+        for rows, pooled in side_by_side(look, batches(len(pictures))):
+            pooled[0] **= self.compression[used[0]]
+            for k, v in enumerate(used):
+                parts[k][rows, v] = pooled[k]
+            if progress is not None:
+                progress(rows.stop, len(pictures))
         if attributes is not None:
             parts[3] = attributes @ self.category_weights
         return parts

@@ -1,8 +1,9 @@
-"""Every form of the ridge against the definition written as a loop, block by block, and in single against double."""
+"""The ridge against its definition written as a loop, block by block, and in single against double precision."""
 
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,11 @@ from reseen.ridge import (
     fit_block,
     fit_blocks,
     fit_ridge,
-    predict_blocks,
-    score_block,
-    shared_alpha,
     target_blocks,
 )
-from reseen.ridge.heldout import ByPrediction, ByStimulus
+from reseen.ridge.fit import score_block, shared_alpha
 
 ALPHAS = (1.0, 10.0, 100.0, 1000.0)
-FORMS = ("stimulus", "prediction")
 CASES = {
     "tall": {"n_stimuli": 120, "n_voxels": 6, "repeats": 1},
     "wide": {"n_stimuli": 40, "n_voxels": 150, "repeats": 1},
@@ -77,15 +74,29 @@ def by_loop(data: Problem, fold: NDArray[np.int64], *, on_trials: bool = True) -
     return error
 
 
-@pytest.mark.parametrize("form", FORMS)
+def noise_by_loop(data: Problem, fold: NDArray[np.int64], alpha: float) -> NDArray[np.float64] | None:
+    """Return the proportion of variance of held-out predictions within stimuli, from one sklearn fit a fold."""
+    from sklearn.linear_model import Ridge
+
+    betas, targets, row = data
+    x = (betas - betas.mean(0, dtype=float)) / betas.std(0, dtype=float)
+    spread, within, n_repeated = np.zeros(targets.shape[1]), np.zeros(targets.shape[1]), 0
+    for k in np.unique(fold):
+        held, y = row[fold == k], targets[row[fold != k]]
+        predicted = Ridge(alpha).fit(x[fold != k], y).predict(x[fold == k]).reshape(len(held), -1)
+        spread += ((predicted - y.mean(0)) ** 2).sum(0)
+        for stimulus in np.unique(held):
+            mine = predicted[held == stimulus]
+            within += ((mine - mine.mean(0)) ** 2).sum(0)
+            n_repeated += len(mine) - 1
+    return (within / n_repeated / (spread / len(row))).clip(0, 1) if n_repeated else None
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("score_on", ["trials", "stimuli"])
-def test_errors_of_held_out_rows_are_those_of_a_loop(case: str, form: Any, score_on: Any) -> None:
+def test_errors_of_held_out_rows_are_those_of_a_loop(case: str, score_on: Any) -> None:
     betas, targets, row = data = problem(**CASES[case])
-    factored = factor(
-        betas, targets.shape, target_row=row, groups=row, alphas=ALPHAS, n_folds=4, score_on=score_on, form=form
-    )
-    assert isinstance(factored.held_out, ByStimulus if form == "stimulus" else ByPrediction)
+    factored = factor(betas, len(targets), target_row=row, groups=row, alphas=ALPHAS, n_folds=4, score_on=score_on)
     expected = by_loop(data, assign_folds(row, len(row), 4, 0), on_trials=score_on == "trials")
     np.testing.assert_allclose(score_block(factored, targets).error, expected, rtol=2e-4)
     fitted = fit_block(factored, targets)
@@ -124,46 +135,29 @@ def test_himalaya_and_sklearn_choose_and_predict_the_same(case: str) -> None:
     score_on=st.sampled_from(["trials", "stimuli"]),
     seed=st.integers(0, 99),
 )
-def test_both_forms_are_one_answer_for_any_shape(
+def test_errors_and_noise_shares_are_those_of_a_loop_for_any_shape(
     n_stimuli: int, n_voxels: int, n_targets: int, repeats: list[int], grouped: bool, score_on: Any, seed: int
 ) -> None:
-    betas, targets, row = problem(
+    betas, targets, row = data = problem(
         n_stimuli=n_stimuli, n_voxels=n_voxels, n_targets=n_targets, repeats=repeats, seed=seed
     )
-    scores, shares = [], []
-    for form in ("stimulus", "prediction"):
-        factored = factor(
-            betas,
-            targets.shape,
-            target_row=row,
-            groups=row if grouped else None,
-            alphas=ALPHAS,
-            score_on=score_on,
-            form=form,  # type: ignore[arg-type]
-        )
-        scores.append(score_block(factored, targets))
-        shares.append(fit_block(factored, targets, alpha=10.0).noise_share)
-    np.testing.assert_allclose(scores[0].error, scores[1].error, rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(scores[0].total, scores[1].total, rtol=1e-6)
-    assert (shares[0] is None) == (shares[1] is None)
-    if shares[0] is not None:
-        np.testing.assert_allclose(shares[0], shares[1], atol=5e-3)
+    groups = row if grouped else None
+    factored = factor(betas, len(targets), target_row=row, groups=groups, alphas=ALPHAS, score_on=score_on)
+    fold = assign_folds(groups, len(row), 5, 0)
+    expected = by_loop(data, fold, on_trials=score_on == "trials")
+    np.testing.assert_allclose(score_block(factored, targets).error, expected, rtol=1e-3, atol=1e-3)
+    share, known = fit_block(factored, targets, alpha=10.0).noise_share, noise_by_loop(data, fold, 10.0)
+    assert (share is None) == (known is None)
+    if share is not None:
+        np.testing.assert_allclose(share, known, atol=5e-3)
 
 
-def test_the_form_is_chosen_by_cost() -> None:
-    betas, _targets, row = problem(n_stimuli=40, n_voxels=60, repeats=3)
-    for n_targets, form in ((1, ByPrediction), (100_000, ByStimulus)):
-        factored = factor(betas, (40, n_targets), target_row=row, groups=row, alphas=ALPHAS)
-        assert isinstance(factored.held_out, form)
-
-
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("n_voxels", [20, 200], ids=["primal", "dual"])
-def test_torch_gives_what_numpy_gives(form: Any, n_voxels: int) -> None:
+def test_torch_gives_what_numpy_gives(n_voxels: int) -> None:
     betas, targets, row = problem(n_stimuli=40, n_voxels=n_voxels, repeats=(1, 2, 3))
     fits = []
     for device in ("numpy", "cpu"):
-        factored = factor(betas, targets.shape, target_row=row, groups=row, alphas=ALPHAS, device=device, form=form)
+        factored = factor(betas, len(targets), target_row=row, groups=row, alphas=ALPHAS, device=device)
         fits.append(fit_block(factored, targets))
     for name, value in vars(fits[0]).items():
         np.testing.assert_allclose(getattr(fits[1], name), value, rtol=2e-4, atol=2e-5, err_msg=name)
@@ -187,15 +181,14 @@ class Column:
 
 
 @pytest.mark.parametrize("share_alpha", [False, True])
-@pytest.mark.parametrize("form", FORMS)
 def test_a_block_alone_is_the_same_bytes_as_within_the_whole(
-    form: Any, share_alpha: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    share_alpha: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    monkeypatch.setattr("reseen.ridge.blocks.BLOCK_VALUES", 40 * 3)
+    monkeypatch.setattr("reseen.ridge.fit.BLOCK_VALUES", 40 * 3)
     betas, targets, row = problem(n_stimuli=40, n_voxels=20, repeats=3, n_targets=8)
     np.save(tmp_path / "targets.npy", targets)
     table = Column(np.load(tmp_path / "targets.npy", mmap_mode="r"))
-    factored = factor(betas, targets.shape, target_row=row, groups=row, alphas=ALPHAS, form=form)
+    factored = factor(betas, len(targets), target_row=row, groups=row, alphas=ALPHAS)
     whole = assemble(8, fit_blocks(factored, table, share_alpha=share_alpha))
     blocks = target_blocks(factored, 8)
     assert [(block.start, block.stop) for block in blocks] == [(0, 3), (3, 6), (6, 8)]
@@ -207,9 +200,8 @@ def test_a_block_alone_is_the_same_bytes_as_within_the_whole(
             assert getattr(fitted, name).tobytes() == getattr(whole, name)[..., blocks[i]].tobytes(), name
     assert len(np.unique(whole.alpha)) == 1 or not share_alpha
     back = assemble(8, [(blocks[i], fitted) for i, fitted in alone.items()])
-    for block, predicted in predict_blocks(
-        factored, table, betas[:5], n_repetitions=[1, 2, 1, 3, 1], share_alpha=share_alpha
-    ):
+    predict = partial(RidgeMap.predict, betas=betas[:5], n_repetitions=[1, 2, 1, 3, 1])
+    for block, predicted in fit_blocks(factored, table, share_alpha=share_alpha, use=predict):
         expected = alone[block.start // 3].predict(betas[:5], n_repetitions=[1, 2, 1, 3, 1])
         np.testing.assert_array_equal(predicted, expected)
     assert back.weights.tobytes() == whole.weights.tobytes()
@@ -225,10 +217,10 @@ def test_targets_may_be_a_zarr_array(tmp_path: Any) -> None:
 
 def test_a_block_of_other_stimuli_or_a_penalty_off_the_grid_is_refused() -> None:
     betas, targets, row = problem(n_stimuli=40, n_voxels=20, repeats=3)
-    factored = factor(betas, targets.shape, target_row=row, groups=row, alphas=ALPHAS)
+    factored = factor(betas, len(targets), target_row=row, groups=row, alphas=ALPHAS)
     with pytest.raises(ShapeError, match="needs \\(n > 39"):
         fit_block(factored, targets[:30])
-    with pytest.raises(DataError, match="not of this problem's grid"):
+    with pytest.raises(DataError, match="not on this problem's grid"):
         fit_block(factored, targets, alpha=3.0)
     with pytest.raises(ShapeError, match="two-dimensional"):
         fit_ridge(betas, np.ones(40), target_row=row)
@@ -253,9 +245,8 @@ def test_the_warning_draws_the_choices() -> None:
         fit_ridge(betas, targets, target_row=row, groups=row, alphas=[1e-3, 1e-2])
 
 
-@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("condition", [1e4, 1e6, 1e8], ids=["condition 1e4", "condition 1e6", "condition 1e8"])
-def test_single_precision_stays_near_double_for_badly_conditioned_voxels(form: Any, condition: float) -> None:
+def test_single_precision_stays_near_double_for_badly_conditioned_voxels(condition: float) -> None:
     rng = np.random.default_rng(0)
     u, v = (np.linalg.qr(rng.standard_normal((n, 60)))[0] for n in (300, 60))
     betas = (u * np.geomspace(1, condition**-0.5, 60) @ v.T).astype(np.float32)  # eigenvalues fall by `condition`
@@ -263,7 +254,7 @@ def test_single_precision_stays_near_double_for_badly_conditioned_voxels(form: A
     targets = (u @ rng.standard_normal((60, 40)) + 0.3 * u.std() * rng.standard_normal((300, 40))).astype(np.float32)
     largest = np.linalg.eigvalsh(x.T @ x)[-1]
     grid = largest * np.geomspace(0.1 / condition, 1, 6)
-    factored = factor(betas, targets.shape, groups=np.arange(300), alphas=grid.tolist(), form=form)
+    factored = factor(betas, len(targets), groups=np.arange(300), alphas=grid.tolist())
     fitted = fit_block(factored, targets)
     error = np.zeros((6, 40))
     fold = assign_folds(np.arange(300), 300, 5, 0)
@@ -287,7 +278,7 @@ def test_single_precision_stays_near_double_for_badly_conditioned_voxels(form: A
 
 def test_a_map_of_blocks_is_a_ridge_map_that_holds_all_targets() -> None:
     betas, targets, row = problem(n_stimuli=40, n_voxels=20, repeats=3)
-    factored = factor(betas, targets.shape, target_row=row, alphas=[5.0], n_folds=1)
+    factored = factor(betas, len(targets), target_row=row, alphas=[5.0], n_folds=1)
     whole = assemble(5, fit_blocks(factored, targets))
     assert isinstance(whole, RidgeMap)
     assert whole.cv_score is None
