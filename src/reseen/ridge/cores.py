@@ -1,9 +1,8 @@
 """Parts of one calculation side by side on the cores of this machine, each with one thread of BLAS.
 
-A product on two threads is not always the same bytes as on one, and a decomposition hardly gains from the second; a
-part on one thread is the same bytes however many run beside it. As many run side by side as BLAS would use threads:
-``OMP_NUM_THREADS`` decides, and a Dask worker has one. The number of threads belongs to the process: it is one while
-any part is calculated, and is restored afterwards.
+A product on two threads is not always the same bytes as on one; a part on one thread is the same bytes however many run
+beside it. As many run side by side as BLAS would use threads: ``OMP_NUM_THREADS`` decides, a Dask worker has one. The
+number of threads belongs to the process: it is one while any part is calculated, and is restored afterwards.
 """
 
 from __future__ import annotations

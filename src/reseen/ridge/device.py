@@ -23,10 +23,7 @@ Array = Any  # a numpy array, or a torch tensor
 class Device:
     """Device by name: ``"numpy"``, or torch's name of one that has float64: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
 
-    Raises
-    ------
-    DataError
-        If torch has no such device here, or the device has no float64, as ``"mps"``.
+    Raises a DataError if torch has no such device here, or the device has no float64, as ``"mps"``.
     """
 
     name: str = "numpy"

@@ -1,4 +1,4 @@
-"""Ridge problem before it sees a target: decomposed once, whatever the number of targets and of workers."""
+"""Ridge problem: decomposed once, before it sees a target, and scored on held-out rows for each block of targets."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 
 from reseen.errors import ShapeError
 from reseen.ridge.cores import one_thread, side_by_side
-from reseen.ridge.device import Device, Float32, Float64, Integers
+from reseen.ridge.device import Array, Device, Float32, Float64, Integers
 from reseen.ridge.folds import assign_folds, check_alphas, default_alphas
-from reseen.ridge.gram import Decomposition, Rows, check_rows, column_moments, decompose, eigenvectors, gram_matrix
+from reseen.ridge.gram import Decomposition, check_rows, column_moments, decompose, eigenvectors, gram_matrix
 
 ScoreOn = Literal["trials", "stimuli"]
 
@@ -34,11 +34,6 @@ class Factored:
     on_trials: bool  # held-out trials are scored, not their averages by stimulus
     intercept: bool
     device: Device
-
-    @property
-    def n_repeated(self) -> int:
-        """Number of held-out trials that repeat a stimulus of their fold."""
-        return self.n_rows - sum(len(fold.held) for fold in self.folds) if self.folds else 0
 
 
 def factor(
@@ -71,10 +66,10 @@ def factor(
             root = here.put(np.sqrt(values))
             basis = rows.T @ here.single(vectors / root)
         rows = here.single(vectors * root)
-    data = Rows(rows, row[order], gram_matrix(here, rows), intercept, here)
     held_out = [np.zeros(len(x), dtype=bool), *(fold[order] == k for k in range(fold.max() + 1))]
-    n_bytes = 4 * 8 * rows.shape[1] ** 2
-    whole, *folds = side_by_side(partial(decompose, data), held_out, device=here, item_bytes=n_bytes)
+    matrices = {"rows": rows, "stimulus": row[order], "gram": gram_matrix(here, rows)}
+    part = partial(decompose, **matrices, intercept=intercept, device=here)
+    whole, *folds = side_by_side(part, held_out, device=here, item_bytes=4 * 8 * rows.shape[1] ** 2)
     if basis is not None:
         with one_thread():
             whole = replace(whole, rotation=basis @ whole.rotation)
@@ -102,3 +97,50 @@ def _fold_of(groups: ArrayLike | None, n_rows: int, n_folds: int, seed: int, *, 
     if not choice and not 2 <= n_folds <= n_groups:
         return np.full(n_rows, -1)
     return assign_folds(group, n_rows, n_folds, seed)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Sums of squares over all held-out rows for a block of targets; zeros where nothing is held out."""
+
+    error: Float64  # (n_alphas, n_targets) squared error; 0 for a target that does not vary
+    between: Float64  # (n_alphas, n_targets) squares of the predictions' means by stimulus, and
+    within: Float64  # (n_alphas, n_targets) of their deviations from these means
+    total: Float64  # (n_targets,) squared distance from the fold's training mean; 0 for a target that does not vary
+
+    def noise_share(self, problem: Factored, best: Integers) -> Float64 | None:
+        """Return the proportion of variance of single-trial predictions within stimuli, at the best penalties."""
+        n_repeated = problem.n_rows - sum(len(fold.held) for fold in problem.folds)
+        if not problem.folds or not n_repeated:
+            return None
+        target = np.arange(len(best))
+        within = self.within[best, target]
+        spread = self.between[best, target] + within
+        share = within / n_repeated / np.where(spread > 0, spread / problem.n_rows, 1.0)
+        return np.asarray(np.clip(share, 0.0, 1.0))
+
+
+def score(problem: Factored, targets: Array) -> Scores:
+    """Predict every held-out row at every penalty; targets are ``(n_used, n_targets)`` float32, centred."""
+    device, n_targets = problem.device, targets.shape[1]
+    error, between, within = np.zeros((3, len(problem.alphas), n_targets))
+    total = np.zeros(n_targets)
+    for fold in problem.folds:
+        component, mean = fold.moments @ targets[fold.seen], fold.weight @ targets
+        scale = fold.root if problem.on_trials else 1.0  # a stimulus counts as often as it has held-out rows, or once
+        distance = (targets[fold.held] - mean) * scale
+        total += device.dots(distance, distance)
+        truth = distance if problem.intercept else targets[fold.held] * scale
+        for a, alpha in enumerate(problem.alphas):
+            shrunken = component * fold.shrinkage(device, alpha)
+            predicted = fold.between @ shrunken
+            between[a] += device.dots(predicted, predicted)
+            residual = (predicted if problem.on_trials else predicted / fold.root) - truth
+            error[a] += device.dots(residual, residual)
+            if fold.within.shape[0]:
+                contrast = fold.within @ shrunken
+                within[a] += device.dots(contrast, contrast)
+    if problem.on_trials:
+        error += within  # rows of a stimulus have equal targets: whatever their predictions differ by is error
+    varies = device.get(targets != targets[:1]).any(axis=0)
+    return Scores(error * varies, between, within, total * varies)

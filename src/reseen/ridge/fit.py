@@ -1,9 +1,7 @@
 """Exact ridge regression from many voxels to very many targets, with a penalty for each target.
 
-`factor` calculates everything that needs no targets; `fit_block` fits a block of targets with it. The map of a block is
-the same bytes alone or among others, here or on another worker of the same type.
-
-Targets belong to stimuli and rows to trials: repeated trials share one row of targets, which is never copied. Targets
+`factor` calculates everything that needs no targets; `fit_block` fits a block of targets with it, to the same bytes
+alone or among others. Targets belong to stimuli and rows to trials: repeated trials share one row of targets. Targets
 may be on disk (a memory map, a zarr array): a block of columns is read when it is fitted.
 """
 
@@ -20,11 +18,10 @@ from numpy.typing import ArrayLike
 from reseen.errors import DataError, ShapeError
 from reseen.ridge.cores import one_thread, side_by_side
 from reseen.ridge.device import Array, Float32, Float64, Integers
-from reseen.ridge.factored import Factored, ScoreOn, factor
+from reseen.ridge.factored import Factored, ScoreOn, Scores, factor, score
 from reseen.ridge.folds import grid_ends, warn_at_edge
 from reseen.ridge.gram import check_finite
 from reseen.ridge.maps import RidgeMap
-from reseen.ridge.scoring import Scores, score
 
 BLOCK_VALUES = 2**22  # numbers in one block of targets or weights, 16 MiB; a fit needs about 12 times as much
 EVEN_COUNT, LEAST_TARGETS = 4, 256  # blocks are shared among cores; a product of fewer columns is slow
@@ -80,10 +77,9 @@ def fit_ridge(
 
     Raises
     ------
-    ShapeError
-        If arrays do not fit each other, or there is too little to fit or to hold out.
-    DataError
-        If a number is not finite, a penalty not positive, or there is no such device.
+    ShapeError, DataError
+        If arrays do not fit each other, or there is too little to fit or to hold out; if a number is not finite, a
+        penalty not positive, or there is no such device.
 
     Warns
     -----
@@ -130,9 +126,8 @@ def as_table(targets: Targets) -> Targets:
 def target_blocks(factored: Factored, n_targets: int) -> list[slice]:
     """Cut targets into blocks of one size, by the shape of the problem alone."""
     most = max(1, BLOCK_VALUES // max(len(factored.used), len(factored.voxel_mean)))
-    count = -(-n_targets // most)
-    if (even := -(-count // EVEN_COUNT) * EVEN_COUNT) * LEAST_TARGETS <= n_targets:
-        count = even
+    shared = EVEN_COUNT if n_targets >= EVEN_COUNT * LEAST_TARGETS else 1
+    count = -(-n_targets // (most * shared)) * shared
     width = -(-n_targets // count)
     return [slice(start, min(start + width, n_targets)) for start in range(0, n_targets, width)]
 
@@ -192,10 +187,7 @@ def fit_block(
     ``targets`` are ``targets[:, block]``, a block of `target_blocks`, ``(n_stimuli, n_block)``; ``scores`` what
     `score_block` returned for them, if it was called; ``alpha`` one penalty of the grid in place of each target's best.
 
-    Raises
-    ------
-    ShapeError, DataError
-        If targets have too few rows; if a number is not finite, or alpha is not on the grid.
+    Raises a ShapeError if targets have too few rows, a DataError if a number is not finite or alpha not on the grid.
     """
     with one_thread():
         centred, mean = _centred(factored, targets)
@@ -224,15 +216,9 @@ def fit_block(
 def predict_held_out(factored: Factored, targets: ArrayLike, fitted: RidgeMap) -> tuple[Float32, Integers]:
     """Predict every stimulus by maps that were fitted on the other folds, at the penalties of the map of all rows.
 
-    ``targets``, ``(n_stimuli, n_block)``, are those that `fit_block` fitted the map to; groups keep a stimulus in one
-    fold.
-
-    Returns
-    -------
-    predicted
-        Shape ``(n_stimuli, n_block)``: the mean over a stimulus's trials; NaN for stimuli without any.
-    fold
-        Shape ``(n_stimuli,)``: the fold that held each stimulus out, -1 for stimuli without trials.
+    ``targets``, ``(n_stimuli, n_block)``, are those of the fitted map; groups keep a stimulus in one fold. Return the
+    mean prediction over a stimulus's trials, ``(n_stimuli, n_block)``, and the fold that held it out, ``(n_stimuli,)``:
+    NaN and -1 for stimuli without trials.
     """
     if not factored.folds:
         raise ShapeError("held-out predictions need a problem that is factored with several folds.")

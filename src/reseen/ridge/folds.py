@@ -26,12 +26,8 @@ def assign_folds(groups: Integers | None, n_rows: int, n_folds: int, seed: int) 
     """Return the fold of each row, ``(n_rows,)`` in ``0 ... n_folds - 1``.
 
     With groups, every group is in one fold and folds have nearly equally many rows; the seed decides among equals.
-    Without, folds are consecutive stretches of rows, as in sklearn's ``KFold``.
-
-    Raises
-    ------
-    ShapeError
-        If there are fewer groups (or rows) than folds, or fewer than two folds.
+    Without, folds are consecutive stretches of rows, as in sklearn's ``KFold``. Raises a ShapeError if there are fewer
+    groups (or rows) than folds, or fewer than two folds.
     """
     n_groups = n_rows if groups is None else len(np.unique(groups))
     if not 2 <= n_folds <= n_groups:
@@ -69,13 +65,7 @@ def grid_ends(eigenvalues: ArrayLike) -> tuple[float, float]:
 
 
 def check_alphas(alphas: Sequence[float]) -> Float64:
-    """Return the grid of a caller, ascending, each penalty once.
-
-    Raises
-    ------
-    DataError
-        If a penalty is not a positive number, or there is none.
-    """
+    """Return the grid of a caller, positive and ascending, each penalty once."""
     grid = np.unique(np.asarray(alphas, dtype=np.float64))
     if grid.ndim != 1 or not len(grid) or not np.all(np.isfinite(grid)) or grid[0] <= 0:
         raise DataError(f"alphas must be positive numbers, at least one; found {list(alphas)}.")

@@ -23,24 +23,12 @@ RANK_TOLERANCE = 1e-11  # eigenvalues below this proportion of the largest are r
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Standardised rows, sorted by stimulus, and their Gram matrix; no targets."""
-
-    rows: Array  # (n_rows, n) float32
-    stimulus: Integers  # (n_rows,) ascending
-    gram: Array  # (n, n) float64
-    intercept: bool
-    device: Device
-
-
-@dataclass(frozen=True)
 class Decomposition:
     """Matrices that turn targets of training stimuli into predictions of held-out rows.
 
-    The predictions are ``probe @ ((moments @ targets[seen]) / (eigenvalues + alpha))``. The held-out rows of one
-    stimulus are replaced by orthonormal combinations: their sum over the square root of their number (``between``), and
-    contrasts with mean zero (``within``). Sums of squares stay the same, and targets, which are equal for all rows of a
-    stimulus, are compared with ``between`` alone.
+    The predictions are ``probe @ ((moments @ targets[seen]) / (eigenvalues + alpha))``. The held-out rows of a stimulus
+    are replaced by orthonormal combinations: their sum over the square root of their number (``between``) and contrasts
+    with mean zero (``within``). Sums of squares stay, and targets, equal for all rows of a stimulus, meet ``between``.
     """
 
     eigenvalues: Float64  # (rank,) ascending
@@ -78,9 +66,8 @@ def check_finite(name: str, array: Float32) -> None:
     if not finite.all():
         bad = np.flatnonzero(~finite.all(axis=1))
         raise DataError(
-            f"{name} hold {finite.size - int(finite.sum())} numbers that are not finite, "
-            f"in {len(bad)} of {len(array)} rows (the first is row {bad[0]}). "
-            "Leave these rows or columns out, or fill them."
+            f"{name} hold {finite.size - int(finite.sum())} numbers that are not finite, in {len(bad)} of {len(array)} "
+            f"rows (the first is row {bad[0]}). Leave these rows or columns out, or fill them."
         )
 
 
@@ -100,15 +87,12 @@ def column_moments(x: Float32) -> tuple[Float32, Float32]:
 def gram_matrix(device: Device, x: Array) -> Array:
     """Return ``x.T @ x`` in float64; blocks of rows are multiplied side by side and summed in their order."""
     n_rows, n = x.shape
-    gram = device.put(np.zeros((n, n)))
 
     def square(start: int) -> Array:
         part = device.double(x[start : start + ROWS_AT_ONCE])
         return part.T @ part
 
-    for part in side_by_side(square, range(0, n_rows, ROWS_AT_ONCE), device=device, item_bytes=8 * n**2):
-        gram += part
-    return gram
+    return sum(side_by_side(square, range(0, n_rows, ROWS_AT_ONCE), device=device, item_bytes=8 * n**2))
 
 
 def eigenvectors(device: Device, gram: Array) -> tuple[Float64, Array]:
@@ -119,26 +103,31 @@ def eigenvectors(device: Device, gram: Array) -> tuple[Float64, Array]:
     return values[first:], vectors[:, first:]
 
 
-def decompose(data: Rows, out: NDArray[np.bool_]) -> Decomposition:
-    """Decompose the rows that are not held out, and project those that are: ``out``, ``(n_rows,)``; none for all."""
-    device, rows, xp = data.device, data.rows, data.device.xp
-    train, test = np.flatnonzero(~out), np.flatnonzero(out)
+def decompose(
+    out: NDArray[np.bool_], rows: Array, stimulus: Integers, gram: Array, *, intercept: bool, device: Device
+) -> Decomposition:
+    """Decompose the Gram matrix of the rows that are not held out, and project the rows that are.
+
+    ``out``, ``(n_rows,)``, says which rows are held out: none for the decomposition of all rows. ``rows`` are
+    ``(n_rows, n)``, sorted by ``stimulus``, ``(n_rows,)``; ``gram`` is ``rows.T @ rows``.
+    """
+    xp, train, test = device.xp, np.flatnonzero(~out), np.flatnonzero(out)
     away = device.double(rows[test])
-    mean = (rows.sum(0, dtype=xp.float64) - away.sum(0)) / len(train) * data.intercept
+    mean = (rows.sum(0, dtype=xp.float64) - away.sum(0)) / len(train) * intercept
     # centred cross-products of the training rows: those of all rows, less the held-out ones, less n m m'
     away = xp.concatenate([away, len(train) ** 0.5 * mean[None]])
-    values, vectors = eigenvectors(device, data.gram - away.T @ away)
+    values, vectors = eigenvectors(device, gram - away.T @ away)
     # float32 adds no more error to the scores than the rounding of the rows; the fit on all rows stays float64
     like = device.single if len(test) else device.double
     vectors = like(vectors)
-    n_train = np.bincount(data.stimulus[train], minlength=data.stimulus[-1] + 1)
+    n_train = np.bincount(stimulus[train], minlength=stimulus[-1] + 1)
     seen = np.flatnonzero(n_train)
-    sums = _sum_by_stimulus(device, rows[train], data.stimulus[train], None)
+    sums = _sum_by_stimulus(device, rows[train], stimulus[train], None)
     sums -= device.put(n_train[seen, None] * 1.0) * mean
-    held, count = np.unique(data.stimulus[test], return_counts=True)
+    held, count = np.unique(stimulus[test], return_counts=True)
     contrasts = [device.put(np.zeros((0, len(values))))]
     root = device.put(np.sqrt(count)[:, None])
-    between = _sum_by_stimulus(device, like(rows[test] - mean) @ vectors, data.stimulus[test], contrasts) / root
+    between = _sum_by_stimulus(device, like(rows[test] - mean) @ vectors, stimulus[test], contrasts) / root
     within = xp.concatenate(contrasts)
     if within.shape[0] > len(values):
         within = xp.linalg.qr(within)[1]  # fewer rows with the same sums of squares

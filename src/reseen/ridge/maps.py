@@ -62,9 +62,8 @@ class RidgeMap:
     noise_share: Float64 | None = None
 
     def __repr__(self) -> str:
-        n_voxels, n_targets = self.weights.shape
-        penalties = f"penalties {self.alpha.min():.3g} to {self.alpha.max():.3g}"
-        return f"RidgeMap: {n_voxels:,} voxels to {n_targets:,} targets, {penalties}"
+        sizes = "RidgeMap: {:,} voxels to {:,} targets".format(*self.weights.shape)
+        return f"{sizes}, penalties {self.alpha.min():.3g} to {self.alpha.max():.3g}"
 
     def predict(self, betas: ArrayLike, *, n_repetitions: ArrayLike | None = None) -> Float32:
         """Predict the targets of some rows, ``(n_rows, n_targets)`` float32; the same bytes on any number of cores.
@@ -79,10 +78,8 @@ class RidgeMap:
 
         Raises
         ------
-        ShapeError
-            If the voxels are not those of the fit, or counts do not fit the rows.
-        DataError
-            If betas are not finite.
+        ShapeError, DataError
+            If the voxels are not those of the fit, or counts do not fit the rows; if betas are not finite.
         """
         rows = np.asarray(betas, dtype=np.float32)
         if rows.ndim != 2 or rows.shape[1] != len(self.voxel_mean):
@@ -113,18 +110,12 @@ class RidgeMap:
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def save(self, path: Path | str, made_by: Mapping[str, str] | None = None) -> None:
-        """Write the map as one safetensors file, complete or not at all, with what it was computed by.
-
-        Raises a ResultsError if the file cannot be written.
-        """
+        """Write the map as one safetensors file, complete or not at all; raise a ResultsError where that fails."""
         write_tensors(Path(path), self.arrays, made_by or {})
 
     @classmethod
     def load(cls, path: Path | str) -> RidgeMap:
-        """Load a map that `save` wrote.
-
-        Raises a ResultsError if there is no such file, it contains no ridge map, or it changed after it was written.
-        """
+        """Load a map that `save` wrote; raise a ResultsError if the file is missing, changed, or contains no map."""
         with opening_tensors(Path(path)) as (file, _):
             return cls(**{name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (no mapping)
 
@@ -136,5 +127,4 @@ def average_gain(noise_share: Float64, n_repetitions: int) -> Float64:
     ``cov(truth, prediction) / var(prediction)``. Averaging k trials leaves the covariance and divides the noise part of
     the variance by k, so that the best slope grows by ``1 / (1 - noise_share * (1 - 1/k))``: between 1 and k.
     """
-    gain: Float64 = 1.0 / (1.0 - noise_share * (1.0 - 1.0 / n_repetitions))
-    return gain
+    return np.asarray(1.0 / (1.0 - noise_share * (1.0 - 1.0 / n_repetitions)))
