@@ -1,9 +1,10 @@
-"""Compare the ridge with its peers: ``python benchmarks/ridge.py [--json FILE] [--quick] [--true-size]``.
+"""Compare the ridge with its peers: ``python benchmarks/ridge.py [--json FILE] [--quick] [--sizes nsd]``.
 
 Same trials, targets, folds and penalties for all, float32, each contender in a process of its own, one after the other.
 Sizes grow in stimuli, voxels and targets; a contender that would exceed the time left (``--seconds``) prints
-``not measured``, as GPU rows do without a GPU. ``--true-size`` takes NSD's shape instead: 24,980 trials x 7,604 voxels,
-6,400 targets of z and a slice of 4,096 targets of c.
+``not measured``, as GPU rows do without a GPU. ``--sizes headline`` takes 6,000 trials x 2,000 voxels and
+6,400 targets alone; ``--sizes nsd`` NSD's shape: 24,980 trials x 7,604 voxels, 6,400 targets of z and a slice of 4,096
+targets of c; ``--sizes half`` half of that in each direction.
 
 - seconds: median of up to three fits, and the processor seconds of that process beside it, which depend less on what
   else the machine does
@@ -44,9 +45,9 @@ Contender = tuple[Callable[[], Any], Callable[[Any], Any], Callable[[], Any]]
 HEADLINE: Size = (2000, 6000, 2000, 6400)
 SIZES: tuple[Size, ...] = ((500, 1500, 500, 1600), HEADLINE, (2000, 6000, 2000, 25600), (1000, 3000, 7604, 6400))
 QUICK: tuple[Size, ...] = ((40, 120, 30, 50),)
-QUICK_CONTENDERS = ("reseen", "plain", "himalaya, torch")
 TRUE: tuple[Size, ...] = ((8859, 24980, 7604, 6400), (8859, 24980, 7604, 4096))
-TRUE_CONTENDERS = ("plain", "reseen", "himalaya, torch")
+HALF: Size = (4430, 12490, 3802, 3200)
+PEERS = ("reseen", "plain", "himalaya, torch")
 CONTENDERS = (
     "reseen",
     "reseen, predictions only",
@@ -496,7 +497,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="one small size, two contenders: to see that it runs")
-    parser.add_argument("--true-size", action="store_true", help="NSD's shape, an hour or two on a CPU; give --seconds")
+    sizes = "growing", "headline", "half", "nsd"
+    parser.add_argument("--sizes", choices=sizes, default=sizes[0], help="nsd: an hour or two; give --seconds")
     parser.add_argument("--seconds", type=float, default=240.0, help="time for everything")
     parser.add_argument("--fits", type=int, default=3, help="at most so many fits of each contender")
     parser.add_argument("--himalaya-folds", type=int, default=N_FOLDS, help="fewer are counted as if they were five")
@@ -510,17 +512,16 @@ def main() -> None:
         run_one(arguments.one, (n_stimuli, n_trials, n_voxels, n_targets), arguments.out, arguments)
         return
     print(machine())
-    sizes, names = SIZES, CONTENDERS
-    if arguments.quick or arguments.true_size:
-        sizes, names = (QUICK, QUICK_CONTENDERS) if arguments.quick else (TRUE, TRUE_CONTENDERS)
-    if arguments.contenders:
-        names = tuple(arguments.contenders.split(";"))
+    chosen = {"growing": SIZES, "headline": (HEADLINE,), "half": (HALF,), "nsd": TRUE}[arguments.sizes]
+    few = arguments.quick or arguments.sizes != "growing"
+    names = tuple(arguments.contenders.split(";")) if arguments.contenders else PEERS if few else CONTENDERS
+    chosen = QUICK if arguments.quick else chosen
     options = ["--fits", str(arguments.fits), "--himalaya-folds", str(arguments.himalaya_folds)]
     with tempfile.TemporaryDirectory() as folder:
-        rows = compare(sizes, names, arguments.seconds, Path(folder), options)
-    conditioned = [] if arguments.true_size else conditioning()
+        rows = compare(chosen, names, arguments.seconds, Path(folder), options)
+    conditioned = conditioning() if arguments.sizes == "growing" else []
     print()
-    figures = headline(rows, HEADLINE if sizes == SIZES else sizes[0])
+    figures = headline(rows, HEADLINE if HEADLINE in chosen else chosen[0])
     for row in figures:
         print(f"{row['name']:28s}{row['value']} {row['unit']} (goal: {row['goal']})")
     for (size, name), row in rows.items():
