@@ -9,7 +9,7 @@ import pandas as pd
 
 from reseen.datasets.nsd_facts import NsdFiles
 from reseen.datasets.surface import OUTSIDE, Surface
-from reseen.report import CorticalMaps
+from reseen.plot import CorticalMaps
 from reseen.simulate.anatomy import STREAMS, Anatomy
 from reseen.simulate.surfaces import surface_transforms
 from reseen.tables import ENCODING_COLUMNS

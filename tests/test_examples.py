@@ -6,6 +6,7 @@ import inspect
 import re
 import runpy
 import warnings
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ WITHOUT_EXAMPLE = {"Diagnostics", "ReseenError", "LatentDiffusion", "denoise", "
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", sorted(set(reseen.__all__)))
+@pytest.mark.parametrize(
+    "name", [*sorted(set(reseen.__all__) - {"plot"}), *(f"plot.{name}" for name in reseen.plot.__all__)]
+)
 def test_the_examples_of_public_names_run(name, digital_tree, brain_file, finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = getattr(reseen, name)
+    found = attrgetter(name)(reseen)
     module = importlib.import_module(getattr(found, "__module__", None) or found.__name__)
     here = {**vars(module), "simulated_tree": digital_tree, "own_data": brain_file, "finished_run": finished}
     tests = doctest.DocTestFinder(recurse=True).find(found, name, module=module, globs=here)
@@ -61,7 +64,7 @@ def test_what_public_objects_print_has_at_most_six_lines_and_comparing_them_neve
 
 def test_signatures_are_documented():
     for name in reseen.__all__:
-        found = getattr(reseen, name)
+        found = attrgetter(name)(reseen)
         if not inspect.isfunction(found):
             continue
         for parameter in inspect.signature(found).parameters:

@@ -12,14 +12,14 @@ import pytest
 from encoding_results import LAYERS, made_up_maps, made_up_table, made_up_voxels
 from test_report import Page, contents, subject
 
-from reseen import report
+from reseen import plot, report
 from reseen.pipeline import maps as mapping
 from reseen.pipeline.context import Run
+from reseen.plot import colours, wording
+from reseen.plot.analysis_figures import draw_bars
+from reseen.plot.cortex_views import SMALL_WIDTH, Cortex
+from reseen.plot.figure import page_svg
 from reseen.recipe import EncodeRecipe, Recipe, with_settings
-from reseen.report import colours
-from reseen.report.bars import bar_chart, limits, ticks
-from reseen.report.cortex import SMALL_WIDTH, Cortex
-from reseen.report.encoding import said_layer, said_r, said_stage
 from reseen.results import ResultsFolder
 from reseen.simulate.anatomy import STREAMS
 
@@ -111,13 +111,13 @@ def test_only_significant_voxels_are_coloured(table, maps, found):
     silent = {side: np.zeros_like(labels) for side, labels in maps.significant["z"].items()}
     alone = table[(table.analysis == "features") & (table.model == "z")]
     empty = report.analysis_reports(alone, replace(maps, significant={"z": silent}), EncodeRecipe())
-    grey = empty[0].panels[0].picture[..., :3].astype(int)
+    grey = empty[0].panels["z"][..., :3].astype(int)
     assert np.ptp(grey, axis=2).max() <= 1
-    assert np.ptp(found[0].panels[0].picture[..., :3].astype(int), axis=2).max() > 100
+    assert np.ptp(found[0].panels["z"][..., :3].astype(int), axis=2).max() > 100
 
 
 def test_one_number_is_coloured_from_dark_to_light():
-    shown = colours.one(np.array([0.0, 0.25, 0.5, 0.9, np.nan]))
+    shown = colours.one(np.array([0.0, 0.25, 0.5, 0.9, np.nan]), 0, 0.5)
     light = shown[:, :3] @ [0.299, 0.587, 0.114]
     assert light[0] < light[1] < light[2]
     assert np.array_equal(shown[2], shown[3])  # beyond the end of the scale
@@ -125,12 +125,12 @@ def test_one_number_is_coloured_from_dark_to_light():
 
 
 def test_two_numbers_are_told_apart_by_colour_blind_eyes():
-    corners = colours.two(np.array([0.0, 0.3, 0.0, 0.3]), np.array([0.0, 0.0, 0.3, 0.3]))[:, :3]
+    corners = colours.two(np.array([0.0, 0.3, 0.0, 0.3]), np.array([0.0, 0.0, 0.3, 0.3]), 0, 0.3)[:, :3]
     deuteranope = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])  # Machado 2009
     seen = np.clip(corners @ deuteranope.T, 0, 1)
     gaps = [np.linalg.norm(seen[i] - seen[j]) for i in range(4) for j in range(i)]
     assert min(gaps) > 0.3
-    assert colours.two(np.array([np.nan]), np.array([0.1]))[0, 3] == 0
+    assert colours.two(np.array([np.nan]), np.array([0.1]), 0, 0.3)[0, 3] == 0
 
 
 def test_layers_are_coloured_by_side_and_depth_of_the_unet():
@@ -144,7 +144,7 @@ def test_layers_are_coloured_by_side_and_depth_of_the_unet():
 
 def test_the_four_analyses_are_found_in_their_order_with_a_map_for_each_model_or_stage(found):
     assert [analysis.name for analysis in found] == ["features", "noise", "denoising", "layers"]
-    assert [[panel.title.replace("\u00a0", " ") for panel in analysis.panels] for analysis in found] == [
+    assert [[title.replace("\u00a0", " ") for title in analysis.panels] for analysis in found] == [
         ["z", "c", "zc"],
         ["strength 0.2", "strength 0.5", "strength 0.8"],
         ["0 % denoised", "44 % denoised", "86 % denoised"],
@@ -175,19 +175,20 @@ def test_each_analysis_says_what_it_comes_to(found):
 
 
 def test_bars_hold_the_tables_numbers(found, table):
-    bar = next(bar for bar in found[0].bars if (bar.roi, bar.label) == ("ventral", "c"))
+    bar = found[0].bars.query("roi == 'ventral' and row == 'c'").iloc[0]
     row = table[(table.roi == "ventral") & (table.feature == "c") & (table.statistic == "mean_r")].iloc[0]
-    assert (bar.parts[0].value, bar.parts[0].low, bar.parts[0].high) == (row.value, row.low, row.high)
+    assert (bar.value, bar.low, bar.high) == (row.value, row.low, row.high)
     assert bar.ceiling == pytest.approx(0.55, abs=0.02)
-    split = next(bar for bar in found[1].bars if bar.roi == "early")
-    assert [part.name for part in split.parts] == ["z", "zc"]
-    assert sum(part.value for part in found[3].bars[0].parts) == pytest.approx(1)
+    split = found[1].bars.query("roi == 'early' and row == 'strength 0.2'")
+    assert list(split["part"]) == ["z", "zc"]
+    first = found[3].bars.groupby(["roi", "row"], sort=False)["value"].sum()
+    assert first.iloc[0] == pytest.approx(1)
 
 
 def test_a_table_without_maps_still_makes_bars_and_one_that_is_not_tidy_nothing(table):
     bare = report.analysis_reports(table, None, EncodeRecipe())
     assert [len(analysis.panels) for analysis in bare] == [0, 0, 0, 0]
-    assert bare[1].bars
+    assert len(bare[1].bars)
     assert report.analysis_reports(pd.DataFrame({"feature": ["z"], "median_r": [0.1]}), None, EncodeRecipe()) == ()
 
 
@@ -195,22 +196,24 @@ def test_numbers_that_are_missing_are_left_out(table):
     empty = report.analysis_reports(table.assign(value=math.nan, low=math.nan, high=math.nan), None, EncodeRecipe())
     for analysis in empty:
         assert analysis.reading == "There is no number to show here."
-        chart = bar_chart(analysis, "empty")
+        chart = page_svg(draw_bars(analysis.bars, analysis.kind), "empty")
         assert "nan" not in chart.lower()
-    report.draw(empty[0], "subj01")
+    empty[0].draw("subj01")
 
 
-def test_axes_span_intervals_and_ceilings_and_have_few_ticks(found):
-    low, high = limits(found[0])
+def test_axes_span_intervals_and_ceilings_and_have_few_ticks(table):
+    low, high = plot.encoding_values(table, "features").axes[0].get_xlim()
     assert low <= 0
     assert high >= 0.55
-    assert limits(found[3]) == (0.0, 1.0)
+    assert plot.encoding_values(table, "layers").axes[0].get_xlim() == (0.0, 1.0)
     for ends in ((0, 0.1), (-0.1, 0.65), (0, 1)):
-        assert 2 <= len(ticks(*ends)) <= 8
+        axes = plot.encoding_values(table, "noise", limits=ends).axes[0]
+        assert axes.get_xlim() == ends
+        assert 2 <= len([tick for tick in axes.get_xticks() if ends[0] <= tick <= ends[1]]) <= 8
 
 
 def test_figures_for_print_are_the_same_bytes_and_hold_their_words(found, tmp_path):
-    figure = report.draw(found[1], "subj01")
+    figure = found[1].draw("subj01")
     words = " ".join(text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text")))
     assert "subj01: What z and zc bring as more noise is added" in words
     assert "strength 0.8" in words
@@ -238,11 +241,12 @@ def test_the_page_says_why_there_are_no_maps(table):
 
 
 def test_stages_layers_and_correlations_print_as_people_say_them():
-    assert said_stage("progress=0.44").replace("\u00a0", " ") == "44 % denoised"
-    assert said_stage("strength=0.8") == "strength 0.8"
-    assert said_stage("odd") == "odd"
-    assert said_layer("unet/mid_block@progress=1") == "mid_block"
-    assert (said_r(0.314), said_r(-0.05), said_r(math.nan), said_r(1.0)) == (".31", "−.05", "–", "1.00")
+    assert wording.stage("progress=0.44").replace("\u00a0", " ") == "44 % denoised"
+    assert wording.stage("strength=0.8") == "strength 0.8"
+    assert wording.stage("odd") == "odd"
+    assert wording.layer("unet/mid_block@progress=1") == "mid_block"
+    printed = [wording.correlation(value) for value in (0.314, -0.05, math.nan, 1.0)]
+    assert printed == [".31", "−.05", "–", "1.00"]
 
 
 # ------------------------------------------------------------------------------------------ in a results folder
@@ -278,7 +282,7 @@ def test_a_subjects_numbers_are_carried_to_the_cortex_and_drawn(mapped, table):
         assert set(np.unique(maps.significant["z"][side])) == {-1, 0, 1}
     alone = table[(table.analysis == "features") & (table.model == "z")]
     mapping.write_figures(mapped, report.analysis_reports(alone, maps, EncodeRecipe()))
-    path = mapped.results.figure_path("subj01", "features", "svg")
+    path = mapped.results.figure_path("subj01_features", "svg")
     first = path.read_bytes()
     mapping.write_figures(mapped, report.analysis_reports(alone, maps, EncodeRecipe()))
     assert path.read_bytes() == first

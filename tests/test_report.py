@@ -10,16 +10,18 @@ import pandas as pd
 import pytest
 
 from reseen.errors import ShapeError
+from reseen.plot.decoders import count_penalties
+from reseen.plot.wording import penalty
 from reseen.recipe import Recipe
-from reseen.report import Film, ReportInput, SubjectReport, declared_sample, report
-from reseen.report.charts import alpha_text, count_alphas
+from reseen.report import Film, ReportInput, SubjectReport, declared_sample, examples, report
 from reseen.report.embed import evenly, picture_uri, sprite_uri
-from reseen.report.encoding import AnalysisReport, Bar, Panel, Part
+from reseen.report.encoding import AnalysisReport
 from reseen.report.gallery import film_strip
 from reseen.report.marks import read_marks, reading
 from reseen.tables import DIAGNOSTIC_COLUMNS, SCORE_COLUMNS
 
 N = 12
+BAR_COLUMNS = ("roi", "row", "part", "value", "low", "high", "ceiling", "colour")
 VOID = {"meta", "img", "input", "br"}
 
 
@@ -204,12 +206,10 @@ def test_what_comes_from_outside_is_escaped():
         no_maps=nasty,
         encoding=(
             AnalysisReport(
-                "features",
-                "one",
-                (Panel(nasty, np.zeros((4, 4, 4), dtype=np.uint8)),),
+                "noise",
+                pd.DataFrame([[nasty, nasty, nasty, 0.1, 0.0, 0.2, 0.3, "#000000"]], columns=list(BAR_COLUMNS)),
+                {nasty: np.zeros((4, 4, 4), dtype=np.uint8)},
                 {nasty: (1.0, 1.0)},
-                (Bar(nasty, nasty, (Part(nasty, 0.1, 0.0, 0.2, "#000000"),)),),
-                ((nasty, "#000000"),),
                 nasty,
                 nasty,
             ),
@@ -290,6 +290,28 @@ def test_several_subjects_stand_side_by_side_for_the_pictures_they_share():
     assert "from all 7 (seed 0)" in words
     apart = subject("subj02", stimulus_id=np.arange(500, 500 + N))
     assert "read from each brain" not in Page(report(contents(subject(), apart))).words
+
+
+def test_examples_for_print_are_those_of_the_page_by_subject_or_by_condition():
+    def shown(figure):
+        axes = figure.axes[0]
+        columns, rows = (
+            [text.get_text() for text in texts] for texts in (axes.get_xticklabels(), axes.get_yticklabels())
+        )
+        return columns, rows, [image.get_array() for image in axes.images]
+
+    one, other = subject(), subject("subj02", stimulus_id=np.arange(105, 105 + N))
+    columns, rows, images = shown(examples(contents(one, other)))
+    assert columns == ["original", "subj01", "subj02"]
+    assert rows[0] == "best,\nstimulus 111"  # they share 105 to 111; scores rise with the number
+    place = int(rows[0].split()[-1])
+    expected = (one.presented[place - 100], one.pictures["result", "zc"][place - 100, 0])
+    np.testing.assert_array_equal(images[:2], expected)
+    np.testing.assert_array_equal(images[2], other.pictures["result", "zc"][place - 105, 0])
+    columns, rows, _ = shown(examples(contents(one)))
+    assert columns == ["original", "z", "c", "zc"]
+    assert rows[:3] == ["best,\nstimulus 111", "median,\nstimulus 106", "worst,\nstimulus 100"]
+    assert examples(contents(subject(pictures={}))) is None
 
 
 def test_one_subject_without_films_encoding_or_decoders_makes_a_page():
@@ -388,14 +410,14 @@ def test_alphas_at_the_edge_of_the_grid_are_counted():
 
 
 def test_a_chosen_alpha_counts_for_the_nearest_of_the_grid():
-    assert count_alphas(np.array([10000.001, 0.999, 1, np.nan]), np.array([1.0, 1e4])).tolist() == [2, 1]
+    assert count_penalties(np.array([10000.001, 0.999, 1, np.nan]), np.array([1.0, 1e4])).tolist() == [2, 1]
 
 
 @pytest.mark.parametrize(
     ("alpha", "text"), [(0.0, "0"), (0.05, "0.05"), (46.4, "46.4"), (2154.4, "2154"), (1e5, "1e5"), (2.2e-6, "2.2e−6")]
 )
 def test_alphas_print_in_few_characters(alpha, text):
-    assert alpha_text(alpha) == text
+    assert penalty(alpha) == text
 
 
 def test_encoding_models_that_have_no_figure_are_listed_in_a_table():

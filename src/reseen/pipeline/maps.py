@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reseen import report
+from reseen import plot, report
 from reseen.datasets.derivatives import Maps, check_placed, describe_folder, write_gifti, write_nifti, write_vertices
 from reseen.datasets.surface import read_affine
 from reseen.datasets.vertices import way_to_fsaverage
 from reseen.errors import DataError
-from reseen.files import writing
 from reseen.pipeline.context import SubjectRun
+from reseen.results import ResultsFolder
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from reseen.trials import Trials
 
-DOTS_PER_INCH = 150
 NOT_MAPPED = ("voxel_index", "alpha", "p")
 """What of the voxels' numbers is not written as a map; q says what p says."""
 
 
-def cortical_maps(subject: SubjectRun) -> tuple[report.CorticalMaps | None, str]:
+def cortical_maps(subject: SubjectRun) -> tuple[plot.CorticalMaps | None, str]:
     """Carry a subject's encoding numbers to fsaverage5; where that cannot be, give a sentence that says why."""
     trials = subject.facts
     if trials.voxel_index is None or trials.volume_shape is None:
@@ -42,7 +42,7 @@ def cortical_maps(subject: SubjectRun) -> tuple[report.CorticalMaps | None, str]
         for name, q in voxels.items()
         if name.startswith("q/")
     }
-    maps = report.CorticalMaps(
+    maps = plot.CorticalMaps(
         values={k: surface.values(v, index) for k, v in voxels.items() if k.startswith(("r/", "split/"))},
         significant=significant,
         winners={k.removeprefix("winner/"): surface.labels(v, index) for k, v in voxels.items() if "winner/" in k},
@@ -60,15 +60,15 @@ def _regions(trials: Trials) -> NDArray[np.int64]:
 
 
 def write_figures(subject: SubjectRun, analyses: Sequence[report.AnalysisReport]) -> None:
-    """Write each analysis as PNG and as SVG, the same bytes from the same numbers."""
-    from matplotlib import rc_context
-
+    """Write each analysis as PNG and as SVG: the paper's Figures 6 to 9."""
     for analysis in analyses:
-        with rc_context({"svg.hashsalt": "reseen", "svg.fonttype": "none"}):
-            figure = report.draw(analysis, subject.name)
-            for kind, told in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-                with writing(subject.results.figure_path(subject.name, analysis.name, kind)) as part:
-                    figure.savefig(part, format=kind, dpi=DOTS_PER_INCH, metadata=told)
+        save_figure(subject.results, f"{subject.name}_{analysis.name}", analysis.draw(subject.name))
+
+
+def save_figure(results: ResultsFolder, name: str, figure: Figure) -> None:
+    """Write a figure for print as PNG and as SVG."""
+    for kind in ("png", "svg"):
+        plot.save(figure, results.figure_path(name, kind))
 
 
 def export_maps(subject: SubjectRun) -> bool:

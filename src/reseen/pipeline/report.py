@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reseen import metrics, reconstruction
+from reseen import metrics, plot, reconstruction
 from reseen import report as page
 from reseen.errors import ResultsError
 from reseen.evaluate import verdict
 from reseen.files import opening_tensors, shown
 from reseen.headline import IDENTIFICATION, Headline, choose, stimuli_of
 from reseen.pipeline.context import Run, SubjectRun
-from reseen.pipeline.maps import cortical_maps, write_figures
+from reseen.pipeline.maps import cortical_maps, save_figure, write_figures
 from reseen.pipeline.stacks import Stacks
 from reseen.recipe import to_toml
 from reseen.results import VERSION_OF
+from reseen.scores import Scores
 from reseen.tables import NO_BRAIN, PIXELS, is_retrieved
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ def report(run: Run) -> bool:
         score_name=_score_name(run, head),
         recipe_text=to_toml(run.recipe),
     )
+    examples = page.examples(contents)
+    if examples is not None:
+        save_figure(results, "examples", examples)
+    if head is not None:
+        save_figure(results, "identification", plot.scores(Scores(scores, stimuli=stimuli), every_network=True))
     results.save_text("report.html", page.report(contents))
     run.tell("write the report", n_subjects, n_subjects)
     return True

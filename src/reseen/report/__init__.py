@@ -8,35 +8,32 @@ everything it shows is in its argument, so a page can be made from plain arrays.
     contents.py   what a page is made from
     sample.py     which pictures are shown: a declared rule, never a choice
     marks.py      a score between its floors and its ceiling, read from the tidy table, and said in words
-    charts.py     hand-written SVG
+    charts.py     scores and diagnostics as SVG, drawn by `reseen.plot`
     embed.py      pictures as data URIs
     gallery.py    presented against reconstructed, and films
     scores.py     the table at the top and the charts
     reading.py    reading or guessing: what the decoded features show
-    encoding.py   the encoding models: which maps, bars and words each analysis shows
-    cortex.py     the cortex, flat and inflated; colours.py: scales that colour-blind eyes can read
-    bars.py       their charts on the page; figures.py: the same for print; section.py: their part of the page
+    encoding.py   the encoding models: maps, values and words of each analysis
     page.py       the sections, rendered by report.html.j2
 """
 
+from reseen.plot.wording import words
 from reseen.report.contents import Film, ReportInput, SubjectReport
 from reseen.report.embed import picture_uri
-from reseen.report.encoding import AnalysisReport, CorticalMaps, analysis_reports
-from reseen.report.figures import draw
-from reseen.report.marks import words
+from reseen.report.encoding import AnalysisReport, analysis_reports
+from reseen.report.gallery import examples
 from reseen.report.page import report
 from reseen.report.sample import Sample, declared_sample
 
 __all__ = [
     "AnalysisReport",
-    "CorticalMaps",
     "Film",
     "ReportInput",
     "Sample",
     "SubjectReport",
     "analysis_reports",
     "declared_sample",
-    "draw",
+    "examples",
     "picture_uri",
     "report",
     "words",

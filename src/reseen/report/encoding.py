@@ -1,97 +1,34 @@
-"""Encoding: what the maps, the bars and the sentence of each of the four analyses show, read from table and maps."""
+"""Encoding: what the maps, the values and the sentence of each of the four analyses show, read from table and maps."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
-from reseen.analyses import NAMES, layers_of, parse_feature, spaces_of, stage_of
-from reseen.report import colours
-from reseen.report.cortex import Cortex, Picture, View
-from reseen.report.marks import number, percent, unique
+from reseen.analyses import NAMES, spaces_of
+from reseen.plot import CorticalMaps, colours
+from reseen.plot.analysis_figures import KINDS, TITLES, bars_of, draw_bars, draw_page, legend_of, paint_all
+from reseen.plot.cortex_views import Cortex
+from reseen.plot.figure import page_svg
+from reseen.plot.flat_maps import TOP, Kind
+from reseen.plot.wording import correlation, percent
+from reseen.report import embed
+from reseen.report.marks import number
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from reseen.recipe import EncodeRecipe
+    from reseen.report.contents import ReportInput
 
 TIDY = ("analysis", "model", "feature", "roi", "statistic", "value", "n")
 """Columns that the table of encoding models needs."""
-TITLES = {
-    "features": "Which cortex each component resembles",
-    "noise": "What z and zc bring as more noise is added",
-    "denoising": "What z and zc bring as the denoising goes on",
-    "layers": "Which U-Net layer each voxel resembles most",
-}
-
-Kind = Literal["one", "two", "layers"]
-Painter = Callable[[View, str], colours.Floats]
-"""Returns, for a view and a hemisphere, each pixel's red, green, blue and opacity."""
-
-
-@dataclass(frozen=True)
-class CorticalMaps:
-    """Encoding numbers of voxels on fsaverage5.
-
-    Every array is for one hemisphere (``"lh"``, ``"rh"``) and has shape ``(10242,)``.
-
-    Parameters
-    ----------
-    values
-        Name, such as ``"r/z"`` or ``"split/z+zc@strength=0.8/z"`` -> hemisphere -> numbers; NaN where no voxel was
-        read.
-    significant
-        Model -> hemisphere -> 1 where its correlation is significant, 0 where not, -1 where no voxel was read.
-    winners
-        Stage, such as ``"progress=0.2"`` -> hemisphere -> number of the winning layer, -1 where there is none.
-    layers
-        U-Net layers by number, from the encoder's outermost to the decoder's.
-    regions
-        Hemisphere -> number of the region a vertex lies in, -1 where no voxel was read.
-    region_names
-        Regions by number.
-    """
-
-    values: Mapping[str, Mapping[str, NDArray[np.floating[Any]]]]
-    significant: Mapping[str, Mapping[str, NDArray[np.int64]]]
-    winners: Mapping[str, Mapping[str, NDArray[np.int64]]]
-    layers: tuple[str, ...]
-    regions: Mapping[str, NDArray[np.int64]]
-    region_names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One number of a bar: its feature, its value, its 95 % interval (NaN where there is none), its colour."""
-
-    name: str
-    value: float
-    low: float
-    high: float
-    colour: str
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One row of a chart: its ROI, its label, its parts, and the noise ceiling or NaN."""
-
-    roi: str
-    label: str
-    parts: tuple[Part, ...]
-    ceiling: float = math.nan
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One map: its title, and the image ``(height, width, 4)``."""
-
-    title: str
-    picture: Picture
 
 
 @dataclass(frozen=True)
@@ -102,16 +39,12 @@ class AnalysisReport:
     ----------
     name
         One of `reseen.analyses.NAMES`.
-    kind
-        How the maps are coloured: one number, two, or which layer wins.
+    bars
+        Its values in each ROI; see `reseen.plot.analysis_figures.bars_of`.
     panels
-        The maps; none where they could not be made.
+        Title of each map -> the painted map; none where they could not be made.
     places
         Region -> where its name may stand on every map, in pixels.
-    bars
-        One row for each ROI and feature or stage.
-    legend
-        What the colours stand for: of the parts, and of the layers.
     about
         What is shown, n, threshold and null.
     reading
@@ -119,18 +52,26 @@ class AnalysisReport:
     """
 
     name: str
-    kind: Kind
-    panels: tuple[Panel, ...]
+    bars: pd.DataFrame
+    panels: Mapping[str, NDArray[np.uint8]]
     places: Mapping[str, tuple[float, float]]
-    bars: tuple[Bar, ...]
-    legend: tuple[tuple[str, str], ...]
     about: str
     reading: str
+
+    @property
+    def kind(self) -> Kind:
+        """How the maps are coloured."""
+        return KINDS[self.name]
 
     @property
     def title(self) -> str:
         """Heading."""
         return TITLES[self.name]
+
+    def draw(self, subject: str) -> Figure:
+        """Draw the figure for print of a subject, one of the paper's Figures 6 to 9."""
+        note = f"{self.reading} {self.about}"
+        return draw_page(self.bars, self.name, self.panels, self.places, f"{subject}: {self.title}", note=note)
 
 
 def analysis_reports(
@@ -150,140 +91,20 @@ def analysis_reports(
     if not set(TIDY) <= set(table.columns):
         return ()
     cortex = Cortex(maps.regions, maps.region_names) if maps else None
-    rows = {name: table[table["analysis"] == name].to_dict("records") for name in NAMES}
-    return tuple(_analysis(name, found, maps, cortex, recipe) for name, found in rows.items() if found)
-
-
-def _analysis(
-    name: str,
-    rows: Sequence[Mapping[Any, Any]],
-    maps: CorticalMaps | None,
-    cortex: Cortex | None,
-    recipe: EncodeRecipe,
-) -> AnalysisReport:
-    kind: Kind = "one" if name == "features" else "layers" if name == "layers" else "two"
-    bars = tuple({"one": _alone, "two": _together, "layers": _wins}[kind](rows))
-    legend = {part.name: part.colour for bar in bars for part in bar.parts} if kind != "one" else {}
-    panels: tuple[Panel, ...] = ()
-    if maps and cortex:
-        models = unique(str(row["model"]) for row in rows)
-        panels = tuple(Panel(title, cortex.paint(colour)) for title, colour in _painters(kind, maps, models))
-    return AnalysisReport(
-        name=name,
-        kind=kind,
-        panels=panels,
-        places=cortex.label_places() if cortex else {},
-        bars=bars,
-        legend=tuple(legend.items()),
-        about=_about(kind, rows, recipe, mapped=bool(panels)),
-        reading=_reading(kind, bars),
-    )
-
-
-# ------------------------------------------------------------------------------------------------------- maps
-
-
-def _painters(kind: Kind, maps: CorticalMaps, models: Sequence[str]) -> Iterator[tuple[str, Painter]]:
-    """Return for each map its title, and what colours it."""
-    if kind == "layers":
-        for stage in maps.winners:
-            yield said_stage(stage), _paint_winner(maps, stage)
-    for model in models:
-        parts = [f"split/{model}/{space}" for space in spaces_of(model)]
-        if kind == "one" and f"r/{model}" in maps.values:
-            yield model, _paint_one(maps, model)
-        if kind == "two" and len(parts) == 2 and set(parts) <= set(maps.values):
-            yield said_stage(stage_of(model)), _paint_two(maps, model, parts)
-
-
-def _paint_one(maps: CorticalMaps, model: str) -> Painter:
-    return lambda view, side: colours.one(view.mean(_kept(maps, model, f"r/{model}", side)))
-
-
-def _paint_two(maps: CorticalMaps, model: str, parts: Sequence[str]) -> Painter:
-    first, second = parts
-    return lambda view, side: colours.two(
-        view.mean(_kept(maps, model, first, side)), view.mean(_kept(maps, model, second, side))
-    )
-
-
-def _paint_winner(maps: CorticalMaps, stage: str) -> Painter:
-    palette = colours.layer_palette(maps.layers)
-    return lambda view, side: colours.which(view.nearest(maps.winners[stage][side], -1), palette)
-
-
-def _kept(maps: CorticalMaps, model: str, name: str, side: str) -> NDArray[np.floating[Any]]:
-    """Keep the numbers of significant vertices."""
-    values = maps.values[name][side]
-    return np.where(maps.significant[model][side] == 1, values, np.nan) if model in maps.significant else values
-
-
-# ------------------------------------------------------------------------------------------------------- bars
-
-
-def _alone(rows: Sequence[Mapping[Any, Any]]) -> Iterator[Bar]:
-    ceilings = {(row["roi"], row["model"]): number(row["value"]) for row in _only(rows, "median_ceiling_r")}
-    for roi in unique(str(row["roi"]) for row in rows):
-        for row in _only(rows, "mean_r"):
-            if row["roi"] == roi:
-                model = str(row["model"])
-                part = _part(row, model, colours.OF_CONDITION.get(model, colours.OF_CONDITION["other"]))
-                yield Bar(roi, model, (part,), ceilings.get((roi, model), math.nan))
-
-
-def _together(rows: Sequence[Mapping[Any, Any]]) -> Iterator[Bar]:
-    for roi in unique(str(row["roi"]) for row in rows):
-        mine = [row for row in _only(rows, "split_r") if row["roi"] == roi]
-        for model in unique(str(row["model"]) for row in mine):
-            pair = [row for row in mine if row["model"] == model]
-            parts = tuple(
-                _part(row, parse_feature(str(row["feature"])).source, colour)
-                for row, colour in zip(pair, (colours.FIRST, colours.SECOND), strict=False)
-            )
-            yield Bar(roi, said_stage(stage_of(model)), parts)
-
-
-def _wins(rows: Sequence[Mapping[Any, Any]]) -> Iterator[Bar]:
-    shares = _only(rows, "win_share")
-    layers = unique(said_layer(str(row["feature"])) for row in shares)
-    palette = dict(zip(layers, colours.layer_palette(layers), strict=True))
-    for roi in unique(str(row["roi"]) for row in shares):
-        for stage in unique(stage_of(str(row["feature"])) for row in shares):
-            here = [row for row in shares if row["roi"] == roi and stage_of(str(row["feature"])) == stage]
-            names = [said_layer(str(row["feature"])) for row in here]
-            parts = tuple(_part(row, name, palette[name]) for row, name in zip(here, names, strict=True))
-            yield Bar(roi, said_stage(stage), parts)
-
-
-def _only(rows: Sequence[Mapping[Any, Any]], statistic: str) -> list[Mapping[Any, Any]]:
-    return [row for row in rows if row["statistic"] == statistic]
-
-
-def _part(row: Mapping[Any, Any], name: str, colour: str) -> Part:
-    return Part(name, number(row["value"]), number(row.get("low")), number(row.get("high")), colour)
+    found = []
+    for name in NAMES:
+        rows = table[table["analysis"] == name].to_dict("records")
+        if not rows:
+            continue
+        bars = bars_of(table, name)
+        panels = paint_all(cortex, maps, table, name) if cortex and maps else {}
+        places = cortex.label_places() if cortex else {}
+        about = _about(KINDS[name], rows, recipe, mapped=bool(panels))
+        found.append(AnalysisReport(name, bars, panels, places, about, _reading(KINDS[name], bars)))
+    return tuple(found)
 
 
 # ---------------------------------------------------------------------------------------------------- in words
-
-
-def said_stage(stage: str) -> str:
-    """Return ``"strength=0.2"`` as ``"strength 0.2"`` and ``"progress=0.44"`` as ``"44 % denoised"``."""
-    kind, _, amount = stage.partition("=")
-    try:
-        number = float(amount)
-    except ValueError:
-        return stage
-    return f"{percent(number)} denoised" if kind == "progress" else f"{kind} {number:g}"
-
-
-def said_layer(name: str) -> str:
-    """Return the module of a U-Net feature's name."""
-    return layers_of([name])[0]
-
-
-def said_r(value: float) -> str:
-    """Print a correlation with two decimals and no zero in front."""
-    return "–" if math.isnan(value) else f"{value:.2f}".replace("-", "−").replace("0.", ".", 1)
 
 
 def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, *, mapped: bool) -> str:
@@ -301,33 +122,91 @@ def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, 
         "parametric": "r of independent Gaussian vectors",
         "permutation": "r after pictures are permuted",
     }[recipe.null]
-    threshold = f"q\u00a0≤\u00a0{said_r(recipe.fdr)} (false discovery rate over all voxels, one-sided, null: {null})"
+    threshold = (
+        f"q\u00a0≤\u00a0{correlation(recipe.fdr)} (false discovery rate over all voxels, one-sided, null: {null})"
+    )
     reached = [
         f"{row['model']} {percent(number(row['value']))}"
-        for row in _only(rows, "share_significant")
-        if row["roi"] == "all" and (kind == "one" or len(spaces_of(str(row["model"]))) > 1)
+        for row in rows
+        if row["statistic"] == "share_significant"
+        and row["roi"] == "all"
+        and (kind == "one" or len(spaces_of(str(row["model"]))) > 1)
     ]
     share = f"; of all voxels {', '.join(reached)}" if reached and kind != "layers" else ""
     where = f" {'Coloured' if mapped else 'Significant'}: {threshold}{share}." if mapped or kind == "layers" else ""
     return f"{shown}; n\u00a0=\u00a0{n} held-out pictures.{where}"
 
 
-def _reading(kind: Kind, bars: Sequence[Bar]) -> str:
-    known = [(bar, part) for bar in bars for part in bar.parts if not math.isnan(part.value)]
-    rois = [roi for roi in unique(bar.roi for bar, _ in known) if roi != "all"] or unique(bar.roi for bar, _ in known)
-    if not known:
+def _reading(kind: Kind, bars: pd.DataFrame) -> str:
+    known = bars[bars["value"].notna()]
+    if known.empty:
         return "There is no number to show here."
     if kind == "two":
-        second = [(bar, part) for bar, part in known if bar.roi == known[0][0].roi and part.name == known[-1][1].name]
-        (start, first), (end, last) = second[0], second[-1]
+        part = known["part"].iloc[-1]
+        first_roi = known["roi"].iloc[0]
+        stages = known[(known["roi"] == first_roi) & (known["part"] == part)]
+        start, end = stages.iloc[0], stages.iloc[-1]
         return (
-            f"Over {'all voxels' if start.roi == 'all' else start.roi}, the part of {last.name} goes from "
-            f"{said_r(first.value)} ({start.label}) to {said_r(last.value)} ({end.label})."
+            f"Over {'all voxels' if first_roi == 'all' else first_roi}, the part of {part} goes from "
+            f"{correlation(start['value'])} ({start['row']}) to {correlation(end['value'])} ({end['row']})."
         )
+    apart = known[known["roi"] != "all"]
     said = []
-    for roi in rois:
-        mine = [(bar, part) for bar, part in known if bar.roi == roi]
-        bar, best = max(mine, key=lambda each: each[1].value)
-        amount = said_r(best.value) if kind == "one" else f"{percent(best.value)}, {bar.label}"
-        said.append(f"{roi} {best.name} ({amount})")
+    for roi, mine in (known if apart.empty else apart).groupby("roi", sort=False):
+        best = mine.iloc[int(mine["value"].argmax())]
+        amount = correlation(best["value"]) if kind == "one" else f"{percent(best['value'])}, {best['row']}"
+        said.append(f"{roi} {best['part']} ({amount})")
     return f"{'Highest' if kind == 'one' else 'Most often the best'}: {', '.join(said)}."
+
+
+# -------------------------------------------------------------------------------------------------- on the page
+
+
+def encoding_section(contents: ReportInput) -> list[dict[str, Any]]:
+    """Return what the page shows of each subject's encoding models."""
+    return [
+        {
+            "subject": subject.subject,
+            "no_maps": subject.no_maps,
+            "analyses": [_shown(subject.subject, analysis) for analysis in subject.encoding],
+        }
+        for subject in contents.subjects
+        if subject.encoding
+    ]
+
+
+def _shown(subject: str, analysis: AnalysisReport) -> dict[str, Any]:
+    legend = legend_of(analysis.bars, analysis.name)
+    maps = [
+        {
+            "title": title,
+            "uri": embed.map_uri(painted),
+            "alt": f"{subject}, {analysis.title}: {title}, on the flat and the inflated cortex",
+            "width": painted.shape[1],
+            "height": painted.shape[0],
+        }
+        for title, painted in analysis.panels.items()
+    ]
+    return {
+        "title": analysis.title,
+        "about": analysis.about,
+        "reading": analysis.reading,
+        "maps": maps,
+        "places": [(name, round(x, 1), round(y, 1)) for name, (x, y) in analysis.places.items()],
+        "key": _key(analysis.kind, list(legend)) if maps else None,
+        "legend": [(name, colours.css(colour)) for name, colour in legend.items()],
+        "chart": Markup(
+            page_svg(draw_bars(analysis.bars, analysis.kind), f"{analysis.title}, {subject}. {analysis.reading}")
+        ),
+    }
+
+
+def _key(kind: Kind, names: Sequence[str]) -> Mapping[str, Any] | None:
+    """Return the image of the colour scale, and what stands at its ends."""
+    if kind == "layers":
+        return None
+    top = TOP[kind]
+    first, second = np.meshgrid(*[np.linspace(0, top, 48)] * 2)
+    key = colours.two(first, second, 0, top)[::-1] if kind == "two" else colours.one(first[:1], 0, top)
+    names = names if kind == "two" else ["correlation r"]
+    return {"uri": embed.map_uri(embed.as_uint8(key)), "kind": kind, "top": f"{top:g}", "names": names}

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from reseen import plot
 from reseen.recipe import CONDITIONS
 from reseen.report.contents import Film, ReportInput, SubjectReport
 from reseen.report.embed import evenly, picture_uri, sprite_uri
-from reseen.report.sample import declared_sample
+from reseen.report.sample import Sample, declared_sample
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TITLES = {"best": "Best", "median": "Median", "worst": "Worst", "random": "At random"}
 WITHOUT_BRAIN = {"floor_mean": "mean z and c", "floor_noise": "noise", "floor_random": "random training picture"}
@@ -117,36 +122,64 @@ def _without_brain(subject: SubjectReport, items: Sequence[int]) -> list[dict[st
 
 def across(contents: ReportInput) -> dict[str, Any] | None:
     """Set the same picture side by side for all subjects; None for one subject, or where they share no picture."""
+    shared = _shared(contents)
+    if shared is None:
+        return None
+    condition, items, sample = shared
+    first = contents.subjects[0]
+    rows = []
+    for name, position in sample.labelled:
+        item = f"stimulus {first.stimulus_id[items[0][position]]}"
+        cells = [_shown(first.presented[items[0][position]], "presented", "the presented picture", "truth")]
+        for subject, mine in zip(contents.subjects, items, strict=True):
+            picture = subject.pictures["result", condition][mine[position], 0]
+            cells.append(_shown(picture, subject.subject, f"{item}: from the brain of {subject.subject}"))
+        rows.append({"label": name, "item": item, "score": "", "cells": cells, "probable": []})
+    rule = sample.rule(f"the mean over subjects of {contents.score_name}")
+    return {"condition": condition, "rows": rows, "rule": rule}
+
+
+def _shared(contents: ReportInput) -> tuple[str, list[list[int]], Sample] | None:
+    """Return the condition, each subject's rows and the sample of the stimuli that all subjects share."""
     subjects = contents.subjects
     if len(subjects) < 2:
         return None
-    shared = sorted(set.intersection(*({int(i) for i in subject.stimulus_id} for subject in subjects)))
+    stimuli = sorted(set.intersection(*({int(i) for i in subject.stimulus_id} for subject in subjects)))
     conditions = [c for c in reversed(CONDITIONS) if all(("result", c) in subject.pictures for subject in subjects)]
-    if not shared or not conditions:
+    if not stimuli or not conditions:
         return None
-    items = [[int(np.flatnonzero(subject.stimulus_id == i)[0]) for i in shared] for subject in subjects]
+    items = [[int(np.flatnonzero(subject.stimulus_id == i)[0]) for i in stimuli] for subject in subjects]
     scores = np.stack([subject.score[rows] for subject, rows in zip(subjects, items, strict=True)])
-    sample = declared_sample(
-        scores.mean(axis=0), n_random=min(4, contents.recipe.report.n_random), n_each=1, seed=contents.recipe.seed
-    )
-    rows = []
-    for name, positions in sample.groups:
-        for position in positions:
-            cells = [_shown(subjects[0].presented[items[0][position]], "presented", "the presented picture", "truth")]
-            for subject, mine in zip(subjects, items, strict=True):
-                picture = subject.pictures["result", conditions[0]][mine[position], 0]
-                cells.append(
-                    _shown(
-                        picture, subject.subject, f"stimulus {shared[position]}: from the brain of {subject.subject}"
-                    )
-                )
-            item = f"stimulus {shared[position]}"
-            rows.append({"label": name, "item": item, "score": "", "cells": cells, "probable": []})
-    return {
-        "condition": conditions[0],
-        "rows": rows,
-        "rule": sample.rule(f"the mean over subjects of {contents.score_name}"),
-    }
+    return conditions[0], items, _few(scores.mean(axis=0), contents)
+
+
+def _few(score: NDArray[np.floating[Any]], contents: ReportInput) -> Sample:
+    recipe = contents.recipe
+    return declared_sample(score, n_random=min(4, recipe.report.n_random), n_each=1, seed=recipe.seed)
+
+
+def examples(contents: ReportInput) -> Figure | None:
+    """Draw a few images for print, the paper's Figure 4; ``None`` where nothing was reconstructed.
+
+    Rows are chosen by the declared rule. Columns are subjects where they share stimuli, otherwise the conditions of
+    the first subject. Every image is sample 0.
+    """
+    shared, first = _shared(contents), contents.subjects[0]
+    if shared is not None:
+        condition, items, sample = shared
+        rows = items[0]
+        columns = {
+            subject.subject: subject.pictures["result", condition][mine, 0]
+            for subject, mine in zip(contents.subjects, items, strict=True)
+        }
+    else:
+        sample, rows = _few(first.score, contents), list(range(len(first.stimulus_id)))
+        columns = {name: stack[:, 0] for (level, name), stack in first.pictures.items() if level == "result"}
+    if not columns or not sample.labelled:
+        return None
+    titles = [f"{name},\nstimulus {first.stimulus_id[rows[k]]}" for name, k in sample.labelled]
+    chosen = [k for _, k in sample.labelled]
+    return plot.images(first.presented[rows], columns, rows=chosen, titles=titles)
 
 
 def film_strip(subject: SubjectReport, film: Film) -> dict[str, Any]:

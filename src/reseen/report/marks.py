@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reseen.plot.wording import PERCENT, percent, words
 from reseen.recipe import CONDITIONS
 from reseen.tables import GAP_CLOSED, LEVELS, is_retrieved, lower_is_better, says_of_score
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 ORDER = (*CONDITIONS, "early", "middle", "late", "all", "seen", "novel")
 """The order in which conditions, layers and subsets are read; others follow in the order of the table."""
-PERCENT = "\u00a0%"
-"""The sign, kept on the line of its number."""
 
 
 class Key(NamedTuple):
@@ -135,11 +134,6 @@ def show(value: float, metric: str) -> str:
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
-def percent(share: float) -> str:
-    """Print a share in per cent."""
-    return f"{100 * share + 0.0:.0f}{PERCENT}".replace("-", "−")
-
-
 def interval(mark: Mark) -> str:
     """Print an interval, or nothing where there is none."""
     if math.isnan(mark.low) or math.isnan(mark.high):
@@ -196,19 +190,3 @@ def group_of(mark: Mark) -> str:
     if key.subset not in ("", "all"):
         return key.subset
     return key.layer or ("" if is_identification(key.metric) else words(key.metric))
-
-
-def words(name: str) -> str:
-    """Print the name of a metric, an observer or a condition as people say it."""
-    known = {
-        "identification": "two-way identification",
-        "pixcorr": "pixel correlation",
-        "ssim": "SSIM",
-        "judge": "the judge",
-        "pixels": "pixels",
-        "image_encoder": "the image encoder",
-        "nearest_z": "nearest by z",
-        "nearest_c": "nearest by c",
-        "distance": "distance from the truth",
-    }
-    return known.get(name, name.replace("_", " "))

@@ -7,18 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
+from reseen import plot
 from reseen.headline import choose
+from reseen.plot import colours, wording
+from reseen.plot.figure import page_svg
 from reseen.recipe import to_toml
-from reseen.report import charts, colours, gallery, marks, scores
+from reseen.report import gallery, marks, scores
 from reseen.report.contents import ReportInput, SubjectReport
+from reseen.report.encoding import encoding_section
 from reseen.report.reading import reading_section
-from reseen.report.section import encoding_section
 from reseen.tables import SCORE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
     from jinja2 import Template
+    from matplotlib.figure import Figure
 
 _LONG_TABLE = 200
 
@@ -40,7 +45,7 @@ def report(contents: ReportInput) -> str:
     recipe = contents.recipe
     head = choose(contents.scores, contents.stimuli)
     return _template().render(
-        colours=colours.OF_CONDITION,
+        colours=colours.PAGE,
         recipe=recipe,
         verdicts=_verdicts(contents.verdict),
         warnings=[str(warning) for warning in contents.provenance.get("warnings", [])],
@@ -66,7 +71,7 @@ def report(contents: ReportInput) -> str:
 def _verdicts(text: str) -> list[dict[str, Any]]:
     """Return each subject's verdict: whose it is, its first sentence, and the others."""
     found = []
-    for paragraph in text.replace(" %", marks.PERCENT).splitlines():
+    for paragraph in text.replace(" %", wording.PERCENT).splitlines():
         subject, colon, said = paragraph.partition(": ")
         sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", said if colon else paragraph)
         found.append({"subject": subject if colon else "", "first": sentences[0], "rest": sentences[1:]})
@@ -91,18 +96,18 @@ def _alphas(subject: SubjectReport) -> Iterator[dict[str, Any]]:
         grid = np.unique(np.asarray(subject.alpha_grid.get(feature, chosen), dtype=np.float64))
         if not len(grid) or not np.any(np.isfinite(chosen)):
             continue
-        counts = charts.count_alphas(chosen, grid)
+        counts = plot.decoders.count_penalties(chosen, grid)
         at_edge = int(counts[0] + counts[-1]) if len(grid) > 1 else int(counts[0])
         total = int(counts.sum())
-        low, high, middle = (charts.alpha_text(float(alpha)) for alpha in (grid[0], grid[-1], np.nanmedian(chosen)))
-        said = f"{marks.percent(at_edge / total)} of {total} choices sit at the edge of the grid ({low} to {high}); "
+        low, high, middle = (wording.penalty(float(alpha)) for alpha in (grid[0], grid[-1], np.nanmedian(chosen)))
+        said = f"{wording.percent(at_edge / total)} of {total} choices sit at the edge of the grid ({low} to {high}); "
         said += f"the median is {middle}."
         if subject.probable and feature == "c":
             said += " The c of the pictures comes from its prior, which has penalties of its own."
         yield {
             "subject": subject.subject,
             "feature": feature,
-            "chart": charts.alpha_chart(chosen, grid, f"Chosen alphas of {feature}, {subject.subject}. {said}"),
+            "chart": _svg(plot.penalties(chosen, grid), f"Chosen alphas of {feature}, {subject.subject}. {said}"),
             "reading": said,
         }
 
@@ -114,11 +119,15 @@ def _rois(subject: SubjectReport) -> dict[str, Any]:
         best = max(medians, key=lambda name: medians[name])
         averaged = len(np.unique(subject.stimulus_id)) == len(subject.stimulus_id)
         kind = "averaged" if averaged else "single"
-        share = f"{marks.percent(medians[best])} of the variance of its {kind} responses"
+        share = f"{wording.percent(medians[best])} of the variance of its {kind} responses"
         said += f"; the median voxel can explain most in {best} ({share})"
     label = f"ROI sizes and noise ceilings of {subject.subject}. {said}"
-    chart = charts.roi_chart(subject.roi_sizes, subject.noise_ceiling, label)
+    chart = _svg(plot.noise_ceilings(subject.noise_ceiling, subject.roi_sizes), label)
     return {"subject": subject.subject, "chart": chart, "reading": f"{said}. ROIs may overlap."}
+
+
+def _svg(figure: Figure, label: str) -> Markup:
+    return Markup(page_svg(figure, label))
 
 
 def _encoding(contents: ReportInput) -> dict[str, Any] | None:

@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from reseen.report.charts import Curve, curve_chart
-from reseen.report.marks import PERCENT, percent, unique
+from reseen.plot import Curve
+from reseen.plot.wording import PERCENT, percent
+from reseen.report.charts import curve_chart
+from reseen.report.marks import unique
 from reseen.tables import THIRDS
 
 if TYPE_CHECKING:

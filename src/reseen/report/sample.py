@@ -39,6 +39,11 @@ class Sample:
         named = (("best", self.best), ("median", self.median), ("worst", self.worst), ("random", self.random))
         return tuple((name, positions) for name, positions in named if positions)
 
+    @property
+    def labelled(self) -> list[tuple[str, int]]:
+        """Name of its group and position of each image, group after group."""
+        return [(name, position) for name, positions in self.groups for position in positions]
+
     def rule(self, score_name: str) -> str:
         """Return in words how the images were chosen, given the name of the score."""
         parts = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reseen.headline import IDENTIFICATION, Headline
+from reseen.plot import wording
 from reseen.published import published_beside
 from reseen.report import charts, marks
 from reseen.report.marks import Key, Mark
@@ -45,9 +46,9 @@ def headline(found: Sequence[Mark], head: Headline | None, n_shuffles: int) -> T
                 first_row = not rows or rows[-1]["subject"] != subject
                 rows.append({**_headline_row(subject, condition, mine, beside, layers), "first": first_row})
     key = first[0].key
-    names = [layer or marks.words(key.observer or key.metric) for layer in layers]
-    seen_by = f" by {marks.words(key.observer)}" if key.observer else ""
-    about = f"{marks.words(key.metric)}{seen_by}{_direction(key.direction)}"
+    names = [layer or wording.words(key.observer or key.metric) for layer in layers]
+    seen_by = f" by {wording.words(key.observer)}" if key.observer else ""
+    about = f"{wording.words(key.metric)}{seen_by}{_direction(key.direction)}"
     about = f"{about[0].upper()}{about[1:]}{'' if about.endswith('?') else '.'}"
     about += f" {head.why}" if head is not None else ""
     permuted = f"shuffled training ({n_shuffles})" if n_shuffles else "shuffled training"
@@ -85,7 +86,7 @@ def floors(found: Sequence[Mark], head: Headline | None) -> list[dict[str, Any]]
         if all(map(math.isnan, beside)):
             continue
         values = [mark.floor_repaired, mark.floor_shuffled, *beside, mark.result, mark.ceiling]
-        words = [mark.key.subject if several else "", marks.words(mark.key.metric), mark.key.layer]
+        words = [mark.key.subject if several else "", wording.words(mark.key.metric), mark.key.layer]
         rows.append(
             {
                 "score": ", ".join(word for word in words if word),
@@ -112,8 +113,8 @@ def published(found: Sequence[Mark]) -> list[dict[str, str]]:
             continue
         words = {name: getattr(key, name) for name in ("condition", "protocol", "metric", "observer", "layer")}
         for value in published_beside(**words, n=counts.pop(), subjects=subjects):
-            by = f"by {marks.words(key.observer)}" if key.observer else ""
-            score = [" ".join(word for word in (marks.words(key.metric), by) if word), key.layer, key.condition]
+            by = f"by {wording.words(key.observer)}" if key.observer else ""
+            score = [" ".join(word for word in (wording.words(key.metric), by) if word), key.layer, key.condition]
             rows.append(
                 {
                     "score": ", ".join(word for word in score if word),
@@ -147,11 +148,11 @@ def _headline_row(
     return {
         "subject": subject,
         "condition": condition,
-        "said": marks.words(condition),
+        "said": wording.words(condition),
         "n": last.n or "–",
         "layers": [_cell(by_layer.get(layer)) for layer in layers],
         "beside": [marks.show(value, metric) for value in (last.floor_repaired, last.floor_shuffled, last.ceiling)],
-        "gap": undefined if math.isnan(last.gap_closed) else marks.percent(last.gap_closed),
+        "gap": undefined if math.isnan(last.gap_closed) else wording.percent(last.gap_closed),
         "pixels": [pixels.get(name, "–") for name in PIXEL_METRICS],
     }
 
@@ -216,7 +217,7 @@ def _by_protocol(protocol: str) -> str:
 def _family_questions(family: Sequence[Mark], *, main: bool) -> Iterator[Question]:
     key = family[0].key
     side = {"original": ", presented picture held fixed", "reconstruction": ", reconstruction held fixed"}
-    title = f"{marks.words(key.metric)} by {marks.words(key.observer)}{side.get(key.direction, '')}"
+    title = f"{wording.words(key.metric)} by {wording.words(key.observer)}{side.get(key.direction, '')}"
     title = title[0].upper() + title[1:] + _by_protocol(key.protocol)
     whole = [mark for mark in family if mark.key.subset in ("", "all")]
     if whole:
@@ -242,7 +243,7 @@ def _without_observers(rest: Sequence[Mark]) -> Iterator[Question]:
     others = [mark for mark in rest if mark.key.metric not in PIXEL_METRICS]
     for family in dict.fromkeys(_family(mark) for mark in others):
         metric, observer, direction, protocol = family
-        parts = (marks.words(metric), f"by {marks.words(observer)}" if observer else "")
+        parts = (wording.words(metric), f"by {wording.words(observer)}" if observer else "")
         title = " ".join(part for part in parts if part) + (f", {direction} held fixed" if direction else "")
         chosen = [mark for mark in others if _family(mark) == family]
         yield Question(title[0].upper() + title[1:] + _by_protocol(protocol), "", chosen, protocol in ("", BUILTIN))

@@ -18,7 +18,7 @@
     ├── scores.csv            one row a number; diagnostics.csv and encoding.csv likewise; each subject's in its folder
     ├── pictures.csv          what each test picture scores by itself, likewise: what `reseen compare` pairs
     ├── raters/               index.html and design.json, where people were asked: a test of two alternatives
-    ├── figures/              <subject>_<analysis>.png and .svg: the encoding analyses for print
+    ├── figures/              for print, as PNG and SVG: examples, identification, <subject>_<encoding analysis>
     ├── derivatives/          maps as NIfTI and GIFTI, named as BIDS derivatives, where the recipe asks for them
     └── report.html
 

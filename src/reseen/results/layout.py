@@ -44,9 +44,9 @@ class Layout:
         """Return the path of the numbers of each voxel's encoding models."""
         return self.path / subject / "encode" / "voxels.safetensors"
 
-    def figure_path(self, subject: str, analysis: str, kind: str) -> Path:
-        """Return the path of the figure of an encoding analysis, as ``"png"`` or ``"svg"``."""
-        return self.path / "figures" / f"{subject}_{analysis}.{kind}"
+    def figure_path(self, name: str, kind: str) -> Path:
+        """Return the path of a figure for print, such as ``"subj01_features"``, as ``"png"`` or ``"svg"``."""
+        return self.path / "figures" / f"{name}.{kind}"
 
     def picture_path(
         self, subject: str, level: Level, condition: str, stimulus_id: int, draw: int, *, trial: int | None = None

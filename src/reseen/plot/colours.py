@@ -10,18 +10,43 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 
-R_TOP, SPLIT_TOP = 0.5, 0.3
-"""Where the scales of the paper's maps end: a correlation (Figure 6), one feature's part of it (Figures 7 and 8)."""
+PAGE = {
+    "paper": ("#ffffff", "#14181b"),
+    "ink": ("#1c2126", "#e8ecef"),
+    "soft": ("#5b6670", "#9fabb5"),
+    "line": ("#dde2e6", "#323b42"),
+    "reach": ("#e3e8ec", "#2d363d"),
+    "null": ("#eceff1", "#20272c"),
+    "bar": ("#7d93a6", "#6f8799"),
+    "edge": ("#fbe3d0", "#452d18"),
+    "z": ("#0072b2", "#56b4e9"),
+    "c": ("#c55a00", "#f0a04b"),
+    "zc": ("#007a5a", "#3ccf9e"),
+    "other": ("#6b4fa0", "#b79df0"),
+}
+"""Name -> colour on light and on dark paper; of conditions the feature of the same name has their colour."""
+INK, SOFT, LINE, REACH, NULL, BAR, EDGE = (
+    PAGE[name][0] for name in ("ink", "soft", "line", "reach", "null", "bar", "edge")
+)
 FIRST, SECOND = "#0072b2", "#e69f00"
 """The two features of a split: blue and orange, which every kind of colour blindness tells apart."""
-OF_CONDITION = {"z": "#0072b2", "c": "#c55a00", "zc": "#007a5a", "other": "#6b4fa0"}
-"""What marks a condition, or the feature of that name, on light paper; the page has lighter ones for the dark."""
+_NAMES = {light: name for name, (light, _) in PAGE.items()}
 _WEAK = (0.97, 0.97, 0.94)
 _ENCODER, _MIDDLE, _DECODER = ("#08519c", "#86c5f4"), "#3b0f4f", ("#fdc070", "#b04a00")
 
 
-def one(values: Floats, top: float = R_TOP) -> Floats:
-    """Colour numbers from 0 to ``top`` with cividis; transparent where there is none.
+def of_condition(name: str) -> str:
+    """Return the colour of a condition, or of the feature of that name, on light paper."""
+    return PAGE[name if name in ("z", "c", "zc") else "other"][0]
+
+
+def css(colour: str) -> str:
+    """Return a colour for a style sheet: by name, where the page has another one on dark paper."""
+    return f"var(--{_NAMES[colour]})" if colour in _NAMES else colour
+
+
+def one(values: Floats, low: float, high: float) -> Floats:
+    """Colour numbers from ``low`` to ``high`` with cividis; transparent where there is none.
 
     Returns
     -------
@@ -30,17 +55,17 @@ def one(values: Floats, top: float = R_TOP) -> Floats:
     """
     from matplotlib import colormaps
 
-    shown = colormaps["cividis"](np.clip(np.nan_to_num(values) / top, 0, 1))
+    shown = colormaps["cividis"](_proportion(values, low, high))
     shown[..., 3] = np.isfinite(values)
     return np.asarray(shown)
 
 
-def two(first: Floats, second: Floats, top: float = SPLIT_TOP) -> Floats:
-    """Colour pairs of numbers from 0 to ``top``: the first in blue, the second in orange, both in near-black.
+def two(first: Floats, second: Floats, low: float, high: float) -> Floats:
+    """Colour pairs of numbers from ``low`` to ``high``: the first in blue, the second in orange, both in near-black.
 
     Each takes away from white what its own colour lacks, as two inks do.
     """
-    shares = [np.clip(np.nan_to_num(values) / top, 0, 1)[..., None] for values in (first, second)]
+    shares = [_proportion(values, low, high)[..., None] for values in (first, second)]
     inks = [np.array(rgb(colour)) for colour in (FIRST, SECOND)]
     mixed = np.array(_WEAK) * np.prod([1 - share * (1 - ink) for share, ink in zip(shares, inks, strict=True)], axis=0)
     known = np.isfinite(first) & np.isfinite(second)
@@ -53,12 +78,8 @@ def which(labels: NDArray[np.int64], palette: Sequence[str]) -> Floats:
     return np.concatenate([table[np.clip(labels, 0, len(table) - 1)], (labels >= 0)[..., None]], axis=-1)
 
 
-def key(kind: str) -> Floats:
-    """Return the key of a scale, low to high, ``(height, width, 4)``: a bar for ``"one"``, a square for ``"two"``."""
-    if kind == "one":
-        return one(np.linspace(0, R_TOP, 128)[None])
-    first, second = np.meshgrid(*[np.linspace(0, SPLIT_TOP, 48)] * 2)
-    return two(first, second)
+def _proportion(values: Floats, low: float, high: float) -> Floats:
+    return np.asarray(np.clip((np.nan_to_num(values) - low) / (high - low), 0, 1))
 
 
 def layer_palette(layers: Sequence[str]) -> list[str]:

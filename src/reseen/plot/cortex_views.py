@@ -1,4 +1,4 @@
-"""Cortex: paint a number for each vertex of fsaverage5 as a picture of the cortex, flat and inflated, in milliseconds.
+"""Cortex: paint a number for each vertex of fsaverage5 as an image of the cortex, flat and inflated, in milliseconds.
 
 Every view is rastered once: for each pixel the triangle in front and the place in it. Painting a map is then a look-up,
 and a pixel is coloured where at least half of its triangle, by weight, has a value. Below lie the sulci, in light grey.
@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
 from reseen.datasets.fsaverage import SIDES, load_faces, load_points, load_sulci
 
 Floats = NDArray[np.floating[Any]]
-Picture = NDArray[np.uint8]
 
 FLAT_WIDTH, SMALL_WIDTH = 400, 132
 """Pixels of the two flat hemispheres together, and of each inflated view."""
@@ -28,7 +28,7 @@ GYRUS, SULCUS = 0.93, 0.78
 OUTLINE = 0.25
 MARGIN_MM = 12.0
 NEARLY_ALL = 99.5
-"""Per cent of the vertices read that the flat picture is cut to; a stray one far in front would shrink all others."""
+"""Per cent of the vertices read that the flat cortex is cut to; a stray one far in front would shrink all others."""
 SMALL_VIEWS = ("lateral", "medial", "ventral")
 
 
@@ -80,36 +80,38 @@ class Cortex:
     def __init__(self, regions: Mapping[str, NDArray[np.int64]], names: Sequence[str]) -> None:
         reach = round(max(_reach(side, regions[side]) for side in SIDES) + MARGIN_MM)
         self.names = names
-        self._flat = {side: _flat_view(side, reach) for side in SIDES}
-        self._small = {side: [_small_view(side, name) for name in SMALL_VIEWS] for side in SIDES}
-        self._shown = {side: view.nearest(regions[side], -1) for side, view in self._flat.items()}
-        self._edges = {
-            side: [_edges(view.nearest(regions[side], -1)) for view in (self._flat[side], *self._small[side])]
-            for side in SIDES
+        self._views = {
+            side: [_flat_view(side, reach), *(_small_view(side, name) for name in SMALL_VIEWS)] for side in SIDES
         }
+        self._regions = {side: [view.nearest(regions[side], -1) for view in self._views[side]] for side in SIDES}
 
-    def paint(self, colour: Callable[[View, str], Floats]) -> Picture:
+    def paint(self, colour: Callable[[View, str], Floats]) -> NDArray[np.uint8]:
         """Paint one map.
 
         Parameters
         ----------
         colour
-            Gives for a view and a hemisphere ``(height, width, 4)``: red, green, blue and opacity, in [0, 1].
+            Returns for a view and a hemisphere ``(height, width, 4)``: red, green, blue and opacity, in [0, 1].
 
         Returns
         -------
         ndarray
             Shape ``(height, width, 4)`` uint8, transparent around the cortex.
         """
-        flat, small = {}, {}
+        width, height = self.size
+        canvas = Image.new("RGBA", (width, height))
         for side in SIDES:
-            views = (self._flat[side], *self._small[side])
             painted = [
-                _paint(view, colour(view, side), edge) for view, edge in zip(views, self._edges[side], strict=True)
+                _paint(view, colour(view, side), _edges(regions))
+                for view, regions in zip(self._views[side], self._regions[side], strict=True)
             ]
-            flat[side], small[side] = painted[0], _stack(painted[1:])
-        left, right = SIDES
-        return _row([small[left], flat[left], flat[right], small[right]])
+            left, small_left = (SMALL_WIDTH + GAP, 0) if side == "lh" else (width // 2 + GAP // 2, width - SMALL_WIDTH)
+            canvas.paste(painted[0], (left, (height - painted[0].height) // 2))
+            top = (height - sum(image.height for image in painted[1:]) - 2 * GAP * (len(SMALL_VIEWS) - 1)) // 2
+            for image in painted[1:]:
+                canvas.paste(image, (small_left, top))
+                top += image.height + 2 * GAP
+        return np.asarray(canvas)
 
     def label_places(self) -> dict[str, tuple[float, float]]:
         """Return where on the left flat cortex a region's name may stand, in pixels from the left and the top.
@@ -118,11 +120,11 @@ class Cortex:
         """
         from scipy.ndimage import distance_transform_edt
 
-        height = len(self._shown["lh"])
-        top = max(self._height - height // SMOOTH, 0) / 2
+        shown = self._regions["lh"][0]
+        top = (self.size[1] - len(shown) // SMOOTH) // 2
         places = {}
         for number, name in enumerate(self.names):
-            inside = self._shown["lh"] == number
+            inside = shown == number
             if inside.any():
                 row, column = np.unravel_index(
                     distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1].argmax(), inside.shape
@@ -132,20 +134,20 @@ class Cortex:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of every picture."""
-        return FLAT_WIDTH + 2 * SMALL_WIDTH + 2 * GAP, self._height
-
-    @property
-    def _height(self) -> int:
-        stack = sum(len(view.there) // SMOOTH for view in self._small["lh"]) + 2 * GAP * (len(SMALL_VIEWS) - 1)
-        return max(stack, *(len(view.there) // SMOOTH for view in self._flat.values()))
+        """Width and height of every map."""
+        flat, *small = (len(view.there) // SMOOTH for view in self._views["lh"])
+        right = len(self._views["rh"][0].there) // SMOOTH
+        stack = sum(small) + 2 * GAP * (len(small) - 1)
+        return FLAT_WIDTH + 2 * SMALL_WIDTH + 2 * GAP, max(stack, flat, right)
 
 
-def _paint(view: View, over: Floats, edge: NDArray[np.bool_]) -> Picture:
+def _paint(view: View, over: Floats, edge: NDArray[np.bool_]) -> Image.Image:
+    """Paint colours over the sulci, at the size that is shown."""
     opacity = over[..., 3:]
     painted = view.grey[..., None] * (1 - opacity) + over[..., :3] * opacity
     painted[edge] = OUTLINE
-    return _shrink(painted, view.there)
+    whole = np.concatenate([painted, view.there[..., None]], axis=2)
+    return Image.fromarray(np.round(whole.clip(0, 1) * 255).astype(np.uint8)).reduce(SMOOTH)
 
 
 def _reach(side: str, regions: NDArray[np.int64]) -> float:
@@ -215,35 +217,32 @@ def _view(side: str, vertices: NDArray[np.int32], weights: NDArray[np.float32], 
 def _raster(
     x: Floats, y: Floats, near: Floats, faces: NDArray[np.int64], width: int, height: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Fill a picture with triangles, seen from where ``near`` is largest, by dropping points densely onto each."""
+    """Find for each pixel the triangle in front, seen from where ``near`` is largest, and the place in it."""
     used = np.unique(faces)
     scale = min((width - 2) / np.ptp(x[used]), (height - 2) / np.ptp(y[used]))
     column = (x - x[used].min()) * scale + (width - np.ptp(x[used]) * scale) / 2
     row = (y[used].max() - y) * scale + (height - np.ptp(y[used]) * scale) / 2
-    ends = np.stack([column, row], axis=1)[faces]
-    longest = np.linalg.norm(ends - np.roll(ends, 1, axis=1), axis=2).max(axis=1)
-    vertices, weights = np.zeros((height * width, 3), dtype=np.int32), np.zeros((height * width, 3), dtype=np.float32)
-    depth = np.full(height * width, -np.inf)
-    for n in np.unique(steps := np.ceil(longest * 1.5).clip(2, 64).astype(int)):
-        some = faces[steps == n]
-        drops = _drops(int(n))
-        spot = [np.floor((a[some] @ drops.T).ravel()).astype(np.int64) for a in (row, column)]
-        pixel = np.clip(spot[0], 0, height - 1) * width + np.clip(spot[1], 0, width - 1)
-        front = (near[some] @ drops.T).ravel()
-        order = np.argsort(front, kind="stable")  # of several points on a pixel the last, the nearest, stays
-        order = order[front[order] >= depth[pixel[order]]]
-        depth[pixel[order]] = front[order]
-        vertices[pixel[order]] = some[order // len(drops)]
-        weights[pixel[order]] = drops[order % len(drops)]
-    shape = (height, width)
-    return vertices.reshape(*shape, 3), weights.reshape(*shape, 3), np.isfinite(depth).reshape(shape)
+    points = np.stack([column, row], axis=1)
+    faces = faces[np.argsort(near[faces].mean(axis=1), kind="stable")]  # the nearest is painted last
+    numbers = Image.new("I", (width, height), -1)
+    pen = ImageDraw.Draw(numbers)
+    for number, corners in enumerate(points[faces].reshape(-1, 6).tolist()):
+        pen.polygon(corners, fill=number)
+    found = np.asarray(numbers)
+    vertices = faces[np.maximum(found, 0)].astype(np.int32)
+    first, second, third = np.moveaxis(points[vertices], 2, 0)
+    pixel = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=2)
+    area = np.where((whole := _cross(second - first, third - first)) == 0, 1, whole)
+    # barycentric weights; a pixel on the outside of an edge takes the edge's own
+    weights = np.stack([_cross(third - second, pixel - second), _cross(first - third, pixel - third)], axis=2)
+    weights = np.clip(weights / area[..., None], 0, 1)
+    weights = np.concatenate([weights, np.clip(1 - weights.sum(axis=2, keepdims=True), 0, 1)], axis=2)
+    return vertices, (weights / weights.sum(axis=2, keepdims=True)).astype(np.float32), found >= 0
 
 
-def _drops(n: int) -> NDArray[np.float64]:
-    """Return points all over a triangle as weights of its corners, ``(n_points, 3)``."""
-    i, j = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
-    kept = i + j <= n
-    return np.stack([i[kept], j[kept], n - i[kept] - j[kept]], axis=1) / n
+def _cross(one: Floats, other: Floats) -> Floats:
+    """Return the third component of cross products of vectors in a plane, ``(..., 2)``."""
+    return np.asarray(one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0])
 
 
 def _edges(regions: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -255,38 +254,3 @@ def _edges(regions: NDArray[np.int64]) -> NDArray[np.bool_]:
         edge[before] |= differ
         edge[after] |= differ
     return edge
-
-
-def _shrink(painted: Floats, there: NDArray[np.bool_]) -> Picture:
-    height, width = (n // SMOOTH * SMOOTH for n in there.shape)
-    corners = [(slice(i, height, SMOOTH), slice(j, width, SMOOTH)) for i in range(SMOOTH) for j in range(SMOOTH)]
-    colour, solid = np.zeros((height // SMOOTH, width // SMOOTH, 3)), np.zeros((height // SMOOTH, width // SMOOTH))
-    for corner in corners:
-        colour += painted[corner] * there[corner][..., None]
-        solid += there[corner]
-    whole = np.concatenate([colour / np.maximum(solid, 1)[..., None], solid[..., None] / SMOOTH**2], axis=2)
-    return np.asarray(np.round(whole.clip(0, 1) * 255), dtype=np.uint8)
-
-
-def _row(pictures: Sequence[Picture]) -> Picture:
-    """Put images side by side, each in the middle of the row."""
-    height = max(len(picture) for picture in pictures)
-    width = sum(picture.shape[1] for picture in pictures) + GAP * (len(pictures) - 1)
-    row = np.zeros((height, width, 4), dtype=np.uint8)
-    left = 0
-    for picture in pictures:
-        top = (height - len(picture)) // 2
-        row[top : top + len(picture), left : left + picture.shape[1]] = picture
-        left += picture.shape[1] + GAP
-    return row
-
-
-def _stack(rows: Sequence[Picture]) -> Picture:
-    width = max(row.shape[1] for row in rows)
-    stack = np.zeros((sum(map(len, rows)) + 2 * GAP * (len(rows) - 1), width, 4), dtype=np.uint8)
-    top = 0
-    for row in rows:
-        left = (width - row.shape[1]) // 2
-        stack[top : top + len(row), left : left + row.shape[1]] = row
-        top += len(row) + 2 * GAP
-    return stack

@@ -1,0 +1,38 @@
+"""Plot: figures of images, scores, decoders and encoding models, drawn by matplotlib.
+
+Each public function returns a matplotlib ``Figure`` that shows itself in a notebook and that `save` writes; ``ax=``
+draws into given axes. None of them uses ``pyplot``, so that nothing stays open. The report and the files for print
+are drawn by the same functions.
+
+::
+
+    image_rows.py        originals beside reconstructions (the paper's Figure 4), denoising sequences
+    score_panels.py      identification accuracy and pixel scores (Figure 5)
+    analysis_figures.py  an analysis of encoding models, with values of each ROI (Figures 6 to 9)
+    flat_maps.py         numbers of voxels on the cortex; cortex_views.py: the cortex, flat and inflated
+    decoders.py          ridge penalties, noise ceilings, curves of diagnostics
+    rows.py              values with intervals, one row each
+    figure.py            new figures, files, SVG for a web page; colours.py; wording.py
+"""
+
+from reseen.plot.analysis_figures import encoding, encoding_values
+from reseen.plot.decoders import Curve, curves, noise_ceilings, penalties
+from reseen.plot.figure import save
+from reseen.plot.flat_maps import CorticalMaps, flat_map
+from reseen.plot.image_rows import denoising, images
+from reseen.plot.score_panels import scores
+
+__all__ = [
+    "CorticalMaps",
+    "Curve",
+    "curves",
+    "denoising",
+    "encoding",
+    "encoding_values",
+    "flat_map",
+    "images",
+    "noise_ceilings",
+    "penalties",
+    "save",
+    "scores",
+]
