@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from reseen.diagnosis import COLUMNS, diagnose
+from reseen.checks import CHECK_COLUMNS
+from reseen.diagnosis import diagnose
 from reseen.errors import ShapeError
 from reseen.features import Features
 from reseen.trials import Split
@@ -21,15 +22,18 @@ def test_a_decoder_of_images_passes_and_one_of_noise_fails():
     true = features()
     noise = np.random.default_rng(1).standard_normal((N_TEST, 40)).astype(np.float32)
     good = diagnose(Features("c", true.array[TESTED] + noise, TESTED), true, SPLIT, n_bootstrap=20)
-    assert list(good.checks.columns) == list(COLUMNS)
-    two_way = good.checks.set_index(["check", "setting"]).loc[("n_way", "2")]
-    assert two_way["result"] == "pass"
+    assert tuple(good.checks.columns) == CHECK_COLUMNS
+    two_way = good.checks.set_index(["check", "setting"]).loc[("identification", "")]
+    assert two_way["status"] == "pass"
     assert two_way["value"] > two_way["threshold"] > two_way["chance"]
     assert two_way["chance"] == pytest.approx(0.5, abs=0.02)
-    numbers = f"{two_way['value']:.3f}, above chance ({two_way['chance']:.3f})"
-    assert two_way["sentence"] == f"Decoded c: identification among 2 test images is {numbers}."
+    value, low, high, chance = (100 * two_way[name] for name in ("value", "low", "high", "chance"))
+    numbers = f"{value:.1f} % [{low:.1f} %, {high:.1f} %], above chance ({chance:.1f} %)"
+    assert two_way["sentence"] == f"decoded c: two-way identification is {numbers}."
     bad = diagnose(Features("c", noise, TESTED), true, SPLIT, n_bootstrap=20)
-    assert bad.checks.set_index(["check", "setting"]).loc[("n_way", "2"), "result"] == "fail"
+    assert bad.checks.set_index(["check", "setting"]).loc[("identification", ""), "status"] == "fail"
+    assert repr(bad).splitlines()[1].startswith("  fail: decoded c: ")
+    assert len(repr(bad).splitlines()) <= 6
 
 
 def test_a_decoder_of_categories_passes_between_and_fails_within():
@@ -40,10 +44,11 @@ def test_a_decoder_of_categories_passes_between_and_fails_within():
     decoded = Features("c", (centres[kinds[TESTED]] + rng.standard_normal((N_TEST, 40))).astype(np.float32), TESTED)
     categories = {"place": {number: str(kind) for number, kind in enumerate(kinds)}}
     found = diagnose(decoded, true, SPLIT, categories=categories, n_bootstrap=100)
-    results = found.checks.set_index(["check", "setting"])["result"]
-    assert results["pairs", "between place"] == "pass"
-    assert results["pairs", "within place"] == "fail"
-    assert any("the category" in sentence for sentence in found.summary)
+    results = found.checks.set_index(["check", "setting"])["status"]
+    assert results["between categories", "place"] == "pass"
+    assert results["within category", "place"] == "fail"
+    assert any("the category, not the image, is decoded" in sentence for sentence in found.checks["sentence"])
+    assert "the category, not the image, is decoded" in repr(found)
     assert len(repr(found).splitlines()) <= 6
     assert "<table" in found._repr_html_()
     assert (found == found) is True

@@ -6,10 +6,11 @@ import pytest
 
 from reseen import metrics, statistics
 from reseen.errors import ResultsError, ShapeError
-from reseen.evaluate import COLUMNS, evaluate, evaluate_features, matrices, nearest_training, summary, verdict
+from reseen.evaluate import COLUMNS, evaluate, evaluate_features, matrices, nearest_training
 from reseen.evaluate import pictures as scoring
 from reseen.evaluate.scores import Score, matrix_score, mean_score, pools, rows_of
 from reseen.features import Features
+from reseen.headline import choose, summary
 from reseen.observers import Panel
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import EvaluateRecipe
@@ -305,19 +306,22 @@ def test_the_nearest_training_picture_is_found_by_correlation_without_the_traini
     assert np.array_equal(expected.argmax(axis=1), wanted)
 
 
-def test_the_summary_sets_each_headline_beside_its_floors_and_ceiling(scores):
+def test_the_summary_has_each_headline_with_its_chance_levels_and_oracle(scores):
     features = evaluate_features(
         "subj01", "z", *decoded_features(1.0), stimulus_id=np.arange(N_ITEMS), subsets={}, recipe=RECIPE, seed=0
     )
-    table = summary(pd.concat([scores, features], ignore_index=True), stimuli="scenes")
+    whole = pd.concat([scores, features], ignore_index=True)
+    table = summary(whole, choose(whole, "scenes"))
     assert list(dict.fromkeys(table["score"])) == ["judge late", "judge early", "pixcorr", "ssim", "features"]
     row = table[(table["score"] == "judge late") & (table["subset"] == "all") & (table["condition"] == "zc")].iloc[0]
     assert row["result"] == the_row(scores, **late())["value"]
-    assert row["ceiling"] == 1
-    assert row["floor_shuffled"] == the_row(scores, **late(), level="floor_shuffled")["value"]
-    assert row["null_sds"] > 3
+    assert row["upper_bound"] == 1
+    assert row["chance_permuted"] == the_row(scores, **late(), level="floor_shuffled")["value"]
+    assert (row["result"] - row["chance_mismatched"]) / row["chance_sd"] > 3
     assert set(table[table["score"] == "judge late"]["subset"]) == {"all", "seen", "novel"}
     assert set(table[table["score"] != "judge late"]["subset"]) == {"all"}
+    again = pd.read_csv(io.StringIO(whole.to_csv(index=False)))
+    pd.testing.assert_frame_equal(summary(again, choose(again, "scenes")), table)
 
 
 def test_a_training_mean_for_each_item_is_taken_away_item_by_item():
@@ -335,128 +339,6 @@ def test_a_training_mean_for_each_item_is_taken_away_item_by_item():
 )
 def test_the_headline_is_about_zc_or_else_c(conditions, main):
     assert main_condition(conditions) == main
-
-
-def test_the_verdict_is_about_the_main_condition(scores):
-    said = verdict(scores.replace({"condition": {"zc": "c"}}), stimuli="scenes")
-    assert said.startswith("subj01: By the judge's late layer, c pictures")
-    assert "There it is above z" in said
-
-
-def test_summary_and_verdict_read_the_same_from_a_csv_file(scores):
-    again = pd.read_csv(io.StringIO(scores.to_csv(index=False)))
-    pd.testing.assert_frame_equal(summary(again), summary(scores))
-    assert verdict(again) == verdict(scores)
-
-
-def headline_rows(
-    condition, value, spread=0.02, subject="s", layer="late", subset="all", shuffled=0.51, protocol="builtin", half=0.06
-):
-    where = (subject, condition, protocol, "identification", "judge", layer, "original", subset)
-    sd = ("identification_null_sd", 0.03)
-    return [
-        (*where, "result", value, value - spread, value + spread, 100),
-        (*where, "floor_repaired", 0.5, 0.44, 0.56, 100),
-        (*where, "floor_shuffled", shuffled, max(shuffled - half, 0), min(shuffled + half, 1), 100),
-        (*where[:3], sd[0], *where[4:], "result", sd[1], np.nan, np.nan, 100),
-    ]
-
-
-def verdict_of(*rows, **options):
-    settings = {"stimuli": "scenes", "n_shuffles": 3} | options
-    return verdict(pd.DataFrame([row for part in rows for row in part], columns=list(COLUMNS)), **settings)
-
-
-def test_the_verdict_says_what_the_numbers_say():
-    text = verdict_of(
-        headline_rows("z", 0.6),
-        headline_rows("c", 0.79),
-        headline_rows("zc", 0.8),
-        headline_rows("nearest_z", 0.55),
-        headline_rows("nearest_c", 0.7),
-        headline_rows("z", 0.9, layer="early"),
-        headline_rows("zc", 0.8, layer="early"),
-        headline_rows("zc", 0.85, subset="seen"),
-        headline_rows("zc", 0.75, subset="novel"),
-    )
-    for sentence in (
-        "s: By the judge's late layer, zc pictures carry what was seen: 80.0 % of the pairs are told apart, 10.0 "
-        "standard deviations of wrong pairings above their mean of 50.0 % (n = 100).",
-        "There it is above z (60.0 %) and level with c (79.0 %).",
-        "By the judge's early layer, z (90.0 %) is above zc (80.0 %).",
-        "It is above the training picture nearest to decoded c (70.0 %).",
-        "Novel pictures (75.0 %) are below those like the ones trained on (85.0 %).",
-        "Decoders fitted on permuted labels are not told from chance by each of the 7 identifications "
-        "(51.0 % to 51.0 %, over 3 permutations).",
-    ):
-        assert sentence in text
-
-
-@pytest.mark.parametrize(
-    ("value", "claim"), [(0.595, "carry what"), (0.57, "hint at what"), (0.52, "are not told from chance")]
-)
-def test_the_verdict_claims_no_more_than_the_null_allows(value, claim):
-    assert f"zc pictures {claim}" in verdict_of(headline_rows("zc", value))
-
-
-def test_the_verdict_calls_out_a_permuted_level_above_chance():
-    said = verdict_of(headline_rows("zc", 0.8, shuffled=0.65))
-    assert "permuted labels are ABOVE chance: look for a leak (zc by judge late: 65.0 %, over 3 permutations)" in said
-    assert "not told from chance" not in said
-
-
-def test_the_verdict_tells_a_permuted_level_below_chance_from_a_leak():
-    said = verdict_of(headline_rows("zc", 0.8, shuffled=0.2))
-    assert "permuted labels are below chance (zc by judge late: 20.0 %, over 3 permutations)" in said
-    assert "leak" not in said
-    assert "tie" not in said
-
-
-def test_where_a_tie_loses_the_verdict_says_why_images_that_are_alike_score_nothing():
-    said = verdict_of(headline_rows("zc", 0.8, shuffled=0.0, half=0.01, protocol="takagi2023"))
-    assert "below chance, where ties lose and images that are all alike score 0 (zc by judge late: 0.0 %" in said
-
-
-def test_every_layer_that_is_printed_is_held_to_chance_and_named_where_it_is_not():
-    late, early = headline_rows("zc", 0.8), headline_rows("zc", 0.8, layer="early", shuffled=0.25)
-    said = verdict_of(late, early)
-    assert "below chance (zc by judge early: 25.0 %" in said
-    assert "not told from chance" not in said
-
-
-def test_permutations_that_disagree_tell_nothing_and_one_alone_neither():
-    wide = verdict_of(headline_rows("zc", 0.8, shuffled=0.35, half=0.4), n_shuffles=2)
-    assert "permuted labels are not told from chance by the one score (35.0 %, over 2 permutations)" in wide
-    one = verdict_of(headline_rows("zc", 0.8, shuffled=0.35, half=np.nan), n_shuffles=1)
-    assert "one permutation of the labels get 35.0 %; one does not tell chance from a leak" in one
-
-
-def test_two_permutations_that_agree_by_chance_are_no_leak():
-    said = verdict_of(headline_rows("zc", 0.8, shuffled=0.54, half=0.001), n_shuffles=2)
-    assert "not told from chance by the one score (54.0 %, over 2 permutations)" in said
-    assert "ABOVE chance" in verdict_of(headline_rows("zc", 0.8, shuffled=0.57, half=0.001), n_shuffles=2)
-
-
-def test_of_a_ceiling_at_chance_the_verdict_says_that_the_gap_is_undefined():
-    rows = [*headline_rows("zc", 0.8), (*headline_rows("zc", 0.8)[0][:8], "ceiling", 0.5, 0.4, 0.6, 100)]
-    said = verdict_of(rows)
-    assert "The gap closed is undefined: the ceiling of 50.0 % is not above chance." in said
-    assert "of the way" not in said
-
-
-def test_of_a_constant_picture_the_verdict_says_what_is_known(truth):
-    grey = np.full((N_ITEMS, 1, *truth.shape[1:]), 127, dtype=np.uint8)
-    pictures = {("result", "zc"): grey, ("ceiling", "zc"): truth[:, None]}
-    said = verdict(evaluate("s", truth, np.arange(N_ITEMS), pictures, by(RandomObserver("judge", 1)), {}, RECIPE, 0))
-    assert "zc pictures are not told from chance: 50.0 % of the pairs are told apart, and 0.0 % of the way" in said
-    assert "nan" not in said
-
-
-def test_the_verdict_is_silent_without_an_observer_and_speaks_of_every_subject(truth):
-    pixels = evaluate("s", truth, np.arange(N_ITEMS), {("result", "z"): truth[:, None]}, by(), {}, RECIPE, 0)
-    assert verdict(pixels).startswith("s: By pixel correlation, z pictures carry what was seen: 100.0 %")
-    assert verdict(pixels[pixels["metric"] != "identification"]) == ""
-    assert verdict_of(headline_rows("zc", 0.8), headline_rows("zc", 0.7, subject="t")).count("\n") == 1
 
 
 def test_of_a_distance_less_is_better_for_p_and_for_the_way_to_the_ceiling():
@@ -525,8 +407,8 @@ def test_a_table_without_reseens_own_protocol_is_summed_up_by_the_first_there_is
     panels = panels if first == "takagi2023" else panels[::-1]
     both = evaluate("s", truth[:4], np.arange(4), stacks, panels, {}, few, 0)
     alone = both[both["protocol"] == first]
-    pd.testing.assert_frame_equal(summary(both), summary(alone))
-    assert "By the alexnet's late layer" in verdict(both)
+    pd.testing.assert_frame_equal(summary(both, choose(both)), summary(alone, choose(both)))
+    assert choose(both).network == "alexnet, layer late"
     listed = Scores(both).wide().reset_index()
     assert list(dict.fromkeys(listed["protocol"])) == [panel.protocol.name for panel in panels]
     assert set(listed[listed["protocol"] == "mindeye2"]["metric"]) == {"pixcorr", "ssim", "identification"}
@@ -534,7 +416,7 @@ def test_a_table_without_reseens_own_protocol_is_summed_up_by_the_first_there_is
     features = evaluate_features(
         "s", "z", *decoded_features(1.0), stimulus_id=np.arange(N_ITEMS), subsets={}, recipe=few, seed=0
     )
-    assert set(summary(pd.concat([features, both]))["score"]) >= {"alexnet late", "features"}
+    assert set(summary(pd.concat([features, both]), choose(both))["score"]) >= {"alexnet late", "features"}
 
 
 def test_the_gap_closed_is_undefined_where_the_ceiling_lies_near_the_floor():

@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reseen.evaluate import summary, verdict
-from reseen.headline import choose, kind_of, stimuli_of
+from reseen.evaluate import run_checks
+from reseen.headline import choose, headlines, kind_of, stimuli_of, summary
+from reseen.recipe import Recipe
+from reseen.report import ReportInput, report
 from reseen.report.marks import read_marks
 from reseen.report.scores import headline as table_of
+from reseen.scores import Scores
 from reseen.tables import SCORE_COLUMNS
 
 
@@ -74,25 +77,60 @@ def test_without_an_identified_image_there_is_no_headline() -> None:
 @pytest.mark.parametrize("stimuli", ["scenes", "figures", "images", ""])
 def test_verdict_table_report_and_ranking_are_by_the_same_score(stimuli: str, parts: list[list[tuple]]) -> None:
     table = scores(*parts)
-    head = choose(table, stimuli)
-    assert head is not None
-    value = head.rows(table[table["level"] == "result"])["value"].item()
-    first = summary(table, stimuli=stimuli).iloc[0]
+    rule = choose(table, stimuli)
+    assert rule is not None
+    value = rule.rows(table[table["level"] == "result"])["value"].item()
+    assert Scores(table, stimuli=stimuli).headline().value == value
+    assert [head.value for head in headlines(table, stimuli)] == [value]
+    said = headlines(table, stimuli)[0].sentence
+    assert f"zc images are identified in {100 * value:.1f} % of the pairs by {rule.network} (" in said
+    first = summary(table, rule).iloc[0]
     assert first["result"] == value
-    assert first["score"] == f"{head.observer} {head.layer}".strip()
-    assert f"{100 * value:.1f} % of the pairs" in verdict(table, stimuli=stimuli)
-    shown = table_of(read_marks(table), head, 3)
+    assert first["score"] == f"{rule.observer} {rule.layer}".strip()
+    shown = table_of(read_marks(table), rule, 3)
     assert shown is not None
     assert shown.rows[0]["layers"][-1][0] == f"{100 * value:.0f}\u00a0%"
+    checked = run_checks(table, None, stimuli=stimuli).set_index("check").loc["identification"]
+    assert (checked["value"], checked["feature"]) == (value, f"zc images ({rule.network})")
+    contents = ReportInput(recipe=Recipe(), scores=table, subjects=(), stimuli=stimuli)
+    assert contents.score_name == f"two-way identification of zc by {rule.network}"
+    page = report(contents).replace("\u00a0", " ")
+    assert said in page
 
 
-def test_the_caveat_is_beside_the_headline_of_the_verdict_and_of_the_report() -> None:
-    said = verdict(scores(JUDGE, PIXELS), stimuli="images")
-    assert "The built-in network was trained on drawn scenes of 64 pixels, and not on images such as these" in said
-    assert "drawn scenes" not in verdict(scores(JUDGE, PIXELS), stimuli="scenes")
+def test_the_caveat_is_beside_the_headline_of_the_report() -> None:
     shown = table_of(read_marks(scores(JUDGE)), choose(scores(JUDGE), "images"), 3)
     assert shown is not None
-    assert shown.caveat
+    assert "The built-in network was trained on drawn scenes of 64 pixels, and not on images such as" in shown.caveat
+    assert not headlines(scores(JUDGE, PIXELS), "scenes")[0].caveat
+
+
+def test_of_several_subjects_each_has_a_headline_and_their_mean_is_the_last_one() -> None:
+    one, other = scores(JUDGE), scores(rows("builtin", "judge", ("early", "middle", "late"), 0.9))
+    both = pd.concat([one, other.assign(subject="t")], ignore_index=True)
+    found = headlines(both, "scenes")
+    assert [(head.subject, head.value) for head in found] == [
+        ("s", 0.732),
+        ("t", 0.9),
+        ("mean of 2 subjects", pytest.approx(0.816)),
+    ]
+    page = report(ReportInput(recipe=Recipe(), scores=both, subjects=(), stimuli="scenes")).replace("\u00a0", " ")
+    assert [page.index(head.sentence) for head in (found[2], *found[:2])] == sorted(
+        page.index(head.sentence) for head in found
+    )
+
+
+def test_the_sentence_of_a_headline_has_interval_p_n_chance_and_oracle() -> None:
+    more = [(*JUDGE[-1][:8], "ceiling", 0.95, 0.9, 0.99, 30)]
+    more += [
+        (*row[:3], f"identification{ending}", *row[4:8], "result", number, np.nan, np.nan, 30)
+        for row in JUDGE[-1:]
+        for ending, number in (("_p", 0.001), ("_gap_closed", 0.52))
+    ]
+    assert headlines(scores(JUDGE, more), "scenes")[0].sentence == (
+        "zc images are identified in 73.2 % of the pairs by judge, layer late (95 % interval 40.0 % to 90.0 %, "
+        "p = 0.0010, n = 30); chance level 50.0 %, oracle 95.0 %, gap closed 52.0 %."
+    )
 
 
 def test_the_kind_of_stimuli_is_known_by_the_data_and_plain_figures_by_their_colours() -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from reseen import decode
-from reseen.evaluate import COLUMNS, diagnose_features, diagnose_left_out, evaluate, verdict
+from reseen.evaluate import diagnose_features, diagnose_left_out, evaluate, run_checks
 from reseen.features import Features
 from reseen.observers import Panel, load_observer
 from reseen.pipeline.controls import sort_stimuli, without_groups
@@ -23,7 +23,6 @@ from reseen.trials import Split, Trials
 RECIPE = EvaluateRecipe(n_derangements=60, n_bootstrap=100)
 DECODE = DecodeRecipe(alphas=(1.0, 10.0, 100.0, 1000.0), n_folds=3)
 N_TEST, N_TRAIN = 60, 140
-NO_SCORES = pd.DataFrame(columns=list(COLUMNS))
 
 pytestmark = pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
 
@@ -73,6 +72,12 @@ def value(table, diagnostic, setting, column="value"):
     return rows.iloc[0][column]
 
 
+def checked(checks, name):
+    rows = checks[checks["check"] == name]
+    assert len(rows) == 1, name
+    return rows.iloc[0]
+
+
 def test_a_cortex_that_codes_the_category_only_is_caught(world):
     """It answers to the background and to nothing else; what is decoded from it looks good, pair by pair."""
     shown = world[0]
@@ -90,9 +95,9 @@ def test_a_cortex_that_codes_the_category_only_is_caught(world):
     assert within == pytest.approx(0.5, abs=0.08)
     assert value(table, "pairs", "within background", "p") > 0.02
     assert value(table, "pairs", "background alone") == pytest.approx(value(table, "n_way", "2"), abs=0.015)
-    said = verdict(NO_SCORES, table)
-    assert "Decoded z holds the category, not the picture: by background, " in said
-    assert "the category alone would make" in said
+    row = checked(run_checks(None, table), "within category")
+    assert row["status"] == "fail"
+    assert "the category alone would give" in row["sentence"]
 
 
 def test_a_cortex_that_knows_training_pictures_by_heart_is_caught(world):
@@ -120,10 +125,11 @@ def test_a_cortex_that_knows_training_pictures_by_heart_is_caught(world):
     assert value(left, "left_out", "clusters") < 0.55
     assert value(left, "left_out", "at random") > 0.6
     assert value(left, "left_out", "lost", "low") > 0
-    said = verdict(NO_SCORES, pd.concat([table, left]))
-    assert "of the test pictures nearly duplicate a training picture: to find these again is no reading" in said
-    assert "With all pictures of its kind left out of the training, a picture is told apart less often: by" in said
-    assert "Decoded z knows only kinds that were trained on." in said
+    found = run_checks(None, pd.concat([table, left]))
+    assert checked(found, "near duplicates")["status"] == "fail"
+    row = checked(found, "left-out cluster")
+    assert row["status"] == "fail"
+    assert "less than with as many images left out at random" in row["sentence"]
 
 
 @pytest.fixture(scope="module")
@@ -153,15 +159,15 @@ def test_pictures_that_ignore_the_brain_score_at_the_floor_and_the_verdict_says_
     assert at["result"] == pytest.approx(0.5, abs=0.15)
     assert at["floor_mean"] == 0.5
     assert at["ceiling"] == 1
-    said = verdict(without_brain)
-    assert "zc pictures are not told from chance" in said
-    assert "zc is NOT above that" in said
+    found = run_checks(without_brain, None)
+    assert checked(found, "identification")["status"] == checked(found, "without responses")["status"] == "fail"
 
 
 def test_the_picture_of_the_mean_does_as_well_pixel_by_pixel_and_that_is_said(without_brain):
     at = without_brain[without_brain["metric"] == "pixcorr"].set_index("level")["value"]
     assert at["floor_mean"] > at["result"]
-    assert "By pixel correlation one picture for all, of the mean z and c, does as well" in verdict(without_brain)
+    found = run_checks(without_brain, None)
+    assert checked(found[found["setting"] == "pixel correlation"], "one image for all")["status"] == "warn"
 
 
 def test_a_decoder_that_knows_kinds_it_was_not_trained_on_is_not_accused():
@@ -174,4 +180,4 @@ def test_a_decoder_that_knows_kinds_it_was_not_trained_on_is_not_accused():
     split = Split.fixed(np.arange(60, n), np.arange(60))
     left = left_out(trials, split, Features("z", features, np.arange(n)))
     assert value(left, "left_out", "clusters") > 0.9
-    assert "only kinds" not in verdict(NO_SCORES, left)
+    assert checked(run_checks(None, left), "left-out cluster")["status"] != "fail"

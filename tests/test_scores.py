@@ -8,9 +8,8 @@ import pytest
 
 from reseen.errors import ResultsError, ShapeError
 from reseen.headline import choose
-from reseen.scores import CHANCE, NUMBERS, PUBLISHED, WORDS, Scores
-from reseen.statistics import t_interval
-from reseen.tables import PICTURE_LEVELS, SCORE_COLUMNS
+from reseen.scores import Scores
+from reseen.tables import SCORE_COLUMNS
 
 
 def rows(subject="s", condition="zc", observer="judge", layer="late", value=0.8, n=30, protocol="builtin", **levels):
@@ -41,55 +40,6 @@ FULL = table(
     rows(condition="z", value=0.6),
     rows(condition="nearest_z", value=0.55),
 )
-
-
-def test_the_wide_table_has_one_row_for_each_score_with_all_its_levels():
-    wide = Scores(FULL).wide()
-    assert tuple(wide.index.names) == WORDS
-    assert tuple(wide.columns) == (*NUMBERS, PUBLISHED)
-    assert list(wide.index.get_level_values("condition")) == ["zc", "zc", "zc", "z", "nearest_z"]
-    first = wide.iloc[0]
-    expected = {"result": 0.8, "low": 0.7, "high": 0.9, "upper_bound": 0.95, "gap_closed": 0.7, "p": 0.01, "n": 30}
-    chance = {"chance_mismatched": 0.5, "chance_permuted": 0.51, "chance_mean": 0.5}
-    assert {name: first[name] for name in (*expected, *chance)} == pytest.approx({**expected, **chance})
-    assert math.isnan(first["chance_noise"])
-    assert math.isnan(wide.iloc[2]["p"])
-    assert wide["n"].tolist() == [30] * 5
-
-
-def test_every_level_of_the_tidy_table_has_a_column():
-    assert set(CHANCE) | {"result", "ceiling"} == {*PICTURE_LEVELS, "floor_repaired"}
-
-
-def test_a_score_that_is_not_defined_keeps_its_row():
-    undefined = pixels(value=math.nan)
-    wide = Scores(table(undefined[1:])).wide()
-    assert len(wide) == 1
-    assert math.isnan(wide["result"].item())
-
-
-def test_a_score_without_a_result_keeps_its_row():
-    only = [row for row in rows(ceiling=0.9) if row[8] == "ceiling"]
-    wide = Scores(table(only)).wide()
-    assert (wide["upper_bound"].item(), wide["n"].item()) == (0.9, 30)
-    assert math.isnan(wide["result"].item())
-
-
-def test_of_several_subjects_the_mean_follows_with_an_interval_over_subjects():
-    values = {"a": 0.7, "b": 0.8, "c": 0.75}
-    parts = [rows(subject=name, value=value) for name, value in values.items()]
-    wide = Scores(table(*parts, pixels("a"))).wide().reset_index()
-    assert list(wide["subject"]) == ["a", "b", "c", "a", "mean of 3 subjects"]
-    mean = wide.iloc[-1]
-    assert mean["result"] == pytest.approx(0.75)
-    assert (mean["low"], mean["high"]) == pytest.approx(t_interval(np.array(list(values.values()))))
-    assert mean["n"] == 30
-    assert math.isnan(mean["p"])
-    head = Scores(table(*parts)).headline()
-    assert (head.subject, head.value, head.n) == ("mean of 3 subjects", pytest.approx(0.75), 30)
-    differ = Scores(table(rows(subject="a"), rows(subject="b", n=20))).headline()
-    assert differ.n == 0
-    assert "n =" not in repr(differ)
 
 
 def test_the_headline_is_that_of_the_one_rule():

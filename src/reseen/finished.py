@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.checks import count_statuses
 from reseen.decode import Decoder
+from reseen.diagnosis import Diagnostics
 from reseen.errors import ResultsError
+from reseen.evaluate import run_checks
 from reseen.features import Features
+from reseen.headline import stimuli_of
 from reseen.reconstruction import n_draws
 from reseen.results import ResultsFolder
 from reseen.scores import Scores
@@ -36,18 +40,24 @@ class Results(ResultsFolder):
 
     def __repr__(self) -> str:
         conditions = ", ".join(self.recipe.reconstruct.conditions)
-        return (
-            f"Results of recipe {self.recipe.name}: {', '.join(self.subjects)}\n"
-            f"  conditions: {conditions}; model: {self.recipe.model.name}\n"
-            f"  folder: {self.path}"
-        )
+        lines = [
+            f"Results of recipe {self.recipe.name}: {', '.join(self.subjects)}",
+            f"conditions: {conditions}; model: {self.recipe.model.name}",
+        ]
+        if self._is_scored():
+            lines.append(f"checks: {count_statuses(self.diagnostics.checks['status'])}")
+        return "\n  ".join([*lines, f"folder: {self.path}"])
+
+    def _is_scored(self) -> bool:
+        return all((self.path / f"{name}.csv").is_file() for name in ("scores", "diagnostics"))
 
     def _repr_html_(self) -> str:
         """Return the headline for notebooks, with a link to the report."""
         report = self.path / "report.html"
         link = f'<p><a href="{html.escape(report.resolve().as_uri())}">report.html</a></p>' if report.is_file() else ""
         scores = self.scores._repr_html_() if (self.path / "scores.csv").is_file() else ""
-        return f"<pre>{html.escape(repr(self))}</pre>{scores}{link}"
+        checks = self.diagnostics._repr_html_() if self._is_scored() else ""
+        return f"<pre>{html.escape(repr(self))}</pre>{scores}{checks}{link}"
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -58,6 +68,13 @@ class Results(ResultsFolder):
     def scores(self) -> Scores:
         """All scores; see `reseen.Scores`."""
         return Scores.read(self.path)
+
+    @property
+    def diagnostics(self) -> Diagnostics:
+        """Diagnostics and checks of all subjects; see `reseen.Diagnostics`."""
+        scores, table = (self.load_table(name) for name in ("scores", "diagnostics"))
+        stimuli = stimuli_of(self.provenance, self.subjects)
+        return Diagnostics(table, run_checks(scores, table, stimuli=stimuli, n_permutations=self.recipe.n_permuted))
 
     def decoded(self, feature: str, subject: str | None = None) -> Features:
         """Return a decoded feature, one row for each held-out item.

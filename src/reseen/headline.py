@@ -1,6 +1,6 @@
-"""Headline: the one score that verdict, tables, report, ranking of images and diagnostics are about.
+"""Headline: the one score that sums up a table of scores, wherever scores are summed up.
 
-`choose` holds the only rule. It looks at the kind of the stimuli and at the scores that there are:
+`choose` contains the only rule. It depends on the category of the stimuli and on the scores that there are:
 
 ==================  =================================================================================
 stimuli             two-way identification by
@@ -16,14 +16,27 @@ Where the first choice has no score, the next one in `_ORDER` is taken.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.tables import BUILTIN, BUILTIN_NETWORKS, FEATURES, PIXELS
+from reseen.errors import ShapeError
+from reseen.tables import (
+    BUILTIN,
+    BUILTIN_NETWORKS,
+    FEATURES,
+    IDENTIFICATION,
+    PIXELS,
+    first_protocol,
+    is_retrieved,
+    main_condition,
+    percent,
+)
+from reseen.wide import CHANCE, PUBLISHED, wide
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +47,8 @@ STIMULI_OF = "stimuli of "
 """Name, before a subject's, of the kind of stimuli in the provenance of a results folder."""
 PLAIN_COLOURS = 16
 """Most colours that the test images of a subject may have together to be plain figures."""
-IDENTIFICATION = "identification"
 _JUDGE = "judge"
+_VALUES = ("value", "low", "high", "p", "upper_bound", "gap_closed")
 _ORDER: dict[str, tuple[str, ...]] = {
     "scenes": ("builtin", "own", "published", "pixels"),
     "figures": ("pixels", "published", "own", "builtin"),
@@ -91,6 +104,179 @@ class Headline:
         for column, word in wanted.items():
             table = table[table[column].fillna("") == word]
         return table
+
+
+@dataclass(frozen=True, eq=False)
+class HeadlineScore:
+    """The one score that sums up a table of scores, by the rule of `choose`.
+
+    Parameters
+    ----------
+    rule
+        Protocol, evaluation network, layer and direction of the score, and why they were chosen.
+    subject, condition
+        Subject, or ``"mean of <n> subjects"``, and condition of the reconstructions.
+    value, low, high
+        Identification accuracy and its 95 % interval: over test images for one subject, over subjects (Student's t)
+        for a mean.
+    p
+        One-sided p of a permutation test; NaN for a mean over subjects.
+    n
+        Number of test images; 0 where it differs between subjects.
+    chance
+        Name of each chance level -> its accuracy.
+    upper_bound, gap_closed
+        Accuracy of reconstructions from the true latents (oracle), and where between chance and oracle the value is, as
+        a proportion; NaN where they are not known.
+    published
+        Published values of the same protocol, layer, number of test images and subjects, in words; empty for none.
+    """
+
+    rule: Headline
+    subject: str
+    condition: str
+    value: float
+    low: float
+    high: float
+    p: float
+    n: int
+    chance: Mapping[str, float]
+    upper_bound: float
+    gap_closed: float
+    published: str = ""
+
+    @property
+    def why(self) -> str:
+        """Reason for the choice of the score, in a sentence."""
+        return self.rule.why
+
+    @property
+    def caveat(self) -> str:
+        """Limit of the score, in a sentence or two; empty where there is none."""
+        return self.rule.caveat
+
+    @property
+    def name(self) -> str:
+        """Name of the score in words."""
+        return f"two-way identification by {self.rule.network}"
+
+    @property
+    def sentence(self) -> str:
+        """The headline in a sentence: value, interval, p, n, chance level and oracle."""
+        facts = [f"95 % interval {percent(self.low)} to {percent(self.high)}"] if math.isfinite(self.low) else []
+        facts += [f"p = {self.p:.4f}"] if math.isfinite(self.p) else []
+        facts += [f"n = {self.n}"] if self.n else []
+        text = f"{self.condition} images are identified in {percent(self.value)} of the pairs by {self.rule.network}"
+        text += f" ({', '.join(facts)})" if facts else ""
+        text += f"; chance level {percent(self.chance.get('mismatched', 0.5))}"
+        text += f", oracle {percent(self.upper_bound)}" if math.isfinite(self.upper_bound) else ""
+        text += f", gap closed {percent(self.gap_closed)}" if math.isfinite(self.gap_closed) else ""
+        return f"{text}."
+
+    def __repr__(self) -> str:
+        interval = f" [{self.low:.3f}, {self.high:.3f}]" if math.isfinite(self.low) else ""
+        facts = [f"{self.value:.3f}{interval}"]
+        facts += [f"p = {self.p:.4f}"] if math.isfinite(self.p) else []
+        facts += [f"n = {self.n} images"] if self.n else []
+        chance = ", ".join(f"{name} {value:.3f}" for name, value in self.chance.items())
+        bound = f"{self.upper_bound:.3f} (oracle)" if math.isfinite(self.upper_bound) else "not computed"
+        of = ", ".join(word for word in (self.subject, self.condition) if word)
+        lines = [
+            f"{of}: {self.name}" if of else self.name,
+            f"  {', '.join(facts)}",
+            f"  chance levels: {chance or 'not computed'}; upper bound: {bound}",
+            f"  {self.why}",
+            f"  {self.caveat}",
+            f"  {self.published and 'published: ' + self.published}",
+        ]
+        return "\n".join(line for line in lines if line.strip())
+
+
+def headlines(scores: pd.DataFrame, stimuli: str = "", condition: str | None = None) -> list[HeadlineScore]:
+    """Return the headline of each subject, and of several subjects that of their mean, which is the last one.
+
+    Parameters
+    ----------
+    scores
+        Tidy table with the columns `reseen.tables.SCORE_COLUMNS`.
+    stimuli
+        See `choose`.
+    condition
+        Condition of the reconstructions; left out: ``zc``, or else ``c``, or else the first one.
+
+    Returns
+    -------
+    Empty where no image was identified.
+
+    Raises
+    ------
+    ShapeError
+        If there is no such condition.
+    """
+    rule = choose(scores, stimuli)
+    if rule is None:
+        return []
+    known = wide(scores).reset_index()
+    rows = rule.rows(known[(known["subset"] == "all") & known["result"].notna()])
+    conditions = list(dict.fromkeys(rows["condition"]))
+    if not conditions:
+        return []
+    if condition is None:
+        condition = main_condition(name for name in conditions if not is_retrieved(name))
+    if condition not in conditions:
+        listed = ", ".join(repr(name) for name in conditions)
+        raise ShapeError(f"there are no scores of the condition {condition!r}; there are {listed}.")
+    return [_headline_score(rule, row) for row in rows[rows["condition"] == condition].to_dict("records")]
+
+
+def _headline_score(rule: Headline, row: Mapping[Any, Any]) -> HeadlineScore:
+    chance = {name.removeprefix("chance_"): float(row[name]) for name in CHANCE.values() if row[name] == row[name]}
+    return HeadlineScore(
+        rule=rule,
+        subject=str(row["subject"]),
+        condition=str(row["condition"]),
+        n=int(row["n"]),
+        chance=chance,
+        published=str(row[PUBLISHED]),
+        **{name: float(row["result" if name == "value" else name]) for name in _VALUES},
+    )
+
+
+def summary(scores: pd.DataFrame, rule: Headline | None) -> pd.DataFrame:
+    """Return the rows of the wide table that sum it up: the headline, its other end, pixel scores, decoded features.
+
+    Parameters
+    ----------
+    scores
+        Tidy table with the columns `reseen.tables.SCORE_COLUMNS`, of any number of subjects.
+    rule
+        What `choose` returned.
+
+    Returns
+    -------
+    DataFrame
+        Rows of `reseen.wide.wide`, without means over subjects, in the order of subjects, scores, subsets and
+        conditions; subsets of the headline alone. Words are columns, and ``score`` names the score.
+    """
+    import pandas as pd
+
+    known = wide(scores, with_mean=False).reset_index()
+    of_features = known["observer"] == FEATURES
+    protocol = first_protocol(known["protocol"][~of_features]) if rule is None else rule.protocol
+    chosen = [("pixcorr", "pixcorr", "", "", ""), ("ssim", "ssim", "", "", "")]
+    chosen += [(FEATURES, IDENTIFICATION, FEATURES, "", "original")]
+    if rule is not None:
+        names = [(f"{rule.observer} {layer}".strip(), layer) for layer in rule.layers]
+        chosen = [(name, IDENTIFICATION, rule.observer, layer, rule.direction) for name, layer in names] + chosen
+    parts = []
+    for score, *words in chosen:
+        is_it = (known[["metric", "observer", "layer", "direction"]] == words).all(axis=1)
+        is_it &= of_features if score == FEATURES else known["protocol"] == protocol
+        is_it &= (known["subset"] == "all") | (rule is not None and score == chosen[0][0])
+        parts.append(known[is_it].assign(score=score))
+    found = pd.concat(parts)
+    order = ["subject", "score", "subset"]
+    return found.sort_values(order, key=lambda column: pd.factorize(column)[0], ignore_index=True)
 
 
 def choose(scores: pd.DataFrame, stimuli: str = "") -> Headline | None:

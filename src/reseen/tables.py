@@ -36,6 +36,8 @@ SCORE_COLUMNS = (
 """The columns of ``scores.csv``; a score is told from others by those up to ``level``."""
 BUILTIN = "builtin"
 """The protocol of reseen's own; see `reseen.protocols`."""
+IDENTIFICATION = "identification"
+"""The metric that counts pairs in which the right image is identified."""
 PIXELS = "pixels"
 """The observer of identification by pixel correlation, which is no network and has no layers."""
 BUILTIN_NETWORKS = ("judge", "image_encoder")
@@ -130,6 +132,11 @@ def retrieved_by(feature: str) -> str:
 def is_retrieved(condition: str) -> bool:
     """Return whether the pictures of a condition were retrieved, not made."""
     return condition.startswith(_RETRIEVED)
+
+
+def percent(value: float) -> str:
+    """Return a proportion in per cent, for a sentence."""
+    return f"{100 * value:.1f} %" if value == value else "unknown"
 
 
 def to_csv(table: pd.DataFrame) -> str:

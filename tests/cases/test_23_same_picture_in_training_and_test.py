@@ -27,11 +27,12 @@ def test_check_counts_the_test_pictures_that_are_training_pictures(reseen, comma
     assert "6 of 6 test pictures of subj01 are also training pictures" in " ".join(out.split())
 
 
-def test_the_verdict_says_that_test_pictures_duplicate_training_pictures(reseen, command):
+def test_a_check_fails_where_test_images_duplicate_training_images(reseen, command):
     settings = [word for setting in QUICK for word in ("--set", setting)]
     code, out, err = reseen("run", *command, *settings)
     assert code == 0, err
     said = " ".join(out.split())
-    assert "100.0 % of the test pictures nearly duplicate a training picture" in said
+    assert "1 fail" in said or "fail │" in said
+    assert "the proportion of test images that nearly duplicate a training" in said
     page = (command[-1] / "report.html").read_text()
-    assert "of the test pictures nearly duplicate a training picture" in page
+    assert "the proportion of test images that nearly duplicate a training image is 100.0\u00a0%" in page

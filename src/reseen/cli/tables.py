@@ -1,4 +1,4 @@
-"""Tables on the terminal: how a number looks, and the table of a run's scores."""
+"""Tables on the terminal: how a number looks, and the tables of a run's scores and checks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 from reseen.cli.terminal import say, say_table
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from reseen.results import ResultsFolder
 
 
@@ -23,33 +21,38 @@ def chance(p: float) -> str:
     return "" if p != p else "<.0001" if p < 0.0001 else f"{p:.4f}"
 
 
-def print_scores(scores: pd.DataFrame, reading: pd.DataFrame, stimuli: str, n_shuffles: int) -> None:
-    """Print the headline scores of each condition, between floors and ceiling."""
+def print_scores(results: ResultsFolder) -> None:
+    """Print the headlines, the scores between chance level and oracle, and the checks that do not pass."""
     from rich.table import Table
 
-    from reseen.evaluate import summary, verdict
+    from reseen.checks import count_statuses
+    from reseen.finished import Results
+    from reseen.headline import choose, headlines, summary
 
-    table = Table("subject", "score", "pictures", "from", title="Scores between floor and ceiling")
-    for column in ("wrong truths", "shuffled", "result", "95 %", "ceiling", "n"):
+    run = Results(results.path, results.recipe)
+    scores, checks = run.scores, run.diagnostics.checks
+    table = Table("subject", "score", "images", "from", title="Scores between chance level and oracle")
+    for column in ("mismatched", "permuted", "result", "95 %", "oracle", "n"):
         table.add_column(column, justify="right")
-    found = summary(scores, stimuli=stimuli).to_dict("records")
+    found = summary(scores.table, choose(scores.table, scores.stimuli)).to_dict("records")
     for row in (row for row in found if _is_telling(row, str(found[0]["score"]))):
-        numbers = [number(row[column]) for column in ("floor_repaired", "floor_shuffled", "result")]
+        numbers = [number(row[column]) for column in ("chance_mismatched", "chance_permuted", "result")]
         interval = f"{number(row['low'])}–{number(row['high'])}" if row["low"] == row["low"] else ""
         words = [str(row[column]) for column in ("subject", "score", "subset", "condition")]
-        table.add_row(*words, *numbers, interval, number(row["ceiling"]), str(row["n"]))
-    say_table(table, verdict(scores, reading, stimuli=stimuli, n_shuffles=n_shuffles))
+        table.add_row(*words, *numbers, interval, number(row["upper_bound"]), str(row["n"]))
+    heads = headlines(scores.table, scores.stimuli)
+    said = [f"{head.subject}: {head.sentence}" for head in heads]
+    said += [heads[0].caveat] if heads and heads[0].caveat else []
+    left = Table("subject", "status", "check", title=f"Checks: {count_statuses(checks['status'])}; not passed")
+    for row in checks[checks["status"] != "pass"].to_dict("records"):
+        left.add_row(str(row["subject"]), str(row["status"]), str(row["sentence"]))
+    say_table(table, "\n".join(said), left)
 
 
 def show_results(results: ResultsFolder) -> None:
     """Print the scores, if there are any, and where the results and the report are."""
     if all((results.path / f"{name}.csv").is_file() for name in ("scores", "diagnostics")):
-        from reseen.headline import stimuli_of
-
-        stimuli = stimuli_of(results.provenance, results.recipe.data.subjects)
-        print_scores(
-            results.load_table("scores"), results.load_table("diagnostics"), stimuli, results.recipe.n_permuted
-        )
+        print_scores(results)
     say(f"results: {results.path}")
     report = results.path / "report.html"
     if report.is_file():
@@ -57,7 +60,7 @@ def show_results(results: ResultsFolder) -> None:
 
 
 def _is_telling(row: Mapping[Hashable, object], headline: str) -> bool:
-    """Keep the table short: subsets of zc alone, and pictures that were retrieved by the headline alone."""
+    """Keep the table short: subsets of zc alone, and retrieved images by the headline alone."""
     from reseen.tables import is_retrieved
 
     if is_retrieved(str(row["condition"])):

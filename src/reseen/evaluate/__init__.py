@@ -6,7 +6,7 @@ from reseen.evaluate.items import training_mean
 from reseen.evaluate.pictures import evaluate
 from reseen.evaluate.refits import AT_RANDOM, CLUSTERS, diagnose_left_out, diagnose_repetitions
 from reseen.evaluate.samples import diagnose_images
-from reseen.evaluate.verdict import summary, verdict
+from reseen.evaluate.statuses import run_checks
 from reseen.tables import DIAGNOSTIC_COLUMNS
 from reseen.tables import SCORE_COLUMNS as COLUMNS
 
@@ -22,7 +22,6 @@ __all__ = [
     "evaluate",
     "evaluate_features",
     "nearest_training",
-    "summary",
+    "run_checks",
     "training_mean",
-    "verdict",
 ]

@@ -9,16 +9,16 @@ import numpy as np
 from reseen import metrics, plot, reconstruction
 from reseen import report as page
 from reseen.errors import ResultsError
-from reseen.evaluate import verdict
+from reseen.evaluate import run_checks
 from reseen.files import opening_tensors, shown
-from reseen.headline import IDENTIFICATION, Headline, choose, stimuli_of
+from reseen.headline import Headline, choose, stimuli_of
 from reseen.pipeline.context import Run, SubjectRun
 from reseen.pipeline.maps import cortical_maps, save_figure, write_figures
 from reseen.pipeline.stacks import Stacks
 from reseen.recipe import to_toml
 from reseen.results import VERSION_OF
 from reseen.scores import Scores
-from reseen.tables import NO_BRAIN, PIXELS, is_retrieved
+from reseen.tables import NO_BRAIN, is_retrieved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ def report(run: Run) -> bool:
     results = run.results
     if (results.path / "report.html").is_file():
         return False
-    scores, reading, encoding = (results.load_table(name) for name in ("scores", "diagnostics", "encoding"))
+    scores, diagnostics, encoding = (results.load_table(name) for name in ("scores", "diagnostics", "encoding"))
     stimuli = stimuli_of(results.provenance, run.recipe.data.subjects)
     head = choose(scores, stimuli)
     ranking = _ranking(run, head)
@@ -50,12 +50,11 @@ def report(run: Run) -> bool:
         recipe=run.recipe,
         scores=scores,
         subjects=tuple(subjects),
-        verdict=verdict(scores, reading, stimuli=stimuli, n_shuffles=run.recipe.n_permuted),
+        checks=run_checks(scores, diagnostics, stimuli=stimuli, n_permutations=run.recipe.n_permuted),
         stimuli=stimuli,
-        reading=reading,
+        diagnostics=diagnostics,
         provenance=_provenance(run),
         encoding=encoding,
-        score_name=_score_name(run, head),
         recipe_text=to_toml(run.recipe),
     )
     examples = page.examples(contents)
@@ -111,14 +110,6 @@ def _ranking(run: Run, head: Headline | None) -> pd.DataFrame:
     each = run.results.load_table("pictures")
     rows = each[(each["level"] == "result") & (each["condition"] == run.main_condition)]
     return rows.iloc[:0] if head is None else head.rows(rows)
-
-
-def _score_name(run: Run, head: Headline | None) -> str:
-    if head is None:
-        return "no score"
-    by = page.words(head.observer) + (f"'s {head.layer} layer" if head.layer else "")
-    by = "pixel correlation" if head.observer == PIXELS else by
-    return f"{page.words(IDENTIFICATION)} of {run.main_condition} by {by}"
 
 
 def _of_folds(subject: SubjectRun, name: str, which: str) -> NDArray[np.float64]:

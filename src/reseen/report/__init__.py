@@ -7,12 +7,12 @@ everything it shows is in its argument, so a page can be made from plain arrays.
 
     contents.py   what a page is made from
     sample.py     which pictures are shown: a declared rule, never a choice
-    marks.py      a score between its floors and its ceiling, read from the tidy table, and said in words
+    marks.py      a score between its chance levels and its oracle, from the wide table, and in words
     charts.py     scores and diagnostics as SVG, drawn by `reseen.plot`
     embed.py      pictures as data URIs
     gallery.py    presented against reconstructed, and films
     scores.py     the table at the top and the charts
-    reading.py    reading or guessing: what the decoded features show
+    diagnostic_section.py  the checks, curves and numbers of the diagnostics
     encoding.py   the encoding models: maps, values and words of each analysis
     page.py       the sections, rendered by report.html.j2
 """

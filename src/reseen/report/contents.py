@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reseen.errors import ShapeError
+from reseen.headline import choose
 from reseen.report.encoding import AnalysisReport
-from reseen.tables import SCORE_COLUMNS
+from reseen.tables import SCORE_COLUMNS, main_condition
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,19 +132,17 @@ class ReportInput:
         Tidy table with the columns ``SCORE_COLUMNS``, one row per number; may be empty.
     subjects
         What to show of each subject.
-    verdict
-        The result in a sentence or a few, shown first.
     provenance
         What made the results. ``"warnings"`` (a list of texts) stands at the top of the page; ``"versions"``,
         ``"fingerprints"`` and every other mapping become tables; everything else is listed as it is.
     encoding
         Tidy table of the encoding models, or ``None``.
-    reading
-        Tidy table of what tells reading from guessing (`reseen.evaluate.diagnose_features`), or ``None``.
+    diagnostics
+        Table of diagnostics (`reseen.evaluate.diagnose_features`), or ``None``.
+    checks
+        Table of checks (`reseen.evaluate.run_checks`), or ``None``.
     stimuli
-        Kind of the stimuli, see `reseen.headline.choose`.
-    score_name
-        What ``SubjectReport.score`` is, in words.
+        Category of the stimuli, see `reseen.headline.choose`.
     recipe_text
         The recipe as it was written; left out, it is printed from ``recipe``.
 
@@ -156,15 +155,20 @@ class ReportInput:
     recipe: Recipe
     scores: pd.DataFrame
     subjects: tuple[SubjectReport, ...]
-    verdict: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
     encoding: pd.DataFrame | None = None
-    reading: pd.DataFrame | None = None
+    diagnostics: pd.DataFrame | None = None
+    checks: pd.DataFrame | None = None
     stimuli: str = ""
-    score_name: str = "two-way identification of zc by the judge's late layer"
     recipe_text: str | None = None
 
     def __post_init__(self) -> None:
         missing = [name for name in SCORE_COLUMNS if name not in self.scores.columns]
         if missing:
             raise ShapeError(f"the scores have no column {missing[0]!r}; they need {', '.join(SCORE_COLUMNS)}.")
+
+    @property
+    def score_name(self) -> str:
+        """What ranks the images (``SubjectReport.score``), in words: the headline."""
+        rule, condition = choose(self.scores, self.stimuli), main_condition(self.recipe.reconstruct.conditions)
+        return "no score" if rule is None else f"two-way identification of {condition} by {rule.network}"

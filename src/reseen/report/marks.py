@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from reseen.plot.wording import PERCENT, percent, words
 from reseen.recipe import CONDITIONS
-from reseen.tables import GAP_CLOSED, LEVELS, is_retrieved, lower_is_better, says_of_score
+from reseen.tables import is_retrieved, lower_is_better
+from reseen.wide import CHANCE, wide
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,46 +71,24 @@ def is_identification(metric: str) -> bool:
 
 
 def read_marks(scores: pd.DataFrame) -> list[Mark]:
-    """Gather the rows of each score into one mark, in the order of reading.
-
-    A row of an unknown level, or of a number about a score other than the gap it closed, is left to the full table. Of
-    two rows for one number the last counts.
-    """
-    found: dict[Key, dict[str, Any]] = {}
-    for row in scores.to_dict("records"):
-        key, level = Key(*(_text(row[name]) for name in Key._fields)), _text(row["level"])
-        if key.metric.endswith(GAP_CLOSED):
-            found.setdefault(key._replace(metric=key.metric.removesuffix(GAP_CLOSED)), {})[GAP_CLOSED] = row
-        elif level in LEVELS and not says_of_score(key.metric):
-            found.setdefault(key, {})[level] = row
-    marks = [_mark(key, levels) for key, levels in found.items()]
+    """Return one mark for each score, of `reseen.wide.wide` without means over subjects, in the order of reading."""
+    marks = [_mark(row) for row in wide(scores, with_mean=False).reset_index().to_dict("records")]
     return sorted(
         marks, key=lambda mark: [_rank(part) for part in (mark.key.subset, mark.key.layer, mark.key.condition)]
     )
 
 
-def _mark(key: Key, levels: dict[str, Any]) -> Mark:
-    value = {level: number(levels.get(level, {}).get("value")) for level in LEVELS}
-    result = levels.get("result", {})
-    count = number(result.get("n"))
-    return Mark(
-        key=key,
-        **value,
-        gap_closed=number(levels.get(GAP_CLOSED, {}).get("value")),
-        low=number(result.get("low")),
-        high=number(result.get("high")),
-        n=0 if math.isnan(count) else int(count),
+def _mark(row: dict[Any, Any]) -> Mark:
+    levels = {level: float(row[column]) for level, column in CHANCE.items()}
+    result, low, high, ceiling, gap_closed, n = (
+        float(row[name]) for name in ("result", "low", "high", "upper_bound", "gap_closed", "n")
     )
+    key = Key(*(str(row[name]) for name in Key._fields))
+    return Mark(key, result, low, high, **levels, ceiling=ceiling, gap_closed=gap_closed, n=int(n))
 
 
 def _rank(part: str) -> int:
     return ORDER.index(part) if part in ORDER else len(ORDER)
-
-
-def _text(cell: Any) -> str:
-    """Return a cell as text; the empty cells of a CSV file come back as NaN."""
-    missing = cell is None or cell != cell
-    return "" if missing else str(cell)
 
 
 def number(cell: Any) -> float:

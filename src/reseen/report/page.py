@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +9,16 @@ import numpy as np
 from markupsafe import Markup
 
 from reseen import plot
-from reseen.headline import choose
+from reseen.checks import count_statuses
+from reseen.headline import choose, headlines
 from reseen.plot import colours, wording
 from reseen.plot.figure import page_svg
 from reseen.recipe import to_toml
 from reseen.report import gallery, marks, scores
 from reseen.report.contents import ReportInput, SubjectReport
+from reseen.report.diagnostic_section import diagnostic_section
 from reseen.report.encoding import encoding_section
-from reseen.report.reading import reading_section
-from reseen.tables import SCORE_COLUMNS
+from reseen.tables import DIAGNOSTIC_COLUMNS, SCORE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ def report(contents: ReportInput) -> str:
     return _template().render(
         colours=colours.PAGE,
         recipe=recipe,
-        verdicts=_verdicts(contents.verdict),
+        verdicts=_verdicts(contents),
         warnings=[str(warning) for warning in contents.provenance.get("warnings", [])],
         headline=scores.headline(found, head, recipe.evaluate.n_shuffles),
         galleries=[gallery.gallery(subject, contents) for subject in contents.subjects],
@@ -58,7 +58,8 @@ def report(contents: ReportInput) -> str:
         score_rows=_table_rows(contents.scores, SCORE_COLUMNS),
         floors=scores.floors(found, head),
         published=scores.published(found),
-        reading=reading_section(contents.reading),
+        diagnostics=_diagnostics(contents),
+        diagnostic_columns=DIAGNOSTIC_COLUMNS[1:],
         alphas=[alpha for subject in contents.subjects for alpha in _alphas(subject)],
         rois=[_rois(subject) for subject in contents.subjects if subject.roi_sizes or subject.noise_ceiling],
         encoding=_encoding(contents),
@@ -68,14 +69,29 @@ def report(contents: ReportInput) -> str:
     )
 
 
-def _verdicts(text: str) -> list[dict[str, Any]]:
-    """Return each subject's verdict: whose it is, its first sentence, and the others."""
+def _verdicts(contents: ReportInput) -> list[dict[str, Any]]:
+    """Return the headline of each subject with its checks; of several subjects that of their mean first."""
+    heads = {head.subject: head for head in headlines(contents.scores, contents.stimuli)}
+    rows = [] if contents.checks is None else contents.checks.to_dict("records")
+    means = [subject for subject in heads if subject not in set(contents.scores["subject"])]
     found = []
-    for paragraph in text.replace(" %", wording.PERCENT).splitlines():
-        subject, colon, said = paragraph.partition(": ")
-        sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", said if colon else paragraph)
-        found.append({"subject": subject if colon else "", "first": sentences[0], "rest": sentences[1:]})
+    for subject in dict.fromkeys([*means, *heads, *(str(row["subject"]) for row in rows)]):
+        mine = [row for row in rows if row["subject"] == subject]
+        left = [(row["status"], row["sentence"]) for row in mine if row["status"] != "pass"]
+        found.append(
+            {
+                "subject": subject,
+                "said": _unbroken(heads[subject].sentence if subject in heads else ""),
+                "counts": count_statuses([row["status"] for row in mine]) if mine else "",
+                "left": [(status, _unbroken(sentence)) for status, sentence in sorted(left, key=lambda row: row[0])],
+            }
+        )
     return found
+
+
+def _unbroken(text: str) -> str:
+    """Keep each sign of per cent on the line of its number."""
+    return text.replace(" %", wording.PERCENT)
 
 
 def _template() -> Template:
@@ -140,6 +156,11 @@ def _encoding(contents: ReportInput) -> dict[str, Any] | None:
     rows = _table_rows(shown, list(frame.columns))
     columns = [str(name) for name in frame.columns]
     return {"columns": columns, "rows": rows, "about": about, "subjects": encoding_section(contents)}
+
+
+def _diagnostics(contents: ReportInput) -> list[dict[str, Any]]:
+    sections = diagnostic_section(contents.diagnostics, contents.checks)
+    return [{**section, "numbers": _table_rows(section["numbers"], DIAGNOSTIC_COLUMNS[1:])} for section in sections]
 
 
 def _table_rows(frame: pd.DataFrame, columns: Sequence[Any]) -> list[list[str]]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reseen.headline import IDENTIFICATION, Headline
+from reseen.headline import Headline
 from reseen.plot import wording
 from reseen.published import published_beside
 from reseen.report import charts, marks
 from reseen.report.marks import Key, Mark
-from reseen.tables import BUILTIN, FEATURES, first_protocol
+from reseen.tables import BUILTIN, FEATURES, IDENTIFICATION, first_protocol
 
 PIXEL_METRICS = ("pixcorr", "ssim")
 

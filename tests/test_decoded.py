@@ -1,4 +1,4 @@
-"""Reading or guessing: planted decoders, and what the diagnostics and the verdict make of them."""
+"""Diagnostics: planted decoders, and what the numbers and the checks show of them."""
 
 import io
 
@@ -8,14 +8,12 @@ import pytest
 
 from reseen import metrics
 from reseen.evaluate import (
-    COLUMNS,
     DIAGNOSTIC_COLUMNS,
     diagnose_features,
     diagnose_images,
     diagnose_repetitions,
-    verdict,
+    run_checks,
 )
-from reseen.evaluate.guessing import said_of_reading
 from reseen.features import Features
 from reseen.recipe import EvaluateRecipe
 from reseen.tables import THIRDS
@@ -24,7 +22,6 @@ RECIPE = EvaluateRecipe(n_derangements=60, n_bootstrap=80)
 N_TEST, N_TRAIN, N_TARGETS = 60, 80, 40
 TEST = np.arange(N_TEST)
 FOLDS = ((np.arange(N_TEST, N_TEST + N_TRAIN), TEST),)
-NO_SCORES = pd.DataFrame(columns=list(COLUMNS))
 
 
 def some(seed, *shape):
@@ -41,6 +38,13 @@ def value(table, diagnostic, setting, column="value"):
     rows = table[(table["diagnostic"] == diagnostic) & (table["setting"] == setting)]
     assert len(rows) == 1, (diagnostic, setting)
     return rows.iloc[0][column]
+
+
+def checked(table, check, setting=""):
+    rows = run_checks(None, table)
+    rows = rows[(rows["check"] == check) & (rows["setting"] == setting)]
+    assert len(rows) == 1, (check, setting)
+    return rows.iloc[0]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,9 @@ def test_the_table_is_tidy_and_reads_the_same_from_a_csv_file(true, noisy):
     assert list(dict.fromkeys(table["diagnostic"])) == [
         *("n_way", "pairs", "zero_shot", "novelty", "variance", "dimensions", "bottleneck")
     ]
-    assert verdict(NO_SCORES, pd.read_csv(io.StringIO(table.to_csv(index=False)))) == verdict(NO_SCORES, table) != ""
+    again = pd.read_csv(io.StringIO(table.to_csv(index=False)))
+    pd.testing.assert_frame_equal(run_checks(None, again), run_checks(None, table))
+    assert len(run_checks(None, table))
 
 
 def test_two_of_many_and_the_widest_bottleneck_are_two_way_identification(true, noisy):
@@ -132,23 +138,10 @@ def test_a_decoder_of_categories_scores_high_and_is_caught():
     assert value(table, "pairs", "scene alone") == pytest.approx(value(table, "n_way", "2"), abs=0.01)
     assert value(table, "pairs", "scene alone") == pytest.approx(0.1 * 0.5 + 0.9, abs=0.015)
     assert value(table, "pairs", "nearest 10") < value(table, "n_way", "2")
-    assert "Decoded c holds the category, not the picture: by scene, " in verdict(NO_SCORES, table)
-
-
-def pairs_of_categories(within, high):
-    rows = [("between scene", 0.96, 0.9, 0.99, 0.04), ("within scene", within, 0.4, high, 0.15)]
-    table = [("s", "c", "", "pairs", name, value, low, top, 0.5, sd, 0.01, 20) for name, value, low, top, sd in rows]
-    return pd.DataFrame(table, columns=list(DIAGNOSTIC_COLUMNS))
-
-
-@pytest.mark.parametrize(
-    ("within", "high", "holds", "unsure"),
-    [(0.5, 0.6, True, False), (0.7, 0.85, False, True), (0.5, 0.74, False, True), (0.9, 0.97, False, False)],
-)
-def test_that_few_pairs_show_nothing_within_a_category_is_no_proof_that_nothing_is_there(within, high, holds, unsure):
-    said = verdict(NO_SCORES, pairs_of_categories(within, high))
-    assert ("Decoded c holds the category, not the picture: by scene, " in said) == holds
-    assert ("Nothing within a category shows that decoded c holds more than the category: by scene, " in said) == unsure
+    assert (
+        checked(table, "identification")["status"] == checked(table, "between categories", "scene")["status"] == "pass"
+    )
+    assert checked(table, "within category", "scene")["status"] == "fail"
 
 
 def test_of_few_pictures_that_are_told_apart_it_is_seldom_said_that_the_category_alone_is_held():
@@ -163,7 +156,7 @@ def test_of_few_pictures_that_are_told_apart_it_is_seldom_said_that_the_category
         sorts = {"scene": {i: f"scene {k}" for i, k in enumerate(names.tolist())}}
         folds = ((np.arange(20, 50), np.arange(20)),)
         table = read(decoded, whole, folds=folds, stimulus_id=np.arange(20), categories=sorts)
-        accused.append("category, not the picture" in verdict(NO_SCORES, table))
+        accused.append(checked(table, "within category", "scene")["status"] == "fail")
     assert np.mean(accused) < 0.2
 
 
@@ -172,9 +165,8 @@ def test_a_decoder_of_pictures_is_not_taken_for_one_of_categories():
     table = read(true[:N_TEST] + 0.3 * some(3, N_TEST, N_TARGETS), true, categories=sorts)
     assert value(table, "pairs", "within scene") > 0.95
     assert value(table, "pairs", "within scene", "p") == pytest.approx(1 / 61)
-    said = verdict(NO_SCORES, table)
-    assert "not the picture" not in said
-    assert "From the 10 test pictures most like it, a picture is told apart by decoded c" in said
+    assert checked(table, "within category", "scene")["status"] == "pass"
+    assert checked(table, "similar images", "10")["status"] == "pass"
 
 
 def test_test_pictures_that_duplicate_training_pictures_are_exposed(true):
@@ -189,7 +181,10 @@ def test_test_pictures_that_duplicate_training_pictures_are_exposed(true):
     assert value(table, "novelty", "accuracy", "p") == pytest.approx(1 / 61)
     assert value(table, "n_way", "2") > 0.65
     assert value(table, "zero_shot", "top 1") < 0.35  # the truth and its duplicate share the first place
-    assert "50.0 % of the test pictures nearly duplicate a training picture" in verdict(NO_SCORES, table)
+    duplicates = checked(table, "near duplicates")
+    assert duplicates["status"] == "fail"
+    assert "that nearly duplicate a training image is 50.0 % [" in duplicates["sentence"]
+    assert checked(table, "training similarity")["status"] == "warn"
     assert value(read(decoded, true), "novelty", "near duplicates") == 0
 
 
@@ -225,11 +220,6 @@ def test_each_fold_is_held_against_its_own_training_stimuli(true):
     both = read(true[:N_TEST], true, folds=halves)
     assert value(both, "zero_shot", "top 1") == 1
     assert value(both, "variance", "best") == pytest.approx(1, abs=1e-6)
-
-
-def test_nothing_is_said_of_an_empty_table():
-    assert said_of_reading(pd.DataFrame(columns=list(DIAGNOSTIC_COLUMNS))) == {}
-    assert verdict(NO_SCORES, pd.DataFrame(columns=list(DIAGNOSTIC_COLUMNS))) == ""
 
 
 # -------------------------------------------------------------------------------------------------- pictures
@@ -280,7 +270,9 @@ def test_one_draw_has_no_spread_and_no_best(true):
 def test_pictures_that_show_the_category_only_are_caught():
     decoded, true, sorts = categories_only()
     table = look(decoded[:, None], true, categories=sorts)
-    assert "The zc images hold the category, not the picture: by scene, " in verdict(NO_SCORES, table)
+    row = checked(table, "within category", "scene")
+    assert row["status"] == "fail"
+    assert row["sentence"].startswith("zc images (judge, layer late): two-way identification within a category (scene)")
 
 
 # -------------------------------------------------------------------------------------------------- decoded again

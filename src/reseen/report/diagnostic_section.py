@@ -1,0 +1,85 @@
+"""Diagnostics: the section that asks whether decoding is image-specific or category-level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from reseen.checks import CHECKS
+from reseen.plot import Curve
+from reseen.plot.wording import PERCENT, percent
+from reseen.report.charts import curve_chart
+from reseen.report.marks import unique
+from reseen.tables import DIAGNOSTIC_COLUMNS, THIRDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Lines = Mapping[tuple[str, str, str], Mapping[Any, Any]]
+
+CURVES = {
+    "n_way": (
+        "Identification among n images",
+        "Which of 2, 10, 50 or all test images was it? The mean over all sets of that many; dashed: chance.",
+    ),
+    "bottleneck": (
+        "Identification by leading dimensions",
+        "Two-way identification by the leading 1, 2, 4 ... principal dimensions of the predictions; all: by the "
+        "predictions themselves. A curve that is flat early depends on few dimensions.",
+    ),
+    "novelty": (
+        "Identification by similarity to training images",
+        "Two-way identification of a third of the test images each, by their similarity to the nearest training image. "
+        "A curve that rises from one half retrieves training images.",
+    ),
+}
+
+
+def diagnostic_section(diagnostics: pd.DataFrame | None, checks: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Return the part of the page on each subject: charts, the table of checks and all numbers."""
+    if diagnostics is None or diagnostics.empty:
+        return []
+    sections = []
+    for subject, rows in diagnostics.groupby("subject", sort=False):
+        records = rows.to_dict("records")
+        lines = {(str(row["feature"]), str(row["diagnostic"]), str(row["setting"])): row for row in records}
+        charts = [
+            {"title": title, "about": about, "chart": _chart(lines, kind, f"{title}, {subject}")}
+            for kind, (title, about) in CURVES.items()
+            if any(key[1] == kind and _in_curve(*key[1:]) for key in lines)
+        ]
+        listed = [] if checks is None else checks[checks["subject"] == subject].to_dict("records")
+        sections.append(
+            {
+                "subject": subject,
+                "charts": charts,
+                "checks": [_checked(row) for row in listed],
+                "numbers": rows[list(DIAGNOSTIC_COLUMNS[1:])],
+            }
+        )
+    return sections
+
+
+def _checked(row: Mapping[Any, Any]) -> tuple[str, str, str, str]:
+    """Return status, name, question and sentence of a check."""
+    sentence = str(row["sentence"]).replace(" %", PERCENT)
+    return str(row["status"]), str(row["check"]), CHECKS[str(row["check"])].question, sentence
+
+
+def _in_curve(diagnostic: str, setting: str) -> bool:
+    return diagnostic in CURVES and (diagnostic != "novelty" or setting in THIRDS)
+
+
+def _chart(lines: Lines, kind: str, label: str) -> Any:
+    curves = []
+    for feature in unique(key[0] for key in lines if key[1] == kind):
+        mine = [(key[2], row) for key, row in lines.items() if key[:2] == (feature, kind) and _in_curve(*key[1:])]
+        chance = [float(row["chance"]) if kind == "n_way" else 0.5 for _, row in mine]
+        value, low, high = (tuple(float(row[name]) for _, row in mine) for name in ("value", "low", "high"))
+        curves.append(Curve(feature, tuple(setting for setting, _ in mine), value, low, high, tuple(chance)))
+    said = "; ".join(
+        f"{curve.name}: "
+        + ", ".join(f"{place} {percent(v)}" for place, v in zip(curve.places, curve.values, strict=True))
+        for curve in curves
+    )
+    return curve_chart(curves, f"{label}. {said}")
