@@ -92,19 +92,12 @@ Level = Literal["floor_mean", "floor_noise", "floor_random", "floor_shuffled", "
 PICTURE_LEVELS: tuple[Level, ...] = get_args(Level)
 NO_BRAIN: tuple[Level, ...] = ("floor_mean", "floor_noise", "floor_random")
 """Those whose pictures no brain had a part in; a full run makes them."""
-LEVELS = ("floor_repaired", *PICTURE_LEVELS)
-"""What stands beside each other for one score: its floors, itself and its ceiling."""
 
 NULL_SD, P_VALUE, GAP_CLOSED = "_null_sd", "_p", "_gap_closed"
 """Endings of metrics that say something about a score: how it spreads at chance, how sure it is, how far it got."""
 
 _RETRIEVED = "nearest_"
 _DISTANCES = ("distance",)
-
-
-def says_of_score(metric: str) -> bool:
-    """Return whether a metric says something about a score and is no score itself."""
-    return metric.endswith((NULL_SD, P_VALUE, GAP_CLOSED))
 
 
 def first_protocol(protocols: Iterable[str]) -> str:

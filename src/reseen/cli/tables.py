@@ -43,7 +43,7 @@ def print_scores(results: ResultsFolder) -> None:
     heads = headlines(scores.table, scores.stimuli)
     said = [f"{head.subject}: {head.sentence}" for head in heads]
     said += [heads[0].caveat] if heads and heads[0].caveat else []
-    left = Table("subject", "status", "check", title=f"Checks: {count_statuses(checks['status'])}; not passed")
+    left = Table("subject", "status", "check", title=f"Checks: {count_statuses(checks['status'])}. Not passed:")
     for row in checks[checks["status"] != "pass"].to_dict("records"):
         left.add_row(str(row["subject"]), str(row["status"]), str(row["sentence"]))
     say_table(table, "\n".join(said), left)

@@ -97,7 +97,7 @@ def _check_scores(rows: list[dict[Any, Any]], rule: Headline | None, n_permutati
         if row["score"] in ("pixcorr", "ssim") and row["condition"] == main and math.isfinite(row["chance_mean"]):
             name = "pixel correlation" if row["score"] == "pixcorr" else "SSIM"
             number = _score(row, "chance_mean")
-            found: Found = ("pass", "above") if number.low > number.chance else ("warn", "NOT above")
+            found: Found = ("pass", "above") if number.low > number.chance else ("warn", "by its interval NOT above")
             yield check_row("one image for all", f"{main} images", number, found, number.chance, name)
     yield from _check_permuted(rows, rule, n_permutations)
 
@@ -128,7 +128,7 @@ def _check_headline(
     known = {name: float(row[name]) for name in _WITHOUT_RESPONSES if math.isfinite(row[name])}
     if known:
         best = max(known, key=lambda name: known[name])
-        found = ("pass", "above") if result.low > known[best] else ("fail", "NOT above")
+        found = ("pass", "above") if result.low > known[best] else ("fail", "by its interval NOT above")
         setting = _WITHOUT_RESPONSES[best]
         yield check_row("without responses", feature, _score(row, best), found, known[best], setting)
 
