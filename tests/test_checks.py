@@ -208,8 +208,8 @@ def test_pixel_scores_are_compared_with_one_image_for_all():
     row = the(checked(rows), "one image for all", "pixel correlation")
     assert row["status"] == "warn"
     assert row["sentence"] == (
-        "zc images: pixel correlation is 0.30 [0.25, 0.35], by its interval NOT above one image for all, from the mean z "
-        "and c (0.32)."
+        "zc images: pixel correlation is 0.30 [0.25, 0.35], by its interval NOT above one image for all, from the mean "
+        "z and c (0.32)."
     )
     rows[1] = (*where, "floor_mean", 0.2, np.nan, np.nan, 100)
     assert the(checked(rows), "one image for all", "pixel correlation")["status"] == "pass"
