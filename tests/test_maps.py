@@ -202,12 +202,12 @@ def test_numbers_that_are_missing_are_left_out(table):
 
 
 def test_axes_span_intervals_and_ceilings_and_have_few_ticks(table):
-    low, high = plot.encoding_values(table, "features").axes[0].get_xlim()
+    low, high = plot.encoding(table, "features").axes[0].get_xlim()
     assert low <= 0
     assert high >= 0.55
-    assert plot.encoding_values(table, "layers").axes[0].get_xlim() == (0.0, 1.0)
+    assert plot.encoding(table, "layers").axes[0].get_xlim() == (0.0, 1.0)
     for ends in ((0, 0.1), (-0.1, 0.65), (0, 1)):
-        axes = plot.encoding_values(table, "noise", limits=ends).axes[0]
+        axes = plot.encoding(table, "noise", limits=ends).axes[0]
         assert axes.get_xlim() == ends
         assert 2 <= len([tick for tick in axes.get_xticks() if ends[0] <= tick <= ends[1]]) <= 8
 

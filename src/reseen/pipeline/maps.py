@@ -69,6 +69,7 @@ def save_figure(results: ResultsFolder, name: str, figure: Figure) -> None:
     """Write a figure for print as PNG and as SVG."""
     for kind in ("png", "svg"):
         plot.save(figure, results.figure_path(name, kind))
+        figure.set_layout_engine("none")  # the parts stay where the first file has them
 
 
 def export_maps(subject: SubjectRun) -> bool:

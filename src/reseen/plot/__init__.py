@@ -15,7 +15,7 @@ are drawn by the same functions.
     figure.py            new figures, files, SVG for a web page; colours.py; wording.py
 """
 
-from reseen.plot.analysis_figures import encoding, encoding_values
+from reseen.plot.analysis_figures import encoding
 from reseen.plot.decoders import Curve, curves, noise_ceilings, penalties
 from reseen.plot.figure import save
 from reseen.plot.flat_maps import CorticalMaps, flat_map
@@ -28,7 +28,6 @@ __all__ = [
     "curves",
     "denoising",
     "encoding",
-    "encoding_values",
     "flat_map",
     "images",
     "noise_ceilings",

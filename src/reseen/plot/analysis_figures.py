@@ -48,6 +48,7 @@ def encoding(
     vmax: float | None = None,
     limits: tuple[float, float] | None = None,
     title: str = "",
+    ax: Axes | None = None,
 ) -> Figure:
     """Draw an analysis of encoding models of one subject: its maps, and beside them its values in each ROI.
 
@@ -65,6 +66,8 @@ def encoding(
         Ends of the axis of the values; left out: all of them.
     title
         Title; left out: what the analysis asks.
+    ax
+        Axes to draw the values in, without maps and title; left out: a new figure.
 
     Raises
     ------
@@ -82,33 +85,12 @@ def encoding(
     bars = bars_of(table, analysis)
     if bars.empty:
         raise ShapeError(f"the table has no values of an analysis {analysis!r}; analyses are {', '.join(NAMES)}.")
+    if ax is not None:
+        return draw_bars(bars, KINDS[analysis], limits, ax)
     cortex = None if maps is None else Cortex(maps.regions, maps.region_names)
     panels = {} if maps is None or cortex is None else paint_all(cortex, maps, table, analysis, vmin, vmax)
     places = {} if cortex is None else cortex.label_places()
     return draw_page(bars, analysis, panels, places, title or TITLES[analysis], vmin=vmin, vmax=vmax, limits=limits)
-
-
-def encoding_values(
-    table: pd.DataFrame, analysis: str, *, limits: tuple[float, float] | None = None, ax: Axes | None = None
-) -> Figure:
-    """Draw the values of an analysis of encoding models in each ROI, without maps.
-
-    Parameters
-    ----------
-    table, analysis, limits
-        As in `encoding`.
-    ax
-        Axes to draw in; left out: a new figure.
-
-    Examples
-    --------
-    >>> import pandas as pd, reseen
-    >>> row = {"analysis": "features", "model": "z", "feature": "z", "roi": "early", "statistic": "mean_r"}
-    >>> figure = reseen.plot.encoding_values(pd.DataFrame([row | {"value": 0.3}]), "features")
-    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    ['z']
-    """
-    return draw_bars(bars_of(table, analysis), KINDS[analysis], limits, ax)
 
 
 def bars_of(table: pd.DataFrame, analysis: str) -> pd.DataFrame:

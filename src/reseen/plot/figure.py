@@ -13,6 +13,7 @@ from reseen.files import writing
 from reseen.plot import colours
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -88,7 +89,7 @@ def save(figure: Figure, path: Path | str) -> None:
         part.write_bytes(content)
 
 
-def page_svg(figure: Figure, label: str) -> str:
+def page_svg(figure: Figure, label: str) -> Markup:
     """Return a figure as SVG in a web page: without a background, in the page's font and the page's colours.
 
     Parameters
@@ -98,6 +99,8 @@ def page_svg(figure: Figure, label: str) -> str:
     label
         Text that is read aloud in place of the image; no other figure of the page has the same one.
     """
+    from markupsafe import Markup
+
     for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
         patch.set_visible(False)
     text = _svg(figure, label)
@@ -113,7 +116,7 @@ def page_svg(figure: Figure, label: str) -> str:
     body = re.sub(r'<defs>\s*</defs>|<g id="[^"]*"/>', "", body)
     while (shorter := _GROUP.sub(r"\1", body)) != body:
         body = shorter
-    return f'<svg {box[0]} role="img" aria-label="{escape(label)}">{_titles(body)}'
+    return Markup(f'<svg {box[0]} role="img" aria-label="{escape(label)}">{_titles(body)}')
 
 
 def _svg(figure: Figure, salt: str) -> str:

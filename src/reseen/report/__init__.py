@@ -8,7 +8,7 @@ everything it shows is in its argument, so a page can be made from plain arrays.
     contents.py   what a page is made from
     sample.py     which pictures are shown: a declared rule, never a choice
     marks.py      a score between its chance levels and its oracle, from the wide table, and in words
-    charts.py     scores and diagnostics as SVG, drawn by `reseen.plot`
+    charts.py     scores as SVG, drawn by `reseen.plot`
     embed.py      pictures as data URIs
     gallery.py    presented against reconstructed, and films
     scores.py     the table at the top and the charts

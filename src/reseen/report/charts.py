@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from reseen.plot import Curve, colours, curves
+from reseen.plot import colours
 from reseen.plot.figure import page_svg
 from reseen.plot.rows import Row, chart, limits_of
 from reseen.plot.wording import percent, words
@@ -30,7 +30,7 @@ def score_chart(marks: Sequence[Mark], label: str) -> Markup:
     null = 2 * null_sd(counts.pop()) if identified and len(counts) == 1 else 0.0
     chance = chances.pop() if len(chances) == 1 else None
     figure = chart(rows, limits, show=percent if identified else _number, chance=chance, null=null)
-    return Markup(page_svg(figure, label))
+    return page_svg(figure, label)
 
 
 def _row(mark: Mark, group: str) -> Row:
@@ -50,8 +50,3 @@ def _row(mark: Mark, group: str) -> Row:
 
 def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3g}".replace("-", "−")
-
-
-def curve_chart(drawn: Sequence[Curve], label: str) -> Markup:
-    """Draw proportions over places in their order, with intervals; the chance level is a dashed line."""
-    return Markup(page_svg(curves(drawn), label))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from reseen.checks import CHECKS
-from reseen.plot import Curve
+from reseen.plot import Curve, curves
+from reseen.plot.figure import page_svg
 from reseen.plot.wording import PERCENT, percent
-from reseen.report.charts import curve_chart
 from reseen.report.marks import unique
 from reseen.tables import DIAGNOSTIC_COLUMNS, THIRDS
 
@@ -71,15 +71,15 @@ def _in_curve(diagnostic: str, setting: str) -> bool:
 
 
 def _chart(lines: Lines, kind: str, label: str) -> Any:
-    curves = []
+    drawn = []
     for feature in unique(key[0] for key in lines if key[1] == kind):
         mine = [(key[2], row) for key, row in lines.items() if key[:2] == (feature, kind) and _in_curve(*key[1:])]
         chance = [float(row["chance"]) if kind == "n_way" else 0.5 for _, row in mine]
         value, low, high = (tuple(float(row[name]) for _, row in mine) for name in ("value", "low", "high"))
-        curves.append(Curve(feature, tuple(setting for setting, _ in mine), value, low, high, tuple(chance)))
+        drawn.append(Curve(feature, tuple(setting for setting, _ in mine), value, low, high, tuple(chance)))
     said = "; ".join(
         f"{curve.name}: "
         + ", ".join(f"{place} {percent(v)}" for place, v in zip(curve.places, curve.values, strict=True))
-        for curve in curves
+        for curve in drawn
     )
-    return curve_chart(curves, f"{label}. {said}")
+    return page_svg(curves(drawn), f"{label}. {said}")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
 
 from reseen.analyses import NAMES, spaces_of
 from reseen.plot import CorticalMaps, colours
@@ -195,9 +194,7 @@ def _shown(subject: str, analysis: AnalysisReport) -> dict[str, Any]:
         "places": [(name, round(x, 1), round(y, 1)) for name, (x, y) in analysis.places.items()],
         "key": _key(analysis.kind, list(legend)) if maps else None,
         "legend": [(name, colours.css(colour)) for name, colour in legend.items()],
-        "chart": Markup(
-            page_svg(draw_bars(analysis.bars, analysis.kind), f"{analysis.title}, {subject}. {analysis.reading}")
-        ),
+        "chart": page_svg(draw_bars(analysis.bars, analysis.kind), f"{analysis.title}, {subject}. {analysis.reading}"),
     }
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
 
 from reseen import plot
 from reseen.checks import count_statuses
@@ -23,7 +22,6 @@ from reseen.tables import DIAGNOSTIC_COLUMNS, SCORE_COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
     from jinja2 import Template
-    from matplotlib.figure import Figure
 
 _LONG_TABLE = 200
 
@@ -123,7 +121,7 @@ def _alphas(subject: SubjectReport) -> Iterator[dict[str, Any]]:
         yield {
             "subject": subject.subject,
             "feature": feature,
-            "chart": _svg(plot.penalties(chosen, grid), f"Chosen alphas of {feature}, {subject.subject}. {said}"),
+            "chart": page_svg(plot.penalties(chosen, grid), f"Chosen alphas of {feature}, {subject.subject}. {said}"),
             "reading": said,
         }
 
@@ -138,12 +136,8 @@ def _rois(subject: SubjectReport) -> dict[str, Any]:
         share = f"{wording.percent(medians[best])} of the variance of its {kind} responses"
         said += f"; the median voxel can explain most in {best} ({share})"
     label = f"ROI sizes and noise ceilings of {subject.subject}. {said}"
-    chart = _svg(plot.noise_ceilings(subject.noise_ceiling, subject.roi_sizes), label)
+    chart = page_svg(plot.noise_ceilings(subject.noise_ceiling, subject.roi_sizes), label)
     return {"subject": subject.subject, "chart": chart, "reading": f"{said}. ROIs may overlap."}
-
-
-def _svg(figure: Figure, label: str) -> Markup:
-    return Markup(page_svg(figure, label))
 
 
 def _encoding(contents: ReportInput) -> dict[str, Any] | None:
