@@ -2,10 +2,10 @@
 
 SUBJECT is a tree that ``reseen simulate`` wrote; left out, one is written to out/attribution. Starting from
 ``takagi2023_as_released`` one setting after another is changed to ours, and the decoded z and c are held against the
-truth, without any sampling of pictures:
+truth, without any sampling of images:
 
-- error: mean squared error of the held-out pictures, in variances of the target (1 is what predicting its mean gets)
-- picture_r: correlation across targets, training mean removed, averaged over pictures
+- error: mean squared error of the held-out images, in variances of the target (1 is what predicting its mean gets)
+- image_r: correlation across targets, training mean removed, averaged over images
 - two_way: identification by that correlation, original held fixed
 """
 
@@ -59,7 +59,7 @@ def score(recipe: Recipe, true: dict[str, Features], of: dict[str, Features]) ->
         a, b = truth - mean, decoded.flat - mean
         rs = [np.corrcoef(x, y)[0, 1] for x, y in zip(a, b, strict=True)]
         figures[f"{name} error"] = float(((a - b) ** 2).sum(axis=1).mean() / variance)
-        figures[f"{name} picture_r"] = float(np.mean(rs))
+        figures[f"{name} image_r"] = float(np.mean(rs))
         figures[f"{name} two_way"] = float(identification(a, b).mean())
     return figures
 

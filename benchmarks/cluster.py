@@ -3,7 +3,7 @@
 Local Dask workers of one thread each. Their start is timed apart, up to a first unit of nothing on each; then comes a
 small job, for what a worker imports, and then the work itself. The fit is the decoders of a synthetic brain, true and
 three times shuffled, eight blocks of targets each; every worker factors the brain's rows anew. The sampling is the
-stage ``reconstruct`` of a digital subject with the built-in model, the model's loading included. Two minutes on two
+stage ``reconstruct`` of a simulated subject with the built-in model, the model's loading included. Two minutes on two
 idle cores, which are needed: what else runs on the machine shows in the figures.
 """
 
@@ -49,22 +49,22 @@ def fitting(n_stimuli: int, n_voxels: int, n_blocks: int) -> Job:
 
     def fit(executor: Executor) -> None:
         decoding = decode.Decoding(trials, split, feature, rois=["all"], recipe=recipe, seed=0)
-        for shuffle in (None, 0, 1, 2):
-            decoding.run(shuffle=shuffle, executor=executor)
+        for permutation in (None, 0, 1, 2):
+            decoding.run(permutation=permutation, executor=executor)
 
     return fit
 
 
-def sampling(folder: Path, n_draws: int, n_steps: int, *, levels: bool) -> Job:
+def sampling(folder: Path, n_samples: int, n_steps: int, *, levels: bool) -> Job:
     """Return the job of sampling after data and decoders; ``levels``: permuted levels and oracle too."""
     settings = ["reconstruct.conditions=['zc']", "reconstruct.batch_size=8"]
-    settings += [f"reconstruct.n_draws={n_draws}", f"reconstruct.n_steps={n_steps}"]
-    settings += [] if levels else ["evaluate.n_shuffles=0", "evaluate.ceiling=false"]
+    settings += [f"reconstruct.n_samples={n_samples}", f"reconstruct.n_steps={n_steps}"]
+    settings += [] if levels else ["evaluate.n_permutations=0", "evaluate.oracle=false"]
     recipe = with_settings(load_recipe("tiny"), settings)
     run(recipe, folder, until="decode")
 
     def sample(executor: Executor) -> None:
-        shutil.rmtree(folder / "subj01/pictures", ignore_errors=True)
+        shutil.rmtree(folder / "subj01/images", ignore_errors=True)
         run(recipe, folder, until="reconstruct", executor=executor)
 
     return sample
@@ -88,16 +88,16 @@ def rest(_context: Nothing, _unit: int) -> None:
 def seconds(jobs: dict[str, Job], small: dict[str, Job], n_workers: int) -> tuple[float, dict[str, float]]:
     """Return the seconds in which so many workers start, and those of each job on them after a small one."""
     spent = {}
-    begun = time.perf_counter()
+    started = time.perf_counter()
     with open_executor("dask", n_workers=n_workers) as executor:
         list(executor.run(rest, range(n_workers), Nothing()))
-        started = time.perf_counter() - begun
+        started = time.perf_counter() - started
         for name, job in jobs.items():
             if job is not small[name]:
                 small[name](executor)
-            begun = time.perf_counter()
+            started = time.perf_counter()
             job(executor)
-            spent[name] = time.perf_counter() - begun
+            spent[name] = time.perf_counter() - started
     return started, spent
 
 

@@ -1,13 +1,13 @@
 """Time the encoding analyses: ``python benchmarks/encode.py [--json FILE] [--quick] [--device cuda]``.
 
-Five layers of the built-in model's U-Net at three stages each, 20 steps, guidance 5, 1,000 pictures and 2,500 voxels:
+Five layers of the built-in model's U-Net at three stages each, 20 steps, guidance 5, 1,000 images and 2,500 voxels:
 
 - recording_overhead: what recording all of them adds to the denoising that keeps only zc, in memory and to files
 - one_pass_speedup: one pass for all layers against one pass for each layer
 - fit_speedup_vs_himalaya: all fifteen models by reseen, and one by one by himalaya's KernelRidgeCV
 - speedup_vs_himalaya: both together, features and fits, one pass and reseen against a pass for each layer and himalaya
 
-Denoising is timed on 48 of the pictures, since every picture takes as long. On the CPU its seconds are those of
+Denoising is timed on 48 of the images, since every image takes as long. On the CPU its seconds are those of
 the processor, which other work on the machine does not lengthen.
 """
 
@@ -42,7 +42,7 @@ Figure = dict[str, Any]
 def time_extraction(
     ldm: LatentDiffusion, n_images: int, n_repeats: int, sampling: ReconstructRecipe
 ) -> dict[str, float]:
-    """Give the seconds for so many pictures: plain, with all layers recorded, written too, and layer by layer."""
+    """Give the seconds for so many images: plain, with all layers recorded, written too, and layer by layer."""
     layers = default_layers(ldm)
     everything = ["zc", *_names(layers)]
     timed: dict[str, list[float]] = {"plain": [], "recorded": [], "written": []}

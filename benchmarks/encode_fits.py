@@ -1,6 +1,6 @@
 """Fit every U-Net layer to every voxel, reseen's way and himalaya's: the second half of ``benchmarks/encode.py``.
 
-Feature spaces as wide as the built-in U-Net's (five layers at three shares of the denoising), one picture in ten held
+Feature spaces as wide as the built-in U-Net's (five layers at three shares of the denoising), one image in ten held
 out, the same penalties and the same folds. reseen: kernels in blocks, one
 eigendecomposition a fold, held-out predictions without weights. himalaya: ``StandardScaler`` and ``KernelRidgeCV``, one
 layer after the other. Both end with the correlation of each voxel.

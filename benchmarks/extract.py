@@ -1,11 +1,11 @@
 """Time extraction: ``python benchmarks/extract.py [--json FILE] [--quick] [--device D]``.
 
-z and c of NSD's 10,000 pictures of a subject, 425 pixels and five captions each: timed on a sample of random pictures
-and scaled up, since every picture takes as long; drawing them stands for reading them. On a GPU with Stable Diffusion
+z and c of NSD's 10,000 images of a subject, 425 pixels and five captions each: timed on a sample of random images
+and scaled up, since every image takes as long; drawing them stands for reading them. On a GPU with Stable Diffusion
 v1.4's architecture and random weights, on a CPU with the built-in model. Two contenders:
 
-- reseen: pictures and captions in batches, the next ones read while the last are encoded
-- one by one: the same networks through diffusers' and transformers' classes, a call for each picture and one for its
+- reseen: images and captions in batches, the next ones read while the last are encoded
+- one by one: the same networks through diffusers' and transformers' classes, a call for each image and one for its
   five captions
 
 Processor seconds stand beside those by the wall on a CPU. GPU rows without a GPU: not measured.
@@ -29,14 +29,14 @@ from reseen.ldm.loading import Precision
 from reseen.ldm.stable import StableDiffusion
 from reseen.recipe import ExtractRecipe
 
-N_PICTURES = 10_000
+N_IMAGES = 10_000
 N_CAPTIONS = 5
 COLOURS = ("red", "green", "yellow")  # words that the built-in text encoder knows
 Found = tuple[np.ndarray, np.ndarray]
 
 
-def picture(stimulus_id: int) -> np.ndarray:
-    """Draw a picture of NSD's size."""
+def image(stimulus_id: int) -> np.ndarray:
+    """Draw an image of NSD's size."""
     return np.random.default_rng(stimulus_id).integers(0, 256, (425, 425, 3), dtype=np.uint8)
 
 
@@ -47,7 +47,7 @@ def captions(stimulus_id: int) -> tuple[str, ...]:
 
 
 def one_by_one(ldm: StableDiffusion, stimuli: Stimuli, ids: np.ndarray) -> Found:
-    """Give z and c as a script of one's own would: a call for each picture."""
+    """Give z and c as a script of one's own would: a call for each image."""
     size, device = z_size(ldm, ExtractRecipe()), ldm.device
     z, c = [], []
     with torch.inference_mode():
@@ -69,7 +69,7 @@ def measure(device: str, precision: Precision, *, quick: bool) -> list[dict[str,
     """Time both and give the figures."""
     ldm = load(device, precision)
     n, n_rounds = (2, 1) if quick else (512, 3)
-    stimuli, ids = Stimuli(picture, captions, np.arange(n)), np.arange(n)
+    stimuli, ids = Stimuli(image, captions, np.arange(n)), np.arange(n)
 
     def ours(ids: np.ndarray) -> Found:
         found = extract(stimuli, ids, ldm, recipe=ExtractRecipe())
@@ -90,14 +90,14 @@ def measure(device: str, precision: Precision, *, quick: bool) -> list[dict[str,
             spent.setdefault(name, []).append(clock.seconds())
             spent.setdefault(f"{name}, processor", []).append(clock.processor())
     took = {name: sorted(seconds)[len(seconds) // 2] for name, seconds in spent.items()}
-    each, scale = operations(ldm), N_PICTURES / n
+    each, scale = operations(ldm), N_IMAGES / n
     differ = [float(np.abs(a - b).max() / np.abs(b).std()) for a, b in zip(made["ours"], made["theirs"], strict=True)]
     figures = [
         figure("minutes_for_10000", took["ours"] * scale / 60, "min"),
         figure("one_by_one_minutes_for_10000", took["theirs"] * scale / 60, "min"),
         figure("speedup_vs_one_by_one", took["theirs"] / took["ours"], "times"),
         figure("peak_gb", peak_gb(device), "GB"),
-        figure("tflop_per_picture", (each["encode small"] + N_CAPTIONS * each["text"]) / 1e12, "TFLOP"),
+        figure("tflop_per_image", (each["encode small"] + N_CAPTIONS * each["text"]) / 1e12, "TFLOP"),
         figure("largest_difference_of_z", differ[0], "standard deviations"),
         figure("largest_difference_of_c", differ[1], "standard deviations"),
     ]

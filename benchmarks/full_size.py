@@ -67,7 +67,7 @@ def operations(ldm: StableDiffusion) -> dict[str, float]:
     Returns
     -------
     dict
-        ``unet``, one evaluation; ``decode`` and ``encode`` of a picture of the model's size, and of one of 5/8 of it,
+        ``unet``, one evaluation; ``decode`` and ``encode`` of an image of the model's size, and of one of 5/8 of it,
         ``decode small`` and ``encode small``; ``text``, one caption.
     """
     size, small = ldm.image_size, ldm.image_size * 5 // 8

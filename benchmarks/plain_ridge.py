@@ -3,7 +3,7 @@
 With ``--quick`` instead, four figures and responses that are made up.
 
 Same trials, same folds, same ridge: once from betas to the 10 x 10 cells of the figures, once from betas to z, decoded
-into a picture and averaged over the same cells. Prints two-way identification of single trials, whole figures held out,
+into an image and averaged over the same cells. Prints two-way identification of single trials, whole figures held out,
 both ways round, and the same with decoders fitted on shuffled figures.
 
 Leaving one figure out puts a decoder that knows nothing *below* one half: it predicts mixtures of the other figures,
@@ -33,12 +33,12 @@ from reseen.trials import Split
 GOAL = "plain ridge in the same run"
 
 
-def to_cells(pictures: np.ndarray, n_cells: int = 10) -> np.ndarray:
-    """Average pictures (n, 64, 64, 3) over the cells of a figure that fills their middle 60 pixels, (n, 100)."""
-    side = pictures.shape[1] // n_cells
-    rim = (pictures.shape[1] - n_cells * side) // 2
-    inner = pictures[:, rim : rim + n_cells * side, rim : rim + n_cells * side].mean(axis=3)
-    return inner.reshape(len(pictures), n_cells, side, n_cells, side).mean(axis=(2, 4)).reshape(len(pictures), -1)
+def to_cells(images: np.ndarray, n_cells: int = 10) -> np.ndarray:
+    """Average images (n, 64, 64, 3) over the cells of a figure that fills their middle 60 pixels, (n, 100)."""
+    side = images.shape[1] // n_cells
+    rim = (images.shape[1] - n_cells * side) // 2
+    inner = images[:, rim : rim + n_cells * side, rim : rim + n_cells * side].mean(axis=3)
+    return inner.reshape(len(images), n_cells, side, n_cells, side).mean(axis=(2, 4)).reshape(len(images), -1)
 
 
 def compare(recipe: Recipe) -> list[dict[str, object]]:
@@ -51,7 +51,7 @@ def compare(recipe: Recipe) -> list[dict[str, object]]:
     z = extraction.extract(stimuli, ids, ldm, recipe=recipe.extract)["z"]
     routes = {"pixels": Features("pixels", shown.astype(np.float32), ids), "z": z}
     rows: list[dict[str, object]] = []
-    for shuffle in (None, 0):
+    for permutation in (None, 0):
         for name, feature in routes.items():
             _, decoded = decode.decode(
                 trials,
@@ -62,9 +62,9 @@ def compare(recipe: Recipe) -> list[dict[str, object]]:
                 seed=recipe.seed,
                 train_trials=recipe.data.train_trials,
                 test_trials=recipe.data.test_trials,
-                shuffle=shuffle,
+                permutation=permutation,
             )
-            cells = decoded.flat if name == "pixels" else to_cells(as_pictures(ldm, decoded.array))
+            cells = decoded.flat if name == "pixels" else to_cells(as_images(ldm, decoded.array))
             truth = shown[np.searchsorted(ids, decoded.stimulus_id)]
             mean = np.zeros_like(truth)
             for train, test in split.folds:
@@ -75,13 +75,13 @@ def compare(recipe: Recipe) -> list[dict[str, object]]:
             ):
                 for direction in ("original", "reconstruction"):
                     score = identification(original, made, direction=direction, labels=decoded.stimulus_id).mean()
-                    label = f"two_way_{name}_{direction}_fixed{kind}" + ("_shuffled" if shuffle is not None else "")
+                    label = f"two_way_{name}_{direction}_fixed{kind}" + ("_shuffled" if permutation is not None else "")
                     rows.append(figure(label, round(float(score), 4), "share", GOAL))
     return rows
 
 
-def tell_pairs_apart(recipe: Recipe, n_shuffles: int) -> list[dict[str, object]]:
-    """Leave every pair of figures out in turn and tell their trials apart, with true and with shuffled decoders."""
+def tell_pairs_apart(recipe: Recipe, n_permutations: int) -> list[dict[str, object]]:
+    """Leave every pair of figures out in turn and identify their trials, with true and with permuted labels."""
     subject = open_subject(recipe.data, recipe.data.subjects[0])
     trials, stimuli = subject.trials, subject.stimuli
     ids = np.unique(trials.stimulus_id)
@@ -90,9 +90,9 @@ def tell_pairs_apart(recipe: Recipe, n_shuffles: int) -> list[dict[str, object]]
     z = extraction.extract(stimuli, ids, ldm, recipe=recipe.extract)["z"]
     rows: list[dict[str, object]] = []
     for name, feature in {"pixels": Features("pixels", shown.astype(np.float32), ids), "z": z}.items():
-        for shuffles in ((None,), tuple(range(n_shuffles))):
+        for permutations in ((None,), tuple(range(n_permutations))):
             won = {"original": [], "reconstruction": []}
-            for shuffle, pair in itertools.product(shuffles, itertools.combinations(range(len(ids)), 2)):
+            for permutation, pair in itertools.product(permutations, itertools.combinations(range(len(ids)), 2)):
                 others = np.delete(ids, pair)
                 _, decoded = decode.decode(
                     trials,
@@ -102,11 +102,11 @@ def tell_pairs_apart(recipe: Recipe, n_shuffles: int) -> list[dict[str, object]]
                     recipe=recipe.decode,
                     seed=recipe.seed,
                     test_trials="single",
-                    shuffle=shuffle,
+                    permutation=permutation,
                 )
                 known_nothing = feature.rows(others).mean(axis=0, keepdims=True)
                 cells, nothing = (
-                    features.reshape(len(features), -1) if name == "pixels" else to_cells(as_pictures(ldm, features))
+                    features.reshape(len(features), -1) if name == "pixels" else to_cells(as_images(ldm, features))
                     for features in (decoded.array, known_nothing)
                 )
                 first = decoded.stimulus_id == ids[pair[0]]
@@ -115,16 +115,16 @@ def tell_pairs_apart(recipe: Recipe, n_shuffles: int) -> list[dict[str, object]]
                 for direction, score in won_of_pair(r, first).items():
                     won[direction].append(score)
             for direction, scores in won.items():
-                label = f"pairs_{name}_{direction}_fixed" + ("" if shuffles[0] is None else "_shuffled")
+                label = f"pairs_{name}_{direction}_fixed" + ("" if permutations[0] is None else "_shuffled")
                 rows.append(figure(label, round(float(np.mean(scores)), 4), "share", GOAL))
-                if shuffles[0] is not None:
-                    spread = np.reshape(scores, (n_shuffles, -1)).mean(axis=1).std(ddof=1)
+                if permutations[0] is not None:
+                    spread = np.reshape(scores, (n_permutations, -1)).mean(axis=1).std(ddof=1)
                     rows.append(figure(f"{label}_sd", round(float(spread), 4), "share"))
     return rows
 
 
 def won_of_pair(r: np.ndarray, first: np.ndarray) -> dict[str, float]:
-    """Score a pair of figures from correlations (2, n_trials), told apart either way round; ``first``: whose trial."""
+    """Score a pair of figures from correlations (2, n_trials), identified either way round; ``first``: whose trial."""
     across = (r[0, first][:, None] > r[0, ~first], r[1, ~first][:, None] > r[1, first])
     return {
         "original": float(np.mean([part.mean() for part in across])),
@@ -132,8 +132,8 @@ def won_of_pair(r: np.ndarray, first: np.ndarray) -> dict[str, float]:
     }
 
 
-def as_pictures(ldm: reseen.LatentDiffusion, z: np.ndarray) -> np.ndarray:
-    """Decode latents to pictures of the model's size, in 0...1."""
+def as_images(ldm: reseen.LatentDiffusion, z: np.ndarray) -> np.ndarray:
+    """Decode latents to images of the model's size, in 0...1."""
     import torch
 
     small = torch.from_numpy(ldm.latent_to_image(z)).permute(0, 3, 1, 2)
@@ -151,7 +151,7 @@ def write_toy(path: Path) -> None:
     np.savez(
         path,
         betas=responses.astype(np.float32),
-        pictures=figures[figure_of_trial].astype(bool),
+        images=figures[figure_of_trial].astype(bool),
         figure=figure_of_trial,
         figure_name=np.array(["a", "b", "c", "d"]),
         run=np.repeat(np.arange(3), 4),
@@ -164,13 +164,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="the figures; left out: nothing to do")
     parser.add_argument("--recipe", default="miyawaki2008")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
-    parser.add_argument("--shuffles", type=int, default=8, help="how many shuffles of the pairs; 0: no pairs")
+    parser.add_argument("--permutations", type=int, default=8, help="how many permutations of the pairs; 0: no pairs")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true", help="made-up figures, one shuffle: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="made-up figures, one permutation: to see that it runs")
     arguments = parser.parse_args()
     if arguments.quick:
         with tempfile.TemporaryDirectory() as folder:
-            arguments.data, arguments.shuffles = Path(folder) / "figures.npz", 2
+            arguments.data, arguments.permutations = Path(folder) / "figures.npz", 2
             write_toy(arguments.data)
             arguments.set += ["data.n_folds=4", "decode.n_folds=2"]
             measure(arguments)
@@ -184,8 +184,8 @@ def measure(arguments: argparse.Namespace) -> None:
     """Decode by both routes, print a table and write JSON."""
     recipe = with_settings(load_recipe(arguments.recipe), [f"data.path={arguments.data.resolve()}", *arguments.set])
     figures = compare(recipe)
-    if arguments.shuffles:
-        figures += tell_pairs_apart(recipe, arguments.shuffles)
+    if arguments.permutations:
+        figures += tell_pairs_apart(recipe, arguments.permutations)
     for row in figures:
         print(f"{row['name']:45s} {row['value']}")
     write(arguments.json, figures)

@@ -1,19 +1,19 @@
 """Time sampling: ``python benchmarks/sampling.py [--json FILE] [--quick] [--device D] [--precision P] [--compile]``.
 
-Pictures from z and c at the paper's settings: the coarse picture at full size, 40 of 50 DDIM steps, guidance 5, five
+Images from z and c at the paper's settings: the coarse image at full size, 40 of 50 DDIM steps, guidance 5, five
 draws of each stimulus. On a GPU with Stable Diffusion v1.4's architecture and random weights, nothing is downloaded; on
-a CPU with the built-in model. Three contenders make the same pictures from the same noise:
+a CPU with the built-in model. Three contenders make the same images from the same noise:
 
 - reseen: batches across stimuli, draws and the guidance pair
-- diffusers: its StableDiffusionImg2ImgPipeline, called picture by picture, as a user would
-- in a row: the same pipeline as the authors use their sampler, the coarse picture encoded once, five draws in a row
+- diffusers: its StableDiffusionImg2ImgPipeline, called image by image, as a user would
+- in a row: the same pipeline as the authors use their sampler, the coarse image encoded once, five samples in a row
 
 reseen goes first, and its weights are freed before the pipeline is built: memory is that of one model. The pipeline's
 two ways take turns.
 
-Figures: pictures a second, how many times as fast reseen is, the largest memory, the operations of a picture
+Figures: images a second, how many times as fast reseen is, the largest memory, the operations of an image
 (FlopCounterMode) and the share of the device's matrix rate (measured in the same run) at which they are done, the time
-for 982 pictures of five draws, and how far the contenders' pictures differ, in levels of 255. Processor seconds stand
+for 982 images of five samples, and how far the contenders' images differ, in levels of 255. Processor seconds stand
 beside those by the wall on a CPU, which other work on the machine lengthens. GPU rows without a GPU: not measured.
 """
 
@@ -42,13 +42,13 @@ from reseen.ldm.stable import StableDiffusion
 from reseen.recipe import ReconstructRecipe
 from reseen.reconstruction import generate
 
-# the pipeline takes a picture in bytes and samples its posterior, so that all do
+# the pipeline takes an image in bytes and samples its posterior, so that all do
 RECIPE = load_recipe("takagi2023").reconstruct.model_copy(
     update={"coarse_posterior": "sample", "truncate_coarse": True}
 )
 SUBJECT, SEED = "subj01", 0
 RANDOM = ("models.autoencoders.vae", "pipelines.stable_diffusion.pipeline_stable_diffusion_img2img")
-Pictures = dict[tuple[int, int], np.ndarray]
+Images = dict[tuple[int, int], np.ndarray]
 
 
 @dataclass
@@ -58,21 +58,21 @@ class Timed:
     seconds: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
     peak: float = 0.0
-    pictures: Pictures = field(default_factory=dict)
+    images: Images = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
-        """Give the pictures a second by the wall."""
-        return len(self.pictures) / sorted(self.seconds)[len(self.seconds) // 2]
+        """Give the images a second by the wall."""
+        return len(self.images) / sorted(self.seconds)[len(self.seconds) // 2]
 
     @property
     def processor_rate(self) -> float:
-        """Give the pictures a second of the processor."""
-        return len(self.pictures) / sorted(self.processor)[len(self.processor) // 2]
+        """Give the images a second of the processor."""
+        return len(self.images) / sorted(self.processor)[len(self.processor) // 2]
 
 
 class Job:
-    """Hold the model, z and c of some stimuli, and the ways to make pictures of them."""
+    """Hold the model, z and c of some stimuli, and the ways to make images of them."""
 
     def __init__(self, ldm: StableDiffusion, n_stimuli: int, recipe: ReconstructRecipe) -> None:
         self.ldm, self.recipe = ldm, recipe
@@ -90,9 +90,9 @@ class Job:
         """Give diffusers' pipeline, which takes the model for itself."""
         return _pipeline(self.ldm)
 
-    def reseen(self, stimuli: Sequence[int]) -> Pictures:
-        """Make pictures by reseen."""
-        made: Pictures = {}
+    def reseen(self, stimuli: Sequence[int]) -> Images:
+        """Make images by reseen."""
+        made: Images = {}
         generate(
             self.ldm,
             "zc",
@@ -101,33 +101,33 @@ class Job:
             recipe=self.recipe,
             seed=SEED,
             subject=SUBJECT,
-            jobs=[(item, draw) for item in stimuli for draw in range(self.recipe.n_draws)],
-            write=lambda item, draw, picture: made.__setitem__((item, draw), picture),
+            jobs=[(item, sample) for item in stimuli for sample in range(self.recipe.n_samples)],
+            write=lambda item, sample, image: made.__setitem__((item, sample), image),
         )
         return made
 
-    def diffusers(self, stimuli: Sequence[int]) -> Pictures:
-        """Make pictures by diffusers' pipeline, one call each."""
-        made: Pictures = {}
+    def diffusers(self, stimuli: Sequence[int]) -> Images:
+        """Make images by diffusers' pipeline, one call each."""
+        made: Images = {}
         for item in stimuli:
             coarse = self._coarse(item)
-            for draw in range(self.recipe.n_draws):
-                with self._planted(item, [COARSE, draw]):
-                    made[item, draw] = self._call(item, coarse, self._empty())
+            for sample in range(self.recipe.n_samples):
+                with self._planted(item, [COARSE, sample]):
+                    made[item, sample] = self._call(item, coarse, self._empty())
         return made
 
-    def in_a_row(self, stimuli: Sequence[int]) -> Pictures:
-        """Make pictures by diffusers' pipeline, the five draws of a stimulus in a row from one encoded picture."""
-        made: Pictures = {}
+    def in_a_row(self, stimuli: Sequence[int]) -> Images:
+        """Make images by diffusers' pipeline, the five samples of a stimulus in a row from one encoded image."""
+        made: Images = {}
         empty = self._empty()
         for item in stimuli:
             with self._planted(item, [COARSE]), torch.inference_mode():
                 coarse = self.pipeline.image_processor.preprocess(self._coarse(item)).to(self._vae_like())
                 posterior = self.pipeline.vae.encode(coarse).latent_dist
                 latents = posterior.sample() * self.pipeline.vae.config.scaling_factor
-            for draw in range(self.recipe.n_draws):
-                with self._planted(item, [draw]):
-                    made[item, draw] = self._call(item, latents, empty)
+            for sample in range(self.recipe.n_samples):
+                with self._planted(item, [sample]):
+                    made[item, sample] = self._call(item, latents, empty)
         return made
 
     def _vae_like(self) -> Any:
@@ -141,7 +141,7 @@ class Job:
 
     @torch.inference_mode()
     def _coarse(self, item: int) -> Image.Image:
-        """Give the picture of z at the model's size, as a user of the pipeline would make it."""
+        """Give the image of z at the model's size, as a user of the pipeline would make it."""
         z = torch.from_numpy(self.given["z"].array[[item]]).to(self._vae_like())
         made = self.pipeline.vae.decode(z / self.pipeline.vae.config.scaling_factor).sample
         pixels = (made / 2 + 0.5).clamp(0, 1)[0].permute(1, 2, 0).float().cpu().numpy()
@@ -162,10 +162,10 @@ class Job:
         return np.round(made * 255).astype(np.uint8)
 
     @contextmanager
-    def _planted(self, item: int, draws: list[int]) -> Iterator[None]:
+    def _planted(self, item: int, samples: list[int]) -> Iterator[None]:
         """Let the pipeline draw the noise that reseen draws."""
         shape = self.ldm.latent_shape
-        noise = [torch.from_numpy(draw_noise(SEED, SUBJECT, item, draw, shape))[None] for draw in draws]
+        noise = [torch.from_numpy(draw_noise(SEED, SUBJECT, item, sample, shape))[None] for sample in samples]
 
         def give(*_arguments: object, device: Any = None, dtype: Any = None, **_options: object) -> torch.Tensor:
             return noise.pop(0).to(device=device, dtype=dtype)
@@ -206,7 +206,7 @@ def _pipeline(ldm: StableDiffusion) -> Any:
 
 
 def take_turns(job: Job, n_stimuli: dict[str, int], n_rounds: int) -> dict[str, Timed]:
-    """Let contenders that share a model make pictures in turn; a first go of few steps warms up."""
+    """Let contenders that share a model make images in turn; a first go of few steps warms up."""
     ways = {"reseen": job.reseen, "diffusers": job.diffusers, "in a row": job.in_a_row}
     found = {name: Timed() for name in n_stimuli}
     settings, job.recipe = job.recipe, job.recipe.model_copy(update={"n_steps": 4})
@@ -217,19 +217,19 @@ def take_turns(job: Job, n_stimuli: dict[str, int], n_rounds: int) -> dict[str, 
         for name, timed in found.items():
             begin_peak(job.ldm.device)
             clock = Clock(job.ldm.device)
-            timed.pictures = ways[name](range(n_stimuli[name]))
+            timed.images = ways[name](range(n_stimuli[name]))
             timed.seconds.append(clock.seconds())
             timed.processor.append(clock.processor())
             timed.peak = peak_gb(job.ldm.device)
     return found
 
 
-def flop_of_a_picture(ldm: StableDiffusion, recipe: ReconstructRecipe) -> float:
-    """Count what one picture must take; the coarse picture is shared by the draws."""
+def flop_of_an_image(ldm: StableDiffusion, recipe: ReconstructRecipe) -> float:
+    """Count what one image must take; the coarse image is shared by the samples."""
     each = operations(ldm)
     steps = int(recipe.n_steps * recipe.strength)
     shared = each["decode small"] + each["encode"]
-    return 2 * steps * each["unet"] + each["decode"] + shared / recipe.n_draws
+    return 2 * steps * each["unet"] + each["decode"] + shared / recipe.n_samples
 
 
 def measure(device: str, precision: Precision, *, compiled: bool, quick: bool) -> list[dict[str, Any]]:
@@ -239,7 +239,7 @@ def measure(device: str, precision: Precision, *, compiled: bool, quick: bool) -
     recipe = RECIPE
     if quick:
         n_ours, n_theirs, n_rounds = 1, 1, 1
-        recipe = RECIPE.model_copy(update={"n_steps": 5, "n_draws": 1})
+        recipe = RECIPE.model_copy(update={"n_steps": 5, "n_samples": 1})
     job = Job(load(device, precision, compiled=compiled), n_ours, recipe)
     ours = take_turns(job, {"reseen": n_ours}, n_rounds)["reseen"]
     del job
@@ -249,13 +249,13 @@ def measure(device: str, precision: Precision, *, compiled: bool, quick: bool) -
     job = Job(load(device, precision), n_ours, recipe)
     found = take_turns(job, {"diffusers": n_theirs, "in a row": n_theirs}, n_rounds)
     theirs, row = found["diffusers"], found["in a row"]
-    flop, rate = flop_of_a_picture(job.ldm, recipe), matrix_rate(device, precision)
-    apart = [np.abs(theirs.pictures[key].astype(int) - ours.pictures[key]) for key in theirs.pictures]
-    rows_apart = [np.abs(row.pictures[key].astype(int) - theirs.pictures[key]) for key in row.pictures]
+    flop, rate = flop_of_an_image(job.ldm, recipe), matrix_rate(device, precision)
+    apart = [np.abs(theirs.images[key].astype(int) - ours.images[key]) for key in theirs.images]
+    rows_apart = [np.abs(row.images[key].astype(int) - theirs.images[key]) for key in row.images]
     figures = [
-        figure("images_per_second", ours.rate, "pictures/s"),
-        figure("diffusers_images_per_second", theirs.rate, "pictures/s"),
-        figure("in_a_row_images_per_second", row.rate, "pictures/s"),
+        figure("images_per_second", ours.rate, "images/s"),
+        figure("diffusers_images_per_second", theirs.rate, "images/s"),
+        figure("in_a_row_images_per_second", row.rate, "images/s"),
         figure("speedup_vs_diffusers", ours.rate / theirs.rate, "times", "at least 6 on a GPU"),
         figure("speedup_vs_in_a_row", ours.rate / row.rate, "times"),
         figure("peak_gb", ours.peak, "GB"),

@@ -1,8 +1,8 @@
 """Weigh strength and guidance on a validation subject: ``python benchmarks/tuning.py --out FOLDER [--json FILE]``.
 
-The subject is simulated from a seed of its own: other pictures and another brain than any that results are reported
-of. Its decoders are those of the recipe ``reseen``; its held-out pictures are reconstructed (zc, one draw) under every
-setting of the grid. Printed: two-way identification by the judge, original held fixed, and pixel correlation.
+The subject is simulated from a seed of its own: other images and another brain than any that results are reported
+of. Its decoders are those of the recipe ``reseen``; its held-out images are reconstructed (zc, one sample) under every
+setting of the grid. Printed: two-way identification by the classifier, original fixed, and pixel correlation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import reseen
 from reseen import pipeline
 from reseen.datasets import open_subject
 from reseen.evaluate import evaluate
-from reseen.observers import Panel, load_observer
+from reseen.networks import Panel, load_builtin_network
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import Recipe, load_recipe, with_settings
 from reseen.reconstruction import generate
@@ -33,12 +33,12 @@ COLUMNS = ("early", "middle", "late", "pixcorr")
 
 
 def prepare(out: Path, n_test: int, *, quick: bool) -> tuple[Recipe, ResultsFolder]:
-    """Simulate the validation subject and decode its held-out pictures."""
-    size = "tiny" if quick else "digital"
+    """Simulate the validation subject and decode its held-out images."""
+    size = "tiny" if quick else "simulated"
     simulated = with_settings(load_recipe(size), [f"simulate.seed={SEED}", "simulate.n_subjects=1"])
     if not (out / "data").exists():
         write_data_set(simulated, out / "data")
-    changes = [f"data.path={out / 'data'}", "model.name=builtin", "evaluate.n_shuffles=0", f"data.n_test={n_test}"]
+    changes = [f"data.path={out / 'data'}", "model.name=builtin", "evaluate.n_permutations=0", f"data.n_test={n_test}"]
     if quick:
         changes += ["reconstruct.n_steps=4", "evaluate.n_bootstrap=5", "evaluate.n_derangements=5", "data.sessions="]
     recipe = with_settings(load_recipe("reseen"), changes)
@@ -46,14 +46,14 @@ def prepare(out: Path, n_test: int, *, quick: bool) -> tuple[Recipe, ResultsFold
 
 
 def score(recipe: Recipe, results: ResultsFolder) -> dict[str, float]:
-    """Reconstruct every held-out picture once and score the pictures."""
+    """Reconstruct every held-out image once and score the images."""
     subject = recipe.data.subjects[0]
     ldm = reseen.load_model("builtin")
     z, c = (results.load_features(results.decode_path(subject, name)) for name in ("z", "c"))
     made = np.zeros((len(z), 1, ldm.image_size, ldm.image_size, 3), dtype=np.uint8)
 
-    def keep(item: int, draw: int, picture: np.ndarray) -> None:
-        made[item, draw] = picture
+    def keep(item: int, sample: int, image: np.ndarray) -> None:
+        made[item, sample] = image
 
     jobs = [(item, 0) for item in range(len(z))]
     generate(ldm, "zc", z, c, recipe=recipe.reconstruct, seed=recipe.seed, subject=subject, write=keep, jobs=jobs)
@@ -63,7 +63,7 @@ def score(recipe: Recipe, results: ResultsFolder) -> dict[str, float]:
         stimuli.images(z.stimulus_id),
         z.stimulus_id,
         {("result", "zc"): made},
-        [Panel(PROTOCOLS["builtin"], (load_observer("judge"),))],
+        [Panel(PROTOCOLS["builtin"], (load_builtin_network("classifier"),))],
         {},
         recipe.evaluate,
         recipe.seed,
@@ -78,7 +78,7 @@ def main() -> None:
     """Run the grid, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/tuning"))
-    parser.add_argument("--n", type=int, default=50, help="held-out pictures")
+    parser.add_argument("--n", type=int, default=50, help="held-out images")
     parser.add_argument("--quick", action="store_true", help="a small subject, one setting: to see that it runs")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

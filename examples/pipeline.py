@@ -21,7 +21,7 @@ true, decoded = model.extract(subject.stimuli, ["z", "c"], stimulus_id=subject.s
 for letter in ("z", "c"):
     decoder = reseen.Decoder(recipe.decode.rois_of(letter), n_folds=recipe.decode.n_folds, seed=recipe.seed)
     decoded[letter] = decoder.fit(subject.train, true[letter]).predict(subject.test)
-sampling = {"n_samples": recipe.reconstruct.n_draws, "n_steps": recipe.reconstruct.n_steps}
+sampling = {"n_samples": recipe.reconstruct.n_samples, "n_steps": recipe.reconstruct.n_steps}
 images = reseen.reconstruct(model, **decoded, **sampling, seed=recipe.seed, subject=name)
 for stimulus, samples in zip(decoded["z"].stimulus_id, images, strict=True):
     for number, image in enumerate(samples):

@@ -1,4 +1,4 @@
-"""What the tests of the pipeline and of the command line share: a small model, untrained observers, a small brain."""
+"""What the tests of the pipeline and of the command line share: a small model, untrained networks, a small brain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ hide_broken_torchvision()  # before a test imports transformers by itself
 
 @pytest.fixture(scope="session")
 def anatomy():
-    """Where all voxels of the digital subjects lie."""
+    """Where all voxels of the simulated subjects lie."""
     from reseen.simulate.anatomy import build_anatomy
 
     return build_anatomy()
@@ -34,36 +34,36 @@ def surface(anatomy):
 
 
 @pytest.fixture(scope="session")
-def digital_tree(tmp_path_factory) -> Path:
-    """The smallest digital subject on disk, in NSD's layout."""
+def simulated_tree(tmp_path_factory) -> Path:
+    """The smallest simulated subject on disk, in NSD's layout."""
     from reseen.recipe import SimulateRecipe
     from reseen.simulate import simulate
 
-    root = tmp_path_factory.mktemp("digital") / "data"
-    simulate(root, SimulateRecipe(n_sessions=1, trials_per_session=12, n_train=8, n_test=4, voxel_share=0.1))
+    root = tmp_path_factory.mktemp("simulated") / "data"
+    simulate(root, SimulateRecipe(n_sessions=1, trials_per_session=12, n_train=8, n_test=4, voxel_fraction=0.1))
     return root
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory) -> Path:
-    """A diffusers folder of the smallest sizes, random weights: pictures of 32 pixels."""
+    """A diffusers folder of the smallest sizes, random weights: images of 32 pixels."""
     from tiny_ldm import write_tiny_ldm
 
     return write_tiny_ldm(tmp_path_factory.mktemp("model") / "ldm", image_size=32)
 
 
 @pytest.fixture(scope="module")
-def random_observers() -> Iterator[None]:
-    """Untrained observers, so that tests need no trained weights."""
+def random_networks() -> Iterator[None]:
+    """Untrained networks, so that tests need no trained weights."""
     import torch
 
-    from reseen import observers
+    from reseen import networks
 
-    def load(name: str) -> observers.Observer:
+    def load(name: str) -> networks.BuiltinNetwork:
         with torch.random.fork_rng():
             torch.manual_seed(len(name))
-            network = observers.make_network(4)
-        return observers.Observer(name, f"random-{name}", (), network.eval())
+            network = networks.make_network(4)
+        return networks.BuiltinNetwork(name, f"random-{name}", (), network.eval())
 
     with pytest.MonkeyPatch.context() as patch:
         for module in ("pipeline.evaluate", "check.checks"):
@@ -73,21 +73,21 @@ def random_observers() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def brain_file(tmp_path_factory) -> Path:
-    """One npz: 8 pictures, 4 of them shown 3 times and 4 twice, 40 voxels that answer to the picture."""
+    """One npz: 8 images, 4 of them shown 3 times and 4 twice, 40 voxels that answer to the image."""
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (8, 4, 4, 3), dtype=np.uint8).repeat(16, axis=1).repeat(16, axis=2)
+    images = rng.integers(0, 256, (8, 4, 4, 3), dtype=np.uint8).repeat(16, axis=1).repeat(16, axis=2)
     stimulus_id = np.concatenate([np.arange(8), np.arange(8), np.arange(4)])
-    signal = pictures.reshape(8, -1)[:, ::307].astype(np.float32) / 255
+    signal = images.reshape(8, -1)[:, ::307].astype(np.float32) / 255
     weights = rng.normal(size=(signal.shape[1], 40))
     betas = signal[stimulus_id] @ weights + 0.3 * rng.normal(size=(len(stimulus_id), 40))
     path = tmp_path_factory.mktemp("brain") / "subj01.npz"
     np.savez(
         path,
         betas=betas.astype(np.float32),
-        stimulus_pictures=pictures,
+        stimulus_images=images,
         stimulus_id=stimulus_id,
         run=np.repeat([1, 2], 10),
-        captions=np.array([f"picture {i}" for i in range(8)]),
+        captions=np.array([f"image {i}" for i in range(8)]),
         roi_low=np.arange(40) < 20,
         roi_high=np.arange(40) >= 20,
         test_stimulus_id=np.array([0, 1, 4, 5]),
@@ -111,13 +111,13 @@ def small_recipe(brain_file, tiny_model) -> Recipe:
             "decode.n_folds=2",
             "decode.alphas=[1.0, 10.0]",
             "encode.n_folds=2",
-            "reconstruct.n_draws=2",
+            "reconstruct.n_samples=2",
             "reconstruct.n_steps=2",
             "reconstruct.strength=0.5",
             "evaluate.n_derangements=5",
             "evaluate.n_bootstrap=5",
             "report.n_random=2",
-            "report.n_films=1",
+            "report.n_sequences=1",
         ],
     )
 
@@ -173,7 +173,7 @@ def connections(monkeypatch) -> list[tuple[object, ...]]:
 
 
 @pytest.fixture(scope="module")
-def finished(small_recipe, random_observers, tmp_path_factory):
+def finished(small_recipe, random_networks, tmp_path_factory):
     """Folder of an unbroken run of `small_recipe`; not to be written to."""
     folder = tmp_path_factory.mktemp("finished")
     with warnings.catch_warnings():

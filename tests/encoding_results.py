@@ -1,4 +1,4 @@
-"""Made-up encoding results over the digital subject's true voxels, as the encoding stage writes them."""
+"""Made-up encoding results over the simulated subject's true voxels, as the encoding stage writes them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def surface_of(anatomy: Anatomy) -> Surface:
 
 
 def made_up_voxels(stream: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
-    """z is best in early voxels, c in ventral and lateral ones; zc lies between and leaves z as it goes on."""
+    """z is best in early voxels, c in ventral and lateral ones; zc lies between and leaves z as it continues."""
     rng = np.random.default_rng(seed)
     n = len(stream)
     early = np.where(stream == 1, 1.0, np.where(np.isin(stream, [2, 3, 4]), 0.5, 0.1))

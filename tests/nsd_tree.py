@@ -15,7 +15,7 @@ from reseen.simulate.subject import SubjectTree
 SHAPE = (5, 4, 3)
 N_IMAGES = 14
 SHARED = (2, 5, 11)
-# Trial k shows a subject's own picture ORDER[k]: 0-2 are shared, 3-7 its own.
+# Trial k shows a subject's own image ORDER[k]: 0-2 are shared, 3-7 its own.
 ORDER = ((0, 3, 4, 1, 3, 5), (6, 0, 4, 7, 5, 0), (1, 3, 2, 6, 7, 4))
 OWN = {"subj01": (*SHARED, 0, 1, 3, 4, 6), "subj02": (*SHARED, 7, 8, 9, 10, 13)}
 ROIS = ("early", "ventral")
@@ -45,7 +45,7 @@ def make_images() -> np.ndarray:
 
 
 def make_captions() -> list[list[str]]:
-    return [[f"picture {i} by person {k}" for k in range(1 + i % 3)] for i in range(N_IMAGES)]
+    return [[f"image {i} by person {k}" for k in range(1 + i % 3)] for i in range(N_IMAGES)]
 
 
 def make_subject(name: str, n_sessions: int = 3, seed: int = 0) -> Known:

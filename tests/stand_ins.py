@@ -52,7 +52,7 @@ def clip() -> nn.Module:
 
 @cache
 def stand_in(name: str, *, device: str = "cpu") -> tuple[nn.Module, str]:
-    """Stand for `reseen.observers.load_network`."""
+    """Stand for `reseen.networks.load_network`."""
     with torch.random.fork_rng():
         torch.manual_seed(sum(map(ord, name)))
         network = AlexNet() if name == "alexnet" else clip() if name.startswith("clip") else Pooled()

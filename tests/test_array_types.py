@@ -20,7 +20,7 @@ def save(path: Path, **changes) -> Path:
     rng = np.random.default_rng(0)
     content = {
         "betas": rng.normal(size=(12, 7)),
-        "stimulus_pictures": rng.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8),
+        "stimulus_images": rng.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8),
         "stimulus_id": np.tile([0, 3, 1, 2], 3),
         **changes,
     }
@@ -63,7 +63,7 @@ def test_what_is_no_mask_is_refused(tmp_path, mask, said):
     ("changes", "said"),
     [
         ({"responses": np.zeros((12, 7))}, "holds betas and responses, which are two names of one thing"),
-        ({"pictures": np.zeros((12, 64, 64), np.uint8)}, "holds pictures and stimulus_pictures, which are two names"),
+        ({"images": np.zeros((12, 64, 64), np.uint8)}, "holds images and stimulus_images, which are two names"),
         ({"figure": np.zeros(12, int)}, "holds stimulus_id and figure"),
         ({"run": np.zeros(12, int), "session": np.zeros(12, int)}, "holds run and session"),
         ({"captions": np.array(list("abcd")), "figure_name": np.array(list("abcd"))}, "holds captions and figure_name"),
@@ -96,10 +96,10 @@ def test_two_arrays_for_one_thing_are_refused_and_both_named(tmp_path, changes, 
         ({"category": np.array([0.5, 1, 2, 3])}, "category has shape .* whole numbers"),
         ({"category": np.array([True, False, True, False])}, "category has shape .* and type bool"),
         ({"test_stimulus_id": np.array([True, False, True, False])}, "test_stimulus_id has shape .* and type bool"),
-        ({"stimulus_pictures": np.full((4, 64, 64), 1j)}, "pictures are complex128"),
-        ({"stimulus_pictures": np.full((4, 64, 64), 4095, np.uint16)}, "pictures are uint16 from 4095.0 to 4095.0"),
-        ({"stimulus_pictures": np.full((4, 64, 64), np.nan)}, "pictures are float64 from nan to nan"),
-        ({"stimulus_pictures": np.zeros((4, 64, 64), "datetime64[s]")}, "pictures are datetime64"),
+        ({"stimulus_images": np.full((4, 64, 64), 1j)}, "images are complex128"),
+        ({"stimulus_images": np.full((4, 64, 64), 4095, np.uint16)}, "images are uint16 from 4095.0 to 4095.0"),
+        ({"stimulus_images": np.full((4, 64, 64), np.nan)}, "images are float64 from nan to nan"),
+        ({"stimulus_images": np.zeros((4, 64, 64), "datetime64[s]")}, "images are datetime64"),
         ({"betas": np.zeros(12, [("a", "f4"), ("b", "f4")])}, "betas has shape"),
     ],
 )

@@ -26,7 +26,7 @@ def make_arrays(**changes: object) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     arrays: dict[str, object] = {
         "betas": rng.normal(size=(12, 7)),
-        "stimulus_pictures": rng.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8),
+        "stimulus_images": rng.integers(0, 256, (4, 64, 64, 3), dtype=np.uint8),
         "stimulus_id": np.tile([0, 3, 1, 2], 3),
         "run": np.repeat([1, 2, 3], 4),
         "captions": np.array([["a cat", "one cat"], ["a dog", ""], ["a hut", "home"], ["sea", ""]]),
@@ -56,7 +56,7 @@ def test_arrays_come_back_as_trials_and_stimuli(tmp_path: Path) -> None:
     assert trials.betas.dtype == np.float32
     np.testing.assert_array_equal(trials.stimulus_id, arrays["stimulus_id"])
     np.testing.assert_array_equal(trials.session, arrays["run"])
-    np.testing.assert_array_equal(stimuli.images([3, 0]), arrays["stimulus_pictures"][[3, 0]])
+    np.testing.assert_array_equal(stimuli.images([3, 0]), arrays["stimulus_images"][[3, 0]])
     assert stimuli.captions(0) == ("a cat", "one cat")
     assert stimuli.captions(1) == ("a dog",)
     assert len(split.folds) == 2
@@ -113,15 +113,15 @@ def test_fixed_test_set_is_kept_unless_folds_are_asked_for(tmp_path: Path) -> No
     assert test.tolist() == [1]
 
 
-def test_fewer_test_pictures_need_a_fixed_test_set(tmp_path: Path) -> None:
+def test_fewer_test_images_need_a_fixed_test_set(tmp_path: Path) -> None:
     path = save(tmp_path / "brain.npz")
     with pytest.raises(RecipeError, match="n_test"):
         load(recipe_for(path, n_test=1), "anyone")
 
 
-def test_pictures_by_trial_define_stimuli_where_no_ids_are_given(tmp_path: Path) -> None:
-    shown = make_arrays()["stimulus_pictures"][make_arrays()["stimulus_id"]]
-    path = save(tmp_path / "brain.npz", stimulus_pictures=None, pictures=shown, stimulus_id=None, captions=None)
+def test_images_by_trial_define_stimuli_where_no_ids_are_given(tmp_path: Path) -> None:
+    shown = make_arrays()["stimulus_images"][make_arrays()["stimulus_id"]]
+    path = save(tmp_path / "brain.npz", stimulus_images=None, images=shown, stimulus_id=None, captions=None)
     trials, stimuli, _ = load(recipe_for(path), "anyone")
     np.testing.assert_array_equal(stimuli.images(trials.stimulus_id), shown)
     assert len(stimuli.stimulus_id) == 4
@@ -129,10 +129,10 @@ def test_pictures_by_trial_define_stimuli_where_no_ids_are_given(tmp_path: Path)
 
 
 def by_brightness(tmp_path: Path, **changes: object) -> Path:
-    """Three pictures, brightest first, shown twice each; ids are left out."""
-    pictures = np.array([200, 100, 200, 50, 100, 50], dtype=np.uint8)[:, None, None] * np.ones((64, 64), np.uint8)
+    """Three images, brightest first, shown twice each; ids are left out."""
+    images = np.array([200, 100, 200, 50, 100, 50], dtype=np.uint8)[:, None, None] * np.ones((64, 64), np.uint8)
     path = tmp_path / "brain.npz"
-    np.savez(path, **{"betas": np.arange(6.0)[:, None], "pictures": pictures, **changes})
+    np.savez(path, **{"betas": np.arange(6.0)[:, None], "images": images, **changes})
     return path
 
 
@@ -165,20 +165,20 @@ def test_captions_and_categories_are_of_stimuli_and_not_of_trials(tmp_path: Path
         load(recipe_for(save(path, captions=None, figure_name=np.array([["a"]] * 4))), "anyone")
 
 
-def test_pictures_by_trial_must_agree_with_the_ids(tmp_path: Path) -> None:
-    shown = make_arrays()["stimulus_pictures"][make_arrays()["stimulus_id"]]
+def test_images_by_trial_must_agree_with_the_ids(tmp_path: Path) -> None:
+    shown = make_arrays()["stimulus_images"][make_arrays()["stimulus_id"]]
     shown[5] = 0
-    path = save(tmp_path / "brain.npz", stimulus_pictures=None, pictures=shown)
-    with pytest.raises(DataError, match="two trials of stimulus 3 show different pictures"):
+    path = save(tmp_path / "brain.npz", stimulus_images=None, images=shown)
+    with pytest.raises(DataError, match="two trials of stimulus 3 show different images"):
         load(recipe_for(path), "anyone")
 
 
-def test_order_of_pictures_that_could_be_either_is_asked_for(tmp_path: Path) -> None:
-    pictures = np.zeros((12, 64, 64), dtype=np.uint8)
+def test_order_of_images_that_could_be_either_is_asked_for(tmp_path: Path) -> None:
+    images = np.zeros((12, 64, 64), dtype=np.uint8)
     path = save(
         tmp_path / "brain.npz",
-        stimulus_pictures=None,
-        pictures=pictures,
+        stimulus_images=None,
+        images=images,
         stimulus_id=np.arange(12)[::-1],
         captions=None,
     )
@@ -187,29 +187,29 @@ def test_order_of_pictures_that_could_be_either_is_asked_for(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", [bool, np.float32, np.float64, np.int64])
-def test_grey_pictures_of_any_type_become_rgb(tmp_path: Path, kind: type) -> None:
-    pictures = np.zeros((4, 64, 64))
-    pictures[:, 2] = 255 if kind is np.int64 else 1
-    path = save(tmp_path / "brain.npz", stimulus_pictures=pictures.astype(kind))
-    picture = load(recipe_for(path), "anyone")[1].image(0)
-    assert picture.shape == (64, 64, 3)
-    assert (picture[2] == 255).all()
-    assert picture.sum() == 255 * 64 * 3
+def test_grey_images_of_any_type_become_rgb(tmp_path: Path, kind: type) -> None:
+    images = np.zeros((4, 64, 64))
+    images[:, 2] = 255 if kind is np.int64 else 1
+    path = save(tmp_path / "brain.npz", stimulus_images=images.astype(kind))
+    image = load(recipe_for(path), "anyone")[1].image(0)
+    assert image.shape == (64, 64, 3)
+    assert (image[2] == 255).all()
+    assert image.sum() == 255 * 64 * 3
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.int64])
 def test_whole_numbers_of_0_and_1_are_refused_and_not_near_black(tmp_path: Path, kind: type) -> None:
     figures = np.random.default_rng(2).integers(0, 2, (4, 10, 10))
-    path = save(tmp_path / "brain.npz", stimulus_pictures=figures.astype(kind))
+    path = save(tmp_path / "brain.npz", stimulus_images=figures.astype(kind))
     with pytest.raises(DataError, match=rf"{kind.__name__} from 0 to 1; .*255 is white.*Save them as bool"):
         load(recipe_for(path), "anyone")
     for white in (figures.astype(bool), (figures * 255).astype(kind)):
-        stimuli = load(recipe_for(save(path, stimulus_pictures=white)), "anyone")[1]
+        stimuli = load(recipe_for(save(path, stimulus_images=white)), "anyone")[1]
         np.testing.assert_array_equal(stimuli.images(range(4))[:, ::7, ::7, 0], figures * 255)
 
 
 @pytest.mark.parametrize(("cells", "side"), [(10, 70), (48, 96), (64, 64), (63, 126), (1, 64), (16, 64)])
-def test_small_pictures_are_magnified_by_a_whole_number_and_nothing_is_added(cells: int, side: int) -> None:
+def test_small_images_are_magnified_by_a_whole_number_and_nothing_is_added(cells: int, side: int) -> None:
     small = np.random.default_rng(1).integers(0, 256, (2, cells, cells, 3), dtype=np.uint8)
     large = magnify(small)
     assert large.shape == (2, side, side, 3)
@@ -218,16 +218,16 @@ def test_small_pictures_are_magnified_by_a_whole_number_and_nothing_is_added(cel
     np.testing.assert_array_equal(large[:, factor - 1 :: factor, factor - 1 :: factor], small)
 
 
-def test_unrelated_small_pictures_do_not_correlate() -> None:
+def test_unrelated_small_images_do_not_correlate() -> None:
     """A black frame around 48 pixels lifted this from 0 to .77."""
     small = np.random.default_rng(1).integers(0, 256, (2, 48, 48, 3), dtype=np.uint8)
     one, other = magnify(small).reshape(2, -1).astype(float)
     assert abs(np.corrcoef(one, other)[0, 1]) < 0.05
 
 
-def test_pictures_that_are_large_enough_stay_as_they_are() -> None:
-    pictures = np.ones((2, 64, 48, 3), dtype=np.uint8)
-    assert magnify(pictures) is pictures
+def test_images_that_are_large_enough_stay_as_they_are() -> None:
+    images = np.ones((2, 64, 48, 3), dtype=np.uint8)
+    assert magnify(images) is images
 
 
 def test_runs_are_standardised_if_the_recipe_says_so(tmp_path: Path) -> None:
@@ -251,12 +251,12 @@ def test_run_of_one_trial_is_not_silently_set_to_zero(tmp_path: Path) -> None:
         ({"betas": np.zeros(12)}, r"betas has shape \(12,\)"),
         ({"stimulus_id": np.arange(11)}, r"stimulus_id has shape \(11,\)"),
         ({"stimulus_id": np.arange(12) / 2}, "whole numbers"),
-        ({"stimulus_id": np.tile([1, 2, 3, 4], 3)}, "4 pictures need a stimulus_id from 0 to 3; found ids to 4"),
+        ({"stimulus_id": np.tile([1, 2, 3, 4], 3)}, "4 images need a stimulus_id from 0 to 3; found ids to 4"),
         ({"stimulus_id": np.tile([-1, 0, 1, 2], 3)}, "ids count from 0"),
         ({"stimulus_id": None}, "need a stimulus_id from 0 to 3; found none"),
-        ({"stimulus_pictures": np.full((4, 8, 8), 3.5)}, "floats from 0 to 1"),
-        ({"stimulus_pictures": np.zeros((4, 8), np.uint8)}, r"pictures have shape \(4, 8\)"),
-        ({"stimulus_pictures": np.zeros((0, 8, 8), np.uint8)}, r"pictures have shape \(0, 8, 8, 3\)"),
+        ({"stimulus_images": np.full((4, 8, 8), 3.5)}, "floats from 0 to 1"),
+        ({"stimulus_images": np.zeros((4, 8), np.uint8)}, r"images have shape \(4, 8\)"),
+        ({"stimulus_images": np.zeros((0, 8, 8), np.uint8)}, r"images have shape \(0, 8, 8, 3\)"),
         ({"captions": np.array(["a", "b"])}, r"captions has shape \(2,\); 4 stimuli need one each"),
         ({"run": np.arange(5)}, r"run has shape \(5,\)"),
         ({"roi_front": np.ones(3, bool)}, r"roi_front has shape \(3,\)"),
@@ -296,7 +296,7 @@ def test_inventory_says_what_the_file_holds(tmp_path: Path) -> None:
     assert check.note == "12 trials of 4 stimuli, 7 voxels, 3 runs, no test_stimulus_id, " + UNCHECKED
     (check,) = inventory(recipe_for(save(path, test_stimulus_id=[1, 2], runs=[0], test_id=[1])), "anyone")
     assert check.note == (
-        f"12 trials of 4 stimuli, 7 voxels, 3 runs, 2 test pictures, {UNCHECKED}, "
+        f"12 trials of 4 stimuli, 7 voxels, 3 runs, 2 test images, {UNCHECKED}, "
         "not read: runs (did you mean run?), test_id"
     )
     path = save(tmp_path / "brain.npz")
@@ -315,9 +315,9 @@ def test_a_real_brain_that_saw_figures_is_read() -> None:
     assert trials.rois["all"].all()
     assert len(split.folds) == 10
     assert sorted(np.concatenate([test for _, test in split.folds])) == list(range(20))
-    pictures = stimuli.images(range(20))
-    assert pictures.shape == (20, 70, 70, 3)
-    assert set(np.unique(pictures)) == {0, 255}
+    images = stimuli.images(range(20))
+    assert images.shape == (20, 70, 70, 3)
+    assert set(np.unique(images)) == {0, 255}
     with np.load(MIYAWAKI) as content:
         cells = stimuli.images(trials.stimulus_id)[:, 3::7, 3::7, 0]
         np.testing.assert_array_equal(cells, content["pictures"])

@@ -43,7 +43,7 @@ def test_rows_halve_where_memory_runs_out_and_the_work_goes_on() -> None:
 
 def test_another_network_or_shape_begins_anew() -> None:
     batching = Batching("some model", "cpu", small=True)
-    with pytest.warns(MemoryWarning, match="the memory of cpu ran out; fewer pictures of some model"):
+    with pytest.warns(MemoryWarning, match="the memory of cpu ran out; fewer images of some model"):
         batching.run("unet", Scarce(5), [ROWS])
     for kind, rows in (("decode", ROWS), ("unet", ROWS.repeat(1, 3))):
         network = Scarce(99)
@@ -54,7 +54,7 @@ def test_another_network_or_shape_begins_anew() -> None:
 def test_memory_that_holds_no_row_at_all_is_an_error_that_says_what_to_do() -> None:
     with (
         pytest.warns(MemoryWarning),
-        pytest.raises(ModelError, match=r"not even for one picture. Set model.precision to 'fp16'"),
+        pytest.raises(ModelError, match=r"not even for one image. Set model.precision to 'fp16'"),
     ):
         Batching("some model", "cpu", small=True).run("unet", Scarce(0), [ROWS])
 

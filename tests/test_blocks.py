@@ -17,9 +17,9 @@ IDS = np.array([9, 4, 7, 1, 0, 3, 8], dtype=np.int64)
 
 
 def write(path: Path, first: int, end: int, n_files: int | None, shape: tuple[int, ...] = (2, 3)) -> Path:
-    made_by = {} if n_files is None else {"n_files": str(n_files)}
+    computed_by = {} if n_files is None else {"n_files": str(n_files)}
     array = ROWS[first:end].reshape(end - first, *shape)
-    write_tensors(path, {"array": array, "stimulus_id": IDS[first:end]}, made_by)
+    write_tensors(path, {"array": array, "stimulus_id": IDS[first:end]}, computed_by)
     return path
 
 

@@ -19,7 +19,7 @@ from reseen.check.files import find_data
 from reseen.check.sizes import Sizes, guess_sizes
 from reseen.cli import app
 from reseen.datasets.nsd_facts import SUBJECTS, NsdFiles
-from reseen.observers.networks import NETWORKS, fetch_command
+from reseen.networks.pretrained import NETWORKS, fetch_command
 from reseen.recipe import Recipe, load_recipe, with_settings
 from reseen.simulate.fullsize import write_full_size
 
@@ -29,7 +29,7 @@ BUCKET = "s3://natural-scenes-dataset"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three sessions of NSD's own size and number of pictures; only the voxels of the ROIs are stored."""
+    """Three sessions of NSD's own size and number of images; only the voxels of the ROIs are stored."""
     root = tmp_path_factory.mktemp("nsd") / "nsd"
     write_full_size(root, n_sessions=3, n_voxels=70, whole=False)
     return root
@@ -122,7 +122,7 @@ def test_a_truncated_session_is_named_with_the_command_that_fetches_it_alone(che
     assert "1.05 GB" in lines[fetch]
     needed = lines[fetch : next(i for i, line in enumerate(lines) if "without which the recipe runs" in line)]
     assert fetched(tree, needed, bucket()) == {f"{BETAS}/betas_session02.hdf5"}
-    assert lines[-1] == "takagi2023 cannot run: 1 to mend."
+    assert lines[-1] == "takagi2023 cannot run: 1 to fix."
 
 
 def test_an_empty_folder_lists_everything_and_the_commands_bring_exactly_that(check, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_wrong_subject_is_refused_or_told_from_those_that_are_there(check, who
     code, lines = check(whole, subjects='["subj09"]')
     assert code == 1
     assert "no subject 'subj09': NSD has subj01 to subj08" in lines[0]
-    assert "holds subj01. Mend data.subjects" in lines[0]
+    assert "holds subj01. Fix data.subjects" in lines[0]
     assert not any("aws s3" in line for line in lines)
     code, lines = check(whole, subjects='["subj02"]')
     assert code == 1
@@ -259,7 +259,7 @@ def test_nothing_is_fetched_without_encryption() -> None:
     assert sum("https:" in command for command in commands) == 1
 
 
-def test_a_digital_subject_that_lost_a_file_is_written_again(check, tree: Path) -> None:
+def test_a_simulated_subject_that_lost_a_file_is_written_again(check, tree: Path) -> None:
     (tree / "reseen_truth.json").write_text("{}")
     (tree / BETAS / "betas_session02.hdf5").unlink()
     _, lines = check(tree)
@@ -327,12 +327,12 @@ def test_z_alone_takes_no_denoising_that_could_fail(tiny_model: Path, tmp_path: 
     [
         ([], Sizes(10_000, 1000, 1000, 1, 15_000)),
         (["data.test=folds", "data.n_folds=4"], Sizes(10_000, 10_000, 10_000, 4, 15_000)),
-        (["data.kind=digital"], Sizes(1030, 100, 100, 1, 2500)),
-        (["data.kind=digital", "data.test=folds"], Sizes(1030, 1030, 1030, 10, 2500)),
-        (["data.kind=digital", "data.n_test=24", "data.test_trials=single"], Sizes(1030, 24, 72, 1, 2500)),
+        (["data.kind=simulated"], Sizes(1030, 100, 100, 1, 2500)),
+        (["data.kind=simulated", "data.test=folds"], Sizes(1030, 1030, 1030, 10, 2500)),
+        (["data.kind=simulated", "data.n_test=24", "data.test_trials=single"], Sizes(1030, 24, 72, 1, 2500)),
     ],
 )
-def test_folds_hold_every_picture_out_and_single_trials_are_counted_each(settings: list[str], expected: Sizes) -> None:
+def test_folds_hold_every_image_out_and_single_trials_are_counted_each(settings: list[str], expected: Sizes) -> None:
     assert guess_sizes(with_settings(Recipe(), settings)) == expected
 
 
@@ -346,13 +346,13 @@ def test_arrays_are_counted_and_other_data_are_said_to_be_guessed(small_recipe: 
         finding = {one.what: one for one in look(with_settings(small_recipe, settings), tmp_path)}["held out"]
         return finding.ok, finding.found
 
-    assert held_out() == (True, "4 of 8 pictures")
-    assert held_out("data.test_trials=single") == (True, "4 of 8 pictures, 10 single trials")
-    assert held_out("data.test=folds", "data.n_folds=4") == (True, "8 of 8 pictures in 4 folds")
+    assert held_out() == (True, "4 of 8 images")
+    assert held_out("data.test_trials=single") == (True, "4 of 8 images, 10 single trials")
+    assert held_out("data.test=folds", "data.n_folds=4") == (True, "8 of 8 images in 4 folds")
     ok, told = held_out("data.test=folds", "data.n_folds=9")
     assert (ok, "2 to 8 folds of 8 stimuli are possible" in told) == (False, True)
-    assert held_out("data.kind=digital", "data.rois=['early', 'ventral', 'low', 'high']", "data.path=") == (
+    assert held_out("data.kind=simulated", "data.rois=['early', 'ventral', 'low', 'high']", "data.path=") == (
         True,
-        "about 100 of 1,030 pictures, by the recipe; the data were not counted",
+        "about 100 of 1,030 images, by the recipe; the data were not counted",
     )
     assert held_out("data.path=/nosuch")[1].endswith("the data were not counted")

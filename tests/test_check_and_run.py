@@ -23,7 +23,7 @@ from reseen import pipeline
 from reseen.check import check, requirements
 from reseen.check.finding import Finding
 from reseen.check.inputs import Inputs
-from reseen.datasets import nsd_pictures, nsd_stim_info
+from reseen.datasets import nsd_images, nsd_stim_info
 from reseen.datasets.nsd_facts import TRUTH
 from reseen.errors import ReseenError
 from reseen.pipeline.context import Run
@@ -34,18 +34,18 @@ from reseen.simulate import simulate
 pytestmark = pytest.mark.filterwarnings("ignore")
 FULL = os.environ.get("RESEEN_ALL_INPUTS") == "1"
 QUICK = {
-    "reconstruct.n_draws": 1,
+    "reconstruct.n_samples": 1,
     "reconstruct.n_steps": 2,
     "reconstruct.strength": 0.5,
     "decode.n_folds": 2,
     "encode.n_folds": 2,
     "encode.n_bootstrap": 5,
-    "evaluate.n_shuffles": 0,
-    "evaluate.ceiling": False,
+    "evaluate.n_permutations": 0,
+    "evaluate.oracle": False,
     "evaluate.n_bootstrap": 5,
     "evaluate.n_derangements": 5,
     "report.n_random": 1,
-    "report.n_films": 1,
+    "report.n_sequences": 1,
 }
 TINY_WORLD = {
     "simulate.n_subjects": 1,
@@ -53,7 +53,7 @@ TINY_WORLD = {
     "simulate.trials_per_session": 12,
     "simulate.n_train": 8,
     "simulate.n_test": 4,
-    "simulate.voxel_share": 0.05,
+    "simulate.voxel_fraction": 0.05,
 }
 Arrays = dict[str, Any]
 
@@ -127,7 +127,7 @@ REFUSED: dict[str, tuple[Callable[[Arrays], None], dict[str, Any]]] = {
         changed("captions", lambda texts: np.array(["a " * 90 + text for text in texts])),
         {},
     ),
-    "images that are all the same": (changed("stimulus_pictures", lambda images: images * 0 + images[:1]), {}),
+    "images that are all the same": (changed("stimulus_images", lambda images: images * 0 + images[:1]), {}),
     "an empty caption": (changed("captions", first("")), {}),
     "captions wanted for encoding alone": (without("captions"), {"reconstruct.conditions": ["z"]}),
     "two test images": (changed("test_stimulus_id", lambda ids: ids[:2]), {}),
@@ -151,7 +151,7 @@ REFUSED: dict[str, tuple[Callable[[Arrays], None], dict[str, Any]]] = {
     "an id without an image": (changed("stimulus_id", first(99)), {}),
     "a negative id": (changed("stimulus_id", first(-1)), {}),
     "another subject": (nothing, {"data.subjects": ["subj01", "subj02"]}),
-    "an observer that is not there": (nothing, {"evaluate.observers": ["nobody"]}),
+    "an evaluation network that is not there": (nothing, {"evaluate.networks": ["nobody"]}),
     "a model that is not there": (nothing, {"model.name": "nosuch"}),
     "a size of z that the model lacks": (nothing, {"extract.z_size": 13}),
     "no step to denoise": (nothing, {"reconstruct.strength": 0.1}),
@@ -187,12 +187,12 @@ def test_what_check_accepts_of_own_data_runs(brain_file, tiny_model, tmp_path, c
 def test_check_counts_cut_captions_and_test_images_that_are_trained_on(brain_file, tiny_model, tmp_path):
     def change(arrays: Arrays) -> None:
         arrays["captions"] = np.array(["a long caption " * 9, *arrays["captions"][1:]])
-        arrays["stimulus_pictures"][0] = arrays["stimulus_pictures"][2]  # 0 is tested, 2 is trained on
+        arrays["stimulus_images"][0] = arrays["stimulus_images"][2]  # 0 is tested, 2 is trained on
 
     recipe = own(brain_file, tiny_model, tmp_path, change, {})
     said = [finding.found for finding in check(recipe, tmp_path / "out") if finding.what == "warning"]
     assert "1 of 8 captions are longer than the text encoder reads; it ignores their ends." in said
-    assert "1 of 4 test pictures of subj01 are also training pictures, pixel by pixel." in said
+    assert "1 of 4 test images of subj01 are also training images, pixel by pixel." in said
 
 
 def test_a_folder_that_may_not_be_entered_is_refused_in_words(brain_file, tiny_model, tmp_path, monkeypatch):
@@ -257,12 +257,12 @@ def test_a_recipe_whose_subject_is_still_to_be_simulated_runs_as_check_says(tiny
     assert agree(with_changes(load_recipe("tiny"), changes), tmp_path / "out")
 
 
-@pytest.mark.parametrize("name", ["demo", "digital", "encode_demo"])
-def test_the_recipes_of_simulated_subjects_run_as_check_says(digital_tree, tiny_model, tmp_path, name):
-    made = json.loads((digital_tree / TRUTH).read_text())["simulate"]
+@pytest.mark.parametrize("name", ["demo", "simulated", "encode_demo"])
+def test_the_recipes_of_simulated_subjects_run_as_check_says(simulated_tree, tiny_model, tmp_path, name):
+    made = json.loads((simulated_tree / TRUTH).read_text())["simulate"]
     world = {f"simulate.{key}": value for key, value in made.items()} | {"data.subjects": ["subj01"]}
     few = {"encode.noise": [0.5], "encode.denoising": [], "encode.layers": [], "data.n_test": None}
-    changes = {"data.path": digital_tree, "model.name": str(tiny_model), **world, **QUICK, **few}
+    changes = {"data.path": simulated_tree, "model.name": str(tiny_model), **world, **QUICK, **few}
     assert agree(with_changes(load_recipe(name), changes), tmp_path / "out")
 
 
@@ -276,9 +276,9 @@ def on_a_tree(name: str, tree: Path, tiny_model: Path, settings: Any) -> Recipe:
 
 
 @pytest.mark.parametrize("name", ["takagi2023", "takagi2023_as_released", "reseen"])
-def test_the_recipes_for_nsd_run_as_check_says(digital_tree, tiny_model, tmp_path, name):
+def test_the_recipes_for_nsd_run_as_check_says(simulated_tree, tiny_model, tmp_path, name):
     settings = {"decode.c_prior": "none", "encode.layers": [], "encode.noise": [], "encode.denoising": []}
-    assert agree(on_a_tree(name, digital_tree, tiny_model, settings), tmp_path / "out")
+    assert agree(on_a_tree(name, simulated_tree, tiny_model, settings), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -300,14 +300,14 @@ def test_the_recipes_for_nsd_run_as_check_says(digital_tree, tiny_model, tmp_pat
     ],
     ids=str,
 )
-def test_what_a_tree_lacks_is_refused_by_both(digital_tree, tiny_model, tmp_path, settings):
-    assert not agree(on_a_tree("takagi2023", digital_tree, tiny_model, settings), tmp_path / "out")
+def test_what_a_tree_lacks_is_refused_by_both(simulated_tree, tiny_model, tmp_path, settings):
+    assert not agree(on_a_tree("takagi2023", simulated_tree, tiny_model, settings), tmp_path / "out")
 
 
 @pytest.mark.parametrize("pattern", ["betas_session01.*", "*expdesign.mat", "responses.tsv", "nsd_stimuli.hdf5"])
 @pytest.mark.parametrize("damage", ["missing", "cut"])
-def test_a_damaged_tree_is_refused_by_both(digital_tree, tiny_model, tmp_path, pattern, damage):
-    tree = Path(shutil.copytree(digital_tree, tmp_path / "tree"))
+def test_a_damaged_tree_is_refused_by_both(simulated_tree, tiny_model, tmp_path, pattern, damage):
+    tree = Path(shutil.copytree(simulated_tree, tmp_path / "tree"))
     for path in tree.rglob(pattern):
         content = path.read_bytes()
         path.unlink()
@@ -333,7 +333,7 @@ def test_the_recipes_of_arrays_run_as_check_says(brain_file, tiny_model, tmp_pat
 def repeating_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a simulated tree in which 30 images are shown three times each, in three sessions."""
     root = tmp_path_factory.mktemp("repeating") / "data"
-    section = SimulateRecipe(n_sessions=3, trials_per_session=30, n_train=26, n_test=4, voxel_share=0.1)
+    section = SimulateRecipe(n_sessions=3, trials_per_session=30, n_train=26, n_test=4, voxel_fraction=0.1)
     simulate(root, section)
     return root
 
@@ -416,10 +416,10 @@ def test_check_reads_each_file_of_captions_and_the_table_of_images_once(
 
         return count
 
-    monkeypatch.setattr(nsd_pictures, "read_json", counted(nsd_pictures.read_json))
+    monkeypatch.setattr(nsd_images, "read_json", counted(nsd_images.read_json))
     monkeypatch.setattr(nsd_stim_info, "read_text", counted(nsd_stim_info.read_text))
     findings = check(on_a_tree("takagi2023", tree, tiny_model, {}), tmp_path / "out")
     said = {finding.what: finding.found for finding in findings}
-    assert re.fullmatch(r"\d+ captions of 30 pictures", said["captions"])
+    assert re.fullmatch(r"\d+ captions of 30 images", said["captions"])
     for name in ("captions_train2017.json", "captions_val2017.json", "nsd_stim_info_merged.csv"):
         assert read.count(name) == 1, name

@@ -9,7 +9,7 @@ import pytest
 
 from reseen.checks import CHECK_COLUMNS, CHECKS, STATUSES, Number, count_statuses
 from reseen.evaluate import COLUMNS, DIAGNOSTIC_COLUMNS, evaluate, run_checks
-from reseen.observers import Panel
+from reseen.networks import Panel
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import EvaluateRecipe
 
@@ -17,11 +17,11 @@ from reseen.recipe import EvaluateRecipe
 def headline_rows(
     condition, value, spread=0.02, subject="s", layer="late", subset="all", shuffled=0.51, protocol="builtin", half=0.06
 ):
-    where = (subject, condition, protocol, "identification", "judge", layer, "original", subset)
+    where = (subject, condition, protocol, "identification", "classifier", layer, "original", subset)
     return [
         (*where, "result", value, value - spread, value + spread, 100),
-        (*where, "floor_repaired", 0.5, 0.44, 0.56, 100),
-        (*where, "floor_shuffled", shuffled, max(shuffled - half, 0), min(shuffled + half, 1), 100),
+        (*where, "mismatched", 0.5, 0.44, 0.56, 100),
+        (*where, "permuted", shuffled, max(shuffled - half, 0), min(shuffled + half, 1), 100),
         (*where[:3], "identification_null_sd", *where[4:], "result", 0.03, np.nan, np.nan, 100),
     ]
 
@@ -71,7 +71,7 @@ def test_the_checks_of_scores_compare_the_headline_with_all_that_it_has_to_excee
     assert whole["threshold"] == pytest.approx(0.59)
     assert whole["n"] == 100
     assert whole["sentence"] == (
-        "zc images (judge, layer late): two-way identification is 80.0 % [78.0 %, 82.0 %], above chance (50.0 %)."
+        "zc images (classifier, layer late): two-way identification is 80.0 % [78.0 %, 82.0 %], above chance (50.0 %)."
     )
     assert the(found, "one condition", "z")["status"] == "pass"
     level = the(found, "one condition", "c")
@@ -87,10 +87,11 @@ def test_the_checks_of_scores_compare_the_headline_with_all_that_it_has_to_excee
         in (novel["sentence"])
     )
     assert {"of seen images", "of novel images"} <= set(found["setting"])
-    permuted = the(found, "permuted labels", "judge late")
+    permuted = the(found, "permuted labels", "classifier late")
     assert permuted["status"] == "pass"
     assert permuted["sentence"] == (
-        "z images: two-way identification by judge late, of decoders fitted on 3 permutations of the labels, is 51.0 % "
+        "z images: two-way identification by classifier late, of decoders fitted on 3 permutations of the "
+        "labels, is 51.0 % "
         "[45.0 %, 57.0 %], level with chance (50.0 %), as are all 7 identifications."
     )
 
@@ -126,21 +127,21 @@ def test_worse_than_retrieval_fails():
 
 
 def test_a_permuted_level_above_chance_fails_as_a_leak():
-    row = the(checked(headline_rows("zc", 0.8, shuffled=0.65)), "permuted labels", "judge late")
+    row = the(checked(headline_rows("zc", 0.8, shuffled=0.65)), "permuted labels", "classifier late")
     assert row["status"] == "fail"
     assert "of 3 permutations" not in row["sentence"]
     assert row["sentence"].endswith("is 65.0 % [59.0 %, 71.0 %], ABOVE chance (50.0 %): look for a leak.")
 
 
 def test_a_permuted_level_below_chance_is_no_leak():
-    row = the(checked(headline_rows("zc", 0.8, shuffled=0.2)), "permuted labels", "judge late")
+    row = the(checked(headline_rows("zc", 0.8, shuffled=0.2)), "permuted labels", "classifier late")
     assert row["status"] == "warn"
     assert row["sentence"].endswith("below chance (50.0 %).")
 
 
 def test_where_a_tie_loses_the_check_says_why_images_that_are_alike_score_nothing():
     rows = headline_rows("zc", 0.8, shuffled=0.0, half=0.01, protocol="takagi2023")
-    row = the(checked(rows), "permuted labels", "judge late")
+    row = the(checked(rows), "permuted labels", "classifier late")
     assert row["sentence"].endswith(
         "is 0.0 % [0.0 %, 1.0 %], below chance (50.0 %), where ties lose and images that are all alike score 0."
     )
@@ -150,18 +151,22 @@ def test_every_layer_that_is_printed_is_compared_with_chance_and_named_where_it_
     late, early = headline_rows("zc", 0.8), headline_rows("zc", 0.8, layer="early", shuffled=0.25)
     found = checked(late, early)
     found = found[found["check"] == "permuted labels"]
-    assert list(found["setting"]) == ["judge early"]
+    assert list(found["setting"]) == ["classifier early"]
     assert found["status"].item() == "warn"
 
 
 def test_permutations_that_disagree_pass_and_one_alone_warns():
     wide = the(
-        checked(headline_rows("zc", 0.8, shuffled=0.35, half=0.4), n_permutations=2), "permuted labels", "judge late"
+        checked(headline_rows("zc", 0.8, shuffled=0.35, half=0.4), n_permutations=2),
+        "permuted labels",
+        "classifier late",
     )
     assert (wide["status"], wide["value"]) == ("pass", 0.35)
     assert "as are all" not in wide["sentence"]
     one = the(
-        checked(headline_rows("zc", 0.8, shuffled=0.35, half=np.nan), n_permutations=1), "permuted labels", "judge late"
+        checked(headline_rows("zc", 0.8, shuffled=0.35, half=np.nan), n_permutations=1),
+        "permuted labels",
+        "classifier late",
     )
     assert one["status"] == "warn"
     assert (
@@ -172,25 +177,25 @@ def test_permutations_that_disagree_pass_and_one_alone_warns():
 
 def test_two_permutations_that_agree_by_chance_are_no_leak():
     near = checked(headline_rows("zc", 0.8, shuffled=0.54, half=0.001), n_permutations=2)
-    assert the(near, "permuted labels", "judge late")["status"] == "pass"
+    assert the(near, "permuted labels", "classifier late")["status"] == "pass"
     far = checked(headline_rows("zc", 0.8, shuffled=0.57, half=0.001), n_permutations=2)
-    assert the(far, "permuted labels", "judge late")["status"] == "fail"
+    assert the(far, "permuted labels", "classifier late")["status"] == "fail"
 
 
 def test_an_oracle_at_chance_fails_since_the_gap_closed_is_undefined():
     rows = headline_rows("zc", 0.8)
-    at_chance = the(checked([*rows, (*rows[0][:8], "ceiling", 0.5, 0.4, 0.6, 100)]), "oracle")
+    at_chance = the(checked([*rows, (*rows[0][:8], "oracle", 0.5, 0.4, 0.6, 100)]), "oracle")
     assert at_chance["status"] == "fail"
     assert at_chance["sentence"].endswith(
         "(oracle) is 50.0 %, not above chance (50.0 %), so that the gap closed is undefined; it passes from 59.0 %."
     )
     gap = (*rows[0][:3], "identification_gap_closed", *rows[0][4:8], "result", 0.7, 0.6, 0.8, 100)
-    assert the(checked([*rows, (*rows[0][:8], "ceiling", 0.9, 0.8, 1, 100), gap]), "oracle")["status"] == "pass"
+    assert the(checked([*rows, (*rows[0][:8], "oracle", 0.9, 0.8, 1, 100), gap]), "oracle")["status"] == "pass"
 
 
 def test_images_generated_without_responses_are_compared_by_the_best_of_them():
     rows = headline_rows("zc", 0.6)
-    floors = {"floor_mean": 0.5, "floor_noise": 0.55, "floor_random": 0.59}
+    floors = {"chance_mean": 0.5, "chance_noise": 0.55, "chance_random": 0.59}
     levels = [(*rows[0][:8], level, value, np.nan, np.nan, 100) for level, value in floors.items()]
     found = checked([*rows, *levels])
     row = the(found, "without responses", "z and c of random training images")
@@ -204,14 +209,14 @@ def test_images_generated_without_responses_are_compared_by_the_best_of_them():
 
 def test_pixel_scores_are_compared_with_one_image_for_all():
     where = ("s", "zc", "builtin", "pixcorr", "", "", "", "all")
-    rows = [(*where, "result", 0.3, 0.25, 0.35, 100), (*where, "floor_mean", 0.32, np.nan, np.nan, 100)]
+    rows = [(*where, "result", 0.3, 0.25, 0.35, 100), (*where, "chance_mean", 0.32, np.nan, np.nan, 100)]
     row = the(checked(rows), "one image for all", "pixel correlation")
     assert row["status"] == "warn"
     assert row["sentence"] == (
         "zc images: pixel correlation is 0.30 [0.25, 0.35], by its interval NOT above one image for all, from the mean "
         "z and c (0.32)."
     )
-    rows[1] = (*where, "floor_mean", 0.2, np.nan, np.nan, 100)
+    rows[1] = (*where, "chance_mean", 0.2, np.nan, np.nan, 100)
     assert the(checked(rows), "one image for all", "pixel correlation")["status"] == "pass"
 
 
@@ -226,7 +231,7 @@ def test_the_checks_are_of_every_subject_and_the_same_from_a_csv_file():
 class Projection:
     """Compute activations by a fixed random projection."""
 
-    name, fingerprint, layers = "judge", "none", ("late",)
+    name, fingerprint, layers = "classifier", "none", ("late",)
 
     def look(self, images):
         flat = images.reshape(len(images), -1).astype(np.float32) / 255
@@ -236,7 +241,7 @@ class Projection:
 
 def test_one_image_for_all_stimuli_fails_without_a_nan_in_its_sentence():
     truth = np.random.default_rng(0).integers(0, 256, (14, 16, 16, 3), dtype=np.uint8)
-    images = {("result", "zc"): np.full((14, 1, 16, 16, 3), 127, np.uint8), ("ceiling", "zc"): truth[:, None]}
+    images = {("result", "zc"): np.full((14, 1, 16, 16, 3), 127, np.uint8), ("oracle", "zc"): truth[:, None]}
     few = EvaluateRecipe(n_derangements=60, n_bootstrap=80)
     panels = [Panel(PROTOCOLS["builtin"], (Projection(),))]
     found = run_checks(evaluate("s", truth, np.arange(14), images, panels, {}, few, 0), None)
@@ -333,12 +338,12 @@ def test_images_are_named_with_what_compared_them_and_the_headline_is_checked_on
     rows[("samples", "one")] = (0.7, 0.6, 0.8, 0.5, 0.03)
     scores = table(headline_rows("zc", 0.8))
     options = {"feature": "zc images", "scores": scores, "stimuli": "scenes"}
-    same = of_diagnostics(rows, network="judge, layer late", **options)
+    same = of_diagnostics(rows, network="classifier, layer late", **options)
     assert the(same, "identification")["value"] == 0.8
     assert the(same, "single sample")["sentence"].startswith(
-        "zc images (judge, layer late): two-way identification by one"
+        "zc images (classifier, layer late): two-way identification by one"
     )
     assert "identification among all test images is 20.0 % [" in the(same, "all test images")["sentence"]
     other = of_diagnostics(rows, network="pixel correlation", **options)
     own = other[(other["check"] == "identification") & (other["setting"] == "")]
-    assert list(own["feature"]) == ["zc images (judge, layer late)", "zc images (pixel correlation)"]
+    assert list(own["feature"]) == ["zc images (classifier, layer late)", "zc images (pixel correlation)"]

@@ -78,7 +78,7 @@ def test_layers_lists_modules_with_shapes_and_marks_the_default_ones(reseen, tin
     assert "down_blocks.0.resnets.0.conv1" in reseen("layers", "tiny", "--model", tiny_model, "--all")[1]
 
 
-@pytest.mark.usefixtures("random_observers")
+@pytest.mark.usefixtures("random_networks")
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -121,15 +121,15 @@ def test_a_mistake_of_our_own_is_not_hidden(reseen, monkeypatch):
         reseen("recipe")
 
 
-@pytest.mark.usefixtures("random_observers")
+@pytest.mark.usefixtures("random_networks")
 @pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
 class TestOnASmallBrain:
     def test_run_prints_scores_and_the_path_of_the_report(self, reseen, recipe_file, tmp_path):
         code, out, err = reseen("run", recipe_file, "--out", tmp_path / "out")
         assert code == 0, err
         assert f"report: {tmp_path / 'out' / 'report.html'}" in out.replace("\n", "")
-        assert "ceiling" in out
-        assert "judge late" in out
+        assert "oracle" in out
+        assert "classifier late" in out
 
     @pytest.mark.parametrize(
         ("command", "made"),
@@ -143,7 +143,7 @@ class TestOnASmallBrain:
         code, _, err = reseen(command, recipe_file, "--out", tmp_path / "out")
         assert code == 0, err
         assert (tmp_path / "out" / made).is_file()
-        assert not (tmp_path / "out/subj01/pictures").exists()
+        assert not (tmp_path / "out/subj01/images").exists()
 
     def test_a_verb_prints_no_scores_while_a_table_of_them_is_missing(self, reseen, recipe_file, tmp_path):
         (tmp_path / "out").mkdir()
@@ -247,18 +247,18 @@ class TestOnASmallBrain:
         shutil.copytree(tmp_path / "a", tmp_path / "b")
         recipe = tmp_path / "b/recipe.toml"
         recipe.write_text(recipe.read_text().replace("guidance = 5.0", "guidance = 3.0"))
-        each = tmp_path / "b/pictures.csv"
+        each = tmp_path / "b/images.csv"
         changed = re.sub(r"(subj01,zc,.*),[-0-9.e]+$", r"\1,0.5", each.read_text(), flags=re.MULTILINE)
-        write_table(tmp_path / "b", "pictures.csv", changed)
+        write_table(tmp_path / "b", "images.csv", changed)
         code, out, err = reseen("compare", tmp_path / "a", tmp_path / "b", "--csv", tmp_path / "table.csv")
         assert code == 0, err
         assert "reconstruct.guidance: 5.0 -> 3.0" in out
-        assert len([line for line in out.splitlines() if line.startswith("│") and "judge late" in line]) == 1
-        assert "headline of subj01, zc by judge late: 0." in out
-        assert "18 of 27 scores are the same picture by picture" in out.replace("\n", "")
+        assert len([line for line in out.splitlines() if line.startswith("│") and "classifier late" in line]) == 1
+        assert "headline of subj01, zc by classifier late: 0." in out
+        assert "18 of 27 scores are the same image by image" in out.replace("\n", "")
         assert len((tmp_path / "table.csv").read_text().splitlines()) == 1 + 5 * (2 + 2 * 3 * 2 + 2)
         out = reseen("compare", tmp_path / "a", tmp_path / "b", "--all")[1]
-        assert len([line for line in out.splitlines() if line.startswith("│") and "judge late" in line]) == 2 * 5
+        assert len([line for line in out.splitlines() if line.startswith("│") and "classifier late" in line]) == 2 * 5
 
     def test_compare_refuses_what_is_no_results_folder(self, reseen, tmp_path):
         code, _, err = reseen("compare", tmp_path, tmp_path)

@@ -9,27 +9,27 @@ from reseen import metrics, pipeline, statistics
 from reseen.compare import COLUMNS, compare, settings_that_differ
 from reseen.errors import ResultsError
 from reseen.recipe import Recipe, with_settings
-from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, ResultsFolder
-from reseen.tables import PICTURE_COLUMNS
+from reseen.results import SCORED_SIZE_OF, TEST_IMAGES_OF, ResultsFolder
+from reseen.tables import IMAGE_COLUMNS
 
 N_STIMULI = 40
 QUICK = {"n_bootstrap": 400, "n_permutations": 2000}
 
 
 def rows(values, stimulus_id=None, **words):
-    """Lay out what each picture scores, as `evaluate` does."""
+    """Lay out what each image scores, as `evaluate` does."""
     fixed = {"subject": "subj01", "condition": "zc", "level": "result", "protocol": "builtin", "metric": "pixcorr"}
     ids = np.arange(len(values)) if stimulus_id is None else stimulus_id
-    return pd.DataFrame({**dict.fromkeys(PICTURE_COLUMNS, ""), **fixed, **words, "stimulus_id": ids, "value": values})
+    return pd.DataFrame({**dict.fromkeys(IMAGE_COLUMNS, ""), **fixed, **words, "stimulus_id": ids, "value": values})
 
 
-def folder(path, *tables, pictures="sha256:a", size="64 x 64", observer="net:1", recipe=None):
+def folder(path, *tables, images="sha256:a", size="64 x 64", network="net:1", recipe=None):
     """A results folder that was scored."""
     with ResultsFolder.open(path, recipe or Recipe(name="made")) as results:
-        results.claim(TEST_PICTURES_OF + "subj01", pictures)
+        results.claim(TEST_IMAGES_OF + "subj01", images)
         results.claim(SCORED_SIZE_OF + "subj01", size)
-        results.claim("observer judge", observer)
-        results.save_table("pictures", pd.concat(tables)[list(PICTURE_COLUMNS)])
+        results.claim("network classifier", network)
+        results.save_table("images", pd.concat(tables)[list(IMAGE_COLUMNS)])
         return results
 
 
@@ -52,14 +52,14 @@ def test_a_folder_and_its_copy_do_not_differ(reference):
     assert set(found["n"]) == {N_STIMULI}
 
 
-def test_a_result_that_is_better_on_every_picture_is_found_though_the_intervals_overlap(reference, tmp_path, noise):
+def test_a_result_that_is_better_on_every_image_is_found_though_the_intervals_overlap(reference, tmp_path, noise):
     better = folder(tmp_path / "better", rows(noise + 0.02), rows(1 - noise, metric="ssim"))
     found = compare(reference, [better], **QUICK).set_index("metric")
     planted = found.loc["pixcorr"]
     assert planted["difference"] == pytest.approx(0.02)
     assert (planted["low"], planted["high"]) == pytest.approx((0.02, 0.02))
     assert planted["p"] == 1 / 2001
-    assert planted["p_holm"] == 1 / 2001  # the other score is the same picture by picture, and nothing to be tested
+    assert planted["p_holm"] == 1 / 2001  # the other score is the same image by image, and nothing to be tested
     assert planted["value"] == pytest.approx(noise.mean() + 0.02)
     assert found.loc["ssim", "p"] == 1
 
@@ -77,7 +77,7 @@ def test_a_result_that_differs_by_noise_alone_is_not_found(reference, tmp_path, 
 @pytest.mark.parametrize("hubs", [0.0, 1.0])
 @pytest.mark.parametrize("direction", ["original", "reconstruction"])
 def test_p_of_two_runs_that_are_equally_good_is_no_smaller_than_it_should_be(direction, hubs):
-    """Though the pictures of a pool share their distractors, and some resemble everything."""
+    """Though the images of a pool share their distractors, and some resemble everything."""
     rng = np.random.default_rng(0)
     p = []
     for _ in range(200):
@@ -115,9 +115,9 @@ def test_several_folders_are_each_set_beside_the_first(reference, tmp_path, nois
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"pictures": "sha256:b"}, "other test pictures of subj01 .* 40 there, 40 here, 40 ids in common"),
+        ({"images": "sha256:b"}, "other test images of subj01 .* 40 there, 40 here, 40 ids in common"),
         ({"size": "32 x 32"}, "other protocols, for subj01: scored size of subj01 is 64 x 64 there, 32 x 32 here"),
-        ({"observer": "net:2"}, "other protocols, for subj01: observer judge is net:1 there, net:2 here"),
+        ({"network": "net:2"}, "other protocols, for subj01: network classifier is net:1 there, net:2 here"),
         ({"recipe": with_settings(Recipe(name="made"), ['data.subjects=["subj02"]'])}, "share no subject"),
     ],
 )
@@ -127,7 +127,7 @@ def test_what_is_not_the_same_quantity_is_refused_and_the_reason_named(reference
         compare(reference, [other])
 
 
-@pytest.mark.parametrize("change", [{"size": "32 x 32"}, {"observer": "net:2"}])
+@pytest.mark.parametrize("change", [{"size": "32 x 32"}, {"network": "net:2"}])
 def test_a_protocol_that_is_the_same_in_both_is_compared_where_another_is_not(tmp_path, noise, change):
     tables = rows(noise), rows(noise, protocol="takagi2023")
     first, second = folder(tmp_path / "first", *tables), folder(tmp_path / "second", *tables, **change)
@@ -139,8 +139,8 @@ def test_another_network_of_a_protocol_leaves_out_this_protocol(tmp_path, noise)
     tables = rows(noise), rows(noise, protocol="takagi2023")
     folders = [folder(tmp_path / name, *tables) for name in ("first", "second")]
     for results, revision in zip(folders, ("a", "b"), strict=True):
-        results.claim("observer clip of takagi2023", revision)
-    with pytest.warns(UserWarning, match="takagi2023: observer clip of takagi2023 is a there, b here"):
+        results.claim("network clip of takagi2023", revision)
+    with pytest.warns(UserWarning, match="takagi2023: network clip of takagi2023 is a there, b here"):
         assert list(compare(folders[0], folders[1:], **QUICK)["protocol"]) == ["builtin"]
 
 
@@ -151,7 +151,7 @@ def test_results_without_a_score_in_common_are_refused(reference, tmp_path, nois
 
 
 def test_layers_that_are_named_by_numbers_are_compared_and_named(tmp_path, noise):
-    network = {"metric": "identification", "observer": "network"}
+    network = {"metric": "identification", "network": "network"}
     first = folder(tmp_path / "first", *(rows(noise, layer=layer, **network) for layer in ("2", "5")))
     second = folder(tmp_path / "second", *(rows(noise, layer=layer, **network) for layer in ("2", "late")))
     with pytest.warns(UserWarning, match="layer: 5 there, late here"):
@@ -167,8 +167,8 @@ def test_p_is_corrected_for_all_scores_that_were_tested(reference, tmp_path, noi
 
 
 def test_a_level_that_was_not_scored_is_refused(reference):
-    with pytest.raises(ResultsError, match="has no scores of subj01 at level 'ceiling'; it has result"):
-        compare(reference, [reference], level="ceiling")
+    with pytest.raises(ResultsError, match="has no scores of subj01 at level 'oracle'; it has result"):
+        compare(reference, [reference], level="oracle")
 
 
 def test_a_folder_that_was_not_scored_is_refused(reference, tmp_path):
@@ -200,18 +200,18 @@ def test_settings_that_differ_are_named(reference, tmp_path, noise):
 
 
 @pytest.fixture(scope="module")
-def run(small_recipe, random_observers, tmp_path_factory):
+def run(small_recipe, random_networks, tmp_path_factory):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pipeline.run(small_recipe, tmp_path_factory.mktemp("run"), until="evaluate")
 
 
-@pytest.mark.usefixtures("random_observers")
+@pytest.mark.usefixtures("random_networks")
 @pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
 class TestOnARun:
-    def test_the_mean_over_pictures_is_the_score(self, run):
-        words = ["condition", "metric", "observer", "layer", "direction", "level"]
-        each = run.load_table("pictures").groupby(words)["value"].mean()
+    def test_the_mean_over_images_is_the_score(self, run):
+        words = ["condition", "metric", "network", "layer", "direction", "level"]
+        each = run.load_table("images").groupby(words)["value"].mean()
         scores = run.load_table("scores").query("subset == 'all'").set_index(words)["value"]
         assert len(each) == (5 + 3) * (2 + 2 * 3 * 2 + 2)  # three conditions at two levels, and two that are retrieved
         assert each.to_numpy() == pytest.approx(scores[each.index].to_numpy())
@@ -222,7 +222,7 @@ class TestOnARun:
         assert (found["difference"] == 0).all()
         assert (found["p"] == 1).all()
 
-    def test_another_choice_of_test_pictures_is_refused(self, run, small_recipe, tmp_path):
+    def test_another_choice_of_test_images_is_refused(self, run, small_recipe, tmp_path):
         fewer = with_settings(small_recipe, ["data.n_test=3"])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -230,9 +230,9 @@ class TestOnARun:
         with pytest.raises(ResultsError, match="4 there, 3 here, 3 ids in common"):
             compare(run, [other])
 
-    def test_a_folder_of_an_older_reseen_gets_its_pictures_scored(self, run, small_recipe, tmp_path):
+    def test_a_folder_of_an_older_reseen_gets_its_images_scored(self, run, small_recipe, tmp_path):
         shutil.copytree(run.path, tmp_path, dirs_exist_ok=True)
-        for file in ("pictures.csv", "subj01/pictures.csv"):
+        for file in ("images.csv", "subj01/images.csv"):
             (tmp_path / file).unlink()
         pipeline.run(small_recipe, tmp_path, until="evaluate")
-        assert (tmp_path / "pictures.csv").read_bytes() == (run.path / "pictures.csv").read_bytes()
+        assert (tmp_path / "images.csv").read_bytes() == (run.path / "images.csv").read_bytes()

@@ -1,4 +1,4 @@
-"""A full run: floors without the brain, decoders that saw no picture of a kind, and the brain's own repetitions."""
+"""A full run: floors without the brain, decoders that saw no image of a kind, and the brain's own repetitions."""
 
 import warnings
 
@@ -15,14 +15,14 @@ from reseen.results import ResultsFolder
 from reseen.trials import Split
 
 pytestmark = [
-    pytest.mark.usefixtures("random_observers"),
+    pytest.mark.usefixtures("random_networks"),
     pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning"),  # a few trials leave the penalty undecided
 ]
-FLOORS = ("floor_mean", "floor_noise", "floor_random")
+FLOORS = ("chance_mean", "chance_noise", "chance_random")
 
 
 @pytest.fixture(scope="module")
-def full(small_recipe, random_observers, tmp_path_factory):
+def full(small_recipe, random_networks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("full")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -30,39 +30,39 @@ def full(small_recipe, random_observers, tmp_path_factory):
     return folder
 
 
-def pictures(folder, level, condition):
-    return {path.name: path.read_bytes() for path in folder.glob(f"subj01/pictures/{level}/{condition}/*.png")}
+def images(folder, level, condition):
+    return {path.name: path.read_bytes() for path in folder.glob(f"subj01/images/{level}/{condition}/*.png")}
 
 
 def test_a_full_run_scores_floors_that_know_nothing_of_the_brain(full):
     scores = ResultsFolder.read(full).load_table("scores")
-    made = scores[(scores["level"].isin(FLOORS)) & (scores["metric"] == "identification") & (scores["observer"] != "")]
+    made = scores[(scores["level"].isin(FLOORS)) & (scores["metric"] == "identification") & (scores["network"] != "")]
     assert set(zip(made["level"], made["condition"], strict=True)) == {
-        *((level, condition) for level in ("floor_mean", "floor_random") for condition in ("z", "c", "zc")),
-        ("floor_noise", "c"),
-        ("floor_noise", "zc"),
+        *((level, condition) for level in ("chance_mean", "chance_random") for condition in ("z", "c", "zc")),
+        ("chance_noise", "c"),
+        ("chance_noise", "zc"),
     }
     assert np.isfinite(made[["value", "low", "high"]]).all().all()
 
 
-def test_one_picture_for_all_scores_exactly_one_half(full):
+def test_one_image_for_all_scores_exactly_one_half(full):
     scores = ResultsFolder.read(full).load_table("scores")
-    mean = scores[(scores["level"] == "floor_mean") & (scores["metric"] == "identification")]
+    mean = scores[(scores["level"] == "chance_mean") & (scores["metric"] == "identification")]
     assert mean["value"].to_numpy() == pytest.approx(0.5)
-    assert len(pictures(full, "floor_mean", "zc")) == 2  # draws
+    assert len(images(full, "chance_mean", "zc")) == 2  # draws
 
 
 def test_noise_without_a_caption_is_drawn_once_for_all_conditions(full):
-    assert len(pictures(full, "floor_noise", "c")) == 2 * 4
-    assert not pictures(full, "floor_noise", "zc")
-    assert len(set(pictures(full, "floor_noise", "c").values())) == 2 * 4
-    assert len(pictures(full, "floor_random", "zc")) == 2 * 4
+    assert len(images(full, "chance_noise", "c")) == 2 * 4
+    assert not images(full, "chance_noise", "zc")
+    assert len(set(images(full, "chance_noise", "c").values())) == 2 * 4
+    assert len(images(full, "chance_random", "zc")) == 2 * 4
 
 
-def test_a_random_training_picture_gives_its_own_z_and_c(full):
+def test_a_random_training_image_gives_its_own_z_and_c(full):
     results = ResultsFolder.read(full)
     for name in ("z", "c"):
-        drawn = results.load_features(results.decode_path("subj01", f"floor_random_{name}"))
+        drawn = results.load_features(results.decode_path("subj01", f"chance_random_{name}"))
         true = results.load_features(results.features_path(f"subj01/{name}"))
         decoded = results.load_features(results.decode_path("subj01", name))
         match = (true.flat[None] == drawn.flat[:, None]).all(axis=2)
@@ -72,7 +72,7 @@ def test_a_random_training_picture_gives_its_own_z_and_c(full):
     assert np.array_equal(drawn.stimulus_id, decoded.stimulus_id)
 
 
-def test_kinds_of_pictures_are_left_out_and_as_many_at_random(full):
+def test_kinds_of_images_are_left_out_and_as_many_at_random(full):
     reading = ResultsFolder.read(full).load_table("diagnostics")
     left = reading[reading["diagnostic"] == "left_out"]
     assert list(left[left["feature"] == "z"]["setting"]) == ["clusters", "at random", "lost"]
@@ -114,10 +114,10 @@ def test_a_finished_run_grows_to_a_full_one_as_if_begun_so(full, small_recipe, t
     assert contents(tmp_path) == contents(full)
 
 
-def test_with_folds_each_has_a_mean_picture_of_its_own(small_recipe, tmp_path):
+def test_with_folds_each_has_a_mean_image_of_its_own(small_recipe, tmp_path):
     settings = ["evaluate.full=true", "data.test=folds", "data.n_folds=2", "reconstruct.conditions=['z']"]
     results = pipeline.run(with_settings(small_recipe, settings), tmp_path, until="evaluate")
-    assert len(pictures(tmp_path, "floor_mean", "z")) == 2
+    assert len(images(tmp_path, "chance_mean", "z")) == 2
     left = results.load_table("diagnostics")
     assert set(left[left["diagnostic"] == "left_out"]["n"]) == {8}
 
@@ -143,7 +143,7 @@ def test_the_count_of_evaluations_of_a_full_demo_is_half_as_large_again():
     assert count_evaluations(recipe, guess_sizes(recipe)) == expected
 
 
-def test_pictures_whose_features_are_all_alike_are_left_out_in_groups_all_the_same():
+def test_images_whose_features_are_all_alike_are_left_out_in_groups_all_the_same():
     ids = np.arange(24)
     split = Split.fixed(ids[8:], ids[:8])
     groups = sort_stimuli(Features("c", np.ones((24, 3), dtype=np.float32), ids), split, seed=0)

@@ -4,26 +4,26 @@ import numpy as np
 import pytest
 
 from reseen.recipe import SimulateRecipe
-from reseen.simulate import DigitalSubject, digital_subjects
+from reseen.simulate import SimulatedSubject, simulated_subjects
 from reseen.simulate.anatomy import N_VOXELS, STREAMS, Anatomy, build_anatomy
 from reseen.simulate.attributes import ATTRIBUTES, describe
 from reseen.simulate.filters import convolve, early_channels, receptive_fields
+from reseen.simulate.images import Shown
 from reseen.simulate.noise import N_LEADING, _krylov_vectors, measure_ncsnr
 from reseen.simulate.painting import draw_scene
-from reseen.simulate.pictures import Shown
 from reseen.simulate.scenes import sample_scene
 from reseen.simulate.voxels import MAX_CATEGORY_SHARE, sample_cortex, sample_ncsnr
 
-RECIPE = SimulateRecipe(n_sessions=3, trials_per_session=180, n_train=140, n_test=40, voxel_share=0.1, seed=2)
+RECIPE = SimulateRecipe(n_sessions=3, trials_per_session=180, n_train=140, n_test=40, voxel_fraction=0.1, seed=2)
 
 
 @pytest.fixture(scope="module")
-def world() -> tuple[Anatomy, Shown, DigitalSubject]:
-    anatomy, shown, (subject,) = digital_subjects(RECIPE)
+def world() -> tuple[Anatomy, Shown, SimulatedSubject]:
+    anatomy, shown, (subject,) = simulated_subjects(RECIPE)
     return anatomy, shown, subject
 
 
-def noise_correlation(subject: DigitalSubject) -> np.ndarray:
+def noise_correlation(subject: SimulatedSubject) -> np.ndarray:
     betas = np.concatenate([(part - part.mean(axis=0)) / part.std(axis=0) for part in subject.betas])
     ids = np.concatenate(subject.stimulus_id)
     rest = np.concatenate([betas[ids == i] - betas[ids == i].mean(axis=0) for i in np.unique(ids)])
@@ -60,18 +60,18 @@ def test_receptive_fields_grow_with_eccentricity_and_along_the_streams() -> None
         assert np.corrcoef(eccentricity[anatomy.area == area], cortex.size[anatomy.area == area])[0, 1] > 0.5
 
 
-def test_early_voxels_do_not_answer_to_categories(world: tuple[Anatomy, Shown, DigitalSubject]) -> None:
+def test_early_voxels_do_not_answer_to_categories(world: tuple[Anatomy, Shown, SimulatedSubject]) -> None:
     anatomy, shown, subject = world
-    pictures = shown.small[:20]
+    images = shown.small[:20]
     other = np.random.default_rng(0).standard_normal((20, len(ATTRIBUTES))).astype(np.float32)
-    true, false = (subject.cortex.respond(pictures, a).signal for a in (shown.attributes[:20], other))
+    true, false = (subject.cortex.respond(images, a).signal for a in (shown.attributes[:20], other))
     early, ventral = anatomy.where("early"), anatomy.where("ventral")
     np.testing.assert_array_equal(true[:, early], false[:, early])
     assert np.abs(true[:, ventral] - false[:, ventral]).mean() > 0.1
 
 
 def test_categories_make_no_more_than_a_third_of_any_voxels_signal(
-    world: tuple[Anatomy, Shown, DigitalSubject],
+    world: tuple[Anatomy, Shown, SimulatedSubject],
 ) -> None:
     anatomy, _, subject = world
     share, own = subject.responses.category_share(), subject.responses.category.var(axis=0)
@@ -81,8 +81,8 @@ def test_categories_make_no_more_than_a_third_of_any_voxels_signal(
     assert np.median(share[anatomy.where("ventral")]) > 0.15
 
 
-def test_responses_have_unit_variance_and_depend_on_the_picture_alone(
-    world: tuple[Anatomy, Shown, DigitalSubject],
+def test_responses_have_unit_variance_and_depend_on_the_image_alone(
+    world: tuple[Anatomy, Shown, SimulatedSubject],
 ) -> None:
     _, shown, subject = world
     np.testing.assert_allclose(subject.responses.signal.std(axis=0), 1, atol=1e-3)
@@ -91,7 +91,7 @@ def test_responses_have_unit_variance_and_depend_on_the_picture_alone(
     np.testing.assert_allclose(together[3:4], alone, atol=1e-4)
 
 
-def test_an_early_voxel_answers_to_its_own_part_of_the_picture(world: tuple[Anatomy, Shown, DigitalSubject]) -> None:
+def test_an_early_voxel_answers_to_its_own_part_of_the_image(world: tuple[Anatomy, Shown, SimulatedSubject]) -> None:
     anatomy, _, subject = world
     grey = np.full((1, 64, 64, 3), 128, dtype=np.uint8)
     right = grey.copy()
@@ -103,7 +103,7 @@ def test_an_early_voxel_answers_to_its_own_part_of_the_picture(world: tuple[Anat
     assert change[inside].mean() > 5 * change[outside].mean()
 
 
-def test_ventral_voxels_tell_pictures_of_one_description_apart(world: tuple[Anatomy, Shown, DigitalSubject]) -> None:
+def test_ventral_voxels_tell_images_of_one_description_apart(world: tuple[Anatomy, Shown, SimulatedSubject]) -> None:
     anatomy, shown, subject = world
     attributes = shown.attributes[:30]
     same = np.broadcast_to(attributes[:1], attributes.shape).copy()
@@ -112,7 +112,7 @@ def test_ventral_voxels_tell_pictures_of_one_description_apart(world: tuple[Anat
     assert np.median(spread) > 0.4
 
 
-def test_ventral_voxels_bear_a_shift_better_than_early_ones(world: tuple[Anatomy, Shown, DigitalSubject]) -> None:
+def test_ventral_voxels_bear_a_shift_better_than_early_ones(world: tuple[Anatomy, Shown, SimulatedSubject]) -> None:
     anatomy, shown, subject = world
     cortex = subject.cortex
     moved = np.roll(shown.small[:40], 4, axis=2)
@@ -122,7 +122,7 @@ def test_ventral_voxels_bear_a_shift_better_than_early_ones(world: tuple[Anatomy
     assert np.median(alike[anatomy.where("ventral")]) > np.median(alike[fine])
 
 
-def test_measured_noise_ceilings_have_the_quartiles_aimed_at(world: tuple[Anatomy, Shown, DigitalSubject]) -> None:
+def test_measured_noise_ceilings_have_the_quartiles_aimed_at(world: tuple[Anatomy, Shown, SimulatedSubject]) -> None:
     anatomy, _, subject = world
     for voxels in (anatomy.where("early"), anatomy.where("ventral"), np.ones(len(anatomy), dtype=bool)):
         wanted, found = (np.percentile(v[voxels], (25, 50, 75)) for v in (subject.scanner.ncsnr, subject.ncsnr))
@@ -151,14 +151,14 @@ def test_ncsnr_is_that_of_the_formula() -> None:
 
 
 @pytest.mark.parametrize("n_showings", [4, 5])
-def test_ncsnr_is_measured_where_every_picture_is_shown_more_than_three_times(n_showings: int) -> None:
+def test_ncsnr_is_measured_where_every_image_is_shown_more_than_three_times(n_showings: int) -> None:
     rng = np.random.default_rng(0)
     ids = np.tile(np.arange(2000), n_showings)
     betas = (0.5 * rng.standard_normal((2000, 1))[ids] + rng.standard_normal((len(ids), 1))).astype(np.float32)
     np.testing.assert_allclose(measure_ncsnr(betas, ids, ids % 4), 0.5, atol=0.03)
 
 
-def test_ncsnr_is_that_of_the_first_three_showings_of_every_picture_that_has_as_many() -> None:
+def test_ncsnr_is_that_of_the_first_three_showings_of_every_image_that_has_as_many() -> None:
     rng = np.random.default_rng(3)
     ids = rng.permutation(np.repeat(np.arange(60), np.arange(60) % 6 + 1))  # shown once to six times
     betas = (rng.standard_normal((60, 5))[ids] + rng.standard_normal((len(ids), 5))).astype(np.float32)
@@ -170,7 +170,7 @@ def test_ncsnr_is_that_of_the_first_three_showings_of_every_picture_that_has_as_
 
 
 def test_noise_is_shared_by_near_voxels_and_along_the_signals_leading_dimensions(
-    world: tuple[Anatomy, Shown, DigitalSubject],
+    world: tuple[Anatomy, Shown, SimulatedSubject],
 ) -> None:
     anatomy, _, subject = world
     correlation = noise_correlation(subject)
@@ -202,7 +202,7 @@ def test_a_small_space_ends_where_the_signal_has_no_further_dimension() -> None:
     np.testing.assert_allclose(np.abs(found[:, -N_LEADING:]), np.abs(whole[:, -N_LEADING:]), atol=1e-9)
 
 
-def test_lapses_weaken_the_answer(world: tuple[Anatomy, Shown, DigitalSubject]) -> None:
+def test_lapses_weaken_the_answer(world: tuple[Anatomy, Shown, SimulatedSubject]) -> None:
     _, _, subject = world
     lapse = np.concatenate(subject.lapse)
     assert 0 < lapse.mean() < 0.08
@@ -236,7 +236,7 @@ def test_edges_answer_to_their_orientation_and_not_to_phase() -> None:
     assert np.argmax(turned[0]) == 2
 
 
-def test_a_receptive_field_inside_the_picture_sums_to_one_and_lies_where_it_should() -> None:
+def test_a_receptive_field_inside_the_image_sums_to_one_and_lies_where_it_should() -> None:
     field = receptive_fields(np.array([2.0]), np.array([1.0]), np.array([0.5]), 32).reshape(32, 32)
     np.testing.assert_allclose(field.sum(), 1, atol=1e-3)
     row, column = np.unravel_index(field.argmax(), field.shape)

@@ -42,7 +42,7 @@ def agreement(decoded: Features, feature: Features) -> float:
     return float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(truth.T, decoded.flat.T, strict=True)]))
 
 
-def test_held_out_pictures_are_decoded_from_the_voxels_that_know_them() -> None:
+def test_held_out_images_are_decoded_from_the_voxels_that_know_them() -> None:
     trials, feature = subject()
     split = Split.fixed(TRAIN, TEST)
     maps, decoded = decode.decode(trials, split, feature, rois=["early"], recipe=RECIPE, seed=0)
@@ -56,7 +56,7 @@ def test_held_out_pictures_are_decoded_from_the_voxels_that_know_them() -> None:
     assert abs(agreement(blind, feature)) < 0.35
 
 
-def test_features_of_test_pictures_are_never_looked_at() -> None:
+def test_features_of_test_images_are_never_looked_at() -> None:
     trials, feature = subject()
     split = Split.fixed(TRAIN, TEST)
     _, decoded = decode.decode(trials, split, feature, rois=["early"], recipe=RECIPE, seed=0)
@@ -107,7 +107,7 @@ def test_shuffled_training_decodes_nothing_and_says_nothing_of_edges() -> None:
     recipe = DecodeRecipe(alphas=(1e-3, 1e-2))
     scores = []
     for seed in range(4):
-        _, decoded = decode.decode(trials, split, feature, rois=["early"], recipe=recipe, seed=seed, shuffle=0)
+        _, decoded = decode.decode(trials, split, feature, rois=["early"], recipe=recipe, seed=seed, permutation=0)
         scores.append(agreement(decoded, feature))
     assert abs(np.mean(scores)) < 0.15
     assert len(set(scores)) == 4
@@ -120,16 +120,19 @@ def test_true_and_shuffled_decoders_share_one_factorisation_and_are_what_they_ar
     trials, feature = subject()
     split = Split.fixed(TRAIN, TEST) if n_folds == 1 else Split.leave_out(trials.stimulus_id, n_folds, seed=0)
     how = {"rois": ["early"], "recipe": RECIPE, "seed": 3}
-    alone = {shuffle: decode.decode(trials, split, feature, **how, shuffle=shuffle)[1] for shuffle in (None, 0, 1)}
+    alone = {
+        permutation: decode.decode(trials, split, feature, **how, permutation=permutation)[1]
+        for permutation in (None, 0, 1)
+    }
     calls, factor = [], decode.units.factor
     monkeypatch.setattr(decode.units, "factor", lambda *args, **options: calls.append(1) or factor(*args, **options))
     decoding = decode.Decoding(trials, split, feature, **how)
-    for shuffle, expected in alone.items():
-        assert decoding.run(shuffle=shuffle)[1].array.tobytes() == expected.array.tobytes()
+    for permutation, expected in alone.items():
+        assert decoding.run(permutation=permutation)[1].array.tobytes() == expected.array.tobytes()
     assert len(calls) == n_folds
     monkeypatch.setattr(decode.units, "KEPT_STIMULI", 10)  # too little room for more than one fold
     decoding = decode.Decoding(trials, split, feature, **how)
-    assert decoding.run(shuffle=1)[1].array.tobytes() == alone[1].array.tobytes()
+    assert decoding.run(permutation=1)[1].array.tobytes() == alone[1].array.tobytes()
     assert len(decoding.task._kept) == 1
 
 
@@ -171,7 +174,7 @@ def test_a_shuffle_gives_the_predictions_of_its_maps_and_keeps_no_map(
     monkeypatch.setattr(
         decode.units, "add_block", lambda *args: fits.append(args)
     )  # what would hold weights of all targets
-    maps, decoded = decoding.run(shuffle=0)
+    maps, decoded = decoding.run(permutation=0)
     assert maps == fits == []
     ids = np.unique(TRAIN)
     moved = ids[np.random.default_rng((3, 0)).permutation(len(ids))]

@@ -108,7 +108,7 @@ def test_the_training_mean_for_everyone_is_a_guess_at_everything(true):
     assert value(table, "variance", "decoded") == pytest.approx(0, abs=1e-6)
 
 
-def test_among_training_pictures_a_prediction_without_variance_ties_with_all():
+def test_among_training_images_a_prediction_without_variance_ties_with_all():
     true = np.round(64 * some(0, N_TEST + N_TRAIN, N_TARGETS)) / 64
     true[N_TEST + N_TRAIN // 2 :] = -true[N_TEST : N_TEST + N_TRAIN // 2]  # so that their mean is exactly 0
     table = read(np.ones((N_TEST, N_TARGETS)), true)
@@ -118,7 +118,7 @@ def test_among_training_pictures_a_prediction_without_variance_ties_with_all():
 
 
 def categories_only():
-    """Ten categories; pictures differ within them, and the decoder knows the category and its own noise."""
+    """Ten categories; images differ within them, and the decoder knows the category and its own noise."""
     names = np.arange(N_TEST + N_TRAIN) % 10
     centres = 3 * some(1, 10, N_TARGETS)
     true = centres[names] + some(2, len(names), N_TARGETS)
@@ -144,8 +144,8 @@ def test_a_decoder_of_categories_scores_high_and_is_caught():
     assert checked(table, "within category", "scene")["status"] == "fail"
 
 
-def test_of_few_pictures_that_are_told_apart_it_is_seldom_said_that_the_category_alone_is_held():
-    """Twenty pictures of ten categories; within one, about .7 of the pairs are told apart in truth."""
+def test_of_few_images_that_are_told_apart_it_is_seldom_said_that_the_category_alone_is_held():
+    """Twenty images of ten categories; within one, about .7 of the pairs are identified in truth."""
     accused = []
     for seed in range(12):
         rng = np.random.default_rng(seed)
@@ -160,7 +160,7 @@ def test_of_few_pictures_that_are_told_apart_it_is_seldom_said_that_the_category
     assert np.mean(accused) < 0.2
 
 
-def test_a_decoder_of_pictures_is_not_taken_for_one_of_categories():
+def test_a_decoder_of_images_is_not_taken_for_one_of_categories():
     _, true, sorts = categories_only()
     table = read(true[:N_TEST] + 0.3 * some(3, N_TEST, N_TARGETS), true, categories=sorts)
     assert value(table, "pairs", "within scene") > 0.95
@@ -169,8 +169,8 @@ def test_a_decoder_of_pictures_is_not_taken_for_one_of_categories():
     assert checked(table, "similar images", "10")["status"] == "pass"
 
 
-def test_test_pictures_that_duplicate_training_pictures_are_exposed(true):
-    """Half of the test pictures were trained on; the decoder finds those again and knows nothing of the others."""
+def test_test_images_that_duplicate_training_images_are_exposed(true):
+    """Half of the test images were trained on; the decoder finds those again and knows nothing of the others."""
     copied = true.copy()
     copied[:30] = copied[N_TEST : N_TEST + 30] + 1e-3 * some(4, 30, N_TARGETS)
     decoded = some(5, N_TEST, N_TARGETS) + 3
@@ -222,14 +222,14 @@ def test_each_fold_is_held_against_its_own_training_stimuli(true):
     assert value(both, "variance", "best") == pytest.approx(1, abs=1e-6)
 
 
-# -------------------------------------------------------------------------------------------------- pictures
+# -------------------------------------------------------------------------------------------------- images
 
 
 def look(seen, true, *, categories=None, stimulus_id=TEST):
     return diagnose_images(
         "s",
         "zc",
-        "judge, layer late",
+        "classifier, layer late",
         seen.astype(np.float32),
         true[:N_TEST].astype(np.float32),
         np.asarray(stimulus_id),
@@ -239,15 +239,15 @@ def look(seen, true, *, categories=None, stimulus_id=TEST):
     )
 
 
-def test_pictures_are_asked_what_features_are_asked_with_correlations_averaged_over_draws(true):
+def test_images_are_asked_what_features_are_asked_with_correlations_averaged_over_draws(true):
     seen = true[:N_TEST, None] + 2.5 * some(1, N_TEST, 3, N_TARGETS)
     table = look(seen, true, categories={"sort": {i: "ab"[i % 2] for i in TEST.tolist()}})
     assert set(table["feature"]) == {"zc images"}
     assert list(dict.fromkeys(table["diagnostic"])) == ["n_way", "pairs", "samples"]
-    r = np.mean([metrics.correlation_matrix(true[:N_TEST], seen[:, draw]) for draw in range(3)], axis=0)
+    r = np.mean([metrics.correlation_matrix(true[:N_TEST], seen[:, sample]) for sample in range(3)], axis=0)
     assert value(table, "n_way", "2") == pytest.approx(metrics.identification_from_correlations(r).mean())
     assert value(table, "pairs", "nearest 10") > 0.9
-    alone = [metrics.identification(true[:N_TEST], seen[:, draw]) for draw in range(3)]
+    alone = [metrics.identification(true[:N_TEST], seen[:, sample]) for sample in range(3)]
     assert value(table, "samples", "one") == pytest.approx(np.mean(alone))
     assert value(table, "samples", "spread") == pytest.approx(np.std(alone, axis=0, ddof=1).mean())
     assert value(table, "samples", "one") < value(table, "n_way", "2")
@@ -267,12 +267,14 @@ def test_one_draw_has_no_spread_and_no_best(true):
     assert "samples" not in set(look(true[:N_TEST, None], true)["diagnostic"])
 
 
-def test_pictures_that_show_the_category_only_are_caught():
+def test_images_that_show_the_category_only_are_caught():
     decoded, true, sorts = categories_only()
     table = look(decoded[:, None], true, categories=sorts)
     row = checked(table, "within category", "scene")
     assert row["status"] == "fail"
-    assert row["sentence"].startswith("zc images (judge, layer late): two-way identification within a category (scene)")
+    assert row["sentence"].startswith(
+        "zc images (classifier, layer late): two-way identification within a category (scene)"
+    )
 
 
 # -------------------------------------------------------------------------------------------------- decoded again
@@ -287,13 +289,13 @@ def test_repetitions_that_say_the_same_are_sure_of_themselves_even_where_they_ar
     assert set(table["n"]) == {N_TEST}
 
 
-def test_pictures_that_were_shown_once_have_no_repetitions(true):
+def test_images_that_were_shown_once_have_no_repetitions(true):
     none = Features("c", true[:2], TEST[:2])
     whole = Features("c", true, np.arange(len(true)))
     assert diagnose_repetitions("s", none, none, whole, FOLDS, recipe=RECIPE, seed=0).empty
 
 
-def test_the_thirds_of_the_novelty_curve_hold_every_picture_once(true, noisy):
+def test_the_thirds_of_the_novelty_curve_hold_every_image_once(true, noisy):
     table = read(noisy, true)
     thirds = table[(table["diagnostic"] == "novelty") & table["setting"].isin(THIRDS)]
     assert thirds["n"].sum() == N_TEST

@@ -256,7 +256,7 @@ def test_a_folder_begun_on_a_cpu_is_not_continued_in_half_precision(
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (8, 0))
     with pytest.raises(ResultsError, match=r'model.precision: expected "fp32", found "fp16"'):
         ResultsFolder.open(tmp_path / "out", with_precision(recipe, "cuda"))
-    own = load_recipe(tmp_path / "out/recipe.toml")  # the folder's own recipe goes on in fp32 on the GPU
+    own = load_recipe(tmp_path / "out/recipe.toml")  # the folder's own recipe continues in fp32 on the GPU
     ResultsFolder.open(tmp_path / "out", with_precision(own, "cuda")).close()
 
 

@@ -48,7 +48,7 @@ def test_a_tie_with_everything_is_a_guess_and_too_few_distractors_have_no_answer
     assert np.isnan(diagnostics.n_way(48, 0, 48, 50))
 
 
-def test_n_way_identification_stays_exact_for_a_thousand_pictures():
+def test_n_way_identification_stays_exact_for_a_thousand_images():
     exact = 1.0
     for k in range(49):
         exact *= (900 - k) / (999 - k)
@@ -180,9 +180,9 @@ def test_rank_correlation_is_spearmans_and_follows_the_weights():
 def test_the_draw_that_is_picked_is_the_one_most_like_the_original_it_is_paired_with():
     matrices = np.random.default_rng(0).normal(size=(3, 5, 5))
     order = np.array([2, 0, 1, 4, 3])
-    kept = diagnostics.best_draws(matrices, order)
+    kept = diagnostics.best_samples(matrices, order)
     for j in range(5):
-        picked = max(range(3), key=lambda draw: matrices[draw, order[j], j])
+        picked = max(range(3), key=lambda sample: matrices[sample, order[j], j])
         for i in range(5):
             assert kept[i, j] == matrices[picked, order[i], j]
 

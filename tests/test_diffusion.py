@@ -94,7 +94,7 @@ def test_noise_is_added_as_diffusers_adds_it() -> None:
     torch.testing.assert_close(add_noise(latents, noise, 781, SCHEDULE), theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_one_clean_picture_is_found_again_from_any_noise() -> None:
+def test_one_clean_image_is_found_again_from_any_noise() -> None:
     clean = draw(*SHAPE)
 
     def knows_the_answer(latents: Tensor, timestep: int, _conditioning: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from reseen.kernels import fit_kernels, linear_kernels
 from reseen.ldm import load_model
 from reseen.ldm.extraction import extract
 from reseen.recipe import EncodeRecipe, ExtractRecipe, SimulateRecipe
-from reseen.simulate import DigitalSubject, digital_subjects
+from reseen.simulate import SimulatedSubject, simulated_subjects
 from reseen.stimuli import Stimuli
 from reseen.trials import Split, Trials
 
@@ -84,7 +84,7 @@ def test_voxels_are_predicted_up_to_their_ceiling_by_the_feature_they_follow() -
     assert {(array.shape, array.dtype.name) for array in voxels.values()} == {((15,), "float32")}
 
 
-def test_more_features_than_pictures_work_too() -> None:
+def test_more_features_than_images_work_too() -> None:
     trials, z, _ = subject()
     rng = np.random.default_rng(1)
     wide = Features("wide", (z.array @ rng.standard_normal((8, 600))).astype(np.float32), z.stimulus_id)
@@ -195,14 +195,14 @@ def test_voxels_of_noise_have_uniform_p_and_few_are_called_significant() -> None
         noise = Trials(betas, ids)
         recipe = RECIPE.model_copy(update={"null": null, "n_permutations": 200})
         table, voxels = encode(noise, Split.fixed(ids[:60], ids[60:]), [z], recipe=recipe, seed=0)
-        # voxels whose best prediction is the mean of the training pictures still point somewhere
+        # voxels whose best prediction is the mean of the training images still point somewhere
         assert kstest(voxels["p/z"], "uniform").pvalue > 0.005
         n_false.append(int((voxels["q/z"] <= 0.05).sum()))
         assert numbers(table, "share_significant")["z", "z", "all"] == pytest.approx(n_false[-1] / 800)
     assert max(n_false) <= 1
 
 
-def simulated(seed: int, n: int, snr: float) -> tuple[Trials, Features, np.ndarray]:
+def simulated_trials(seed: int, n: int, snr: float) -> tuple[Trials, Features, np.ndarray]:
     """Return one trial of ``n`` stimuli, three ROIs of ten voxels each, their features and the true weights."""
     rng = np.random.default_rng([seed, 7])
     ids = np.arange(n)
@@ -244,7 +244,7 @@ def test_of_100_subjects_r_is_right_and_intervals_cover_it(folds: int, snr: floa
     off, covered, p = [], [], []
     for seed in range(100):
         n = 60 if folds > 1 else 90
-        trials, x, weights = simulated(seed, n, snr)
+        trials, x, weights = simulated_trials(seed, n, snr)
         split = Split.leave_out(x.stimulus_id, folds, seed) if folds > 1 else Split.fixed(range(50), range(50, n))
         table, voxels = encode(trials, split, [x], recipe=recipe, seed=seed)
         assert_intervals(table)
@@ -265,7 +265,7 @@ def test_of_100_subjects_r_is_right_and_intervals_cover_it(folds: int, snr: floa
 
 @pytest.mark.parametrize("folds", [2, 10, 20])
 def test_r_of_permuted_stimuli_is_0_however_many_folds(folds: int) -> None:
-    trials, x, _ = simulated(0, 20, 1.0)
+    trials, x, _ = simulated_trials(0, 20, 1.0)
     betas = np.repeat(trials.betas, 20, axis=1)
     rng = np.random.default_rng(folds)
     means = []
@@ -277,7 +277,7 @@ def test_r_of_permuted_stimuli_is_0_however_many_folds(folds: int) -> None:
 
 
 def test_perfect_predictions_have_r_and_r_squared_of_1_with_folds() -> None:
-    trials, x, _ = simulated(0, 40, 1.0)
+    trials, x, _ = simulated_trials(0, 40, 1.0)
     exact = replace(trials, betas=np.repeat(x.array[:, :1], 30, axis=1) + 5)
     _, voxels = encode(exact, Split.leave_out(x.stimulus_id, 40, 0), [x], recipe=RECIPE, seed=0)
     np.testing.assert_allclose(voxels["r/z"], 1, atol=0.01)
@@ -290,7 +290,7 @@ def test_with_folds_p_of_permuted_null_targets_is_uniform_too() -> None:
     recipe = RECIPE.model_copy(update={"null": "permutation", "n_permutations": 500})
     p = []
     for seed in range(10):
-        trials, x, _ = simulated(seed, 60, 0.0)
+        trials, x, _ = simulated_trials(seed, 60, 0.0)
         split = Split.leave_out(x.stimulus_id, 10, seed)
         p.append(encode(trials, split, [x], recipe=recipe, seed=seed)[1]["p/z"])
     assert kstest(np.concatenate(p), "uniform").statistic < 0.1
@@ -335,7 +335,7 @@ def test_what_cannot_be_encoded_is_refused() -> None:
     trials, z, _ = subject()
     with pytest.raises(ShapeError, match="name of its own"):
         encode(trials, FIXED, [z, z], recipe=RECIPE, seed=0)
-    with pytest.raises(ShapeError, match="at least three test pictures"):
+    with pytest.raises(ShapeError, match="at least three test images"):
         encode(trials, Split.fixed(range(50, 150), [150]), [z], recipe=RECIPE, seed=0)
     with pytest.raises(ShapeError, match="must come before"):
         encode(trials, FIXED, [layer("zc@progress=0.44", z, 0.1), z], recipe=RECIPE, seed=0)
@@ -344,14 +344,14 @@ def test_what_cannot_be_encoded_is_refused() -> None:
         encode(trials, FIXED, [z], recipe=RECIPE, seed=0)
 
 
-# ------------------------------------------------------------------------------------ the digital subject
+# ------------------------------------------------------------------------------------ the simulated subject
 
 
 @pytest.fixture(scope="module")
-def digital() -> tuple[Trials, Split, dict[str, Features], DigitalSubject]:
-    """Give a small digital subject's trials, its z and c, and all that is true of it."""
-    recipe = SimulateRecipe(n_sessions=2, trials_per_session=390, n_train=160, n_test=100, voxel_share=0.08, seed=4)
-    _, shown, (brain,) = digital_subjects(recipe)
+def simulated() -> tuple[Trials, Split, dict[str, Features], SimulatedSubject]:
+    """Give a small simulated subject's trials, its z and c, and all that is true of it."""
+    recipe = SimulateRecipe(n_sessions=2, trials_per_session=390, n_train=160, n_test=100, voxel_fraction=0.08, seed=4)
+    _, shown, (brain,) = simulated_subjects(recipe)
     ids = np.concatenate(brain.stimulus_id)
     trials = Trials(
         subject=brain.name,
@@ -368,8 +368,8 @@ def digital() -> tuple[Trials, Split, dict[str, Features], DigitalSubject]:
     return trials, split, found, brain
 
 
-def test_early_responses_follow_z_and_what_categories_make_of_responses_follows_c(digital) -> None:
-    _, split, found, brain = digital  # noise-free responses: of so few pictures noise would hide the difference
+def test_early_responses_follow_z_and_what_categories_make_of_responses_follows_c(simulated) -> None:
+    _, split, found, brain = simulated  # noise-free responses: of so few images noise would hide the difference
     early = brain.responses.signal[:, brain.cortex.share[0] > 0.9]
     category = brain.responses.category[:, brain.responses.category_share() > 0.05]
     ids = brain.seen
@@ -380,8 +380,8 @@ def test_early_responses_follow_z_and_what_categories_make_of_responses_follows_
     assert r["c", "c", "category"] > r["z", "z", "category"] + 0.2
 
 
-def test_the_noise_free_response_reaches_the_ceiling(digital) -> None:
-    trials, split, _, brain = digital
+def test_the_noise_free_response_reaches_the_ceiling(simulated) -> None:
+    trials, split, _, brain = simulated
     voxels = np.flatnonzero(trials.ncsnr > 0.3)[:12]
     some = replace(trials, betas=trials.betas[:, voxels], rois={}, ncsnr=trials.ncsnr[voxels])
     known = Features("response", brain.responses.signal[:, voxels], brain.seen)

@@ -7,11 +7,11 @@ import pytest
 from reseen import metrics, statistics
 from reseen.errors import ResultsError, ShapeError
 from reseen.evaluate import COLUMNS, evaluate, evaluate_features, matrices, nearest_training
-from reseen.evaluate import pictures as scoring
+from reseen.evaluate import images as scoring
 from reseen.evaluate.scores import Score, matrix_score, mean_score, pools, rows_of
 from reseen.features import Features
 from reseen.headline import choose, summary
-from reseen.observers import Panel
+from reseen.networks import Panel
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import EvaluateRecipe
 from reseen.scores import Scores
@@ -38,40 +38,40 @@ class RandomObserver:
         return {layer: flat @ rng.normal(size=(flat.shape[1], 40)).astype(np.float32) for layer in self.layers}
 
 
-def by(*observers, protocol="builtin"):
-    return [Panel(PROTOCOLS[protocol], observers)]
+def by(*networks, protocol="builtin"):
+    return [Panel(PROTOCOLS[protocol], networks)]
 
 
-def some_pictures(seed, *shape):
+def some_images(seed, *shape):
     return np.random.default_rng(seed).integers(0, 256, (*shape, 16, 16, 3), dtype=np.uint8)
 
 
-def noisy(truth, spread, n_draws, seed=0):
+def noisy(truth, spread, n_samples, seed=0):
     rng = np.random.default_rng(seed)
-    stack = truth[:, None] + rng.normal(0, spread, (len(truth), n_draws, *truth.shape[1:]))
+    stack = truth[:, None] + rng.normal(0, spread, (len(truth), n_samples, *truth.shape[1:]))
     return np.clip(stack, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
 def truth():
-    return some_pictures(0, N_ITEMS)
+    return some_images(0, N_ITEMS)
 
 
 @pytest.fixture(scope="module")
-def pictures(truth):
+def images(truth):
     return {
         ("result", "z"): noisy(truth, 900, 2, seed=1),
         ("result", "zc"): noisy(truth, 350, 2, seed=2),
-        ("floor_shuffled", "zc"): noisy(np.roll(truth, 3, axis=0), 350, 2, seed=3),
-        ("ceiling", "zc"): noisy(truth, 20, 2, seed=4),
-        ("result", "nearest_c"): some_pictures(5, N_ITEMS, 1),
+        ("permuted", "zc"): noisy(np.roll(truth, 3, axis=0), 350, 2, seed=3),
+        ("oracle", "zc"): noisy(truth, 20, 2, seed=4),
+        ("result", "nearest_c"): some_images(5, N_ITEMS, 1),
     }
 
 
 @pytest.fixture(scope="module")
-def scores(truth, pictures):
-    observers = by(RandomObserver("judge", 1), RandomObserver("image_encoder", 2))
-    return evaluate("subj01", truth, np.arange(N_ITEMS), pictures, observers, SUBSETS, RECIPE, seed=0)
+def scores(truth, images):
+    networks = by(RandomObserver("classifier", 1), RandomObserver("image_encoder", 2))
+    return evaluate("subj01", truth, np.arange(N_ITEMS), images, networks, SUBSETS, RECIPE, seed=0)
 
 
 def the_row(scores, **words):
@@ -83,64 +83,64 @@ def the_row(scores, **words):
 
 
 def late(condition="zc", **words):
-    where = {"metric": "identification", "observer": "judge", "layer": "late", "direction": "original"}
+    where = {"metric": "identification", "network": "classifier", "layer": "late", "direction": "original"}
     return {"condition": condition, **where, **words}
 
 
 def test_the_table_has_the_columns_of_scores_csv_and_one_row_for_each_number(scores):
     assert tuple(scores.columns) == COLUMNS
     assert not scores.duplicated(subset=list(COLUMNS[:9])).any()
-    assert set(scores["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
+    assert set(scores["level"]) == {"mismatched", "permuted", "result", "oracle"}
     assert set(scores["subset"]) == {"all", "seen", "novel"}
     assert set(scores["direction"]) == {"", "original", "reconstruction"}
     assert {"identification", "pixcorr", "ssim", "identification_gap_closed", "ssim_p"} <= set(scores["metric"])
 
 
-def test_a_correlation_is_averaged_over_draws_before_items_are_compared(scores, truth, pictures):
-    look = RandomObserver("judge", 1).look
-    stack = pictures["result", "z"]
+def test_a_correlation_is_averaged_over_draws_before_items_are_compared(scores, truth, images):
+    look = RandomObserver("classifier", 1).look
+    stack = images["result", "z"]
     r = sum(metrics.correlation_matrix(look(truth)["late"], look(stack[:, k])["late"]) for k in range(2)) / 2
     for direction in ("original", "reconstruction"):
         expected = metrics.identification_from_correlations(r, direction=direction).mean()
         assert the_row(scores, **late("z", direction=direction))["value"] == pytest.approx(expected)
 
 
-def test_shuffles_are_scored_one_by_one_and_their_scores_averaged(scores, truth, pictures):
-    look = RandomObserver("judge", 1).look
-    stack = pictures["floor_shuffled", "zc"]
+def test_shuffles_are_scored_one_by_one_and_their_scores_averaged(scores, truth, images):
+    look = RandomObserver("classifier", 1).look
+    stack = images["permuted", "zc"]
     each = [metrics.identification(look(truth)["late"], look(stack[:, k])["late"]).mean() for k in range(2)]
     assert each[0] != each[1]
-    assert the_row(scores, **late(level="floor_shuffled"))["value"] == pytest.approx(np.mean(each))
+    assert the_row(scores, **late(level="permuted"))["value"] == pytest.approx(np.mean(each))
 
 
-def test_pixel_scores_are_means_over_items_and_draws(scores, truth, pictures):
+def test_pixel_scores_are_means_over_items_and_draws(scores, truth, images):
     for metric, function in (("pixcorr", metrics.pixcorr), ("ssim", metrics.ssim)):
-        expected = np.mean([function(truth, pictures["result", "zc"][:, k]) for k in range(2)])
-        row = the_row(scores, condition="zc", metric=metric, observer="", direction="")
+        expected = np.mean([function(truth, images["result", "zc"][:, k]) for k in range(2)])
+        row = the_row(scores, condition="zc", metric=metric, network="", direction="")
         assert row["value"] == pytest.approx(expected)
         assert row["low"] < row["value"] < row["high"]
 
 
-def test_a_subset_is_scored_within_its_own_pool(scores, truth, pictures):
-    novel = {key: stack[7:] for key, stack in pictures.items()}
+def test_a_subset_is_scored_within_its_own_pool(scores, truth, images):
+    novel = {key: stack[7:] for key, stack in images.items()}
     alone = evaluate(
         "subj01",
         truth[7:],
         np.arange(7, 14),
         novel,
-        by(RandomObserver("judge", 1)),
+        by(RandomObserver("classifier", 1)),
         {"novel": SUBSETS["novel"]},
         RECIPE,
         0,
     )
-    together = scores[(scores["subset"] == "novel") & (scores["observer"] != "image_encoder")]
+    together = scores[(scores["subset"] == "novel") & (scores["network"] != "image_encoder")]
     inside = alone[alone["subset"] == "novel"]
     pd.testing.assert_frame_equal(together.reset_index(drop=True), inside.reset_index(drop=True))
     assert the_row(scores, **late(), subset="novel")["n"] == 7
 
 
 def test_floor_result_and_ceiling_stand_in_this_order(scores):
-    floor, result, ceiling = (the_row(scores, **late(), level=k) for k in ("floor_repaired", "result", "ceiling"))
+    floor, result, ceiling = (the_row(scores, **late(), level=k) for k in ("mismatched", "result", "oracle"))
     assert floor["value"] == pytest.approx(0.5, abs=0.05)
     assert floor["low"] < floor["value"] < floor["high"]
     assert floor["value"] < result["value"] <= ceiling["value"] == 1
@@ -151,25 +151,32 @@ def test_floor_result_and_ceiling_stand_in_this_order(scores):
     assert sd == pytest.approx(statistics.null_sd(N_ITEMS), rel=0.35)
 
 
-def test_the_floor_of_ssim_is_what_wrong_truths_give(scores, truth, pictures):
+def test_the_floor_of_ssim_is_what_wrong_truths_give(scores, truth, images):
     wrong = statistics.derangements(np.arange(N_ITEMS), 60, seed=0)[:10]
-    stack = pictures["result", "zc"][:, 0]
+    stack = images["result", "zc"][:, 0]
     expected = np.mean([metrics.ssim(truth[rows], stack) for rows in wrong])
-    row = the_row(scores, condition="zc", metric="ssim", level="floor_repaired")
+    row = the_row(scores, condition="zc", metric="ssim", level="mismatched")
     assert row["value"] == pytest.approx(expected, abs=0.005)  # a random draw of the ten
 
 
-def test_pictures_that_have_nothing_to_do_with_the_truth_are_at_chance(scores):
+def test_images_that_have_nothing_to_do_with_the_truth_are_at_chance(scores):
     row = the_row(scores, **late("nearest_c"))
     assert abs(row["value"] - 0.5) < 4 * statistics.null_sd(N_ITEMS)
     assert row["low"] < 0.5 < row["high"]
 
 
 @pytest.mark.parametrize("direction", ["original", "reconstruction"])
-def test_the_same_picture_for_every_brain_scores_exactly_one_half(truth, direction):
-    same = np.broadcast_to(some_pictures(8), (N_ITEMS, 2, 16, 16, 3))
+def test_the_same_image_for_every_brain_scores_exactly_one_half(truth, direction):
+    same = np.broadcast_to(some_images(8), (N_ITEMS, 2, 16, 16, 3))
     table = evaluate(
-        "s", truth, np.arange(N_ITEMS), {("result", "zc"): same}, by(RandomObserver("judge", 1)), {}, RECIPE, 0
+        "s",
+        truth,
+        np.arange(N_ITEMS),
+        {("result", "zc"): same},
+        by(RandomObserver("classifier", 1)),
+        {},
+        RECIPE,
+        0,
     )
     assert the_row(table, **late(direction=direction))["value"] == 0.5
 
@@ -178,36 +185,45 @@ def test_trials_of_one_stimulus_do_not_compete(truth):
     ids = np.repeat(np.arange(N_ITEMS), 2)
     shown = truth[ids]
     table = evaluate(
-        "s", shown, ids, {("result", "z"): shown[:, None]}, by(RandomObserver("judge", 1)), SUBSETS, RECIPE, 0
+        "s",
+        shown,
+        ids,
+        {("result", "z"): shown[:, None]},
+        by(RandomObserver("classifier", 1)),
+        SUBSETS,
+        RECIPE,
+        0,
     )
     row = the_row(table, **late("z"))
     assert (row["value"], row["low"], row["high"], row["n"]) == (1, 1, 1, 2 * N_ITEMS)
-    assert the_row(table, **late("z"), level="floor_repaired")["value"] == pytest.approx(0.5, abs=0.05)
+    assert the_row(table, **late("z"), level="mismatched")["value"] == pytest.approx(0.5, abs=0.05)
 
 
-def test_the_same_seed_gives_the_same_table_whatever_the_order_of_pictures(truth, pictures):
+def test_the_same_seed_gives_the_same_table_whatever_the_order_of_images(truth, images):
     def table(keys):
-        ordered = {key: pictures[key] for key in keys}
-        found = evaluate("s", truth, np.arange(N_ITEMS), ordered, by(RandomObserver("judge", 1)), SUBSETS, RECIPE, 3)
+        ordered = {key: images[key] for key in keys}
+        found = evaluate(
+            "s", truth, np.arange(N_ITEMS), ordered, by(RandomObserver("classifier", 1)), SUBSETS, RECIPE, 3
+        )
         return found.sort_values(list(COLUMNS[:9])).reset_index(drop=True)
 
-    few = list(pictures)[:2]
+    few = list(images)[:2]
     pd.testing.assert_frame_equal(table(few), table(few[::-1]))
 
 
-def test_pictures_of_another_size_are_resized_to_the_generated_ones(truth):
+def test_images_of_another_size_are_resized_to_the_generated_ones(truth):
     large = truth.repeat(3, axis=1).repeat(3, axis=2)
     stacks = {("result", "nearest_z"): large[:, None], ("result", "zc"): truth[:, None]}
-    observer = RandomObserver("judge", 1)
+    network = RandomObserver("classifier", 1)
     calls = []
     table = evaluate(
-        "s", large, np.arange(N_ITEMS), stacks, by(observer), {}, RECIPE, 0, lambda *about: calls.append(about)
+        "s", large, np.arange(N_ITEMS), stacks, by(network), {}, RECIPE, 0, lambda *about: calls.append(about)
     )
     assert the_row(table, **late("nearest_z"))["value"] == 1
     assert the_row(table, condition="nearest_z", metric="pixcorr")["value"] == pytest.approx(1)
     assert the_row(table, **late())["value"] == 1
     assert calls == [("evaluate", 1, 2), ("evaluate", 2, 2)]
-    assert observer.n_looks == 3  # truth once, each stack once
+    assert network.n_looks == 3  # truth once, each stack once
 
 
 def test_a_subset_too_small_for_distractors_is_left_out(truth):
@@ -220,12 +236,12 @@ def test_a_subset_too_small_for_distractors_is_left_out(truth):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pictures": {}}, "no pictures to score"),
-        ({"pictures": {("best", "z"): some_pictures(0, N_ITEMS, 1)}}, "unknown level 'best'"),
-        ({"pictures": {("result", "z"): some_pictures(0, 3, 1)}}, r"result/z must be uint8 \(14, n_draws"),
-        ({"pictures": {("result", "z"): some_pictures(0, N_ITEMS, 1) / 255}}, "found float64"),
-        ({"truth_images": some_pictures(0, 3)}, r"need pictures \(14, H, W, 3\)"),
-        ({"stimulus_id": np.zeros(N_ITEMS, dtype=np.int64)}, "at least three test pictures; found 1"),
+        ({"images": {}}, "no images to score"),
+        ({"images": {("best", "z"): some_images(0, N_ITEMS, 1)}}, "unknown level 'best'"),
+        ({"images": {("result", "z"): some_images(0, 3, 1)}}, r"result/z must be uint8 \(14, n_samples"),
+        ({"images": {("result", "z"): some_images(0, N_ITEMS, 1) / 255}}, "found float64"),
+        ({"truth_images": some_images(0, 3)}, r"need images \(14, H, W, 3\)"),
+        ({"stimulus_id": np.zeros(N_ITEMS, dtype=np.int64)}, "at least three test images; found 1"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_what_was_expected(truth, change, message):
@@ -233,7 +249,7 @@ def test_what_does_not_fit_is_refused_with_what_was_expected(truth, change, mess
         "subject": "s",
         "truth_images": truth,
         "stimulus_id": np.arange(N_ITEMS),
-        "pictures": {("result", "z"): truth[:, None]},
+        "images": {("result", "z"): truth[:, None]},
         "panels": by(),
         "subsets": {},
         "recipe": RECIPE,
@@ -250,29 +266,29 @@ def decoded_features(spread, seed=0):
     return (truth + spread * rng.normal(size=truth.shape)).astype(np.float32), truth, mean.astype(np.float32)
 
 
-def test_decoded_features_are_scored_by_target_by_picture_and_two_way():
+def test_decoded_features_are_scored_by_target_by_image_and_two_way():
     decoded, truth, mean = decoded_features(1.0)
     shuffled = np.roll(decoded, 1, axis=0)
-    shuffles = [shuffled, 2 * mean - shuffled]  # one leans to the other side of the mean as far as the other
+    permutations = [shuffled, 2 * mean - shuffled]  # one leans to the other side of the mean as far as the other
     where = {"stimulus_id": np.arange(N_ITEMS), "subsets": SUBSETS}
-    table = evaluate_features("s", "z", decoded, truth, mean, **where, recipe=RECIPE, seed=0, shuffled=shuffles)
+    table = evaluate_features("s", "z", decoded, truth, mean, **where, recipe=RECIPE, seed=0, shuffled=permutations)
     by_target = np.mean([np.corrcoef(decoded[:, k], truth[:, k])[0, 1] for k in range(30)])
-    by_picture = np.mean([np.corrcoef(decoded[i] - mean, truth[i] - mean)[0, 1] for i in range(N_ITEMS)])
+    by_image = np.mean([np.corrcoef(decoded[i] - mean, truth[i] - mean)[0, 1] for i in range(N_ITEMS)])
     two_way = metrics.identification(truth - mean, decoded - mean, direction="reconstruction").mean()
     assert tuple(table.columns) == COLUMNS
-    assert set(table["observer"]) == {"features"}
+    assert set(table["network"]) == {"features"}
     for metric, direction, expected in (
         ("target_r", "", by_target),
-        ("picture_r", "", by_picture),
+        ("image_r", "", by_image),
         ("identification", "reconstruction", two_way),
     ):
         row = the_row(table, metric=metric, direction=direction)
         assert row["value"] == pytest.approx(expected, abs=1e-6)
         assert row["low"] <= row["value"] <= row["high"]
-        floor = the_row(table, metric=metric, direction=direction, level="floor_repaired")
+        floor = the_row(table, metric=metric, direction=direction, level="mismatched")
         assert floor["value"] == pytest.approx(0.5 if metric == "identification" else 0, abs=0.1)
         chance = 0.5 if metric == "identification" else 0
-        assert the_row(table, metric=metric, direction=direction, level="floor_shuffled")["value"] == pytest.approx(
+        assert the_row(table, metric=metric, direction=direction, level="permuted")["value"] == pytest.approx(
             chance, abs=1e-6
         )
 
@@ -284,7 +300,7 @@ def test_decoding_the_training_mean_for_everyone_scores_nothing():
         "s", "c", decoded, truth, mean, stimulus_id=np.arange(N_ITEMS), subsets={}, recipe=RECIPE, seed=0
     )
     assert the_row(table, metric="identification", direction="original")["value"] == 0.5
-    assert the_row(table, metric="picture_r")["value"] == 0
+    assert the_row(table, metric="image_r")["value"] == 0
     assert the_row(table, metric="target_r")["value"] == 0
 
 
@@ -294,7 +310,7 @@ def test_features_that_do_not_belong_together_are_refused():
         evaluate_features("s", "z", decoded, truth, mean, stimulus_id=np.arange(13), subsets={}, recipe=RECIPE, seed=0)
 
 
-def test_the_nearest_training_picture_is_found_by_correlation_without_the_training_mean():
+def test_the_nearest_training_image_is_found_by_correlation_without_the_training_mean():
     rng = np.random.default_rng(0)
     training = Features("z", rng.normal(5, 1, (600, 4, 3)).astype(np.float32), np.arange(600)[::-1] + 1000)
     wanted = np.array([3, 599, 256, 3])
@@ -312,14 +328,22 @@ def test_the_summary_has_each_headline_with_its_chance_levels_and_oracle(scores)
     )
     whole = pd.concat([scores, features], ignore_index=True)
     table = summary(whole, choose(whole, "scenes"))
-    assert list(dict.fromkeys(table["score"])) == ["judge late", "judge early", "pixcorr", "ssim", "features"]
-    row = table[(table["score"] == "judge late") & (table["subset"] == "all") & (table["condition"] == "zc")].iloc[0]
+    assert list(dict.fromkeys(table["score"])) == [
+        "classifier late",
+        "classifier early",
+        "pixcorr",
+        "ssim",
+        "features",
+    ]
+    row = table[(table["score"] == "classifier late") & (table["subset"] == "all") & (table["condition"] == "zc")].iloc[
+        0
+    ]
     assert row["result"] == the_row(scores, **late())["value"]
     assert row["upper_bound"] == 1
-    assert row["chance_permuted"] == the_row(scores, **late(), level="floor_shuffled")["value"]
+    assert row["chance_permuted"] == the_row(scores, **late(), level="permuted")["value"]
     assert (row["result"] - row["chance_mismatched"]) / row["chance_sd"] > 3
-    assert set(table[table["score"] == "judge late"]["subset"]) == {"all", "seen", "novel"}
-    assert set(table[table["score"] != "judge late"]["subset"]) == {"all"}
+    assert set(table[table["score"] == "classifier late"]["subset"]) == {"all", "seen", "novel"}
+    assert set(table[table["score"] != "classifier late"]["subset"]) == {"all"}
     again = pd.read_csv(io.StringIO(whole.to_csv(index=False)))
     pd.testing.assert_frame_equal(summary(again, choose(again, "scenes")), table)
 
@@ -343,24 +367,24 @@ def test_the_headline_is_about_zc_or_else_c(conditions, main):
 
 def test_of_a_distance_less_is_better_for_p_and_for_the_way_to_the_ceiling():
     far = np.linspace(0.7, 0.9, 19)
-    where = {"subject": "s", "condition": "zc", "protocol": "mindeye2", "metric": "distance", "observer": "swav"}
+    where = {"subject": "s", "condition": "zc", "protocol": "mindeye2", "metric": "distance", "network": "swav"}
     scores = {
         "result": Score(0.6, np.full(5, 0.6), far, permuted=far),
-        "ceiling": Score(0.4, np.full(5, 0.4), np.empty(0), permuted=np.empty(0)),
+        "oracle": Score(0.4, np.full(5, 0.4), np.empty(0), permuted=np.empty(0)),
     }
     table = {row["metric"] + " " + row["level"]: row["value"] for row in rows_of(where, scores, 20)}
-    assert table["distance floor_repaired"] == pytest.approx(0.8)
+    assert table["distance mismatched"] == pytest.approx(0.8)
     assert table["distance_p result"] == pytest.approx(1 / 20)
     assert table["distance_gap_closed result"] == pytest.approx(0.5)
     assert lower_is_better("distance")
     assert not lower_is_better("identification")
 
 
-def test_p_is_of_permutations_and_the_spread_of_wrong_pairings(truth, pictures):
-    look = RandomObserver("judge", 1).look
-    stack = pictures["result", "nearest_c"]
+def test_p_is_of_permutations_and_the_spread_of_wrong_pairings(truth, images):
+    look = RandomObserver("classifier", 1).look
+    stack = images["result", "nearest_c"]
     stacks = {("result", "zc"): stack}
-    table = evaluate("s", truth, np.arange(N_ITEMS), stacks, by(RandomObserver("judge", 1)), {}, RECIPE, 5)
+    table = evaluate("s", truth, np.arange(N_ITEMS), stacks, by(RandomObserver("classifier", 1)), {}, RECIPE, 5)
     r = metrics.correlation_matrix(look(truth)["late"], look(stack[:, 0])["late"])
     score = metrics.identification_from_correlations(r).mean()
     orders = statistics.permutations(np.arange(N_ITEMS), 60, seed=5)
@@ -371,14 +395,14 @@ def test_p_is_of_permutations_and_the_spread_of_wrong_pairings(truth, pictures):
 class Corners:
     """Look at every fifth pixel."""
 
-    name, fingerprint, layers = "judge", "none", ("late",)
+    name, fingerprint, layers = "classifier", "none", ("late",)
 
     def look(self, images):
         return {"late": images[:, ::5, ::5].reshape(len(images), -1).astype(np.float32)}
 
 
 def test_on_200_null_data_sets_the_p_that_is_written_is_uniform(monkeypatch):
-    """The pictures have nothing to do with what was shown; trials of a stimulus are alike, and so are many stimuli."""
+    """The images have nothing to do with what was shown; trials of a stimulus are alike, and so are many stimuli."""
     from scipy.stats import kstest
 
     monkeypatch.setattr(metrics, "ssim", lambda true, _made, **_how: np.zeros(len(true)))  # slow, and not asked about
@@ -392,7 +416,7 @@ def test_on_200_null_data_sets_the_p_that_is_written_is_uniform(monkeypatch):
         stacks = {("result", "zc"): trials[:, None]}
         tables.append(evaluate("s", shown[ids], ids, stacks, by(Corners()), {}, few, seed))
     found = pd.concat(tables)
-    found = found[found["observer"] != "pixels"]
+    found = found[found["network"] != "pixels"]
     written = found[found["metric"].isin(["pixcorr_p", "identification_p"])].groupby(["metric", "direction"])["value"]
     assert written.size().tolist() == [200, 200, 200]
     for _, p in written:
@@ -401,14 +425,14 @@ def test_on_200_null_data_sets_the_p_that_is_written_is_uniform(monkeypatch):
 
 
 @pytest.mark.parametrize("first", ["takagi2023", "mindeye2"])
-def test_a_table_without_reseens_own_protocol_is_summed_up_by_the_first_there_is(truth, pictures, first):
-    few, stacks = EvaluateRecipe(n_derangements=3, n_bootstrap=9), {("result", "zc"): pictures["result", "zc"][:4]}
+def test_a_table_without_reseens_own_protocol_is_summed_up_by_the_first_there_is(truth, images, first):
+    few, stacks = EvaluateRecipe(n_derangements=3, n_bootstrap=9), {("result", "zc"): images["result", "zc"][:4]}
     panels = [by(RandomObserver("alexnet", 1), protocol=name)[0] for name in ("takagi2023", "mindeye2")]
     panels = panels if first == "takagi2023" else panels[::-1]
     both = evaluate("s", truth[:4], np.arange(4), stacks, panels, {}, few, 0)
     alone = both[both["protocol"] == first]
     pd.testing.assert_frame_equal(summary(both, choose(both)), summary(alone, choose(both)))
-    assert choose(both).network == "alexnet, layer late"
+    assert choose(both).comparison == "alexnet, layer late"
     listed = Scores(both).wide().reset_index()
     assert list(dict.fromkeys(listed["protocol"])) == [panel.protocol.name for panel in panels]
     assert set(listed[listed["protocol"] == "mindeye2"]["metric"]) == {"pixcorr", "ssim", "identification"}
@@ -427,7 +451,7 @@ def test_the_gap_closed_is_undefined_where_the_ceiling_lies_near_the_floor():
     fixed = {"metric": "identification", "direction": "original"}
 
     def gap(ceiling):
-        scores = {"result": matrix_score(right, pool, "original"), "ceiling": matrix_score(ceiling, pool, "original")}
+        scores = {"result": matrix_score(right, pool, "original"), "oracle": matrix_score(ceiling, pool, "original")}
         return next(row for row in rows_of(fixed, scores, 8) if row["metric"].endswith("_gap_closed"))
 
     assert gap(right)["value"] == 1.0
@@ -439,12 +463,12 @@ def test_the_interval_of_the_permuted_level_is_that_of_its_permutations():
     pool = pools(np.arange(8), {}, EvaluateRecipe(n_derangements=5, n_bootstrap=20), 0)[0]
     rng = np.random.default_rng(0)
     parts = [matrix_score(rng.standard_normal((8, 8)), pool, "original") for _ in range(3)]
-    row = rows_of({"metric": "identification"}, {"floor_shuffled": mean_score(parts)}, 8)[0]
+    row = rows_of({"metric": "identification"}, {"permuted": mean_score(parts)}, 8)[0]
     values = np.array([part.value for part in parts])
     half = 4.302653 * values.std(ddof=1) / np.sqrt(3)
     assert row["value"] == pytest.approx(values.mean())
     assert (row["low"], row["high"]) == pytest.approx((max(0, values.mean() - half), min(1, values.mean() + half)))
-    alone = rows_of({"metric": "identification"}, {"floor_shuffled": mean_score(parts[:1])}, 8)[0]
+    alone = rows_of({"metric": "identification"}, {"permuted": mean_score(parts[:1])}, 8)[0]
     assert np.isnan([alone["low"], alone["high"]]).all()
 
 
@@ -477,7 +501,7 @@ def test_many_items_score_what_their_whole_matrix_scores(monkeypatch, direction)
     for made in drawn:
         blocks.add(rows_of_file(made))
     matrix_score(blocks, pool, direction)
-    assert sum(computed) == 2 * 40 * 40  # once for each draw, whatever is asked for
+    assert sum(computed) == 2 * 40 * 40  # once for each sample, whatever is asked for
     one, two = (matrix_score(matrix, pool, direction) for matrix in (whole, blocks))
     for name in ("value", "replicates", "wrong", "each", "permuted"):
         np.testing.assert_allclose(getattr(one, name), getattr(two, name), atol=1e-12)
@@ -496,7 +520,7 @@ def test_many_items_score_what_their_whole_matrix_scores(monkeypatch, direction)
 
 def test_many_images_need_room_in_the_temporary_folder_before_anything_is_computed(truth, monkeypatch):
     # 14 images of 16 x 16 x 3 bytes, and features of them; one matrix of 14 x 14 numbers of 8 bytes
-    looks = [RandomObserver("judge", 1)]
+    looks = [RandomObserver("classifier", 1)]
     monkeypatch.setattr(scoring, "DENSE", 5)
     monkeypatch.setattr(matrices, "DENSE", 5)
     arguments = (np.arange(N_ITEMS), {("result", "z"): truth[:, None]}, by(*looks), {}, RECIPE, 0)

@@ -22,11 +22,11 @@ WITHOUT_EXAMPLE = {"Diagnostics", "ReseenError", "LatentDiffusion", "denoise", "
 @pytest.mark.parametrize(
     "name", [*sorted(set(reseen.__all__) - {"plot"}), *(f"plot.{name}" for name in reseen.plot.__all__)]
 )
-def test_the_examples_of_public_names_run(name, digital_tree, brain_file, finished, tmp_path, monkeypatch):
+def test_the_examples_of_public_names_run(name, simulated_tree, brain_file, finished, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = attrgetter(name)(reseen)
     module = importlib.import_module(getattr(found, "__module__", None) or found.__name__)
-    here = {**vars(module), "simulated_tree": digital_tree, "own_data": brain_file, "finished_run": finished}
+    here = {**vars(module), "simulated_tree": simulated_tree, "own_data": brain_file, "finished_run": finished}
     tests = doctest.DocTestFinder(recurse=True).find(found, name, module=module, globs=here)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     said: list[str] = []
@@ -36,19 +36,19 @@ def test_the_examples_of_public_names_run(name, digital_tree, brain_file, finish
     assert runner.tries or name in WITHOUT_EXAMPLE, f"{name} has no example"
 
 
-def test_the_notebook_is_short_and_runs_on_a_simulated_tree(digital_tree, tmp_path, monkeypatch, capsys):
+def test_the_notebook_is_short_and_runs_on_a_simulated_tree(simulated_tree, tmp_path, monkeypatch, capsys):
     path = ROOT / "examples/notebook.py"
     lines = [line for line in path.read_text(encoding="utf-8").splitlines()[1:] if line.strip()]
     assert len(lines) <= 15
-    (tmp_path / "data").symlink_to(digital_tree)
+    (tmp_path / "data").symlink_to(simulated_tree)
     monkeypatch.chdir(tmp_path)
     kept = runpy.run_path(str(path))
     assert kept["images"].shape[:2] == (len(kept["subject"].test), 2)
     assert 1 <= len(capsys.readouterr().out.splitlines()) <= 6
 
 
-def test_what_public_objects_print_has_at_most_six_lines_and_comparing_them_never_fails(digital_tree):
-    subject = reseen.load_nsd(digital_tree, "subj01", rois=["early", "ventral"])
+def test_what_public_objects_print_has_at_most_six_lines_and_comparing_them_never_fails(simulated_tree):
+    subject = reseen.load_nsd(simulated_tree, "subj01", rois=["early", "ventral"])
     model = reseen.load_model("builtin")
     z = model.extract(subject.stimuli, ["z"])["z"]
     decoder = reseen.Decoder(["early"])
@@ -71,7 +71,7 @@ def test_signatures_are_documented():
             assert parameter in (found.__doc__ or ""), (name, parameter)
 
 
-def test_the_code_of_the_page_about_python_runs(digital_tree, tmp_path, monkeypatch):
+def test_the_code_of_the_page_about_python_runs(simulated_tree, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     known = {
         "reseen": reseen,
@@ -83,7 +83,7 @@ def test_the_code_of_the_page_about_python_runs(digital_tree, tmp_path, monkeypa
         "captions": [f"number {number}" for number in range(12)],
         "test_ids": [9, 10, 11],
     }
-    (tmp_path / "data").symlink_to(digital_tree)
+    (tmp_path / "data").symlink_to(simulated_tree)
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs/python.md").read_text(encoding="utf-8")
     first, *blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

@@ -166,8 +166,14 @@ def test_decoders_fitted_on_workers_are_the_same_bytes(workers, monkeypatch):
     trials, feature = subject()
     split = Split.leave_out(trials.stimulus_id, 2, seed=1)
     seen = []
-    for shuffle in (None, 1):
-        options = {"rois": ["early"], "recipe": RECIPE, "seed": 0, "train_trials": "averaged", "shuffle": shuffle}
+    for permutation in (None, 1):
+        options = {
+            "rois": ["early"],
+            "recipe": RECIPE,
+            "seed": 0,
+            "train_trials": "averaged",
+            "permutation": permutation,
+        }
         maps, decoded = decode.decode(trials, split, feature, **options)
         others, same = decode.decode(
             trials, split, feature, **options, executor=workers, progress=lambda *counts: seen.append(counts)
@@ -281,7 +287,7 @@ def test_a_unit_that_ends_one_worker_after_the_other_is_given_up(workers, tmp_pa
     workers._cluster.scheduler.allowed_failures = before
 
 
-@pytest.mark.usefixtures("random_observers")
+@pytest.mark.usefixtures("random_networks")
 @pytest.mark.filterwarnings("ignore:.*captions are longer than the 24 tokens")  # the tiny model reads few
 def test_tiny_on_two_workers_of_a_running_cluster_ends_like_a_run_here(tiny_model, tmp_path, monkeypatch):
     options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.ERROR}

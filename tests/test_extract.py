@@ -1,4 +1,4 @@
-"""Features of pictures and captions: z and c, and what the model makes of them while it denoises."""
+"""Features of images and captions: z and c, and what the model makes of them while it denoises."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def captions(stimulus_id: int) -> tuple[str, ...]:
 STIMULI = Stimuli(image, captions, np.arange(10))
 
 
-def test_z_is_of_the_picture_at_five_eighths_and_c_is_the_mean_over_captions(ldm: LatentDiffusion) -> None:
+def test_z_is_of_the_image_at_five_eighths_and_c_is_the_mean_over_captions(ldm: LatentDiffusion) -> None:
     features = extract(STIMULI, IDS, ldm, recipe=RECIPE)
     z, c = features["z"], features["c"]
     assert z.array.shape == (5, 4, 5, 5)
@@ -56,7 +56,7 @@ def test_z_is_of_the_picture_at_five_eighths_and_c_is_the_mean_over_captions(ldm
         np.testing.assert_allclose(c.array[row], each.mean(axis=0), atol=1e-6)
 
 
-def test_the_posterior_mean_belongs_to_the_picture_alone(ldm: LatentDiffusion, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_posterior_mean_belongs_to_the_image_alone(ldm: LatentDiffusion, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = extract(STIMULI, IDS, ldm, recipe=RECIPE)
     monkeypatch.setattr(module, "AT_ONCE", 2)
     backwards = extract(STIMULI, IDS[::-1], ldm, recipe=RECIPE)
@@ -88,7 +88,7 @@ def test_captions_of_different_number_are_averaged_each_on_their_own(ldm: Latent
     assert not np.allclose(means[0], means[2])
 
 
-def test_a_picture_without_captions_is_named(ldm: LatentDiffusion) -> None:
+def test_an_image_without_captions_is_named(ldm: LatentDiffusion) -> None:
     silent = Stimuli(image, lambda stimulus: [] if stimulus == 2 else ["a cat"], np.arange(10))
     with pytest.raises(DataError, match="stimulus 2 has no caption"):
         extract(silent, IDS, ldm, recipe=RECIPE)
@@ -200,20 +200,20 @@ def test_latents_and_activations_are_those_of_the_loop_written_out(
 def test_zc_is_what_reconstruct_makes_its_ceiling_of(
     ldm: LatentDiffusion, true: dict[str, Features], collected: dict[str, np.ndarray]
 ) -> None:
-    pictures = {}
+    images = {}
     generate(
         ldm,
         "zc",
         true["z"],
         true["c"],
-        recipe=SAMPLING.model_copy(update={"n_draws": 1}),
+        recipe=SAMPLING.model_copy(update={"n_samples": 1}),
         seed=3,
         subject="subj01",
-        write=lambda item, _draw, picture: pictures.__setitem__(item, picture),
+        write=lambda item, _draw, image: images.__setitem__(item, image),
     )
     shown = np.round(ldm.latent_to_image(collected["zc"]) * 255).astype(np.uint8)
     for item in range(len(IDS)):
-        np.testing.assert_array_equal(shown[item], pictures[item])
+        np.testing.assert_array_equal(shown[item], images[item])
 
 
 @pytest.mark.parametrize("batch_size", [1, 64])
@@ -253,7 +253,7 @@ def test_what_a_recording_costs_is_what_it_takes(
     (block,) = collect(ldm, true).values()
     assert sum(counted) == plan.n_evaluations(5) == 5 * 2 * (4 + 2)
     assert sum(block[name].nbytes for name in WANTED) == plan.n_bytes(5)
-    assert plan.told(5) == "5 features of 5 pictures, 2.6e-05 GB, 60 U-Net evaluations"
+    assert plan.told(5) == "5 features of 5 images, 2.6e-05 GB, 60 U-Net evaluations"
     assert plan_recording(ldm, ("z", "c"), recipe=SAMPLING).runs == ()
 
 

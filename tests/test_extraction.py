@@ -125,7 +125,7 @@ def test_room_on_the_disk_is_looked_for_before_the_work(
 def test_check_says_what_the_encoding_features_take(recipe: Recipe, tmp_path: Path) -> None:
     found = {finding.what: finding for finding in check(recipe, tmp_path)}
     # two steps at strength 0.5 and one at 0.25, both under guidance
-    expected = f"{N_FEATURES} features of 8 pictures, 0.00014 GB, {8 * 2 * 3:,} U-Net evaluations"
+    expected = f"{N_FEATURES} features of 8 images, 0.00014 GB, {8 * 2 * 3:,} U-Net evaluations"
     assert expected in found["encoding features"].found
     bad = with_settings(recipe, ['encode.layers=["nosuch"]'])
     refused = {finding.what: finding for finding in check(bad, tmp_path)}["encoding features"]

@@ -16,8 +16,8 @@ from reseen.errors import DataError, ResultsError
 from reseen.files import (
     check_regular,
     lock,
+    read_image,
     read_json,
-    read_picture,
     read_text,
     reading,
     sweep,
@@ -45,7 +45,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
 
 
 def test_what_a_killed_process_left_of_a_file_is_swept_away_and_nothing_else(tmp_path):
-    killed = writing(tmp_path / "subj01" / "pictures" / "00000_0.png")
+    killed = writing(tmp_path / "subj01" / "images" / "00000_0.png")
     half = killed.__enter__()
     half.write_text("half")
     kept = [half.with_name("00001_0.png"), tmp_path / "a.1.part", tmp_path / ".b.part", tmp_path / ".lock"]
@@ -200,24 +200,24 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     assert (tmp_path / "mine.txt").read_text() == "keep me"
 
 
-def test_a_picture_is_turned_as_its_camera_says(tmp_path):
+def test_an_image_is_turned_as_its_camera_says(tmp_path):
     pixels = np.zeros((4, 6, 3), dtype=np.uint8)
     pixels[0] = 255
     turned = Image.Exif()
     turned[0x0112] = 6  # EXIF's orientation: the first row is seen on the right
     Image.fromarray(pixels).save(tmp_path / "photograph.png", exif=turned)
-    np.testing.assert_array_equal(read_picture(tmp_path / "photograph.png"), np.rot90(pixels, k=-1))
+    np.testing.assert_array_equal(read_image(tmp_path / "photograph.png"), np.rot90(pixels, k=-1))
 
 
-def test_a_picture_too_large_to_be_one_is_refused(tmp_path, monkeypatch):
+def test_an_image_too_large_to_be_one_is_refused(tmp_path, monkeypatch):
     Image.fromarray(np.zeros((30, 30), dtype=np.uint8)).save(tmp_path / "bomb.png")
     monkeypatch.setattr("reseen.files.images.MAX_PIXELS", 100)
-    with pytest.raises(DataError, match=r"the picture .*bomb\.png has 30 x 30 pixels; at most 100 are read"):
-        read_picture(tmp_path / "bomb.png")
+    with pytest.raises(DataError, match=r"the image .*bomb\.png has 30 x 30 pixels; at most 100 are read"):
+        read_image(tmp_path / "bomb.png")
 
 
 @pytest.mark.parametrize("place", range(8, 200, 8))
-def test_a_picture_damaged_anywhere_is_read_or_refused_with_its_name(tmp_path, place):
+def test_an_image_damaged_anywhere_is_read_or_refused_with_its_name(tmp_path, place):
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     path = tmp_path / "damaged.png"
     Image.fromarray(pixels).save(path)
@@ -226,7 +226,7 @@ def test_a_picture_damaged_anywhere_is_read_or_refused_with_its_name(tmp_path, p
     path.write_bytes(content)
     said = str(path)
     try:
-        read_picture(path)
+        read_image(path)
     except DataError as error:
         said = str(error)
     assert str(path) in said
@@ -251,7 +251,7 @@ def no_files(tmp_path):
     }
 
 
-@pytest.mark.parametrize("read", [check_regular, read_text, read_picture, lambda path: read_json(path, dict)])
+@pytest.mark.parametrize("read", [check_regular, read_text, read_image, lambda path: read_json(path, dict)])
 def test_only_regular_files_are_opened(no_files, read):
     for words, path in no_files.items():
         with pytest.raises(DataError, match=words):
@@ -361,29 +361,29 @@ def _deep_png(values, colour):
 
 
 @pytest.mark.parametrize(("colour", "n_channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
-def test_a_picture_of_more_than_8_bits_is_refused(tmp_path, colour, n_channels):
+def test_an_image_of_more_than_8_bits_is_refused(tmp_path, colour, n_channels):
     values = np.random.default_rng(0).integers(0, 4096, (5, 6, n_channels))
     (tmp_path / "deep.png").write_bytes(_deep_png(values, colour))
     with pytest.raises(DataError, match="more than 8 bits"):
-        read_picture(tmp_path / "deep.png")
+        read_image(tmp_path / "deep.png")
 
 
 def test_colours_of_8_bits_stored_in_16_read_as_they_are(tmp_path):
     values = np.random.default_rng(0).integers(0, 256, (5, 6, 3))
     (tmp_path / "wide.png").write_bytes(_deep_png(values * 257, 2))
-    np.testing.assert_array_equal(read_picture(tmp_path / "wide.png"), values)
+    np.testing.assert_array_equal(read_image(tmp_path / "wide.png"), values)
 
 
-def test_a_picture_of_several_frames_is_refused(tmp_path):
+def test_an_image_of_several_frames_is_refused(tmp_path):
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-    for name in ("film.gif", "film.webp", "film.png", "pages.tif"):
+    for name in ("sequence.gif", "sequence.webp", "sequence.png", "pages.tif"):
         frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
         with pytest.raises(DataError, match="has 2 frames"):
-            read_picture(tmp_path / name)
+            read_image(tmp_path / name)
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "webp"])
-def test_a_picture_that_ends_in_zeros_or_early_is_refused(tmp_path, ending):
+def test_an_image_that_ends_in_zeros_or_early_is_refused(tmp_path, ending):
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     path = tmp_path / f"half.{ending}"
     Image.fromarray(pixels).save(path)
@@ -393,7 +393,7 @@ def test_a_picture_that_ends_in_zeros_or_early_is_refused(tmp_path, ending):
         for tail in (b"", *zeros):
             path.write_bytes(content[:kept] + tail)
             with pytest.raises(DataError, match=r"half\."):
-                read_picture(path)
+                read_image(path)
 
 
 def test_a_flipped_bit_of_a_png_is_noticed(tmp_path):
@@ -404,4 +404,4 @@ def test_a_flipped_bit_of_a_png_is_noticed(tmp_path):
     for place in range(len(content)):
         path.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
         with pytest.raises(DataError, match=r"damaged\.png"):
-            read_picture(path)
+            read_image(path)

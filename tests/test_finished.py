@@ -17,10 +17,10 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 def test_images_are_those_of_the_files_in_the_order_of_what_was_decoded(finished, small_recipe):
     results = reseen.Results.read(finished)
     images, ids = results.images("c"), results.decoded("c").stimulus_id
-    assert images.shape[:2] == (len(ids), small_recipe.reconstruct.n_draws)
+    assert images.shape[:2] == (len(ids), small_recipe.reconstruct.n_samples)
     for item in (0, len(ids) - 1):
-        path = results.picture_path("subj01", "result", "c", int(ids[item]), 1)
-        np.testing.assert_array_equal(images[item, 1], ResultsFolder.read(finished).load_picture(path))
+        path = results.image_path("subj01", "result", "c", int(ids[item]), 1)
+        np.testing.assert_array_equal(images[item, 1], ResultsFolder.read(finished).load_image(path))
     assert results.images("z").shape[1] == 1
     np.testing.assert_array_equal(results.images(), results.images("zc"))
 
@@ -52,8 +52,8 @@ def test_what_a_run_did_not_write_is_named(finished, small_recipe, tmp_path):
         results.decoded("z", "subj09")
     with pytest.raises(ResultsError, match="no decoder of 'z' for fold 7"):
         results.decoder("z", fold=7)
-    with pytest.raises(ResultsError, match="no images of level 'floor_mean'"):
-        results.images("z", level="floor_mean")
+    with pytest.raises(ResultsError, match="no images of level 'chance_mean'"):
+        results.images("z", level="chance_mean")
     with pytest.raises(ResultsError, match="no level 'nosuch'"):
         results.images("z", level="nosuch")
     pipeline.run(with_changes(small_recipe, {"data.subjects": ["subj01"]}), tmp_path, until="extract")

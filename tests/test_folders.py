@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from stand_ins import stand_in
 
-from reseen import metrics, observers, scoring
+from reseen import metrics, networks, scoring
 from reseen.errors import DataError, ModelError, RecipeError, ShapeError
 from reseen.evaluate import folders
 from reseen.scoring import score
@@ -18,21 +18,21 @@ N = 6
 FEW = {"n_pairings": 19, "n_bootstrap": 10}
 
 
-def save(folder, name, picture):
+def save(folder, name, image):
     folder.mkdir(exist_ok=True)
-    Image.fromarray(picture).save(folder / name)
+    Image.fromarray(image).save(folder / name)
 
 
 @pytest.fixture
 def two(tmp_path):
-    """Six pictures and two noisy draws of each."""
+    """Six images and two noisy draws of each."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 256, (N, 8, 8, 3), dtype=np.uint8).repeat(4, axis=1).repeat(4, axis=2)
     made = np.clip(truth[:, None] + rng.normal(0, 60, (N, 2, 32, 32, 3)), 0, 255).astype(np.uint8)
     for k in range(N):
         save(tmp_path / "truth", f"{k:05d}.png", truth[k])
-        for draw in range(2):
-            save(tmp_path / "made", f"{k:05d}_{draw}.png", made[k, draw])
+        for sample in range(2):
+            save(tmp_path / "made", f"{k:05d}_{sample}.png", made[k, sample])
     return tmp_path / "made", tmp_path / "truth"
 
 
@@ -45,10 +45,10 @@ def test_files_are_joined_by_name_and_scored_as_a_recipes_are(two):
     truth, made = (
         np.stack([np.asarray(Image.open(path)) for path in sorted(folder.iterdir())]) for folder in two[::-1]
     )
-    expected = np.mean([metrics.pixcorr(truth, made[draw::2]) for draw in range(2)])
+    expected = np.mean([metrics.pixcorr(truth, made[sample::2]) for sample in range(2)])
     assert rows["value"].item() == pytest.approx(expected)
     assert rows["n"].item() == N
-    late = table[(table["observer"] == "judge") & (table["layer"] == "late") & (table["direction"] == "original")]
+    late = table[(table["network"] == "classifier") & (table["layer"] == "late") & (table["direction"] == "original")]
     assert set(late["metric"]) == {"identification", "identification_null_sd", "identification_p"}
 
 
@@ -61,8 +61,8 @@ def test_the_truth_scores_one_and_the_order_of_files_does_not_matter(two):
 def test_single_trials_share_their_stimulus(two):
     made, truth = two
     for path in list(made.iterdir()):
-        stimulus, draw = path.stem.split("_")
-        path.rename(made / f"{stimulus}-t{draw}_0.png")
+        stimulus, sample = path.stem.split("_")
+        path.rename(made / f"{stimulus}-t{sample}_0.png")
     pairs = folders.join_names(sorted(made.iterdir()), sorted(truth.iterdir()), made, truth)
     assert pairs.items[:2] == ("00000-t0", "00000-t1")
     assert pairs.stimulus_id.tolist() == np.repeat(np.arange(N), 2).tolist()
@@ -84,7 +84,7 @@ def blue(side):
 
 
 def faint(side):
-    """Give a picture with an alpha channel, opaque but for one pixel."""
+    """Give an image with an alpha channel, opaque but for one pixel."""
     alpha = np.full((side, side, 1), 255, dtype=np.uint8)
     alpha[0, 0] = 254
     return np.concatenate([blue(side), alpha], axis=2)
@@ -93,13 +93,13 @@ def faint(side):
 @pytest.mark.parametrize(
     ("folder", "file", "content", "says"),
     [
-        ("made", "9_0.png", blue(32), r"9_0.png of .*made: .*truth has no picture of that name"),
-        ("truth", "9.png", blue(32), r"9.png of .*truth: .*made has no picture of it"),
-        ("made", "00003_1.png", None, r"made has 2 draws of most.*fewer of 00003"),
+        ("made", "9_0.png", blue(32), r"9_0.png of .*made: .*truth has no image of that name"),
+        ("truth", "9.png", blue(32), r"9.png of .*truth: .*made has no image of it"),
+        ("made", "00003_1.png", None, r"made has 2 samples of most.*fewer of 00003"),
         ("made", "00003_01.png", blue(32), r"00003_1.png.*another file is of the same stimulus"),
         ("truth", "00003.bmp", blue(32), r"00003.bmp.*the same name but for its ending"),
         ("made", "00003_0.png", blue(16), r"00000_0.png has 32 x 32 pixels, 00003_0.png 16 x 16"),
-        ("truth", "00002.png", "no picture", r"cannot read the picture .*00002.png"),
+        ("truth", "00002.png", "no image", r"cannot read the image .*00002.png"),
         ("made", "00002_1.png", blue(32)[..., 0].astype(np.uint16), r"00002_1.png has more than 8 bits.* mode I;16"),
         ("made", "00002_1.png", faint(32), r"00002_1.png is transparent in places.*without an alpha channel"),
         ("truth", "00001.png", faint(32)[..., 2:], r"00001.png is transparent in places"),
@@ -131,36 +131,36 @@ def test_a_palette_with_a_transparent_colour_is_refused(two):
         score(*two, **FEW)
 
 
-def test_pictures_are_read_into_one_array_and_nothing_beside_it(tmp_path):
-    pictures = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
-    for k, picture in enumerate(pictures):
-        save(tmp_path, f"{k:02d}.png", picture)
+def test_images_are_read_into_one_array_and_nothing_beside_it(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+    for k, image in enumerate(images):
+        save(tmp_path, f"{k:02d}.png", image)
     paths = sorted(tmp_path.iterdir())
     folders._read(paths[:1])  # what Pillow loads once
     tracemalloc.start()
     found = folders._read(paths)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (found == pictures).all()
-    assert peak < 1.5 * pictures.nbytes
+    assert (found == images).all()
+    assert peak < 1.5 * images.nbytes
 
 
 def test_folders_and_protocols_that_are_not_there_are_named(two, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"there is no folder .*nosuch"):
         score(tmp_path / "nosuch", two[1])
-    with pytest.raises(DataError, match="empty holds no pictures"):
+    with pytest.raises(DataError, match="empty holds no images"):
         score(tmp_path / "empty", two[1])
     with pytest.raises(RecipeError, match="no protocol 'takagi'; reseen has builtin, takagi2023"):
         score(*two, protocol="takagi")
 
 
-def test_two_pictures_are_too_few(two):
+def test_two_images_are_too_few(two):
     made, truth = two
     for path in [*made.iterdir(), *truth.iterdir()]:
         if int(path.stem[:5]) > 1:
             path.unlink()
-    with pytest.raises(ShapeError, match="at least three test pictures; found 2"):
+    with pytest.raises(ShapeError, match="at least three test images; found 2"):
         score(*two, **FEW)
 
 
@@ -172,7 +172,7 @@ def without_clip(monkeypatch):
                 raise ModelError("its weights are not there; to fetch them: hf download it")
             return stand_in(name)
 
-        return observers.load_panel(protocol, builtin, device=device, load=load)
+        return networks.load_panel(protocol, builtin, device=device, load=load)
 
     monkeypatch.setattr(scoring, "load_panel", load_panel)
 
@@ -181,9 +181,9 @@ def test_a_network_that_is_missing_is_warned_of_and_the_other_rows_are_there(two
     with pytest.warns(UserWarning, match=r"takagi2023 goes without clip: .*hf download it"):
         table = score(*two, protocol=["builtin", "takagi2023"], **FEW).table
     found = table[table["protocol"] == "takagi2023"]
-    assert set(found["observer"]) == {"inception", "alexnet"}
+    assert set(found["network"]) == {"inception", "alexnet"}
     assert set(found["direction"]) == {"original"}
-    assert "judge" in set(table[table["protocol"] == "builtin"]["observer"])
+    assert "classifier" in set(table[table["protocol"] == "builtin"]["network"])
 
 
 def test_a_protocol_without_any_network_is_refused_with_the_command_that_helps(two, monkeypatch):
@@ -191,13 +191,13 @@ def test_a_protocol_without_any_network_is_refused_with_the_command_that_helps(t
         def load(name, *, device):
             raise ModelError("fetch them")
 
-        return observers.load_panel(protocol, builtin, device=device, load=load)
+        return networks.load_panel(protocol, builtin, device=device, load=load)
 
     monkeypatch.setattr(scoring, "load_panel", load_panel)
     with pytest.raises(ModelError, match=r"takagi2023 goes without inception, alexnet, clip: fetch them"):
         score(*two, protocol="takagi2023", **FEW)
     with pytest.warns(UserWarning, match="mindeye2 goes without alexnet"):
-        assert set(score(*two, protocol="mindeye2", **FEW).table["observer"]) == {""}
+        assert set(score(*two, protocol="mindeye2", **FEW).table["network"]) == {""}
 
 
 @pytest.mark.filterwarnings("default:protocol takagi2023")
@@ -210,7 +210,7 @@ def test_the_command_prints_a_table_and_writes_it(two, without_clip, tmp_path, r
     assert "hf download it" in err
     assert tuple(pd.read_csv(tmp_path / "scores.csv").columns) == SCORE_COLUMNS
     records = json.loads((tmp_path / "scores.json").read_text())
-    assert (records[0]["observer"], records[0]["layer"]) == ("inception", "flatten")
+    assert (records[0]["network"], records[0]["layer"]) == ("inception", "flatten")
     assert {row["n"] for row in records} == {N}
     assert all(row["low"] <= row["result"] <= row["high"] and 0 < row["p"] <= 1 for row in records)
 
@@ -221,7 +221,7 @@ def test_scores_are_printed_before_they_are_written_so_that_a_bad_path_loses_non
     code, out, err = reseen("evaluate", "--images", two[0], "--truth", two[1], option, tmp_path / "file" / "scores")
     assert code == 1
     assert "error: " in err
-    assert "identification judge late" in out
+    assert "identification classifier late" in out
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from nsd_tree import make_images, make_subject, make_tree, recipe_for
 from reseen.datasets import nsd
 from reseen.datasets.hdf5 import open_dataset
 from reseen.datasets.nsd_facts import NsdFiles
-from reseen.datasets.nsd_pictures import check_pictures, count_pictures
+from reseen.datasets.nsd_images import check_images, count_images
 from reseen.datasets.volumes import peek, read_voxels
 from reseen.errors import DataError
 
@@ -108,7 +108,7 @@ def test_images_that_were_replaced_after_the_check_are_refused(tmp_path: Path, w
     stimuli = load(recipe_for(tmp_path), "subj01")[1]
     write(tmp_path / STIMULI, way, "imgBrick")
     files = NsdFiles(tmp_path, "subj01", "func1pt8mm", "")
-    for look in (lambda: stimuli.images([0]), lambda: count_pictures(files), lambda: check_pictures(files)):
+    for look in (lambda: stimuli.images([0]), lambda: count_images(files), lambda: check_images(files)):
         with pytest.raises(DataError, match=WAYS[way]):
             look()
 

@@ -17,16 +17,16 @@ from reseen.tables import SCORE_COLUMNS
 
 
 def rows(
-    protocol: str, observer: str, layers: tuple[str, ...], value: float, direction: str = "original"
+    protocol: str, network: str, layers: tuple[str, ...], value: float, direction: str = "original"
 ) -> list[tuple]:
     return [
-        ("s", "zc", protocol, "identification", observer, layer, direction, "all", level, found, 0.4, 0.9, 30)
+        ("s", "zc", protocol, "identification", network, layer, direction, "all", level, found, 0.4, 0.9, 30)
         for layer in layers
-        for level, found in (("floor_repaired", 0.5), ("result", value))
+        for level, found in (("mismatched", 0.5), ("result", value))
     ]
 
 
-JUDGE = rows("builtin", "judge", ("early", "middle", "late"), 0.732)
+CLASSIFIER = rows("builtin", "classifier", ("early", "middle", "late"), 0.732)
 ENCODER = rows("builtin", "image_encoder", ("early", "middle", "late"), 0.75)
 PIXELS = rows("builtin", "pixels", ("",), 0.918)
 CLIP = rows("takagi2023", "clip", ("hidden_states.6", "image_embeds"), 0.8)
@@ -41,29 +41,33 @@ def scores(*parts: list[tuple]) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("stimuli", "parts", "expected"),
     [
-        ("scenes", [ENCODER, JUDGE, PIXELS], ("builtin", "judge", ("late", "early"))),
+        ("scenes", [ENCODER, CLASSIFIER, PIXELS], ("builtin", "classifier", ("late", "early"))),
         ("scenes", [CLIP, ENCODER, PIXELS], ("builtin", "image_encoder", ("late", "early"))),
-        ("figures", [JUDGE, CLIP, PIXELS], ("builtin", "pixels", ("",))),
-        ("figures", [JUDGE, CLIP], ("takagi2023", "clip", ("image_embeds", "hidden_states.6"))),
-        ("images", [JUDGE, PIXELS, CLIP, SWAPPED], ("takagi2023", "clip", ("image_embeds", "hidden_states.6"))),
+        ("figures", [CLASSIFIER, CLIP, PIXELS], ("builtin", "pixels", ("",))),
+        ("figures", [CLASSIFIER, CLIP], ("takagi2023", "clip", ("image_embeds", "hidden_states.6"))),
+        (
+            "images",
+            [CLASSIFIER, PIXELS, CLIP, SWAPPED],
+            ("takagi2023", "clip", ("image_embeds", "hidden_states.6")),
+        ),
         ("images", [PIXELS, SWAPPED, CLIP], ("mindeye2", "alexnet", ("5", "2"))),
-        ("images", [ENCODER, JUDGE, PIXELS], ("builtin", "judge", ("late", "early"))),
-        ("", [JUDGE, CLIP], ("takagi2023", "clip", ("image_embeds", "hidden_states.6"))),
+        ("images", [ENCODER, CLASSIFIER, PIXELS], ("builtin", "classifier", ("late", "early"))),
+        ("", [CLASSIFIER, CLIP], ("takagi2023", "clip", ("image_embeds", "hidden_states.6"))),
         ("images", [PIXELS], ("builtin", "pixels", ("",))),
-        ("images", [JUDGE, PIXELS, OWN], ("builtin", "my_module:net", ("output",))),
+        ("images", [CLASSIFIER, PIXELS, OWN], ("builtin", "my_module:net", ("output",))),
         ("images", [OWN, PIXELS, CLIP], ("takagi2023", "clip", ("image_embeds", "hidden_states.6"))),
-        ("scenes", [OWN, JUDGE, PIXELS], ("builtin", "judge", ("late", "early"))),
+        ("scenes", [OWN, CLASSIFIER, PIXELS], ("builtin", "classifier", ("late", "early"))),
         ("scenes", [CLIP, OWN, PIXELS], ("builtin", "my_module:net", ("output",))),
-        ("figures", [OWN, JUDGE, PIXELS], ("builtin", "pixels", ("",))),
+        ("figures", [OWN, CLASSIFIER, PIXELS], ("builtin", "pixels", ("",))),
     ],
 )
 def test_the_headline_fits_the_stimuli(stimuli: str, parts: list[list[tuple]], expected: tuple) -> None:
     head = choose(scores(*parts), stimuli)
     assert head is not None
-    assert (head.protocol, head.observer, head.layers) == expected
+    assert (head.protocol, head.network, head.layers) == expected
     assert head.direction == ("reconstruction" if head.protocol == "mindeye2" else "original")
-    is_own = head.observer == "my_module:net"
-    assert bool(head.caveat) == (is_own or (head.observer == "judge" and stimuli != "scenes"))
+    is_own = head.network == "my_module:net"
+    assert bool(head.caveat) == (is_own or (head.network == "classifier" and stimuli != "scenes"))
     assert ("what this network was trained on" in head.caveat) == is_own
 
 
@@ -73,7 +77,14 @@ def test_without_an_identified_image_there_is_no_headline() -> None:
     assert choose(scores(), "scenes") is None
 
 
-@pytest.mark.parametrize("parts", [[JUDGE, ENCODER, PIXELS], [ENCODER, JUDGE, PIXELS], [PIXELS, CLIP, ENCODER, JUDGE]])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [CLASSIFIER, ENCODER, PIXELS],
+        [ENCODER, CLASSIFIER, PIXELS],
+        [PIXELS, CLIP, ENCODER, CLASSIFIER],
+    ],
+)
 @pytest.mark.parametrize("stimuli", ["scenes", "figures", "images", ""])
 def test_verdict_table_report_and_ranking_are_by_the_same_score(stimuli: str, parts: list[list[tuple]]) -> None:
     table = scores(*parts)
@@ -83,30 +94,30 @@ def test_verdict_table_report_and_ranking_are_by_the_same_score(stimuli: str, pa
     assert Scores(table, stimuli=stimuli).headline().value == value
     assert [head.value for head in headlines(table, stimuli)] == [value]
     said = headlines(table, stimuli)[0].sentence
-    assert f"zc images are identified in {100 * value:.1f} % of the pairs by {rule.network} (" in said
+    assert f"zc images are identified in {100 * value:.1f} % of the pairs by {rule.comparison} (" in said
     first = summary(table, rule).iloc[0]
     assert first["result"] == value
-    assert first["score"] == f"{rule.observer} {rule.layer}".strip()
+    assert first["score"] == f"{rule.network} {rule.layer}".strip()
     shown = table_of(read_marks(table), rule, 3)
     assert shown is not None
     assert shown.rows[0]["layers"][-1][0] == f"{100 * value:.0f}\u00a0%"
     checked = run_checks(table, None, stimuli=stimuli).set_index("check").loc["identification"]
-    assert (checked["value"], checked["feature"]) == (value, f"zc images ({rule.network})")
+    assert (checked["value"], checked["feature"]) == (value, f"zc images ({rule.comparison})")
     contents = ReportInput(recipe=Recipe(), scores=table, subjects=(), stimuli=stimuli)
-    assert contents.score_name == f"two-way identification of zc by {rule.network}"
+    assert contents.score_name == f"two-way identification of zc by {rule.comparison}"
     page = report(contents).replace("\u00a0", " ")
     assert said in page
 
 
 def test_the_caveat_is_beside_the_headline_of_the_report() -> None:
-    shown = table_of(read_marks(scores(JUDGE)), choose(scores(JUDGE), "images"), 3)
+    shown = table_of(read_marks(scores(CLASSIFIER)), choose(scores(CLASSIFIER), "images"), 3)
     assert shown is not None
     assert "The built-in network was trained on drawn scenes of 64 pixels, and not on images such as" in shown.caveat
-    assert not headlines(scores(JUDGE, PIXELS), "scenes")[0].caveat
+    assert not headlines(scores(CLASSIFIER, PIXELS), "scenes")[0].caveat
 
 
 def test_of_several_subjects_each_has_a_headline_and_their_mean_is_the_last_one() -> None:
-    one, other = scores(JUDGE), scores(rows("builtin", "judge", ("early", "middle", "late"), 0.9))
+    one, other = scores(CLASSIFIER), scores(rows("builtin", "classifier", ("early", "middle", "late"), 0.9))
     both = pd.concat([one, other.assign(subject="t")], ignore_index=True)
     found = headlines(both, "scenes")
     assert [(head.subject, head.value) for head in found] == [
@@ -121,14 +132,15 @@ def test_of_several_subjects_each_has_a_headline_and_their_mean_is_the_last_one(
 
 
 def test_the_sentence_of_a_headline_has_interval_p_n_chance_and_oracle() -> None:
-    more = [(*JUDGE[-1][:8], "ceiling", 0.95, 0.9, 0.99, 30)]
+    more = [(*CLASSIFIER[-1][:8], "oracle", 0.95, 0.9, 0.99, 30)]
     more += [
         (*row[:3], f"identification{ending}", *row[4:8], "result", number, np.nan, np.nan, 30)
-        for row in JUDGE[-1:]
+        for row in CLASSIFIER[-1:]
         for ending, number in (("_p", 0.001), ("_gap_closed", 0.52))
     ]
-    assert headlines(scores(JUDGE, more), "scenes")[0].sentence == (
-        "zc images are identified in 73.2 % of the pairs by judge, layer late (95 % interval 40.0 % to 90.0 %, "
+    assert headlines(scores(CLASSIFIER, more), "scenes")[0].sentence == (
+        "zc images are identified in 73.2 % of the pairs by classifier, layer late (95 % interval 40.0 % to "
+        "90.0 %, "
         "p = 0.0010, n = 30); chance level 50.0 %, oracle 95.0 %, gap closed 52.0 %."
     )
 

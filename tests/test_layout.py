@@ -72,7 +72,7 @@ def test_hdf5_betas_are_int16_times_300_in_trial_z_y_x_with_a_chunk_for_each_vox
     np.testing.assert_array_equal(np.asarray(nifti.dataobj).transpose(3, 2, 1, 0), stored)
 
 
-def test_design_leads_from_a_trial_to_its_picture_as_nsd_says(tree: Path, known: list[Known]) -> None:
+def test_design_leads_from_a_trial_to_its_image_as_nsd_says(tree: Path, known: list[Known]) -> None:
     design = loadmat(tree / "nsddata/experiments/nsd/nsd_expdesign.mat")
     order, own = design["masterordering"].ravel(), design["subjectim"]
     np.testing.assert_array_equal(design["sharedix"].ravel(), np.array(SHARED) + 1)
@@ -151,10 +151,10 @@ def test_responses_have_nsds_columns_and_count_from_one(tree: Path, known: list[
     assert {row["SUBJECT"] for row in rows} == {"2"}
     assert [row["SESSION"] for row in rows] == ["1"] * 6 + ["2"] * 6
     assert {row["RT"] for row in rows} == {"NaN"}
-    # ORDER's first session shows its picture 3 at trials 1 and 4 (two others between them).
+    # ORDER's first session shows its image 3 at trials 1 and 4 (two others between them).
     assert (rows[4]["ISOLD"], rows[4]["MEMORYRECENT"], rows[4]["ISOLDCURRENT"]) == ("1", "2", "1")
     assert (rows[7]["ISOLD"], rows[7]["ISOLDCURRENT"]) == ("1", "0")
-    # Picture 0 is shown at trials 0, 7 and 11: MEMORYFIRST needs two earlier presentations.
+    # Image 0 is shown at trials 0, 7 and 11: MEMORYFIRST needs two earlier presentations.
     assert [rows[i]["MEMORYRECENT"] for i in (0, 7, 11)] == ["NaN", "6", "3"]
     assert [rows[i]["MEMORYFIRST"] for i in (0, 7, 11)] == ["NaN", "NaN", "10"]
     assert {(row["TOTAL1"], row["TOTAL2"], row["MISSINGDATA"]) for row in rows} == {("NaN", "NaN", "1")}
@@ -163,7 +163,7 @@ def test_responses_have_nsds_columns_and_count_from_one(tree: Path, known: list[
     assert float(rows[1]["TIME"]) == pytest.approx(0.505 + 4 / 86_400, abs=1e-8)
 
 
-def test_table_of_pictures_counts_ids_from_zero_and_trials_from_one(tree: Path, known: list[Known]) -> None:
+def test_table_of_images_counts_ids_from_zero_and_trials_from_one(tree: Path, known: list[Known]) -> None:
     with (tree / "nsddata/experiments/nsd/nsd_stim_info_merged.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["nsdId"]) for row in rows] == list(range(14))
@@ -176,7 +176,7 @@ def test_table_of_pictures_counts_ids_from_zero_and_trials_from_one(tree: Path, 
     assert rows[stimulus]["subject8"] == "0"
 
 
-def test_captions_are_filed_in_cocos_form_under_the_pictures_coco_id(tree: Path) -> None:
+def test_captions_are_filed_in_cocos_form_under_the_images_coco_id(tree: Path) -> None:
     folder = tree / "nsddata_stimuli/stimuli/nsd/annotations"
     train, val = (json.loads((folder / f"captions_{split}2017.json").read_text()) for split in ("train", "val"))
     assert {a["image_id"] for a in val["annotations"]} == {1000 + 7 * i for i in (4, 9)}
@@ -216,7 +216,7 @@ def test_betas_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
         make_tree(tmp_path, each)
 
 
-def test_pictures_without_colour_are_refused(tmp_path: Path) -> None:
+def test_images_without_colour_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ShapeError, match=r"\(n, H, W, 3\)"):
         write_tree(tmp_path, images=make_images()[..., 0], captions=[], coco_id=[], shared=[], subjects=[])
 
@@ -236,9 +236,9 @@ def test_a_disk_that_fills_up_is_a_results_error(tmp_path: Path, monkeypatch: py
         make_tree(tmp_path, make_subject("subj01"))
 
 
-def test_too_small_a_disk_is_found_before_the_pictures_are_written(
+def test_too_small_a_disk_is_found_before_the_images_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=1000))
-    with pytest.raises(ResultsError, match=r"2,688 bytes of pictures, 1,000 free"):
+    with pytest.raises(ResultsError, match=r"2,688 bytes of images, 1,000 free"):
         make_tree(tmp_path, make_subject("subj01"))

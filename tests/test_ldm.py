@@ -39,7 +39,7 @@ def copy(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "copy"))
 
 
-def pictures(n: int, size: int = 32) -> np.ndarray:
+def some_images(n: int, size: int = 32) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
 
 
@@ -51,8 +51,8 @@ def test_sizes_are_read_from_the_model(ldm: LatentDiffusion) -> None:
     assert ldm.fingerprint.startswith("sha256:")
 
 
-def test_latents_pictures_and_captions_have_the_promised_shapes(ldm: LatentDiffusion) -> None:
-    latents = ldm.image_to_latent(pictures(3))
+def test_latents_images_and_captions_have_the_promised_shapes(ldm: LatentDiffusion) -> None:
+    latents = ldm.image_to_latent(some_images(3))
     decoded = ldm.latent_to_image(latents)
     conditioning = ldm.text_to_conditioning(["a red house", "", "a word " * 40])
     assert (latents.shape, latents.dtype) == ((3, 4, 8, 8), np.float32)
@@ -63,18 +63,18 @@ def test_latents_pictures_and_captions_have_the_promised_shapes(ldm: LatentDiffu
     assert not np.allclose(conditioning[0], conditioning[1])
 
 
-def test_a_picture_of_another_size_has_a_latent_of_another_size(ldm: LatentDiffusion) -> None:
-    assert ldm.image_to_latent(pictures(1, size=20)).shape == (1, 4, 5, 5)
+def test_an_image_of_another_size_has_a_latent_of_another_size(ldm: LatentDiffusion) -> None:
+    assert ldm.image_to_latent(some_images(1, size=20)).shape == (1, 4, 5, 5)
 
 
 def test_arrays_that_may_not_be_written_to_are_read_all_the_same(ldm: LatentDiffusion) -> None:
-    images, latents = pictures(1), np.ones((1, 4, 8, 8), dtype=np.float32)
+    images, latents = some_images(1), np.ones((1, 4, 8, 8), dtype=np.float32)
     images.flags.writeable = latents.flags.writeable = False
     assert (ldm.latent_to_image(latents).shape, ldm.image_to_latent(images).shape) == ((1, 32, 32, 3), (1, 4, 8, 8))
 
 
-def test_pictures_in_bytes_and_in_fractions_have_the_same_latent(ldm: LatentDiffusion) -> None:
-    images = pictures(2)
+def test_images_in_bytes_and_in_fractions_have_the_same_latent(ldm: LatentDiffusion) -> None:
+    images = some_images(2)
     fractions = images.astype(np.float32) / np.float32(255)
     np.testing.assert_array_equal(ldm.image_to_latent(images), ldm.image_to_latent(fractions))
 
@@ -84,17 +84,17 @@ def test_networks_give_what_the_components_of_diffusers_give(folder: Path, ldm: 
     pipeline.to(torch.float32)
     with torch.inference_mode():
         theirs = pipeline.encode_prompt("a cat on a beach", "cpu", 1, False)[0].numpy()
-        image = torch.from_numpy(pictures(1).astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
+        image = torch.from_numpy(some_images(1).astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
         latent = pipeline.vae.encode(image).latent_dist.mean * pipeline.vae.config.scaling_factor
         decoded = pipeline.vae.decode(latent / pipeline.vae.config.scaling_factor).sample
     np.testing.assert_allclose(ldm.text_to_conditioning(["a cat on a beach"]), theirs, atol=2e-5)
-    np.testing.assert_allclose(ldm.image_to_latent(pictures(1)), latent.numpy(), atol=2e-5)
+    np.testing.assert_allclose(ldm.image_to_latent(some_images(1)), latent.numpy(), atol=2e-5)
     expected = (decoded / 2 + 0.5).clamp(0, 1).permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(ldm.latent_to_image(latent.numpy()), expected, atol=2e-5)
 
 
 def test_a_posterior_sample_is_its_mean_and_the_noise_times_its_spread(folder: Path, ldm: LatentDiffusion) -> None:
-    images, noise = pictures(2), np.random.default_rng(1).standard_normal((2, 4, 8, 8), dtype=np.float32)
+    images, noise = some_images(2), np.random.default_rng(1).standard_normal((2, 4, 8, 8), dtype=np.float32)
     pipeline = StableDiffusionPipeline.from_pretrained(folder).to(torch.float32)
     with torch.inference_mode():
         posterior = pipeline.vae.encode(
@@ -130,7 +130,7 @@ def test_every_network_gives_the_same_bytes_alone_in_a_batch_and_in_another_orde
     rng = np.random.default_rng(1)
     n = 21
     order = rng.permutation(n)
-    images = pictures(n)
+    images = some_images(n)
     latents = torch.from_numpy(rng.standard_normal((n, 4, 8, 8), dtype=np.float32))
     conditioning = torch.from_numpy(rng.standard_normal((n, 24, 32), dtype=np.float32))
 
@@ -164,7 +164,7 @@ def test_threads_share_the_rows_evenly_and_are_given_back(threads: int, even: in
 
 
 def test_the_number_of_threads_does_not_change_the_bytes(ldm: LatentDiffusion) -> None:
-    images, before = pictures(17), torch.get_num_threads()
+    images, before = some_images(17), torch.get_num_threads()
     found = []
     try:
         for threads in (1, 2, 3, 4):
@@ -198,11 +198,11 @@ def test_the_fingerprint_follows_the_weights_and_not_the_place(folder: Path, cop
     assert load_model(str(other)).fingerprint != ldm.fingerprint
 
 
-def test_pictures_that_do_not_fit_are_refused(ldm: LatentDiffusion) -> None:
+def test_images_that_do_not_fit_are_refused(ldm: LatentDiffusion) -> None:
     with pytest.raises(ShapeError, match="divisible by 4"):
-        ldm.image_to_latent(pictures(1, size=30))
+        ldm.image_to_latent(some_images(1, size=30))
     with pytest.raises(ShapeError, match="height, width, 3"):
-        ldm.image_to_latent(pictures(1)[..., 0])
+        ldm.image_to_latent(some_images(1)[..., 0])
     with pytest.raises(ShapeError, match="no row"):
         ldm.latent_to_image(np.zeros((0, 4, 8, 8), dtype=np.float32))
     with pytest.raises(ShapeError, match="no caption"):

@@ -1,4 +1,4 @@
-"""Maps and figures of encoding models, from made-up results over the digital subject's true voxels."""
+"""Maps and figures of encoding models, from made-up results over the simulated subject's true voxels."""
 
 import json
 import math
@@ -60,21 +60,21 @@ def test_a_colour_lies_where_its_voxels_are_and_nowhere_else(cortex, anatomy, su
     red = solid((1.0, 0.0, 0.0))
     right = anatomy.where("early") & (anatomy.position[:, 0] > 3)
     values = surface.values(np.where(right, 1.0, np.nan), anatomy.voxel_index)
-    picture = cortex.paint(red(values)).astype(int)
-    is_red = (picture[..., 0] > 200) & (picture[..., 1] < 60) & (picture[..., 3] > 200)
-    width = picture.shape[1]
+    image = cortex.paint(red(values)).astype(int)
+    is_red = (image[..., 0] > 200) & (image[..., 1] < 60) & (image[..., 3] > 200)
+    width = image.shape[1]
     assert is_red[:, width // 2 :].sum() > 2000
     assert is_red[:, : width // 2].sum() < 0.02 * is_red.sum()
     flat = is_red[:, width // 2 : width // 2 + 200]
-    assert flat[:, :100].sum() > 20 * flat[:, 100:].sum()  # the back end lies in the middle of the picture
+    assert flat[:, :100].sum() > 20 * flat[:, 100:].sum()  # the back end lies in the middle of the image
 
 
-def test_the_picture_has_the_size_it_says_and_is_transparent_around_the_cortex(cortex):
-    picture = cortex.paint(lambda view, _: np.zeros((*view.there.shape, 4)))
-    assert (picture.shape[1], picture.shape[0]) == cortex.size
-    assert picture.shape[2] == 4
-    assert picture[0, 0, 3] == 0
-    grey = picture[picture[..., 3] == 255][:, :3].astype(int)
+def test_the_image_has_the_size_it_says_and_is_transparent_around_the_cortex(cortex):
+    image = cortex.paint(lambda view, _: np.zeros((*view.there.shape, 4)))
+    assert (image.shape[1], image.shape[0]) == cortex.size
+    assert image.shape[2] == 4
+    assert image[0, 0, 3] == 0
+    grey = image[image[..., 3] == 255][:, :3].astype(int)
     assert np.ptp(grey, axis=1).max() <= 1
 
 
@@ -98,9 +98,9 @@ def test_every_view_of_the_inflated_cortex_shows_its_side(cortex, anatomy, surfa
     width = SMALL_WIDTH
     for roi, best in voxels.items():
         values = surface.values(np.where(anatomy.where(roi), 1.0, np.nan), anatomy.voxel_index)
-        picture = cortex.paint(blue(values)).astype(int)[:, :width]
-        shown = (picture[..., 2] > 200) & (picture[..., 0] < 60) & (picture[..., 3] > 200)
-        rows = np.flatnonzero((picture[..., 3] > 0).any(axis=1))
+        image = cortex.paint(blue(values)).astype(int)[:, :width]
+        shown = (image[..., 2] > 200) & (image[..., 0] < 60) & (image[..., 3] > 200)
+        rows = np.flatnonzero((image[..., 3] > 0).any(axis=1))
         gaps = np.flatnonzero(np.diff(rows) > 1)
         parts = np.split(rows, gaps + 1)
         counts = dict(zip(("lateral", "medial", "ventral"), (shown[part].sum() for part in parts), strict=True))
@@ -156,7 +156,7 @@ def test_the_four_analyses_are_found_in_their_order_with_a_map_for_each_model_or
 def test_each_analysis_says_n_threshold_and_null(found, table):
     for analysis in found:
         said = analysis.about.replace("\u00a0", " ")
-        assert "n = 100 held-out pictures" in said
+        assert "n = 100 held-out images" in said
         assert "q ≤ .05" in said
         assert "independent Gaussian" in said
     assert re.search(r"of all voxels z \d+ %, c \d+ %, zc \d+ %", found[0].about.replace("\u00a0", " "))
@@ -164,7 +164,7 @@ def test_each_analysis_says_n_threshold_and_null(found, table):
     permuted = report.analysis_reports(table, None, EncodeRecipe(null="permutation", fdr=0.01))
     assert "Coloured" not in permuted[0].about
     assert "q ≤ .01" in permuted[3].about.replace("\u00a0", " ")
-    assert "after pictures are permuted" in permuted[3].about
+    assert "after images are permuted" in permuted[3].about
 
 
 def test_each_analysis_says_what_it_comes_to(found):
@@ -253,10 +253,10 @@ def test_stages_layers_and_correlations_print_as_people_say_them():
 
 
 @pytest.fixture
-def mapped(digital_tree, tmp_path):
-    """A digital subject's results folder in which the encoding models have just been scored."""
+def mapped(simulated_tree, tmp_path):
+    """A simulated subject's results folder in which the encoding models have just been scored."""
     recipe = with_settings(
-        Recipe(), [f"data.path={digital_tree}", "data.kind=digital", 'encode.export=["nifti", "gifti"]']
+        Recipe(), [f"data.path={simulated_tree}", "data.kind=simulated", 'encode.export=["nifti", "gifti"]']
     )
     with ResultsFolder.open(tmp_path / "results", recipe) as results:
         mapped = Run(recipe, results).subject("subj01")
@@ -290,8 +290,8 @@ def test_a_subjects_numbers_are_carried_to_the_cortex_and_drawn(mapped, table):
     assert path.with_suffix(".png").stat().st_size < 2_000_000
 
 
-def test_without_transform_files_a_sentence_says_what_to_fetch(mapped, digital_tree, tmp_path):
-    shutil.copytree(digital_tree, tmp_path / "tree", ignore=shutil.ignore_patterns("transforms"))
+def test_without_transform_files_a_sentence_says_what_to_fetch(mapped, simulated_tree, tmp_path):
+    shutil.copytree(simulated_tree, tmp_path / "tree", ignore=shutil.ignore_patterns("transforms"))
     recipe = with_settings(mapped.recipe, [f"data.path={tmp_path / 'tree'}"])
     maps, reason = mapping.cortical_maps(Run(recipe, mapped.results).subject("subj01"))
     assert maps is None

@@ -11,8 +11,8 @@ from reseen.recipe import Recipe, load_recipe, with_changes
 from reseen.results import ResultsFolder
 from reseen.simulate import write_data_set
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("random_observers")]
-SMALL = {"reconstruct.n_draws": 1, "evaluate.ceiling": False, "report.n_films": 1, "simulate.n_subjects": 2}
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("random_networks")]
+SMALL = {"reconstruct.n_samples": 1, "evaluate.oracle": False, "report.n_sequences": 1, "simulate.n_subjects": 2}
 
 
 @pytest.fixture(scope="module")

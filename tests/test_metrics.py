@@ -101,9 +101,9 @@ def test_correlations_are_numpys():
 
 def test_correlations_of_many_columns_come_in_slabs(monkeypatch):
     monkeypatch.setattr("reseen.metrics.scores._CHUNK", 7)
-    pictures = np.random.default_rng(0).integers(0, 256, (4, 50), dtype=np.uint8)
-    found = metrics.correlation_matrix(pictures, pictures[::-1])
-    np.testing.assert_allclose(found, np.corrcoef(pictures, pictures[::-1])[:4, 4:], atol=1e-12)
+    images = np.random.default_rng(0).integers(0, 256, (4, 50), dtype=np.uint8)
+    found = metrics.correlation_matrix(images, images[::-1])
+    np.testing.assert_allclose(found, np.corrcoef(images, images[::-1])[:4, 4:], atol=1e-12)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e6, 3e-8])
@@ -208,7 +208,7 @@ def test_labels_that_do_not_fit_and_unknown_directions_are_refused():
 
 
 @pytest.mark.parametrize("direction", ["original", "reconstruction"])
-def test_pictures_against_wrong_truths_are_at_chance_even_where_the_right_ones_are_perfect(direction):
+def test_images_against_wrong_truths_are_at_chance_even_where_the_right_ones_are_perfect(direction):
     rng = np.random.default_rng(4)
     true = rng.normal(size=(60, 40))
     r = metrics.correlation_matrix(true, true + 0.3 * rng.normal(size=true.shape))
@@ -257,7 +257,7 @@ def test_bootstrap_intervals_cover_the_truth_about_as_often_as_they_say():
     assert 0.87 <= np.mean([low <= expected <= high for low, high in intervals]) <= 1.0
 
 
-def test_a_thousand_resamplings_of_a_hundred_pictures_take_less_than_a_second():
+def test_a_thousand_resamplings_of_a_hundred_images_take_less_than_a_second():
     r = np.random.default_rng(0).normal(size=(100, 100))
     weights = statistics.bootstrap_weights(np.arange(100), 1000, seed=0)
     start = time.perf_counter()
@@ -294,12 +294,12 @@ def test_targets_that_never_vary_leave_no_score():
         metrics.target_products(np.ones((4, 3)), np.ones((4, 2)))
 
 
-def test_pixel_correlation_is_numpys_and_a_black_picture_scores_zero():
-    pictures = np.random.default_rng(9).integers(0, 256, (3, 12, 12, 3), dtype=np.uint8)
-    guesses = pictures[::-1].copy()
+def test_pixel_correlation_is_numpys_and_a_black_image_scores_zero():
+    images = np.random.default_rng(9).integers(0, 256, (3, 12, 12, 3), dtype=np.uint8)
+    guesses = images[::-1].copy()
     guesses[1] = 0
-    found = metrics.pixcorr(pictures, guesses)
-    assert found[0] == pytest.approx(np.corrcoef(pictures[0].ravel(), guesses[0].ravel())[0, 1])
+    found = metrics.pixcorr(images, guesses)
+    assert found[0] == pytest.approx(np.corrcoef(images[0].ravel(), guesses[0].ravel())[0, 1])
     assert found[1] == 0
 
 
@@ -307,8 +307,8 @@ def test_ssim_is_the_variant_that_it_names():
     from scipy.ndimage import gaussian_filter
     from skimage.color import rgb2gray
 
-    pictures = np.random.default_rng(10).integers(0, 256, (2, 24, 20, 3), dtype=np.uint8)
-    a, b = rgb2gray(pictures[0]), rgb2gray(pictures[1])
+    images = np.random.default_rng(10).integers(0, 256, (2, 24, 20, 3), dtype=np.uint8)
+    a, b = rgb2gray(images[0]), rgb2gray(images[1])
 
     def blur(x):
         return gaussian_filter(x, 1.5, truncate=3.5)
@@ -319,29 +319,29 @@ def test_ssim_is_the_variant_that_it_names():
     similarity = ((2 * blur(a) * blur(b) + c1) * (2 * covariance + c2)) / (
         (blur(a) ** 2 + blur(b) ** 2 + c1) * (sum(variances) + c2)
     )
-    found = metrics.ssim(pictures, pictures[::-1])
+    found = metrics.ssim(images, images[::-1])
     assert found[0] == pytest.approx(similarity[5:-5, 5:-5].mean(), abs=1e-10)
-    np.testing.assert_allclose(metrics.ssim(pictures, pictures), 1.0)
+    np.testing.assert_allclose(metrics.ssim(images, images), 1.0)
 
 
 def test_ssim_of_columns_is_another_number_each_column_by_itself():
     from skimage.color import rgb2gray
     from skimage.metrics import structural_similarity
 
-    pictures = np.random.default_rng(11).integers(0, 256, (2, 24, 20, 3), dtype=np.uint8)
-    a, b = rgb2gray(pictures[0]), rgb2gray(pictures[1])
+    images = np.random.default_rng(11).integers(0, 256, (2, 24, 20, 3), dtype=np.uint8)
+    a, b = rgb2gray(images[0]), rgb2gray(images[1])
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
     each = [structural_similarity(a[:, k], b[:, k], **options) for k in range(20)]
-    found = metrics.ssim(pictures, pictures[::-1], variant="columns")
+    found = metrics.ssim(images, images[::-1], variant="columns")
     assert found[0] == pytest.approx(np.mean(each))
-    assert abs(found[0] - metrics.ssim(pictures, pictures[::-1])[0]) > 0.001
+    assert abs(found[0] - metrics.ssim(images, images[::-1])[0]) > 0.001
 
 
-def test_pictures_that_do_not_fit_are_refused():
+def test_images_that_do_not_fit_are_refused():
     small = np.zeros((1, 8, 8, 3), dtype=np.uint8)
     with pytest.raises(ShapeError, match="at least 11 pixels"):
         metrics.ssim(small, small)
-    with pytest.raises(ShapeError, match="pictures must both be"):
+    with pytest.raises(ShapeError, match="images must both be"):
         metrics.pixcorr(small, small[:, :4])
 
 

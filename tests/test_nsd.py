@@ -89,19 +89,19 @@ def test_what_was_written_is_read(whole: Path, known: Known) -> None:
     assert [stimuli.captions(i) for i in range(N_IMAGES)] == [tuple(texts) for texts in make_captions()]
 
 
-def test_a_digital_subject_is_read_by_the_same_reader(whole: Path, known: Known) -> None:
-    trials, _, _ = load(recipe_for(whole, kind="digital"), "subj01")
+def test_a_simulated_subject_is_read_by_the_same_reader(whole: Path, known: Known) -> None:
+    trials, _, _ = load(recipe_for(whole, kind="simulated"), "subj01")
     np.testing.assert_allclose(trials.betas, expected_betas(known), atol=1e-5)
 
 
-def test_test_set_is_the_shared_pictures_seen_in_the_sessions_read(whole: Path) -> None:
+def test_test_set_is_the_shared_images_seen_in_the_sessions_read(whole: Path) -> None:
     _, _, split = load(recipe_for(whole), "subj01")
     ((train, test),) = split.folds
     assert test.tolist() == sorted(SHARED)
     assert train.tolist() == [0, 1, 3, 4, 6]
     _, _, split = load(recipe_for(whole, sessions=1), "subj01")
     ((_, test),) = split.folds
-    assert test.tolist() == [2, 5], "the third shared picture comes in session 3 only"
+    assert test.tolist() == [2, 5], "the third shared image comes in session 3 only"
 
 
 def test_folds_test_every_stimulus_once(whole: Path) -> None:
@@ -120,7 +120,7 @@ def test_fewer_sessions_are_the_first_ones(whole: Path, known: Known) -> None:
     np.testing.assert_allclose(trials.betas, expected_betas(known, 2), atol=1e-5)
 
 
-def test_another_subject_has_its_own_pictures_and_sessions(whole: Path) -> None:
+def test_another_subject_has_its_own_images_and_sessions(whole: Path) -> None:
     trials, _, _ = load(recipe_for(whole), "subj02")
     np.testing.assert_array_equal(trials.stimulus_id, make_subject("subj02", 2).stimulus_id)
     assert trials.session.max() == 2
@@ -398,7 +398,7 @@ def test_a_run_keeps_what_it_read_and_refuses_other_betas_in_the_same_results(
         assert len(reads) == 3
         assert len(list((tmp_path / "out/kept/subj01").glob("*.safetensors"))) == 3
         rewrite(tree / BETAS / "betas_session02.hdf5", lambda betas: betas + 300)
-        with pytest.raises(ResultsError, match="begun with another data of subj01"):
+        with pytest.raises(ResultsError, match="started with another data of subj01"):
             _ = Run(recipe, results).subject("subj01").trials
 
 
@@ -414,7 +414,7 @@ def test_noise_ceilings_of_betas_that_are_not_standardised_are_said_to_be_approx
     assert any("ncsnr is defined on betas standardised" in str(warning.message) for warning in caught) != standardised
 
 
-# Fewer test pictures
+# Fewer test images
 
 
 @pytest.mark.parametrize(("n_test", "expected"), [(1, {2}), (2, {2, 5}), (3, set(SHARED))])
@@ -424,13 +424,13 @@ def test_a_smaller_test_set_is_half_seen_and_half_novel(tree: Path, n_test: int,
     _, stimuli, split = load(recipe_for(tree, n_test=n_test), "subj01")
     ((train, test),) = split.folds
     assert set(test) == expected
-    assert train.tolist() == [0, 1, 3, 4, 6], "test pictures left out do not train"
+    assert train.tolist() == [0, 1, 3, 4, 6], "test images left out do not train"
     assert stimuli.subsets == {"seen": frozenset({2, 11}), "novel": frozenset({5})}
     assert stimuli.categories == {"background": {0: "sea", 1: "room"}}
 
 
-def test_more_test_pictures_than_were_seen_are_refused(whole: Path) -> None:
-    with pytest.raises(RecipeError, match="n_test asks for 4 test pictures; the subject saw 3"):
+def test_more_test_images_than_were_seen_are_refused(whole: Path) -> None:
+    with pytest.raises(RecipeError, match="n_test asks for 4 test images; the subject saw 3"):
         load(recipe_for(whole, n_test=4), "subj01")
 
 
@@ -665,11 +665,11 @@ def test_truncated_design_is_named(tree: Path, share: float) -> None:
         load(recipe_for(tree), "subj01")
 
 
-def test_pictures_of_another_data_set_are_refused(tree: Path) -> None:
+def test_images_of_another_data_set_are_refused(tree: Path) -> None:
     path = tree / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
     with h5py.File(path, "w") as file:
         file["imgBrick"] = make_images()[:5]
-    with pytest.raises(DataError, match=r"names pictures .* to 12 .*holds 5"):
+    with pytest.raises(DataError, match=r"names images .* to 12 .*holds 5"):
         load(recipe_for(tree), "subj01")
 
 
@@ -677,17 +677,17 @@ def test_missing_captions_say_how_to_fetch_them_once_they_are_needed(tree: Path)
     path = tree / "nsddata_stimuli/stimuli/nsd/annotations/captions_val2017.json"
     path.unlink()
     _, stimuli, _ = load(recipe_for(tree), "subj01")
-    assert stimuli.captions(0) == ("picture 0 by person 0",)
+    assert stimuli.captions(0) == ("image 0 by person 0",)
     with pytest.raises(
         DataError, match=r"captions_val2017\.json is missing.*https://s3\.amazonaws\.com/images\.cocodataset\.org"
     ):
         stimuli.captions(4)
 
 
-def test_table_of_other_pictures_is_refused(tree: Path) -> None:
+def test_table_of_other_images_is_refused(tree: Path) -> None:
     path = tree / INFO
     path.write_text("\n".join(path.read_text().splitlines()[:-2]))
-    with pytest.raises(DataError, match=r"nsd_stim_info_merged\.csv describes 12 pictures"):
+    with pytest.raises(DataError, match=r"nsd_stim_info_merged\.csv describes 12 images"):
         load(recipe_for(tree), "subj01")
 
 
@@ -726,7 +726,7 @@ def test_shared_images_are_compared_only_where_the_table_names_them(tree: Path) 
     load(recipe_for(tree), "subj01")
     path = tree / INFO
     path.write_text(path.read_text().replace("shared1000", "shared", 1))
-    assert load(recipe_for(tree), "subj01")[1].captions(0) == ("picture 0 by person 0",)
+    assert load(recipe_for(tree), "subj01")[1].captions(0) == ("image 0 by person 0",)
     path.unlink()
     load(recipe_for(tree), "subj01")
 
@@ -809,6 +809,6 @@ def test_design_is_a_matlab_file_of_version_5(whole: Path) -> None:
 
 def test_captions_that_changed_are_read_anew(tree: Path) -> None:
     path = tree / "nsddata_stimuli/stimuli/nsd/annotations/captions_train2017.json"
-    assert load(recipe_for(tree), "subj01")[1].captions(0) == ("picture 0 by person 0",)
-    path.write_text(path.read_text().replace("picture 0 by person 0", "another text"))
+    assert load(recipe_for(tree), "subj01")[1].captions(0) == ("image 0 by person 0",)
+    path.write_text(path.read_text().replace("image 0 by person 0", "another text"))
     assert load(recipe_for(tree), "subj01")[1].captions(0) == ("another text",)

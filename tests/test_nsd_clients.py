@@ -29,7 +29,7 @@ SUBJECT = "subj02"
 BETAS = "betas_fithrf_GLMdenoise_RR"
 ROIS = ("early", "ventral")
 SETTINGS = SimulateRecipe(
-    n_subjects=2, n_sessions=N_SESSIONS, trials_per_session=60, n_train=52, n_test=12, voxel_share=0.1, seed=3
+    n_subjects=2, n_sessions=N_SESSIONS, trials_per_session=60, n_train=52, n_test=12, voxel_fraction=0.1, seed=3
 )
 
 

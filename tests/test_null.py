@@ -45,10 +45,10 @@ def permuted_scores(
         decoding = Decoding(trials, split, feature, rois=["all"], recipe=RECIPE, seed=seed)
         if by_fold:
             decoding.task = replace(decoding.task, permuted=None)
-        for shuffle in range(n_permutations):
-            _, decoded = decoding.run(shuffle=shuffle, weights=False)
+        for permutation in range(n_permutations):
+            _, decoded = decoding.run(permutation=permutation, weights=False)
             r = metrics.correlation_matrix(feature.rows(decoded.stimulus_id), decoded.flat)
-            scores[seed, shuffle] = np.mean(metrics.identification_from_correlations(r))
+            scores[seed, permutation] = np.mean(metrics.identification_from_correlations(r))
     return scores
 
 

@@ -70,7 +70,7 @@ def test_a_recipe_names_a_model_and_a_sampler(small_recipe, tmp_path, monkeypatc
     results = ResultsFolder.read(tmp_path / "out")
     assert results.provenance["model"] == "tinted 1"
     assert results.provenance["sampler test_own_models:stop_early"].startswith("test_own_models:stop_early sha256:")
-    image = results.load_picture(next((tmp_path / "out/subj01/pictures/result/c").glob("*.png")))
+    image = results.load_image(next((tmp_path / "out/subj01/images/result/c").glob("*.png")))
     assert (image[..., 0] == 255).all()
 
 

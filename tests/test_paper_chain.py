@@ -1,7 +1,7 @@
 """The whole chain, number for number: the authors' algorithm written out as a plain loop, and diffusers' pipeline.
 
-Random components of the smallest sizes, in the paper's proportions: pictures of 32 pixels stand for 512, the 20 pixels
-of z for 320; 50 DDIM steps, strength 0.8, guidance 5, five draws.
+Random components of the smallest sizes, in the paper's proportions: images of 32 pixels stand for 512, the 20 pixels
+of z for 320; 50 DDIM steps, strength 0.8, guidance 5, five samples.
 """
 
 from __future__ import annotations
@@ -62,18 +62,18 @@ def parts(folder: Path) -> Iterator[StableDiffusionImg2ImgPipeline]:
         yield pipeline
 
 
-def noise_of(stimulus_id: int, draw: int, seed: int) -> torch.Tensor:
-    return torch.from_numpy(draw_noise(seed, SUBJECT, stimulus_id, draw, (4, 8, 8)))[None]
+def noise_of(stimulus_id: int, sample: int, seed: int) -> torch.Tensor:
+    return torch.from_numpy(draw_noise(seed, SUBJECT, stimulus_id, sample, (4, 8, 8)))[None]
 
 
 class Chain:
-    """What came out of reseen: features, the latents that were decoded, and pictures."""
+    """What came out of reseen: features, the latents that were decoded, and images."""
 
     def __init__(self, ldm: LatentDiffusion, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
         features = extract(STIMULI, IDS, ldm, recipe=recipe.extract)
         self.z: Features = features["z"]
         self.c: Features = features["c"]
-        self.pictures: dict[tuple[int, int], np.ndarray] = {}
+        self.images: dict[tuple[int, int], np.ndarray] = {}
         seen: list[torch.Tensor] = []
         decode = type(ldm).latent_to_image
 
@@ -91,7 +91,7 @@ class Chain:
             seed=recipe.seed,
             subject=SUBJECT,
             jobs=JOBS,
-            write=lambda item, draw, picture: self.pictures.__setitem__((item, draw), picture),
+            write=lambda item, sample, image: self.images.__setitem__((item, sample), image),
         )
         self.latents = dict(zip(JOBS, torch.cat(seen), strict=True))
 
@@ -107,8 +107,8 @@ def decoded(parts: Any, z: torch.Tensor) -> np.ndarray:
     return ((made + 1) / 2).clamp(0, 1)[0].permute(1, 2, 0).numpy()
 
 
-def pixels(picture: np.ndarray) -> torch.Tensor:
-    return (torch.from_numpy(np.ascontiguousarray(picture)) * 2 - 1).permute(2, 0, 1)[None]
+def pixels(image: np.ndarray) -> torch.Tensor:
+    return (torch.from_numpy(np.ascontiguousarray(image)) * 2 - 1).permute(2, 0, 1)[None]
 
 
 def words(parts: Any, texts: Sequence[str]) -> torch.Tensor:
@@ -117,7 +117,7 @@ def words(parts: Any, texts: Sequence[str]) -> torch.Tensor:
 
 
 def enlarged(coarse: np.ndarray, *, in_bytes: bool) -> np.ndarray:
-    """The coarse picture at full size: through uint8 as the script does it, or in single precision."""
+    """The coarse image at full size: through uint8 as the script does it, or in single precision."""
     if in_bytes:
         small = Image.fromarray((255 * coarse).astype(np.uint8))
         return np.asarray(small.resize((LARGE, LARGE), Image.Resampling.BICUBIC)).astype(np.float32) / 255
@@ -127,7 +127,7 @@ def enlarged(coarse: np.ndarray, *, in_bytes: bool) -> np.ndarray:
 
 
 def loop(parts: Any, init: torch.Tensor, c: torch.Tensor, noise: torch.Tensor, *, one_more: bool) -> torch.Tensor:
-    """Noise to the fortieth of fifty steps and denoise by DDIM, as ddim.py does; the draws of a stimulus are rows."""
+    """Noise to the fortieth of fifty steps and denoise by DDIM, as ddim.py does; the samples of a stimulus are rows."""
     n_steps, t_enc, scale = 50, int(0.8 * 50), 5.0
     level = np.cumprod(1 - np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2)
     steps = [1 + 20 * i for i in range(n_steps)]
@@ -150,13 +150,13 @@ def assert_close(found: torch.Tensor | np.ndarray, expected: torch.Tensor, what:
     assert error < 2e-5, (what, float(error))
 
 
-def assert_pictures_alike(found: np.ndarray, expected: np.ndarray, *, truncated: bool = False) -> None:
+def assert_images_alike(found: np.ndarray, expected: np.ndarray, *, truncated: bool = False) -> None:
     """The same bytes, but for numbers that lie on the edge between two of them."""
     stored = (255 * expected).astype(np.uint8) if truncated else np.round(expected * 255)
     differ = np.abs(found.astype(int) - stored.astype(int))
     assert differ.max() <= 1
     assert (differ > 0).mean() < 0.005
-    assert found.std() > 5  # no flat picture, which would be alike with anything
+    assert found.std() > 5  # no flat image, which would be alike with anything
 
 
 @pytest.mark.parametrize(("name", "released"), [("takagi2023", False), ("takagi2023_as_released", True)])
@@ -168,7 +168,7 @@ def test_the_chain_is_the_authors_algorithm_written_out(
     drawn = _posterior_noise(ldm, recipe.extract, 0, (2, SMALL, SMALL, 3))
     assert (drawn is not None) == released
     for item, stimulus in enumerate(IDS.tolist()):
-        draws = [draw for which, draw in JOBS if which == item]
+        samples = [sample for which, sample in JOBS if which == item]
         shown = Image.fromarray(image(stimulus)).resize((SMALL, SMALL), Image.Resampling.LANCZOS)
         own = None if drawn is None else torch.from_numpy(drawn[item])[None]
         z = encoded(parts, pixels(np.asarray(shown).astype(np.float32) / 255), own)
@@ -177,11 +177,11 @@ def test_the_chain_is_the_authors_algorithm_written_out(
         assert_close(ours.c.array[[item]], c, "c")
         large = enlarged(decoded(parts, z), in_bytes=released)
         init = encoded(parts, pixels(large), noise_of(stimulus, COARSE, recipe.seed) if released else None)
-        noise = torch.cat([noise_of(stimulus, draw, recipe.seed) for draw in draws])
+        noise = torch.cat([noise_of(stimulus, sample, recipe.seed) for sample in samples])
         made = loop(parts, init, c, noise, one_more=released)
-        for draw in draws:
-            assert_close(ours.latents[item, draw], made[draw], f"latents of {stimulus}, draw {draw}")
-            assert_pictures_alike(ours.pictures[item, draw], decoded(parts, made[[draw]]), truncated=released)
+        for sample in samples:
+            assert_close(ours.latents[item, sample], made[sample], f"latents of {stimulus}, draw {sample}")
+            assert_images_alike(ours.images[item, sample], decoded(parts, made[[sample]]), truncated=released)
 
 
 @pytest.mark.parametrize("folder", ["epsilon", "v_prediction"], indirect=True)
@@ -192,12 +192,12 @@ def test_the_chain_is_diffusers_image_to_image_pipeline_with_its_own_noise_index
     sampled = recipe.reconstruct.model_copy(update={"coarse_posterior": "sample", "truncate_coarse": True})
     recipe = recipe.model_copy(update={"reconstruct": sampled})
     ours = Chain(ldm, recipe, monkeypatch)
-    for item, draw in JOBS[4:]:
+    for item, sample in JOBS[4:]:
         stimulus = int(IDS[item])
         coarse = decoded(parts, torch.from_numpy(ours.z.array[[item]]))
         small = Image.fromarray((255 * coarse).astype(np.uint8))
         large = small.resize((LARGE, LARGE), Image.Resampling.BICUBIC)
-        drawn = [noise_of(stimulus, which, recipe.seed) for which in (COARSE, draw)]
+        drawn = [noise_of(stimulus, which, recipe.seed) for which in (COARSE, sample)]
         for place in ("models.autoencoders.vae", "pipelines.stable_diffusion.pipeline_stable_diffusion_img2img"):
             monkeypatch.setattr(f"diffusers.{place}.randn_tensor", lambda *_, drawn=drawn, **__: drawn.pop(0))
         theirs = parts(
@@ -210,4 +210,4 @@ def test_the_chain_is_diffusers_image_to_image_pipeline_with_its_own_noise_index
             output_type="np",
         ).images[0]
         assert drawn == []
-        assert_pictures_alike(ours.pictures[item, draw], theirs)
+        assert_images_alike(ours.images[item, sample], theirs)

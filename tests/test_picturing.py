@@ -30,11 +30,11 @@ def test_images_that_workers_did_not_write_are_missed_and_made_by_the_next_run(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(picturing, "SEEN_SECONDS", 0)
-    settings = [f"model.name={tiny_model}", "evaluate.n_shuffles=0", 'reconstruct.conditions=["z"]']
-    recipe = with_settings(load_recipe("tiny"), [*settings, 'encode.features=["z"]', "evaluate.ceiling=false"])
+    settings = [f"model.name={tiny_model}", "evaluate.n_permutations=0", 'reconstruct.conditions=["z"]']
+    recipe = with_settings(load_recipe("tiny"), [*settings, 'encode.features=["z"]', "evaluate.oracle=false"])
     pipeline.run(recipe, tmp_path / "out", until="decode")
     with pytest.raises(ResultsError, match=r"7 images that were written are not there; the first is .*\.png"):
         pipeline.run(recipe, tmp_path / "out", until="reconstruct", executor=Forgetful())
-    assert len(list((tmp_path / "out").rglob("pictures/**/*.png"))) == 1
+    assert len(list((tmp_path / "out").rglob("images/**/*.png"))) == 1
     pipeline.run(recipe, tmp_path / "out", until="reconstruct")
-    assert len(list((tmp_path / "out").rglob("pictures/**/*.png"))) == 8
+    assert len(list((tmp_path / "out").rglob("images/**/*.png"))) == 8

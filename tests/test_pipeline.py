@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from stand_ins import stand_in
 
-from reseen import observers, pipeline
+from reseen import networks, pipeline
 from reseen.check import check
 from reseen.check.costs import count_evaluations
 from reseen.check.sizes import guess_sizes
@@ -26,7 +26,7 @@ CHANGING = {"times.json", "log.txt", ".lock", "report.html"}
 """Files that may differ between two equal runs; the report tells the times."""
 
 pytestmark = [
-    pytest.mark.usefixtures("random_observers"),
+    pytest.mark.usefixtures("random_networks"),
     pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning"),  # a few trials leave the penalty undecided
 ]
 
@@ -45,11 +45,11 @@ def whole(finished):
     return contents(finished)
 
 
-def test_a_run_ends_with_pictures_scores_and_a_report(finished):
+def test_a_run_ends_with_images_scores_and_a_report(finished):
     results = ResultsFolder.read(finished)
     scores = results.load_table("scores")
     assert set(scores["condition"]) >= {"z", "c", "zc", "nearest_z", "nearest_c"}
-    assert set(scores["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
+    assert set(scores["level"]) == {"mismatched", "permuted", "result", "oracle"}
     reading = results.load_table("diagnostics")
     assert set(reading["feature"]) == {"z", "c", "zc images"}
     of_features = {"n_way", "zero_shot", "novelty", "variance", "dimensions", "bottleneck", "repetitions"}
@@ -58,30 +58,30 @@ def test_a_run_ends_with_pictures_scores_and_a_report(finished):
     assert len(report) > 10_000
     assert "<td>safety checker</td><td>off" in report
     assert "images repeat too seldom to compare responses" in report  # 16 pairs
-    assert len(list(finished.glob("subj01/pictures/*/zc/*.png"))) == (2 + 3 + 2) * 4  # draws, shuffles, draws
-    assert len(list(finished.glob("subj01/pictures/*/z/*.png"))) == (1 + 3 + 1) * 4
+    assert len(list(finished.glob("subj01/images/*/zc/*.png"))) == (2 + 3 + 2) * 4  # draws, permutations, draws
+    assert len(list(finished.glob("subj01/images/*/z/*.png"))) == (1 + 3 + 1) * 4
     assert set(results.times) == {"extract", "decode", "encode", "reconstruct", "evaluate", "report"}
 
 
-def test_pictures_are_read_as_they_are_scored(finished):
+def test_images_are_read_as_they_are_scored(finished):
     results = ResultsFolder.read(finished)
     scores, reading = (results.load_table(name) for name in ("scores", "diagnostics"))
-    late = (scores["observer"] == "judge") & (scores["layer"] == "late") & (scores["direction"] == "original")
+    late = (scores["network"] == "classifier") & (scores["layer"] == "late") & (scores["direction"] == "original")
     scored = scores[late & (scores["condition"] == "zc") & (scores["level"] == "result") & (scores["subset"] == "all")]
     read = reading[(reading["feature"] == "zc images") & (reading["diagnostic"] == "n_way")].set_index("setting")
     expected = scored.set_index("metric")["value"]["identification"]
     assert read["value"]["2"] == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_report_ranks_pictures_by_what_the_table_says_of_each(finished):
-    each = ResultsFolder.read(finished).load_table("pictures")
-    late = (each["observer"] == "judge") & (each["layer"] == "late") & (each["direction"] == "original")
+def test_the_report_ranks_images_by_what_the_table_says_of_each(finished):
+    each = ResultsFolder.read(finished).load_table("images")
+    late = (each["network"] == "classifier") & (each["layer"] == "late") & (each["direction"] == "original")
     mine = each[late & (each["condition"] == "zc") & (each["level"] == "result") & (each["metric"] == "identification")]
     expected = {(str(row.stimulus_id), f"{row.value:.2f}") for row in mine.itertuples()}
     page = (finished / "report.html").read_text(encoding="utf-8")
     gallery = page[page.index("Presented, and reconstructed") :]
     assert set(re.findall(r"stimulus (\d+)\D*score (\d\.\d\d)", gallery)) == expected
-    assert "ranked by two-way identification of zc by judge, layer late" in page
+    assert "ranked by two-way identification of zc by classifier, layer late" in page
 
 
 def test_a_second_run_computes_nothing(small_recipe, finished, tmp_path, monkeypatch):
@@ -98,7 +98,7 @@ def test_two_runs_give_the_same_bytes(small_recipe, tmp_path, whole):
     assert contents(tmp_path / "again") == whole
 
 
-def test_batch_size_changes_no_picture(small_recipe, tmp_path, whole):
+def test_batch_size_changes_no_image(small_recipe, tmp_path, whole):
     pipeline.run(with_settings(small_recipe, ["reconstruct.batch_size=3"]), tmp_path / "again")
     found = contents(tmp_path / "again")
     found["recipe.toml"] = whole["recipe.toml"]
@@ -110,16 +110,16 @@ def test_a_killed_run_started_again_ends_like_an_unbroken_one(
     small_recipe, tmp_path, whole, monkeypatch, n_before_the_kill
 ):
     saved = []
-    save = ResultsFolder.save_picture
+    save = ResultsFolder.save_image
 
-    def save_until_killed(self, path, picture):
+    def save_until_killed(self, path, image):
         if len(saved) == n_before_the_kill:
             raise KeyboardInterrupt
         saved.append(path)
-        save(self, path, picture)
+        save(self, path, image)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ResultsFolder, "save_picture", save_until_killed)
+        patch.setattr(ResultsFolder, "save_image", save_until_killed)
         with pytest.raises(KeyboardInterrupt):
             pipeline.run(small_recipe, tmp_path / "killed")
     pipeline.run(small_recipe, tmp_path / "killed")
@@ -128,18 +128,18 @@ def test_a_killed_run_started_again_ends_like_an_unbroken_one(
 
 @pytest.fixture
 def larger_brain(tmp_path):
-    """One npz: 24 pictures shown twice, 20 voxels that answer to the picture."""
+    """One npz: 24 images shown twice, 20 voxels that answer to the image."""
     rng = np.random.default_rng(1)
-    pictures = rng.integers(0, 256, (24, 4, 4, 3), dtype=np.uint8).repeat(16, axis=1).repeat(16, axis=2)
+    images = rng.integers(0, 256, (24, 4, 4, 3), dtype=np.uint8).repeat(16, axis=1).repeat(16, axis=2)
     stimulus_id = np.tile(np.arange(24), 2)
-    signal = pictures.reshape(24, -1)[:, ::307].astype(np.float32) / 255
+    signal = images.reshape(24, -1)[:, ::307].astype(np.float32) / 255
     betas = signal[stimulus_id] @ rng.normal(size=(signal.shape[1], 20)) + 0.3 * rng.normal(size=(48, 20))
     np.savez(
         tmp_path / "subj01.npz",
         betas=betas.astype(np.float32),
-        stimulus_pictures=pictures,
+        stimulus_images=images,
         stimulus_id=stimulus_id,
-        captions=np.array([f"picture {i}" for i in range(24)]),
+        captions=np.array([f"image {i}" for i in range(24)]),
         roi_low=np.arange(20) < 10,
         roi_high=np.arange(20) >= 10,
         test_stimulus_id=np.arange(4),
@@ -150,13 +150,13 @@ def larger_brain(tmp_path):
 def test_captions_as_a_prior_change_decoded_c_alone_and_are_told_in_the_report(
     small_recipe, larger_brain, tmp_path, monkeypatch
 ):
-    recipe = with_settings(small_recipe, [f"data.path={larger_brain}", "evaluate.n_shuffles=2"])
+    recipe = with_settings(small_recipe, [f"data.path={larger_brain}", "evaluate.n_permutations=2"])
     save = ResultsFolder.save_features
 
-    def save_until_killed(self, path, features, made_by):
-        if path.name == "shuffled1_c.safetensors":
+    def save_until_killed(self, path, features, computed_by):
+        if path.name == "permuted1_c.safetensors":
             raise KeyboardInterrupt
-        save(self, path, features, made_by)
+        save(self, path, features, computed_by)
 
     pipeline.run(recipe, tmp_path / "plain", until="decode")
     recipe = with_settings(recipe, ["decode.c_prior=captions"])
@@ -169,14 +169,14 @@ def test_captions_as_a_prior_change_decoded_c_alone_and_are_told_in_the_report(
     killed, whole = (contents(tmp_path / name / "subj01" / "decode") for name in ("killed", "whole"))
     assert killed == whole
     plain, prior = (ResultsFolder.read(tmp_path / name) for name in ("plain", "whole"))
-    for stem in ("z", "c", "shuffled0_z", "shuffled0_c"):
+    for stem in ("z", "c", "permuted0_z", "permuted0_c"):
         found, linear = (results.load_features(results.decode_path("subj01", stem)) for results in (prior, plain))
         np.testing.assert_array_equal(found.stimulus_id, linear.stimulus_id)
         assert np.array_equal(found.array, linear.array) == stem.endswith("z")
     report = (tmp_path / "whole" / "report.html").read_text(encoding="utf-8")
     arrays, _ = prior.load_arrays(prior.decode_path("subj01", "c_candidates"))
     assert "Most probable captions" in report
-    assert f"picture {arrays['stimulus_id'][0, 0]}" in report
+    assert f"image {arrays['stimulus_id'][0, 0]}" in report
     np.testing.assert_array_equal(np.isin(arrays["stimulus_id"], np.arange(4)), False)
 
 
@@ -208,11 +208,11 @@ def test_a_run_killed_while_fitting_ends_like_an_unbroken_one(small_recipe, tmp_
     assert contents(tmp_path / "killed") == whole
 
 
-def test_single_test_trials_make_a_picture_each_and_a_ceiling_for_each_stimulus(small_recipe, tmp_path):
+def test_single_test_trials_make_an_image_each_and_a_ceiling_for_each_stimulus(small_recipe, tmp_path):
     results = pipeline.run(with_settings(small_recipe, ["data.test_trials=single"]), tmp_path)
-    names = {path.name for path in tmp_path.glob("subj01/pictures/result/zc/*_0.png")}
+    names = {path.name for path in tmp_path.glob("subj01/images/result/zc/*_0.png")}
     assert names == {f"{i:05d}-t{k}_0.png" for k, i in enumerate([0, 0, 0, 1, 1, 1, 4, 4, 5, 5])}
-    assert len(list(tmp_path.glob("subj01/pictures/ceiling/zc/*_0.png"))) == 4
+    assert len(list(tmp_path.glob("subj01/images/oracle/zc/*_0.png"))) == 4
     scores = results.load_table("scores")
     assert set(scores["n"]) == {10}
 
@@ -224,7 +224,7 @@ def test_folds_hold_out_every_stimulus_once(small_recipe, tmp_path):
     assert len(list(tmp_path.glob("subj01/decode/z_fold*.safetensors"))) == 4
 
 
-def test_pictures_without_captions_do_for_z_alone(small_recipe, tmp_path, brain_file):
+def test_images_without_captions_do_for_z_alone(small_recipe, tmp_path, brain_file):
     arrays = dict(np.load(brain_file))
     arrays["captions"] = np.full(8, "")
     np.savez(tmp_path / "subj01.npz", **arrays)
@@ -244,7 +244,7 @@ def test_every_array_tells_what_made_it(finished):
     results = ResultsFolder.read(finished)
     for path in finished.rglob("*.safetensors"):
         with safe_open(path, framework="numpy") as file:
-            metadata = json.loads(file.metadata()["made_by"])
+            metadata = json.loads(file.metadata()["computed_by"])
         assert metadata["images and captions"] == results.provenance["images and captions of subj01"], path
         if metadata["stage"] not in ("extract", "record"):
             assert metadata["data"] == results.provenance["data of subj01"], path
@@ -316,24 +316,24 @@ def test_warnings_are_kept_for_the_report(small_recipe, tmp_path):
 def test_a_warning_is_noted_as_it_comes_so_that_an_interrupt_loses_none(small_recipe, tmp_path):
     def interrupted(job):
         with job.noting_warnings():
-            warnings.warn("a black picture", UserWarning, stacklevel=1)
-            assert ResultsFolder.read(tmp_path).warnings == ["a black picture"]
+            warnings.warn("a black image", UserWarning, stacklevel=1)
+            assert ResultsFolder.read(tmp_path).warnings == ["a black image"]
             raise KeyboardInterrupt
 
     with ResultsFolder.open(tmp_path, small_recipe) as results, warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("default")
         with pytest.raises(KeyboardInterrupt):
             interrupted(Run(small_recipe, results))
-    assert [str(warning.message) for warning in shown] == ["a black picture"]
-    assert ResultsFolder.read(tmp_path).warnings == ["a black picture"]
+    assert [str(warning.message) for warning in shown] == ["a black image"]
+    assert ResultsFolder.read(tmp_path).warnings == ["a black image"]
 
 
 def test_a_warning_that_is_not_to_be_shown_is_noted_all_the_same(small_recipe, tmp_path, capsys):
     with ResultsFolder.open(tmp_path, small_recipe) as results, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Run(small_recipe, results).noting_warnings():
-            warnings.warn("a black picture", UserWarning, stacklevel=1)
-        assert results.warnings == ["a black picture"]
+            warnings.warn("a black image", UserWarning, stacklevel=1)
+        assert results.warnings == ["a black image"]
     assert "black" not in capsys.readouterr().err
 
 
@@ -359,9 +359,9 @@ def test_check_fetches_no_model(small_recipe, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def digital_subject(tmp_path_factory):
-    """A digital subject of few trials and voxels."""
-    folder = tmp_path_factory.mktemp("digital") / "subject"
+def simulated_subject(tmp_path_factory):
+    """A simulated subject of few trials and voxels."""
+    folder = tmp_path_factory.mktemp("simulated") / "subject"
     write_data_set(load_recipe("tiny"), folder)
     return folder
 
@@ -380,12 +380,12 @@ def test_the_tiny_recipe_goes_through_the_whole_chain_with_a_subject_of_its_own(
 @pytest.mark.filterwarnings("ignore:.*ncsnr is defined on betas standardised")
 @pytest.mark.filterwarnings("ignore:protocol takagi2023 goes without")
 @pytest.mark.parametrize("name", ["takagi2023", "takagi2023_as_released", "reseen"])
-def test_the_recipes_for_nsd_run_on_a_digital_subject_too(digital_subject, tiny_model, tmp_path, name):
+def test_the_recipes_for_nsd_run_on_a_simulated_subject_too(simulated_subject, tiny_model, tmp_path, name):
     on_digital = ['data.subjects=["subj01"]', "data.sessions=", "data.n_test=6", f"model.name={tiny_model}"]
-    small = ["reconstruct.n_draws=1", "reconstruct.n_steps=4", "evaluate.n_bootstrap=5", "evaluate.n_derangements=5"]
+    small = ["reconstruct.n_samples=1", "reconstruct.n_steps=4", "evaluate.n_bootstrap=5", "evaluate.n_derangements=5"]
     recipe = with_settings(load_recipe(name), [*on_digital, *small])
-    results = pipeline.run(recipe, tmp_path, data=digital_subject, until="evaluate")
-    assert set(results.load_table("scores")["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
+    results = pipeline.run(recipe, tmp_path, data=simulated_subject, until="evaluate")
+    assert set(results.load_table("scores")["level"]) == {"mismatched", "permuted", "result", "oracle"}
 
 
 @pytest.mark.parametrize("name", ["scores", "diagnostics", "encoding"])
@@ -422,7 +422,7 @@ def test_weights_that_were_fetched_later_count_once_the_scores_are_deleted(small
                 raise ModelError("fetch it")
             return stand_in(name)
 
-        return observers.load_panel(protocol, builtin, device=device, load=load)
+        return networks.load_panel(protocol, builtin, device=device, load=load)
 
     monkeypatch.setattr("reseen.pipeline.evaluate.load_panel", load_panel)
     recipe = with_settings(small_recipe, ['evaluate.protocols=["takagi2023", "builtin"]'])
@@ -433,8 +433,8 @@ def test_weights_that_were_fetched_later_count_once_the_scores_are_deleted(small
         path.unlink()
     (tmp_path / "report.html").write_text("old")
     pipeline.run(recipe, tmp_path)
-    assert {"alexnet", "inception"} <= set(results.load_table("scores")["observer"])
-    assert {"alexnet", "inception"} <= set(results.load_table("pictures")["observer"])
+    assert {"alexnet", "inception"} <= set(results.load_table("scores")["network"])
+    assert {"alexnet", "inception"} <= set(results.load_table("images")["network"])
     assert not any("goes without" in text for text in results.warnings)
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
@@ -447,7 +447,7 @@ def test_a_recipe_is_scored_by_every_protocol_whose_networks_are_there(small_rec
                 raise ModelError("fetch it")
             return stand_in(name)
 
-        return observers.load_panel(protocol, builtin, device=device, load=load)
+        return networks.load_panel(protocol, builtin, device=device, load=load)
 
     monkeypatch.setattr("reseen.pipeline.evaluate.load_panel", load_panel)
     recipe = with_settings(small_recipe, ['evaluate.protocols=["takagi2023", "builtin"]'])
@@ -455,15 +455,15 @@ def test_a_recipe_is_scored_by_every_protocol_whose_networks_are_there(small_rec
     scores = results.load_table("scores")
     assert set(scores["protocol"]) == {"takagi2023", "builtin"}
     released = scores[scores["protocol"] == "takagi2023"]
-    assert set(released["observer"]) == {"alexnet", "inception"}
-    assert set(released["level"]) == {"floor_repaired", "floor_shuffled", "result", "ceiling"}
-    assert results.provenance["observer alexnet of takagi2023"] == "random-alexnet"
+    assert set(released["network"]) == {"alexnet", "inception"}
+    assert set(released["level"]) == {"mismatched", "permuted", "result", "oracle"}
+    assert results.provenance["network alexnet of takagi2023"] == "random-alexnet"
     assert [text for text in results.warnings if "goes without clip: fetch it" in text and "delete scores.csv" in text]
     page = (tmp_path / "report.html").read_text()
     assert "protocol takagi2023" in page
     # these stimuli are no drawn scenes: the headline is by the first published network that is there
     assert "Two-way identification by inception; for each presented" in page
-    assert "Two-way identification by the judge, presented picture held fixed" in page
+    assert "Two-way identification by the classifier, presented image held fixed" in page
 
 
 def test_check_names_the_networks_that_are_missing_and_how_to_fetch_them(small_recipe, tmp_path, monkeypatch):
@@ -472,7 +472,7 @@ def test_check_names_the_networks_that_are_missing_and_how_to_fetch_them(small_r
 
     monkeypatch.setattr("reseen.check.checks.load_network", missing)
     found = findings(with_settings(small_recipe, ['evaluate.protocols=["mindeye2"]']), tmp_path / "out")
-    assert found["network alexnet"].ok  # a run goes on without it
+    assert found["network alexnet"].ok  # a run continues without it
     assert "scores will be left out: fetch alexnet" in found["network alexnet"].found
     assert {"network swav_resnet50", "network efficientnet_b1_v2", "network clip_vit_l14"} <= set(found)
 
@@ -488,13 +488,13 @@ def test_a_killed_simulation_leaves_nothing_that_could_be_taken_for_a_subject(ti
     assert not (tmp_path / "data").exists()
 
 
-def test_a_digital_subject_that_saw_pictures_of_your_own_needs_another_model(digital_subject, tmp_path):
-    shutil.copytree(digital_subject, tmp_path / "data")
-    (tmp_path / "data/truth/pictures.json").write_text('[{"file": "my_cat.png"}]')
+def test_a_simulated_subject_that_saw_images_of_your_own_needs_another_model(simulated_subject, tmp_path):
+    shutil.copytree(simulated_subject, tmp_path / "data")
+    (tmp_path / "data/truth/images.json").write_text('[{"file": "my_cat.png"}]')
     recipe = with_settings(load_recipe("tiny"), [f"data.path={tmp_path / 'data'}"])
     found = findings(recipe, tmp_path / "out")
-    assert not found["pictures"].ok
-    assert "Stable Diffusion" in found["pictures"].found
+    assert not found["images"].ok
+    assert "Stable Diffusion" in found["images"].found
 
 
 # ------------------------------------------------------------------------------------------------------------ check
@@ -542,7 +542,7 @@ def test_check_tells_that_the_disk_is_too_small(small_recipe, tmp_path, monkeypa
     assert not findings(small_recipe, tmp_path)["space"].ok
 
 
-def test_check_of_a_digital_subject_needs_no_data(tiny_model, tmp_path):
+def test_check_of_a_simulated_subject_needs_no_data(tiny_model, tmp_path):
     recipe = with_settings(load_recipe("tiny"), [f"model.name={tiny_model}"])
     assert "will be written" in findings(recipe, tmp_path)["data"].found
     wrong = with_settings(recipe, ['data.subjects=["subj07"]'])
@@ -555,7 +555,7 @@ def test_the_count_of_evaluations_is_what_the_demo_says():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_betas_of_each_of_two_subjects_are_read_and_hashed_once(tmp_path, monkeypatch, random_observers):
+def test_betas_of_each_of_two_subjects_are_read_and_hashed_once(tmp_path, monkeypatch, random_networks):
     from reseen.datasets import nsd
     from reseen.pipeline import context
     from reseen.recipe import load_recipe
@@ -573,7 +573,7 @@ def test_betas_of_each_of_two_subjects_are_read_and_hashed_once(tmp_path, monkey
 
     monkeypatch.setattr(nsd, "read_betas", counted_read)
     monkeypatch.setattr(context, "trials_fingerprint", counted_fingerprint)
-    small = {"reconstruct.n_draws": 1, "evaluate.ceiling": False, "simulate.n_subjects": 2}
+    small = {"reconstruct.n_samples": 1, "evaluate.oracle": False, "simulate.n_subjects": 2}
     recipe = load_recipe("tiny", {**small, "data.subjects": ["subj01", "subj02"]})
     results = pipeline.run(recipe, tmp_path)
     assert sorted(calls) == ["hash", "hash", "read", "read"]

@@ -1,4 +1,4 @@
-"""Subjects whose brains are known to hold less than pictures, and what tables and verdict say of them."""
+"""Subjects whose brains are known to hold less than images, and what tables and verdict say of them."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ import pytest
 from reseen import decode
 from reseen.evaluate import diagnose_features, diagnose_left_out, evaluate, run_checks
 from reseen.features import Features
-from reseen.observers import Panel, load_observer
+from reseen.networks import Panel, load_builtin_network
 from reseen.pipeline.controls import sort_stimuli, without_groups
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import DecodeRecipe, EvaluateRecipe, SimulateRecipe
@@ -17,7 +17,7 @@ from reseen.simulate import scan_subject
 from reseen.simulate.anatomy import build_anatomy
 from reseen.simulate.attributes import ATTRIBUTES
 from reseen.simulate.design import plan_trials
-from reseen.simulate.pictures import draw_pictures
+from reseen.simulate.images import draw_images
 from reseen.trials import Split, Trials
 
 RECIPE = EvaluateRecipe(n_derangements=60, n_bootstrap=100)
@@ -29,14 +29,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
 
 @pytest.fixture(scope="module")
 def world():
-    recipe = SimulateRecipe(n_sessions=3, trials_per_session=200, n_train=N_TRAIN, n_test=N_TEST, voxel_share=0.1)
-    shown = draw_pictures(recipe, np.random.default_rng(3))
+    recipe = SimulateRecipe(n_sessions=3, trials_per_session=200, n_train=N_TRAIN, n_test=N_TEST, voxel_fraction=0.1)
+    shown = draw_images(recipe, np.random.default_rng(3))
     plan = plan_trials(N_TEST, N_TRAIN, 3, 200, np.random.default_rng(4))
-    return shown, plan, build_anatomy(recipe.voxel_share)
+    return shown, plan, build_anatomy(recipe.voxel_fraction)
 
 
 def colours(shown):
-    """Features of pictures that need no model: their colours on a grid of 8 by 8."""
+    """Features of images that need no model: their colours on a grid of 8 by 8."""
     small = shown.small.reshape(-1, 8, 8, 8, 8, 3).mean(axis=(2, 4)) / 255
     return Features("z", small.reshape(len(small), -1).astype(np.float32), np.arange(len(small)))
 
@@ -100,8 +100,8 @@ def test_a_cortex_that_codes_the_category_only_is_caught(world):
     assert "the category alone would give" in row["sentence"]
 
 
-def test_a_cortex_that_knows_training_pictures_by_heart_is_caught(world):
-    """Every picture has an answer of its own, and half of the test pictures are training pictures once more."""
+def test_a_cortex_that_knows_training_images_by_heart_is_caught(world):
+    """Every image has an answer of its own, and half of the test images are training images once more."""
     known = world[0]
     twins, twin_of = known.shared[: N_TEST // 2], known.own[0][: N_TEST // 2]
     small = known.small.copy()
@@ -134,38 +134,45 @@ def test_a_cortex_that_knows_training_pictures_by_heart_is_caught(world):
 
 @pytest.fixture(scope="module")
 def without_brain(world):
-    """Pictures that are training pictures at random, beside floors that are no worse."""
+    """Images that are training images at random, beside floors that are no worse."""
     shown = world[0]
     rng = np.random.default_rng(7)
     shared = shown.shared[:30]
     drawn = [shown.images[rng.choice(shown.own[0], (len(shared), 1))] for _ in range(3)]
     mean = np.broadcast_to(shown.images[shown.own[0]].mean(axis=0).astype(np.uint8), drawn[0].shape)
     truth = shown.images[shared]
-    pictures = {
+    images = {
         ("result", "zc"): drawn[0],
-        ("floor_random", "zc"): drawn[1],
-        ("floor_noise", "zc"): drawn[2],
-        ("floor_mean", "zc"): mean,
-        ("ceiling", "zc"): truth[:, None],
+        ("chance_random", "zc"): drawn[1],
+        ("chance_noise", "zc"): drawn[2],
+        ("chance_mean", "zc"): mean,
+        ("oracle", "zc"): truth[:, None],
     }
     return evaluate(
-        "s", truth, shared, pictures, [Panel(PROTOCOLS["builtin"], (load_observer("judge"),))], {}, RECIPE, seed=0
+        "s",
+        truth,
+        shared,
+        images,
+        [Panel(PROTOCOLS["builtin"], (load_builtin_network("classifier"),))],
+        {},
+        RECIPE,
+        seed=0,
     )
 
 
-def test_pictures_that_ignore_the_brain_score_at_the_floor_and_the_verdict_says_so(without_brain):
+def test_images_that_ignore_the_brain_score_at_the_floor_and_the_verdict_says_so(without_brain):
     late = without_brain[(without_brain["layer"] == "late") & (without_brain["direction"] == "original")]
     at = late[late["metric"] == "identification"].set_index("level")["value"]
     assert at["result"] == pytest.approx(0.5, abs=0.15)
-    assert at["floor_mean"] == 0.5
-    assert at["ceiling"] == 1
+    assert at["chance_mean"] == 0.5
+    assert at["oracle"] == 1
     found = run_checks(without_brain, None)
     assert checked(found, "identification")["status"] == checked(found, "without responses")["status"] == "fail"
 
 
-def test_the_picture_of_the_mean_does_as_well_pixel_by_pixel_and_that_is_said(without_brain):
+def test_the_image_of_the_mean_does_as_well_pixel_by_pixel_and_that_is_said(without_brain):
     at = without_brain[without_brain["metric"] == "pixcorr"].set_index("level")["value"]
-    assert at["floor_mean"] > at["result"]
+    assert at["chance_mean"] > at["result"]
     found = run_checks(without_brain, None)
     assert checked(found[found["setting"] == "pixel correlation"], "one image for all")["status"] == "warn"
 

@@ -105,7 +105,7 @@ def points(axes, marker):
 def test_scores_are_drawn_between_chance_level_and_upper_bound():
     figure = plot.scores(Scores(FULL))
     first = figure.axes[0]
-    assert first.get_title() == "Two-way identification\nby the judge, layer late"
+    assert first.get_title() == "Two-way identification\nby the classifier, layer late"
     assert points(first, "o") == {"zc": 0.8, "z": 0.6, "nearest by z": 0.55}
     assert points(first, "|") == {"zc": 0.5, "z": 0.5, "nearest by z": 0.5}
     assert points(first, "x") == {"zc": 0.51}
@@ -128,7 +128,7 @@ def test_scores_are_drawn_between_chance_level_and_upper_bound():
 
 
 def test_nothing_drawn_lies_outside_the_axes():
-    low = table(rows(value=0.12), rows(condition="z", value=0.88, ceiling=1.0), pixels(value=-0.2))
+    low = table(rows(value=0.12), rows(condition="z", value=0.88, oracle=1.0), pixels(value=-0.2))
     for axes in plot.scores(Scores(low)).axes:
         left, right = axes.get_xlim()
         for line in axes.lines:
@@ -145,7 +145,7 @@ def test_subjects_have_rows_of_their_own_and_their_mean():
 
 
 def test_without_a_score_of_images_there_is_nothing_to_draw():
-    features = rows(observer="features", layer="")
+    features = rows(network="features", layer="")
     with pytest.raises(ShapeError, match="no score of images"):
         plot.scores(Scores(table(features)))
     only_pixels = plot.scores(Scores(pd.DataFrame(pixels(), columns=list(SCORE_COLUMNS))))
@@ -224,10 +224,14 @@ def test_maps_are_drawn_into_given_axes(maps):
 
 
 def test_figure_5_has_a_panel_for_each_layer_of_each_network_and_the_limits_asked_for():
-    both = table(rows(), rows(layer="early"), rows(observer="image_encoder", value=0.6), pixels(value=0.2))
+    both = table(rows(), rows(layer="early"), rows(network="image_encoder", value=0.6), pixels(value=0.2))
     figure = plot.scores(Scores(both), every_network=True, limits=(0.3, 0.9))
     titles = [axes.get_title().splitlines()[-1] for axes in figure.axes if axes.get_title()]
-    assert titles == ["by the judge, layer late", "by the judge, layer early", "by the image encoder, layer late"]
+    assert titles == [
+        "by the classifier, layer late",
+        "by the classifier, layer early",
+        "by the image encoder, layer late",
+    ]
     assert all(axes.get_xlim() == (0.3, 0.9) for axes in figure.axes if axes.get_title())
 
 

@@ -137,7 +137,7 @@ def test_shuffled_rows_find_nothing_and_say_so() -> None:
         decode.Decoding(trials, split, feature, rois=["ventral"], recipe=DecodeRecipe(), seed=0)
     )
     _, candidates = under_prior.run()
-    runs = [under_prior.run(shuffle=shuffle) for shuffle in range(6)]
+    runs = [under_prior.run(permutation=permutation) for permutation in range(6)]
     right = np.mean([kind[found.stimulus_id[:, 0]] == kind[items.stimulus_id] for items, found in runs])
     assert right < 0.35  # chance is a sixth
     spread = np.median([found.n_effective for _, found in runs])

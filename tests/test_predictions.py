@@ -76,9 +76,9 @@ def test_predictions_of_another_decoder_go_through_to_the_report(small_recipe, t
     pipeline.run(recipe, out)
     elsewhere = ResultsFolder.read(out)
     assert not list((out / "subj01/decode").glob("*_fold*"))
-    columns = ["condition", "metric", "observer", "layer", "direction", "subset", "level"]
+    columns = ["condition", "metric", "network", "layer", "direction", "subset", "level"]
     ours, theirs = (one.load_table("scores").set_index(columns) for one in (results, elsewhere))
-    assert "floor_shuffled" not in set(elsewhere.load_table("scores")["level"])
+    assert "permuted" not in set(elsewhere.load_table("scores")["level"])
     same = theirs["value"].dropna()
     np.testing.assert_allclose(same, ours["value"].loc[same.index], rtol=1e-12)
     report = (out / "report.html").read_text(encoding="utf-8")

@@ -13,12 +13,12 @@ from stand_ins import stand_in
 
 from reseen.evaluate import evaluate
 from reseen.imports import import_torchvision, torchvision_command
-from reseen.observers import NETWORKS, NamedObserver, load_panel, prepare
-from reseen.observers.inputs import as_tensor
+from reseen.networks import NETWORKS, PretrainedNetwork, load_panel, prepare
+from reseen.networks.inputs import as_tensor
 from reseen.protocols import PROTOCOL_NAMES, PROTOCOLS, Input
 from reseen.recipe import EvaluateRecipe
 
-N, N_DRAWS = 4, 2
+N, N_SAMPLES = 4, 2
 RECIPE = EvaluateRecipe(n_derangements=3, n_bootstrap=3)
 IMAGENET = (np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))
 CLIP = (np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711]))
@@ -35,7 +35,7 @@ def truth():
 def made(truth):
     rng = np.random.default_rng(1)
     small = truth[:, ::7, ::7]
-    noisy = small[:, None] + rng.normal(0, 120, (N, N_DRAWS, *small.shape[1:]))
+    noisy = small[:, None] + rng.normal(0, 120, (N, N_SAMPLES, *small.shape[1:]))
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
@@ -51,7 +51,7 @@ def scores_of(name, truth, made):
     found = table[
         (table["level"] == "result") & table["metric"].isin(["identification", "distance", "pixcorr", "ssim"])
     ]
-    keys = found[["metric", "observer", "layer", "direction"]].itertuples(index=False, name=None)
+    keys = found[["metric", "network", "layer", "direction"]].itertuples(index=False, name=None)
     return dict(zip(keys, found["value"], strict=True))
 
 
@@ -65,7 +65,7 @@ def by_pillow(image, size, kernel, normal):
 
 def by_torch(image, size, normal=None):
     x = torch.from_numpy(image / 255.0).permute(2, 0, 1)[None].float()
-    for side in dict.fromkeys((256, size)):  # all pictures are brought to 256 pixels first
+    for side in dict.fromkeys((256, size)):  # all images are brought to 256 pixels first
         x = torch.nn.functional.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
     if normal is None:
         return x
@@ -123,11 +123,11 @@ def features_of(name, images):
 # ------------------------------------------------------------------------------------------------ the definitions
 
 
-def original_fixed(of_truth, of_draws):
+def original_fixed(of_truth, of_samples):
     """Of each original: is its reconstruction more like it than every other? Draws are averaged, ties lose."""
     n, won = len(of_truth), 0
     for i in range(n):
-        likeness = [np.mean([np.corrcoef(of_truth[i], draw[j])[0, 1] for draw in of_draws]) for j in range(n)]
+        likeness = [np.mean([np.corrcoef(of_truth[i], sample[j])[0, 1] for sample in of_samples]) for j in range(n)]
         won += sum(likeness[i] > likeness[j] for j in range(n) if j != i)
     return won / (n * (n - 1))
 
@@ -144,9 +144,9 @@ def reconstruction_fixed(of_truth, of_draw):
 def test_takagi2023_is_its_definition(truth, made):
     found = scores_of("takagi2023", truth, made)
     of_truth = features_of("takagi2023", truth)
-    of_draws = [features_of("takagi2023", made[:, draw]) for draw in range(N_DRAWS)]
+    of_samples = [features_of("takagi2023", made[:, sample]) for sample in range(N_SAMPLES)]
     expected = {
-        ("identification", *key, "original"): original_fixed(of_truth[key], [draw[key] for draw in of_draws])
+        ("identification", *key, "original"): original_fixed(of_truth[key], [sample[key] for sample in of_samples])
         for key in of_truth
     }
     assert found == pytest.approx(expected)
@@ -158,17 +158,17 @@ def test_takagi2023_is_its_definition(truth, made):
 def test_the_eight_metrics_are_their_definitions_of_each_draw_alone(name, truth, made):
     of_truth = features_of(name, truth)
     expected = {}
-    for draw in (features_of(name, made[:, k]) for k in range(N_DRAWS)):
+    for sample in (features_of(name, made[:, k]) for k in range(N_SAMPLES)):
         for key in of_truth:
             if key[0] in ("efficientnet", "swav"):
-                score = np.mean([distance(a, b) for a, b in zip(of_truth[key], draw[key], strict=True)])
+                score = np.mean([distance(a, b) for a, b in zip(of_truth[key], sample[key], strict=True)])
                 where = ("distance", *key, "")
             else:
                 score, where = (
-                    reconstruction_fixed(of_truth[key], draw[key]),
+                    reconstruction_fixed(of_truth[key], sample[key]),
                     ("identification", *key, "reconstruction"),
                 )
-            expected[where] = expected.get(where, 0) + score / N_DRAWS
+            expected[where] = expected.get(where, 0) + score / N_SAMPLES
     expected |= pixel_scores(name, truth, made)
     found = scores_of(name, truth, made)
     assert found == pytest.approx(expected, abs=1e-6)
@@ -187,11 +187,11 @@ def pixel_scores(name, truth, made):
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
     pixcorr, ssim = [], []
     for i in range(N):
-        for draw in range(N_DRAWS):
-            a, b = large(truth[i]), large(made[i, draw])
+        for sample in range(N_SAMPLES):
+            a, b = large(truth[i]), large(made[i, sample])
             pixcorr.append(np.corrcoef(a.ravel(), b.ravel())[0, 1])
             a, b = rgb2gray(a), rgb2gray(b)
-            # the environment of Brain-Diffuser takes the columns of a grey picture for colours
+            # the environment of Brain-Diffuser takes the columns of a grey image for colours
             axis = -1 if name == "braindiffuser2023" else None
             ssim.append(structural_similarity(a, b, channel_axis=axis, **options))
     return {("pixcorr", "", "", ""): np.mean(pixcorr), ("ssim", "", "", ""): np.mean(ssim)}
@@ -201,7 +201,7 @@ def pixel_scores(name, truth, made):
 
 
 @pytest.mark.parametrize(
-    ("name", "directions", "ties", "draws"),
+    ("name", "directions", "ties", "samples"),
     [
         ("builtin", ("original", "reconstruction"), "half", "mean_r"),
         ("takagi2023", ("original",), "lose", "mean_r"),
@@ -209,32 +209,32 @@ def pixel_scores(name, truth, made):
         ("mindeye2", ("reconstruction",), "lose", "each"),
     ],
 )
-def test_a_protocol_says_its_direction_its_ties_and_what_becomes_of_draws(name, directions, ties, draws):
+def test_a_protocol_says_its_direction_its_ties_and_what_becomes_of_samples(name, directions, ties, samples):
     protocol = PROTOCOLS[name]
     assert protocol.name == name
-    assert (protocol.directions, protocol.ties, protocol.draws) == (directions, ties, draws)
+    assert (protocol.directions, protocol.ties, protocol.samples) == (directions, ties, samples)
 
 
 def test_every_network_of_a_protocol_is_known_and_looks_once():
     for protocol in PROTOCOLS.values():
-        assert {look.network for look in protocol.looks} <= set(NETWORKS)
-        assert len({look.observer for look in protocol.looks}) == len(protocol.looks)
+        assert {look.architecture for look in protocol.looks} <= set(NETWORKS)
+        assert len({look.network for look in protocol.looks}) == len(protocol.looks)
 
 
 @pytest.mark.parametrize("name", RELEASED)
-def test_a_perfect_picture_scores_one(name, truth):
+def test_a_perfect_image_scores_one(name, truth):
     for (metric, *_), value in scores_of(name, truth, truth[:, None]).items():
         assert value == pytest.approx(0 if metric == "distance" else 1, abs=1e-6)
 
 
 @pytest.mark.parametrize(("name", "expected"), [("takagi2023", 0.0), ("braindiffuser2023", 0.5), ("mindeye2", 0.5)])
-def test_a_constant_picture_loses_every_tie_where_the_original_is_fixed(name, expected, truth, made):
+def test_a_constant_image_loses_every_tie_where_the_original_is_fixed(name, expected, truth, made):
     constant = np.broadcast_to(made[:1], made.shape)
     found = scores_of(name, truth, constant)
     assert {value for (metric, *_), value in found.items() if metric == "identification"} == {expected}
 
 
-def test_of_a_picture_that_is_not_square_the_middle_is_seen():
+def test_of_an_image_that_is_not_square_the_middle_is_seen():
     image = np.random.default_rng(2).integers(0, 256, (1, 301, 204, 3), dtype=np.uint8)
     for shape, top in (("crop", 36), ("crop_down", 35)):  # 71 rows to spare: torchvision rounds, transformers cuts
         seen = prepare(image, Input(150, "pil", "bilinear", shape))
@@ -304,18 +304,18 @@ UNITS = {
 }
 
 
-@pytest.mark.parametrize(("name", "observer"), UNITS)
-def test_the_modules_are_those_of_torchvisions_networks(torchvision, name, observer):
-    look = next(look for look in PROTOCOLS[name].looks if look.observer == observer)
-    network = NETWORKS[look.network]
-    built = torchvision.models.get_model(network.model, weights=None, **dict(network.options)).eval()
+@pytest.mark.parametrize(("name", "network"), UNITS)
+def test_the_modules_are_those_of_torchvisions_networks(torchvision, name, network):
+    look = next(look for look in PROTOCOLS[name].looks if look.network == network)
+    known = NETWORKS[look.architecture]
+    built = torchvision.models.get_model(known.model, weights=None, **dict(known.options)).eval()
     image = np.random.default_rng(5).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
-    looked = NamedObserver(observer, "random", built, look.layers, look.given).look(image)
-    assert [part.shape[1] for part in looked.values()] == UNITS[name, observer]
+    looked = PretrainedNetwork(network, "random", built, look.layers, look.given).look(image)
+    assert [part.shape[1] for part in looked.values()] == UNITS[name, network]
 
 
 @pytest.mark.parametrize("name", RELEASED)
-def test_with_trained_weights_a_perfect_picture_scores_one(name, truth):
+def test_with_trained_weights_a_perfect_image_scores_one(name, truth):
     panel, missing = load_panel(PROTOCOLS[name])
     if missing:
         pytest.skip(missing[0])

@@ -18,11 +18,11 @@ from reseen.tables import SCORE_COLUMNS
 FOUR = ("subj01", "subj02", "subj05", "subj07")
 
 
-def table(subjects=FOUR, protocol="mindeye2", observer="clip", layer="final", n=1000, condition="zc", value=0.9):
-    metric = "identification" if observer else "pixcorr"
-    direction = {"mindeye2": "reconstruction", "takagi2023": "original"}[protocol] if observer else ""
+def table(subjects=FOUR, protocol="mindeye2", network="clip", layer="final", n=1000, condition="zc", value=0.9):
+    metric = "identification" if network else "pixcorr"
+    direction = {"mindeye2": "reconstruction", "takagi2023": "original"}[protocol] if network else ""
     rows = [
-        (s, condition, protocol, metric, observer, layer, direction, "all", "result", value, math.nan, math.nan, n)
+        (s, condition, protocol, metric, network, layer, direction, "all", "result", value, math.nan, math.nan, n)
         for s in subjects
     ]
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
@@ -45,10 +45,10 @@ def test_every_value_is_of_a_protocol_that_has_its_network_and_layer_or_of_an_un
             assert (value.n, value.checked) == (0, False)
             continue
         protocol = PROTOCOLS[value.protocol]
-        layers = {(look.metric, look.observer, layer) for look in protocol.looks for layer, _ in look.layers}
+        layers = {(look.metric, look.network, layer) for look in protocol.looks for layer, _ in look.layers}
         pixels = {(metric, "", "") for metric in protocol.pixel_metrics}
-        assert (value.metric, value.observer, value.layer) in layers | pixels
-    keys = [(v.system, v.condition, v.protocol, v.metric, v.observer, v.layer) for v in values]
+        assert (value.metric, value.network, value.layer) in layers | pixels
+    keys = [(v.system, v.condition, v.protocol, v.metric, v.network, v.layer) for v in values]
     assert len(set(keys)) == len(keys)
 
 
@@ -57,7 +57,7 @@ def test_a_mean_over_the_same_subjects_has_the_published_value_beside_it():
     assert found["mean of 4 subjects"] == "MindEye2 0.930"
     assert found["subj01"] == "MindEye2, unenhanced 0.940"
     assert {found[name] for name in FOUR[1:]} == {""}
-    assert beside(observer="", layer="")["mean of 4 subjects"] == "MindEye2 0.322"
+    assert beside(network="", layer="")["mean of 4 subjects"] == "MindEye2 0.322"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_value_of_an_unknown_protocol_is_never_beside_a_result():
     brain_it = [value for value in published_values() if value.system == "Brain-IT"]
     assert len(brain_it) == 8
     for value in brain_it:
-        words = {name: getattr(value, name) for name in ("metric", "observer", "layer")}
+        words = {name: getattr(value, name) for name in ("metric", "network", "layer")}
         for protocol in PROTOCOLS:
             found = published_beside(condition="zc", protocol=protocol, **words, n=1000, subjects=FOUR)
             assert value not in found

@@ -23,9 +23,9 @@ CONDITIONS = ("z", "c", "zc")
 REQUIRED = os.environ.get("RESEEN_BROWSER") == "required"
 
 
-def some_design(n_pictures=9, n_raters=6, n_catch=3, seed=0, subjects=("subj01",), conditions=CONDITIONS):
-    stimuli = {subject: 10 * np.arange(1, n_pictures + 1) for subject in subjects}
-    options = {"n_raters": n_raters, "n_catch": n_catch, "seed": seed, "results": "run", "pictures": "sha"}
+def some_design(n_images=9, n_raters=6, n_catch=3, seed=0, subjects=("subj01",), conditions=CONDITIONS):
+    stimuli = {subject: 10 * np.arange(1, n_images + 1) for subject in subjects}
+    options = {"n_raters": n_raters, "n_catch": n_catch, "seed": seed, "results": "run", "images": "sha"}
     return draw_design(stimuli, conditions, **options)
 
 
@@ -65,11 +65,11 @@ def table_row(table, **words):
 
 class TestDesign:
     @pytest.mark.parametrize("subjects", [("subj01",), ("subj01", "subj02")])
-    @pytest.mark.parametrize("n_pictures", [2, 9, 20])
-    def test_every_picture_is_once_the_original_and_once_the_distractor(self, n_pictures, subjects):
-        ids = 10 * np.arange(1, n_pictures + 1)
-        for sheet in some_design(n_pictures, subjects=subjects).sheets:
-            assert len(sheet) == n_pictures * 3 * len(subjects) + 3
+    @pytest.mark.parametrize("n_images", [2, 9, 20])
+    def test_every_image_is_once_the_original_and_once_the_distractor(self, n_images, subjects):
+        ids = 10 * np.arange(1, n_images + 1)
+        for sheet in some_design(n_images, subjects=subjects).sheets:
+            assert len(sheet) == n_images * 3 * len(subjects) + 3
             for cell in {(q.subject, q.condition) for q in sheet} - {(s, CATCH) for s in subjects}:
                 asked = [q for q in sheet if (q.subject, q.condition) == cell]
                 assert sorted(q.stimulus_id for q in asked) == ids.tolist()
@@ -97,9 +97,9 @@ class TestDesign:
         assert some_design().fingerprint != some_design(seed=1).fingerprint
         assert len({str(sheet) for sheet in some_design().sheets}) == 6
 
-    def test_the_fingerprint_depends_on_the_run_and_on_the_pictures(self):
+    def test_the_fingerprint_depends_on_the_run_and_on_the_images(self):
         design = some_design()
-        other = [dataclasses.replace(design, **change) for change in ({"results": "x"}, {"pictures": "x"})]
+        other = [dataclasses.replace(design, **change) for change in ({"results": "x"}, {"images": "x"})]
         assert len({design.fingerprint, *(one.fingerprint for one in other)}) == 3
 
     def test_it_is_read_back_as_it_was_saved_and_not_written_over(self, tmp_path):
@@ -114,7 +114,7 @@ class TestDesign:
         first = some_design().save(path)
         assert dataclasses.replace(first, results="scored since").save(path) == first == Design.load(path)
         with pytest.raises(ResultsError, match="holds another test"):
-            dataclasses.replace(first, pictures="others").save(path)
+            dataclasses.replace(first, images="others").save(path)
 
     def test_one_that_is_missing_or_changed_is_refused(self, tmp_path):
         path = tmp_path / "out/raters/design.json"
@@ -137,7 +137,7 @@ class TestScores:
         for condition, value in (("z", 0), ("c", 0), ("zc", 1)):
             row = table_row(table, statistic="accuracy", condition=condition)
             assert (row[["value", "low", "high"]] == value).all()
-            assert (row["n_raters"], row["n_pictures"]) == (3, 12)
+            assert (row["n_raters"], row["n_images"]) == (3, 12)
             assert row["p"] == pytest.approx(2 / 2**12)
             assert row["p_holm"] == pytest.approx(6 / 2**12)
         assert table_row(table, statistic="difference", condition="zc", against="z")["value"] == 1
@@ -146,7 +146,7 @@ class TestScores:
         assert table_row(table, statistic="rater_catch", rater=2)["value"] == 1
         assert table_row(table, statistic="rater_seconds", rater=1)["value"] == 1.5
 
-    def test_the_signed_rank_test_is_scipys_over_pictures(self):
+    def test_the_signed_rank_test_is_scipys_over_images(self):
         from scipy.stats import PermutationMethod, wilcoxon
 
         design, rng = some_design(12), np.random.default_rng(0)
@@ -155,9 +155,9 @@ class TestScores:
         table = score_answers(design, [chosen(design, rater, known.get) for rater, known in right.items()])
         each = pd.DataFrame(
             [(q.condition, q.stimulus_id, ok) for known in right.values() for q, ok in known.items()],
-            columns=["condition", "picture", "right"],
+            columns=["condition", "image", "right"],
         )
-        means = each.groupby(["condition", "picture"])["right"].mean().unstack("condition")
+        means = each.groupby(["condition", "image"])["right"].mean().unstack("condition")
         row = table_row(table, statistic="difference", condition="zc", against="z")
         assert row["value"] == pytest.approx((means["zc"] - means["z"]).mean())
         every = PermutationMethod(n_resamples=2**12)  # with ties, scipy's own exact table does not hold
@@ -177,8 +177,8 @@ class TestScores:
         assert np.mean((table["low"] <= 0.5) & (table["high"] >= 0.5)) > 0.85
         assert np.mean(table["p"] < 0.05) < 0.15
 
-    def test_p_holds_where_four_subjects_saw_the_same_pictures(self):
-        """Some pictures are easy and some mislead, in all subjects alike: for all pictures there is nothing to find."""
+    def test_p_holds_where_four_subjects_saw_the_same_images(self):
+        """Some images are easy and some mislead, in all subjects alike: for all images there is nothing to find."""
         rng = np.random.default_rng(1)
         design = some_design(10, n_raters=2, n_catch=0, subjects=("a", "b", "c", "d"), conditions=("z", "zc"))
         found = []
@@ -191,7 +191,7 @@ class TestScores:
         limit = 0.05 + 3 * np.sqrt(0.05 * 0.95 / 100)
         assert np.mean(table.query("condition == 'z'")["p"] <= 0.05) < limit
         assert np.mean(table.loc["difference", "p"] <= 0.05) < limit
-        assert set(table["n_pictures"]) == {10}
+        assert set(table["n_images"]) == {10}
 
     def test_subjects_are_also_told_apart(self):
         design = some_design(6, subjects=("subj01", "subj02"))
@@ -266,7 +266,7 @@ def reseen(monkeypatch, capsys):
 
 
 def uri(colour):
-    """A picture of one colour."""
+    """An image of one colour."""
     file = io.BytesIO()
     Image.new("RGB", (8, 8), colour).save(file, "PNG")
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
@@ -280,13 +280,13 @@ def coloured(design):
         "zc": lambda c: tuple(255 * (v + 9) // 270 for v in c),
         "z": lambda _c: (90, 90, 90),
     }
-    every = {picture for sheet in design.sheets for question in sheet for picture in shown(question)}
-    return {picture: uri(made[picture[1]](colours[picture[2]])) for picture in every}
+    every = {image for sheet in design.sheets for question in sheet for image in shown(question)}
+    return {image: uri(made[image[1]](colours[image[2]])) for image in every}
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with a page for two raters: four pictures, of which zc tells and z does not, and one catch question."""
+    """A folder with a page for two raters: four images, of which zc tells and z does not, and one catch question."""
     design = some_design(4, n_raters=2, n_catch=1, conditions=("z", "zc"))
     design.save(tmp_path / "out/raters/design.json")
     html = page(design, coloured(design), title="a recipe")
@@ -301,8 +301,8 @@ def test_the_page_needs_nothing_outside_itself_and_holds_no_answers(folder):
     held = json.loads(re.search(r'application/json">(.*)</script>', html).group(1))
     design = Design.load(folder / "raters/design.json")
     assert held["design"] == design.fingerprint
-    assert set(held) == {"design", "title", "pictures", "sheets"}
-    assert held["pictures"] == sorted(held["pictures"])
+    assert set(held) == {"design", "title", "images", "sheets"}
+    assert held["images"] == sorted(held["images"])
     assert [len(sheet) for sheet in held["sheets"]] == [9, 9]
 
 
@@ -341,7 +341,7 @@ def test_a_rater_with_a_keyboard_answers_breaks_off_goes_on_and_is_scored(folder
     browser.open((folder / "raters/index.html").as_uri())
     browser.press("Digit2")  # the number field has the focus
     browser.press("Enter")
-    browser.press("ArrowLeft")  # too early: no picture is there yet
+    browser.press("ArrowLeft")  # too early: no image is there yet
     ready(0)
     browser.press("ArrowLeft", held=True)  # a key that was never let go of
     for number in range(9):
@@ -372,7 +372,7 @@ def test_a_rater_with_a_keyboard_answers_breaks_off_goes_on_and_is_scored(folder
 
     answers = json.loads(file.read_text())
     assert all(0 < given["seconds"] < 60 for given in answers["answers"])
-    assert answers["begun"] < answers["saved"]
+    assert answers["started"] < answers["saved"]
     code, out = reseen("score", folder, file)
     assert code == 0, out
     assert "Chance is one half" in out
@@ -405,20 +405,20 @@ def run(small_recipe, tmp_path_factory):
 
 
 def test_the_command_writes_the_same_page_with_the_word_page_or_without(run, reseen):
-    code, out = reseen(run.path, "--pictures", 3, "--raters", 2, "--catch", 1)
+    code, out = reseen(run.path, "--images", 3, "--raters", 2, "--catch", 1)
     assert code == 0, out
     assert "10 questions a rater" in out
     html = (run.path / "raters/index.html").read_bytes()
     assert Design.load(run.path / "raters/design.json").results == run.fingerprint
-    run.claim("observer judge", "as `evaluate` records it")
-    assert reseen("page", run.path, "--pictures", 3, "--raters", 2, "--catch", 1)[0] == 0
+    run.claim("network classifier", "as `evaluate` records it")
+    assert reseen("page", run.path, "--images", 3, "--raters", 2, "--catch", 1)[0] == 0
     assert (run.path / "raters/index.html").read_bytes() == html
-    code, out = reseen(run.path, "--pictures", 3, "--raters", 2, "--catch", 2)
+    code, out = reseen(run.path, "--images", 3, "--raters", 2, "--catch", 2)
     assert code == 1
     assert "holds another test" in out
 
 
-def test_the_pictures_are_those_of_the_folder_the_first_draw_of_each(run, tmp_path):
+def test_the_images_are_those_of_the_folder_the_first_draw_of_each(run, tmp_path):
     html = (run.path / "raters/index.html").read_text()
     held = json.loads(re.search(r'application/json">(.*)</script>', html).group(1))
     design = Design.load(run.path / "raters/design.json")
@@ -427,16 +427,16 @@ def test_the_pictures_are_those_of_the_folder_the_first_draw_of_each(run, tmp_pa
         if question.condition == CATCH:
             assert right == places[0]
             continue
-        found = Image.open(io.BytesIO(base64.b64decode(held["pictures"][right].partition(",")[2])))
-        made = run.picture_path("subj01", "result", question.condition, question.stimulus_id, 0)
-        assert (np.asarray(found.convert("RGB")) == run.load_picture(made)).all()
+        found = Image.open(io.BytesIO(base64.b64decode(held["images"][right].partition(",")[2])))
+        made = run.image_path("subj01", "result", question.condition, question.stimulus_id, 0)
+        assert (np.asarray(found.convert("RGB")) == run.load_image(made)).all()
 
 
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({"conditions": ["zz"]}, RecipeError, "has no pictures of zz; it has z, c, zc"),
-        ({"n_pictures": 1}, RecipeError, "needs 2 pictures or more"),
+        ({"conditions": ["zz"]}, RecipeError, "has no images of zz; it has z, c, zc"),
+        ({"n_images": 1}, RecipeError, "needs 2 images or more"),
         ({"n_raters": 0}, RecipeError, "1 rater or more"),
         ({"data": None, "n_catch": -1}, RecipeError, "no fewer than 0 catch questions"),
     ],
@@ -446,7 +446,7 @@ def test_a_test_that_makes_no_sense_is_refused(run, options, error, says):
         pipeline.write_page(run, **options)
 
 
-def test_pictures_that_are_not_made_yet_are_named(small_recipe, tmp_path, reseen):
+def test_images_that_are_not_made_yet_are_named(small_recipe, tmp_path, reseen):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pipeline.run(small_recipe, tmp_path, until="decode")

@@ -63,7 +63,7 @@ def test_every_key_is_described():
 @pytest.mark.parametrize("explained", [True, False])
 def test_a_recipe_written_as_toml_reads_back_the_same(tmp_path, explained):
     recipe = with_settings(
-        Recipe(), ["decode.alphas=[1e-6, 1.0, 1e20]", 'data.path=/a/"b" c', "data.sessions=3", "evaluate.ceiling=false"]
+        Recipe(), ["decode.alphas=[1e-6, 1.0, 1e20]", 'data.path=/a/"b" c', "data.sessions=3", "evaluate.oracle=false"]
     )
     assert load_recipe(write(tmp_path, to_toml(recipe, explained=explained))) == recipe
 
@@ -125,7 +125,7 @@ def test_a_bad_setting_is_refused_with_what_was_expected(setting, message):
         "decode.alphas",
         "reconstruct.conditions",
         "evaluate.protocols",
-        "evaluate.observers",
+        "evaluate.networks",
     ],
 )
 def test_an_empty_list_that_leaves_nothing_to_do_is_refused(field):
@@ -139,7 +139,7 @@ def test_an_empty_list_that_leaves_nothing_to_do_is_refused(field):
         ("data.subjects", "subj01"),
         ("reconstruct.conditions", "zc"),
         ("evaluate.protocols", "builtin"),
-        ("evaluate.observers", "judge"),
+        ("evaluate.networks", "classifier"),
     ],
 )
 def test_a_name_given_twice_is_refused_since_tables_would_hold_it_twice(field, name):
@@ -183,7 +183,7 @@ def test_rois_of_what_no_condition_decodes_are_not_asked_about():
     with_settings(Recipe(), ['data.rois=["ventral"]', 'reconstruct.conditions=["c"]'])
 
 
-def test_folds_leave_no_test_pictures_to_choose_from():
+def test_folds_leave_no_test_images_to_choose_from():
     with pytest.raises(RecipeError, match=r"data: n_test chooses from a fixed test set, .*; leave n_test out"):
         with_settings(Recipe(), ["data.test=folds", "data.n_test=24"])
 

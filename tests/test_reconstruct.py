@@ -1,4 +1,4 @@
-"""Pictures from z and c: what each condition does, and that a picture depends on nothing else."""
+"""Images from z and c: what each condition does, and that an image depends on nothing else."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from reseen.ldm import LatentDiffusion, load_model
 from reseen.ldm.sampling import coarse_latents, coarse_noise, draw_noise
 from reseen.ldm.stable import StableDiffusion
 from reseen.recipe import Condition, ReconstructRecipe, load_recipe
-from reseen.reconstruction import PictureWarning, denoising_sequence, generate, n_draws
+from reseen.reconstruction import ImageWarning, count_samples, denoising_sequence, generate
 
 IDS = np.array([5, 3, 8, 3, 0, 11, 6], dtype=np.int64)
-RECIPE = ReconstructRecipe(n_draws=3, n_steps=4, strength=0.75, batch_size=8)
-Pictures = dict[tuple[int, int], np.ndarray]
+RECIPE = ReconstructRecipe(n_samples=3, n_steps=4, strength=0.75, batch_size=8)
+Images = dict[tuple[int, int], np.ndarray]
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +49,20 @@ def run(
     recipe: ReconstructRecipe = RECIPE,
     z: Features | None = Z,
     c: Features | None = C,
-    made: Pictures | None = None,
+    made: Images | None = None,
     **options: object,
-) -> Pictures:
-    pictures: Pictures = {} if made is None else made
+) -> Images:
+    images: Images = {} if made is None else made
     settings = {"seed": 1, "subject": "subj01"} | options
     if made is not None:
-        every = [(item, draw) for item in range(len(IDS)) for draw in range(n_draws(condition, recipe))]
+        every = [(item, sample) for item in range(len(IDS)) for sample in range(count_samples(condition, recipe))]
         settings["jobs"] = [job for job in every if job not in made]
 
-    def write(item: int, draw: int, picture: np.ndarray) -> None:
-        assert picture.dtype == np.uint8
-        assert picture.shape == (32, 32, 3)
-        assert (item, draw) not in pictures
-        pictures[item, draw] = picture
+    def write(item: int, sample: int, image: np.ndarray) -> None:
+        assert image.dtype == np.uint8
+        assert image.shape == (32, 32, 3)
+        assert (item, sample) not in images
+        images[item, sample] = image
 
     generate(
         ldm,
@@ -73,23 +73,23 @@ def run(
         write=write,
         **settings,  # type: ignore[arg-type]
     )
-    return pictures
+    return images
 
 
-def assert_same(one: Pictures, other: Pictures) -> None:
+def assert_same(one: Images, other: Images) -> None:
     assert one.keys() == other.keys()
-    for job, picture in one.items():
-        np.testing.assert_array_equal(picture, other[job])
+    for job, image in one.items():
+        np.testing.assert_array_equal(image, other[job])
 
 
 @pytest.fixture(scope="module")
-def whole(ldm: LatentDiffusion) -> Pictures:
+def whole(ldm: LatentDiffusion) -> Images:
     return run(ldm)
 
 
-def by_hand(ldm: LatentDiffusion, item: int, draw: int, recipe: ReconstructRecipe, condition: str) -> np.ndarray:
-    """Make one picture of the paper's pipeline, written out for a single item and draw."""
-    noise = torch.from_numpy(draw_noise(1, "subj01", int(IDS[item]), draw, (4, 8, 8)))[None]
+def by_hand(ldm: LatentDiffusion, item: int, sample: int, recipe: ReconstructRecipe, condition: str) -> np.ndarray:
+    """Make one image of the paper's pipeline, written out for a single item and draw."""
+    noise = torch.from_numpy(draw_noise(1, "subj01", int(IDS[item]), sample, (4, 8, 8)))[None]
     timesteps = ldm.schedule.timesteps(recipe.n_steps)
     if condition == "zc":
         coarse = ldm.latent_to_image(Z.array[[item]])[0]
@@ -111,30 +111,30 @@ def by_hand(ldm: LatentDiffusion, item: int, draw: int, recipe: ReconstructRecip
 
 
 @pytest.mark.parametrize("noise_index", ["diffusers", "compvis"])
-def test_zc_is_the_papers_pipeline_written_out_for_one_picture(ldm: LatentDiffusion, noise_index: str) -> None:
-    recipe = RECIPE.model_copy(update={"truncate_coarse": True, "noise_index": noise_index, "n_draws": 1})
-    pictures = run(ldm, recipe=recipe)
+def test_zc_is_the_papers_pipeline_written_out_for_one_image(ldm: LatentDiffusion, noise_index: str) -> None:
+    recipe = RECIPE.model_copy(update={"truncate_coarse": True, "noise_index": noise_index, "n_samples": 1})
+    images = run(ldm, recipe=recipe)
     for item in (0, 4):
-        np.testing.assert_array_equal(pictures[item, 0], by_hand(ldm, item, 0, recipe, "zc"))
+        np.testing.assert_array_equal(images[item, 0], by_hand(ldm, item, 0, recipe, "zc"))
 
 
 def test_c_starts_from_pure_noise_and_takes_every_step(ldm: LatentDiffusion) -> None:
-    pictures = run(ldm, "c", z=None)
-    assert len(pictures) == len(IDS) * 3
-    np.testing.assert_array_equal(pictures[2, 1], by_hand(ldm, 2, 1, RECIPE, "c"))
+    images = run(ldm, "c", z=None)
+    assert len(images) == len(IDS) * 3
+    np.testing.assert_array_equal(images[2, 1], by_hand(ldm, 2, 1, RECIPE, "c"))
 
 
-def test_z_is_one_picture_of_the_latent_itself(ldm: LatentDiffusion) -> None:
-    pictures = run(ldm, "z", c=None)
-    assert set(pictures) == {(item, 0) for item in range(len(IDS))}
-    assert n_draws("z", RECIPE) == 1
-    assert n_draws("zc", RECIPE) == 3
+def test_z_is_one_image_of_the_latent_itself(ldm: LatentDiffusion) -> None:
+    images = run(ldm, "z", c=None)
+    assert set(images) == {(item, 0) for item in range(len(IDS))}
+    assert count_samples("z", RECIPE) == 1
+    assert count_samples("zc", RECIPE) == 3
     small = np.round(ldm.latent_to_image(Z.array[[1]])[0] * 255).astype(np.uint8)
     large = np.asarray(Image.fromarray(small).resize((32, 32), Image.Resampling.BICUBIC))
-    assert np.abs(pictures[1, 0].astype(int) - large.astype(int)).max() <= 4
+    assert np.abs(images[1, 0].astype(int) - large.astype(int)).max() <= 4
 
 
-def test_rounding_the_coarse_picture_to_bytes_is_a_small_change(ldm: LatentDiffusion) -> None:
+def test_rounding_the_coarse_image_to_bytes_is_a_small_change(ldm: LatentDiffusion) -> None:
     exact, cut = (
         run(ldm, "z", recipe=RECIPE.model_copy(update={"truncate_coarse": truncate})) for truncate in (False, True)
     )
@@ -142,10 +142,10 @@ def test_rounding_the_coarse_picture_to_bytes_is_a_small_change(ldm: LatentDiffu
     assert 0 < difference.max() <= 4
 
 
-def test_as_released_the_final_picture_is_truncated_to_bytes_and_by_default_it_is_rounded(ldm: LatentDiffusion) -> None:
+def test_as_released_the_final_image_is_truncated_to_bytes_and_by_default_it_is_rounded(ldm: LatentDiffusion) -> None:
     assert load_recipe("takagi2023_as_released").reconstruct.to_8_bits == "truncate"
     assert RECIPE.to_8_bits == "round"
-    default = RECIPE.model_copy(update={"truncate_coarse": True, "n_draws": 1})
+    default = RECIPE.model_copy(update={"truncate_coarse": True, "n_samples": 1})
     truncated = default.model_copy(update={"to_8_bits": "truncate"})
     for condition in ("c", "zc"):
         rounded, cut = run(ldm, condition, recipe=default), run(ldm, condition, recipe=truncated)
@@ -156,37 +156,37 @@ def test_as_released_the_final_picture_is_truncated_to_bytes_and_by_default_it_i
 
 
 def test_a_denoising_sequence_ends_with_the_truncated_image(ldm: LatentDiffusion) -> None:
-    recipe = RECIPE.model_copy(update={"to_8_bits": "truncate", "n_draws": 1})
+    recipe = RECIPE.model_copy(update={"to_8_bits": "truncate", "n_samples": 1})
     made = run(ldm, recipe=recipe)[0, 0]
     z, c = Z.array[0], C.array[0]
     frames = denoising_sequence(ldm, z, c, recipe=recipe, seed=1, subject="subj01", stimulus_id=int(IDS[0]))
     assert np.abs(frames[-1].astype(int) - made).max() <= 1  # a batch of one and of eight differ in the last digits
 
 
-def test_the_pictures_do_not_depend_on_the_batch_size(ldm: LatentDiffusion, whole: Pictures) -> None:
+def test_the_images_do_not_depend_on_the_batch_size(ldm: LatentDiffusion, whole: Images) -> None:
     for batch_size in (5, 64):
         assert_same(whole, run(ldm, recipe=RECIPE.model_copy(update={"batch_size": batch_size})))
 
 
-def test_the_pictures_do_not_depend_on_the_order_or_on_what_is_made_beside_them(
-    ldm: LatentDiffusion, whole: Pictures
+def test_the_images_do_not_depend_on_the_order_or_on_what_is_made_beside_them(
+    ldm: LatentDiffusion, whole: Images
 ) -> None:
     order = np.array([6, 2, 0, 5])
     z, c = (Features(part.name, part.array[order], part.stimulus_id[order]) for part in (Z, C))
-    for (item, draw), picture in run(ldm, z=z, c=c).items():
-        np.testing.assert_array_equal(picture, whole[int(order[item]), draw])
+    for (item, sample), image in run(ldm, z=z, c=c).items():
+        np.testing.assert_array_equal(image, whole[int(order[item]), sample])
 
 
-def test_two_shards_make_the_pictures_of_one_run(ldm: LatentDiffusion, whole: Pictures) -> None:
+def test_two_shards_make_the_images_of_one_run(ldm: LatentDiffusion, whole: Images) -> None:
     every = list(whole)
-    made: Pictures = {}
+    made: Images = {}
     for shard in (every[::2], every[1::2]):
         made |= run(dataclasses.replace(ldm), jobs=shard)  # type: ignore[type-var]
     assert_same(whole, made)
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_pictures(ldm: LatentDiffusion, whole: Pictures) -> None:
-    made: Pictures = {}
+def test_a_run_that_was_killed_goes_on_to_the_same_images(ldm: LatentDiffusion, whole: Images) -> None:
+    made: Images = {}
     n_calls = 0
 
     def killed(done: int, _total: int) -> None:
@@ -203,10 +203,10 @@ def test_a_run_that_was_killed_goes_on_to_the_same_pictures(ldm: LatentDiffusion
         n_calls += 1
 
     assert_same(whole, run(ldm, made=made, progress=count))
-    assert n_calls == 1 + 2  # 14 pictures in batches of 8, after the first word
+    assert n_calls == 1 + 2  # 14 images in batches of 8, after the first word
 
 
-def test_nothing_is_computed_when_all_is_done(whole: Pictures) -> None:
+def test_nothing_is_computed_when_all_is_done(whole: Images) -> None:
     class Untouchable:
         name, latent_shape, conditioning_shape = "untouchable", (4, 8, 8), (24, 32)
 
@@ -215,7 +215,7 @@ def test_nothing_is_computed_when_all_is_done(whole: Pictures) -> None:
     assert seen == [(0, 0)]
 
 
-def test_progress_counts_pictures(ldm: LatentDiffusion) -> None:
+def test_progress_counts_images(ldm: LatentDiffusion) -> None:
     seen: list[tuple[int, int]] = []
     run(ldm, "z", progress=lambda done, total: seen.append((done, total)))
     assert seen == [(0, 7), (7, 7)]
@@ -250,9 +250,9 @@ def test_the_noise_of_a_draw_never_changes_between_versions() -> None:
     np.testing.assert_allclose(draw_noise(0, "subj01", 7, 0, (3,)), NOISE_OF_VERSION_ONE, rtol=1e-6)
 
 
-def test_a_denoising_sequence_ends_with_the_image_itself(ldm: LatentDiffusion, whole: Pictures) -> None:
+def test_a_denoising_sequence_ends_with_the_image_itself(ldm: LatentDiffusion, whole: Images) -> None:
     frames = denoising_sequence(
-        ldm, Z.array[4], C.array[4], recipe=RECIPE, seed=1, subject="subj01", stimulus_id=int(IDS[4]), draw=2
+        ldm, Z.array[4], C.array[4], recipe=RECIPE, seed=1, subject="subj01", stimulus_id=int(IDS[4]), sample=2
     )
     assert frames.shape == (1 + 3, 32, 32, 3)
     assert frames.dtype == np.uint8
@@ -262,7 +262,7 @@ def test_a_denoising_sequence_ends_with_the_image_itself(ldm: LatentDiffusion, w
 
 def test_a_denoising_sequence_without_z_starts_from_noise(ldm: LatentDiffusion) -> None:
     frames = denoising_sequence(
-        ldm, None, C.array[2], recipe=RECIPE, seed=1, subject="subj01", stimulus_id=int(IDS[2]), draw=1
+        ldm, None, C.array[2], recipe=RECIPE, seed=1, subject="subj01", stimulus_id=int(IDS[2]), sample=1
     )
     assert frames.shape == (1 + 4, 32, 32, 3)
     np.testing.assert_array_equal(frames[-1], by_hand(ldm, 2, 1, RECIPE, "c"))
@@ -287,8 +287,8 @@ def test_a_strength_that_leaves_no_step_is_refused(ldm: LatentDiffusion) -> None
 def test_numbers_that_are_not_finite_name_the_stimulus_and_are_never_written(ldm: LatentDiffusion) -> None:
     broken = C.array.copy()
     broken[2] = np.nan
-    made: Pictures = {}
-    with pytest.raises(ModelError, match="not finite for stimulus 8, draw 0"):
+    made: Images = {}
+    with pytest.raises(ModelError, match="not finite for stimulus 8, sample 0"):
         run(ldm, c=Features("c", broken, IDS), made=made)
     assert all(item < 2 for item, _ in made)
 
@@ -321,20 +321,20 @@ class Faulty:
         return (noise,)
 
 
-def test_a_picture_that_half_precision_spoils_is_made_again_in_single_precision(
-    ldm: LatentDiffusion, whole: Pictures
+def test_an_image_that_half_precision_spoils_is_made_again_in_single_precision(
+    ldm: LatentDiffusion, whole: Images
 ) -> None:
     faulty = dataclasses.replace(ldm, unet=Faulty(ldm.unet, [1, 4], float("nan")))  # type: ignore[type-var]
-    with pytest.warns(PictureWarning, match="made again in single precision; the first is of stimulus") as noted:
+    with pytest.warns(ImageWarning, match="made again in single precision; the first is of stimulus") as noted:
         made = run(faulty, recipe=RECIPE.model_copy(update={"batch_size": 64}))
     assert len(noted) == 1
-    assert "6 of 21 pictures of condition zc" in str(noted[0].message)
-    assert "stimulus 3, draw 0" in str(noted[0].message)
-    for (item, draw), picture in made.items():
+    assert "6 of 21 images of condition zc" in str(noted[0].message)
+    assert "stimulus 3, sample 0" in str(noted[0].message)
+    for (item, sample), image in made.items():
         if item in (1, 4):
-            np.testing.assert_array_equal(picture, whole[item, draw])
+            np.testing.assert_array_equal(image, whole[item, sample])
         else:
-            assert np.abs(picture.astype(int) - whole[item, draw].astype(int)).max() <= 8  # half precision
+            assert np.abs(image.astype(int) - whole[item, sample].astype(int)).max() <= 8  # half precision
 
 
 def test_where_half_precision_spoils_nothing_no_second_noise_predictor_is_made(
@@ -348,8 +348,8 @@ def test_where_half_precision_spoils_nothing_no_second_noise_predictor_is_made(
     assert len(run(faulty, jobs=[(2, 0), (0, 1)])) == 2
 
 
-def test_a_picture_that_half_precision_turns_black_is_made_again(
-    ldm: LatentDiffusion, whole: Pictures, monkeypatch: pytest.MonkeyPatch
+def test_an_image_that_half_precision_turns_black_is_made_again(
+    ldm: LatentDiffusion, whole: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decode = type(ldm).latent_to_image
 
@@ -361,7 +361,7 @@ def test_a_picture_that_half_precision_turns_black_is_made_again(
 
     faulty = dataclasses.replace(ldm, unet=Faulty(ldm.unet, [], 0.0))  # type: ignore[type-var]
     monkeypatch.setattr(type(ldm), "latent_to_image", black_in_half)
-    with pytest.warns(PictureWarning, match="1 of 4 pictures of condition zc were black or not finite"):
+    with pytest.warns(ImageWarning, match="1 of 4 images of condition zc were black or not finite"):
         made = run(faulty, jobs=[(2, 0), (2, 1), (2, 2), (0, 1)])
     np.testing.assert_array_equal(made[2, 0], whole[2, 0])
 
@@ -371,15 +371,15 @@ def test_what_is_not_finite_in_single_precision_either_is_an_error(ldm: LatentDi
     broken[2] = np.nan
     faulty = dataclasses.replace(ldm, unet=Faulty(ldm.unet, [], 0.0))  # type: ignore[type-var]
     with (
-        pytest.warns(PictureWarning, match="made again"),
-        pytest.raises(ModelError, match="not finite for stimulus 8, draw 0"),
+        pytest.warns(ImageWarning, match="made again"),
+        pytest.raises(ModelError, match="not finite for stimulus 8, sample 0"),
     ):
         run(faulty, c=Features("c", broken, IDS))
 
 
-def test_the_denoising_sequence_of_a_spoilt_sample_is_exact(ldm: LatentDiffusion, whole: Pictures) -> None:
+def test_the_denoising_sequence_of_a_spoilt_sample_is_exact(ldm: LatentDiffusion, whole: Images) -> None:
     faulty = dataclasses.replace(ldm, unet=Faulty(ldm.unet, [4], float("nan")))  # type: ignore[type-var]
-    which = {"seed": 1, "subject": "subj01", "stimulus_id": int(IDS[4]), "draw": 2}
+    which = {"seed": 1, "subject": "subj01", "stimulus_id": int(IDS[4]), "sample": 2}
     frames = denoising_sequence(faulty, Z.array[4], C.array[4], recipe=RECIPE, **which)  # type: ignore[arg-type]
     np.testing.assert_array_equal(frames[-1], whole[4, 2])
 
@@ -401,9 +401,9 @@ def test_draws_share_the_sample_of_the_coarse_posterior_and_stimuli_do_not(ldm: 
     assert_same(sampled, run(ldm, recipe=recipe.model_copy(update={"batch_size": 5})))
 
 
-def test_black_pictures_are_warned_of(ldm: LatentDiffusion, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_black_images_are_warned_of(ldm: LatentDiffusion, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(ldm), "latent_to_image", lambda _self, z: np.zeros((len(z), 20, 20, 3), dtype=np.float32))
-    with pytest.warns(PictureWarning, match="7 of 7 pictures of condition z are black all over"):
+    with pytest.warns(ImageWarning, match="7 of 7 images of condition z are black all over"):
         run(ldm, "z")
 
 
@@ -427,6 +427,6 @@ def test_the_benchmark_holds_the_weights_of_one_contender_at_a_time(monkeypatch:
     monkeypatch.setattr(sampling, "load", watched)
     monkeypatch.setattr(sampling, "take_turns", made_nothing)
     monkeypatch.setattr(sampling, "matrix_rate", lambda *_: 1e12)
-    monkeypatch.setattr(sampling, "flop_of_a_picture", lambda *_: 1e9)
+    monkeypatch.setattr(sampling, "flop_of_an_image", lambda *_: 1e9)
     assert sampling.measure("cpu", "fp32", compiled=False, quick=True)
     assert seen == [[], [False]]

@@ -1,4 +1,4 @@
-"""The report, made from made-up pictures and scores."""
+"""The report, made from made-up images and scores."""
 
 import math
 import re
@@ -14,10 +14,10 @@ from reseen.evaluate import run_checks
 from reseen.plot.decoders import count_penalties
 from reseen.plot.wording import penalty
 from reseen.recipe import Recipe
-from reseen.report import Film, ReportInput, SubjectReport, declared_sample, examples, report
-from reseen.report.embed import evenly, picture_uri, sprite_uri
+from reseen.report import DenoisingSequence, ReportInput, SubjectReport, declared_sample, examples, report
+from reseen.report.embed import evenly, image_uri, sprite_uri
 from reseen.report.encoding import AnalysisReport
-from reseen.report.gallery import film_strip
+from reseen.report.gallery import sequence_strip
 from reseen.report.marks import read_marks, reading
 from reseen.tables import DIAGNOSTIC_COLUMNS, SCORE_COLUMNS
 
@@ -59,25 +59,25 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).replace("\u00a0", " ").split())
 
 
-def pictures(seed, *shape):
+def images(seed, *shape):
     return np.random.default_rng(seed).integers(0, 256, (*shape, 8, 8, 3), dtype=np.uint8)
 
 
 def subject(name="subj01", **changes):
-    made = {("result", c): pictures(k, N, 1 if c == "z" else 2) for k, c in enumerate(("z", "c", "zc"))}
-    made |= {("ceiling", "zc"): pictures(5, N, 2), ("floor_shuffled", "zc"): pictures(6, N, 2)}
+    made = {("result", c): images(k, N, 1 if c == "z" else 2) for k, c in enumerate(("z", "c", "zc"))}
+    made |= {("oracle", "zc"): images(5, N, 2), ("permuted", "zc"): images(6, N, 2)}
     grid = np.logspace(1, 5, 5)
     whole = SubjectReport(
         subject=name,
         stimulus_id=np.arange(100, 100 + N),
-        presented=pictures(9, N),
-        pictures=made,
+        presented=images(9, N),
+        images=made,
         score=np.linspace(0, 1, N),
         alphas={"z": np.repeat(grid, [1, 1, 1, 1, 6])},
         alpha_grid={"z": grid},
         roi_sizes={"early": 650, "ventral": 820},
         noise_ceiling={"early": np.linspace(0, 0.9, 50), "ventral": np.full(5, np.nan)},
-        films=(Film(103, pictures(7, 11)),),
+        sequences=(DenoisingSequence(103, images(7, 11)),),
     )
     return replace(whole, **changes)
 
@@ -89,7 +89,7 @@ def scores(subjects=("subj01",), *, value=0.8):
             condition,
             "builtin",
             "identification",
-            "judge",
+            "classifier",
             layer,
             "original",
             subset,
@@ -103,7 +103,7 @@ def scores(subjects=("subj01",), *, value=0.8):
         for condition in ("z", "c", "zc")
         for layer in ("late", "early")
         for subset in ("all", "novel")
-        for level, level_value in (("result", value), ("floor_repaired", 0.5), ("ceiling", 0.95))
+        for level, level_value in (("result", value), ("mismatched", 0.5), ("oracle", 0.95))
     ]
     rows += [(*row[:3], "identification_gap_closed", *row[4:8], "result", 2 / 3, *row[10:]) for row in rows[::3]]
     rows += [(name, "zc", "builtin", "pixcorr", "", "", "", "all", "result", 0.4, 0.3, 0.5, N) for name in subjects]
@@ -136,7 +136,7 @@ def test_the_page_needs_nothing_outside_itself():
         assert str(attributes.get("href", "#")).startswith("#")
 
 
-def test_every_picture_says_what_it_is():
+def test_every_image_says_what_it_is():
     images = Page(report(contents())).all("img")
     assert images
     assert all(image["alt"].strip() for image in images)
@@ -155,11 +155,11 @@ def test_the_same_contents_give_the_same_page():
 
 def test_the_verdict_and_the_warnings_come_before_everything_else():
     words = Page(report(contents())).words
-    verdict = words.index("zc images are identified in 80.0 % of the pairs by judge, layer late (")
+    verdict = words.index("zc images are identified in 80.0 % of the pairs by classifier, layer late (")
     assert verdict < words.index("alpha at the edge") < words.index("Presented, and reconstructed")
 
 
-def test_verdict_table_and_pictures_stand_open_and_everything_else_is_folded_away():
+def test_verdict_table_and_images_stand_open_and_everything_else_is_folded_away():
     table = pd.DataFrame({"voxel": [1], "r": [0.1]})
     html = report(contents(encoding=table, diagnostics=readings(), checks=checks()))
     before, *folded = re.split('<section><details class="fold">', html)
@@ -172,7 +172,7 @@ def test_verdict_table_and_pictures_stand_open_and_everything_else_is_folded_awa
         "What ran",
     ]
     assert before.index("identified in 80.0") < before.index(">warn</span>") < before.index('class="headline"')
-    assert before.index('class="headline"') < before.index('id="pictures"')
+    assert before.index('class="headline"') < before.index('id="images"')
     assert "<details open" not in before
     assert all(part.count("<details") + 1 == part.count("</details>") for part in folded)
 
@@ -185,24 +185,24 @@ def test_each_of_several_subjects_has_a_headline_and_its_checks_folded_away():
     assert "<summary>Checks of subj02: 4 pass, 2 warn, 2 fail</summary>" in html
 
 
-def test_pictures_made_without_the_brain_stand_in_a_table_and_beside_the_presented_ones():
+def test_images_made_without_the_brain_stand_in_a_table_and_beside_the_presented_ones():
     table = scores()
-    floors = {"floor_mean": 0.51, "floor_noise": 0.52, "floor_random": 0.53}
+    floors = {"chance_mean": 0.51, "chance_noise": 0.52, "chance_random": 0.53}
     result = table[(table["level"] == "result") & (table["condition"] == "zc")]
     table = pd.concat([table, *(result.assign(level=level, value=value) for level, value in floors.items())])
-    made = {(level, "zc"): pictures(20 + k, N, 2) for k, level in enumerate(floors)}
-    html = report(contents(subject(pictures=subject().pictures | made), scores=table))
+    made = {(level, "zc"): images(20 + k, N, 2) for k, level in enumerate(floors)}
+    html = report(contents(subject(images=subject().images | made), scores=table))
     words = Page(html).words
     assert "two-way identification, late zc 50 % – 51 % 52 % 53 % 80 % 95 %" in words
     assert "What the generator makes of these without the brain, subj01" in words
-    assert all(picture_uri(stack[N - 1, 0]) in html for stack in made.values())
+    assert all(image_uri(stack[N - 1, 0]) in html for stack in made.values())
     assert "Without the brain" not in Page(report(contents())).words
 
 
 def test_what_comes_from_outside_is_escaped():
     nasty = "<script>alert('x')</script>\"&"
     table = scores([nasty])
-    table["observer"] = nasty
+    table["network"] = nasty
     table["metric"] = nasty
     odd = subject(
         nasty,
@@ -220,7 +220,7 @@ def test_what_comes_from_outside_is_escaped():
         alphas={nasty: np.ones(3)},
         roi_sizes={nasty: 3},
         noise_ceiling={nasty: np.ones(3)},
-        pictures={("result", nasty): pictures(0, N, 1)},
+        images={("result", nasty): images(0, N, 1)},
     )
     html = report(
         contents(
@@ -248,7 +248,7 @@ def test_the_sample_is_best_median_worst_and_random():
     assert "4 are drawn at random from all 10 (seed 3)" in sample.rule("luck")
 
 
-def test_the_random_pictures_do_not_depend_on_the_scores():
+def test_the_random_images_do_not_depend_on_the_scores():
     one, other = (declared_sample(np.random.default_rng(k).random(30), n_random=6, seed=1) for k in range(2))
     assert one.random == other.random
     assert one.best != other.best
@@ -259,7 +259,7 @@ def test_ties_are_ranked_in_the_order_of_the_items():
     assert declared_sample(np.zeros(9), n_random=0).best == (0, 1, 2)
 
 
-def test_pictures_without_a_score_are_not_ranked():
+def test_images_without_a_score_are_not_ranked():
     sample = declared_sample(np.array([np.nan, 0.5, 0.1, np.nan, 0.9]), n_random=9)
     assert (sample.best, sample.median, sample.worst) == ((4,), (1,), (2,))
     assert sample.random == (0, 1, 2, 3, 4)
@@ -267,7 +267,7 @@ def test_pictures_without_a_score_are_not_ranked():
 
 
 @pytest.mark.parametrize("score", [np.array([]), np.array([0.5]), np.full(4, np.nan)])
-def test_too_few_scores_leave_only_random_pictures(score):
+def test_too_few_scores_leave_only_random_images(score):
     sample = declared_sample(score, n_random=2)
     assert sample.best == sample.worst == ()
     assert len(sample.random) == min(2, len(score))
@@ -277,17 +277,17 @@ def test_too_few_scores_leave_only_random_pictures(score):
 def test_the_gallery_shows_draw_0_and_never_another_outside_the_list_of_all_draws():
     one = subject()
     html = report(contents(one))
-    gallery = html[html.index('id="pictures"') : html.index("Every draw of zc")]
-    assert picture_uri(one.pictures["result", "zc"][N - 1, 0]) in gallery
-    assert picture_uri(one.pictures["result", "zc"][N - 1, 1]) not in gallery
-    assert picture_uri(one.pictures["result", "zc"][N - 1, 1]) in html
-    assert "draw 0 is shown" in Page(html).words
+    gallery = html[html.index('id="images"') : html.index("Every sample of zc")]
+    assert image_uri(one.images["result", "zc"][N - 1, 0]) in gallery
+    assert image_uri(one.images["result", "zc"][N - 1, 1]) not in gallery
+    assert image_uri(one.images["result", "zc"][N - 1, 1]) in html
+    assert "sample 0 is shown" in Page(html).words
 
 
-def test_several_subjects_stand_side_by_side_for_the_pictures_they_share():
+def test_several_subjects_stand_side_by_side_for_the_images_they_share():
     other = subject("subj02", stimulus_id=np.arange(105, 105 + N))
     words = Page(report(contents(subject(), other))).words
-    assert "The same picture, read from each brain" in words
+    assert "The same image, read from each brain" in words
     assert "from all 7 (seed 0)" in words
     apart = subject("subj02", stimulus_id=np.arange(500, 500 + N))
     assert "read from each brain" not in Page(report(contents(subject(), apart))).words
@@ -306,28 +306,26 @@ def test_examples_for_print_are_those_of_the_page_by_subject_or_by_condition():
     assert columns == ["original", "subj01", "subj02"]
     assert rows[0] == "best,\nstimulus 111"  # they share 105 to 111; scores rise with the number
     place = int(rows[0].split()[-1])
-    expected = (one.presented[place - 100], one.pictures["result", "zc"][place - 100, 0])
+    expected = (one.presented[place - 100], one.images["result", "zc"][place - 100, 0])
     np.testing.assert_array_equal(images[:2], expected)
-    np.testing.assert_array_equal(images[2], other.pictures["result", "zc"][place - 105, 0])
+    np.testing.assert_array_equal(images[2], other.images["result", "zc"][place - 105, 0])
     columns, rows, _ = shown(examples(contents(one)))
     assert columns == ["original", "z", "c", "zc"]
     assert rows[:3] == ["best,\nstimulus 111", "median,\nstimulus 106", "worst,\nstimulus 100"]
-    assert examples(contents(subject(pictures={}))) is None
+    assert examples(contents(subject(images={}))) is None
 
 
 def test_one_subject_without_films_encoding_or_decoders_makes_a_page():
-    bare = subject(films=(), alphas={}, alpha_grid={}, roi_sizes={}, noise_ceiling={})
+    bare = subject(sequences=(), alphas={}, alpha_grid={}, roi_sizes={}, noise_ceiling={})
     words = Page(report(contents(bare, provenance={}))).words
     for absent in ("The brain steers", "Encoding:", "Chosen ridge penalties", "ROIs and their", "Warning"):
         assert absent not in words
 
 
-@pytest.mark.parametrize(
-    "kept", [[], [("result", "z")], [("result", "c"), ("ceiling", "z")], [("floor_shuffled", "zc")]]
-)
+@pytest.mark.parametrize("kept", [[], [("result", "z")], [("result", "c"), ("oracle", "z")], [("permuted", "zc")]])
 def test_missing_conditions_leave_out_their_columns(kept):
     whole = subject()
-    some = subject(pictures={key: whole.pictures.get(key, whole.pictures["result", "z"]) for key in kept})
+    some = subject(images={key: whole.images.get(key, whole.images["result", "z"]) for key in kept})
     Page(report(contents(some, subject("subj02"))))
 
 
@@ -340,7 +338,7 @@ def test_no_scores_at_all_make_a_page():
     empty = pd.DataFrame(columns=list(SCORE_COLUMNS))
     words = Page(report(contents(subject(score=np.full(N, np.nan)), scores=empty))).words
     assert "No score was made." in words
-    assert "Too few pictures have a score" in words
+    assert "Too few images have a score" in words
 
 
 def test_scores_that_are_nan_are_shown_as_missing():
@@ -366,17 +364,17 @@ def test_numbers_about_a_score_are_not_taken_for_scores():
 
 
 def test_a_chart_reads_as_one_sentence_with_n_interval_and_null():
-    marks = [mark for mark in read_marks(scores()) if mark.key.subset == "all" and mark.key.observer]
+    marks = [mark for mark in read_marks(scores()) if mark.key.subset == "all" and mark.key.network]
     assert reading(marks).replace("\u00a0", " ") == (
         "Two-way identification of zc at the late layer is 80 % (95 % interval 70 to 90 %, n = 12, guessing 50 %, "
-        "wrong truths 50 %, ceiling 95 %); highest: z (early), z (late)."
+        "mismatched images 50 %, oracle 95 %); highest: z (early), z (late)."
     )
 
 
 def test_of_distances_the_smallest_is_the_best():
-    table = scores().assign(observer="swav", protocol="mindeye2")
-    table.loc[table["level"] == "floor_repaired", "value"] = 0.9
-    table.loc[table["level"] == "ceiling", "value"] = 0.5
+    table = scores().assign(network="swav", protocol="mindeye2")
+    table.loc[table["level"] == "mismatched", "value"] = 0.9
+    table.loc[table["level"] == "oracle", "value"] = 0.5
     table = table[~table["metric"].str.endswith("_gap_closed")].assign(metric="distance")
     table.loc[(table["level"] == "result") & (table["condition"] == "z"), "value"] = 0.6
     marks = [mark for mark in read_marks(table) if mark.key.subset == "all" and mark.key.layer]
@@ -384,11 +382,11 @@ def test_of_distances_the_smallest_is_the_best():
 
 
 def test_of_several_protocols_reseens_own_is_on_top_and_the_others_have_charts_of_their_own():
-    other = scores(value=0.6).assign(protocol="takagi2023", observer="alexnet")
+    other = scores(value=0.6).assign(protocol="takagi2023", network="alexnet")
     both = report(contents(scores=pd.concat([other, scores()], ignore_index=True), stimuli="scenes"))
     words = Page(both).words
-    assert "Two-way identification by the judge; for each" in words
-    assert "Two-way identification by alexnet, presented picture held fixed, protocol takagi2023" in words
+    assert "Two-way identification by the classifier; for each" in words
+    assert "Two-way identification by alexnet, presented image held fixed, protocol takagi2023" in words
     assert "Pixel scores, protocol takagi2023" in words
 
 
@@ -433,8 +431,8 @@ def test_a_film_becomes_a_strip_and_an_animation_that_can_rest():
     html = report(contents())
     page = Page(html)
     assert "prefers-reduced-motion" in html
-    assert "denoising steps" in next(i["alt"] for i in page.all("img") if "film" in i["alt"])
-    strip = html[html.index('id="films"') : html.index('id="scores"')]
+    assert "denoising steps" in next(i["alt"] for i in page.all("img") if "sequence" in i["alt"])
+    strip = html[html.index('id="sequences"') : html.index('id="scores"')]
     assert re.findall(r"<figcaption>(.*?)</figcaption>", strip) == [
         *("presented", "start", "step 1", "step 3", "step 4", "step 6", "step 7", "step 9", "result")
     ]
@@ -442,15 +440,15 @@ def test_a_film_becomes_a_strip_and_an_animation_that_can_rest():
 
 def test_a_film_shows_what_was_presented_and_not_its_own_last_frame():
     mine = subject()
-    strip = film_strip(mine, Film(103, pictures(7, 11)))
+    strip = sequence_strip(mine, DenoisingSequence(103, images(7, 11)))
     row = int(np.flatnonzero(mine.stimulus_id == 103)[0])
-    assert strip["presented"]["uri"] == picture_uri(mine.presented[row])
+    assert strip["presented"]["uri"] == image_uri(mine.presented[row])
     assert strip["presented"]["uri"] != strip["strip"][-1]["uri"]
 
 
 def test_a_film_of_one_frame_and_of_floats_makes_a_page():
-    still = Film(1, np.full((1, 8, 8, 3), 0.5, dtype=np.float32))
-    Page(report(contents(subject(films=(still,)))))
+    still = DenoisingSequence(1, np.full((1, 8, 8, 3), 0.5, dtype=np.float32))
+    Page(report(contents(subject(sequences=(still,)))))
 
 
 def test_steps_are_spaced_evenly_from_first_to_last():
@@ -464,9 +462,9 @@ def test_a_long_film_keeps_its_first_and_last_frame_within_bounds():
     assert n_frames == 60
 
 
-def test_large_pictures_are_shrunk():
+def test_large_images_are_shrunk():
     noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), dtype=np.uint8)
-    uri = picture_uri(noise)
+    uri = image_uri(noise)
     assert uri.startswith("data:image/webp")
     assert len(uri) < 80_000
 
@@ -474,10 +472,10 @@ def test_large_pictures_are_shrunk():
 def test_arrays_that_do_not_belong_together_are_refused():
     with pytest.raises(ShapeError, match="score has 3 rows; 12 items need 12"):
         subject(score=np.zeros(3))
-    with pytest.raises(ShapeError, match="must be \\(n_items, n_draws"):
-        subject(pictures={("result", "z"): pictures(0, N)})
-    with pytest.raises(ShapeError, match="film of stimulus 4"):
-        Film(4, np.zeros((8, 8, 3)))
+    with pytest.raises(ShapeError, match="must be \\(n_items, n_samples"):
+        subject(images={("result", "z"): images(0, N)})
+    with pytest.raises(ShapeError, match="sequence of stimulus 4"):
+        DenoisingSequence(4, np.zeros((8, 8, 3)))
     with pytest.raises(ShapeError, match="no column 'n'"):
         contents(scores=scores().drop(columns="n"))
 
@@ -535,7 +533,7 @@ def test_without_diagnostics_there_is_no_such_section():
         assert "Diagnostics:" not in Page(report(contents(diagnostics=nothing))).words
 
 
-def test_captions_that_a_prior_found_probable_stand_below_their_picture():
+def test_captions_that_a_prior_found_probable_stand_below_their_image():
     probable = tuple(((0.625, f"a <red> boat {k}"), (0.25, "a tree")) for k in range(N))
     page = report(contents(subject(probable=probable)))
     assert "Most probable captions: <b>0.62</b> a &lt;red&gt; boat" in page

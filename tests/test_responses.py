@@ -69,13 +69,13 @@ def test_resampled_scores_are_the_scores_of_the_resampled_rows(centre: bool) -> 
     groups = np.array([[True] * 7, [True, False, True, False, False, False, True]])
     weights = bootstrap_weights(np.arange(len(true)), 5, seed=0)
     found = bootstrap_responses(true, parts, scaled, weights, groups, centre=centre)
-    for draw, weight in enumerate(weights):
+    for sample, weight in enumerate(weights):
         rows = np.repeat(np.arange(len(true)), weight.astype(int))
         split = split_correlation(true[rows], scaled[:, rows], centre=centre)
         r2 = r_squared(true[rows], parts[:, rows].sum(0))
-        np.testing.assert_allclose(found.each_r[draw], [*split.sum(0)[:6], -1], atol=1e-4)
+        np.testing.assert_allclose(found.each_r[sample], [*split.sum(0)[:6], -1], atol=1e-4)
         for g, group in enumerate(groups):
             kept = group & (np.arange(7) < 6)
-            np.testing.assert_allclose(found.split[:, draw, g], split[:, kept].mean(1), atol=1e-4)
-            assert found.r[draw, g] == pytest.approx(split.sum(0)[kept].mean(), abs=1e-4)
-            assert found.r2[draw, g] == pytest.approx(r2[kept].mean(), abs=1e-3)
+            np.testing.assert_allclose(found.split[:, sample, g], split[:, kept].mean(1), atol=1e-4)
+            assert found.r[sample, g] == pytest.approx(split.sum(0)[kept].mean(), abs=1e-4)
+            assert found.r2[sample, g] == pytest.approx(r2[kept].mean(), abs=1e-3)

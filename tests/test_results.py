@@ -34,7 +34,7 @@ def test_the_same_recipe_opens_the_same_folder_again(tmp_path):
 def test_opening_a_folder_takes_away_the_half_written_files_of_a_killed_run(tmp_path):
     ResultsFolder.open(tmp_path, Recipe()).close()
     whole = sorted(tmp_path.rglob("*"))
-    half = tmp_path / "subj01" / "pictures" / f".00000_0.png.{'0a' * 16}.part"
+    half = tmp_path / "subj01" / "images" / f".00000_0.png.{'0a' * 16}.part"
     half.parent.mkdir(parents=True)
     half.touch()
     with pytest.raises(ResultsError):
@@ -56,7 +56,7 @@ def test_batch_size_and_data_path_may_change_between_runs(tmp_path):
 
 
 def test_a_recipe_that_scores_more_drops_the_tables_that_depend_on_it(tmp_path):
-    names = ("scores", "pictures", "diagnostics", "encoding")
+    names = ("scores", "images", "diagnostics", "encoding")
     ResultsFolder.open(tmp_path, Recipe()).close()
     (tmp_path / "subj01").mkdir()
     for folder in (tmp_path, tmp_path / "subj01"):
@@ -133,13 +133,13 @@ def test_damaged_features_say_so(results):
         results.load_features(path)
 
 
-def test_pictures_read_back_and_their_names_tell_item_and_draw(results):
-    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    path = results.picture_path("subj01", "result", "zc", 42, 1)
-    results.save_picture(path, picture)
-    assert path.relative_to(results.path) == Path("subj01/pictures/result/zc/00042_1.png")
-    assert np.array_equal(results.load_picture(path), picture)
-    assert results.picture_path("subj01", "result", "zc", 42, 1, trial=7).name == "00042-t7_1.png"
+def test_images_read_back_and_their_names_tell_item_and_draw(results):
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    path = results.image_path("subj01", "result", "zc", 42, 1)
+    results.save_image(path, image)
+    assert path.relative_to(results.path) == Path("subj01/images/result/zc/00042_1.png")
+    assert np.array_equal(results.load_image(path), image)
+    assert results.image_path("subj01", "result", "zc", 42, 1, trial=7).name == "00042-t7_1.png"
 
 
 def test_tables_read_back_with_empty_words_empty(results):
@@ -172,7 +172,7 @@ def test_words_that_look_like_nothing_stay_words(results):
 
 
 def test_words_that_look_like_numbers_stay_words(results):
-    table = pd.DataFrame({"observer": "7", "layer": ["2", "05"], "setting": ["2", "10"], "direction": "", "n": [3, 4]})
+    table = pd.DataFrame({"network": "7", "layer": ["2", "05"], "setting": ["2", "10"], "direction": "", "n": [3, 4]})
     results.save_table("some", table)
     pd.testing.assert_frame_equal(results.load_table("some"), table, check_dtype=False)
 
@@ -273,33 +273,33 @@ def test_arrays_of_another_decoder_with_the_old_provenance_are_noticed(results):
 
 
 def test_arrays_in_the_place_of_others_are_noticed(results):
-    paths = [results.decode_path("subj01", name) for name in ("z", "shuffled0_z")]
+    paths = [results.decode_path("subj01", name) for name in ("z", "permuted0_z")]
     for path in paths:
         results.save_features(path, Features("z", np.ones((2, 3), np.float32), np.array([4, 2])), {})
     shutil.copy(paths[1], paths[0])
-    with pytest.raises(ResultsError, match=r"holds other arrays.*shuffled0_z"):
+    with pytest.raises(ResultsError, match=r"holds other arrays.*permuted0_z"):
         results.load_features(paths[0])
 
 
 def test_an_image_that_was_replaced_or_moved_is_noticed(results, tmp_path):
-    one, two = (results.picture_path("subj01", "result", "zc", 42, draw) for draw in (0, 1))
-    picture = np.full((8, 8, 3), 7, np.uint8)
+    one, two = (results.image_path("subj01", "result", "zc", 42, sample) for sample in (0, 1))
+    image = np.full((8, 8, 3), 7, np.uint8)
     for path in (one, two):
-        assert not results.has_picture(path)
-        results.save_picture(path, picture)
-        assert results.has_picture(path)
+        assert not results.has_image(path)
+        results.save_image(path, image)
+        assert results.has_image(path)
     content = one.read_bytes()
     for changed in (content[:60] + b"!" + content[61:], two.read_bytes(), content[:-20], b""):
         one.write_bytes(changed)
-        for read in (results.has_picture, results.load_picture):
+        for read in (results.has_image, results.load_image):
             with pytest.raises(ResultsError, match=r"00042_0\.png.*Delete it and run the recipe again"):
                 read(one)
-    Image.fromarray(picture).save(one)
+    Image.fromarray(image).save(one)
     with pytest.raises(ResultsError, match=r"00042_0\.png has no checksum"):
-        results.load_picture(one)
+        results.load_image(one)
     one.unlink()
-    assert not results.has_picture(one)
-    results.save_picture(one, picture)
+    assert not results.has_image(one)
+    results.save_image(one, image)
     assert one.read_bytes() == content
 
 
@@ -307,23 +307,23 @@ def test_images_of_another_recipe_are_noticed(tmp_path):
     places = []
     for seed in (0, 1):
         with ResultsFolder.open(tmp_path / str(seed), with_settings(Recipe(), [f"seed={seed}"])) as found:
-            places.append(found.picture_path("subj01", "result", "zc", 42, 0))
-            found.save_picture(places[-1], np.zeros((8, 8, 3), np.uint8))
+            places.append(found.image_path("subj01", "result", "zc", 42, 0))
+            found.save_image(places[-1], np.zeros((8, 8, 3), np.uint8))
     shutil.copy(places[0], places[1])
     with pytest.raises(ResultsError, match="copied from elsewhere"):
-        found.load_picture(places[1])
+        found.load_image(places[1])
 
 
 def test_a_folder_that_was_renamed_or_copied_reads_as_before(results, tmp_path):
-    path, picture = results.decode_path("subj01", "z"), results.picture_path("subj01", "result", "z", 1, 0)
+    path, image = results.decode_path("subj01", "z"), results.image_path("subj01", "result", "z", 1, 0)
     results.save_features(path, Features("z", np.ones((2, 3), np.float32), np.array([4, 2])), {})
-    results.save_picture(picture, np.zeros((8, 8, 3), np.uint8))
+    results.save_image(image, np.zeros((8, 8, 3), np.uint8))
     shutil.copytree(results.path, tmp_path / "copy")
     (tmp_path / "link").symlink_to(tmp_path / "copy")
     for folder in (tmp_path / "copy", tmp_path / "link"):
         moved = ResultsFolder.read(folder)
         moved.load_features(moved.decode_path("subj01", "z"))
-        moved.load_picture(moved.picture_path("subj01", "result", "z", 1, 0))
+        moved.load_image(moved.image_path("subj01", "result", "z", 1, 0))
 
 
 def test_a_table_that_was_changed_is_noticed(results):

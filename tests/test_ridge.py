@@ -180,9 +180,9 @@ def test_targets_that_no_trial_uses_change_nothing() -> None:
 @pytest.mark.parametrize("n_voxels", [400, 40], ids=["dual", "primal"])
 def test_noise_voxels_look_predictive_only_where_repeats_leak(n_voxels: int) -> None:
     rng = np.random.default_rng(0)
-    picture = rng.standard_normal((60, n_voxels))  # a code of the picture that says nothing of the targets
+    image = rng.standard_normal((60, n_voxels))  # a code of the image that says nothing of the targets
     row = rng.permutation(np.repeat(np.arange(60), 3))
-    betas = picture[row] + 0.3 * rng.standard_normal((180, n_voxels))
+    betas = image[row] + 0.3 * rng.standard_normal((180, n_voxels))
     targets = rng.standard_normal((60, 50))
     leaky = fit_ridge(betas, targets, target_row=row)
     grouped = fit_ridge(betas, targets, target_row=row, groups=row)

@@ -69,7 +69,7 @@ def test_predictions_are_the_same_bytes_on_one_core_and_on_two() -> None:
 
 def wait_for_threads(n: int) -> None:
     until = time.monotonic() + 30
-    while n_threads() != n:  # blocks that were begun ahead are still being fitted
+    while n_threads() != n:  # blocks that were started ahead are still being fitted
         assert time.monotonic() < until
         time.sleep(0.01)
 

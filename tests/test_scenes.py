@@ -48,23 +48,23 @@ def test_every_kind_is_drawn_on_every_background_and_can_be_told_from_it():
     seen = Counter()
     for _ in range(400):
         scene = sample_scene(rng, n_things=1)
-        picture = draw_scene(scene).astype(int)
+        image = draw_scene(scene).astype(int)
         empty = draw_scene(type(scene)(**{**vars(scene), "things": ()})).astype(int)
-        assert (np.abs(picture - empty).sum(axis=2) > 30).mean() > 0.02
+        assert (np.abs(image - empty).sum(axis=2) > 30).mean() > 0.02
         seen[scene.things[0].kind] += 1
     assert set(seen) == set(KINDS)
 
 
-def test_every_figure_is_white_on_black_inside_the_picture():
+def test_every_figure_is_white_on_black_inside_the_image():
     rng = np.random.default_rng(6)
     names = set()
     for _ in range(600):
         figure = sample_figure(rng)
-        picture = draw_figure(figure)
-        assert picture.shape == (64, 64, 3)
-        assert np.ptp(picture, axis=2).max() == 0
-        assert picture.max() > 100
-        assert (picture > 127).mean() < 0.85
+        image = draw_figure(figure)
+        assert image.shape == (64, 64, 3)
+        assert np.ptp(image, axis=2).max() == 0
+        assert image.max() > 100
+        assert (image > 127).mean() < 0.85
         names.add(figure.name)
     assert names == set(FIGURE_NAMES)
 
@@ -78,8 +78,8 @@ def test_captions_fit_the_text_encoder_and_differ_as_peoples_do():
     rng = np.random.default_rng(8)
     distinct = []
     for index in range(300):
-        picture = sample_figure(rng) if index % 5 == 0 else sample_scene(rng)
-        captions = write_captions(picture, rng)
+        image = sample_figure(rng) if index % 5 == 0 else sample_scene(rng)
+        captions = write_captions(image, rng)
         assert len(captions) == 5
         assert all(0 < len(caption.split()) <= 22 for caption in captions)
         distinct.append(len(set(captions)))

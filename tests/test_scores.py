@@ -12,10 +12,12 @@ from reseen.scores import Scores
 from reseen.tables import SCORE_COLUMNS
 
 
-def rows(subject="s", condition="zc", observer="judge", layer="late", value=0.8, n=30, protocol="builtin", **levels):
+def rows(
+    subject="s", condition="zc", network="classifier", layer="late", value=0.8, n=30, protocol="builtin", **levels
+):
     """Return the rows of one identification score."""
-    key = (subject, condition, protocol, "identification", observer, layer, "original", "all")
-    found = [(*key, "floor_repaired", 0.5, 0.4, 0.6, n), (*key, "result", value, value - 0.1, value + 0.1, n)]
+    key = (subject, condition, protocol, "identification", network, layer, "original", "all")
+    found = [(*key, "mismatched", 0.5, 0.4, 0.6, n), (*key, "result", value, value - 0.1, value + 0.1, n)]
     found += [(*key, level, number, math.nan, math.nan, n) for level, number in levels.items()]
     about = {"_null_sd": 0.05, "_p": 0.01, "_gap_closed": 0.7}
     for ending, number in about.items():
@@ -26,7 +28,7 @@ def rows(subject="s", condition="zc", observer="judge", layer="late", value=0.8,
 
 def pixels(subject="s", condition="zc", value=0.2, n=30):
     key = (subject, condition, "builtin", "pixcorr", "", "", "", "all")
-    return [(*key, "floor_repaired", 0.1, 0.0, 0.2, n), (*key, "result", value, 0.1, 0.3, n)]
+    return [(*key, "mismatched", 0.1, 0.0, 0.2, n), (*key, "result", value, 0.1, 0.3, n)]
 
 
 def table(*parts):
@@ -34,7 +36,7 @@ def table(*parts):
 
 
 FULL = table(
-    rows(floor_shuffled=0.51, ceiling=0.95, floor_mean=0.5),
+    rows(permuted=0.51, oracle=0.95, chance_mean=0.5),
     rows(layer="early", value=0.9),
     pixels(),
     rows(condition="z", value=0.6),
@@ -95,7 +97,7 @@ def test_everything_prints_in_at_most_six_lines():
         assert len(repr(scores).splitlines()) <= 6
         assert len(repr(scores.headline()).splitlines()) <= 6
     said = repr(Scores(FULL).headline()).splitlines()
-    assert said[0] == "s, zc: two-way identification by judge, layer late"
+    assert said[0] == "s, zc: two-way identification by classifier, layer late"
     assert said[1] == "  0.800 [0.700, 0.900], p = 0.0100, n = 30 images"
     assert said[2] == "  chance levels: mismatched 0.500, permuted 0.510, mean 0.500; upper bound: 0.950 (oracle)"
 
@@ -124,7 +126,7 @@ def test_two_objects_are_compared_and_hashed_without_an_error():
     [
         (FULL.drop(columns="n"), "no column 'n'; it needs subject, condition"),
         (FULL.iloc[:0], "has no rows"),
-        (pd.concat([FULL, FULL.iloc[:1]]), r"two rows of one score: s, zc, builtin, .*floor_repaired. Remove"),
+        (pd.concat([FULL, FULL.iloc[:1]]), r"two rows of one score: s, zc, builtin, .*mismatched. Remove"),
     ],
 )
 def test_a_table_that_is_none_is_refused(broken, says):
@@ -146,7 +148,7 @@ def test_the_users_table_is_not_changed_and_empty_words_may_be_missing():
 
 @pytest.mark.parametrize("stimuli", ["", "figures"])
 def test_what_is_saved_is_read_again_with_the_same_headline(tmp_path, stimuli):
-    scores = Scores(table(rows(condition="=zc"), rows(observer="pixels", layer="", condition="=zc")), stimuli=stimuli)
+    scores = Scores(table(rows(condition="=zc"), rows(network="pixels", layer="", condition="=zc")), stimuli=stimuli)
     scores.save(tmp_path / "mine.csv")
     found = Scores.read(tmp_path / "mine.csv")
     pd.testing.assert_frame_equal(found.table, scores.table, check_dtype=False)

@@ -60,22 +60,25 @@ def test_arrays_folders_and_the_command_give_the_same_numbers(images, folders, t
 
 def test_one_sample_needs_no_axis_and_conditions_are_scored_side_by_side(images):
     made, originals = images
-    both = reseen.score({"z": made, "one": made[:, 0]}, originals, networks="judge", **FEW).table
+    both = reseen.score({"z": made, "one": made[:, 0]}, originals, networks="classifier", **FEW).table
     for condition, alone in (("z", made), ("one", made[:, :1])):
-        expected = reseen.score(alone, originals, condition=condition, networks=["judge"], **FEW).table
+        expected = reseen.score(alone, originals, condition=condition, networks=["classifier"], **FEW).table
         found = both[both["condition"] == condition].reset_index(drop=True)
         pd.testing.assert_frame_equal(found, expected)
 
 
 def test_the_oracle_is_the_upper_bound_and_ids_may_repeat(images):
     made, originals = images
-    scores = reseen.score(made, originals, oracle=made[:, :1], networks="judge", condition="zc", **FEW)
+    scores = reseen.score(made, originals, oracle=made[:, :1], networks="classifier", condition="zc", **FEW)
     assert scores.wide()["upper_bound"].notna().all()
-    assert set(scores.each["level"]) == {"result", "ceiling"}
+    assert set(scores.each["level"]) == {"result", "oracle"}
     twice = reseen.score(
-        np.concatenate([made, made]), np.concatenate([originals] * 2), stimulus_id=[*range(N)] * 2, networks="judge"
+        np.concatenate([made, made]),
+        np.concatenate([originals] * 2),
+        stimulus_id=[*range(N)] * 2,
+        networks="classifier",
     )
-    once = reseen.score(made, originals, networks="judge")
+    once = reseen.score(made, originals, networks="classifier")
     np.testing.assert_allclose(twice.wide()["result"], once.wide()["result"])
 
 
@@ -112,14 +115,14 @@ def test_ids_are_not_for_folders(folders):
     ("networks", "names"),
     [
         (mean_colour, {"mean_colour"}),
-        ([mean_colour, "judge"], {"mean_colour", "judge"}),
+        ([mean_colour, "classifier"], {"mean_colour", "classifier"}),
         ({"colour": mean_colour, "pixel": lambda a: a[:, :2, :2]}, {"colour", "pixel"}),
         (lambda a: a[:, ::4, ::4].tolist(), {"network"}),
     ],
 )
 def test_a_callable_is_an_evaluation_network(images, networks, names):
     table = reseen.score(*images, networks=networks, **FEW).table
-    assert set(table["observer"]) - {"", "pixels"} == names
+    assert set(table["network"]) - {"", "pixels"} == names
 
 
 def test_the_scores_of_a_callable_are_those_of_its_activations(images):
@@ -131,7 +134,7 @@ def test_the_scores_of_a_callable_are_those_of_its_activations(images):
     expected = metrics.identification_from_correlations(r, direction="original").mean()
     head = scores.headline()
     assert head.value == pytest.approx(expected)
-    assert head.rule.observer == "mean_colour"
+    assert head.rule.network == "mean_colour"
     assert "user's own" in head.why
     assert "does not know what this network was trained on" in head.caveat
 
@@ -145,7 +148,7 @@ def test_a_torch_module_of_ones_own_is_an_evaluation_network(images):
     def network(images):
         return layer(module(torch.from_numpy(images[:, :1, :1, :1].repeat(4, axis=1).astype(np.float32))))
 
-    assert set(reseen.score(*images, networks=network, **FEW).table["observer"]) == {"", "pixels", "network"}
+    assert set(reseen.score(*images, networks=network, **FEW).table["network"]) == {"", "pixels", "network"}
 
 
 @pytest.mark.parametrize(
@@ -155,12 +158,12 @@ def test_a_torch_module_of_ones_own_is_an_evaluation_network(images):
         (lambda a: a[1:], ModelError, r"shape \(5, 32, 32, 3\) for 6 images"),
         (lambda a: ["words"] * len(a), ModelError, "returned list; expected an array of numbers"),
         (lambda a: mean_colour(a) * np.nan, ModelError, "not finite"),
-        ({"judge": mean_colour}, RecipeError, "'judge' is that of a score of reseen"),
+        ({"classifier": mean_colour}, RecipeError, "'classifier' is that of a score of reseen"),
         ({"pixels": mean_colour}, RecipeError, "another name"),
         ({"a": 3}, RecipeError, "'a' is int; expected a callable"),
         ([mean_colour, mean_colour], RecipeError, "different names; found mean_colour, mean_colour"),
         ([], RecipeError, "no evaluation network was given"),
-        ("resnet", ModelError, "no observer 'resnet'"),
+        ("resnet", ModelError, "no network 'resnet'"),
     ],
 )
 def test_a_network_that_cannot_be_used_is_refused(images, networks, error, says):
@@ -170,14 +173,14 @@ def test_a_network_that_cannot_be_used_is_refused(images, networks, error, says)
 
 def test_a_published_protocol_has_its_own_networks(images):
     with pytest.raises(RecipeError, match="mindeye2 has its own"):
-        reseen.score(*images, protocol="mindeye2", networks="judge")
+        reseen.score(*images, protocol="mindeye2", networks="classifier")
     with pytest.raises(RecipeError, match="no protocol 'mindeye3'"):
         reseen.score(*images, protocol="mindeye3")
 
 
 def test_progress_is_reported(images):
     told = []
-    reseen.score({"z": images[0], "c": images[0]}, images[1], networks="judge", progress=lambda *t: told.append(t))
+    reseen.score({"z": images[0], "c": images[0]}, images[1], networks="classifier", progress=lambda *t: told.append(t))
     assert told == [("score images", 1, 2), ("score images", 2, 2)]
 
 
@@ -210,14 +213,14 @@ def module(tmp_path, monkeypatch):
 def test_a_network_is_named_by_importable_object(module):
     import hashlib
 
-    from reseen.observers import load_evaluation_network
+    from reseen.networks import load_evaluation_network
 
     network = load_evaluation_network("my_networks:mean_colour")
     images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
     np.testing.assert_allclose(network.look(images)["output"], mean_colour(images))
     assert network.fingerprint == f"my_networks:mean_colour sha256:{hashlib.sha256(MODULE.encode()).hexdigest()}"
     assert load_evaluation_network("my_networks:Networks.corner").look(images)["output"].shape == (2, 12)
-    assert load_evaluation_network("judge").name == "judge"
+    assert load_evaluation_network("classifier").name == "classifier"
 
 
 @pytest.mark.parametrize(
@@ -233,7 +236,7 @@ def test_a_network_is_named_by_importable_object(module):
     ],
 )
 def test_a_name_that_leads_to_no_callable_is_refused(module, name, says):
-    from reseen.observers import load_evaluation_network
+    from reseen.networks import load_evaluation_network
 
     with pytest.raises(RecipeError, match=says):
         load_evaluation_network(name)
@@ -245,21 +248,21 @@ def test_a_recipe_is_scored_by_an_own_network_and_remembers_its_code(small_recip
     from reseen.results import ResultsFolder
     from reseen.scores import Scores
 
-    recipe = with_settings(small_recipe, ['evaluate.observers=["my_networks:mean_colour"]', "evaluate.n_shuffles=1"])
+    recipe = with_settings(small_recipe, ['evaluate.networks=["my_networks:mean_colour"]', "evaluate.n_permutations=1"])
     (tmp_path / "own.toml").write_text(to_toml(recipe), encoding="utf-8")
     code, out, err = reseen("evaluate", tmp_path / "own.toml", "--out", tmp_path / "out")
     assert code == 0, err
     scores = Scores.read(tmp_path / "out")
-    assert set(scores.table["observer"]) == {"", "pixels", "features", "my_networks:mean_colour"}
+    assert set(scores.table["network"]) == {"", "pixels", "features", "my_networks:mean_colour"}
     head = scores.headline("zc")
     assert f"{head.value:.3f}" in out
-    assert head.rule.observer == "my_networks:mean_colour"
-    known = ResultsFolder.read(tmp_path / "out").provenance["observer my_networks:mean_colour"]
+    assert head.rule.network == "my_networks:mean_colour"
+    known = ResultsFolder.read(tmp_path / "out").provenance["network my_networks:mean_colour"]
     assert known.startswith("my_networks:mean_colour sha256:")
     module.write_text(MODULE + "\n# changed\n")
     code, _, err = reseen("evaluate", tmp_path / "own.toml", "--out", tmp_path / "out")
     assert code == 1
-    assert "begun with another observer my_networks:mean_colour" in err
-    code, out, _ = reseen("check", tmp_path / "own.toml", "--set", 'evaluate.observers=["my_networks:nosuch"]')
+    assert "started with another network my_networks:mean_colour" in err
+    code, out, _ = reseen("check", tmp_path / "own.toml", "--set", 'evaluate.networks=["my_networks:nosuch"]')
     assert code == 1
     assert "has no nosuch" in out

@@ -14,18 +14,18 @@ from reseen import pipeline
 from reseen.check.files import find_data
 from reseen.errors import DataError, RecipeError, ResultsError
 from reseen.recipe import DataRecipe, Recipe, SimulateRecipe
-from reseen.simulate import digital_subjects, simulate, write_data_set
+from reseen.simulate import simulate, simulated_subjects, write_data_set
 from reseen.simulate.design import count_repetitions, deal_ids, plan_trials
 from reseen.simulate.scenes import is_held_out
 
 SMALL = SimulateRecipe(
-    n_subjects=2, n_sessions=2, trials_per_session=30, n_train=14, n_test=8, voxel_share=0.05, seed=4
+    n_subjects=2, n_sessions=2, trials_per_session=30, n_train=14, n_test=8, voxel_fraction=0.05, seed=4
 )
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("digital") / "tree"
+    out = tmp_path_factory.mktemp("simulated") / "tree"
     simulate(out, SMALL)
     return out
 
@@ -39,7 +39,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def scenes(tree: Path) -> list[dict]:
-    return json.loads((tree / "truth/pictures.json").read_text())
+    return json.loads((tree / "truth/images.json").read_text())
 
 
 def is_novel(scene: dict) -> bool:
@@ -51,7 +51,7 @@ def test_the_same_seed_writes_the_same_bytes(tree: Path, tmp_path: Path) -> None
     assert digests(tmp_path / "again") == digests(tree)
 
 
-def test_another_seed_writes_other_pictures_and_other_betas(tree: Path, tmp_path: Path) -> None:
+def test_another_seed_writes_other_images_and_other_betas(tree: Path, tmp_path: Path) -> None:
     simulate(tmp_path / "other", SMALL.model_copy(update={"seed": 5}))
     one, other = digests(tree), digests(tmp_path / "other")
     differ = {name for name in one if one[name] != other.get(name)}
@@ -59,7 +59,7 @@ def test_another_seed_writes_other_pictures_and_other_betas(tree: Path, tmp_path
     assert all(name in differ for name in one if "betas_session" in name)
 
 
-def test_training_pictures_hold_no_held_out_combination(tree: Path) -> None:
+def test_training_images_hold_no_held_out_combination(tree: Path) -> None:
     truth = json.loads((tree / "reseen_truth.json").read_text())
     test = {*truth["subsets"]["seen"], *truth["subsets"]["novel"]}
     described = scenes(tree)
@@ -67,7 +67,7 @@ def test_training_pictures_hold_no_held_out_combination(tree: Path) -> None:
     assert len(described) == SMALL.n_test + SMALL.n_subjects * SMALL.n_train
 
 
-def test_every_picture_has_the_background_and_the_objects_it_was_drawn_with(tree: Path) -> None:
+def test_every_image_has_the_background_and_the_objects_it_was_drawn_with(tree: Path) -> None:
     categories = json.loads((tree / "reseen_truth.json").read_text())["categories"]
     described = scenes(tree)
     assert categories["background"] == [scene["background"] for scene in described]
@@ -75,7 +75,7 @@ def test_every_picture_has_the_background_and_the_objects_it_was_drawn_with(tree
         assert sorted(objects.split(" and ")) == sorted(thing["kind"] for thing in scene["things"])
 
 
-def test_half_of_the_test_pictures_are_held_out_combinations(tree: Path) -> None:
+def test_half_of_the_test_images_are_held_out_combinations(tree: Path) -> None:
     subsets = json.loads((tree / "reseen_truth.json").read_text())["subsets"]
     described = scenes(tree)
     assert len(subsets["novel"]) == len(subsets["seen"]) == SMALL.n_test // 2
@@ -84,9 +84,9 @@ def test_half_of_the_test_pictures_are_held_out_combinations(tree: Path) -> None
 
 
 def test_the_reader_finds_the_betas_that_were_scanned(tree: Path) -> None:
-    data = DataRecipe(kind="digital", path=tree, zscore_sessions=False)
+    data = DataRecipe(kind="simulated", path=tree, zscore_sessions=False)
     trials, stimuli, split = load(data, "subj02")
-    _, shown, subjects = digital_subjects(SMALL)
+    _, shown, subjects = simulated_subjects(SMALL)
     subject = subjects[1]
     np.testing.assert_array_equal(trials.stimulus_id, np.concatenate(subject.stimulus_id))
     np.testing.assert_allclose(trials.betas, np.concatenate(subject.betas), atol=0.5 / 300 + 1e-5)
@@ -96,7 +96,7 @@ def test_the_reader_finds_the_betas_that_were_scanned(tree: Path) -> None:
     assert set(split.folds[0][1].tolist()) == set(shown.shared.tolist())
 
 
-def test_subjects_share_test_pictures_and_anatomy_and_nothing_else(tree: Path) -> None:
+def test_subjects_share_test_images_and_anatomy_and_nothing_else(tree: Path) -> None:
     one, two = (np.load(tree / f"truth/subj0{k}.npz") for k in (1, 2))
     shared = np.intersect1d(one["stimulus_id"], two["stimulus_id"])
     assert len(shared) == SMALL.n_test
@@ -115,7 +115,7 @@ def test_a_data_set_is_not_written_over_another(tree: Path) -> None:
 
 
 def recipe_of(tree: Path, **changes: object) -> Recipe:
-    data = {"kind": "digital", "path": tree}
+    data = {"kind": "simulated", "path": tree}
     return Recipe.model_validate({"data": data, "simulate": SMALL.model_dump() | changes})
 
 
@@ -149,38 +149,38 @@ def test_settings_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert "reseen_truth.json does not hold the expected JSON" in found.found
 
 
-def test_data_of_own_pictures_are_held_against_the_same_settings(tmp_path: Path) -> None:
+def test_data_of_own_images_are_held_against_the_same_settings(tmp_path: Path) -> None:
     fill_folder(tmp_path / "mine", 10)
-    few = {"n_subjects": 1, "n_sessions": 1, "n_train": 5, "n_test": 3, "voxel_share": 0.02}
+    few = {"n_subjects": 1, "n_sessions": 1, "n_train": 5, "n_test": 3, "voxel_fraction": 0.02}
     recipe = recipe_of(tmp_path / "tree", **few)
-    write_data_set(recipe, tmp_path / "tree", pictures=tmp_path / "mine")
+    write_data_set(recipe, tmp_path / "tree", images=tmp_path / "mine")
     pipeline.run(recipe, tmp_path / "out", until="simulate")
     with pytest.raises(ResultsError, match=r"simulate\.n_test: expected 3, found 8"):
         pipeline.run(recipe_of(tmp_path / "tree", **(few | {"n_test": 8})), tmp_path / "other", until="simulate")
 
 
-def test_progress_counts_pictures_and_sessions_up_to_how_many_there_are(tmp_path: Path) -> None:
+def test_progress_counts_images_and_sessions_up_to_how_many_there_are(tmp_path: Path) -> None:
     told: dict[str, list[tuple[int, int]]] = {}
     simulate(tmp_path / "tree", SMALL, progress=lambda what, *count: told.setdefault(what, []).append(count))
     n_seen = SMALL.n_test + SMALL.n_train
     assert told == {
-        "draw pictures": [(n, 36) for n in range(1, 37)],
-        "subj01 looks at pictures": [(0, n_seen), (n_seen, n_seen)],
+        "draw images": [(n, 36) for n in range(1, 37)],
+        "subj01 looks at images": [(0, n_seen), (n_seen, n_seen)],
         "scan subj01": [(0, 2), (1, 2), (2, 2)],
-        "subj02 looks at pictures": [(0, n_seen), (n_seen, n_seen)],
+        "subj02 looks at images": [(0, n_seen), (n_seen, n_seen)],
         "scan subj02": [(0, 2), (1, 2), (2, 2)],
         "write files": [(n, 4) for n in range(5)],
     }
 
 
-@pytest.mark.parametrize(("n_pictures", "n_trials"), [(10, 30), (31, 90), (20, 31), (20, 20), (9, 30), (1030, 3000)])
-def test_repetitions_fill_the_trials(n_pictures: int, n_trials: int) -> None:
-    count = count_repetitions(n_pictures, n_trials, np.random.default_rng(0))
+@pytest.mark.parametrize(("n_images", "n_trials"), [(10, 30), (31, 90), (20, 31), (20, 20), (9, 30), (1030, 3000)])
+def test_repetitions_fill_the_trials(n_images: int, n_trials: int) -> None:
+    count = count_repetitions(n_images, n_trials, np.random.default_rng(0))
     assert count.sum() == n_trials
     assert count.min() >= 1
 
 
-def test_the_default_design_shows_most_pictures_three_times_and_some_once_or_twice() -> None:
+def test_the_default_design_shows_most_images_three_times_and_some_once_or_twice() -> None:
     count = count_repetitions(1030, 3000, np.random.default_rng(0))
     assert np.bincount(count).tolist() == [0, 30, 30, 970]
 
@@ -193,7 +193,7 @@ def test_every_session_is_full_and_repetitions_lie_in_different_sessions() -> No
     assert set(np.concatenate(plan).tolist()) == set(range(103))
 
 
-def test_more_pictures_than_trials_are_refused() -> None:
+def test_more_images_than_trials_are_refused() -> None:
     with pytest.raises(RecipeError, match="do not fit"):
         plan_trials(10, 100, 1, 50, np.random.default_rng(0))
 
@@ -204,7 +204,7 @@ def test_more_shared_images_than_nsd_has_10kids_for_are_refused() -> None:
         SimulateRecipe(n_test=1001)
 
 
-def test_training_pictures_are_dealt_apart_where_there_are_enough() -> None:
+def test_training_images_are_dealt_apart_where_there_are_enough() -> None:
     shared, own = deal_ids(5, 10, 2, 25, np.random.default_rng(0))
     assert sorted([*shared, *own[0], *own[1]]) == list(range(25))
     shared, own = deal_ids(5, 10, 2, 18, np.random.default_rng(0))
@@ -217,40 +217,40 @@ def fill_folder(folder: Path, n: int) -> None:
     for i in range(n):
         pixels = rng.integers(0, 256, (5, 8, 3), dtype=np.uint8).repeat(9, axis=0).repeat(9, axis=1)
         Image.fromarray(pixels).save(folder / f"p{i}.png")
-        (folder / f"p{i}.txt").write_text(f"picture {i}\nsome squares\n")
+        (folder / f"p{i}.txt").write_text(f"image {i}\nsome squares\n")
 
 
-def test_own_pictures_and_captions_are_shown(tmp_path: Path) -> None:
+def test_own_images_and_captions_are_shown(tmp_path: Path) -> None:
     fill_folder(tmp_path / "mine", 10)
     (tmp_path / "mine/captions.json").write_text(json.dumps({"p0.png": "the first", "p1": ["a", "b"]}))
-    recipe = SimulateRecipe(n_sessions=1, trials_per_session=24, n_train=5, n_test=3, voxel_share=0.02)
-    _, shown, (subject,) = digital_subjects(recipe, pictures=tmp_path / "mine")
+    recipe = SimulateRecipe(n_sessions=1, trials_per_session=24, n_train=5, n_test=3, voxel_fraction=0.02)
+    _, shown, (subject,) = simulated_subjects(recipe, images=tmp_path / "mine")
     assert shown.images.shape == (8, 425, 425, 3)
     assert shown.subsets == {}
     for captions, description in zip(shown.captions, shown.descriptions, strict=True):
         number = int(description["file"][1:-4])
-        expected = {0: ("the first",), 1: ("a", "b")}.get(number, (f"picture {number}", "some squares"))
+        expected = {0: ("the first",), 1: ("a", "b")}.get(number, (f"image {number}", "some squares"))
         assert captions == expected
     assert np.all(subject.responses.category == 0)
     np.testing.assert_allclose(subject.responses.signal.std(axis=0), 1, atol=1e-3)
 
 
-def test_own_pictures_that_do_not_do_are_refused(tmp_path: Path) -> None:
-    recipe = SimulateRecipe(n_sessions=1, trials_per_session=24, n_train=5, n_test=3, voxel_share=0.02)
+def test_own_images_that_do_not_do_are_refused(tmp_path: Path) -> None:
+    recipe = SimulateRecipe(n_sessions=1, trials_per_session=24, n_train=5, n_test=3, voxel_fraction=0.02)
     with pytest.raises(DataError, match="no folder"):
-        digital_subjects(recipe, pictures=tmp_path / "nowhere")
+        simulated_subjects(recipe, images=tmp_path / "nowhere")
     fill_folder(tmp_path / "few", 4)
-    with pytest.raises(RecipeError, match="holds 4 pictures"):
-        digital_subjects(recipe, pictures=tmp_path / "few")
+    with pytest.raises(RecipeError, match="holds 4 images"):
+        simulated_subjects(recipe, images=tmp_path / "few")
     fill_folder(tmp_path / "mute", 8)
     (tmp_path / "mute/p3.txt").unlink()
     with pytest.raises(DataError, match=r"p3\.png has no caption"):
-        digital_subjects(recipe, pictures=tmp_path / "mute")
+        simulated_subjects(recipe, images=tmp_path / "mute")
     fill_folder(tmp_path / "broken", 8)
-    (tmp_path / "broken/p5.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"cannot read the picture .*p5\.png"):
-        digital_subjects(recipe, pictures=tmp_path / "broken")
+    (tmp_path / "broken/p5.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"cannot read the image .*p5\.png"):
+        simulated_subjects(recipe, images=tmp_path / "broken")
     fill_folder(tmp_path / "cut out", 8)
     Image.fromarray(np.zeros((45, 72, 4), dtype=np.uint8)).save(tmp_path / "cut out/p5.png")
     with pytest.raises(DataError, match=r"p5\.png is transparent in places"):
-        digital_subjects(recipe, pictures=tmp_path / "cut out")
+        simulated_subjects(recipe, images=tmp_path / "cut out")

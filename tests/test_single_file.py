@@ -26,7 +26,7 @@ from reseen.ldm.loading import assemble, load_folder
 from reseen.ldm.original import check_original, read_settings
 from reseen.ldm.single_file import TOKENIZER_COMMIT, _measure_prediction, load_single_file
 from reseen.ldm.stable import StableDiffusion
-from reseen.observers.networks import NETWORKS
+from reseen.networks.pretrained import NETWORKS
 
 PARTS = ("unet", "vae", "text_encoder")
 
@@ -283,7 +283,7 @@ def test_check_and_layers_of_a_whole_checkpoint_never_ask_the_network(
     monkeypatch.chdir(tmp_path)
     _, out, err = reseen(command, "tiny", "--model", "x.ckpt")
     assert ("tokenizer" in out + err) is not cached
-    assert (("conv_in" if command == "layers" else "pictures of") in out) is cached
+    assert (("conv_in" if command == "layers" else "images of") in out) is cached
     assert connections == []
 
 

@@ -1,4 +1,4 @@
-"""Pictures and captions by stimulus id."""
+"""Images and captions by stimulus id."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def make_stimuli(asked: list[int] | None = None) -> Stimuli:
     return Stimuli(read_image, lambda i: [f"number {i}"] * (i % 2), [2, 5, 9], subsets={"novel": frozenset({9})})
 
 
-def test_pictures_come_in_the_order_asked_for_and_may_repeat() -> None:
+def test_images_come_in_the_order_asked_for_and_may_repeat() -> None:
     found = make_stimuli().images([9, 2, 9])
     assert found.shape == (3, 4, 4, 3)  # the middle square
     assert found[:, 0, 0, 0].tolist() == [9, 2, 9]

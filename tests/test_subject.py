@@ -73,22 +73,22 @@ def test_stimuli_in_memory_are_checked_when_they_are_made() -> None:
     assert tall.image(1).shape == (9, 9, 3)
 
 
-def test_a_tree_in_nsds_layout_opens_at_once_and_is_read_when_used(digital_tree) -> None:
-    subject = load_nsd(digital_tree, "subj01", rois=["early", "ventral"])
+def test_a_tree_in_nsds_layout_opens_at_once_and_is_read_when_used(simulated_tree) -> None:
+    subject = load_nsd(simulated_tree, "subj01", rois=["early", "ventral"])
     assert "read when they are first used" in repr(subject)
-    data = recipe_for(digital_tree, rois=("early", "ventral"), zscore_sessions=True)
+    data = recipe_for(simulated_tree, rois=("early", "ventral"), zscore_sessions=True)
     trials, _, split = load(data, "subj01")
     np.testing.assert_array_equal(subject.trials.betas, trials.betas)
     np.testing.assert_array_equal(subject.test.stimulus_id, split.test_ids)
     assert subject.trials is subject.trials
     assert len(subject.stimuli) == len(split.used)
-    raw = load_nsd(digital_tree, "subj01", rois=["early", "ventral"], zscore_sessions=False).trials
+    raw = load_nsd(simulated_tree, "subj01", rois=["early", "ventral"], zscore_sessions=False).trials
     assert subject.trials.scaling is not None
     again = subject.trials.scaling.apply(raw.betas, raw.session)
     np.testing.assert_array_equal(again, subject.trials.betas)
-    assert len(list(load_nsd(digital_tree, n_folds=3).folds())) == 3
+    assert len(list(load_nsd(simulated_tree, n_folds=3).folds())) == 3
     with pytest.raises(RecipeError, match="rois"):
-        load_nsd(digital_tree, rois=[])
+        load_nsd(simulated_tree, rois=[])
 
 
 def test_own_arrays_need_no_recipe(brain_file) -> None:

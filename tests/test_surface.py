@@ -118,9 +118,9 @@ def test_the_middle_depth_decides_a_label():
     assert small.labels(np.array([7]), np.array([2]))["lh"].tolist() == [7]
 
 
-def test_early_voxels_land_on_occipital_vertices(digital_tree):
-    data = DataRecipe(path=digital_tree, rois=("early",))
-    atlas = nibabel.load(digital_tree / "nsddata/ppdata/subj01/func1pt8mm/roi/streams.nii.gz")
+def test_early_voxels_land_on_occipital_vertices(simulated_tree):
+    data = DataRecipe(path=simulated_tree, rois=("early",))
+    atlas = nibabel.load(simulated_tree / "nsddata/ppdata/subj01/func1pt8mm/roi/streams.nii.gz")
     shape, labels = atlas.shape, np.asarray(atlas.dataobj).ravel()
     early = np.flatnonzero(labels == STREAMS["early"])
     surface = read_surface(data, "subj01", shape)
@@ -136,9 +136,9 @@ def test_early_voxels_land_on_occipital_vertices(digital_tree):
         assert gap.max() < 6  # half a voxel's diagonal, and half the cortex
 
 
-def test_the_fine_vertices_lie_where_the_coarse_ones_around_them_do(digital_tree):
-    data = DataRecipe(path=digital_tree, rois=("early",))
-    shape = nibabel.load(digital_tree / "nsddata/ppdata/subj01/func1pt8mm/roi/streams.nii.gz").shape
+def test_the_fine_vertices_lie_where_the_coarse_ones_around_them_do(simulated_tree):
+    data = DataRecipe(path=simulated_tree, rois=("early",))
+    shape = nibabel.load(simulated_tree / "nsddata/ppdata/subj01/func1pt8mm/roi/streams.nii.gz").shape
     at = read_surface(data, "subj01", shape).coordinates["lh"][1]
     ends, _ = fsaverage.subdivide(fsaverage.load_faces("sphere", "lh"), fsaverage.N_COARSE)
     new = at[fsaverage.N_COARSE : fsaverage.N_COARSE + len(ends)]
@@ -146,11 +146,11 @@ def test_the_fine_vertices_lie_where_the_coarse_ones_around_them_do(digital_tree
     assert np.nanpercentile(gap, 99) < 0.01  # nearest means: the same as at one of its two ends
 
 
-def test_transform_files_have_nsds_names_axes_and_counts(digital_tree):
-    files = NsdFiles(digital_tree, "subj01", "func1pt8mm", "")
+def test_transform_files_have_nsds_names_axes_and_counts(simulated_tree):
+    files = NsdFiles(simulated_tree, "subj01", "func1pt8mm", "")
     layer = nibabel.load(files.to_layer("rh", 2))
     assert files.to_layer("rh", 2).name == "rh.func1pt8-to-layerB2.mgz"
-    assert NsdFiles(digital_tree, "subj01", "func1mm", "").to_layer("lh", 1).name == "lh.func1pt0-to-layerB1.mgz"
+    assert NsdFiles(simulated_tree, "subj01", "func1mm", "").to_layer("lh", 1).name == "lh.func1pt0-to-layerB1.mgz"
     found = np.asarray(layer.dataobj)
     assert found.shape == (fsaverage.N_COARSE, 1, 1, 3)
     assert found.dtype == np.dtype(">f4")
@@ -162,10 +162,10 @@ def test_transform_files_have_nsds_names_axes_and_counts(digital_tree):
     assert np.array_equal(nearest[: fsaverage.N_COARSE], np.arange(1, fsaverage.N_COARSE + 1))
 
 
-def test_a_missing_or_wrong_transform_is_named(digital_tree, tmp_path):
+def test_a_missing_or_wrong_transform_is_named(simulated_tree, tmp_path):
     import shutil
 
-    shutil.copytree(digital_tree / "nsddata", tmp_path / "nsddata")
+    shutil.copytree(simulated_tree / "nsddata", tmp_path / "nsddata")
     files = NsdFiles(tmp_path, "subj01", "func1pt8mm", "")
     data = DataRecipe(path=tmp_path, rois=("early",))
     shutil.copy(files.to_layer("lh", 1), files.to_fsaverage("lh"))
@@ -183,10 +183,10 @@ def test_a_missing_or_wrong_transform_is_named(digital_tree, tmp_path):
 
 
 @pytest.mark.parametrize("which", ["layer", "fsaverage"])
-def test_a_flipped_bit_in_a_transform_is_found(digital_tree, tmp_path, which):
+def test_a_flipped_bit_in_a_transform_is_found(simulated_tree, tmp_path, which):
     import shutil
 
-    shutil.copytree(digital_tree / "nsddata", tmp_path / "nsddata")
+    shutil.copytree(simulated_tree / "nsddata", tmp_path / "nsddata")
     files = NsdFiles(tmp_path, "subj01", "func1pt8mm", "")
     path = files.to_layer("rh", 2) if which == "layer" else files.to_fsaverage("lh")
     content = path.read_bytes()

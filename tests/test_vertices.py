@@ -309,8 +309,8 @@ def subject(whole, tmp_path, known):
             "winner/progress=1": np.arange(n) % 2,
             "alpha/z": np.ones(n, dtype=np.float32),
         }
-        made_by = {"layers": json.dumps(["first", "second"])}
-        results.save_arrays(results.encode_path("subj01"), {**arrays, "voxel_index": index}, made_by)
+        computed_by = {"layers": json.dumps(["first", "second"])}
+        results.save_arrays(results.encode_path("subj01"), {**arrays, "voxel_index": index}, computed_by)
         yield subject
 
 
@@ -365,8 +365,8 @@ def test_the_npz_of_a_volume_holds_what_its_gifti_files_hold(tmp_path):
 def test_what_vertices_cannot_give_is_refused_before_anything_is_computed():
     with pytest.raises(RecipeError, match=r"(?s)encode.export: betas on fsaverage lie in no volume.*gifti or vertices"):
         with_settings(Recipe(), ["data.space=fsaverage", 'encode.export=["nifti"]'])
-    with pytest.raises(RecipeError, match=r"data.space: a digital subject is written in func1pt8mm"):
-        with_settings(Recipe(), ["data.space=fsaverage", "data.kind=digital"])
+    with pytest.raises(RecipeError, match=r"data.space: a simulated subject is written in func1pt8mm"):
+        with_settings(Recipe(), ["data.space=fsaverage", "data.kind=simulated"])
 
 
 def test_coarse_vertices_are_those_of_fsaverage5():

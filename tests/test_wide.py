@@ -9,12 +9,12 @@ from test_scores import FULL, pixels, rows, table
 
 from reseen.scores import Scores
 from reseen.statistics import t_interval
-from reseen.tables import PICTURE_LEVELS
+from reseen.tables import IMAGE_LEVELS
 from reseen.wide import CHANCE, NUMBERS, PUBLISHED, WORDS, wide
 
 
 def test_the_wide_table_has_one_row_for_each_score_with_all_its_levels():
-    permuted = (FULL["level"] == "floor_shuffled") & (FULL["condition"] == "zc")
+    permuted = (FULL["level"] == "permuted") & (FULL["condition"] == "zc")
     wide = Scores(FULL.assign(low=FULL["low"].mask(permuted, 0.46), high=FULL["high"].mask(permuted, 0.56))).wide()
     assert tuple(wide.index.names) == WORDS
     assert tuple(wide.columns) == (*NUMBERS, PUBLISHED)
@@ -30,7 +30,7 @@ def test_the_wide_table_has_one_row_for_each_score_with_all_its_levels():
 
 
 def test_every_level_of_the_tidy_table_has_a_column():
-    assert set(CHANCE) | {"result", "ceiling"} == {*PICTURE_LEVELS, "floor_repaired"}
+    assert set(CHANCE) | {"result", "oracle"} == {*IMAGE_LEVELS, "mismatched"}
 
 
 def test_a_score_that_is_not_defined_keeps_its_row():
@@ -41,7 +41,7 @@ def test_a_score_that_is_not_defined_keeps_its_row():
 
 
 def test_a_score_without_a_result_keeps_its_row():
-    only = [row for row in rows(ceiling=0.9) if row[8] == "ceiling"]
+    only = [row for row in rows(ceiling=0.9) if row[8] == "oracle"]
     wide = Scores(table(only)).wide()
     assert (wide["upper_bound"].item(), wide["n"].item()) == (0.9, 30)
     assert math.isnan(wide["result"].item())

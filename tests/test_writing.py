@@ -1,4 +1,4 @@
-"""Pictures written behind the back of whoever makes them: in order, bounded, and never lost in silence."""
+"""Images written behind the back of whoever makes them: in order, bounded, and never lost in silence."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from PIL import Image
 from reseen.errors import ResultsError
 from reseen.pipeline.image_writer import Writer
 
-PICTURE = np.zeros((2, 2, 3), dtype=np.uint8)
+IMAGE = np.zeros((2, 2, 3), dtype=np.uint8)
 
 
 def paths(n: int) -> list[Path]:
     return [Path(str(number)) for number in range(n)]
 
 
-def test_pictures_are_written_in_order_and_all_are_there_at_the_end() -> None:
+def test_images_are_written_in_order_and_all_are_there_at_the_end() -> None:
     written: list[Path] = []
-    with Writer(lambda path, _picture: written.append(path), 8) as writer:
+    with Writer(lambda path, _image: written.append(path), 8) as writer:
         for path in paths(200):
-            writer.put(path, PICTURE)
+            writer.put(path, IMAGE)
     assert written == paths(200)
 
 
-def test_pictures_are_written_while_the_next_are_made_and_no_more_wait_than_may() -> None:
+def test_images_are_written_while_the_next_are_made_and_no_more_wait_than_may() -> None:
     written: list[Path] = []
     gate, put = threading.Event(), threading.Event()
 
-    def save(path: Path, _picture: np.ndarray) -> None:
+    def save(path: Path, _image: np.ndarray) -> None:
         gate.wait(10)
         written.append(path)
 
     def make() -> None:
         with Writer(save, 3) as writer:
             for path in paths(8):
-                writer.put(path, PICTURE)
+                writer.put(path, IMAGE)
                 if path.name == "3":
                     put.set()
 
@@ -57,30 +57,30 @@ def test_pictures_are_written_while_the_next_are_made_and_no_more_wait_than_may(
     assert written == paths(8)
 
 
-def test_several_threads_write_every_picture_before_the_end() -> None:
+def test_several_threads_write_every_image_before_the_end() -> None:
     written: list[Path] = []
     together = threading.Barrier(4, timeout=10)
 
-    def save(path: Path, _picture: np.ndarray) -> None:
+    def save(path: Path, _image: np.ndarray) -> None:
         together.wait()  # passes only where four are being written at once
         written.append(path)
 
     with Writer(save, 8, n_threads=4) as writer:
         for path in paths(40):
-            writer.put(path, PICTURE)
+            writer.put(path, IMAGE)
     assert sorted(written) == sorted(paths(40))
 
 
-def full(path: Path, _picture: np.ndarray) -> None:
+def full(path: Path, _image: np.ndarray) -> None:
     if path.name == "2":
         raise ResultsError(f"no space left to write {path}.")
 
 
-def test_a_full_disk_is_said_while_pictures_are_made() -> None:
+def test_a_full_disk_is_said_while_images_are_made() -> None:
     def make() -> None:
         with Writer(full, 8) as writer:
             for path in paths(10_000):
-                writer.put(path, PICTURE)
+                writer.put(path, IMAGE)
 
     with pytest.raises(ResultsError, match="no space left to write 2"):
         make()
@@ -90,7 +90,7 @@ def test_a_full_disk_is_said_at_the_end_at_the_latest() -> None:
     def make() -> None:
         with Writer(full, 8) as writer:
             for path in paths(3):
-                writer.put(path, PICTURE)
+                writer.put(path, IMAGE)
 
     with pytest.raises(ResultsError, match="no space left to write 2"):
         make()
@@ -100,9 +100,9 @@ def test_what_was_made_before_another_error_is_written_and_that_error_is_the_one
     written: list[Path] = []
 
     def make() -> None:
-        with Writer(lambda path, _picture: written.append(path), 8) as writer:
+        with Writer(lambda path, _image: written.append(path), 8) as writer:
             for path in paths(5):
-                writer.put(path, PICTURE)
+                writer.put(path, IMAGE)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -119,7 +119,7 @@ from reseen.recipe import Recipe
 from reseen.results import ResultsFolder
 
 results = ResultsFolder(Path(sys.argv[1]), Recipe())
-with Writer(results.save_picture, 16) as writer:
+with Writer(results.save_image, 16) as writer:
     for number in range(int(sys.argv[2])):
         path = results.path / f"{number:04d}.png"
         if not path.is_file():
@@ -127,7 +127,7 @@ with Writer(results.save_picture, 16) as writer:
 """
 
 
-def test_a_kill_in_the_middle_leaves_whole_pictures_only_and_the_next_start_makes_the_rest(tmp_path: Path) -> None:
+def test_a_kill_in_the_middle_leaves_whole_images_only_and_the_next_start_makes_the_rest(tmp_path: Path) -> None:
     def start(n: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", LONG_RUN, str(tmp_path), str(n)])
 
@@ -140,6 +140,6 @@ def test_a_kill_in_the_middle_leaves_whole_pictures_only_and_the_next_start_make
     assert sorted(made) == [f"{number:04d}.png" for number in range(len(made))]  # in order, none left out
     assert start(len(made) + 20).wait() == 0
     for number in range(len(made) + 20):
-        with Image.open(tmp_path / f"{number:04d}.png") as picture:
-            assert (np.asarray(picture) == number % 256).all()
+        with Image.open(tmp_path / f"{number:04d}.png") as image:
+            assert (np.asarray(image) == number % 256).all()
     assert made == {name: (tmp_path / name).stat().st_mtime_ns for name in made}  # none is made twice

@@ -19,7 +19,7 @@ BATCH = 16
 
 
 def make() -> AutoencoderKL:
-    """Make the untrained network: 3 levels, so that a picture is four times as wide as its latent."""
+    """Make the untrained network: 3 levels, so that an image is four times as wide as its latent."""
     torch.manual_seed(1)
     return AutoencoderKL(
         block_out_channels=(16, 32, 64),
@@ -33,17 +33,17 @@ def make() -> AutoencoderKL:
     )
 
 
-def pictures(images: np.ndarray, rows: np.ndarray) -> torch.Tensor:
-    """Give pictures as the network takes them, (n, 3, 64, 64) in -1...1."""
+def images(images: np.ndarray, rows: np.ndarray) -> torch.Tensor:
+    """Give images as the network takes them, (n, 3, 64, 64) in -1...1."""
     return torch.from_numpy(images[np.sort(rows)]).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @torch.inference_mode()
 def psnr(model: AutoencoderKL, images: np.ndarray, size: int = 64) -> float:
-    """Give the mean peak signal-to-noise ratio over pictures, in dB, latents at their posterior mean."""
+    """Give the mean peak signal-to-noise ratio over images, in dB, latents at their posterior mean."""
     values = []
     for start in range(0, len(images), 100):
-        x = pictures(images, np.arange(start, min(start + 100, len(images))))
+        x = images(images, np.arange(start, min(start + 100, len(images))))
         if size != 64:
             x = torch.nn.functional.interpolate(x, size=(size, size), mode="bilinear", antialias=True)
         y = model.decode(model.encode(x).latent_dist.mode()).sample.clamp(-1, 1)
@@ -52,10 +52,10 @@ def psnr(model: AutoencoderKL, images: np.ndarray, size: int = 64) -> float:
 
 
 def batch(images: np.ndarray, seed: int, step: int) -> torch.Tensor:
-    """Give the pictures of one step; every fourth batch is of 40 pixels, the size whose z is decoded from brains."""
+    """Give the images of one step; every fourth batch is of 40 pixels, the size whose z is decoded from brains."""
     small = step % 4 == 3
     rng = np.random.default_rng((seed, step))
-    x = pictures(images, rng.choice(len(images), BATCH * 2 if small else BATCH, replace=False))
+    x = images(images, rng.choice(len(images), BATCH * 2 if small else BATCH, replace=False))
     return torch.nn.functional.interpolate(x, size=(40, 40), mode="bilinear", antialias=True) if small else x
 
 
@@ -93,7 +93,7 @@ def main(work: Path, steps: int, decoder_steps: int) -> None:
 def write(model: AutoencoderKL, images: np.ndarray, folder: Path) -> None:
     """Write the autoencoder in half precision, scaled so that latents have a standard deviation of one."""
     with torch.inference_mode():
-        batches = (pictures(images, np.arange(start, start + 100)) for start in range(0, 2000, 100))
+        batches = (images(images, np.arange(start, start + 100)) for start in range(0, 2000, 100))
         latents = [model.encode(batch).latent_dist.mode() for batch in batches]
     model.register_to_config(scaling_factor=round(1 / float(torch.cat(latents).std()), 5))
     model.half().save_pretrained(folder)
@@ -101,10 +101,10 @@ def write(model: AutoencoderKL, images: np.ndarray, folder: Path) -> None:
 
 
 def measure(model: AutoencoderKL, work: Path) -> None:
-    """Print the peak signal-to-noise ratio on pictures never trained on."""
+    """Print the peak signal-to-noise ratio on images never trained on."""
     for name in ("check", "novel"):
         held_out = np.load(work / name / "images.npy", mmap_mode="r")[:1000]
-        print(name, f"PSNR {psnr(model, held_out):.2f} dB, of 40-pixel pictures {psnr(model, held_out, 40):.2f} dB")
+        print(name, f"PSNR {psnr(model, held_out):.2f} dB, of 40-pixel images {psnr(model, held_out, 40):.2f} dB")
 
 
 if __name__ == "__main__":

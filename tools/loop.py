@@ -24,7 +24,7 @@ def train(
 ) -> torch.nn.Module:
     """Minimise ``loss(step)`` by AdamW under a cosine schedule and give back the exponential average of the weights.
 
-    A batch depends on (seed, step) alone, so a run that was killed and resumed sees the pictures of an unbroken one.
+    A batch depends on (seed, step) alone, so a run that was killed and resumed sees the images of an unbroken one.
     """
     optimiser = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.99))
     average = [parameter.detach().clone() for parameter in module.parameters()]

@@ -1,7 +1,7 @@
 """Measure the built-in model: ``python tools/measure.py WORK MODEL``.
 
-Draws scenes that no training saw (one thing, two things, held-out combinations) and plain figures, generates a picture
-from the mean of five captions of each, and asks the independent observer what it finds in both.
+Draws scenes that no training saw (one thing, two things, held-out combinations) and plain figures, generates an image
+from the mean of five captions of each, and asks the independent network what it finds in both.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from judge import LABELS, accuracy
+from classifier import LABELS, accuracy
 from PIL import Image
 from world import label
 
 from reseen.features import Features
 from reseen.ldm import load_model
 from reseen.ldm.extraction import mean_conditioning
-from reseen.observers import Observer, load_observer
+from reseen.networks import BuiltinNetwork, load_builtin_network
 from reseen.recipe import ReconstructRecipe
 from reseen.reconstruction import generate
 from reseen.simulate.captions import write_captions
@@ -28,7 +28,7 @@ from reseen.simulate.scenes import sample_scene
 
 
 def sheet(real: np.ndarray, made: np.ndarray, path: Path) -> None:
-    """Write real pictures above generated ones, twelve a row, at twice their size."""
+    """Write real images above generated ones, twelve a row, at twice their size."""
     rows = []
     for start in range(0, len(real) - 11, 12):
         rows += [np.concatenate(list(x[start : start + 12]), axis=1) for x in (real, made)]
@@ -36,10 +36,10 @@ def sheet(real: np.ndarray, made: np.ndarray, path: Path) -> None:
 
 
 def main(work: Path, model: str, n: int, steps: int, guidance: float) -> None:
-    """Measure and print, a line for each sort of picture."""
+    """Measure and print, a line for each sort of image."""
     ldm = load_model(model)
-    judge: Observer = load_observer("judge")
-    recipe = ReconstructRecipe(n_draws=1, n_steps=steps, guidance=guidance)
+    classifier: BuiltinNetwork = load_builtin_network("classifier")
+    recipe = ReconstructRecipe(n_samples=1, n_steps=steps, guidance=guidance)
     for name, seed, options in (
         ("one thing", 910, {"n_things": 1}),
         ("two things", 911, {"n_things": 2}),
@@ -47,24 +47,24 @@ def main(work: Path, model: str, n: int, steps: int, guidance: float) -> None:
         ("figure", 913, None),
     ):
         rng = np.random.default_rng(seed)
-        pictures = [sample_figure(rng) if options is None else sample_scene(rng, **options) for _ in range(n)]
-        real = np.stack([draw_figure(p) if options is None else draw_scene(p) for p in pictures])
-        labels = np.stack([label(None if options is None else p) for p in pictures])
-        c = mean_conditioning(ldm, [write_captions(p, rng) for p in pictures])
+        images = [sample_figure(rng) if options is None else sample_scene(rng, **options) for _ in range(n)]
+        real = np.stack([draw_figure(p) if options is None else draw_scene(p) for p in images])
+        labels = np.stack([label(None if options is None else p) for p in images])
+        c = mean_conditioning(ldm, [write_captions(p, rng) for p in images])
         made = np.zeros_like(real)
 
-        def write(item: int, _draw: int, picture: np.ndarray, made: np.ndarray = made) -> None:
-            made[item] = picture
+        def write(item: int, _draw: int, image: np.ndarray, made: np.ndarray = made) -> None:
+            made[item] = image
 
         ids = np.arange(n)
         generate(ldm, "c", None, Features("c", c, ids), recipe=recipe, seed=0, subject="measure", write=write)
-        found = [accuracy(judge.network, x, labels) for x in (real, made)]
+        found = [accuracy(classifier.network, x, labels) for x in (real, made)]
         error = ((ldm.latent_to_image(ldm.image_to_latent(real)) - real / 255) ** 2).mean(axis=(1, 2, 3))
         print(
             f"{name}: autoencoder {(-10 * np.log10(error)).mean():.2f} dB; "
             + "; ".join(f"{group} real {found[0][group]:.3f} generated {found[1][group]:.3f}" for group in found[0])
             + (
-                f"; seen as a figure {(judge.name_contents(made)[:, LABELS.index('figure')] > 0).mean():.3f}"
+                f"; seen as a figure {(classifier.name_contents(made)[:, LABELS.index('figure')] > 0).mean():.3f}"
                 if options is None
                 else ""
             )

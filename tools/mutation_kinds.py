@@ -75,13 +75,13 @@ def _files(folder: Path, *leave_out: str) -> tuple[Path, ...]:
 
 def _own_arrays() -> dict[str, Any]:
     rng = np.random.default_rng(0)
-    pictures = rng.integers(0, 256, (8, 4, 4, 3), dtype=np.uint8).repeat(4, axis=1).repeat(4, axis=2)
+    images = rng.integers(0, 256, (8, 4, 4, 3), dtype=np.uint8).repeat(4, axis=1).repeat(4, axis=2)
     return {
         "betas": rng.standard_normal((20, 40)).astype(np.float32),
-        "stimulus_pictures": pictures,
+        "stimulus_images": images,
         "stimulus_id": np.concatenate([np.arange(8), np.arange(8), np.arange(4)]),
         "run": np.repeat([1, 2], 10),
-        "captions": np.array([f"picture {i}" for i in range(8)]),
+        "captions": np.array([f"image {i}" for i in range(8)]),
         "category": np.array(["a", "b"] * 4),
         "roi_low": np.arange(40) < 20,
         "roi_high": np.arange(40) >= 20,
@@ -149,9 +149,9 @@ def _finish_run(folder: Path) -> tuple[Any, Path]:
     settings = [
         *("data.kind=arrays", f"data.path={data}", 'data.rois=["low", "high"]', f"model.name={model}"),
         *('decode.z_rois=["low"]', 'decode.c_rois=["high"]', "decode.n_folds=2", "decode.alphas=[1.0, 10.0]"),
-        *("encode.n_folds=2", "reconstruct.n_draws=1", "reconstruct.n_steps=2", "reconstruct.strength=0.5"),
-        *("evaluate.n_derangements=5", "evaluate.n_bootstrap=5", "evaluate.n_shuffles=1"),
-        *("report.n_random=1", "report.n_films=1"),
+        *("encode.n_folds=2", "reconstruct.n_samples=1", "reconstruct.n_steps=2", "reconstruct.strength=0.5"),
+        *("evaluate.n_derangements=5", "evaluate.n_bootstrap=5", "evaluate.n_permutations=1"),
+        *("report.n_random=1", "report.n_sequences=1"),
     ]
     recipe = with_settings(Recipe(name="small"), settings)
     with warnings.catch_warnings():
@@ -178,7 +178,7 @@ def write_results(folder: Path) -> Iterable[Kind]:
     yield Kind("results", read, partial(_read_results, out, names), weight=5)
     mutated = tuple(resumed / name for name in names)
     yield Kind("results, resumed", mutated, partial(_resume, recipe, resumed), resumed, weight=1)
-    tables = ("recipe.toml", "provenance.json", "checksums.json", "pictures.csv", "warnings.json")
+    tables = ("recipe.toml", "provenance.json", "checksums.json", "images.csv", "warnings.json")
     yield Kind("results, compared", tuple(compared / name for name in tables), partial(_compare, reference, compared))
 
 
@@ -196,7 +196,7 @@ def _read_results(out: Path, names: Sequence[Path]) -> Any:
     arrays = [results.load_arrays(out / name) for name in names if name.suffix == ".safetensors"]
     features = results.load_features(results.decode_path(SUBJECT, "z"))
     blocks = results.feature_blocks(f"{SUBJECT}/c").load()
-    images = [results.load_picture(out / name) for name in names if name.suffix == ".png" and _is_read(name)]
+    images = [results.load_image(out / name) for name in names if name.suffix == ".png" and _is_read(name)]
     records = (results.recipe.model_dump_json(), results.provenance, results.warnings)
     return records, str(results.times), tables, arrays, features, blocks, images
 
@@ -256,12 +256,12 @@ def write_kept(folder: Path) -> Kind:
     from reseen.datasets.kept import KeptSessions
     from reseen.errors import DataError
 
-    kept, made_by = KeptSessions(folder), {"voxels": "some"}
-    kept.save(1, made_by, np.ones((4, 3), np.float32), np.ones((2, 3)), np.ones(3, bool))
+    kept, computed_by = KeptSessions(folder), {"voxels": "some"}
+    kept.save(1, computed_by, np.ones((4, 3), np.float32), np.ones((2, 3)), np.ones(3, bool))
 
     def read() -> Any:
         betas, moments = np.empty((4, 3), np.float32), np.empty((2, 3))
-        known = kept.load(1, made_by, betas, moments)
+        known = kept.load(1, computed_by, betas, moments)
         if known is None:
             raise DataError("the kept session is dropped, and read from the data set again.")
         return known, betas, moments
@@ -274,7 +274,7 @@ def write_raters(folder: Path) -> Kind:
     from reseen.raters import Design, draw_design, read_answers, score_answers
 
     path = folder / "raters" / "design.json"
-    options: dict[str, Any] = {"n_raters": 2, "n_catch": 2, "seed": 0, "results": "run", "pictures": "sha"}
+    options: dict[str, Any] = {"n_raters": 2, "n_catch": 2, "seed": 0, "results": "run", "images": "sha"}
     design = draw_design({SUBJECT: np.arange(4)}, ("z", "zc"), **options).save(path)
     files = []
     for rater, sheet in enumerate(design.sheets, start=1):
@@ -295,7 +295,7 @@ def write_raters(folder: Path) -> Kind:
 
 def write_images(folder: Path) -> Kind:
     """Write an image in every format that is read."""
-    from reseen.files import read_picture
+    from reseen.files import read_image
 
     pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
     for ending in ("png", "jpg", "bmp", "tif", "webp", "gif"):
@@ -303,7 +303,7 @@ def write_images(folder: Path) -> Kind:
     Image.fromarray(pixels[..., 0]).save(folder / "grey.png")
     Image.fromarray(pixels).quantize(16).save(folder / "palette.png")
     files = _files(folder)
-    return Kind("images", files, lambda: [read_picture(path) for path in files])
+    return Kind("images", files, lambda: [read_image(path) for path in files])
 
 
 def write_folders(folder: Path) -> Kind:
@@ -323,22 +323,22 @@ def write_folders(folder: Path) -> Kind:
     return Kind("images to score", _files(folder), read, weight=1)
 
 
-def write_pictures(folder: Path) -> Kind:
+def write_own_images(folder: Path) -> Kind:
     """Write images to simulate with, and their captions as JSON and as text."""
     from reseen.recipe import SimulateRecipe
-    from reseen.simulate.pictures import read_pictures
+    from reseen.simulate.images import read_images
 
     rng = np.random.default_rng(0)
     for number in range(6):
         pixels = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number}.png")
-        (folder / f"{number}.txt").write_text(f"picture {number}\nanother caption\n", encoding="utf-8")
-    captions = {f"{number}.png": f"picture {number}" for number in range(4)}
+        (folder / f"{number}.txt").write_text(f"image {number}\nanother caption\n", encoding="utf-8")
+    captions = {f"{number}.png": f"image {number}" for number in range(4)}
     (folder / "captions.json").write_text(json.dumps(captions), encoding="utf-8")
     recipe = SimulateRecipe(n_sessions=1, trials_per_session=12, n_train=4, n_test=2)
 
     def read() -> Any:
-        shown = read_pictures(folder, recipe, np.random.default_rng(0))
+        shown = read_images(folder, recipe, np.random.default_rng(0))
         return shown.images, shown.captions
 
     return Kind("images to simulate with", _files(folder), read)
@@ -386,7 +386,7 @@ def _write_tree(root: Path, *, nifti: bool = False) -> Any:
     write_tree(
         root,
         images=rng.integers(1, 256, (N_IMAGES, 8, 8, 3), dtype=np.uint8),
-        captions=[[f"picture {number}", "a caption"] for number in range(N_IMAGES)],
+        captions=[[f"image {number}", "a caption"] for number in range(N_IMAGES)],
         coco_id=[1000 + 7 * number for number in range(N_IMAGES)],
         shared=SHARED,
         subjects=[subject],
@@ -397,7 +397,7 @@ def _write_tree(root: Path, *, nifti: bool = False) -> Any:
     known = {"seed": 0, "simulate": settings, "subsets": {"seen": [2, 5], "novel": [11]}, "categories": categories}
     files.truth.write_text(json.dumps(known), encoding="utf-8")
     (root / "truth").mkdir()
-    (root / "truth" / "pictures.json").write_text(json.dumps([{"file": "0.png"}]), encoding="utf-8")
+    (root / "truth" / "images.json").write_text(json.dumps([{"file": "0.png"}]), encoding="utf-8")
     return files
 
 
@@ -503,7 +503,7 @@ def write_fsaverage(folder: Path) -> Kind:
 
 def write_truth(folder: Path) -> Kind:
     """Write the settings of a simulated tree, which a recipe is compared with."""
-    from reseen.datasets.nsd_pictures import read_truth
+    from reseen.datasets.nsd_images import read_truth
     from reseen.recipe import Recipe, SimulateRecipe, with_changes
     from reseen.simulate import check_settings
 
@@ -512,7 +512,7 @@ def write_truth(folder: Path) -> Kind:
         json.dumps({"seed": 0, "simulate": SimulateRecipe().model_dump(mode="json"), "subjects": [SUBJECT]}),
         encoding="utf-8",
     )
-    recipe = with_changes(Recipe(), {"data.kind": "digital"})
+    recipe = with_changes(Recipe(), {"data.kind": "simulated"})
 
     def read() -> Any:
         check_settings(recipe, folder)
@@ -564,7 +564,7 @@ def _fingerprint(model: Path) -> str:
 def write_network(folder: Path) -> Kind | None:
     """Write weights of a network of torchvision, as the protocols' are read; ``None`` where it is not installed."""
     from reseen.imports import import_torchvision
-    from reseen.observers import networks
+    from reseen.networks import pretrained
 
     try:
         import_torchvision()
@@ -574,33 +574,33 @@ def write_network(folder: Path) -> Kind | None:
     from torchvision import models
 
     name, path = "small", folder / "checkpoints" / "small.pth"
-    networks.NETWORKS[name] = networks.Network("torchvision", "shufflenet_v2_x0_5", "https://example.org/small.pth")
+    pretrained.NETWORKS[name] = pretrained.Network("torchvision", "shufflenet_v2_x0_5", "https://example.org/small.pth")
     path.parent.mkdir()
     torch.manual_seed(0)
     torch.save(models.get_model("shufflenet_v2_x0_5", weights=None).half().state_dict(), path)
 
     def read() -> Any:
         torch.hub.set_dir(str(folder))
-        return networks.load_network(name)[1]
+        return pretrained.load_network(name)[1]
 
     return Kind("network of a protocol", (path,), read, weight=1)
 
 
-def write_observer(folder: Path) -> Kind:
+def write_builtin_network(folder: Path) -> Kind:
     """Copy the weights of a network that comes with reseen."""
-    from reseen.observers import builtin
+    from reseen.networks import builtin
 
     packaged = builtin._FOLDER
-    for path in packaged.glob("judge.*"):
+    for path in packaged.glob("classifier.*"):
         shutil.copy(path, folder)
 
     def read() -> str:
         builtin._FOLDER = folder
         try:
-            observer = builtin.load_observer("judge")
+            network = builtin.load_builtin_network("classifier")
         finally:
             builtin._FOLDER = packaged
-        return observer.fingerprint + str(observer.labels)
+        return network.fingerprint + str(network.labels)
 
     return Kind("network of reseen", _files(folder), read)
 
@@ -616,7 +616,7 @@ BUILDERS: dict[str, Callable[[Path], Kind | Iterable[Kind] | None]] = {
     "raters": write_raters,
     "images": write_images,
     "folders": write_folders,
-    "pictures": write_pictures,
+    "own_images": write_own_images,
     "nsd": write_nsd,
     "nifti": write_nifti,
     "transforms": write_transforms,
@@ -626,7 +626,7 @@ BUILDERS: dict[str, Callable[[Path], Kind | Iterable[Kind] | None]] = {
     "model": write_model,
     "checkpoints": write_checkpoints,
     "network": write_network,
-    "observer": write_observer,
+    "builtin_network": write_builtin_network,
 }
 """What writes each group of kinds below a folder of its own."""
 

@@ -210,12 +210,12 @@ def change_table(content: bytes, rng: random.Random) -> bytes | None:
 
 
 def change_lines(content: bytes, rng: random.Random) -> bytes | None:
-    """Drop, repeat or shuffle lines of a text."""
+    """Drop, repeat or permutation lines of a text."""
     lines = content.split(b"\n")
     if len(lines) < 3 or b"\0" in content:
         return None
     place = rng.randrange(len(lines))
-    how = rng.choice(["drop", "repeat", "shuffle"])
+    how = rng.choice(["drop", "repeat", "permutation"])
     if how == "drop":
         del lines[place]
     elif how == "repeat":

@@ -1,6 +1,6 @@
 """Train text and image encoder against each other: ``python tools/text_encoder.py WORK --steps N``.
 
-Writes WORK/builtin/{tokenizer,text_encoder} and the image encoder among the observers, and prints retrieval accuracy.
+Writes WORK/builtin/{tokenizer,text_encoder} and the evaluation network image_encoder; prints retrieval accuracy.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from reseen.imports import hide_broken_torchvision
 
 hide_broken_torchvision()  # before diffusers and transformers import it by themselves
 
-from judge import save  # noqa: E402
+from classifier import save  # noqa: E402
 from loop import train  # noqa: E402
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers  # noqa: E402
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # noqa: E402
 
-from reseen.observers import as_input, make_network  # noqa: E402
+from reseen.networks import as_input, make_network  # noqa: E402
 
 BATCH = 128
 N_TOKENS, DIM = 24, 128
@@ -96,7 +96,7 @@ class Pair(torch.nn.Module):
         return self.text(ids).last_hidden_state.mean(dim=1)
 
     def similarity(self, text: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """Give the scaled cosine of every text with every picture, (n_texts, n_pictures)."""
+        """Give the scaled cosine of every text with every image, (n_texts, n_images)."""
         a = torch.nn.functional.normalize(self.project(text), dim=1)
         b = torch.nn.functional.normalize(self.image(x)["output"], dim=1)
         return a @ b.T * self.log_scale.exp().clamp(max=50)
@@ -124,14 +124,14 @@ def main(work: Path, steps: int) -> None:
         ) / 2
 
     train(pair, loss, checkpoint=work / "text_encoder.pt", n_steps=steps, learning_rate=1.5e-3, decay=0.99, seed=2)
-    save(pair.image, work / "observer_weights", "image_encoder", ())
+    save(pair.image, work / "network_weights", "image_encoder", ())
     with torch.inference_mode():
         for name in ("check", "novel"):
             held_out = json.loads((work / name / "captions.json").read_text())[:500]
-            pictures = np.load(work / name / "images.npy")[:500]
+            images = np.load(work / name / "images.npy")[:500]
             text = torch.stack([pair.embed(token_ids(tokenizer, five)).mean(dim=0) for five in held_out])
-            best = pair.similarity(text, as_input(pictures)).argmax(dim=1)
-            print(name, f"picture of five captions found among 500: {(best == torch.arange(500)).float().mean():.3f}")
+            best = pair.similarity(text, as_input(images)).argmax(dim=1)
+            print(name, f"image of five captions found among 500: {(best == torch.arange(500)).float().mean():.3f}")
     pair.text.half().save_pretrained(work / "builtin/text_encoder", safe_serialization=True)
 
 

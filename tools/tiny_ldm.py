@@ -80,7 +80,7 @@ def write_tokenizer(folder: Path) -> int:
 def write_tiny_ldm(folder: Path, *, image_size: int = 32, prediction_type: str = "epsilon", seed: int = 0) -> Path:
     """Write the components as a diffusers folder, weights in half precision, and give the folder.
 
-    Pictures ``(image_size, image_size)``, latents ``(4, image_size / 4, image_size / 4)``, conditioning (24, 32).
+    Images ``(image_size, image_size)``, latents ``(4, image_size / 4, image_size / 4)``, conditioning (24, 32).
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -13,7 +13,6 @@ from reseen.imports import hide_broken_torchvision
 
 hide_broken_torchvision()  # before diffusers and transformers import it by themselves
 
-from autoencoder import pictures  # noqa: E402
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel  # noqa: E402
 from diffusers.models.attention_processor import AttnProcessor  # noqa: E402
 from loop import train  # noqa: E402
@@ -58,14 +57,14 @@ def make_scheduler() -> DDIMScheduler:
 
 @torch.inference_mode()
 def encode_all(vae: AutoencoderKL, images: np.ndarray, cache: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give posterior mean and standard deviation of every picture, each (n, 4, 16, 16) float16, scaled."""
+    """Give posterior mean and standard deviation of every image, each (n, 4, 16, 16) float16, scaled."""
     if cache.exists():
         state = torch.load(cache, weights_only=True)
         return state["mean"], state["std"]
     means, stds = [], []
     for start in range(0, len(images), 250):
         with torch.autocast("cpu", torch.bfloat16):
-            posterior = vae.encode(pictures(images, np.arange(start, min(start + 250, len(images))))).latent_dist
+            posterior = vae.encode(images(images, np.arange(start, min(start + 250, len(images))))).latent_dist
         means.append((posterior.mean.float() * vae.config.scaling_factor).half())
         stds.append((posterior.std.float() * vae.config.scaling_factor).half())
     state = {"mean": torch.cat(means), "std": torch.cat(stds)}
@@ -75,7 +74,7 @@ def encode_all(vae: AutoencoderKL, images: np.ndarray, cache: Path) -> tuple[tor
 
 @torch.inference_mode()
 def condition_all(text: CLIPTextModel, ids: torch.Tensor, cache: Path) -> torch.Tensor:
-    """Give the conditioning of every caption of every picture, (n, 5, 24, 128) float16; the text encoder is frozen."""
+    """Give the conditioning of every caption of every image, (n, 5, 24, 128) float16; the text encoder is frozen."""
     if cache.exists():
         return torch.load(cache, weights_only=True)
     parts = []
@@ -148,5 +147,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("--steps", type=int, default=7000)
-    parser.add_argument("--start", type=Path, help="folder of a U-Net to go on from, such as the one that is built in")
+    parser.add_argument(
+        "--start", type=Path, help="folder of a U-Net to continue from, such as the one that is built in"
+    )
     main(**vars(parser.parse_args()))

@@ -1,6 +1,6 @@
-"""Draw the pictures the built-in model and its observers learn from: ``python tools/world.py OUT --seed S --n N``.
+"""Draw the images the built-in model and its networks learn from: ``python tools/world.py OUT --seed S --n N``.
 
-Writes images.npy (n, 64, 64, 3) uint8, captions.json (five a picture) and labels.npy: for scenes, background, kind and
+Writes images.npy (n, 64, 64, 3) uint8, captions.json (five an image) and labels.npy: for scenes, background, kind and
 colour of each thing. No held-out combination is drawn unless --novel is given.
 """
 
@@ -36,19 +36,19 @@ def label(scene: Scene | None) -> np.ndarray:
 
 
 def draw_world(out: Path, *, seed: int, n: int, novel: bool, figure_share: float, n_things: int | None) -> None:
-    """Draw ``n`` pictures; picture i depends on (seed, i) alone."""
+    """Draw ``n`` images; image i depends on (seed, i) alone."""
     out.mkdir(parents=True, exist_ok=True)
     images = open_memmap(out / "images.npy", mode="w+", dtype=np.uint8, shape=(n, 64, 64, 3))
     captions, labels = [], np.zeros((n, N_LABELS), dtype=np.uint8)
     for i in range(n):
         rng = np.random.default_rng((seed, i))
         if rng.random() < figure_share:
-            picture = sample_figure(rng)
-            images[i], labels[i] = draw_figure(picture), label(None)
+            image = sample_figure(rng)
+            images[i], labels[i] = draw_figure(image), label(None)
         else:
-            picture = sample_scene(rng, novel=novel, n_things=n_things)
-            images[i], labels[i] = draw_scene(picture), label(picture)
-        captions.append(write_captions(picture, rng))
+            image = sample_scene(rng, novel=novel, n_things=n_things)
+            images[i], labels[i] = draw_scene(image), label(image)
+        captions.append(write_captions(image, rng))
     images.flush()
     np.save(out / "labels.npy", labels)
     (out / "captions.json").write_text(json.dumps(captions))

@@ -3,8 +3,8 @@
 A feature's name says what it is; it is used in recipes, file names and tables alike.
 
 ======================================  ============================================================================
-``z``, ``c``                            the picture's latent; its captions' conditioning
-``zc``                                  z's picture, encoded again, noised and denoised under c to the end
+``z``, ``c``                            the image's latent; its captions' conditioning
+``zc``                                  z's image, encoded again, noised and denoised under c to the end
 ``zc@strength=0.2``                     the same at another strength than the recipe's
 ``zc@progress=0.44``                    the latent after that share of the denoising steps; at 0 the noised latent
 ``unet/mid_block@progress=1.0``         what that module of the U-Net gave at the step at that share; at 1 the last
@@ -83,7 +83,7 @@ class Analysis:
 
 
 def decoded_features(conditions: Iterable[str]) -> tuple[str, ...]:
-    """Return the features that pictures of some conditions are made from."""
+    """Return the features that images of some conditions are made from."""
     asked = set().union(*conditions)
     return tuple(name for name in UNDENOISED if name in asked)
 

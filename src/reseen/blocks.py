@@ -141,9 +141,9 @@ def rows_at_once(bytes_per_row: int) -> int:
 
 def _look(path: Path) -> tuple[tuple[int, ...], NDArray[np.int64], int]:
     """Return the shape of a file's array, its stimulus ids, and of how many files it is one."""
-    with opening_tensors(path) as (file, made_by):
+    with opening_tensors(path) as (file, computed_by):
         shape = tuple(file.get_slice("array").get_shape())
-        return shape, file.get_tensor("stimulus_id"), int(made_by.get("n_files", "1"))
+        return shape, file.get_tensor("stimulus_id"), int(computed_by.get("n_files", "1"))
 
 
 def _read(path: Path, row: int, stop: int, first: int = 0, end: int | None = None) -> NDArray[np.float32]:

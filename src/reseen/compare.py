@@ -1,6 +1,6 @@
-"""Compare: results folders side by side, test picture by test picture.
+"""Compare: results folders side by side, test image by test image.
 
-Two runs are compared by what each test picture scores in both, from ``pictures.csv``: the pictures are harder or easier
+Two runs are compared by what each test image scores in both, from ``images.csv``: the images are harder or easier
 alike, so their differences say more than two intervals beside each other. What is not the same quantity is refused.
 """
 
@@ -17,18 +17,18 @@ from reseen import statistics
 from reseen.errors import ResultsError
 from reseen.files.shell import shell_line
 from reseen.recipe import identity
-from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF, VERSION_OF, ResultsFolder
-from reseen.tables import BUILTIN, PICTURE_COLUMNS
+from reseen.results import SCORED_SIZE_OF, TEST_IMAGES_OF, VERSION_OF, ResultsFolder
+from reseen.tables import BUILTIN, IMAGE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WORDS = tuple(column for column in PICTURE_COLUMNS if column not in ("level", "stimulus_id", "value"))
+WORDS = tuple(column for column in IMAGE_COLUMNS if column not in ("level", "stimulus_id", "value"))
 """What a number is of; two numbers are paired where all of this is the same."""
 COLUMNS = ("results", *WORDS, "reference", "value", "difference", "low", "high", "p", "p_holm", "n")
 """The columns of a comparison: which other folder; its ``value`` beside the ``reference``'s, and their difference."""
 
-_SCORED_BY, _OF_PROTOCOL = "observer ", " of "  # an observer of a protocol; of reseen's own, its name alone
+_SCORED_BY, _OF_PROTOCOL = "network ", " of "  # an evaluation network of a protocol; of reseen's own, its name alone
 _SCORING_LIBRARIES = ("scikit-image", "pillow", "torch")
 
 
@@ -41,14 +41,14 @@ def compare(
     n_permutations: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Set other results beside a reference, picture by picture.
+    """Set other results beside a reference, image by image.
 
     Parameters
     ----------
     reference, others
         Results folders that were scored.
     level
-        Of which pictures: ``"result"``, or ``"ceiling"`` for what the generators make of the true z and c.
+        Of which images: ``"result"``, or ``"oracle"`` for what the generators make of the true z and c.
     n_bootstrap, n_permutations, seed
         How many resamplings of stimuli and how many exchanges of the two results, and their seed.
 
@@ -57,12 +57,12 @@ def compare(
     A table of `COLUMNS`. ``difference`` is the mean over stimuli of other minus reference, items of one stimulus
     averaged first; ``low`` and ``high`` are the middle 95 % of resamplings of stimuli; ``p`` is two-sided, from
     exchanging the two values of a stimulus by chance; ``p_holm`` is corrected for all rows of the same folder in which
-    any picture differs.
+    any image differs.
 
     Raises
     ------
     ResultsError
-        If a folder was not scored, or if two were scored on other pictures or otherwise: the message says in what.
+        If a folder was not scored, or if two were scored on other images or otherwise: the message says in what.
     """
     import pandas as pd
 
@@ -72,7 +72,7 @@ def compare(
     for other in others:
         subjects = _shared_subjects(reference, other)
         for subject in subjects:
-            _check_pictures(reference, other, subject)
+            _check_images(reference, other, subject)
         _warn_of_versions(reference, other)
         pairs = _paired(reference, other, subjects, level)
         rows = [row for pair in pairs for row in _rows(*pair, n_bootstrap, n_permutations, seed)]
@@ -109,14 +109,14 @@ def _shared_subjects(reference: ResultsFolder, other: ResultsFolder) -> list[str
     return shared
 
 
-def _check_pictures(reference: ResultsFolder, other: ResultsFolder, subject: str) -> None:
-    """Refuse scores of other test pictures, known by the digest that was stored with them."""
-    ours, theirs = (_claimed(results, TEST_PICTURES_OF + subject) for results in (reference, other))
+def _check_images(reference: ResultsFolder, other: ResultsFolder, subject: str) -> None:
+    """Refuse scores of other test images, known by the digest that was stored with them."""
+    ours, theirs = (_claimed(results, TEST_IMAGES_OF + subject) for results in (reference, other))
     if ours != theirs:
         ids = [set(_scored(results, subject)["stimulus_id"]) for results in (reference, other)]
         raise ResultsError(
-            f"{other.path} was scored on other test pictures of {subject} than {reference.path}: {len(ids[0])} there, "
-            f"{len(ids[1])} here, {len(ids[0] & ids[1])} ids in common. A score depends on its pictures and their "
+            f"{other.path} was scored on other test images of {subject} than {reference.path}: {len(ids[0])} there, "
+            f"{len(ids[1])} here, {len(ids[0] & ids[1])} ids in common. A score depends on its images and their "
             "number: run both recipes on the same data, with the same data.test, n_test and test_trials."
         )
 
@@ -136,7 +136,7 @@ def _warn_of_versions(reference: ResultsFolder, other: ResultsFolder) -> None:
 def _protocols_apart(reference: ResultsFolder, other: ResultsFolder, subject: str) -> dict[str, str]:
     """Return the protocols whose numbers are other quantities in the two, and in what: another network or another size.
 
-    reseen's own protocol scores pictures at the size at which they were generated; the others say a size.
+    reseen's own protocol scores images at the size at which they were generated; the others say a size.
     """
     ours, theirs = reference.provenance, other.provenance
     found = {}
@@ -161,8 +161,8 @@ def _claimed(results: ResultsFolder, name: str) -> str:
 
 
 def _scored(results: ResultsFolder, subject: str) -> pd.DataFrame:
-    """Read what each picture of a subject scores by itself."""
-    table = results.load_table("pictures")
+    """Read what each image of a subject scores by itself."""
+    table = results.load_table("images")
     return table[table["subject"] == subject]
 
 
@@ -184,7 +184,7 @@ def _paired(
         if both.empty:
             raise ResultsError(
                 f"{reference.path} and {other.path} have no score in common for {subject} at level {level!r}: "
-                f"{apart}. Numbers of different protocols, observers or conditions are never compared."
+                f"{apart}. Numbers of different protocols, networks or conditions are never compared."
             )
         if apart:
             warnings.warn(
@@ -234,7 +234,7 @@ def _rows(
     difference = after - before
     weights = statistics.bootstrap_weights(ours.columns.to_numpy(), n_bootstrap, seed=seed)
     p = statistics.sign_flip_p(difference, n_permutations, seed=seed)
-    p[(np.nan_to_num(difference) == 0).all(axis=0)] = np.nan  # the same pictures: there is nothing to be tested
+    p[(np.nan_to_num(difference) == 0).all(axis=0)] = np.nan  # the same images: there is nothing to be tested
     for number, key in enumerate(ours.index):
         low, high = statistics.interval(statistics.bootstrap_mean(difference[:, number], weights))
         yield {

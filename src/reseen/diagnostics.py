@@ -1,4 +1,4 @@
-"""What tells a decoder that reads pictures from one that knows their category, or looks them up. Arrays in, arrays out.
+"""What tells a decoder that reads images from one that knows their category, or looks them up. Arrays in, arrays out.
 
 Items are fixed in turn, as in `reseen.metrics.pairwise_wins`; ties count for what a coin would give them.
 """
@@ -100,7 +100,7 @@ def from_category_alone(between: ArrayLike, share_within: ArrayLike) -> Floats:
     """Return the two-way accuracy of a decoder that knows the category and nothing else.
 
     With ``k`` equally frequent categories ``share_within`` is about ``1 / k``: Shirakawa and others (2025) show that
-    ten categories told apart perfectly make 95 % with no knowledge of the pictures.
+    ten categories identified perfectly make 95 % with no knowledge of the images.
     """
     share, q = np.asarray(share_within, dtype=np.float64), np.asarray(between, dtype=np.float64)
     expected: Floats = share * 0.5 + (1 - share) * q
@@ -225,19 +225,19 @@ def through_bottleneck(true: NDArray[Any], decoded: NDArray[Any]) -> Iterator[tu
         yield n_dimensions, ratio(cross @ kept, length[:, None] * size)
 
 
-def best_draws(matrices: Floats, order: NDArray[np.int64]) -> Floats:
-    """Keep of each reconstruction the draw most like the original it is paired with, as who picks by the truth does.
+def best_samples(matrices: Floats, order: NDArray[np.int64]) -> Floats:
+    """Keep of each reconstruction the sample most like the original it is paired with, as who picks by the truth does.
 
     Parameters
     ----------
     matrices
-        Shape ``(n_draws, n, n)``: draw, original, reconstruction.
+        Shape ``(n_samples, n, n)``: draw, original, reconstruction.
     order
         Shape ``(n,)``: which original each reconstruction is paired with. By chance, it gives the floor of picking.
 
     Returns
     -------
-    Shape ``(n, n)``: row ``i`` is of original ``order[i]``, column ``j`` of the draw of ``j`` that was picked.
+    Shape ``(n, n)``: row ``i`` is of original ``order[i]``, column ``j`` of the sample of ``j`` that was picked.
     """
     own = np.arange(matrices.shape[2])
     picked = matrices[:, order, own].argmax(axis=0)

@@ -97,7 +97,7 @@ class Schedule:
     def partial_timesteps(
         self, n_steps: int, strength: float, noise_index: Literal["diffusers", "compvis"] = "diffusers"
     ) -> tuple[int, tuple[int, ...]]:
-        """Return where a picture is noised to, and the timesteps that undo it.
+        """Return where an image is noised to, and the timesteps that undo it.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class Schedule:
         Returns
         -------
         tuple
-            The timestep of the noised picture, and the falling timesteps of denoising.
+            The timestep of the noised image, and the falling timesteps of denoising.
 
         Raises
         ------

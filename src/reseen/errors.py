@@ -6,7 +6,7 @@
     ├── RecipeError     a recipe that cannot be read, or asks for what cannot be done
     ├── DataError       a file of a data set is missing, truncated or not what it should be
     ├── ShapeError      arrays that do not belong together
-    ├── ModelError      a diffusion model or an observer that cannot be loaded or went wrong
+    ├── ModelError      a diffusion model or an evaluation network that cannot be loaded or went wrong
     ├── ResultsError    a results folder that holds something else, or cannot be written
     └── ClusterError    workers that cannot be reached, or that are lost one after the other
 
@@ -31,7 +31,7 @@ class ShapeError(ReseenError):
 
 
 class ModelError(ReseenError):
-    """Report a diffusion model or an observer that cannot be loaded or went wrong."""
+    """Report a diffusion model or an evaluation network that cannot be loaded or went wrong."""
 
 
 class ResultsError(ReseenError):

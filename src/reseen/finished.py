@@ -16,10 +16,10 @@ from reseen.errors import ResultsError
 from reseen.evaluate import run_checks
 from reseen.features import Features
 from reseen.headline import stimuli_of
-from reseen.reconstruction import n_draws
+from reseen.reconstruction import count_samples
 from reseen.results import ResultsFolder
 from reseen.scores import Scores
-from reseen.tables import PICTURE_LEVELS, Level, main_condition
+from reseen.tables import IMAGE_LEVELS, Level, main_condition
 
 
 class Results(ResultsFolder):
@@ -147,15 +147,15 @@ class Results(ResultsFolder):
         wanted = condition if condition is not None else main_condition(conditions)
         if wanted not in conditions:
             raise ResultsError(f"the run has no condition {wanted!r}; it has {', '.join(conditions)}.")
-        if level not in PICTURE_LEVELS:
-            raise ResultsError(f"there is no level {level!r}; levels are {', '.join(PICTURE_LEVELS)}.")
+        if level not in IMAGE_LEVELS:
+            raise ResultsError(f"there is no level {level!r}; levels are {', '.join(IMAGE_LEVELS)}.")
         items = self.decoded(conditions[0][-1], name).stimulus_id
         single = len(np.unique(items)) < len(items)
-        if level not in ("result", "floor_shuffled"):
+        if level not in ("result", "permuted"):
             items, single = np.unique(items), False
-        count = self.recipe.n_permuted if level == "floor_shuffled" else n_draws(wanted, self.recipe.reconstruct)
+        count = self.recipe.n_permuted if level == "permuted" else count_samples(wanted, self.recipe.reconstruct)
         paths = [
-            self.picture_path(name, level, wanted, int(stimulus), sample, trial=item if single else None)
+            self.image_path(name, level, wanted, int(stimulus), sample, trial=item if single else None)
             for item, stimulus in enumerate(items)
             for sample in range(count)
         ]
@@ -164,7 +164,7 @@ class Results(ResultsFolder):
         return self._load_stack(paths, len(items), count)
 
     def _load_stack(self, paths: Sequence[Path], n_items: int, n_samples: int) -> NDArray[np.uint8]:
-        loaded = np.stack([self.load_picture(path) for path in paths])
+        loaded = np.stack([self.load_image(path) for path in paths])
         return loaded.reshape(n_items, n_samples, *loaded.shape[1:])
 
     def _subject(self, subject: str | None) -> str:

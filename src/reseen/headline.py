@@ -47,7 +47,7 @@ STIMULI_OF = "stimuli of "
 """Name, before a subject's, of the kind of stimuli in the provenance of a results folder."""
 PLAIN_COLOURS = 16
 """Most colours that the test images of a subject may have together to be plain figures."""
-_JUDGE = "judge"
+_CLASSIFIER = "classifier"
 _VALUES = ("value", "low", "high", "p", "upper_bound", "gap_closed")
 _ORDER: dict[str, tuple[str, ...]] = {
     "scenes": ("builtin", "own", "published", "pixels"),
@@ -62,7 +62,7 @@ class Headline:
 
     Parameters
     ----------
-    protocol, observer, direction
+    protocol, network, direction
         As in the table.
     layers
         The layer of the headline first, then the layer at the network's other end; one empty name where there are no
@@ -74,7 +74,7 @@ class Headline:
     """
 
     protocol: str
-    observer: str
+    network: str
     layers: tuple[str, ...]
     direction: str
     why: str
@@ -86,18 +86,18 @@ class Headline:
         return self.layers[0]
 
     @property
-    def network(self) -> str:
+    def comparison(self) -> str:
         """Evaluation network and layer in words, or ``"pixel correlation"``."""
-        if self.observer == PIXELS:
+        if self.network == PIXELS:
             return "pixel correlation"
-        return f"{self.observer}, layer {self.layer}" if self.layer else self.observer
+        return f"{self.network}, layer {self.layer}" if self.layer else self.network
 
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of a table that hold this score, of every subject, condition, subset and level."""
         wanted = {
             "protocol": self.protocol,
             "metric": IDENTIFICATION,
-            "observer": self.observer,
+            "network": self.network,
             "layer": self.layer,
             "direction": self.direction,
         }
@@ -158,7 +158,7 @@ class HeadlineScore:
     @property
     def name(self) -> str:
         """Name of the score in words."""
-        return f"two-way identification by {self.rule.network}"
+        return f"two-way identification by {self.rule.comparison}"
 
     @property
     def sentence(self) -> str:
@@ -166,7 +166,7 @@ class HeadlineScore:
         facts = [f"95 % interval {percent(self.low)} to {percent(self.high)}"] if math.isfinite(self.low) else []
         facts += [f"p = {self.p:.4f}"] if math.isfinite(self.p) else []
         facts += [f"n = {self.n}"] if self.n else []
-        text = f"{self.condition} images are identified in {percent(self.value)} of the pairs by {self.rule.network}"
+        text = f"{self.condition} images are identified in {percent(self.value)} of the pairs by {self.rule.comparison}"
         text += f" ({', '.join(facts)})" if facts else ""
         text += f"; chance level {percent(self.chance.get('mismatched', 0.5))}"
         text += f", oracle {percent(self.upper_bound)}" if math.isfinite(self.upper_bound) else ""
@@ -261,16 +261,16 @@ def summary(scores: pd.DataFrame, rule: Headline | None) -> pd.DataFrame:
     import pandas as pd
 
     known = wide(scores, with_mean=False).reset_index()
-    of_features = known["observer"] == FEATURES
+    of_features = known["network"] == FEATURES
     protocol = first_protocol(known["protocol"][~of_features]) if rule is None else rule.protocol
     chosen = [("pixcorr", "pixcorr", "", "", ""), ("ssim", "ssim", "", "", "")]
     chosen += [(FEATURES, IDENTIFICATION, FEATURES, "", "original")]
     if rule is not None:
-        names = [(f"{rule.observer} {layer}".strip(), layer) for layer in rule.layers]
-        chosen = [(name, IDENTIFICATION, rule.observer, layer, rule.direction) for name, layer in names] + chosen
+        names = [(f"{rule.network} {layer}".strip(), layer) for layer in rule.layers]
+        chosen = [(name, IDENTIFICATION, rule.network, layer, rule.direction) for name, layer in names] + chosen
     parts = []
     for score, *words in chosen:
-        is_it = (known[["metric", "observer", "layer", "direction"]] == words).all(axis=1)
+        is_it = (known[["metric", "network", "layer", "direction"]] == words).all(axis=1)
         is_it &= of_features if score == FEATURES else known["protocol"] == protocol
         is_it &= (known["subset"] == "all") | (rule is not None and score == chosen[0][0])
         parts.append(known[is_it].assign(score=score))
@@ -285,7 +285,7 @@ def choose(scores: pd.DataFrame, stimuli: str = "") -> Headline | None:
     Parameters
     ----------
     scores
-        A table with the columns ``protocol``, ``metric``, ``observer``, ``layer`` and ``direction``.
+        A table with the columns ``protocol``, ``metric``, ``network``, ``layer`` and ``direction``.
     stimuli
         One of `Stimuli`; empty where the kind is not known, which counts as ``"images"``.
 
@@ -293,34 +293,34 @@ def choose(scores: pd.DataFrame, stimuli: str = "") -> Headline | None:
     -------
     None where no image was identified.
     """
-    words = ["protocol", "observer", "layer", "direction"]
-    identified = scores[(scores["metric"] == IDENTIFICATION) & (scores["observer"] != FEATURES)]
+    words = ["protocol", "network", "layer", "direction"]
+    identified = scores[(scores["metric"] == IDENTIFICATION) & (scores["network"] != FEATURES)]
     known = [tuple(map(str, row)) for row in identified[words].fillna("").drop_duplicates().itertuples(index=False)]
     groups: dict[str, list[tuple[str, ...]]] = {"builtin": [], "own": [], "published": [], "pixels": []}
     for row in known:
-        groups[_group(protocol=row[0], observer=row[1])].append(row)
+        groups[_group(protocol=row[0], network=row[1])].append(row)
     kind = stimuli if stimuli in get_args(Stimuli) else "images"
     chosen = next((name for name in _ORDER[kind] if groups[name]), None)
     if chosen is None:
         return None
     rows = groups[chosen]
     protocol = rows[0][0]
-    observers = [row[1] for row in rows if row[0] == protocol]
-    observer = _JUDGE if _JUDGE in observers else observers[0]
-    mine = [row for row in rows if row[:2] == (protocol, observer)]
+    networks = [row[1] for row in rows if row[0] == protocol]
+    network = _CLASSIFIER if _CLASSIFIER in networks else networks[0]
+    mine = [row for row in rows if row[:2] == (protocol, network)]
     directions = [row[3] for row in mine]
     direction = "original" if "original" in directions else directions[0]
     layers = _ends([row[2] for row in mine if row[3] == direction])
-    return Headline(protocol, observer, layers, direction, _why(chosen, kind), _caveat(chosen, kind))
+    return Headline(protocol, network, layers, direction, _why(chosen, kind), _caveat(chosen, kind))
 
 
-def _group(*, protocol: str, observer: str) -> str:
+def _group(*, protocol: str, network: str) -> str:
     """Return which of the groups in `_ORDER` a score belongs to."""
-    if observer == PIXELS:
+    if network == PIXELS:
         return "pixels"
     if protocol != BUILTIN:
         return "published"
-    return "builtin" if observer in BUILTIN_NETWORKS else "own"
+    return "builtin" if network in BUILTIN_NETWORKS else "own"
 
 
 def stimuli_of(provenance: Mapping[str, str], subjects: Sequence[str]) -> str:

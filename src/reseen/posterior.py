@@ -2,7 +2,7 @@
 
 A decoder of features shrinks what it is unsure of, and smears one stimulus over what is like it. What it makes of a
 true feature is measured on stimuli that it was not fitted on: ``decoded = true @ gain + offset + noise``, with Gaussian
-noise that is correlated over features. Each of many candidates, such as the captions of the training pictures, then
+noise that is correlated over features. Each of many candidates, such as the captions of the training images, then
 has a probability given what was decoded: Bayesian reconstruction with an empirical prior (Naselaris et al., Neuron
 2009). The mean over candidates, weighed by it, is a feature that the generator can read, where the decoded one lies
 between all that it knows.

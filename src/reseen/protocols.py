@@ -1,8 +1,8 @@
-"""Protocols: how pictures are scored, down to the pixel, by name, so that a number can be set beside a published one.
+"""Protocols: how images are scored, down to the pixel, by name, so that a number can be set beside a published one.
 
-A protocol is data: which networks look, at which of their modules, at pictures of which size and resized how; whether
-pictures are identified or their distance is taken; which side is held fixed; what a tie counts; and what becomes of
-several draws. Numbers of different protocols are different quantities, and are never compared.
+A protocol is data: which networks look, at which of their modules, at images of which size and resized how; whether
+images are identified or their distance is taken; which side is held fixed; what a tie counts; and what becomes of
+several samples. Numbers of different protocols are different quantities, and are never compared.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Input:
     Parameters
     ----------
     size
-        Side in pixels; None: that of the generated pictures.
+        Side in pixels; None: that of the generated images.
     by
-        ``"pil"``: 8-bit pictures by Pillow, which averages where it shrinks (antialiasing). ``"tensor"``: numbers in
+        ``"pil"``: 8-bit images by Pillow, which averages where it shrinks (antialiasing). ``"tensor"``: numbers in
         0...1 by torch, which does not.
     kernel
         What is interpolated with.
@@ -56,10 +56,10 @@ class Look:
 
     Parameters
     ----------
-    observer
-        What scores call it.
     network
-        A key of `reseen.observers.NETWORKS`.
+        What scores call it.
+    architecture
+        A key of `reseen.networks.NETWORKS`.
     layers
         What scores call a layer, and the module whose output it is, flattened.
     given
@@ -68,8 +68,8 @@ class Look:
         ``"identification"``: two-way. ``"distance"``: one minus the correlation of the right pairs; lower is better.
     """
 
-    observer: str
     network: str
+    architecture: str
     layers: tuple[tuple[str, str], ...]
     given: Input
     metric: Literal["identification", "distance"] = "identification"
@@ -86,16 +86,16 @@ class Protocol:
     about
         Whose it is, and where it was read.
     looks
-        The networks; none: the observers that the recipe names.
+        The networks; none: the evaluation networks that the recipe names.
     directions
         Which side identification holds fixed; see `reseen.metrics.identification_from_correlations`.
     ties
         ``"half"``: a tie counts one half. ``"lose"``: it counts nothing.
-    draws
-        ``"mean_r"``: correlations are averaged over a picture's draws before items are compared. ``"each"``: every
+    samples
+        ``"mean_r"``: correlations are averaged over an image's draws before items are compared. ``"each"``: every
         draw is scored as if it were the only one, and scores are averaged: no draw is chosen.
     first
-        How all pictures are resized before anything else; None: they are not.
+        How all images are resized before anything else; None: they are not.
     pixels
         How they are resized for pixel correlation and SSIM; None: no further.
     pixel_metrics
@@ -109,15 +109,15 @@ class Protocol:
     looks: tuple[Look, ...]
     directions: tuple[Direction, ...]
     ties: Ties
-    draws: Literal["mean_r", "each"]
+    samples: Literal["mean_r", "each"]
     first: Input | None = None
     pixels: Input | None = None
     pixel_metrics: tuple[Literal["pixcorr", "ssim", "identification"], ...] = ()
     ssim: SsimVariant = "plane"
 
-    def metric_of(self, observer: str) -> str:
-        """Return what an observer's layers are compared by."""
-        return next((look.metric for look in self.looks if look.observer == observer), "identification")
+    def metric_of(self, network: str) -> str:
+        """Return what an evaluation network's layers are compared by."""
+        return next((look.metric for look in self.looks if look.network == network), "identification")
 
 
 _TAKAGI = Input(299, "pil", "bilinear", "crop", IMAGENET)
@@ -131,11 +131,11 @@ def _mindeye(size: int, normal: Normal | None = IMAGENET) -> Input:
 PROTOCOLS: dict[ProtocolName, Protocol] = {
     "builtin": Protocol(
         "builtin",
-        "reseen's own: the recipe's observers, both directions, pictures of the size of the generated ones",
+        "reseen's own: the recipe's networks, both directions, images of the size of the generated ones",
         looks=(),
         directions=DIRECTIONS,
         ties="half",
-        draws="mean_r",
+        samples="mean_r",
         first=Input(None, "pil", "lanczos"),
         pixel_metrics=("pixcorr", "ssim", "identification"),
     ),
@@ -158,7 +158,7 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
         ),
         directions=("original",),
         ties="lose",
-        draws="mean_r",
+        samples="mean_r",
     ),
     "braindiffuser2023": Protocol(
         "braindiffuser2023",
@@ -177,14 +177,14 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
         ),
         directions=("reconstruction",),
         ties="lose",
-        draws="each",
+        samples="each",
         pixels=Input(425, "pil", "bicubic"),
         pixel_metrics=("pixcorr", "ssim"),
         ssim="columns",
     ),
     "mindeye2": Protocol(
         "mindeye2",
-        "Scotti et al. 2024: final_evaluations.ipynb, without the blurry picture that is blended in there",
+        "Scotti et al. 2024: final_evaluations.ipynb, without the blurry image that is blended in there",
         looks=(
             Look("alexnet", "alexnet", (("2", "features.4"), ("5", "features.11")), _mindeye(256)),
             Look("inception", "inception_v3", (("avgpool", "avgpool"),), _mindeye(342)),
@@ -194,7 +194,7 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
         ),
         directions=("reconstruction",),
         ties="lose",
-        draws="each",
+        samples="each",
         first=_mindeye(256, None),
         pixels=_mindeye(425, None),
         pixel_metrics=("pixcorr", "ssim"),

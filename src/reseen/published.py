@@ -29,7 +29,7 @@ class Published:
         Name of the system.
     condition
         Condition of the reconstructions (``z``, ``c``, ``zc``); empty where the system has no such conditions.
-    protocol, metric, observer, layer
+    protocol, metric, network, layer
         As in a table of scores; ``protocol`` is empty where it is not known.
     value
         The value: a proportion for identification, and a mean over ``subjects``.
@@ -48,7 +48,7 @@ class Published:
     condition: str
     protocol: str
     metric: str
-    observer: str
+    network: str
     layer: str
     value: float
     n: int
@@ -81,7 +81,7 @@ def published_beside(
     condition: str,
     protocol: str,
     metric: str,
-    observer: str,
+    network: str,
     layer: str,
     n: int,
     subjects: Collection[str],
@@ -90,25 +90,25 @@ def published_beside(
 
     Parameters
     ----------
-    condition, protocol, metric, observer, layer
+    condition, protocol, metric, network, layer
         What the result is of, as in a table of scores.
     n
         Number of test images of each subject.
     subjects
         Subjects that the result is a mean over.
     """
-    wanted = (protocol, metric, observer, layer, n, frozenset(subjects))
+    wanted = (protocol, metric, network, layer, n, frozenset(subjects))
     return [
         value
         for value in published_values()
-        if (value.protocol, value.metric, value.observer, value.layer, value.n, frozenset(value.subjects)) == wanted
+        if (value.protocol, value.metric, value.network, value.layer, value.n, frozenset(value.subjects)) == wanted
         and value.condition in ("", condition)
     ]
 
 
 def _published(row: dict[str, str]) -> Published:
     return Published(
-        **{name: row[name] for name in ("system", "condition", "protocol", "metric", "observer", "layer", "source")},
+        **{name: row[name] for name in ("system", "condition", "protocol", "metric", "network", "layer", "source")},
         value=float(row["value"]),
         n=int(row["n"] or 0),
         subjects=tuple(row["subjects"].split()),

@@ -33,7 +33,7 @@ class Scores:
     table
         Table with the columns `reseen.tables.SCORE_COLUMNS`, of one subject or several.
     each
-        Score of each test image by itself, with the columns `reseen.tables.PICTURE_COLUMNS`; ``None`` if not known.
+        Score of each test image by itself, with the columns `reseen.tables.IMAGE_COLUMNS`; ``None`` if not known.
     stimuli
         Category of the stimuli, which decides about the headline (`reseen.headline.choose`): ``"scenes"``,
         ``"figures"`` or ``"images"``; empty counts as ``"images"``.
@@ -49,7 +49,7 @@ class Scores:
     >>> rng = np.random.default_rng(0)
     >>> originals = rng.integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
     >>> noise = rng.integers(0, 256, originals.shape, dtype=np.uint8)
-    >>> scores = reseen.score({"zc": originals // 2 + noise // 2, "z": noise}, originals, networks="judge")
+    >>> scores = reseen.score({"zc": originals // 2 + noise // 2, "z": noise}, originals, networks="classifier")
     >>> scores.wide().query("metric == 'pixcorr'")["result"].round(1).tolist()
     [0.7, 0.0]
     >>> scores.save("scores.csv")
@@ -89,7 +89,7 @@ class Scores:
         if path.is_dir():
             results = ResultsFolder.read(path)
             stimuli = stimuli_of(results.provenance, results.recipe.data.subjects)
-            return cls(results.load_table("scores"), results.load_table("pictures"), stimuli=stimuli)
+            return cls(results.load_table("scores"), results.load_table("images"), stimuli=stimuli)
         table = read_table(path)
         found = table[_STIMULI].iloc[0] if _STIMULI in table else ""
         return cls(table, stimuli=found if isinstance(found, str) else "")
@@ -107,7 +107,7 @@ class Scores:
     def wide(self) -> pd.DataFrame:
         """Return one row for each score, with its interval, chance levels and upper bound in columns.
 
-        The index is subject, condition, protocol, metric, observer, layer, direction and subset; `reseen.wide.wide`
+        The index is subject, condition, protocol, metric, network, layer, direction and subset; `reseen.wide.wide`
         lists the columns. Of several subjects the mean follows in rows of the subject ``"mean of <n> subjects"``, with
         its 95 % interval over subjects (Student's t).
         """
@@ -152,7 +152,7 @@ class Scores:
         is_shown = known["metric"].isin(("pixcorr", "ssim"))
         if rule is not None:
             is_shown |= known.index.isin(rule.rows(known).index)
-        columns = ["subject", "condition", "protocol", "metric", "observer", "layer"]
+        columns = ["subject", "condition", "protocol", "metric", "network", "layer"]
         numbers = ["result", "low", "high", "chance_mismatched", "chance_permuted", "upper_bound", "p", "n"]
         published = [PUBLISHED] if known[is_shown][PUBLISHED].any() else []
         small = known[is_shown][columns + numbers + published].dropna(axis=1, how="all")

@@ -14,7 +14,7 @@ from reseen.errors import ModelError, RecipeError, ShapeError
 from reseen.evaluate import evaluate
 from reseen.evaluate.folders import read_folders
 from reseen.headline import kind_of
-from reseen.observers import EvaluationNetwork, Panel, evaluation_networks, load_panel
+from reseen.networks import EvaluationNetwork, Panel, evaluation_networks, load_panel
 from reseen.protocols import PROTOCOL_NAMES, PROTOCOLS, ProtocolName
 from reseen.recipe import EvaluateRecipe
 from reseen.scores import Scores
@@ -23,7 +23,7 @@ from reseen.tables import BUILTIN_NETWORKS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from reseen.observers.own import Activations, Named
+    from reseen.networks.own import Activations, Named
 
 Images = ArrayLike | Mapping[str, ArrayLike]
 Levels = dict[tuple[str, str], NDArray[np.uint8]]
@@ -65,8 +65,8 @@ def score(
         Name of one of `reseen.protocols.PROTOCOLS`, or several. Evaluation networks that are missing are warned of,
         and their scores left out.
     networks
-        Evaluation networks of the protocol ``builtin``: ``"judge"``, ``"image_encoder"``, ``"module:name"`` of an
-        importable callable, a callable, a list of these, or a dict of callables by name. A callable takes images
+        Networks of the protocol ``builtin``: ``"classifier"``, ``"image_encoder"``, ``"module:name"`` of
+        an importable callable, a callable, a list of these, or a dict of callables by name. A callable takes images
         ``(n, H, W, 3)`` uint8, at most 256 at a time, and returns activations ``(n, ...)``. Left out: both built-in
         networks, which were trained on drawn scenes.
     oracle
@@ -117,7 +117,7 @@ def score(
         truth = _images(originals, "originals", samples=False)
         ids = _ids(stimulus_id, len(truth))
         stacks = _stacks(reconstructions, "result", condition)
-    stacks |= {} if oracle is None else _stacks(oracle, "ceiling", condition)
+    stacks |= {} if oracle is None else _stacks(oracle, "oracle", condition)
     _check_together(stacks, truth)
     names = [protocol] if isinstance(protocol, str) else list(dict.fromkeys(protocol))
     if networks is not None and "builtin" not in names:
@@ -156,7 +156,7 @@ def _stacks(images: Images, level: str, condition: str) -> Levels:
     by_condition = images if isinstance(images, Mapping) else {condition: images}
     found = {}
     for name, array in by_condition.items():
-        where = "oracle" if level == "ceiling" else "reconstructions"
+        where = "oracle" if level == "oracle" else "reconstructions"
         stack = _images(array, f"{where} of {name}" if name else where, samples=True)
         found[level, name] = stack[:, None] if stack.ndim == 4 else stack
     return found
@@ -197,7 +197,7 @@ def _check_together(stacks: Levels, truth: NDArray[np.uint8]) -> None:
     """Refuse reconstructions that differ in number from the originals, or in size from each other."""
     sizes = {}
     for (level, condition), stack in stacks.items():
-        name = " ".join(word for word in ("oracle" if level == "ceiling" else "reconstructions", condition) if word)
+        name = " ".join(word for word in ("oracle" if level == "oracle" else "reconstructions", condition) if word)
         sizes[stack.shape[2:4]] = name
         if len(stack) != len(truth):
             raise ShapeError(
@@ -214,7 +214,7 @@ def _panel(name: str, builtin: Sequence[EvaluationNetwork], device: str) -> Pane
         raise RecipeError(f"there is no protocol {name!r}; reseen has {', '.join(PROTOCOL_NAMES)}.")
     known: ProtocolName = name
     panel, missing = load_panel(PROTOCOLS[known], builtin, device=device)
-    if not panel.observers and not panel.protocol.pixel_metrics:
+    if not panel.networks and not panel.protocol.pixel_metrics:
         raise ModelError("; ".join(missing))
     for why in missing:
         warnings.warn(f"{why}. These scores are left out.", stacklevel=3)

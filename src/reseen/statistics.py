@@ -43,11 +43,11 @@ class Null:
 def derangements(labels: ArrayLike, n_derangements: int, *, seed: int) -> NDArray[np.int64]:
     """Draw wrong pairings in which every stimulus gets another stimulus as its truth.
 
-    Stimuli are permuted, not items: all repetitions of a picture get the same wrong truth.
+    Stimuli are permuted, not items: all repetitions of an image get the same mismatched image.
 
     Returns
     -------
-    Shape ``(n_derangements, n)``: for each item the row of its wrong truth.
+    Shape ``(n_derangements, n)``: for each item the row of its mismatched image.
 
     Raises
     ------
@@ -56,14 +56,14 @@ def derangements(labels: ArrayLike, n_derangements: int, *, seed: int) -> NDArra
     """
     distinct, first, stimulus = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
     if len(distinct) < 2:
-        raise ShapeError("pairing pictures with wrong truths needs at least two stimuli; found one.")
+        raise ShapeError("pairing images with mismatched images needs at least two stimuli; found one.")
     rng = np.random.default_rng([seed, 1])
     rows = np.empty((n_derangements, len(stimulus)), dtype=np.int64)
-    for draw in range(n_derangements):
+    for sample in range(n_derangements):
         order = rng.permutation(len(distinct))
         while np.any(order == np.arange(len(distinct))):  # about e tries, whatever the number of stimuli
             order = rng.permutation(len(distinct))
-        rows[draw] = first[order[stimulus]]
+        rows[sample] = first[order[stimulus]]
     return rows
 
 
@@ -91,14 +91,14 @@ def permutations(
     members = np.argsort(group, kind="stable")
     rows = np.empty((n_permutations, len(stimulus)), dtype=np.int64)
     order = np.empty(len(distinct), dtype=np.int64)
-    for draw in range(n_permutations):
+    for sample in range(n_permutations):
         order[members] = np.lexsort((rng.random(len(distinct)), group))
-        rows[draw] = first[order[stimulus]]
+        rows[sample] = first[order[stimulus]]
     return rows
 
 
 def repaired_scores(paired: Floats, rows: NDArray[np.int64]) -> Floats:
-    """Score the same pictures against wrong truths.
+    """Score the same images against mismatched images.
 
     Parameters
     ----------

@@ -211,7 +211,7 @@ def square(image: NDArray[np.uint8], fit: Fit = "crop") -> NDArray[np.uint8]:
     return image[top : top + short, left : left + short]
 
 
-def picture_digest(stimulus_id: NDArray[np.int64], images: NDArray[np.uint8]) -> str:
+def image_digest(stimulus_id: NDArray[np.int64], images: NDArray[np.uint8]) -> str:
     """Return the SHA-256 of images ``(n, height, width, 3)`` and of which stimuli ``(n,)`` they are, in this order."""
     total = hashlib.sha256(f"{images.dtype} {images.shape} {stimulus_id.tolist()}".encode())
     total.update(np.ascontiguousarray(images).data)

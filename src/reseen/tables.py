@@ -23,7 +23,7 @@ SCORE_COLUMNS = (
     "condition",
     "protocol",
     "metric",
-    "observer",
+    "network",
     "layer",
     "direction",
     "subset",
@@ -39,17 +39,17 @@ BUILTIN = "builtin"
 IDENTIFICATION = "identification"
 """The metric that counts pairs in which the right image is identified."""
 PIXELS = "pixels"
-"""The observer of identification by pixel correlation, which is no network and has no layers."""
-BUILTIN_NETWORKS = ("judge", "image_encoder")
+"""The evaluation network of identification by pixel correlation, which is no network and has no layers."""
+BUILTIN_NETWORKS = ("classifier", "image_encoder")
 """The evaluation networks that come with reseen."""
 FEATURES = "features"
-"""The observer of decoded features, which looks at no picture."""
+"""The evaluation network of decoded features, which looks at no image."""
 
-PICTURE_COLUMNS = (
+IMAGE_COLUMNS = (
     *(column for column in SCORE_COLUMNS if column not in ("subset", "value", "low", "high", "n")),
     *("stimulus_id", "value"),
 )
-"""The columns of ``pictures.csv``: what each test picture scores by itself, in the pool of all."""
+"""The columns of ``images.csv``: what each test image scores by itself, in the pool of all."""
 
 DIAGNOSTIC_COLUMNS = (
     *("subject", "feature", "network", "diagnostic", "setting"),
@@ -71,7 +71,7 @@ _NUMBERS = (*_MAY_LACK, "n", "n_voxels", "stimulus_id")
 _COUNTS = ("n", "n_voxels", "stimulus_id")  # whole numbers from 0
 TABLES = {
     "scores": SCORE_COLUMNS,
-    "pictures": PICTURE_COLUMNS,
+    "images": IMAGE_COLUMNS,
     "diagnostics": DIAGNOSTIC_COLUMNS,
     "encoding": ENCODING_COLUMNS,
 }
@@ -82,16 +82,16 @@ MOST_BYTES = 2 * 2**30
 """Largest size of a table."""
 WORDS = tuple(
     column
-    for column in dict.fromkeys((*SCORE_COLUMNS, *PICTURE_COLUMNS, *DIAGNOSTIC_COLUMNS, *ENCODING_COLUMNS))
+    for column in dict.fromkeys((*SCORE_COLUMNS, *IMAGE_COLUMNS, *DIAGNOSTIC_COLUMNS, *ENCODING_COLUMNS))
     if column not in _NUMBERS
 )
 """The columns of any table that hold words, whatever these look like."""
 
-Level = Literal["floor_mean", "floor_noise", "floor_random", "floor_shuffled", "result", "ceiling"]
-"""A level that pictures are made at."""
-PICTURE_LEVELS: tuple[Level, ...] = get_args(Level)
-NO_BRAIN: tuple[Level, ...] = ("floor_mean", "floor_noise", "floor_random")
-"""Those whose pictures no brain had a part in; a full run makes them."""
+Level = Literal["chance_mean", "chance_noise", "chance_random", "permuted", "result", "oracle"]
+"""A level that images are made at."""
+IMAGE_LEVELS: tuple[Level, ...] = get_args(Level)
+WITHOUT_RESPONSES: tuple[Level, ...] = ("chance_mean", "chance_noise", "chance_random")
+"""Those whose images no brain had a part in; a full run makes them."""
 
 NULL_SD, P_VALUE, GAP_CLOSED = "_null_sd", "_p", "_gap_closed"
 """Endings of metrics that say something about a score: how it spreads at chance, how sure it is, how far it got."""
@@ -118,12 +118,12 @@ def lower_is_better(metric: str) -> bool:
 
 
 def retrieved_by(feature: str) -> str:
-    """Name the condition whose pictures are the training pictures nearest to a decoded feature: ``nearest_z``."""
+    """Name the condition whose images are the training images nearest to a decoded feature: ``nearest_z``."""
     return _RETRIEVED + feature
 
 
 def is_retrieved(condition: str) -> bool:
-    """Return whether the pictures of a condition were retrieved, not made."""
+    """Return whether the images of a condition were retrieved, not made."""
     return condition.startswith(_RETRIEVED)
 
 

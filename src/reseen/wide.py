@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 WORDS = SCORE_COLUMNS[: SCORE_COLUMNS.index("level")]
 """Columns that say what a score is of; they index the wide table."""
 CHANCE = {
-    "floor_repaired": "chance_mismatched",
-    "floor_shuffled": "chance_permuted",
-    "floor_mean": "chance_mean",
-    "floor_noise": "chance_noise",
-    "floor_random": "chance_random",
+    "mismatched": "chance_mismatched",
+    "permuted": "chance_permuted",
+    "chance_mean": "chance_mean",
+    "chance_noise": "chance_noise",
+    "chance_random": "chance_random",
 }
 """Levels of the tidy table that are chance levels, and their columns in the wide table.
 
 The reconstructions paired with other images; decoders fitted on permuted labels; the mean features of the training
 stimuli; noise without a caption; the features of a random training stimulus.
 """
-_LEVELS = {"result": "result", **CHANCE, "ceiling": "upper_bound"}
+_LEVELS = {"result": "result", **CHANCE, "oracle": "upper_bound"}
 _ABOUT = {GAP_CLOSED: "gap_closed", P_VALUE: "p", NULL_SD: "chance_sd"}
 """Endings of metrics that are about a score, and their columns."""
 _OF_ONE_SUBJECT = ("low", "high", "permuted_low", "permuted_high", "chance_sd", "p", "n")
@@ -114,7 +114,7 @@ def _published(found: pd.DataFrame) -> list[str]:
     for key, n in zip(found.index, found["n"], strict=True):
         of = dict(zip(WORDS, key, strict=True))
         averaged = subjects if of["subject"] == _mean_of(subjects) else [of["subject"]]
-        words = {name: of[name] for name in ("condition", "protocol", "metric", "observer", "layer")}
+        words = {name: of[name] for name in ("condition", "protocol", "metric", "network", "layer")}
         values = published_beside(**words, n=int(n), subjects=averaged) if of["subset"] == "all" else []
         listed.append("; ".join(map(str, values)))
     return listed

@@ -10,7 +10,7 @@ from reseen.recipe import DataRecipe
 
 
 def arrays(n=24, reps=3, vox=40, side=64, seed=0, noise=0.5):
-    """n pictures of 4 x 4 coloured squares, each shown `reps` times; voxels mix the colours at random, with noise."""
+    """n images of 4 x 4 coloured squares, each shown `reps` times; voxels mix the colours at random, with noise."""
     rng = np.random.default_rng(seed)
     squares = rng.integers(0, 256, (n, 4, 4, 3)).astype(np.uint8)
     ids = np.concatenate([rng.permutation(n) for _ in range(reps)])
@@ -25,7 +25,7 @@ def arrays(n=24, reps=3, vox=40, side=64, seed=0, noise=0.5):
     return {
         "betas": betas,
         "stimulus_id": ids,
-        "stimulus_pictures": squares.repeat(side // 4, 1).repeat(side // 4, 2),
+        "stimulus_images": squares.repeat(side // 4, 1).repeat(side // 4, 2),
         "captions": words,
         "run": np.repeat(np.arange(reps), n),
         "test_stimulus_id": np.arange(0, n, 4),

@@ -1,4 +1,4 @@
-"""A picture without a caption is NaN in a table; made text it is the word "nan" (rom1504/img2dataset#46)."""
+"""An image without a caption is NaN in a table; made text it is the word "nan" (rom1504/img2dataset#46)."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from reseen.recipe import load_recipe, with_settings
 
 
 @pytest.fixture
-def tree(digital_tree, tmp_path):
-    return shutil.copytree(digital_tree, tmp_path / "tree")
+def tree(simulated_tree, tmp_path):
+    return shutil.copytree(simulated_tree, tmp_path / "tree")
 
 
 def told(tree, tmp_path):

@@ -32,13 +32,13 @@ def test_only_they_are_there_is_said(tmp_path):
         load(data_recipe(tmp_path), "subj01")
 
 
-def test_pictures_to_simulate_with_are_read_without_them(tmp_path):
+def test_images_to_simulate_with_are_read_without_them(tmp_path):
     from reseen.recipe import SimulateRecipe
-    from reseen.simulate.pictures import read_pictures
+    from reseen.simulate.images import read_images
 
     for number in range(4):
         Image.new("RGB", (64, 64), (number * 60, 0, 0)).save(tmp_path / f"{number}.png")
-        (tmp_path / f"{number}.txt").write_text(f"picture {number}\n")
+        (tmp_path / f"{number}.txt").write_text(f"image {number}\n")
         (tmp_path / f"._{number}.png").write_bytes(APPLE_DOUBLE)
-    shown = read_pictures(tmp_path, SimulateRecipe(n_train=3, n_test=1), np.random.default_rng(0))
+    shown = read_images(tmp_path, SimulateRecipe(n_train=3, n_test=1), np.random.default_rng(0))
     assert [one["file"] for one in shown.descriptions] == ["0.png", "1.png", "2.png", "3.png"]

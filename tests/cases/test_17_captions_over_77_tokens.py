@@ -55,7 +55,7 @@ def test_features_that_do_not_vary_are_refused(tmp_path, ldm):
     with pytest.raises(DataError, match="c is the same for all 24 stimuli: their captions are all the same"):
         features(path, ldm)
     path = save(
-        tmp_path / "data.npz", captions=np.array(["cat", "dog"] * 12), stimulus_pictures=np.full((24, 64, 64, 3), 9)
+        tmp_path / "data.npz", captions=np.array(["cat", "dog"] * 12), stimulus_images=np.full((24, 64, 64, 3), 9)
     )
-    with pytest.raises(DataError, match="z is the same for all 24 stimuli: their pictures are all the same"):
+    with pytest.raises(DataError, match="z is the same for all 24 stimuli: their images are all the same"):
         features(path, ldm)

@@ -16,7 +16,7 @@ from reseen.errors import ModelError, ResultsError
 from reseen.files.reading import shown
 from reseen.ldm.devices import check_device
 from reseen.ldm.extraction import z_size
-from reseen.observers import load_evaluation_network, load_network
+from reseen.networks import load_evaluation_network, load_network
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import Recipe, differences, load_recipe
 from reseen.reconstruction import find_sampler
@@ -77,11 +77,11 @@ def _folder(recipe: Recipe, out: Path) -> str:
     if not (out / "recipe.toml").is_file():
         if (out / "provenance.json").is_file():
             raise lost_recipe(out)
-        return f"{out} is to be begun"
+        return f"{out} is to be started"
     differ = differences(recipe, load_recipe(out / "recipe.toml"))
     if differ:
         raise other_recipe(out, differ)
-    return f"{out} is begun, and will be gone on with"
+    return f"{out} is started, and will be continued"
 
 
 def device(inputs: Inputs) -> Iterator[Finding]:
@@ -131,7 +131,7 @@ def model(inputs: Inputs) -> Iterator[Finding]:
     def load() -> str:
         ldm = inputs.model
         return (
-            f"{ldm.name}: pictures of {ldm.image_size} pixels, conditioning {ldm.conditioning_shape}, "
+            f"{ldm.name}: images of {ldm.image_size} pixels, conditioning {ldm.conditioning_shape}, "
             f"{inputs.recipe.model.precision} on {inputs.device}"
         )
 
@@ -144,7 +144,7 @@ def z(inputs: Inputs) -> Iterator[Finding]:
     def encode() -> str:
         ldm = inputs.model
         size = z_size(ldm, inputs.recipe.extract)
-        return f"of pictures of {size} pixels, {ldm.latent_shape[0]} x {size // ldm.factor} x {size // ldm.factor}"
+        return f"of images of {size} pixels, {ldm.latent_shape[0]} x {size // ldm.factor} x {size // ldm.factor}"
 
     if inputs.has_model:
         yield look_at("z", encode)
@@ -171,13 +171,13 @@ def denoising(inputs: Inputs) -> Iterator[Finding]:
 # ------------------------------------------------------------------------------------------------ evaluation networks
 
 
-def observers(inputs: Inputs) -> Iterator[Finding]:
+def builtin_networks(inputs: Inputs) -> Iterator[Finding]:
     """Load the networks that look at images for the protocol builtin."""
-    for name in inputs.recipe.evaluate.observers:
-        yield look_at(f"observer {name}", lambda name=name: f"{len(load_evaluation_network(name).layers)} layers")  # type: ignore[misc]
+    for name in inputs.recipe.evaluate.networks:
+        yield look_at(f"network {name}", lambda name=name: f"{len(load_evaluation_network(name).layers)} layers")  # type: ignore[misc]
 
 
-def networks(inputs: Inputs) -> Iterator[Finding]:
+def published_networks(inputs: Inputs) -> Iterator[Finding]:
     """Load the evaluation networks of other protocols; a missing one stops no run, but its scores are left out."""
     for name in networks_of(inputs.recipe):
         try:
@@ -189,7 +189,7 @@ def networks(inputs: Inputs) -> Iterator[Finding]:
 def networks_of(recipe: Recipe) -> list[str]:
     """List the networks of others that the recipe's protocols look through."""
     looks = [look for name in recipe.evaluate.protocols for look in PROTOCOLS[name].looks]
-    return list(dict.fromkeys(look.network for look in looks))
+    return list(dict.fromkeys(look.architecture for look in looks))
 
 
 # ---------------------------------------------------------------------------------------------------------- the list
@@ -226,8 +226,8 @@ CHECKS: Sequence[Check] = (
     _check(requirements.tested_voxels, "encode"),
     _check(requirements.exports, "encode"),
     _check(model_to_simulate, "simulate"),
-    _check(observers, "evaluate"),
-    _check(networks, "evaluate", refuses=False),
+    _check(builtin_networks, "evaluate"),
+    _check(published_networks, "evaluate", refuses=False),
     _check(model, "simulate extract reconstruct"),
     _check(z, "extract reconstruct"),
     _check(denoising, "reconstruct"),

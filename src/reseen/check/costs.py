@@ -22,15 +22,15 @@ from reseen.ldm import LatentDiffusion
 from reseen.ldm.extraction import z_size
 from reseen.ldm.recording_plan import plan_for
 from reseen.recipe import Condition, Recipe, ReconstructRecipe
-from reseen.reconstruction.levels import conditions_at, draws_at, levels_of
+from reseen.reconstruction.levels import conditions_at, levels_of, samples_at
 from reseen.tables import Level
 
 BYTES_PER_PIXEL = 1.6
-"""Of a PNG of a natural picture, roughly."""
+"""Of a PNG of a natural image, roughly."""
 
 
 def count_evaluations(recipe: Recipe, sizes: Sizes) -> int:
-    """Count the U-Net evaluations of single pictures that the recipe takes for subjects of such sizes.
+    """Count the U-Net evaluations of single images that the recipe takes for subjects of such sizes.
 
     Guidance takes two for each step; condition ``z`` takes none.
     """
@@ -46,11 +46,11 @@ def _passes(section: ReconstructRecipe) -> int:
 
 
 def _counted(recipe: Recipe, sizes: Sizes) -> Iterator[tuple[Level, Condition, int]]:
-    """Count each subject's pictures of each level and condition, of the items that `pictures_of` tells of."""
-    items = {"result": sizes.n_items, "floor_shuffled": sizes.n_items, "floor_mean": sizes.n_folds}
+    """Count each subject's images of each level and condition, of the items that `images_of` tells of."""
+    items = {"result": sizes.n_items, "permuted": sizes.n_items, "chance_mean": sizes.n_folds}
     for level in levels_of(recipe):
         for condition in conditions_at(recipe, level):
-            yield level, condition, items.get(level, sizes.n_tested) * draws_at(recipe, level, condition)
+            yield level, condition, items.get(level, sizes.n_tested) * samples_at(recipe, level, condition)
 
 
 def encoding_features(inputs: Inputs) -> Iterator[Finding]:
@@ -86,13 +86,13 @@ def space(inputs: Inputs) -> Iterator[Finding]:
 def _n_bytes(inputs: Inputs) -> float:
     recipe, ldm, sizes = inputs.recipe, inputs.model, inputs.sizes
     n_subjects = len(recipe.data.subjects)
-    pictures = sum(count for _, _, count in _counted(recipe, sizes)) * ldm.image_size**2 * BYTES_PER_PIXEL
+    images = sum(count for _, _, count in _counted(recipe, sizes)) * ldm.image_size**2 * BYTES_PER_PIXEL
     z_side = z_size(ldm, recipe.extract) // ldm.factor
     targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)
     n_decoded = 1 + recipe.n_permuted + (3 if recipe.evaluate.full else 0)
     arrays = 4 * targets * (sizes.n_stimuli + sizes.n_voxels * sizes.n_folds + sizes.n_items * n_decoded)
     recorded = plan_for(recipe, ldm).n_bytes(sizes.n_stimuli)
-    return n_subjects * (pictures + arrays + recorded) + _kept(recipe, sizes.n_voxels)
+    return n_subjects * (images + arrays + recorded) + _kept(recipe, sizes.n_voxels)
 
 
 def _written(out: Path) -> int:

@@ -49,7 +49,7 @@ def _files(inputs: Inputs) -> Iterator[Finding]:
         yield _to_simulate(inputs)
         return
     if path is not None and inputs.recipe.model.name == "builtin":
-        yield from _other_pictures(path)
+        yield from _other_images(path)
     if section.kind == "arrays" and not inputs.thorough:
         return  # what would be checked here is read whole for `held_out`
     told: dict[Path, FileCheck] = {}
@@ -95,7 +95,7 @@ def _to_simulate(inputs: Inputs) -> Finding:
         n_subjects = len(inputs.outlines)
     except ReseenError as error:
         return refused("data", error)
-    what = "a digital subject" if n_subjects == 1 else f"{n_subjects} digital subjects"
+    what = "a simulated subject" if n_subjects == 1 else f"{n_subjects} simulated subjects"
     return Finding("data", f"{what} will be written to {path}")
 
 
@@ -118,8 +118,8 @@ def _needed(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> Findi
         found += f"; the folder holds {', '.join(here)}"
     more = [*_listed(root, missing), *(f"damaged  {file.note}" for file in damaged)]
     more += [f"not readable  {file.note}" for file in blocked]
-    if (missing or damaged) and (data.kind == "digital" or _names(data).truth.exists()):
-        more.append("write the digital subject again, into an empty folder: reseen simulate")
+    if (missing or damaged) and (data.kind == "simulated" or _names(data).truth.exists()):
+        more.append("write the simulated subject again, into an empty folder: reseen simulate")
     return Finding(what, found, tuple(more), _as_read(data, subject, bad[0]))
 
 
@@ -181,19 +181,19 @@ def _is_nsds(data: DataRecipe) -> bool:
     return data.kind == "nsd" and data.path is not None and not _names(data).truth.exists()
 
 
-def _other_pictures(path: Path) -> Iterator[Finding]:
+def _other_images(path: Path) -> Iterator[Finding]:
     """Refuse images that reseen did not draw, of which the built-in model knows nothing."""
-    file = path / "truth" / "pictures.json"
+    file = path / "truth" / "images.json"
     try:
         described = read_json(file, list[dict[str, Any]]) if os.path.lexists(file) else []
     except DataError as error:
-        yield refused("pictures", error)
+        yield refused("images", error)
         return
     if described and "file" in described[0]:
         yield refused(
-            "pictures",
+            "images",
             DataError(
-                f"{shown(path)} shows pictures of your own; the built-in model knows only scenes that reseen draws. "
+                f"{shown(path)} shows images of your own; the built-in model knows only scenes that reseen draws. "
                 "Name a Stable Diffusion: --model."
             ),
         )

@@ -32,7 +32,7 @@ Progress = Callable[[str, int, int], None]
 
 def data_path(recipe: Recipe, out: Path) -> Path | None:
     """Return the path of the data; a simulated subject without a path of its own is in the results folder."""
-    if recipe.data.path is None and recipe.data.kind == "digital":
+    if recipe.data.path is None and recipe.data.kind == "simulated":
         return out / "data"
     return recipe.data.path
 
@@ -94,7 +94,7 @@ class Inputs:
     @property
     def to_simulate(self) -> bool:
         """Whether the run will write the data itself: simulated subjects that are not there yet."""
-        return self.recipe.data.kind == "digital" and self.path is not None and not (self.path / TRUTH).is_file()
+        return self.recipe.data.kind == "simulated" and self.path is not None and not (self.path / TRUTH).is_file()
 
     @property
     def model(self) -> LatentDiffusion:

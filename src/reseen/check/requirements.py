@@ -39,7 +39,7 @@ def captions(inputs: Inputs) -> Iterator[Finding]:
             if outline.stimuli is not None
             for stimulus in outline.used
         ]
-        return f"{sum(counts):,} captions of {len(counts):,} pictures"
+        return f"{sum(counts):,} captions of {len(counts):,} images"
 
     if inputs.needs_captions and any(outline.stimuli is not None for outline in inputs.known.values()):
         yield look_at("captions", count)
@@ -133,7 +133,7 @@ def duplicates(inputs: Inputs) -> Iterator[Finding]:
         n_both = _count_duplicates(outline)
         if n_both:
             n_tested = len(outline.split.test_ids)
-            found = f"{n_both:,} of {n_tested:,} test pictures of {subject} are also training pictures, pixel by pixel."
+            found = f"{n_both:,} of {n_tested:,} test images of {subject} are also training images, pixel by pixel."
             yield Finding("warning", found, absent=True)
 
 
@@ -166,7 +166,7 @@ def tested_voxels(inputs: Inputs) -> Iterator[Finding]:
         for subject, outline in inputs.known.items():
             n_tested = len(outline.split.test_ids)
             if n_tested < FEWEST_TESTED:
-                raise ShapeError(f"a correlation needs at least three test pictures; {subject} saw {n_tested}.")
+                raise ShapeError(f"a correlation needs at least three test images; {subject} saw {n_tested}.")
         return "enough for correlations"
 
     yield from _only_refused(look_at("test images", correlate))

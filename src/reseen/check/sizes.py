@@ -22,11 +22,11 @@ class Sizes:
     Parameters
     ----------
     n_stimuli
-        Pictures that were shown, training and test.
+        Images that were shown, training and test.
     n_tested
-        Pictures that are held out.
+        Images that are held out.
     n_items
-        What is decoded: a row for each picture held out, or one for each of its trials.
+        What is decoded: a row for each image held out, or one for each of its trials.
     n_folds
         Folds of the split, each with decoders of its own.
     n_voxels
@@ -43,14 +43,14 @@ class Sizes:
         """Return how much is held out of what."""
         items = f", {self.n_items:,} single trials" if self.n_items != self.n_tested else ""
         folds = f" in {self.n_folds} folds" if self.n_folds > 1 else ""
-        return f"{self.n_tested:,} of {self.n_stimuli:,} pictures{folds}{items}"
+        return f"{self.n_tested:,} of {self.n_stimuli:,} images{folds}{items}"
 
 
 def guess_sizes(recipe: Recipe) -> Sizes:
     """Guess a subject's sizes from the recipe, without looking at the data."""
     data, made = recipe.data, recipe.simulate
-    digital = (made.n_train + made.n_test, made.n_test, 2500, made.n_sessions * made.trials_per_session)
-    known = {"nsd": _NSD, "digital": digital, "arrays": _UNKNOWN}
+    simulated = (made.n_train + made.n_test, made.n_test, 2500, made.n_sessions * made.trials_per_session)
+    known = {"nsd": _NSD, "simulated": simulated, "arrays": _UNKNOWN}
     n_stimuli, n_shared, n_voxels, n_trials = known[data.kind]
     folds = data.test == "folds"
     n_tested = n_stimuli if folds else data.n_test or n_shared

@@ -3,7 +3,7 @@
 ::
 
     __init__.py   the commands that run a recipe, or say what it takes
-    folders.py    reseen evaluate, of two folders of pictures
+    folders.py    reseen evaluate, of two folders of images
     compare.py    reseen compare
     merge.py      reseen merge
     raters.py     reseen raters, and reseen raters score
@@ -87,9 +87,7 @@ SetOption = Annotated[
 ]
 FullOption = Annotated[
     bool,
-    typer.Option(
-        "--full", help="also compute the floors and splits that need more pictures or decoders (evaluate.full)"
-    ),
+    typer.Option("--full", help="also compute the floors and splits that need more images or decoders (evaluate.full)"),
 ]
 ExecutorOption = Annotated[str, typer.Option("--executor", help="serial, or dask, which uses several workers")]
 ClusterOption = Annotated[
@@ -100,10 +98,10 @@ WorkersOption = Annotated[int | None, typer.Option("--workers", help="with dask:
 
 VERBS = {
     "run": "Run a recipe to its report. A run that was stopped continues where it was.",
-    "extract": "Run a recipe up to the features. They are what the diffusion model makes of pictures and captions.",
+    "extract": "Run a recipe up to the features. They are what the diffusion model makes of images and captions.",
     "decode": "Run a recipe up to the decoders, from brain to features.",
     "encode": "Run a recipe up to the encoding models, features to brain.",
-    "reconstruct": "Run a recipe up to the pictures.",
+    "reconstruct": "Run a recipe up to the images.",
     "report": "Run a recipe up to the report, and write the report anew.",
 }
 """The commands that take a recipe up to a stage; their options are said once, in `_add_verb`."""
@@ -142,7 +140,7 @@ def demo(
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
 ) -> None:
-    """Run the whole job on a digital subject, in minutes."""
+    """Run the whole job on a simulated subject, in minutes."""
     from reseen.recipe import load_recipe
 
     _run("run", load_recipe("demo"), out, device, executor, cluster, workers)
@@ -199,7 +197,7 @@ def evaluate(
     ] = None,
     json: Annotated[Path | None, typer.Option("--json", help="write the printed table, one record a score")] = None,
 ) -> None:
-    """Score the pictures of a recipe, or those of two folders; the help is `EVALUATE`."""
+    """Score the images of a recipe, or those of two folders; the help is `EVALUATE`."""
     if recipe is not None:
         if images or truth or protocol or csv or json:
             raise typer.BadParameter("--images, --truth, --protocol, --csv and --json are not for a RECIPE.")
@@ -241,7 +239,7 @@ def check(
     bad = sum(not finding.ok for finding in findings)
     without = [finding.what for finding in findings if finding.absent and finding.what != "warning"]
     can = f"{recipe} can run{', without: ' * bool(without)}{', '.join(without)}."
-    say(f"{recipe} cannot run: {bad} to mend." if bad else can)
+    say(f"{recipe} cannot run: {bad} to fix." if bad else can)
     raise typer.Exit(1 if bad else 0)
 
 
@@ -250,12 +248,12 @@ def simulate(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="folder to write the data set into")],
     recipe: Annotated[
         str, typer.Option("--recipe", help="recipe whose section [simulate] sets sizes and seed")
-    ] = "digital",
-    pictures: Annotated[Path | None, typer.Option("--pictures", help="folder of pictures of your own")] = None,
+    ] = "simulated",
+    images: Annotated[Path | None, typer.Option("--images", help="folder of images of your own")] = None,
     nifti: Annotated[bool, typer.Option("--nifti", help="write the betas as NIfTI too")] = False,
     settings: SetOption = None,
 ) -> None:
-    """Write digital subjects as a data set.
+    """Write simulated subjects as a data set.
 
     It has the layout of the Natural Scenes Dataset, and a recipe reads it with --data OUT.
     """
@@ -263,7 +261,7 @@ def simulate(
 
     with progress() as tell:
         read = _read_recipe(recipe, None, None, settings)
-        write_data_set(read, out, pictures=pictures, nifti=nifti, progress=tell)
+        write_data_set(read, out, images=images, nifti=nifti, progress=tell)
     say(f"data set: {out}")
 
 
@@ -282,7 +280,7 @@ def layers(
 ) -> None:
     """List the U-Net modules that encode.layers can name.
 
-    Beside each stands the shape of what it gives for one picture. The recipe says which model.
+    Beside each stands the shape of what it gives for one image. The recipe says which model.
     """
     from reseen.ldm import load_model
     from reseen.ldm.recording import default_layers, layer_shapes
@@ -325,7 +323,7 @@ def _read_recipe(
     if full:
         changes["evaluate.full"] = True
     recipe = with_changes(with_settings(load_recipe(name), settings or ()), changes)
-    if recipe.data.kind == "digital" and data is not None and not data.is_dir():
+    if recipe.data.kind == "simulated" and data is not None and not data.is_dir():
         raise typer.BadParameter(_nothing_simulated(name, data))
     return recipe
 

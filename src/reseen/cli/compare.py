@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="REFERENCE OTHER...", help="results folders")],
-    level: Annotated[str, typer.Option("--level", help="of which pictures: result, or ceiling")] = "result",
+    level: Annotated[str, typer.Option("--level", help="of which images: result, or ceiling")] = "result",
     everything: Annotated[
-        bool, typer.Option("--all", help="also retrieved pictures, the other direction, what is the same")
+        bool, typer.Option("--all", help="also retrieved images, the other direction, what is the same")
     ] = False,
     csv: Annotated[Path | None, typer.Option("--csv", help="write every row to this file too")] = None,
 ) -> None:
-    """Compare results picture by picture.
+    """Compare results image by image.
 
-    Paired differences over the test pictures, with intervals and p; other pictures or another protocol are refused.
+    Paired differences over the test images, with intervals and p; other images or another protocol are refused.
     """
     from reseen.compare import compare as set_beside
     from reseen.compare import settings_that_differ
@@ -59,7 +59,7 @@ def _print_headline(rows: pd.DataFrame, stimuli: str) -> None:
         return
     for row in head.rows(rows).to_dict("records"):
         if row["condition"] == main_condition(rows["condition"]):
-            score = f"{row['condition']} by {head.observer} {head.layer}".strip()
+            score = f"{row['condition']} by {head.network} {head.layer}".strip()
             change = f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f}, p {chance(row['p'])})"
             pair = f"{number(row['reference'])}, then {number(row['value'])}"
             say(f"headline of {row['subject']}, {score}: {pair}; difference {change}")
@@ -80,7 +80,7 @@ def _print_comparison(title: str, rows: list[dict[Hashable, Any]], everything: b
         metric = "" if row["metric"] == "identification" else row["metric"]
         fixed = f"({row['direction']} fixed)" if everything and row["direction"] else ""
         protocol = "" if row["protocol"] == BUILTIN else row["protocol"]
-        score = " ".join(filter(None, (protocol, metric, row["observer"], row["layer"], fixed)))
+        score = " ".join(filter(None, (protocol, metric, row["network"], row["layer"], fixed)))
         values = [number(row[name]) for name in ("reference", "value")]
         change = [f"{row['difference']:+.3f}", f"{row['low']:+.3f} to {row['high']:+.3f}"]
         words = [str(row["subject"]), str(row["condition"]), score]
@@ -88,11 +88,11 @@ def _print_comparison(title: str, rows: list[dict[Hashable, Any]], everything: b
     if shown:
         say_table(table)
     if same := len(chosen) - len(shown):
-        say(f"{title}: {same} of {len(chosen)} scores are the same picture by picture (--all shows them).")
+        say(f"{title}: {same} of {len(chosen)} scores are the same image by image (--all shows them).")
 
 
 def _is_first_choice(row: Mapping[Hashable, object]) -> bool:
-    """Keep a comparison short: pictures that were made, and the direction of the paper where there are both."""
+    """Keep a comparison short: images that were made, and the direction of the paper where there are both."""
     from reseen.tables import BUILTIN, is_retrieved
 
     other_way = row["protocol"] == BUILTIN and row["direction"] == "reconstruction"

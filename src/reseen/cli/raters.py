@@ -28,7 +28,7 @@ raters = typer.Typer(
     cls=_PageUnlessTold,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Ask people which picture was reconstructed from which, and score their answers.",
+    help="Ask people which image was reconstructed from which, and score their answers.",
 )
 
 
@@ -38,15 +38,15 @@ def page(
     conditions: Annotated[
         list[str] | None, typer.Option("--condition", help="z, c or zc; repeatable; left out: all that were made")
     ] = None,
-    pictures: Annotated[int, typer.Option("--pictures", help="test pictures of each subject, at most")] = 40,
-    n_raters: Annotated[int, typer.Option("--raters", help="how many raters can be told apart")] = 12,
+    images: Annotated[int, typer.Option("--images", help="test images of each subject, at most")] = 40,
+    n_raters: Annotated[int, typer.Option("--raters", help="how many raters can be identified")] = 12,
     catch: Annotated[int, typer.Option("--catch", help="questions that nobody who looks gets wrong")] = 6,
-    seed: Annotated[int, typer.Option("--seed", help="of the choice of pictures, the pairs, sides and orders")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="of the choice of images, the pairs, sides and orders")] = 0,
     data: Annotated[
         Path | None, typer.Option("--data", help="where the data lie, if no longer where they were")
     ] = None,
 ) -> None:
-    """Write a page that asks which of two pictures was reconstructed from this one.
+    """Write a page that asks which of two images was reconstructed from this one.
 
     The word page may be left out. The page works offline; raters send back the files it saves.
     """
@@ -58,7 +58,7 @@ def page(
         results,
         data=data,
         conditions=conditions or (),
-        n_pictures=pictures,
+        n_images=images,
         n_raters=n_raters,
         n_catch=catch,
         seed=seed,
@@ -67,7 +67,7 @@ def page(
     say(f"page: {out / 'raters' / 'index.html'}")
     say(f"{n_questions} questions a rater; give each a number of its own, 1 to {n_raters}.")
     if results.recipe.data.kind == "nsd":
-        say("It shows NSD's pictures, which its terms do not let you pass on: keep it on computers of yours.")
+        say("It shows NSD's images, which its terms do not let you pass on: keep it on computers of yours.")
 
 
 @raters.command()
@@ -94,13 +94,13 @@ def _print_ratings(found: pd.DataFrame) -> None:
     """Print what people got right, and each rater's own figures."""
     from rich.table import Table
 
-    tests = Table("subject", "pictures", "against", title="Which of two was made from it? Chance is one half")
-    for column in ("right", "95 %", "p", "p, Holm", "raters", "pictures"):
+    tests = Table("subject", "images", "against", title="Which of two was made from it? Chance is one half")
+    for column in ("right", "95 %", "p", "p, Holm", "raters", "images"):
         tests.add_column(column, justify="right")
     for row in found[found["statistic"].isin(["accuracy", "difference"])].to_dict("records"):
         value = f"{row['value']:.3f}" if row["statistic"] == "accuracy" else f"{row['value']:+.3f}"
         p = [chance(row[name]) for name in ("p", "p_holm")]
-        counts = [f"{row[name]:.0f}" for name in ("n_raters", "n_pictures")]
+        counts = [f"{row[name]:.0f}" for name in ("n_raters", "n_images")]
         against = row["against"] if row["against"] == row["against"] else ""
         words = [str(row["subject"]), str(row["condition"]), str(against)]
         tests.add_row(*words, value, f"{row['low']:.3f} to {row['high']:.3f}", *p, *counts)

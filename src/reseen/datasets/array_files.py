@@ -21,7 +21,7 @@ from reseen.recipe import DataRecipe
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "betas": ("betas", "responses", "fmri"),
-    "pictures": ("pictures", "images", "stimulus_pictures"),
+    "images": ("images", "pictures", "stimulus_images", "stimulus_pictures"),
     "stimulus_id": ("stimulus_id", "stimulus", "figure"),
     "run": ("run", "session"),
     "captions": ("captions", "figure_name"),

@@ -14,6 +14,8 @@ from reseen.datasets.array_types import texts, whole_numbers
 from reseen.errors import DataError
 from reseen.files.reading import shown
 
+BY_STIMULUS = {"stimulus_images", "stimulus_pictures"}
+"""Names of an array of images by stimulus id."""
 SMALLEST_SIDE = 64
 """Smaller images are magnified until their longer side has at least so many pixels."""
 
@@ -52,14 +54,14 @@ def read_images(found: Arrays, n_trials: int, n_voxels: int) -> tuple[Images, ND
     """
     path = shown(found.path)
     ids = _ids(found, n_trials, n_voxels)
-    raw = found.need("pictures")
-    by_stimulus = "stimulus_pictures" in found.arrays or _by_stimulus(found, len(raw), n_trials, ids)
+    raw = found.need("images")
+    by_stimulus = bool(BY_STIMULUS & set(found.arrays)) or _by_stimulus(found, len(raw), n_trials, ids)
     images = magnify(_to_rgb(found.path, raw))
     if by_stimulus:
         if ids is None or ids.max() >= len(images):
             given = "none" if ids is None else f"ids to {ids.max()}"
             raise DataError(
-                f"{path}: {len(images)} pictures need a stimulus_id from 0 to {len(images) - 1}; found {given}."
+                f"{path}: {len(images)} images need a stimulus_id from 0 to {len(images) - 1}; found {given}."
             )
         return Images(images, {number: number for number in range(len(images))}, len(images)), ids
     if ids is None:
@@ -68,7 +70,7 @@ def read_images(found: Arrays, n_trials: int, n_voxels: int) -> tuple[Images, ND
     differ = np.flatnonzero((images[first][row] != images).any(axis=(1, 2, 3)))
     if len(differ):
         raise DataError(
-            f"{path}: two trials of stimulus {ids[differ[0]]} show different pictures. Correct stimulus_id or pictures."
+            f"{path}: two trials of stimulus {ids[differ[0]]} show different images. Correct stimulus_id or images."
         )
     rows = {int(stimulus): number for number, stimulus in enumerate(stimuli)}
     return Images(images[first], rows, int(stimuli[-1]) + 1), ids
@@ -90,15 +92,15 @@ def _ids(found: Arrays, n_trials: int, n_voxels: int) -> NDArray[np.int64] | Non
     return ids
 
 
-def _by_stimulus(found: Arrays, n_pictures: int, n_trials: int, ids: NDArray[np.int64] | None) -> bool:
-    """Return whether ``pictures`` are ordered by stimulus id, and not by trial."""
-    if n_pictures != n_trials:
+def _by_stimulus(found: Arrays, n_images: int, n_trials: int, ids: NDArray[np.int64] | None) -> bool:
+    """Return whether ``images`` are ordered by stimulus id, and not by trial."""
+    if n_images != n_trials:
         return True
     in_order = np.arange(n_trials)
     if ids is not None and np.array_equal(np.sort(ids), in_order) and not np.array_equal(ids, in_order):
         raise DataError(
-            f"{shown(found.path)}: {n_pictures} pictures may be ordered by trial or by stimulus, and every stimulus is "
-            "shown once. Call the array stimulus_pictures if picture i is stimulus i, or leave stimulus_id out if it "
+            f"{shown(found.path)}: {n_images} images may be ordered by trial or by stimulus, and every stimulus is "
+            "shown once. Call the array stimulus_images if image i is stimulus i, or leave stimulus_id out if it "
             "is trial i."
         )
     return False
@@ -110,26 +112,26 @@ def _as_they_appear(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.argsort(np.argsort(first))[row.ravel()].astype(np.int64)
 
 
-def _to_rgb(path: Path, pictures: NDArray[Any]) -> NDArray[np.uint8]:
-    if pictures.ndim == 3:
-        pictures = np.repeat(pictures[..., None], 3, axis=3)
-    if pictures.ndim != 4 or pictures.shape[3] != 3 or pictures.size == 0:
-        raise DataError(f"{shown(path)}: pictures have shape {pictures.shape}; (n, H, W) or (n, H, W, 3) is needed.")
-    kind = pictures.dtype.kind
+def _to_rgb(path: Path, images: NDArray[Any]) -> NDArray[np.uint8]:
+    if images.ndim == 3:
+        images = np.repeat(images[..., None], 3, axis=3)
+    if images.ndim != 4 or images.shape[3] != 3 or images.size == 0:
+        raise DataError(f"{shown(path)}: images have shape {images.shape}; (n, H, W) or (n, H, W, 3) is needed.")
+    kind = images.dtype.kind
     if kind not in "biuf":
-        raise DataError(f"{shown(path)}: pictures are {pictures.dtype}; uint8, bool, or floats from 0 to 1 are needed.")
-    low, high = float(pictures.min()), float(pictures.max())
+        raise DataError(f"{shown(path)}: images are {images.dtype}; uint8, bool, or floats from 0 to 1 are needed.")
+    low, high = float(images.min()), float(images.max())
     if kind == "b" or (kind == "f" and low >= 0 and high <= 1):
-        return np.rint(pictures.astype(np.float32) * 255).astype(np.uint8)
+        return np.rint(images.astype(np.float32) * 255).astype(np.uint8)
     if kind in "iu" and 0 <= low <= high <= 1:
         raise DataError(
-            f"{shown(path)}: pictures are {pictures.dtype} from {low:g} to {high:g}; of whole numbers 255 is white, so "
+            f"{shown(path)}: images are {images.dtype} from {low:g} to {high:g}; of whole numbers 255 is white, so "
             "that all would be black or nearly so. Save them as bool, or times 255."
         )
     if kind in "iu" and low >= 0 and high <= 255:
-        return pictures.astype(np.uint8, copy=False)
+        return images.astype(np.uint8, copy=False)
     raise DataError(
-        f"{shown(path)}: pictures are {pictures.dtype} from {low} to {high}; uint8, integers to 255, or floats "
+        f"{shown(path)}: images are {images.dtype} from {low} to {high}; uint8, integers to 255, or floats "
         "from 0 to 1 are needed."
     )
 
@@ -199,7 +201,7 @@ def _of_stimuli(found: Arrays, name: str, n_stimuli: int, *, most_axes: int = 1)
             "stimulus_id = numpy.unique(stimulus_id, return_inverse=True)."
         )
     raise DataError(
-        f"{needed}. Ids are left out: equal pictures are one stimulus, and stimuli are numbered as they first appear "
+        f"{needed}. Ids are left out: equal images are one stimulus, and stimuli are numbered as they first appear "
         f"in the trials. Give {name} in that order, or save stimulus_id too."
     )
 

@@ -4,12 +4,12 @@
 array               shape                              also called
 =================== ================================== =====================================================
 betas               (n_trials, n_voxels)               responses, fmri
-pictures            (n_trials, H, W[, 3])              images; or (n_stimuli, H, W[, 3]) by stimulus id
-stimulus_id         (n_trials,), 0-based               stimulus, figure; left out: equal pictures are one stimulus
-stimulus_pictures   (n_stimuli, H, W[, 3])             pictures by stimulus id, where ``pictures`` would be ambiguous
+images              (n_trials, H, W[, 3])              pictures; or (n_stimuli, H, W[, 3]) by stimulus id
+stimulus_id         (n_trials,), 0-based               stimulus, figure; left out: equal images are one stimulus
+stimulus_images     (n_stimuli, H, W[, 3])             stimulus_pictures; where ``images`` would be ambiguous
 captions            (n_stimuli,) or (n_stimuli, k) str an empty or missing text is no caption
 figure_name         (n_stimuli,) str                   figures, white on black: makes "a white {name} on black"
-category            (n_stimuli,) str or whole numbers  told apart from each other in the scores; "" is no category
+category            (n_stimuli,) str or whole numbers  scored category by category; "" is no category
 run                 (n_trials,) whole numbers or str   session; left out: one run
 roi_<name>          (n_voxels,) bool, or 0 and 1       ROI ``all`` holds every voxel and needs no array
 test_stimulus_id    (n_test,)                          a fixed test set; left out: folds that leave stimuli out
@@ -19,11 +19,11 @@ ncsnr               (n_voxels,), 0 or more             noise-ceiling signal-to-n
 A folder may hold one array a file (``betas.npy`` ...) for its only subject, or ``<subject>.npz`` or ``<subject>/`` for
 each; names that begin with a dot are passed over. Two arrays that say the same thing are refused, and so is every type
 that would have to be guessed at: see `reseen.datasets.array_types`. Where ``stimulus_id`` is left out, stimuli are
-numbered as they first appear in the trials, from 0. ``n_stimuli`` is the number of pictures by stimulus id, or one more
-than the highest id; arrays of any other length are refused. Pictures are whole numbers from 0 to 255, bool, or floats
-from 0 to 1; whole numbers that are all 0 or 1 are refused. Grey ones become RGB. Pictures of coarse cells, smaller than
+numbered as they first appear in the trials, from 0. ``n_stimuli`` is the number of images by stimulus id, or one more
+than the highest id; arrays of any other length are refused. Images are whole numbers from 0 to 255, bool, or floats
+from 0 to 1; whole numbers that are all 0 or 1 are refused. Grey ones become RGB. Images of coarse cells, smaller than
 64 pixels, are magnified by a whole number to 64 pixels or more, so that cells stay crisp. ``data.fit`` says how
-pictures that are not square become square (`reseen.stimuli.square`).
+images that are not square become square (`reseen.stimuli.square`).
 """
 
 from __future__ import annotations
@@ -125,19 +125,19 @@ def _describe(found: Arrays, data: DataRecipe, trials: Trials, stimuli: Stimuli,
         f"{len(trials)} trials of {len(seen)} stimuli",
         f"{found.need('betas').shape[1]} voxels",
         f"{len(np.unique(trials.session))} runs",
-        "no test_stimulus_id" if tested is None else f"{len(tested)} test pictures",
+        "no test_stimulus_id" if tested is None else f"{len(tested)} test images",
     ]
     height, width = images.images.shape[1:3]
     if height != width:
-        said.append(f"pictures of {width} x {height} pixels made square (data.fit = {data.fit!r})")
+        said.append(f"images of {width} x {height} pixels made square (data.fit = {data.fit!r})")
     undescribed = sum(not stimuli.captions(int(stimulus)) for stimulus in seen)
     if 0 < undescribed < len(seen):
         said.append(f"{undescribed} stimuli without a caption")
     n_copies, n_leaked = count_copies(images, tested, seen)
     if n_leaked:
-        said.append(f"{n_leaked} test pictures are also training pictures, under other ids")
+        said.append(f"{n_leaked} test images are also training images, under other ids")
     elif n_copies:
-        said.append(f"{n_copies} stimuli show the same picture as another one")
+        said.append(f"{n_copies} stimuli show the same image as another one")
     return [*said, _describe_labels(trials), *([f"not read: {found.unread_with_advice}"] if found.unread else [])]
 
 

@@ -30,8 +30,8 @@ NOT_READ = -2
 """In a map of labels: no voxel was read here; -1 is a voxel without a label."""
 HEMISPHERES = {"lh": ("L", "CortexLeft"), "rh": ("R", "CortexRight")}
 _SAID = {
-    "r": "Pearson correlation of predicted with measured responses to held-out pictures",
-    "r2": "share of the variance of the responses to held-out pictures that is predicted",
+    "r": "Pearson correlation of predicted with measured responses to held-out images",
+    "r2": "share of the variance of the responses to held-out images that is predicted",
     "q": "p of the correlation, corrected by the false discovery rate over the subject's voxels",
     "split": "what the space after 'of' brings to the correlation of the joint model before it; parts add up to it",
     "unique": "R2 of the joint model less that of the model without the space after 'of'",
@@ -68,8 +68,8 @@ class Maps:
 
 def describe_folder(root: Path) -> None:
     """Write what BIDS asks of a folder of derivatives: ``dataset_description.json``."""
-    made_by = {"Name": "reseen", "Version": library_versions()["reseen"]}
-    told = {"BIDSVersion": BIDS_VERSION, "DatasetType": "derivative", "GeneratedBy": [made_by]}
+    computed_by = {"Name": "reseen", "Version": library_versions()["reseen"]}
+    told = {"BIDSVersion": BIDS_VERSION, "DatasetType": "derivative", "GeneratedBy": [computed_by]}
     write_json(root / "dataset_description.json", {"Name": "Voxelwise encoding models", **told})
 
 

@@ -24,7 +24,7 @@ class FileCheck(NamedTuple):
     ok
         Whether it can be used.
     note
-        What it holds, or what is wrong and how to mend it.
+        What it holds, or what is wrong and how to fix it.
     expected
         Bytes that it has at least, or None where that is unknown.
     """

@@ -21,7 +21,7 @@ from reseen.errors import ResultsError
 from reseen.files import opening_tensors, write_tensors
 
 WORTH_KEEPING = 200e6
-"""Bytes of a session's files from which on it is kept: smaller ones, as a digital subject's, are read in no time."""
+"""Bytes of a session's files from which on it is kept: smaller ones, as a simulated subject's, are read in no time."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class KeptSessions:
     folder: Path
 
     def load(
-        self, session: int, made_by: dict[str, str], into: NDArray[np.float32], moments: NDArray[np.float64]
+        self, session: int, computed_by: dict[str, str], into: NDArray[np.float32], moments: NDArray[np.float64]
     ) -> NDArray[np.bool_] | None:
         """Read a session, if it is kept and was made by the same.
 
@@ -45,7 +45,7 @@ class KeptSessions:
         ----------
         session
             Counted from 1.
-        made_by
+        computed_by
             What its betas depend on, as `origin` gives it.
         into
             Shape ``(n_trials, n_voxels)``: where the betas go.
@@ -62,7 +62,7 @@ class KeptSessions:
             return None
         try:
             with opening_tensors(path) as (file, found):
-                if found != made_by:
+                if found != computed_by:
                     return None
                 betas, known, kept = (file.get_tensor(name) for name in ("betas", "known", "moments"))
         except ResultsError as error:
@@ -78,7 +78,7 @@ class KeptSessions:
     def save(
         self,
         session: int,
-        made_by: dict[str, str],
+        computed_by: dict[str, str],
         betas: NDArray[np.float32],
         moments: NDArray[np.float64],
         known: NDArray[np.bool_],
@@ -90,7 +90,7 @@ class KeptSessions:
         ResultsError
             If it cannot be written, for want of space above all.
         """
-        write_tensors(self._path(session), {"betas": betas, "moments": moments, "known": known}, made_by)
+        write_tensors(self._path(session), {"betas": betas, "moments": moments, "known": known}, computed_by)
 
     def _path(self, session: int) -> Path:
         return self.folder / f"session{session:02d}.safetensors"

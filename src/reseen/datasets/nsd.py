@@ -1,4 +1,4 @@
-"""Read the Natural Scenes Dataset, or any tree in its layout: one subject's ROI voxels, the pictures and the split.
+"""Read the Natural Scenes Dataset, or any tree in its layout: one subject's ROI voxels, the images and the split.
 
 Ids become 0-based here and stay so. Beside the voxels that are kept, no more than one session of them is in memory.
 """
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from reseen.datasets.kept import KeptSessions
 from reseen.datasets.nsd_design import TrialTable, count_sessions, read_trial_table
 from reseen.datasets.nsd_facts import N_IMAGES, TERMS, NsdFiles
+from reseen.datasets.nsd_images import count_images, read_images
 from reseen.datasets.nsd_inventory import inventory, list_subjects, need_path
-from reseen.datasets.nsd_pictures import count_pictures, read_pictures
 from reseen.datasets.nsd_sessions import (
     Progress,
     check_present,
@@ -138,11 +138,11 @@ class _Design(NamedTuple):
 
 
 def _read_design(files: NsdFiles, data: DataRecipe) -> _Design:
-    n_images = count_pictures(files)
+    n_images = count_images(files)
     own = n_images == N_IMAGES
     table = read_trial_table(files, count_sessions(files, data.sessions, own=own), n_images, own=own)
     check_shared_images(files, n_images, table.shared)
-    stimuli = read_pictures(files, n_images, data.fit)
+    stimuli = read_images(files, n_images, data.fit)
     seen = np.unique(table.stimulus_id)
     split = make_split(data, seen, stimuli.subsets, test=np.intersect1d(seen, table.shared))
     return _Design(table, stimuli, split, own)
@@ -160,13 +160,13 @@ def _find_files(data: DataRecipe, subject: str) -> NsdFiles:
     if not root.is_dir():
         raise DataError(
             f"there is no data folder {root}. A folder that holds nsddata, nsddata_betas and nsddata_stimuli is "
-            "needed: `reseen check` lists the files to fetch, `reseen simulate` writes a digital subject."
+            "needed: `reseen check` lists the files to fetch, `reseen simulate` writes a simulated subject."
         )
     files = NsdFiles(root, subject, data.space, data.betas)
     if not files.person.is_dir():
         found = ", ".join(list_subjects(root)) or "none"
         raise DataError(
-            f"{files.person} is missing: there is no subject {subject!r}, found {found}. Mend data.subjects."
+            f"{files.person} is missing: there is no subject {subject!r}, found {found}. Fix data.subjects."
         )
     return files
 

@@ -1,4 +1,4 @@
-"""Read which picture each trial of NSD showed, and check the two files that say so against each other."""
+"""Read which image each trial of NSD showed, and check the two files that say so against each other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TrialTable:
     stimulus_id
         Shape ``(n_trials,)``, 0-based.
     shared
-        The pictures meant for every subject, 0-based.
+        The images meant for every subject, 0-based.
     """
 
     session: NDArray[np.int64]
@@ -82,7 +82,7 @@ def read_trial_table(files: NsdFiles, n_sessions: int, n_images: int, *, own: bo
     files
         Where they lie.
     n_sessions, n_images
-        Sessions to read; pictures that exist.
+        Sessions to read; images that exist.
     own
         Whether the tree is NSD's own, with 750 trials in a session.
 
@@ -102,7 +102,7 @@ def read_trial_table(files: NsdFiles, n_sessions: int, n_images: int, *, own: bo
             )
     if stimulus_id.min() < 0 or stimulus_id.max() >= n_images:
         raise DataError(
-            f"{path} names pictures {stimulus_id.min() + 1} to {stimulus_id.max() + 1} (73KID, counted from 1); "
+            f"{path} names images {stimulus_id.min() + 1} to {stimulus_id.max() + 1} (73KID, counted from 1); "
             f"{files.stimuli} holds {n_images}. The two files belong to different data sets."
         )
     design = read_design(files.design)

@@ -1,7 +1,7 @@
 """The names and facts of the Natural Scenes Dataset (NSD): where each file lies and what must be in it.
 
 Names and ROI labels are a convention that any tree in NSD's layout follows. Numbers such as sessions per subject belong
-to NSD itself: a tree is NSD's own if its stimulus file holds 73,000 pictures.
+to NSD itself: a tree is NSD's own if its stimulus file holds 73,000 images.
 
 Sources: Allen et al., Nature Neuroscience 25 (2022), and the NSD data manual.
 """
@@ -20,7 +20,7 @@ from reseen.recipe import FSAVERAGE
 BUCKET = "s3://natural-scenes-dataset"
 TERMS = (
     "NSD asks you to accept its terms and conditions before you use it (https://naturalscenesdataset.org); "
-    "its pictures and responses may not be passed on."
+    "its images and responses may not be passed on."
 )
 COCO_SPLITS = ("train2017", "val2017")
 COCO_CAPTIONS = "https://s3.amazonaws.com/images.cocodataset.org/annotations/annotations_trainval2017.zip"
@@ -35,7 +35,7 @@ INT16_PER_PERCENT = 300.0
 """NSD stores betas as int16: 300 times per cent signal change."""
 
 TRUTH = "reseen_truth.json"
-"""What a digital subject is known to be; NSD has no such file. It is written last: a tree that holds it is whole."""
+"""What a simulated subject is known to be; NSD has no such file. It is written last: a tree that holds it is whole."""
 
 DEPTHS = (1, 2, 3)
 """Depths of NSD's surfaces layerB1, layerB2 and layerB3: 25, 50 and 75 % of the way from pial to white."""
@@ -156,7 +156,7 @@ class NsdFiles:
 
     @property
     def stimuli(self) -> Path:
-        """Every picture: dataset ``imgBrick`` (n, H, W, 3) uint8."""
+        """Every image: dataset ``imgBrick`` (n, H, W, 3) uint8."""
         return self.root / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 
     def captions(self, split: str) -> Path:
@@ -165,12 +165,12 @@ class NsdFiles:
 
     @property
     def design(self) -> Path:
-        """Which picture each trial of each subject shows."""
+        """Which image each trial of each subject shows."""
         return self.root / "nsddata/experiments/nsd/nsd_expdesign.mat"
 
     @property
     def stim_info(self) -> Path:
-        """Where in COCO each picture comes from."""
+        """Where in COCO each image comes from."""
         return self.root / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
 
     @property
@@ -257,7 +257,7 @@ class NsdFiles:
 
     @property
     def truth(self) -> Path:
-        """What a digital subject is known to be; absent from a real brain."""
+        """What a simulated subject is known to be; absent from a real brain."""
         return self.root / TRUTH
 
     def fetch_command(self, path: Path) -> str:

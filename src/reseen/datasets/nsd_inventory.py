@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from reseen.datasets.inventory import FileCheck, check_file
 from reseen.datasets.nsd_design import TrialTable, check_wanted, read_design, read_responses, read_trial_table
 from reseen.datasets.nsd_facts import COCO_SPLITS, N_IMAGES, SUBJECTS, TRIALS_PER_SESSION, NsdFiles
-from reseen.datasets.nsd_pictures import check_pictures, count_pictures, read_coco
+from reseen.datasets.nsd_images import check_images, count_images, read_coco
 from reseen.datasets.nsd_sessions import check_session, known_shape, list_sessions, session_paths
 from reseen.datasets.nsd_stim_info import check_shared_images, read_stim_info
 from reseen.datasets.nsd_voxels import RoiVoxels, atlas_paths, atlases, find_voxels
@@ -23,7 +23,7 @@ from reseen.recipe import DataRecipe
 
 N_PROBED = 8
 """Voxels of the ROIs that are read of every session: a file can have its length and still hold nothing."""
-_SIMULATE = "missing. Write the digital subject again: reseen simulate"
+_SIMULATE = "missing. Write the simulated subject again: reseen simulate"
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def inventory(data: DataRecipe, subject: str, *, with_trials: bool = True) -> li
         If an ROI is unknown, or more sessions are wanted than NSD has.
     """
     files = NsdFiles(need_path(data), subject, data.space, data.betas)
-    digital = data.kind == "digital" or files.truth.exists()
-    _check_subject(files, digital=digital)
-    known = _learn(files, data, digital=digital)
+    simulated = data.kind == "simulated" or files.truth.exists()
+    _check_subject(files, simulated=simulated)
+    known = _learn(files, data, simulated=simulated)
     wanted = [*_common(known), (files.responses, None, lambda: _describe_trials(known))]
     if with_trials:
         wanted += [*_atlases(known, data), *_sessions(known)]
@@ -69,8 +69,8 @@ def inventory(data: DataRecipe, subject: str, *, with_trials: bool = True) -> li
         check_file(
             path,
             describe,
-            missing=_SIMULATE if digital else f"missing. Fetch it: {files.fetch_command(path)}",
-            expected=None if digital else size,
+            missing=_SIMULATE if simulated else f"missing. Fetch it: {files.fetch_command(path)}",
+            expected=None if simulated else size,
         )
         for path, size, describe in wanted
     ]
@@ -83,7 +83,7 @@ def _common(known: _Known) -> list[_Wanted]:
     """List what all subjects share."""
     files = known.files
     return [
-        (files.stimuli, N_IMAGES * 425 * 425 * 3, lambda: _describe_pictures(files)),
+        (files.stimuli, N_IMAGES * 425 * 425 * 3, lambda: _describe_images(files)),
         (files.design, None, lambda: f"{read_design(files.design)['masterordering'].size:,} trials"),
         (files.stim_info, None, lambda: _describe_sources(known)),
         *((files.captions(split), None, _describe_captions(files.captions(split))) for split in COCO_SPLITS),
@@ -146,24 +146,24 @@ def list_subjects(root: Path) -> list[str]:
     return sorted(path.name for path in (root / "nsddata/ppdata").glob("subj*") if path.is_dir())
 
 
-def _check_subject(files: NsdFiles, *, digital: bool) -> None:
+def _check_subject(files: NsdFiles, *, simulated: bool) -> None:
     """Refuse a name that is neither one of NSD's nor of the tree's."""
-    if files.person.is_dir() or (files.subject in SUBJECTS and not digital):
+    if files.person.is_dir() or (files.subject in SUBJECTS and not simulated):
         return
     here = ", ".join(list_subjects(files.root))
-    known = "a digital subject goes by what simulate wrote" if digital else "NSD has subj01 to subj08"
+    known = "a simulated subject goes by what simulate wrote" if simulated else "NSD has subj01 to subj08"
     raise DataError(
-        f"there is no subject {files.subject!r}: {known}, and {files.root} holds {here or 'none'}. Mend data.subjects."
+        f"there is no subject {files.subject!r}: {known}, and {files.root} holds {here or 'none'}. Fix data.subjects."
     )
 
 
-def _learn(files: NsdFiles, data: DataRecipe, *, digital: bool) -> _Known:
+def _learn(files: NsdFiles, data: DataRecipe, *, simulated: bool) -> _Known:
     """Find out what the sessions must be like, from NSD's facts or else from what lies there.
 
-    A tree is taken for NSD's own as long as its pictures cannot be counted.
+    A tree is taken for NSD's own as long as its images cannot be counted.
     """
-    n_images = _unless_damaged(lambda: count_pictures(files)) or N_IMAGES
-    own = not digital and n_images == N_IMAGES
+    n_images = _unless_damaged(lambda: count_images(files)) or N_IMAGES
+    own = not simulated and n_images == N_IMAGES
     check_wanted(files, data.sessions, own=own)
     present = list_sessions(files)
     n_most = SUBJECTS[files.subject].n_sessions if own and files.subject in SUBJECTS else 1
@@ -195,16 +195,16 @@ def _describe_trials(known: _Known) -> str:
     return f"{len(session):,} trials in {session.max(initial=0)} sessions"
 
 
-def _describe_pictures(files: NsdFiles) -> str:
-    check_pictures(files)
-    return f"{count_pictures(files):,} pictures"
+def _describe_images(files: NsdFiles) -> str:
+    check_images(files)
+    return f"{count_images(files):,} images"
 
 
 def _describe_sources(known: _Known) -> str:
     info = read_stim_info(known.files, known.n_images)
     if known.table is not None:
         check_shared_images(known.files, known.n_images, known.table.shared)
-    return f"sources of {len(info.sources):,} pictures"
+    return f"sources of {len(info.sources):,} images"
 
 
 def _describe_captions(path: Path) -> Callable[[], str]:

@@ -226,13 +226,13 @@ def read_betas(
     for done, (rows, session) in enumerate(sessions, start=1):
         paths = session_paths(files, session)
         store = kept if kept is not None and is_worth_keeping(paths) else None
-        made_by = origin(paths, files.root, index, settings)
+        computed_by = origin(paths, files.root, index, settings)
         of_session = moments[done - 1]
-        finite = store.load(session, made_by, betas[rows], of_session) if store else None
+        finite = store.load(session, computed_by, betas[rows], of_session) if store else None
         if finite is None:
             finite = _fill_session(files, session, index, int(np.prod(shape)), data, betas[rows], of_session)
             if store:
-                store.save(session, made_by, betas[rows], of_session, finite)
+                store.save(session, computed_by, betas[rows], of_session, finite)
         known &= finite
         if progress is not None:
             progress(done, len(sessions))

@@ -49,7 +49,7 @@ def read_stim_info(files: NsdFiles, n_images: int) -> StimInfo:
     found = _read_table(path, file_state(path))
     if sorted(found) != list(range(n_images)):
         raise DataError(
-            f"{path} describes {len(found)} pictures; {files.stimuli} holds {n_images} (nsdId 0 to {n_images - 1}). "
+            f"{path} describes {len(found)} images; {files.stimuli} holds {n_images} (nsdId 0 to {n_images - 1}). "
             "The two files belong to different data sets, or one is truncated."
         )
     rows = [found[i] for i in range(n_images)]

@@ -37,12 +37,12 @@ def make_split(
     Raises
     ------
     RecipeError
-        If the recipe asks for more test pictures or folds than there are stimuli.
+        If the recipe asks for more test images or folds than there are stimuli.
     """
     if test is None or not len(test) or data.test == "folds":
         if data.test == "shared" and test is not None:
             raise RecipeError(
-                "data.test is 'shared', and the subject saw no shared picture in the sessions read. "
+                "data.test is 'shared', and the subject saw no shared image in the sessions read. "
                 "Read more sessions, or set data.test to 'folds'."
             )
         if data.n_folds > len(seen):
@@ -54,14 +54,14 @@ def make_split(
         return Split.leave_out(seen, data.n_folds, seed=FOLD_SEED)
     train = np.setdiff1d(seen, test)
     if not len(train):
-        raise RecipeError("every picture the subject saw in the sessions read is a test picture. Read more sessions.")
+        raise RecipeError("every image the subject saw in the sessions read is a test image. Read more sessions.")
     return Split.fixed(train, choose_test(test, data.n_test, subsets))
 
 
 def choose_test(
     test: NDArray[np.int64], n_test: int | None, subsets: Mapping[str, frozenset[int]]
 ) -> NDArray[np.int64]:
-    """Choose so many test pictures, spread evenly over the ids: half seen and half novel where that is known.
+    """Choose so many test images, spread evenly over the ids: half seen and half novel where that is known.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def choose_test(
     if n_test is None:
         return test
     if n_test > len(test):
-        raise RecipeError(f"data.n_test asks for {n_test} test pictures; the subject saw {len(test)}. Ask for fewer.")
+        raise RecipeError(f"data.n_test asks for {n_test} test images; the subject saw {len(test)}. Ask for fewer.")
     novel = test[np.isin(test, sorted(subsets.get("novel", ())))]
     other = np.setdiff1d(test, novel)
     n_novel = max(min(n_test // 2, len(novel)), n_test - len(other))

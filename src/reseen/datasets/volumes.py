@@ -125,7 +125,7 @@ def _read_to_end(stream: Any, at_most: int) -> None:
     while block := stream.read(2**20):
         n_bytes += len(block)
         if n_bytes > at_most:
-            raise ValueError(f"it goes on for more than {at_most:,} bytes")
+            raise ValueError(f"it continues for more than {at_most:,} bytes")
 
 
 def _affine(image: Any) -> Affine | None:

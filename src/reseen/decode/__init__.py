@@ -35,7 +35,7 @@ def decode(
     train_trials: Rows = "single",
     test_trials: Rows = "averaged",
     device: str = "numpy",
-    shuffle: int | None = None,
+    permutation: int | None = None,
     executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Decoder], Features]:
@@ -57,12 +57,12 @@ def decode(
         Whether repetitions are averaged before the fit, and before the prediction.
     device
         Where the decoders are fitted, as in `fit_ridge`; with ``"cuda"``, a unit of work takes a GPU of its own.
-    shuffle, executor, progress
+    permutation, executor, progress
         As in `Decoding.run`; so is what is given and what is raised.
     """
     kind: dict[str, Rows] = {"train_trials": train_trials, "test_trials": test_trials}
     decoding = Decoding(trials, split, feature, rois=rois, recipe=recipe, seed=seed, device=device, **kind)
-    return decoding.run(shuffle=shuffle, executor=executor, progress=progress)
+    return decoding.run(permutation=permutation, executor=executor, progress=progress)
 
 
 class Decoding:
@@ -105,7 +105,7 @@ class Decoding:
     def run(
         self,
         *,
-        shuffle: int | None = None,
+        permutation: int | None = None,
         weights: bool = True,
         executor: Executor | None = None,
         progress: Callable[[int, int], None] | None = None,
@@ -114,13 +114,13 @@ class Decoding:
 
         Parameters
         ----------
-        shuffle
+        permutation
             Permute the features over stimuli before the fit: the permuted level. The number says which of many
             permutations; left out: none. Where the test set is fixed, the features of the training stimuli are
             permuted. Where stimuli are left out in turn, those of all stimuli are, once for all folds
             (`permuted_stimuli`).
         weights
-            Whether the maps are wanted, which may fill the memory; those of a shuffle are never kept.
+            Whether the maps are wanted, which may fill the memory; those of a permutation are never kept.
         executor
             Who fits; left out: this process. The result is the same.
         progress
@@ -142,13 +142,13 @@ class Decoding:
             If the executor loses its workers.
         """
         task, decoders = self.task, []
-        if weights and shuffle is None:
+        if weights and permutation is None:
             maps = fit_all(task, executor or Serial(), progress)
             pairs = zip(maps, self._tests, strict=True)
             parts = [fitted.predict(test.betas, n_repetitions=task.counts(test)) for fitted, test in pairs]
             decoders = [self._decoder(fold, fitted) for fold, fitted in enumerate(maps)]
         else:
-            parts = predict_all(task, shuffle, [len(test) for test in self._tests], executor or Serial(), progress)
+            parts = predict_all(task, permutation, [len(test) for test in self._tests], executor or Serial(), progress)
         ids = np.concatenate([test.stimulus_id for test in self._tests])
         order = np.argsort(ids, kind="stable")
         array = np.concatenate(parts)[order].reshape(len(ids), *task.feature.array.shape[1:])

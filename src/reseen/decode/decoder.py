@@ -255,8 +255,8 @@ class Decoder(Estimator):
         ResultsError
             If there is no such file, it holds no decoder, or it changed after it was written.
         """
-        with opening_tensors(Path(path)) as (file, made_by):
-            return cls.from_arrays({name: file.get_tensor(name) for name in file.keys()}, made_by)  # noqa: SIM118
+        with opening_tensors(Path(path)) as (file, computed_by):
+            return cls.from_arrays({name: file.get_tensor(name) for name in file.keys()}, computed_by)  # noqa: SIM118
 
     def describe(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         """Return a fitted decoder as arrays, and as text all else that it knows.

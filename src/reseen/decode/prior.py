@@ -1,7 +1,7 @@
 """Prior: c as a mean over captions that people wrote, weighed by how probable each is given the brain.
 
 The linear decoder says where c is, blurred; the training captions say what a c can be. How the decoder blurs is learnt
-from training pictures alone: the folds that choose its penalties predict each of them without having seen it.
+from training images alone: the folds that choose its penalties predict each of them without having seen it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from reseen.ridge import EdgeWarning, assemble, fit_blocks, predict_held_out
 from reseen.trials import Trials
 
 N_COMPONENTS = 200
-"""Principal components in which captions are told apart; at most a fifth of the training stimuli's number."""
+"""Principal components in which captions are identified; at most a fifth of the training stimuli's number."""
 N_CANDIDATES = 5
 FEWEST = 10
 """Training stimuli below which nothing can be learnt of the noise."""
@@ -88,14 +88,14 @@ class DecodingUnderPrior:
         self._part: tuple[int, _Part] | None = None
 
     def run(
-        self, *, shuffle: int | None = None, progress: Callable[[int, int], None] | None = None
+        self, *, permutation: int | None = None, progress: Callable[[int, int], None] | None = None
     ) -> tuple[Features, Candidates]:
-        """Decode the held-out stimuli, with true or with shuffled brain rows, as `reseen.decode.Decoding.run` does.
+        """Decode the held-out stimuli, with true or with permuted labels, as `reseen.decode.Decoding.run` does.
 
         Parameters
         ----------
-        shuffle
-            Which of many shuffles of training stimuli; left out: none.
+        permutation
+            Which of many permutations of training stimuli; left out: none.
         progress
             Called with the number of folds done and the number there are.
 
@@ -109,7 +109,7 @@ class DecodingUnderPrior:
         parts = []
         n_folds = len(self._task.folds)
         for fold in range(n_folds):
-            parts.append(self._fold(fold).decode(shuffle))
+            parts.append(self._fold(fold).decode(permutation))
             if progress is not None:
                 progress(fold + 1, n_folds)
         return _join(parts)
@@ -141,9 +141,9 @@ class _Part:
     known: Features
     task: Task  # of the components, for this fold alone
 
-    def decode(self, shuffle: int | None) -> tuple[Features, Candidates]:
+    def decode(self, permutation: int | None) -> tuple[Features, Candidates]:
         """Return the mean of known features for each test item, and what it is made of."""
-        test, given = self.task.test(0), self.task.training(0).given(shuffle)
+        test, given = self.task.test(0), self.task.training(0).given(permutation)
         true = self.task.feature.array[given]
         noise, decoded = self._decoded(true, test)
         probability = noise.probabilities(decoded, true)

@@ -1,7 +1,7 @@
 """Units: a block of targets of one fold, fitted or predicted anywhere to the same bytes.
 
-A shuffle of brain rows over stimuli is the same as one of targets over stimuli, which leaves the brain as it is: true
-and shuffled decoders of one task share what the rows alone decide, and it is calculated once.
+Permuting responses over stimuli is the same as permuting targets over stimuli, which leaves the responses as they are.
+What the responses alone decide is therefore computed once, for true and for permuted labels.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ class Task:
         """Return how many trials each held-out row averages, where predictions are to be rescaled by that."""
         return test.n_repetitions if self.recipe.rescale_averages else None
 
-    def units(self, shuffle: int | None) -> list[Unit]:
+    def units(self, permutation: int | None) -> list[Unit]:
         """Return the units of work of a permutation; one penalty or estimator for all targets takes all of them."""
         n_targets = self.feature.flat.shape[1]
         whole = self.recipe.share_alpha or self.estimator is not None
         width = n_targets if whole else TARGETS_AT_ONCE
         cuts = [(start, min(start + width, n_targets)) for start in range(0, n_targets, width)]
-        return [(shuffle, fold, start, stop) for fold in range(len(self.folds)) for start, stop in cuts]
+        return [(permutation, fold, start, stop) for fold in range(len(self.folds)) for start, stop in cuts]
 
     def training(self, fold: int) -> _Training:
         """Return the rows of one fold; those of other folds are kept where they are few."""
@@ -126,12 +126,12 @@ class _Training:
     targets: NDArray[np.float32]  # (n_items, n_targets), all features
     stimulus: NDArray[np.int64]  # (n_stimuli,) where each training stimulus stands in the targets
     given: Callable[[int | None], NDArray[np.int64]]
-    """Rows of the targets that each training stimulus is given, ``(n_stimuli,)``: its own, or those of a shuffle."""
+    """Rows of the targets of each training stimulus, ``(n_stimuli,)``: its own, or those of a permutation."""
 
     def columns(self, unit: Unit) -> NDArray[np.float32]:
         """Return the targets of a unit, ``(n_stimuli, n_block)``."""
-        shuffle, _, start, stop = unit
-        return self.targets[self.given(shuffle), start:stop]
+        permutation, _, start, stop = unit
+        return self.targets[self.given(permutation), start:stop]
 
     def fit(self, estimator: Any, unit: Unit) -> FittedEstimator:
         """Fit an estimator of one's own on all rows; each row has the targets of its stimulus."""
@@ -160,7 +160,9 @@ def permuted_stimuli(split: Split, stimulus_id: NDArray[np.int64]) -> NDArray[np
     return np.intersect1d(trained, stimulus_id)
 
 
-def shuffled(ids: NDArray[np.int64], permuted: NDArray[np.int64] | None, seed: int, shuffle: int) -> NDArray[np.int64]:
+def shuffled(
+    ids: NDArray[np.int64], permuted: NDArray[np.int64] | None, seed: int, permutation: int
+) -> NDArray[np.int64]:
     """Return the stimulus whose features each training stimulus of a fold is given, ``(n_stimuli,)``.
 
     Parameters
@@ -169,12 +171,12 @@ def shuffled(ids: NDArray[np.int64], permuted: NDArray[np.int64] | None, seed: i
         Training stimuli of the fold, sorted, ``(n_stimuli,)``.
     permuted
         See `permuted_stimuli`.
-    seed, shuffle
+    seed, permutation
         Which permutation.
     """
     among = ids if permuted is None else permuted
     # any permutation, fixed points included: to give nobody their own would teach what a few stimuli are not
-    order = np.random.default_rng((seed, shuffle)).permutation(len(among))
+    order = np.random.default_rng((seed, permutation)).permutation(len(among))
     return among[order[np.searchsorted(among, ids)]]
 
 
@@ -188,10 +190,10 @@ def _training(task: Task, train_ids: NDArray[np.int64]) -> _Training:
     ids, row = np.unique(train.stimulus_id, return_inverse=True)
     stimulus = task.feature.where(ids)
 
-    def given(shuffle: int | None) -> NDArray[np.int64]:
-        if shuffle is None:
+    def given(permutation: int | None) -> NDArray[np.int64]:
+        if permutation is None:
             return stimulus
-        return task.feature.where(shuffled(ids, task.permuted, task.seed, shuffle))
+        return task.feature.where(shuffled(ids, task.permuted, task.seed, permutation))
 
     recipe, targets = task.recipe, task.feature.flat
     if task.estimator is not None:
@@ -263,20 +265,20 @@ def _fit_ridge(task: Task, executor: Executor, progress: Progress) -> list[Ridge
 
 
 def predict_all(
-    task: Task, shuffle: int | None, n_rows: Sequence[int], executor: Executor, progress: Progress
+    task: Task, permutation: int | None, n_rows: Sequence[int], executor: Executor, progress: Progress
 ) -> list[NDArray[np.float32]]:
     """Predict the held-out rows of every fold, ``(n_rows, n_targets)`` each."""
     predicted = [np.empty((n, task.feature.flat.shape[1]), dtype=np.float32) for n in n_rows]
-    for (_, fold, start, stop), part in _each_unit(task, shuffle, _predict_unit, executor, progress):
+    for (_, fold, start, stop), part in _each_unit(task, permutation, _predict_unit, executor, progress):
         predicted[fold][:, start:stop] = part
     return predicted
 
 
 def _each_unit(
-    task: Task, shuffle: int | None, work: Callable[[Task, Unit], R], executor: Executor, progress: Progress
+    task: Task, permutation: int | None, work: Callable[[Task, Unit], R], executor: Executor, progress: Progress
 ) -> Iterator[tuple[Unit, R]]:
-    """Do every unit of a shuffle; give each with its result, in whatever order."""
-    units = task.units(shuffle)
+    """Do every unit of a permutation; give each with its result, in whatever order."""
+    units = task.units(permutation)
     for done, (number, result) in enumerate(executor.run(work, units, task), start=1):
         yield units[number], result
         if progress is not None:

@@ -1,4 +1,4 @@
-"""Encode: from features to every voxel, scored on held-out pictures beside each voxel's noise ceiling.
+"""Encode: from features to every voxel, scored on held-out images beside each voxel's noise ceiling.
 
 ::
 
@@ -30,9 +30,9 @@ __all__ = ["COLUMNS", "Columns", "Encoder", "encode"]
 def encode(
     trials: Trials, split: Split, features: Iterable[Columns], *, recipe: EncodeRecipe, seed: int
 ) -> tuple[pd.DataFrame, dict[str, NDArray[Any]]]:
-    """Fit every voxel from each feature space, and from some spaces together, and score it on held-out pictures.
+    """Fit every voxel from each feature space, and from some spaces together, and score it on held-out images.
 
-    Repetitions are averaged on both sides: the response to a picture is the row, whether it trains or tests. Which
+    Repetitions are averaged on both sides: the response to an image is the row, whether it trains or tests. Which
     analysis a space belongs to is read from its name (`reseen.analyses`):
 
     - ``features``: each space alone.
@@ -60,8 +60,8 @@ def encode(
     table
         One row for each number, see `COLUMNS`. ``model`` joins with ``+`` the spaces that are fitted together,
         ``feature`` is the part that the number is about, ``roi`` one of the subject's or ``"all"``, ``low`` and
-        ``high`` are a 95 % interval over resampled test pictures (NaN where none is drawn), ``n`` the number of test
-        pictures. `reseen.encode.scores` says what each ``statistic`` is.
+        ``high`` are a 95 % interval over resampled test images (NaN where none is drawn), ``n`` the number of test
+        images. `reseen.encode.scores` says what each ``statistic`` is.
     voxels
         Arrays of shape ``(n_voxels,)``, float32 but for the winners: ``ceiling_r``; for each model ``r``, ``r2``,
         ``p``, ``q`` and ``alpha``, such as ``"r/z"``; ``"split/<model>/<feature>"``, ``"unique/<model>/<feature>"``;
@@ -72,7 +72,7 @@ def encode(
     ------
     ShapeError
         If two feature spaces share a name, z comes too late, a stimulus has no feature, or there are too few stimuli or
-        test pictures.
+        test images.
     DataError
         If responses or features are not finite, or features do not vary.
     """

@@ -1,7 +1,7 @@
 """Scores: each voxel's numbers, model by model, and their summaries over ROIs.
 
 =====================  =================================================================================
-``mean_r, median_r``   correlation of predicted and measured responses over test pictures: with one test set Pearson's
+``mean_r, median_r``   correlation of predicted and measured responses over test images: with one test set Pearson's
                        r, with folds that of deviations from each fold's training mean (`reseen.responses`)
 ``mean_r2``            1 - squared error / squared distance from the training mean; below 0 if worse than that mean
 ``median_ceiling_r``   square root of the noise ceiling for these repetitions
@@ -15,8 +15,8 @@
 ``reduction_error``    share of variance (pca) or of the kernel (projection) lost where features are reduced
 =====================  =================================================================================
 
-An interval is of the score that the fitted models would reach on infinitely many pictures: the mean over folds of the
-correlation (or R²) of each fold's model. The bootstrap draws test pictures and computes the very same score with the
+An interval is of the score that the fitted models would reach on infinitely many images: the mean over folds of the
+correlation (or R²) of each fold's model. The bootstrap draws test images and computes the very same score with the
 predictions as they are. See `reseen.statistics.interval_around`, and `Sheet._widen` for folds.
 """
 
@@ -64,13 +64,13 @@ class Sheet:
     Raises
     ------
     ShapeError
-        If there are fewer than three test pictures.
+        If there are fewer than three test images.
     """
 
     def __init__(self, trials: Trials, design: Design, recipe: EncodeRecipe, seed: int) -> None:
         ids = design.stimulus_id[design.tested]
         if len(ids) < 3:
-            raise ShapeError(f"a correlation needs at least three test pictures; {trials.subject} saw {len(ids)}.")
+            raise ShapeError(f"a correlation needs at least three test images; {trials.subject} saw {len(ids)}.")
         self.voxels: dict[str, NDArray[Any]] = {"ceiling_r": _ceiling_r(trials.select(ids).average())}
         self.models: dict[str, Float64] = {}
         """Resampled R² of each model, ``(n_bootstrap, n_groups)``."""
@@ -228,7 +228,7 @@ class Sheet:
 
 
 class Race:
-    """Know which layer leads in each resampling of the test pictures, at each voxel, as layers come in.
+    """Know which layer leads in each resampling of the test images, at each voxel, as layers come in.
 
     Parameters
     ----------

@@ -2,8 +2,8 @@
 
 from reseen.evaluate.decoded import diagnose_features
 from reseen.evaluate.features import evaluate_features, nearest_training
+from reseen.evaluate.images import evaluate
 from reseen.evaluate.items import training_mean
-from reseen.evaluate.pictures import evaluate
 from reseen.evaluate.refits import AT_RANDOM, CLUSTERS, diagnose_left_out, diagnose_repetitions
 from reseen.evaluate.samples import diagnose_images
 from reseen.evaluate.statuses import run_checks

@@ -1,4 +1,4 @@
-"""Score decoded features before any picture is made, and find what retrieval alone would show."""
+"""Score decoded features before any image is made, and find what retrieval alone would show."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def evaluate_features(
     seed: int,
     shuffled: Sequence[NDArray[Any]] = (),
 ) -> DataFrame:
-    """Score decoded features themselves, before any picture is made.
+    """Score decoded features themselves, before any image is made.
 
     Parameters
     ----------
@@ -49,20 +49,20 @@ def evaluate_features(
     stimulus_id, subsets, recipe, seed
         See `evaluate`.
     shuffled
-        For each shuffle, shape ``(n, n_targets)``: decoded by a decoder fitted on shuffled brain rows. The scores of
-        ``floor_shuffled`` are means over shuffles.
+        For each permutation, shape ``(n, n_targets)``: decoded by a decoder fitted on permuted labels. The scores of
+        ``permuted`` are means over permutations.
 
     Returns
     -------
-    A table of `COLUMNS`, observer ``"features"``. Metrics: ``target_r`` (of each target across items, averaged over
-    targets), ``picture_r`` (of each item across targets, averaged over items) and ``identification``.
+    A table of `COLUMNS`, network ``"features"``. Metrics: ``target_r`` (of each target across items, averaged over
+    targets), ``image_r`` (of each item across targets, averaged over items) and ``identification``.
 
     Raises
     ------
     ShapeError
         If the arrays do not fit each other or there are fewer than three stimuli.
     """
-    levels = {"result": [decoded], **({"floor_shuffled": list(shuffled)} if len(shuffled) else {})}
+    levels = {"result": [decoded], **({"permuted": list(shuffled)} if len(shuffled) else {})}
     for array in (decoded, *shuffled):
         means = training_mean.shape in (truth.shape, truth.shape[1:])
         if array.shape != truth.shape or len(truth) != len(stimulus_id) or not means:
@@ -76,9 +76,9 @@ def evaluate_features(
     matrices = {level: [metrics.correlation_matrix(true, array) for array in arrays] for level, arrays in found.items()}
     rows = []
     for pool in pools(stimulus_id, subsets, recipe, seed):
-        fixed = {"subject": subject, "condition": name, "protocol": BUILTIN, "observer": FEATURES, "layer": ""}
+        fixed = {"subject": subject, "condition": name, "protocol": BUILTIN, "network": FEATURES, "layer": ""}
         fixed["subset"] = pool.subset
-        for metric, directions in (("target_r", ("",)), ("picture_r", ("",)), ("identification", DIRECTIONS)):
+        for metric, directions in (("target_r", ("",)), ("image_r", ("",)), ("identification", DIRECTIONS)):
             for direction in directions:
                 scores = {}
                 for level, arrays in found.items():
@@ -93,7 +93,7 @@ def evaluate_features(
 def nearest_training(decoded: Features, training: Features) -> NDArray[np.int64]:
     """Find the training stimulus whose features are nearest to each decoded item.
 
-    Near is correlation across targets, after the training stimuli's mean is removed. What the pictures found score is
+    Near is correlation across targets, after the training stimuli's mean is removed. What the images found score is
     what retrieval alone would reach: a baseline that any reconstruction has to beat.
 
     Parameters

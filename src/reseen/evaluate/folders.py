@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen.errors import DataError
-from reseen.files import read_picture, shown, unreadable
+from reseen.files import read_image, shown, unreadable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PICTURE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _DRAW = re.compile(r"(?P<item>.+)_(?P<draw>\d+)")
 _TRIAL = re.compile(r"(?P<name>.+)-t\d+")
 _NAMED = 5  # files that an error lists
@@ -59,7 +59,7 @@ class Pairs:
     items
         Names of the items, in order.
     truth, made
-        For each item the picture that was shown, and the pictures made of it, one for each draw.
+        For each item the image that was shown, and the images made of it, one for each sample.
     stimulus_id
         Shape ``(n_items,)``: numbers that tell stimuli apart; trials of one stimulus share one.
     """
@@ -83,45 +83,45 @@ def join_names(made: Sequence[Path], truth: Sequence[Path], images: Path, origin
     Raises
     ------
     DataError
-        If a file has no partner, two are of one name, or items differ in their number of draws; files are named.
+        If a file has no partner, two are of one name, or items differ in their number of samples; files are named.
     """
     known = _once({name_of(path): path for path in truth}, truth, originals)
-    draws: dict[str, dict[int, Path]] = {}
+    samples: dict[str, dict[int, Path]] = {}
     alone, twice = [], []
     for path in made:
-        item, draw = _item(name_of(path), known)
+        item, sample = _item(name_of(path), known)
         if _stimulus(item, known) not in known:
             alone.append(path.name)
-        elif draw in draws.setdefault(item, {}):
+        elif sample in samples.setdefault(item, {}):
             twice.append(path.name)
         else:
-            draws[item][draw] = path
+            samples[item][sample] = path
     if alone:
         raise DataError(
-            f"{_some(alone)} of {shown(images)}: {shown(originals)} has no picture of that name. Expected <id>.png or "
+            f"{_some(alone)} of {shown(images)}: {shown(originals)} has no image of that name. Expected <id>.png or "
             f"<id>_<draw>.png, where {shown(originals)} has <id>.png; rename or remove."
         )
     if twice:
         raise DataError(
             f"{_some(twice)} of {shown(images)}: another file is of the same stimulus and draw. Remove one."
         )
-    met = {_stimulus(item, known) for item in draws}
+    met = {_stimulus(item, known) for item in samples}
     if left := [known[name].name for name in sorted(known) if name not in met]:
         raise DataError(
-            f"{_some(left)} of {shown(originals)}: {shown(images)} has no picture of it. Add it, or remove what is not "
+            f"{_some(left)} of {shown(originals)}: {shown(images)} has no image of it. Add it, or remove what is not "
             "to be scored."
         )
-    most = max(map(len, draws.values()))
-    if few := [item for item in sorted(draws) if len(draws[item]) < most]:
+    most = max(map(len, samples.values()))
+    if few := [item for item in sorted(samples) if len(samples[item]) < most]:
         raise DataError(
-            f"{shown(images)} has {most} draws of most pictures, and fewer of {_some(few)}. Score as many of each."
+            f"{shown(images)} has {most} samples of most images, and fewer of {_some(few)}. Score as many of each."
         )
-    items = tuple(sorted(draws))
+    items = tuple(sorted(samples))
     number = {name: k for k, name in enumerate(sorted(known))}
     return Pairs(
         items,
         {item: known[_stimulus(item, known)] for item in items},
-        {item: tuple(path for _, path in sorted(draws[item].items())) for item in items},
+        {item: tuple(path for _, path in sorted(samples[item].items())) for item in items},
         np.array([number[_stimulus(item, known)] for item in items], dtype=np.int64),
     )
 
@@ -132,7 +132,7 @@ def name_of(path: Path) -> str:
 
 
 def _item(stem: str, known: dict[str, Path]) -> tuple[str, int]:
-    """Take a file's name apart; a name that a picture shown has is whole."""
+    """Take a file's name apart; a name that an image shown has is whole."""
     parts = None if stem in known else _DRAW.fullmatch(stem)
     return (stem, 0) if parts is None else (parts["item"], int(parts["draw"]))
 
@@ -158,26 +158,26 @@ def _files(folder: Path) -> list[Path]:
         every = sorted(folder.iterdir())
     except OSError as error:
         raise unreadable(folder, error) from error
-    files = [path for path in every if path.suffix.lower() in PICTURE_FILES and path.name[0] != "."]
+    files = [path for path in every if path.suffix.lower() in IMAGE_FILES and path.name[0] != "."]
     if not files:
-        raise DataError(f"{shown(folder)} holds no pictures: expected {', '.join(PICTURE_FILES)}.")
+        raise DataError(f"{shown(folder)} holds no images: expected {', '.join(IMAGE_FILES)}.")
     return files
 
 
 def _read(paths: Sequence[Path]) -> NDArray[np.uint8]:
-    """Read pictures of one size, ``(n, height, width, 3)`` uint8."""
-    first = read_picture(paths[0])
-    pictures = np.empty((len(paths), *first.shape), dtype=np.uint8)
-    pictures[0] = first
+    """Read images of one size, ``(n, height, width, 3)`` uint8."""
+    first = read_image(paths[0])
+    images = np.empty((len(paths), *first.shape), dtype=np.uint8)
+    images[0] = first
     for place, path in enumerate(paths[1:], start=1):
-        picture = read_picture(path)
-        if picture.shape != first.shape:
+        image = read_image(path)
+        if image.shape != first.shape:
             raise DataError(
-                f"pictures of one folder must be of one size: {paths[0].name} has {first.shape[1]} x {first.shape[0]} "
-                f"pixels, {path.name} {picture.shape[1]} x {picture.shape[0]}. Resize one of them."
+                f"images of one folder must be of one size: {paths[0].name} has {first.shape[1]} x {first.shape[0]} "
+                f"pixels, {path.name} {image.shape[1]} x {image.shape[0]}. Resize one of them."
             )
-        pictures[place] = picture
-    return pictures
+        images[place] = image
+    return images
 
 
 def _some(names: Sequence[str]) -> str:

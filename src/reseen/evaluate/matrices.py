@@ -103,29 +103,29 @@ class Rows:
 
 
 class Correlations:
-    """Pearson's r of every original with every reconstruction, averaged over draws.
+    """Pearson's r of every original with every reconstruction, averaged over samples.
 
     Parameters
     ----------
     truth
         Features of the originals.
-    n_items, n_draws
-        How many originals, and how many draws there will be.
+    n_items, n_samples
+        How many originals, and how many samples there will be.
     """
 
-    def __init__(self, truth: Rows, n_items: int, n_draws: int) -> None:
-        self._truth, self._n_items, self._n_draws = truth, n_items, n_draws
+    def __init__(self, truth: Rows, n_items: int, n_samples: int) -> None:
+        self._truth, self._n_items, self._n_samples = truth, n_items, n_samples
         self._drawn: list[Rows] = []
         self._matrix = np.zeros((n_items, n_items)) if n_items <= DENSE else None
         self._rows: Rows | None = None
 
     def add(self, drawn: Rows) -> None:
-        """Add the features of one draw of each reconstruction."""
+        """Add the features of one sample of each reconstruction."""
         if self._matrix is None:
             self._drawn.append(drawn)
             return
         every = np.arange(self._n_items)
-        self._matrix += correlation_matrix(self._truth.flat(every), drawn.flat(every)) / self._n_draws
+        self._matrix += correlation_matrix(self._truth.flat(every), drawn.flat(every)) / self._n_samples
 
     def release(self) -> None:
         """Free a matrix that was computed from kept features; it is computed again if it is asked for."""
@@ -156,7 +156,7 @@ class Correlations:
             for drawn in self._drawn:
                 for others in parts:
                     r = correlation_matrix(features, drawn.flat(others))
-                    rows[:, others[0] : others[-1] + 1] += r / self._n_draws
+                    rows[:, others[0] : others[-1] + 1] += r / self._n_samples
             found.append(rows)
         return found
 

@@ -50,7 +50,7 @@ def diagnose_images(
     subject, condition
         For the table; the ``feature`` is ``"<condition> images"``.
     network
-        What computed the activations, see `reseen.headline.Headline.network`.
+        What computed the activations, see `reseen.headline.Headline.comparison`.
     activations
         Shape ``(n, n_samples, n_features)``: activations of the reconstructions.
     true_activations
@@ -84,6 +84,6 @@ def _sample_rows(matrices: Floats, items: Items) -> Iterator[Row]:
     permuted = np.array([np.mean([two_way(r[order], items) for r in matrices]) for order in items.orders])
     yield row("samples", "one", float(statistics.nan_mean(each).mean()), replicates, permuted, n=len(items))
     yield mean_row("samples", "spread", each.std(axis=0, ddof=1), items)
-    best = diagnostics.best_draws(matrices, np.arange(len(items)))
-    permuted = np.array([two_way(diagnostics.best_draws(matrices, order), items) for order in items.orders])
+    best = diagnostics.best_samples(matrices, np.arange(len(items)))
+    permuted = np.array([two_way(diagnostics.best_samples(matrices, order), items) for order in items.orders])
     yield row("samples", f"best of {len(matrices)}", two_way(best, items), resampled(best), permuted, n=len(items))

@@ -13,7 +13,7 @@ from reseen import metrics, statistics
 from reseen.errors import ShapeError
 from reseen.evaluate.matrices import Correlations, stripes
 from reseen.metrics import Direction, Floats, Ties
-from reseen.tables import GAP_CLOSED, NULL_SD, P_VALUE, PICTURE_COLUMNS, PICTURE_LEVELS, lower_is_better
+from reseen.tables import GAP_CLOSED, IMAGE_COLUMNS, IMAGE_LEVELS, NULL_SD, P_VALUE, lower_is_better
 from reseen.tables import SCORE_COLUMNS as COLUMNS
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def pools(
         if len(np.unique(labels)) < 3:
             if subset == "all":
                 raise ShapeError(
-                    f"two-way identification needs at least three test pictures; found {len(np.unique(labels))}. "
-                    "Ask for more test pictures."
+                    f"two-way identification needs at least three test images; found {len(np.unique(labels))}. "
+                    "Ask for more test images."
                 )
             continue
         wrong_rows = statistics.derangements(labels, recipe.n_derangements, seed=seed)
@@ -115,12 +115,12 @@ def matrix_score(
         for k, row in enumerate(rows):
             each[row] = metrics.row_accuracy(values[k], ranked[k], row, np.array([row]), kin, ties=ties)[0]
         for found, pairing, exchanged in ((wrong, pool.wrong_rows, False), (permuted, pool.permuted_rows, True)):
-            for row, draw, item, other in _pairs(pairing, rows, towards):
+            for row, sample, item, other in _pairs(pairing, rows, towards):
                 every = other if len(other) < len(kin.label) else np.arange(len(kin.label))
                 scored = metrics.row_accuracy(
                     values[row - first], ranked[row - first], row, every, kin, ties=ties, exchanged=exchanged
                 )
-                found[draw, item] = scored if every is other else scored[other]
+                found[sample, item] = scored if every is other else scored[other]
     return Score(
         float(statistics.nan_mean(each)),
         _in_parts(metrics.resampled_mean, accuracy, pool.weights),
@@ -139,8 +139,8 @@ def _pair_score(matrix: Floats | Correlations, pool: Pool, distance: bool) -> Sc
         rows = range(first, first + len(values))
         each[rows.start : rows.stop] = values[np.arange(len(rows)), np.arange(rows.start, rows.stop)]
         for found, pairing in ((wrong, pool.wrong_rows), (permuted, pool.permuted_rows)):
-            draw, item = np.nonzero((pairing >= rows.start) & (pairing < rows.stop))
-            found[draw, item] = values[pairing[draw, item] - first, item]
+            sample, item = np.nonzero((pairing >= rows.start) & (pairing < rows.stop))
+            found[sample, item] = values[pairing[sample, item] - first, item]
     replicates = statistics.bootstrap_mean(each, pool.weights)
     null = (_in_parts(statistics.nan_mean, found) for found in (wrong, permuted))
     return Score(float(each.mean()), replicates, next(null), each, permuted=next(null))
@@ -151,18 +151,18 @@ def _pairs(
 ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
     """Yield each fixed row that pairings meet, in which draws and for which items, and what it is paired with there."""
     if direction == "original":
-        draw, item = np.nonzero((pairing >= rows.start) & (pairing < rows.stop))
-        fixed, other = pairing[draw, item], item
+        sample, item = np.nonzero((pairing >= rows.start) & (pairing < rows.stop))
+        fixed, other = pairing[sample, item], item
     else:
-        draw, item = np.indices((len(pairing), len(rows))).reshape(2, -1)
+        sample, item = np.indices((len(pairing), len(rows))).reshape(2, -1)
         item = item + rows.start
-        fixed, other = item, pairing[draw, item]
+        fixed, other = item, pairing[sample, item]
     order = np.argsort(fixed, kind="stable")
     bounds = np.searchsorted(fixed[order], np.arange(rows.start, rows.stop + 1))
     for row, start, stop in zip(rows, bounds[:-1], bounds[1:], strict=True):
         part = order[start:stop]
         if len(part):
-            yield row, draw[part], item[part], other[part]
+            yield row, sample[part], item[part], other[part]
 
 
 def _in_parts(reduce: Callable[..., Floats], *arrays: Floats) -> Floats:
@@ -194,15 +194,15 @@ def rows_of(where: Mapping[str, str], scores: Mapping[str, Score], n_items: int)
     metric, rows = where["metric"], []
     if (result := scores.get("result")) is not None:
         null = statistics.permutation_null(result.value, result.wrong)
-        rows.append(row(metric, "floor_repaired", null.mean, null.low, null.high))
-    levels = [level for level in PICTURE_LEVELS if level in scores]
+        rows.append(row(metric, "mismatched", null.mean, null.low, null.high))
+    levels = [level for level in IMAGE_LEVELS if level in scores]
     rows += [row(metric, k, scores[k].value, *_interval(metric, k, scores[k])) for k in levels]
     if result is not None:
         rows.append(row(metric + NULL_SD, "result", null.sd))
         sign = -1 if lower_is_better(metric) else 1
         p = statistics.permutation_null(sign * result.value, sign * result.permuted).p
         rows.append(row(metric + P_VALUE, "result", p))
-        if (ceiling := scores.get("ceiling")) is not None:
+        if (ceiling := scores.get("oracle")) is not None:
             share, low, high = np.nan, np.nan, np.nan
             if sign * (ceiling.value - null.mean) > NEAR_FLOOR * null.sd:
                 share = float(statistics.gap_closed(sign * result.value, sign * null.mean, sign * ceiling.value))
@@ -214,7 +214,7 @@ def rows_of(where: Mapping[str, str], scores: Mapping[str, Score], n_items: int)
 
 def _interval(metric: str, level: str, score: Score) -> tuple[float, float]:
     """Return a level's interval: over resampled stimuli, or for the permuted level over permutations."""
-    if level != "floor_shuffled":
+    if level != "permuted":
         return statistics.interval(score.replicates)
     low, high = statistics.t_interval(score.parts)
     return (max(low, 0.0), min(high, 1.0)) if metric == "identification" else (low, high)
@@ -226,16 +226,16 @@ def each_of(where: Mapping[str, str], scores: Mapping[str, Score], pool: Pool) -
 
     return [
         pd.DataFrame({**where, "level": level, "stimulus_id": pool.labels, "value": np.round(scores[level].each, 9)})
-        for level in ("result", "ceiling")
+        for level in ("result", "oracle")
         if level in scores
     ]
 
 
 def each_table(parts: Sequence[DataFrame]) -> DataFrame:
-    """Make the table of `PICTURE_COLUMNS`."""
+    """Make the table of `IMAGE_COLUMNS`."""
     import pandas as pd
 
-    empty = pd.DataFrame(columns=list(PICTURE_COLUMNS))
+    empty = pd.DataFrame(columns=list(IMAGE_COLUMNS))
     return pd.concat(parts, ignore_index=True)[empty.columns] if parts else empty
 
 

@@ -92,7 +92,7 @@ def _check_scores(rows: list[dict[Any, Any]], rule: Headline | None, n_permutati
     main = main_condition(made)
     if rule is not None and main in whole:
         subsets = {str(row["subset"]): row for row in first if row["condition"] == main}
-        yield from _check_headline(f"{main} images ({rule.network})", main, whole, subsets)
+        yield from _check_headline(f"{main} images ({rule.comparison})", main, whole, subsets)
     for row in rows:
         if row["score"] in ("pixcorr", "ssim") and row["condition"] == main and math.isfinite(row["chance_mean"]):
             name = "pixel correlation" if row["score"] == "pixcorr" else "SSIM"
@@ -189,7 +189,9 @@ def _check_diagnostics(feature: str, rows: list[dict[Any, Any]], rule: Headline 
     feature = f"{feature} ({network})" if network else f"decoded {feature}"
     for name, check in CHECKS.items():
         for line, number in lines.items():
-            is_headline = line == "n_way 2" and rule is not None and network == rule.network  # checked with the scores
+            is_headline = (
+                line == "n_way 2" and rule is not None and network == rule.comparison
+            )  # checked with the scores
             if line.startswith(check.reads) and not is_headline and math.isfinite(number.value):
                 yield _check_diagnostic(name, feature, line, number, lines)
 

@@ -1,6 +1,6 @@
 """Executor: units of work done here, one after the other, or spread over Dask workers.
 
-A unit is worth seconds to minutes: a batch of pictures, a block of targets of one fit. What the units of a job share
+A unit is worth seconds to minutes: a batch of images, a block of targets of one fit. What the units of a job share
 (data, a model) is its *context*. It never travels with a unit: a worker makes its own, once, from files or from a
 recipe, and keeps it for the next unit. Units do not know of each other, so that a worker that is lost costs the unit
 it was at, which another worker takes over.

@@ -287,8 +287,8 @@ def _result(future: Future) -> Any:
         ) from error
     except CancelledError as error:
         raise ClusterError(
-            f"the connection to the Dask scheduler was lost ({error}). Run the same command again: it goes on where it "
-            "stopped."
+            f"the connection to the Dask scheduler was lost ({error}). Run the same command again: it continues "
+            "where it stopped."
         ) from error
 
 

@@ -13,7 +13,7 @@
 """
 
 from reseen.files.archives import check_archive
-from reseen.files.images import read_picture
+from reseen.files.images import read_image
 from reseen.files.locking import Held, lock
 from reseen.files.reading import check_regular, file_state, reading, shown, unreadable
 from reseen.files.sealing import verify_sealed, write_sealed
@@ -33,8 +33,8 @@ __all__ = [
     "file_state",
     "lock",
     "opening_tensors",
+    "read_image",
     "read_json",
-    "read_picture",
     "read_text",
     "reading",
     "shown",

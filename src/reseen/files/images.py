@@ -26,7 +26,7 @@ _DEEP_MODES = ("I", "F")  # Pillow's modes of integers of 16 and 32 bits, and of
 _DEEP_RAW = (";16", ";12", ";32")  # how a channel of more bits than 8 is stored, which Pillow cuts to 8
 
 
-def read_picture(path: Path | str, error: type[ReseenError] = DataError) -> NDArray[np.uint8]:
+def read_image(path: Path | str, error: type[ReseenError] = DataError) -> NDArray[np.uint8]:
     """Read an image as a screen shows it, ``(height, width, 3)`` uint8: turned as its camera says.
 
     Parameters
@@ -47,7 +47,7 @@ def read_picture(path: Path | str, error: type[ReseenError] = DataError) -> NDAr
     from PIL import Image, UnidentifiedImageError
 
     if check_regular(path, error) > MAX_BYTES:
-        raise error(f"the picture {shown(path)} has more than {MAX_BYTES:,} bytes. Save it with fewer pixels.")
+        raise error(f"the image {shown(path)} has more than {MAX_BYTES:,} bytes. Save it with fewer pixels.")
     with reading(path, error, "Restore it or remove it."), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow: damage is refused below, sizes are checked here
         content = Path(path).read_bytes()
@@ -56,7 +56,7 @@ def read_picture(path: Path | str, error: type[ReseenError] = DataError) -> NDAr
             image = Image.open(io.BytesIO(content), formats=_FORMATS)
         except UnidentifiedImageError as cause:
             raise error(
-                f"cannot read the picture {shown(path)}: it is none of {', '.join(_FORMATS)}, or damaged. Restore it "
+                f"cannot read the image {shown(path)}: it is none of {', '.join(_FORMATS)}, or damaged. Restore it "
                 "or remove it."
             ) from cause
         with image:
@@ -75,7 +75,7 @@ def _check_content(path: Path | str, content: bytes, error: type[ReseenError]) -
         damage = "it is empty"
     if damage:
         raise error(
-            f"cannot read the picture {shown(path)}: {damage}. It seems truncated or damaged. Restore it or remove it."
+            f"cannot read the image {shown(path)}: {damage}. It seems truncated or damaged. Restore it or remove it."
         )
 
 
@@ -100,15 +100,15 @@ def _check_header(path: Path | str, image: ImageFile, content: bytes, error: typ
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise error(
-            f"the picture {shown(path)} has {width:,} x {height:,} pixels; at most {MAX_PIXELS:,} are read. Save it "
+            f"the image {shown(path)} has {width:,} x {height:,} pixels; at most {MAX_PIXELS:,} are read. Save it "
             "with fewer."
         )
     n_frames = getattr(image, "n_frames", 1)
     if n_frames > 1 and image.format != "MPO":  # cameras keep a preview in a second frame
-        raise error(f"the picture {shown(path)} has {n_frames} frames. Save the one that was shown by itself.")
+        raise error(f"the image {shown(path)} has {n_frames} frames. Save the one that was shown by itself.")
     if image.mode.startswith(_DEEP_MODES) or (_is_cut(image) and not _is_widened(content)):
         raise error(
-            f"the picture {shown(path)} has more than 8 bits a pixel and channel (Pillow's mode {image.mode}): what "
+            f"the image {shown(path)} has more than 8 bits a pixel and channel (Pillow's mode {image.mode}): what "
             "is white in it is not known. Save it with 8 bits."
         )
 
@@ -138,7 +138,7 @@ def _pixels(path: Path | str, image: ImageFile, error: type[ReseenError]) -> NDA
 
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         raise error(
-            f"the picture {shown(path)} is transparent in places: what is seen behind it is not known. Lay it on the "
+            f"the image {shown(path)} is transparent in places: what is seen behind it is not known. Lay it on the "
             "background that it is shown on, and save it without an alpha channel."
         )
     return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))

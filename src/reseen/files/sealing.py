@@ -24,14 +24,14 @@ _END = b"\0\0\0\0IEND\xaeB`\x82"
 _SIZE = 4 + len(_KEY) + 64 + 4 + len(_END)  # bytes of the seal and of the end of a PNG behind it
 
 
-def write_sealed(path: Path, picture: NDArray[np.uint8], belongs: str) -> None:
+def write_sealed(path: Path, image: NDArray[np.uint8], belongs: str) -> None:
     """Write an image as PNG, complete or not at all, with a checksum of its bytes and of where it belongs.
 
     Parameters
     ----------
     path
         The file.
-    picture
+    image
         Shape ``(height, width, 3)``.
     belongs
         Which image it is and what it was computed by. The same is needed to verify it.
@@ -44,7 +44,7 @@ def write_sealed(path: Path, picture: NDArray[np.uint8], belongs: str) -> None:
     from PIL import Image
 
     content = io.BytesIO()
-    Image.fromarray(picture).save(content, format="PNG")
+    Image.fromarray(image).save(content, format="PNG")
     body = content.getvalue().removesuffix(_END)
     chunk = _KEY + _checksum(body, belongs)
     seal = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))

@@ -30,7 +30,7 @@ _verified: dict[str, tuple[int, int, int]] = {}
 _lock = threading.Lock()
 
 
-def write_tensors(path: Path, arrays: Mapping[str, NDArray[Any]], made_by: Mapping[str, str]) -> None:
+def write_tensors(path: Path, arrays: Mapping[str, NDArray[Any]], computed_by: Mapping[str, str]) -> None:
     """Write named arrays as one safetensors file, complete or not at all.
 
     Parameters
@@ -39,7 +39,7 @@ def write_tensors(path: Path, arrays: Mapping[str, NDArray[Any]], made_by: Mappi
         The file.
     arrays
         Name -> array of any shape.
-    made_by
+    computed_by
         What they were computed by. A checksum of the whole file is added to it.
 
     Raises
@@ -52,7 +52,7 @@ def write_tensors(path: Path, arrays: Mapping[str, NDArray[Any]], made_by: Mappi
 
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     # one entry of metadata, since the order of several is not fixed
-    metadata = {"made_by": json.dumps({**made_by, CHECKSUM: _BLANK}, sort_keys=True)}
+    metadata = {"computed_by": json.dumps({**computed_by, CHECKSUM: _BLANK}, sort_keys=True)}
     with writing(path) as part:
         save_file(contiguous, str(part), metadata=metadata)
         with part.open("rb+") as file:
@@ -78,9 +78,9 @@ def opening_tensors(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
     from safetensors import safe_open
 
     with reading(path, ResultsError, FIX):
-        made_by = _verify(path)
+        computed_by = _verify(path)
         with safe_open(str(path), framework="numpy") as file:
-            yield file, made_by
+            yield file, computed_by
 
 
 def verify_tensors(path: Path) -> dict[str, str]:
@@ -124,8 +124,8 @@ def _verify(path: Path) -> dict[str, str]:
         found = os.fstat(file.fileno())
         header, start = _read_header(file)
         _check_length(file, header, start)
-        made_by = _made_by(header)
-        claimed = made_by.pop(CHECKSUM, None)
+        computed_by = _made_by(header)
+        claimed = computed_by.pop(CHECKSUM, None)
         if claimed is None:
             raise ResultsError(f"{shown(path)} has no checksum: this version of reseen did not write it. {FIX}")
         state = (found.st_ino, found.st_size, found.st_mtime_ns)
@@ -139,7 +139,7 @@ def _verify(path: Path) -> dict[str, str]:
                 )
             with _lock:
                 _verified[str(path)] = state
-    return made_by
+    return computed_by
 
 
 def _read_header(file: BinaryIO) -> tuple[bytes, int]:
@@ -161,7 +161,7 @@ def _check_length(file: BinaryIO, header: bytes, start: int) -> None:
 def _made_by(header: bytes) -> dict[str, str]:
     from pydantic import TypeAdapter
 
-    text = json.loads(header).get("__metadata__", {}).get("made_by", "{}")
+    text = json.loads(header).get("__metadata__", {}).get("computed_by", "{}")
     return TypeAdapter(dict[str, str]).validate_json(text, strict=True)
 
 

@@ -142,7 +142,7 @@ def load_model(
     device
         Such as ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     compiled
-        Let `torch.compile` make kernels for the noise predictor: minutes at the start, and less time for each picture.
+        Let `torch.compile` make kernels for the noise predictor: minutes at the start, and less time for each image.
     fetch
         Fetch a hub model that is not here; otherwise that is an error.
 

@@ -2,7 +2,7 @@
 
 On a CPU: the same bytes whatever the batch
 -------------------------------------------
-A picture must not depend on the pictures that happen to be computed beside it. The fast kernels do depend on the number
+An image must not depend on the images that happen to be computed beside it. The fast kernels do depend on the number
 of rows: with 1 to 12 rows they pick other algorithms than with 16, and where rows cannot be shared out evenly among the
 threads, the same row gives other bytes in another place. So on a CPU every network runs on a fixed number of rows, the
 last batch is filled up, and the threads that work on it are a power of two that divides the rows. Measured with
@@ -12,7 +12,7 @@ the built-in sizes: equal to the last bit in any order and batch, and between 1,
 On a GPU: as many rows as memory holds
 --------------------------------------
 The first row of a kind runs alone and its memory is measured; as many rows as fit into what is free run together from
-then on, a power of two. Where memory runs out all the same, the rows halve and the work goes on. The last batch is
+then on, a power of two. Where memory runs out all the same, the rows halve and the work continues. The last batch is
 filled up to a power of two only. There a row's numbers hold up to rounding, whatever runs beside it.
 """
 
@@ -153,7 +153,7 @@ class Batching:
                 raise
             if len(batch[0]) == 1:
                 raise ModelError(
-                    f"{self.name} does not fit into the memory of {self.device}, not even for one picture. Set "
+                    f"{self.name} does not fit into the memory of {self.device}, not even for one image. Set "
                     "model.precision to 'fp16' or 'bf16', free the device of other work, or leave --device out."
                 ) from error
         else:
@@ -174,7 +174,7 @@ class Batching:
         elif self.device.startswith("mps"):
             torch.mps.empty_cache()
         warnings.warn(
-            f"the memory of {self.device} ran out; fewer pictures of {self.name} run together from here on. They are "
+            f"the memory of {self.device} ran out; fewer images of {self.name} run together from here on. They are "
             "the same up to rounding.",
             MemoryWarning,
             stacklevel=4,

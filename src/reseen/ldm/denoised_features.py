@@ -1,7 +1,7 @@
 """Denoised features: one pass over the stimuli that collects every latent and activation that a recording plan names.
 
-For each stimulus the picture of the true z is encoded again, noised and denoised under the true c, as ``reconstruct``
-does with decoded ones, with the noise of draw 0. What is wanted is taken on the way; nothing is denoised twice.
+For each stimulus the image of the true z is encoded again, noised and denoised under the true c, as ``reconstruct``
+does with decoded ones, with the noise of sample 0. What is wanted is taken on the way; nothing is denoised twice.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def record_features(
     z, c
         The true features of the stimuli, in the same order.
     recipe
-        Steps, guidance, batch size, as for pictures.
+        Steps, guidance, batch size, as for images.
     seed, subject
-        With the stimulus id, what the noise is drawn from; the draw is 0.
+        With the stimulus id, what the noise is drawn from; the sample is 0.
     write
         Called with the number of a block, its stimulus ids and its arrays.
     done

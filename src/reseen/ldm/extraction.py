@@ -1,4 +1,4 @@
-"""Extract: pictures and their captions to the features that decoders learn, z and c."""
+"""Extract: images and their captions to the features that decoders learn, z and c."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def extract(
 ) -> dict[str, Features]:
     """Extract z and c of stimuli.
 
-    z is the autoencoder's code of the picture, resized to ``z_size`` by Lanczos (Takagi & Nishimoto: 320 of 512
-    pixels). Its posterior mean belongs to the picture alone. A *sample* of the posterior, which the authors' script
-    takes, does not: that script sets one seed when it starts, so that a picture's z depends on its place in the list of
-    pictures, and so it does here. c is the mean, over a picture's captions, of the text encoder's last hidden states.
+    z is the autoencoder's code of the image, resized to ``z_size`` by Lanczos (Takagi & Nishimoto: 320 of 512
+    pixels). Its posterior mean belongs to the image alone. A *sample* of the posterior, which the authors' script
+    takes, does not: that script sets one seed when it starts, so that an image's z depends on its place in the list of
+    images, and so it does here. c is the mean, over an image's captions, of the text encoder's last hidden states.
 
     Parameters
     ----------
     stimuli
-        Where pictures and captions come from.
+        Where images and captions come from.
     stimulus_id
         Shape ``(n_stimuli,)``, 0-based.
     ldm
@@ -52,7 +52,7 @@ def extract(
     names
         ``"z"``, ``"c"`` or both; z alone needs no caption.
     recipe
-        Size of the picture, and mean or sample of the posterior.
+        Size of the image, and mean or sample of the posterior.
     progress
         Called with the number of stimuli done and the number there are.
 
@@ -64,7 +64,7 @@ def extract(
     Raises
     ------
     RecipeError
-        If the model cannot encode pictures of ``z_size``.
+        If the model cannot encode images of ``z_size``.
     DataError
         If there is no stimulus, c is asked for and one has no caption, or a feature is the same for all stimuli.
     """
@@ -119,14 +119,14 @@ def check_varies(name: str, array: NDArray[np.float32], n_cut: int) -> None:
     """
     if len(array) < 2 or (array != array[0]).any():
         return
-    cause = "their pictures are all the same" if name == "z" else "their captions are all the same"
+    cause = "their images are all the same" if name == "z" else "their captions are all the same"
     if name == "c" and n_cut:
         cause = "their captions are cut off before they differ: shorten them, or put what differs first"
     raise DataError(f"{name} is the same for all {len(array)} stimuli: {cause}.")
 
 
 def z_size(ldm: LatentDiffusion, recipe: ExtractRecipe) -> int:
-    """Return the side, in pixels, of the picture whose z is decoded: the recipe's, or 5/8 of the model's picture.
+    """Return the side, in pixels, of the image whose z is decoded: the recipe's, or 5/8 of the model's image.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def mean_conditioning(ldm: LatentDiffusion, captions: Sequence[Sequence[str]]) -
 def _read_ahead(
     stimuli: Stimuli, ids: NDArray[np.int64], size: int, *, described: bool
 ) -> Iterator[tuple[int, NDArray[np.uint8], list[tuple[str, ...]]]]:
-    """Return pictures, and captions if they are wanted, some at a time; the next are read while these are worked on."""
+    """Return images, and captions if they are wanted, some at a time; the next are read while these are worked on."""
 
     def read(start: int) -> tuple[int, NDArray[np.uint8], list[tuple[str, ...]]]:
         batch = [int(i) for i in ids[start : start + AT_ONCE]]
@@ -192,8 +192,8 @@ def captions_of(stimuli: Stimuli, stimulus_id: int) -> tuple[str, ...]:
     captions = stimuli.captions(stimulus_id)
     if not captions:
         raise DataError(
-            f"stimulus {stimulus_id} has no caption, and c is the mean over a picture's captions. "
-            'Give each picture at least one, or do without c: reconstruct.conditions = ["z"], encode.features = ["z"].'
+            f"stimulus {stimulus_id} has no caption, and c is the mean over an image's captions. "
+            'Give each image at least one, or do without c: reconstruct.conditions = ["z"], encode.features = ["z"].'
         )
     return captions
 

@@ -136,12 +136,12 @@ def layer_shapes(ldm: LatentDiffusion) -> dict[str, tuple[int, ...]]:
     """List the modules of a model's U-Net that can be recorded.
 
     They are found by running a U-Net of the same configuration without weights, so that this takes no memory. Modules
-    that run more than once in an evaluation, or that give no tensor with a row for each picture, are left out.
+    that run more than once in an evaluation, or that give no tensor with a row for each image, are left out.
 
     Returns
     -------
     dict
-        Name of each module, in the order in which they end, and the shape of its output for one picture.
+        Name of each module, in the order in which they end, and the shape of its output for one image.
     """
     import torch
 
@@ -174,7 +174,7 @@ def default_layers(ldm: LatentDiffusion) -> tuple[str, ...]:
 
 
 def check_layers(ldm: LatentDiffusion, layers: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Make sure that modules can be recorded; give the shape of each one's output for one picture.
+    """Make sure that modules can be recorded; give the shape of each one's output for one image.
 
     Raises
     ------

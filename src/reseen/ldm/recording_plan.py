@@ -79,7 +79,7 @@ class RecordingPlan:
         return [stimulus_id[start : start + rows] for start in range(0, len(stimulus_id), rows)]
 
     def n_evaluations(self, n_stimuli: int) -> int:
-        """Count the U-Net evaluations of single pictures."""
+        """Count the U-Net evaluations of single images."""
         return n_stimuli * self.n_passes * sum(len(run.timesteps) for run in self.runs)
 
     def n_bytes(self, n_stimuli: int) -> int:
@@ -96,7 +96,7 @@ class RecordingPlan:
     def told(self, n_stimuli: int) -> str:
         """Return what is collected of so many stimuli."""
         return (
-            f"{len(self.shapes)} features of {n_stimuli:,} pictures, {self.n_bytes(n_stimuli) / GB:.2g} GB, "
+            f"{len(self.shapes)} features of {n_stimuli:,} images, {self.n_bytes(n_stimuli) / GB:.2g} GB, "
             f"{self.n_evaluations(n_stimuli):,} U-Net evaluations"
         )
 

@@ -1,6 +1,6 @@
-"""Sampling: where the denoising of one draw begins, shared by whoever denoises.
+"""Sampling: where the denoising of one sample begins, shared by whoever denoises.
 
-A draw is one way to denoise one stimulus: its noise depends on nothing but its key. The picture of z is made at the
+A draw is one way to denoise one stimulus: its noise depends on nothing but its key. The image of z is made at the
 size z was encoded at, resized, and encoded again at the model's size; noised to a strength, it is what denoising starts
 from.
 """
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 COARSE = -1
-"""Stands for a draw in the noise that samples the posterior of the coarse picture, which all draws share."""
+"""Stands for a sample in the noise that samples the posterior of the coarse image, which all samples share."""
 
 
-def draw_noise(seed: int, subject: str, stimulus_id: int, draw: int, shape: Sequence[int]) -> NDArray[np.float32]:
-    """Draw the standard normal noise of one draw of one stimulus.
+def draw_noise(seed: int, subject: str, stimulus_id: int, sample: int, shape: Sequence[int]) -> NDArray[np.float32]:
+    """Draw the standard normal noise of one sample of one stimulus.
 
     It depends on these arguments only: not on the machine, the order, or what else is drawn. Conditions, floors and
     ceilings share it, so that they differ by what the brain says alone.
@@ -38,13 +38,13 @@ def draw_noise(seed: int, subject: str, stimulus_id: int, draw: int, shape: Sequ
     ndarray
         ``shape``, float32.
     """
-    key = hashlib.sha256(f"{seed}/{subject}/{stimulus_id}/{draw}".encode()).digest()
+    key = hashlib.sha256(f"{seed}/{subject}/{stimulus_id}/{sample}".encode()).digest()
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(int.from_bytes(key, "big"))))
     return generator.standard_normal(tuple(shape), dtype=np.float32)
 
 
-def coarse_pictures(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: ReconstructRecipe) -> NDArray[np.float32]:
-    """Return the pictures that z is the code of, at the model's size, resized as PIL does.
+def coarse_images(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: ReconstructRecipe) -> NDArray[np.float32]:
+    """Return the images that z is the code of, at the model's size, resized as PIL does.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def coarse_pictures(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: Recons
     z
         Shape ``(n, channels, h, w)``.
     recipe
-        Says whether pictures are rounded to 8 bits on the way.
+        Says whether images are rounded to 8 bits on the way.
 
     Returns
     -------
@@ -61,11 +61,11 @@ def coarse_pictures(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: Recons
         Shape ``(n, image_size, image_size, 3)``, float32, 0 to 1.
     """
     size = ldm.image_size
-    pictures = ldm.latent_to_image(z)
+    images = ldm.latent_to_image(z)
     if recipe.truncate_coarse:
         # the released script cuts the fraction off, where rounding would be nearer
-        return np.stack([_resize_uint8((picture * 255).astype(np.uint8), size) for picture in pictures])
-    return np.stack([_resize_float(picture, size) for picture in pictures])
+        return np.stack([_resize_uint8((image * 255).astype(np.uint8), size) for image in images])
+    return np.stack([_resize_float(image, size) for image in images])
 
 
 def coarse_noise(
@@ -76,12 +76,12 @@ def coarse_noise(
     subject: str,
     stimulus_id: Sequence[int] | NDArray[np.int64],
 ) -> NDArray[np.float32] | None:
-    """Draw what samples the posterior of each stimulus's coarse picture; none where its mean is taken.
+    """Draw what samples the posterior of each stimulus's coarse image; none where its mean is taken.
 
     Returns
     -------
     ndarray or None
-        Shape ``(n, *latent_shape)``, the same for every draw of a stimulus.
+        Shape ``(n, *latent_shape)``, the same for every sample of a stimulus.
     """
     if recipe.coarse_posterior == "mean":
         return None
@@ -91,7 +91,7 @@ def coarse_noise(
 def coarse_latents(
     ldm: LatentDiffusion, z: NDArray[np.float32], recipe: ReconstructRecipe, noise: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """Encode the pictures of z again at the model's size.
+    """Encode the images of z again at the model's size.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def coarse_latents(
     z
         Shape ``(n, channels, h, w)``. Rows that are alike in z and noise are computed once.
     recipe
-        As for `coarse_pictures`.
+        As for `coarse_images`.
     noise
         Of `coarse_noise`.
 
@@ -113,7 +113,7 @@ def coarse_latents(
     keys = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
     _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     own = None if noise is None else noise[first]
-    return ldm.image_to_latent(coarse_pictures(ldm, z[first], recipe), noise=own)[which.reshape(-1)]
+    return ldm.image_to_latent(coarse_images(ldm, z[first], recipe), noise=own)[which.reshape(-1)]
 
 
 def begin(
@@ -148,19 +148,19 @@ def begin(
     return add_noise(latents, torch.from_numpy(noise).to(ldm.device), start, ldm.schedule), timesteps
 
 
-def _resize_uint8(picture: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
+def _resize_uint8(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     from PIL import Image
 
-    resized = Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC)
+    resized = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)
     return np.asarray(resized, dtype=np.float32) / np.float32(255)
 
 
-def _resize_float(picture: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+def _resize_float(image: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     from PIL import Image
 
-    if picture.shape[:2] == (size, size):
-        return picture
-    planes = [Image.fromarray(np.ascontiguousarray(picture[..., colour])) for colour in range(3)]
+    if image.shape[:2] == (size, size):
+        return image
+    planes = [Image.fromarray(np.ascontiguousarray(image[..., colour])) for colour in range(3)]
     resized = [plane.resize((size, size), Image.Resampling.BICUBIC) for plane in planes]
     # bicubic weights overshoot
     return np.clip(np.stack([np.asarray(plane, dtype=np.float32) for plane in resized], axis=-1), 0, 1)

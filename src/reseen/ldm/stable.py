@@ -75,13 +75,13 @@ class StableDiffusion:
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """``(channels, height, width)`` of the latents of a picture of ``image_size``."""
+        """``(channels, height, width)`` of the latents of an image of ``image_size``."""
         size = int(self.unet.config.sample_size)
         return int(self.vae.config.latent_channels), size, size
 
     @property
     def image_size(self) -> int:
-        """Side, in pixels, of the pictures that the U-Net was made for."""
+        """Side, in pixels, of the images that the U-Net was made for."""
         return self.latent_shape[1] * self.factor
 
     @property
@@ -102,7 +102,7 @@ class StableDiffusion:
         """The same model whose U-Net computes in single precision: itself, where it does so already.
 
         The weights are those of the half precision; only the arithmetic is more exact. They are kept, since what one
-        picture needed others may.
+        image needed others may.
         """
         import torch
 
@@ -123,7 +123,7 @@ class StableDiffusion:
     def image_to_latent(
         self, images: NDArray[np.uint8] | NDArray[np.float32], *, noise: NDArray[np.float32] | None = None
     ) -> NDArray[np.float32]:
-        """Encode pictures as latents, times the autoencoder's scaling factor.
+        """Encode images as latents, times the autoencoder's scaling factor.
 
         Parameters
         ----------
@@ -141,14 +141,14 @@ class StableDiffusion:
         Raises
         ------
         ShapeError
-            If the array is no stack of RGB pictures, a side is not divisible by ``factor``, or the noise does not fit.
+            If the array is no stack of RGB images, a side is not divisible by ``factor``, or the noise does not fit.
         """
         import torch
 
         n, height, width, colours = images.shape if images.ndim == 4 else (0, 0, 0, 0)
         if colours != 3 or height % self.factor or width % self.factor:
             raise ShapeError(
-                f"pictures of shape (n, height, width, 3) with sides divisible by {self.factor} are needed; "
+                f"images of shape (n, height, width, 3) with sides divisible by {self.factor} are needed; "
                 f"found {images.shape}."
             )
         shape = (n, self.latent_shape[0], height // self.factor, width // self.factor)
@@ -156,8 +156,8 @@ class StableDiffusion:
             raise ShapeError(f"the noise of the posterior must have the latents' shape {shape}; found {noise.shape}.")
         drawn = np.zeros(shape, dtype=np.float32) if noise is None else noise
 
-        def encode(pictures: Tensor, drawn: Tensor) -> Tensor:
-            scaled = pictures.float() / 255 if pictures.dtype == torch.uint8 else pictures
+        def encode(images: Tensor, drawn: Tensor) -> Tensor:
+            scaled = images.float() / 255 if images.dtype == torch.uint8 else images
             posterior = self.vae.encode((scaled * 2 - 1).permute(0, 3, 1, 2).contiguous()).latent_dist
             latents: Tensor = posterior.mean if noise is None else posterior.mean + posterior.std * drawn
             return (latents - self._shift) * self._scale
@@ -166,7 +166,7 @@ class StableDiffusion:
         return latents
 
     def latent_to_image(self, latents: NDArray[np.float32] | Tensor) -> NDArray[np.float32]:
-        """Decode latents to pictures.
+        """Decode latents to images.
 
         Parameters
         ----------
@@ -181,21 +181,21 @@ class StableDiffusion:
         Raises
         ------
         ModelError
-            If a picture is not finite.
+            If an image is not finite.
         """
 
         def decode(latents: Tensor) -> Tensor:
-            pictures: Tensor = self.vae.decode(latents / self._scale + self._shift).sample
-            return (pictures / 2 + 0.5).permute(0, 2, 3, 1)
+            images: Tensor = self.vae.decode(latents / self._scale + self._shift).sample
+            return (images / 2 + 0.5).permute(0, 2, 3, 1)
 
         source = as_tensor(latents) if isinstance(latents, np.ndarray) else latents
-        pictures = self._run("decode", decode, source.float()).cpu().numpy()
-        if not np.isfinite(pictures).all():
+        images = self._run("decode", decode, source.float()).cpu().numpy()
+        if not np.isfinite(images).all():
             raise ModelError(
-                f"the autoencoder of {self.name} made a picture that is not finite. Check that the latents given to it "
+                f"the autoencoder of {self.name} made an image that is not finite. Check that the latents given to it "
                 "(the decoded z) are."
             )
-        clipped: NDArray[np.float32] = np.clip(np.ascontiguousarray(pictures), 0, 1)
+        clipped: NDArray[np.float32] = np.clip(np.ascontiguousarray(images), 0, 1)
         return clipped
 
     def text_to_conditioning(self, captions: Sequence[str]) -> NDArray[np.float32]:

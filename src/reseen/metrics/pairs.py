@@ -200,9 +200,9 @@ def bootstrap_identification(
     labels: ArrayLike | None = None,
     ties: Ties = "half",
 ) -> Floats:
-    """Score identification for each resampling of the pictures, as rows and as columns together.
+    """Score identification for each resampling of the images, as rows and as columns together.
 
-    A picture drawn twice is no distractor of itself: pairs of one stimulus are dropped.
+    An image drawn twice is no distractor of itself: pairs of one stimulus are dropped.
 
     Parameters
     ----------

@@ -63,14 +63,14 @@ def correlation_matrix(a: NDArray[Any], b: NDArray[Any]) -> Floats:
 
 
 def pixcorr(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
-    """Correlate each picture with its reconstruction over pixels and colours; ``(n, H, W, 3)`` twice to ``(n,)``."""
-    _check_pictures(true, predicted)
+    """Correlate each image with its reconstruction over pixels and colours; ``(n, H, W, 3)`` twice to ``(n,)``."""
+    _check_images(true, predicted)
     pairs = zip(true, predicted, strict=True)
     return np.array([correlation_matrix(t.reshape(1, -1), p.reshape(1, -1))[0, 0] for t, p in pairs])
 
 
 def ssim(true: NDArray[Any], predicted: NDArray[Any], *, variant: SsimVariant = "plane") -> Floats:
-    """Return the structural similarity of each picture with its reconstruction.
+    """Return the structural similarity of each image with its reconstruction.
 
     Parameters
     ----------
@@ -86,14 +86,14 @@ def ssim(true: NDArray[Any], predicted: NDArray[Any], *, variant: SsimVariant = 
     Raises
     ------
     ShapeError
-        If the stacks differ in shape or the pictures are too small.
+        If the stacks differ in shape or the images are too small.
     """
     from skimage.color import rgb2gray
     from skimage.metrics import structural_similarity
 
-    _check_pictures(true, predicted)
+    _check_images(true, predicted)
     if min(true.shape[1:3]) < 11:
-        raise ShapeError(f"SSIM needs pictures of at least 11 pixels a side; found {true.shape[1]}x{true.shape[2]}.")
+        raise ShapeError(f"SSIM needs images of at least 11 pixels a side; found {true.shape[1]}x{true.shape[2]}.")
     similarity: Callable[..., float] = structural_similarity  # scikit-image leaves it without types
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
     pairs = ((rgb2gray(t), rgb2gray(p)) for t, p in zip(true, predicted, strict=True))
@@ -103,7 +103,7 @@ def ssim(true: NDArray[Any], predicted: NDArray[Any], *, variant: SsimVariant = 
 
 
 def _ssim_of_columns(a: Floats, b: Floats) -> float:
-    """Return what scikit-image gives for each column of grey pictures ``(H, W)``, averaged, in one go."""
+    """Return what scikit-image gives for each column of grey images ``(H, W)``, averaged, in one go."""
     from scipy.ndimage import gaussian_filter1d
 
     a, b = a.astype(np.float64), b.astype(np.float64)
@@ -211,6 +211,6 @@ def _standardise(columns: NDArray[Any]) -> tuple[Floats, NDArray[np.bool_]]:
     return scaled, varies
 
 
-def _check_pictures(true: NDArray[Any], predicted: NDArray[Any]) -> None:
+def _check_images(true: NDArray[Any], predicted: NDArray[Any]) -> None:
     if true.ndim != 4 or true.shape[3] != 3 or true.shape != predicted.shape:
-        raise ShapeError(f"pictures must both be (n, H, W, 3); found {true.shape} and {predicted.shape}.")
+        raise ShapeError(f"images must both be (n, H, W, 3); found {true.shape} and {predicted.shape}.")

@@ -22,7 +22,7 @@ from reseen.executor import Executor, Serial, check_seen
 from reseen.features import Features
 from reseen.ldm import LatentDiffusion
 from reseen.ldm.recording_plan import analyses_of
-from reseen.observers import Panel
+from reseen.networks import Panel
 from reseen.pipeline.image_writer import Writer
 from reseen.recipe import Recipe
 from reseen.results import ResultsFolder
@@ -279,9 +279,9 @@ class SubjectRun:
         """Return the same features, to be read block by block where they do not fit in memory."""
         return self.results.feature_blocks(f"{self.name}/{name}")
 
-    def decoded(self, name: str, *, shuffle: int | None = None) -> Features:
-        """Return decoded features of the held-out items; of a shuffle, by decoders fitted on permuted labels."""
-        return self.stored(decoded_stem(name, shuffle))
+    def decoded(self, name: str, *, permutation: int | None = None) -> Features:
+        """Return decoded features of the held-out items; of a permutation, by decoders fitted on permuted labels."""
+        return self.stored(decoded_stem(name, permutation))
 
     def _read_true_of_tested(self, name: str) -> Features:
         """Return the true features of the held-out stimuli, sorted by id."""
@@ -289,9 +289,9 @@ class SubjectRun:
         return Features(name, self.true(name).rows(ids), ids)
 
     def _read_stored(self, stem: str) -> Features:
-        """Return features of the decode stage by the stem of their file, such as ``"floor_mean_z"``."""
+        """Return features of the decode stage by the stem of their file, such as ``"chance_mean_z"``."""
         path = self.decode_path(stem)
-        self.results.has_arrays(path, self.made_by("decode"))
+        self.results.has_arrays(path, self.computed_by("decode"))
         return self.results.load_features(path)
 
     def decoding(self, name: str, split: Split) -> Decoding:
@@ -310,18 +310,18 @@ class SubjectRun:
             device=self.run.device if self.run.needs_gpu else "numpy",
         )
 
-    def made_by(self, stage: str) -> dict[str, str]:
-        """Return what a stage's arrays are computed by: see `ResultsFolder.made_by`."""
-        return self.results.made_by(stage, self.name)
+    def computed_by(self, stage: str) -> dict[str, str]:
+        """Return what a stage's arrays are computed by: see `ResultsFolder.computed_by`."""
+        return self.results.computed_by(stage, self.name)
 
     def decode_path(self, stem: str) -> Path:
         """Return the path of a file of this subject's decoding."""
         return self.results.decode_path(self.name, stem)
 
 
-def decoded_stem(name: str, shuffle: int | None) -> str:
-    """Name the file of a decoded feature: ``z``, or ``shuffled0_z`` for the first shuffle."""
-    return name if shuffle is None else f"shuffled{shuffle}_{name}"
+def decoded_stem(name: str, permutation: int | None) -> str:
+    """Name the file of a decoded feature: ``z``, or ``permuted0_z`` for the first permutation."""
+    return name if permutation is None else f"permuted{permutation}_{name}"
 
 
 def stimuli_fingerprint(stimuli: Stimuli, split: Split) -> str:

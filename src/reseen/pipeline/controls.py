@@ -1,7 +1,7 @@
 """Controls: what a full run decodes and makes beside the result, and what a finished decoder says of repetitions.
 
-``floor_mean``, ``floor_random`` and ``floor_noise`` know nothing of the brain: they are made from the mean z and c of
-the training stimuli, from those of a training stimulus drawn for each test stimulus, and from neither.
+``chance_mean``, ``chance_random`` and ``chance_noise`` use no responses: they are generated from the mean z and c of
+the training stimuli, from z and c of a random training stimulus for each test stimulus, and from neither.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 N_CLUSTERS = 8
-"""Kinds of pictures, by c, of which one at a time is left out of the training."""
-WITHOUT_BRAIN: tuple[Level, ...] = ("floor_mean", "floor_random")
-"""Levels without the brain whose features are kept; the third, ``floor_noise``, has none."""
+"""Kinds of images, by c, of which one at a time is left out of the training."""
+STORED_WITHOUT_RESPONSES: tuple[Level, ...] = ("chance_mean", "chance_random")
+"""Levels without the brain whose features are kept; the third, ``chance_noise``, has none."""
 _FILE = {CLUSTERS: "without_cluster", AT_RANDOM: "without_some"}
 _CLUSTERS = "clusters"
 
@@ -37,9 +37,9 @@ def decode_controls(subject: SubjectRun) -> bool:
     """Decode what a full run needs beside the result; each file is written once."""
     worked = False
     for name in subject.run.decoded_names:
-        for level in WITHOUT_BRAIN:
+        for level in STORED_WITHOUT_RESPONSES:
             if not _is_there(subject, f"{level}_{name}"):
-                _save(subject, f"{level}_{name}", _without_brain(subject, name, level))
+                _save(subject, f"{level}_{name}", _without_responses(subject, name, level))
                 worked = True
         for how in _FILE if subject.recipe.decode.elsewhere(name) is None else ():
             if not _is_there(subject, f"{_FILE[how]}_{name}"):
@@ -48,13 +48,13 @@ def decode_controls(subject: SubjectRun) -> bool:
     return worked
 
 
-def floor_features(subject: SubjectRun, level: Level, name: str) -> Features:
-    """Return the features that the pictures of a level without the brain are made from, one row for each picture."""
+def chance_features(subject: SubjectRun, level: Level, name: str) -> Features:
+    """Return the features that the images of a level without the brain are made from, one row for each image."""
     return subject.stored(f"{level}_{name}")
 
 
 def left_out(subject: SubjectRun, name: str) -> dict[str, tuple[Features, Split]]:
-    """Return what decoders without some of the training pictures make of the test pictures, and what these were."""
+    """Return what decoders without some of the training images make of the test images, and what these were."""
     return {how: (subject.stored(f"{stem}_{name}"), _split(subject, how)) for how, stem in _FILE.items()}
 
 
@@ -75,12 +75,12 @@ def repetitions(subject: SubjectRun, name: str) -> tuple[Features, Features]:
     return _join(name, shape, parts[0]), _join(name, shape, parts[1])
 
 
-def _without_brain(subject: SubjectRun, name: str, level: Level) -> Features:
+def _without_responses(subject: SubjectRun, name: str, level: Level) -> Features:
     """Return one row for each test stimulus, or where all get the same, for the first of each fold."""
     true = subject.true(name)
     rows, ids = [], []
     for fold, (train, test) in enumerate(subject.split.folds):
-        if level == "floor_mean":
+        if level == "chance_mean":
             known = true.rows(train)
             rows.append(known.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32))
             ids.append(test[:1])
@@ -107,7 +107,7 @@ def _split(subject: SubjectRun, how: str) -> Split:
         shown = Features(sorted_by, subject.true(sorted_by).rows(ids), ids)
         groups = sort_stimuli(shown, split, seed=subject.recipe.seed)
         arrays = {"stimulus_id": ids, **{stem: groups[how] for how, stem in _FILE.items()}}
-        subject.results.save_arrays(path, arrays, subject.made_by("decode"))
+        subject.results.save_arrays(path, arrays, subject.computed_by("decode"))
     kept, _ = subject.results.load_arrays(path)
     return without_groups(split, kept["stimulus_id"], kept[_FILE[how]])
 
@@ -159,8 +159,8 @@ def _path(subject: SubjectRun, stem: str) -> Path:
 
 
 def _is_there(subject: SubjectRun, stem: str) -> bool:
-    return subject.results.has_arrays(_path(subject, stem), subject.made_by("decode"))
+    return subject.results.has_arrays(_path(subject, stem), subject.computed_by("decode"))
 
 
 def _save(subject: SubjectRun, stem: str, features: Features) -> None:
-    subject.results.save_features(_path(subject, stem), features, subject.made_by("decode"))
+    subject.results.save_features(_path(subject, stem), features, subject.computed_by("decode"))

@@ -22,11 +22,11 @@ def decode(subject: SubjectRun) -> bool:
     if own != RIDGE:
         results.claim(f"decoder {own}", fingerprint_of(load_object(own, "decode.decoder")))
     worked = False
-    made_by = subject.made_by("decode")
+    computed_by = subject.computed_by("decode")
     for name in run.decoded_names:
-        shuffles = (None, *range(run.recipe.n_permuted))
-        paths = {shuffle: subject.decode_path(decoded_stem(name, shuffle)) for shuffle in shuffles}
-        missing = [shuffle for shuffle, path in paths.items() if not results.has_arrays(path, made_by)]
+        permutations = (None, *range(run.recipe.n_permuted))
+        paths = {permutation: subject.decode_path(decoded_stem(name, permutation)) for permutation in permutations}
+        missing = [permutation for permutation, path in paths.items() if not results.has_arrays(path, computed_by)]
         if missing and run.recipe.decode.elsewhere(name) is not None:
             _copy_predictions(subject, name)
         elif missing:
@@ -49,35 +49,35 @@ def _copy_predictions(subject: SubjectRun, name: str) -> None:
         f"{name} of {subject.name} was predicted elsewhere and read from {shown(path)}. No decoder was fitted here, so "
         "that there are no scores of decoders fitted on permuted labels."
     )
-    subject.results.save_features(subject.decode_path(name), found, subject.made_by("decode"))
+    subject.results.save_features(subject.decode_path(name), found, subject.computed_by("decode"))
 
 
-def _decode(subject: SubjectRun, name: str, shuffles: Sequence[int | None]) -> None:
-    """Fit one feature's decoders; predictions are written last: once they are there, all of a shuffle is there."""
+def _decode(subject: SubjectRun, name: str, permutations: Sequence[int | None]) -> None:
+    """Fit one feature's decoders; predictions are written last: once they are there, all of a permutation is there."""
     run, results = subject.run, subject.results
     linear = subject.decoding(name, subject.split)
-    made_by = subject.made_by("decode")
+    computed_by = subject.computed_by("decode")
     under_prior = DecodingUnderPrior(linear) if run.uses_prior(name) else None
-    for shuffle in shuffles:
-        stem = decoded_stem(name, shuffle)
-        if under_prior is None or shuffle is None:
+    for permutation in permutations:
+        stem = decoded_stem(name, permutation)
+        if under_prior is None or permutation is None:
             with _decoding(subject, stem) as progress:
-                decoders, decoded = linear.run(shuffle=shuffle, executor=run.executor, progress=progress)
+                decoders, decoded = linear.run(permutation=permutation, executor=run.executor, progress=progress)
             if run.keeps_decoder(name):
-                _save_decoders(subject, stem, decoders, made_by)
+                _save_decoders(subject, stem, decoders, computed_by)
         if under_prior is not None:
             with _decoding(subject, f"{stem} under its prior") as progress:
-                decoded, found = under_prior.run(shuffle=shuffle, progress=progress)
-            if shuffle is None:
-                results.save_arrays(subject.decode_path(f"{name}_candidates"), vars(found), made_by)
-        results.save_features(subject.decode_path(stem), decoded, made_by)
+                decoded, found = under_prior.run(permutation=permutation, progress=progress)
+            if permutation is None:
+                results.save_arrays(subject.decode_path(f"{name}_candidates"), vars(found), computed_by)
+        results.save_features(subject.decode_path(stem), decoded, computed_by)
 
 
-def _save_decoders(subject: SubjectRun, stem: str, decoders: Sequence[Decoder], made_by: Mapping[str, str]) -> None:
-    """Write the decoder of each fold; there is none of a shuffle."""
+def _save_decoders(subject: SubjectRun, stem: str, decoders: Sequence[Decoder], computed_by: Mapping[str, str]) -> None:
+    """Write the decoder of each fold; there is none of a permutation."""
     for fold, decoder in enumerate(decoders):
         arrays, described = decoder.describe()
-        subject.results.save_arrays(subject.decode_path(f"{stem}_fold{fold}"), arrays, {**made_by, **described})
+        subject.results.save_arrays(subject.decode_path(f"{stem}_fold{fold}"), arrays, {**computed_by, **described})
 
 
 @contextmanager

@@ -28,8 +28,8 @@ def _encode(subject: SubjectRun) -> pd.DataFrame:
     features = _features_in_turn(subject, names)
     table, voxels = encoding.encode(trials, subject.split, features, recipe=run.recipe.encode, seed=run.recipe.seed)
     places = {} if trials.voxel_index is None else {"voxel_index": trials.voxel_index}
-    made_by = {**subject.made_by("encode"), "layers": json.dumps(layers_of(names))}
-    subject.results.save_arrays(subject.results.encode_path(subject.name), {**voxels, **places}, made_by)
+    computed_by = {**subject.computed_by("encode"), "layers": json.dumps(layers_of(names))}
+    subject.results.save_arrays(subject.results.encode_path(subject.name), {**voxels, **places}, computed_by)
     return table
 
 

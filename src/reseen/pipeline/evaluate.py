@@ -11,14 +11,14 @@ import numpy as np
 from reseen import evaluate as scores
 from reseen.decode import permuted_stimuli, shuffled
 from reseen.headline import STIMULI_OF, Headline, choose, kind_of, stimuli_of
-from reseen.observers import EvaluationNetwork, Panel, load_evaluation_network, load_panel, prepare
+from reseen.networks import EvaluationNetwork, Panel, load_evaluation_network, load_panel, prepare
 from reseen.pipeline.context import Run, SubjectRun
 from reseen.pipeline.controls import left_out, repetitions
 from reseen.pipeline.stacks import Stacks
 from reseen.pipeline.tables import make_table
 from reseen.protocols import PROTOCOLS, Protocol
-from reseen.results import SCORED_SIZE_OF, TEST_PICTURES_OF
-from reseen.stimuli import picture_digest
+from reseen.results import SCORED_SIZE_OF, TEST_IMAGES_OF
+from reseen.stimuli import image_digest
 from reseen.tables import BUILTIN, PIXELS, SCORE_COLUMNS
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def prepare_networks(run: Run) -> None:
 
     Where nothing is scored yet, warnings of missing networks are dropped: what is still missing is warned of again.
     """
-    for name in run.recipe.evaluate.observers:
-        run.results.claim(f"observer {name}", load_evaluation_network(name).fingerprint)
+    for name in run.recipe.evaluate.networks:
+        run.results.claim(f"network {name}", load_evaluation_network(name).fingerprint)
     if not any(run.results.has_table(f"{name}/scores", SCORE_COLUMNS) for name in run.recipe.data.subjects):
         run.results.drop_warnings(_AGAIN)
 
@@ -43,7 +43,7 @@ def prepare_networks(run: Run) -> None:
 def evaluate(subject: SubjectRun) -> bool:
     """Score decoded features and images, and diagnose them; return whether there was anything to do."""
     scored = make_table(subject, "scores", _score)
-    scored = make_table(subject, "pictures", _score_each_picture) or scored
+    scored = make_table(subject, "images", _score_each_image) or scored
     return make_table(subject, "diagnostics", _diagnose) or scored
 
 
@@ -51,13 +51,13 @@ def _score(subject: SubjectRun) -> pd.DataFrame:
     import pandas as pd
 
     def keep_each(each: pd.DataFrame) -> None:
-        (subject.results.path / "pictures.csv").unlink(missing_ok=True)
-        subject.results.save_table(f"{subject.name}/pictures", each)
+        (subject.results.path / "images.csv").unlink(missing_ok=True)
+        subject.results.save_table(f"{subject.name}/images", each)
 
     return pd.concat([_score_features(subject), _score_images(subject, keep_each)], ignore_index=True)
 
 
-def _score_each_picture(subject: SubjectRun) -> pd.DataFrame:
+def _score_each_image(subject: SubjectRun) -> pd.DataFrame:
     """Score each image again, where a folder has the scores alone."""
     kept: list[pd.DataFrame] = []
     _score_images(subject, kept.append)
@@ -85,28 +85,28 @@ def _score_features(subject: SubjectRun) -> pd.DataFrame:
             subsets=subject.stimuli.subsets,
             recipe=run.recipe.evaluate,
             seed=run.recipe.seed,
-            shuffled=[_permuted(subject, name, shuffle, mean) for shuffle in range(run.recipe.n_permuted)],
+            shuffled=[_permuted(subject, name, permutation, mean) for permutation in range(run.recipe.n_permuted)],
         )
         run.tell(doing, 1, 1)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
-def _permuted(subject: SubjectRun, name: str, shuffle: int, mean: NDArray[np.float32]) -> NDArray[np.float32]:
+def _permuted(subject: SubjectRun, name: str, permutation: int, mean: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return what decoders fitted on permuted labels predict, moved from their training mean to that of the result.
 
     With a fixed test set the two means are the same. Where stimuli are left out in turn, the permuted features of a
     fold are not those of its stimuli.
     """
     split, stimulus_id, seed = subject.split, subject.facts.stimulus_id, subject.recipe.seed
-    found = subject.decoded(name, shuffle=shuffle)
+    found = subject.decoded(name, permutation=permutation)
     permuted = permuted_stimuli(split, stimulus_id)
     if permuted is None:
         return found.flat
     folds = []
     for train, test in split.folds:
         seen = np.intersect1d(train, stimulus_id)
-        folds.append((shuffled(seen, permuted, seed, shuffle), test))
+        folds.append((shuffled(seen, permuted, seed, permutation), test))
     return found.flat - scores.training_mean(found.stimulus_id, subject.true(name), folds) + mean
 
 
@@ -145,8 +145,8 @@ def _diagnose_images(subject: SubjectRun) -> pd.DataFrame:
     return scores.diagnose_images(
         subject.name,
         condition,
-        "pixel correlation" if head is None else head.network,
-        np.stack([activations(made[:, draw]) for draw in range(made.shape[1])], axis=1),
+        "pixel correlation" if head is None else head.comparison,
+        np.stack([activations(made[:, sample]) for sample in range(made.shape[1])], axis=1),
         activations(subject.stimuli.images(stacks.stimulus_id)),
         stacks.stimulus_id,
         categories=subject.stimuli.categories,
@@ -170,11 +170,11 @@ def _activations(
     """
     name = BUILTIN if head is None else head.protocol
     protocol = next(known for known in PROTOCOLS.values() if known.name == name)
-    if head is None or head.observer == PIXELS:
+    if head is None or head.network == PIXELS:
         network = None
     else:
         panel = next(panel for panel in load_panels(subject.run) if panel.protocol.name == name)
-        network = next(network for network in panel.observers if network.name == head.observer)
+        network = next(network for network in panel.networks if network.name == head.network)
 
     def activations(images: NDArray[np.uint8]) -> NDArray[np.float32]:
         shown = prepare(images, protocol.first, size=size)
@@ -189,10 +189,10 @@ def _score_images(subject: SubjectRun, keep_each: Callable[[pd.DataFrame], None]
     results, stimuli, stacks = subject.results, subject.stimuli, Stacks(subject)
     truth = stimuli.images(stacks.stimulus_id)
     height, width = stacks.size
-    results.claim(TEST_PICTURES_OF + subject.name, picture_digest(stacks.stimulus_id, truth))
+    results.claim(TEST_IMAGES_OF + subject.name, image_digest(stacks.stimulus_id, truth))
     results.claim(STIMULI_OF + subject.name, kind_of(truth, drawn=stimuli.drawn))
     results.claim(SCORED_SIZE_OF + subject.name, f"{width} x {height}")
-    doing = f"score pictures of {subject.name}"
+    doing = f"score images of {subject.name}"
     return scores.evaluate(
         subject.name,
         truth,
@@ -211,7 +211,7 @@ def _score_images(subject: SubjectRun, keep_each: Callable[[pd.DataFrame], None]
 def load_panels(run: Run) -> list[Panel]:
     """Load the evaluation networks of the recipe's protocols, once; a missing one costs its scores and a warning."""
     if run.panels is None:
-        own = [load_evaluation_network(name) for name in run.recipe.evaluate.observers]
+        own = [load_evaluation_network(name) for name in run.recipe.evaluate.networks]
         with run.noting_warnings():
             run.panels = [_load_panel(run, PROTOCOLS[name], own) for name in run.recipe.evaluate.protocols]
     return run.panels
@@ -221,6 +221,6 @@ def _load_panel(run: Run, protocol: Protocol, own: Sequence[EvaluationNetwork]) 
     panel, missing = load_panel(protocol, own, device=run.device)
     for why in missing:
         warnings.warn(f"{why}. These scores are left out; {_AGAIN}", stacklevel=2)
-    for network in panel.observers if panel.protocol.looks else ():
-        run.results.claim(f"observer {network.name} of {protocol.name}", network.fingerprint)
+    for network in panel.networks if panel.protocol.looks else ():
+        run.results.claim(f"network {network.name} of {protocol.name}", network.fingerprint)
     return panel

@@ -29,8 +29,8 @@ def _extract(subject: SubjectRun) -> bool:
     run, results = subject.run, subject.results
     names = true_features(run.recipe.reconstruct.conditions, run.analyses())
     paths = {name: results.features_path(f"{subject.name}/{name}") for name in names}
-    made_by = subject.made_by("extract")
-    missing = [name for name, path in paths.items() if not results.has_arrays(path, made_by)]
+    computed_by = subject.computed_by("extract")
+    missing = [name for name, path in paths.items() if not results.has_arrays(path, computed_by)]
     if not missing:
         return False
     stimuli, shown = subject.stimuli, subject.split.used
@@ -38,7 +38,7 @@ def _extract(subject: SubjectRun) -> bool:
     with run.noting_warnings():
         found = extraction.extract(stimuli, shown, run.model, missing, recipe=run.recipe.extract, progress=counter)
     for name in missing:
-        results.save_features(paths[name], found[name], subject.made_by("extract"))
+        results.save_features(paths[name], found[name], subject.computed_by("extract"))
     return True
 
 
@@ -51,7 +51,7 @@ def _record(subject: SubjectRun) -> bool:
     plan = plan_for(run.recipe, run.model)
     z, c = subject.blocks("z").load(), subject.blocks("c").load()
     blocks = plan.blocks(z.stimulus_id)
-    made_by = {**subject.made_by("record"), "n_files": str(len(blocks))}
+    computed_by = {**subject.computed_by("record"), "n_files": str(len(blocks))}
     paths = [
         {name: results.block_path(f"{subject.name}/{name}", number) for name in plan.shapes}
         for number in range(len(blocks))
@@ -63,7 +63,7 @@ def _record(subject: SubjectRun) -> bool:
     def write(number: int, ids: NDArray[np.int64], arrays: dict[str, NDArray[Any]]) -> None:
         for name, array in arrays.items():
             tensors = {"array": array, "stimulus_id": ids}
-            results.save_arrays(paths[number][name], tensors, {"name": name, **made_by})
+            results.save_arrays(paths[number][name], tensors, {"name": name, **computed_by})
 
     _check_room(subject, plan.n_bytes(sum(len(ids) for number, ids in enumerate(blocks) if not done(number))))
     denoised_features.record_features(

@@ -20,16 +20,16 @@ Save = Callable[[Path, "NDArray[np.uint8]"], None]
 class Writer:
     """Writer of images in threads of its own, in the order in which they are put; use it as a context manager.
 
-    At the end of the ``with`` block every picture is on disk, also where the block is left by an error. What stops the
-    writing, such as a full disk, is raised by the next :meth:`put` or at the end; pictures after it are not written,
+    At the end of the ``with`` block every image is on disk, also where the block is left by an error. What stops the
+    writing, such as a full disk, is raised by the next :meth:`put` or at the end; images after it are not written,
     and the next run makes them again.
 
     Parameters
     ----------
     save
-        Writes one picture to a path, whole or not at all.
+        Writes one image to a path, whole or not at all.
     at_most
-        So many pictures wait to be written; whoever makes more waits too. That bounds the memory and what a kill costs.
+        So many images wait to be written; whoever makes more waits too. That bounds the memory and what a kill costs.
     n_threads
         How many threads write, each an image of its own. Compression and the disk let others work meanwhile.
     """
@@ -43,8 +43,8 @@ class Writer:
             for number in range(n_threads)
         ]
 
-    def put(self, path: Path, picture: NDArray[np.uint8]) -> None:
-        """Have a picture written, ``(height, width, 3)`` uint8; wait while too many are waiting already.
+    def put(self, path: Path, image: NDArray[np.uint8]) -> None:
+        """Have an image written, ``(height, width, 3)`` uint8; wait while too many are waiting already.
 
         Raises
         ------
@@ -52,7 +52,7 @@ class Writer:
             If an earlier one could not be written.
         """
         self._raise()
-        self._waiting.put((path, picture))
+        self._waiting.put((path, image))
 
     def __enter__(self) -> Writer:
         """Start the threads."""
@@ -76,7 +76,7 @@ class Writer:
             if self._error is None:
                 try:
                     self._save(*job)
-                except BaseException as error:  # it is raised where the pictures are made
+                except BaseException as error:  # it is raised where the images are made
                     self._error = error
 
     def _raise(self) -> None:

@@ -35,7 +35,7 @@ def cortical_maps(subject: SubjectRun) -> tuple[plot.CorticalMaps | None, str]:
         surface = way_to_fsaverage(subject.run.data, subject.name, trials.volume_shape).coarse()
     except DataError as error:
         return None, f"There are no maps: {error}"
-    voxels, made_by = subject.results.load_arrays(subject.results.encode_path(subject.name))
+    voxels, computed_by = subject.results.load_arrays(subject.results.encode_path(subject.name))
     index = trials.voxel_index
     significant = {
         name.removeprefix("q/"): surface.labels((q <= subject.recipe.encode.fdr).astype(np.int64), index)
@@ -46,7 +46,7 @@ def cortical_maps(subject: SubjectRun) -> tuple[plot.CorticalMaps | None, str]:
         values={k: surface.values(v, index) for k, v in voxels.items() if k.startswith(("r/", "split/"))},
         significant=significant,
         winners={k.removeprefix("winner/"): surface.labels(v, index) for k, v in voxels.items() if "winner/" in k},
-        layers=tuple(json.loads(made_by.get("layers", "[]"))),
+        layers=tuple(json.loads(computed_by.get("layers", "[]"))),
         regions=surface.labels(_regions(trials), index),
         region_names=tuple(trials.rois),
     )
@@ -103,6 +103,6 @@ def export_maps(subject: SubjectRun) -> bool:
 
 
 def _maps(subject: SubjectRun, index: NDArray[np.int64], shape: tuple[int, int, int]) -> Maps:
-    voxels, made_by = subject.results.load_arrays(subject.results.encode_path(subject.name))
+    voxels, computed_by = subject.results.load_arrays(subject.results.encode_path(subject.name))
     kept = {name: array for name, array in voxels.items() if name.partition("/")[0] not in NOT_MAPPED}
-    return Maps(subject.name, kept, index, shape, json.loads(made_by.get("layers", "[]")))
+    return Maps(subject.name, kept, index, shape, json.loads(computed_by.get("layers", "[]")))

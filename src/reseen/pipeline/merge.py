@@ -86,7 +86,7 @@ def _joint_recipe(parts: Sequence[ResultsFolder]) -> Recipe:
 
 def _copy_subject(part: ResultsFolder, joint: ResultsFolder, subject: str) -> None:
     """Copy everything that was computed for one subject; tables are compared with their checksums."""
-    for place in (f"features/{subject}", f"{subject}/decode", f"{subject}/pictures", f"{subject}/encode"):
+    for place in (f"features/{subject}", f"{subject}/decode", f"{subject}/images", f"{subject}/encode"):
         if (part.path / place).is_dir():
             shutil.copytree(part.path / place, joint.path / place)
     for name in COLUMNS:

@@ -17,11 +17,11 @@ from reseen.errors import ResultsError
 from reseen.features import Features
 from reseen.files.reading import shown
 from reseen.pipeline.context import Run, SubjectRun
-from reseen.pipeline.controls import WITHOUT_BRAIN, floor_features
+from reseen.pipeline.controls import STORED_WITHOUT_RESPONSES, chance_features
 from reseen.pipeline.image_writer import Save, Writer
 from reseen.plugins import fingerprint_of
 from reseen.recipe import Condition
-from reseen.reconstruction.levels import conditions_at, draws_at, levels_of
+from reseen.reconstruction.levels import conditions_at, levels_of, samples_at
 from reseen.results import ResultsFolder
 from reseen.tables import Level
 
@@ -36,7 +36,7 @@ SEEN_SECONDS = 90
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """Images of one subject, level and condition, and their paths.
 
     Parameters
@@ -46,7 +46,7 @@ class Pictures:
     stimulus_id
         Shape ``(n_items,)``.
     paths
-        For each item, a path for each draw.
+        For each item, a path for each sample.
     """
 
     subject: str
@@ -62,51 +62,51 @@ class Pictures:
 
     def missing(self, results: ResultsFolder) -> dict[tuple[int, int], Path]:
         """Return the path of each image that is not made yet, by item and draw; those that are there are verified."""
-        every = {(item, draw): path for item, row in enumerate(self.paths) for draw, path in enumerate(row)}
-        return {which: path.absolute() for which, path in every.items() if not results.has_picture(path)}
+        every = {(item, sample): path for item, row in enumerate(self.paths) for sample, path in enumerate(row)}
+        return {which: path.absolute() for which, path in every.items() if not results.has_image(path)}
 
 
-def pictures_of(subject: SubjectRun) -> Iterator[Pictures]:
+def images_of(subject: SubjectRun) -> Iterator[Images]:
     """Yield every set of images of a subject, level by level.
 
-    Items of ``result`` and ``floor_shuffled`` are those decoded, which may be single trials; those of ``floor_mean``
+    Items of ``result`` and ``permuted`` are those decoded, which may be single trials; those of ``chance_mean``
     one stimulus of each fold, which stands for all of them; those of other levels the stimuli themselves, each once.
-    Draw k of ``floor_shuffled`` is made from the features of shuffle k.
+    Sample k of ``permuted`` is made from the features of permutation k.
     """
     recipe = subject.recipe
     decoded = subject.decoded(recipe.reconstruct.conditions[0][-1]).stimulus_id
     for level in levels_of(recipe):
-        ids = decoded if level in ("result", "floor_shuffled") else np.unique(decoded)
-        if level == "floor_mean":
-            ids = floor_features(subject, level, conditions_at(recipe, level)[0][0]).stimulus_id
+        ids = decoded if level in ("result", "permuted") else np.unique(decoded)
+        if level == "chance_mean":
+            ids = chance_features(subject, level, conditions_at(recipe, level)[0][0]).stimulus_id
         for condition in conditions_at(recipe, level):
-            yield Pictures(subject.name, level, condition, ids, _paths(subject, level, condition, ids))
+            yield Images(subject.name, level, condition, ids, _paths(subject, level, condition, ids))
 
 
 def _paths(
     subject: SubjectRun, level: Level, condition: Condition, ids: NDArray[np.int64]
 ) -> tuple[tuple[Path, ...], ...]:
-    """Return for each item the path of each of its images; single trials are told apart by the item's number."""
-    n_draws = draws_at(subject.recipe, level, condition)
+    """Return for each item the path of each of its images; single trials are identified by the item's number."""
+    n_samples = samples_at(subject.recipe, level, condition)
     single = len(np.unique(ids)) < len(ids)
     paths = []
     for item, stimulus in enumerate(ids.tolist()):
         trial = item if single else None
-        place = partial(subject.results.picture_path, subject.name, level, condition, stimulus, trial=trial)
-        paths.append(tuple(place(draw) for draw in range(n_draws)))
+        place = partial(subject.results.image_path, subject.name, level, condition, stimulus, trial=trial)
+        paths.append(tuple(place(sample) for sample in range(n_samples)))
     return tuple(paths)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One unit of work: some pictures of one subject, level and condition that are not made yet.
+    """One unit of work: some images of one subject, level and condition that are not made yet.
 
     Parameters
     ----------
     label, subject, level, condition, stimulus_id
-        Of the `Pictures` they belong to.
-    shuffle
-        Which shuffle's features they are made from, at the shuffled floor.
+        Of the `Images` they belong to.
+    permutation
+        Which permutation's features they are made from, at the permuted labels.
     paths
         ``(item, draw)`` -> where to write.
     """
@@ -116,7 +116,7 @@ class Batch:
     level: Level
     condition: Condition
     stimulus_id: NDArray[np.int64]
-    shuffle: int | None
+    permutation: int | None
     paths: Mapping[tuple[int, int], Path]
 
 
@@ -126,9 +126,9 @@ def reconstruct(subject: SubjectRun) -> bool:
     name = run.recipe.reconstruct.sampler
     if name != "ddim":
         run.results.claim(f"sampler {name}", fingerprint_of(reconstruction.find_sampler(name)))
-    every = list(pictures_of(subject))
-    batches = [batch for pictures in every for batch in _batches(run, pictures)]
-    total = {pictures.label: sum(map(len, pictures.paths)) for pictures in every}
+    every = list(images_of(subject))
+    batches = [batch for images in every for batch in _batches(run, images)]
+    total = {images.label: sum(map(len, images.paths)) for images in every}
     done = dict(total)
     for batch in batches:
         done[batch.label] -= len(batch.paths)
@@ -141,17 +141,17 @@ def reconstruct(subject: SubjectRun) -> bool:
     return bool(batches)
 
 
-def _batches(run: Run, pictures: Pictures) -> Iterator[Batch]:
-    """Divide the images that are missing into units of work; with permuted labels each draw is a unit of its own."""
+def _batches(run: Run, images: Images) -> Iterator[Batch]:
+    """Divide the images that are missing into units of work; with permuted labels each sample is a unit of its own."""
     parts: dict[int | None, list[tuple[tuple[int, int], Path]]] = {}
-    for (item, draw), path in pictures.missing(run.results).items():
-        shuffle = draw if pictures.level == "floor_shuffled" else None
-        parts.setdefault(shuffle, []).append(((item, draw), path))
+    for (item, sample), path in images.missing(run.results).items():
+        permutation = sample if images.level == "permuted" else None
+        parts.setdefault(permutation, []).append(((item, sample), path))
     size = run.recipe.reconstruct.batch_size
-    of = pictures.label, pictures.subject, pictures.level, pictures.condition, pictures.stimulus_id
-    for shuffle, part in parts.items():
+    of = images.label, images.subject, images.level, images.condition, images.stimulus_id
+    for permutation, part in parts.items():
         for start in range(0, len(part), size):
-            yield Batch(*of, shuffle, dict(part[start : start + size]))
+            yield Batch(*of, permutation, dict(part[start : start + size]))
 
 
 @contextmanager
@@ -161,7 +161,7 @@ def _writing_behind(run: Run) -> Iterator[None]:
     A kill costs the batch that is being generated and what waits of the one before.
     """
     try:
-        with Writer(run.results.save_picture, run.recipe.reconstruct.batch_size) as run.writer:
+        with Writer(run.results.save_image, run.recipe.reconstruct.batch_size) as run.writer:
             yield
     finally:
         run.writer = None
@@ -180,7 +180,7 @@ def _reconstruct(run: Run, batch: Batch) -> None:
             recipe=run.recipe.reconstruct,
             seed=run.recipe.seed,
             subject=batch.subject,
-            write=lambda item, draw, picture: save(batch.paths[item, draw], picture),
+            write=lambda item, sample, image: save(batch.paths[item, sample], image),
             jobs=[which for which, path in batch.paths.items() if not path.is_file()],
         )
 
@@ -194,7 +194,7 @@ def _saving(run: Run) -> Iterator[Save]:
     if run.writer is not None:
         yield run.writer.put
         return
-    with Writer(run.results.save_picture, run.recipe.reconstruct.batch_size, n_threads=N_WRITERS) as writer:
+    with Writer(run.results.save_image, run.recipe.reconstruct.batch_size, n_threads=N_WRITERS) as writer:
         yield writer.put
 
 
@@ -221,11 +221,11 @@ def _check_written(batches: Sequence[Batch]) -> None:
 
 def _given(subject: SubjectRun, batch: Batch, name: str) -> Features:
     """Return the features that a set of images is generated from, one row for each item."""
-    if batch.level in WITHOUT_BRAIN:
-        return floor_features(subject, batch.level, name)
-    if batch.level == "floor_noise":
+    if batch.level in STORED_WITHOUT_RESPONSES:
+        return chance_features(subject, batch.level, name)
+    if batch.level == "chance_noise":
         empty = subject.run.model.text_to_conditioning([""])
         return Features(name, np.repeat(empty, len(batch.stimulus_id), axis=0), batch.stimulus_id)
-    if batch.level == "ceiling":
+    if batch.level == "oracle":
         return subject.true_of_tested(name)
-    return subject.decoded(name, shuffle=batch.shuffle)
+    return subject.decoded(name, permutation=batch.permutation)

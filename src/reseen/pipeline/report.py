@@ -18,7 +18,7 @@ from reseen.pipeline.stacks import Stacks
 from reseen.recipe import to_toml
 from reseen.results import VERSION_OF
 from reseen.scores import Scores
-from reseen.tables import NO_BRAIN, is_retrieved
+from reseen.tables import WITHOUT_RESPONSES, is_retrieved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from reseen.trials import Trials
 
 THUMBNAIL = 128
-"""Largest side of a picture in the report, in pixels."""
+"""Largest side of an image in the report, in pixels."""
 
 
 def report(run: Run) -> bool:
@@ -72,21 +72,23 @@ def _report_subject(subject: SubjectRun, ranking: pd.DataFrame, encoding: pd.Dat
     cortical, no_maps = cortical_maps(subject)
     stacks = Stacks(subject, largest=THUMBNAIL)
     ids = stacks.stimulus_id
-    pictures = {key: stacks[key] for key in stacks if not is_retrieved(key[1]) and key[0] not in NO_BRAIN}
-    pictures |= {key: stacks[key][:, :1] for key in stacks if key[0] in NO_BRAIN and key[1] == run.main_condition}
+    images = {key: stacks[key] for key in stacks if not is_retrieved(key[1]) and key[0] not in WITHOUT_RESPONSES}
+    images |= {
+        key: stacks[key][:, :1] for key in stacks if key[0] in WITHOUT_RESPONSES and key[1] == run.main_condition
+    }
     score = ranking["value"].to_numpy() if len(ranking) else np.full(len(ids), np.nan)
     ridges = [name for name in run.decoded_names if run.keeps_decoder(name)]
     return page.SubjectReport(
         subject=subject.name,
         stimulus_id=ids,
         presented=subject.stimuli.images(ids),
-        pictures=pictures,
+        images=images,
         score=score,
         alphas={name: _of_folds(subject, name, "alpha") for name in ridges},
         alpha_grid={name: np.unique(_of_folds(subject, name, "alphas")) for name in ridges},
         roi_sizes={name: int(mask.sum()) for name, mask in trials.rois.items()},
         noise_ceiling=_noise_ceilings(trials, ids),
-        films=_films(subject, score),
+        sequences=_sequences(subject, score),
         encoding=page.analysis_reports(encoding, cortical, run.recipe.encode),
         no_maps=no_maps,
         probable=_probable(subject),
@@ -106,8 +108,8 @@ def _probable(subject: SubjectRun) -> tuple[tuple[tuple[float, str], ...], ...]:
 
 
 def _ranking(run: Run, head: Headline | None) -> pd.DataFrame:
-    """Return the rows of ``pictures.csv`` that rank images: the score of each by the headline."""
-    each = run.results.load_table("pictures")
+    """Return the rows of ``images.csv`` that rank images: the score of each by the headline."""
+    each = run.results.load_table("images")
     rows = each[(each["level"] == "result") & (each["condition"] == run.main_condition)]
     return rows.iloc[:0] if head is None else head.rows(rows)
 
@@ -117,7 +119,7 @@ def _of_folds(subject: SubjectRun, name: str, which: str) -> NDArray[np.float64]
     arrays = []
     for fold in range(len(subject.split.folds)):
         path = subject.decode_path(f"{name}_fold{fold}")
-        if not subject.results.has_arrays(path, subject.made_by("decode")):
+        if not subject.results.has_arrays(path, subject.computed_by("decode")):
             raise ResultsError(
                 f"{shown(path)} is missing. Delete {shown(subject.decode_path(name))} too and run the recipe again: "
                 "both are made again."
@@ -138,16 +140,16 @@ def _noise_ceilings(trials: Trials, ids: NDArray[np.int64]) -> dict[str, NDArray
     return {name: ceiling[mask] for name, mask in trials.rois.items()}
 
 
-def _films(subject: SubjectRun, score: NDArray[np.float64]) -> tuple[page.Film, ...]:
-    """Record the denoising of the first draw of the first few images that the report draws at random."""
+def _sequences(subject: SubjectRun, score: NDArray[np.float64]) -> tuple[page.DenoisingSequence, ...]:
+    """Record the denoising of the first sample of the first few images that the report draws at random."""
     run, condition = subject.run, subject.run.main_condition
-    if "c" not in condition or not run.recipe.report.n_films:
+    if "c" not in condition or not run.recipe.report.n_sequences:
         return ()
     sample = page.declared_sample(score, n_random=run.recipe.report.n_random, seed=run.recipe.seed)
     z = subject.decoded("z") if "z" in condition else None
     c = subject.decoded("c")
-    films = []
-    for item in sample.random[: run.recipe.report.n_films]:
+    sequences = []
+    for item in sample.random[: run.recipe.report.n_sequences]:
         frames = reconstruction.denoising_sequence(
             run.model,
             None if z is None else z.array[item],
@@ -157,15 +159,15 @@ def _films(subject: SubjectRun, score: NDArray[np.float64]) -> tuple[page.Film, 
             subject=subject.name,
             stimulus_id=int(c.stimulus_id[item]),
         )
-        films.append(page.Film(int(c.stimulus_id[item]), frames))
-    return tuple(films)
+        sequences.append(page.DenoisingSequence(int(c.stimulus_id[item]), frames))
+    return tuple(sequences)
 
 
 def _provenance(run: Run) -> dict[str, Any]:
     known = run.results.provenance
     return {
         "fingerprint": run.results.fingerprint,
-        "safety_checker": "off: every picture is shown as the model made it",
+        "safety_checker": "off: every image is shown as the model made it",
         "warnings": run.results.warnings,
         "times": "times.json holds the seconds and the device of each stage: they differ between two equal runs",
         "same images": {subject.name: subject.label_check for subject in run.subjects},

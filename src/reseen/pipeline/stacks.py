@@ -10,7 +10,7 @@ import numpy as np
 from reseen.evaluate import nearest_training
 from reseen.features import Features, find_rows
 from reseen.pipeline.context import SubjectRun
-from reseen.pipeline.reconstruct import Pictures, pictures_of
+from reseen.pipeline.reconstruct import Images, images_of
 from reseen.results import ResultsFolder
 from reseen.tables import retrieved_by
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
-    """Read a subject's pictures as they are asked for: ``(level, condition) -> (n_items, n_draws, H, W, 3)``.
+    """Read a subject's images as they are asked for: ``(level, condition) -> (n_items, n_samples, H, W, 3)``.
 
-    Beside the pictures made stand, under the conditions ``nearest_z`` and ``nearest_c``, the training pictures whose
+    Beside the images made stand, under the conditions ``nearest_z`` and ``nearest_c``, the training images whose
     features are nearest to those decoded.
 
     Parameters
@@ -29,33 +29,33 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
     subject
         The subject.
     largest
-        Shrink pictures to at most this side; left out: as they are.
+        Shrink images to at most this side; left out: as they are.
     """
 
     def __init__(self, subject: SubjectRun, *, largest: int | None = None) -> None:
         self._subject, self._largest = subject, largest
-        self._sets: dict[tuple[str, str], Pictures] = {(p.level, p.condition): p for p in pictures_of(subject)}
+        self._sets: dict[tuple[str, str], Images] = {(p.level, p.condition): p for p in images_of(subject)}
         self.stimulus_id = next(iter(self._sets.values())).stimulus_id
         self._nearest = {("result", retrieved_by(name)): name for name in subject.run.decoded_names}
-        noise = self._sets.pop(("floor_noise", "c"), None)  # the same pictures, whatever else a condition is made from
+        noise = self._sets.pop(("chance_noise", "c"), None)  # the same images, whatever else a condition is made from
         if noise is not None:
             conditions = [condition for condition in subject.recipe.reconstruct.conditions if "c" in condition]
-            self._sets |= {("floor_noise", condition): noise for condition in conditions}
+            self._sets |= {("chance_noise", condition): noise for condition in conditions}
 
     def __getitem__(self, key: tuple[str, str]) -> NDArray[np.uint8]:
         if key in self._nearest:
             return self._shrunk(self._retrieved(self._nearest[key]))
-        pictures = self._sets[key]
-        wanted = self._stands_for() if pictures.level == "floor_mean" else self.stimulus_id
+        images = self._sets[key]
+        wanted = self._stands_for() if images.level == "chance_mean" else self.stimulus_id
         rows = np.arange(len(self.stimulus_id))
-        if pictures.level not in ("result", "floor_shuffled"):
-            rows = find_rows(pictures.label, pictures.stimulus_id, wanted)
-        return np.stack([self._shrunk(read_stack(self._subject.results, pictures.paths[row])) for row in rows])
+        if images.level not in ("result", "permuted"):
+            rows = find_rows(images.label, images.stimulus_id, wanted)
+        return np.stack([self._shrunk(read_stack(self._subject.results, images.paths[row])) for row in rows])
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of a generated picture, in pixels."""
-        height, width, _ = self._subject.results.load_picture(next(iter(self._sets.values())).paths[0][0]).shape
+        """Height and width of a generated image, in pixels."""
+        height, width, _ = self._subject.results.load_image(next(iter(self._sets.values())).paths[0][0]).shape
         return height, width
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
@@ -86,12 +86,12 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
 
 
 def read_stack(results: ResultsFolder, paths: tuple[object, ...]) -> NDArray[np.uint8]:
-    """Read the draws of one item, ``(n_draws, height, width, 3)``."""
-    return np.stack([results.load_picture(path) for path in paths])  # type: ignore[arg-type]
+    """Read the samples of one item, ``(n_samples, height, width, 3)``."""
+    return np.stack([results.load_image(path) for path in paths])  # type: ignore[arg-type]
 
 
 def shrink(stack: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """Average blocks of ``step`` by ``step`` pixels of pictures ``(..., height, width, 3)``; odd rims are cut off."""
+    """Average blocks of ``step`` by ``step`` pixels of images ``(..., height, width, 3)``; odd rims are cut off."""
     if step <= 1:
         return stack
     height, width = (side // step for side in stack.shape[-3:-1])

@@ -60,9 +60,9 @@ STAGES: dict[str, Stage] = {
     "encode": Stage(
         encode, ("extract",), ("stimuli", "trials"), ("*/encode/*", "derivatives/*", "kept/*"), ("encoding",)
     ),
-    "reconstruct": Stage(reconstruct, ("decode",), (), ("*/pictures/*",)),
+    "reconstruct": Stage(reconstruct, ("decode",), (), ("*/images/*",)),
     "evaluate": Stage(
-        evaluate, ("reconstruct",), ("stimuli", "trials"), ("kept/*",), ("scores", "pictures", "diagnostics")
+        evaluate, ("reconstruct",), ("stimuli", "trials"), ("kept/*",), ("scores", "images", "diagnostics")
     ),
     "report": Stage(
         report, ("encode", "evaluate"), ("stimuli", "trials"), ("report.html", "figures/*"), by_subject=False
@@ -95,7 +95,7 @@ def run(
 ) -> ResultsFolder:
     """Run a recipe into a results folder, up to a stage; what is there already is not made again.
 
-    A run that was stopped, in whatever way, goes on where it was and ends with the same files as an unbroken one.
+    A run that was stopped, in whatever way, continues where it was and ends with the same files as an unbroken one.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def run(
     DataError, ModelError
         If data or model cannot be read.
     ResultsError
-        If the folder holds other results, is in use or cannot be written, or if digital subjects are of another recipe.
+        If the folder holds other results, is in use or cannot be written, or simulated subjects are of another recipe.
     ClusterError
         If the executor cannot reach its workers, or loses them.
     """
@@ -135,8 +135,8 @@ def run(
     check_device(device)
     recipe = with_precision(recipe, device)
     wanted = needed(until)
-    begun = ResultsFolder(out, recipe).times
-    missing = [stage for stage in wanted if stage not in begun]
+    started = ResultsFolder(out, recipe).times
+    missing = [stage for stage in wanted if stage not in started]
     needs_trials = any("trials" in STAGES[stage].reads for stage in wanted)
     inputs = Inputs(recipe, out, device=device, fetch=True, needs_trials=needs_trials, progress=progress)
     require(inputs, missing)

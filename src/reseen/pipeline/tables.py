@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from reseen.pipeline.context import Run, SubjectRun
-from reseen.tables import DIAGNOSTIC_COLUMNS, ENCODING_COLUMNS, PICTURE_COLUMNS, SCORE_COLUMNS
+from reseen.tables import DIAGNOSTIC_COLUMNS, ENCODING_COLUMNS, IMAGE_COLUMNS, SCORE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 COLUMNS: Mapping[str, Sequence[str]] = {
     "encoding": ENCODING_COLUMNS,
     "scores": SCORE_COLUMNS,
-    "pictures": PICTURE_COLUMNS,
+    "images": IMAGE_COLUMNS,
     "diagnostics": DIAGNOSTIC_COLUMNS,
 }
 """Columns of each table; one with other columns, as an older version wrote it, is made anew."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TITLES = {
     "features": "Which cortex each component resembles",
     "noise": "What z and zc bring as more noise is added",
-    "denoising": "What z and zc bring as the denoising goes on",
+    "denoising": "What z and zc bring as the denoising continues",
     "layers": "Which U-Net layer each voxel resembles most",
 }
 KINDS: Mapping[str, Kind] = {"features": "one", "noise": "two", "denoising": "two", "layers": "layers"}

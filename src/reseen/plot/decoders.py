@@ -160,7 +160,7 @@ def curves(curves: Sequence[Curve], *, limits: tuple[float, float] = (0.0, 1.02)
     axes.plot([chance[place] for place in places], color=colours.SOFT, lw=1.2, ls=(0, (4, 3)))
     for k, curve in enumerate(curves):
         colour = colours.of_condition(curve.name.partition(" ")[0])
-        # neighbours are set apart, so that intervals at one place can be told apart
+        # neighbours are set apart, so that intervals at one place can be identified
         across = [places.index(place) + 0.05 * (k - (len(curves) - 1) / 2) for place in curve.places]
         axes.plot(across, curve.values, color=colour, lw=1.6)
         axes.vlines(across, curve.low, curve.high, color=colour, lw=1.6)

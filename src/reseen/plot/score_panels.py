@@ -78,7 +78,7 @@ def scores(
     --------
     >>> import numpy as np, reseen
     >>> originals = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
-    >>> figure = reseen.plot.scores(reseen.score(originals, originals, networks="judge"), limits=(0, 1))
+    >>> figure = reseen.plot.scores(reseen.score(originals, originals, networks="classifier"), limits=(0, 1))
     >>> figure.axes[0].get_title().splitlines()[0]
     'Two-way identification'
     """
@@ -128,12 +128,12 @@ def _panels(wide: pd.DataFrame, rule: Headline | None, *, every_network: bool) -
     found = []
     if rule is not None:
         same = wide[(wide["metric"] == IDENTIFICATION) & (wide["protocol"] == rule.protocol)]
-        same = same[(same["direction"] == rule.direction) & (same["observer"] != "features")]
-        networks = list(dict.fromkeys([rule.observer, *same["observer"]])) if every_network else [rule.observer]
+        same = same[(same["direction"] == rule.direction) & (same["network"] != "features")]
+        networks = list(dict.fromkeys([rule.network, *same["network"]])) if every_network else [rule.network]
         for network in networks:
-            mine = same[same["observer"] == network]
+            mine = same[same["network"] == network]
             layers = list(dict.fromkeys(mine["layer"]))
-            if network == rule.observer and not every_network:
+            if network == rule.network and not every_network:
                 layers.sort(key=lambda layer: layer != rule.layer)
             for layer in layers:
                 where = f", layer {layer}" if layer else ""

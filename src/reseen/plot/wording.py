@@ -12,7 +12,7 @@ _WORDS = {
     "identification": "two-way identification",
     "pixcorr": "pixel correlation",
     "ssim": "SSIM",
-    "judge": "the judge",
+    "classifier": "the classifier",
     "pixels": "pixels",
     "image_encoder": "the image encoder",
     "nearest_z": "nearest by z",

@@ -1,13 +1,13 @@
-"""Raters: people choose which of two pictures was reconstructed from the one above them.
+"""Raters: people choose which of two images was reconstructed from the one above them.
 
 The two-alternative test of Takagi & Nishimoto's Figure 5: an original, its reconstruction and that of another test
-picture, both made in the same way. A page asks, without a server or a network; files of answers come back and are
+image, both made in the same way. A page asks, without a server or a network; files of answers come back and are
 scored.
 
 ::
 
-    design.py    which pictures stand beside each other, on which side and in which order: drawn from a seed, balanced
-    page.py      the design and its pictures as one HTML page (page.html.j2, page.css, page.js)
+    design.py    which images stand beside each other, on which side and in which order: drawn from a seed, balanced
+    page.py      the design and its images as one HTML page (page.html.j2, page.css, page.js)
     answers.py   the files that the page saves, and what is refused
     scoring.py   accuracy of each condition, with intervals and signed-rank tests
 """

@@ -91,7 +91,7 @@ def _read(design: Design, path: Path) -> Answers:
     if len(saved.answers) != n_asked:
         raise DataError(
             f"{shown(path)} is not complete: rater {saved.rater} answered {len(saved.answers)} of {n_asked} questions. "
-            "Opened again in the same browser, the page goes on where it was; or leave the file out."
+            "Opened again in the same browser, the page continues where it was; or leave the file out."
         )
     sides = tuple(answer.side for answer in saved.answers)
     return Answers(path, saved.rater, sides, tuple(answer.seconds for answer in saved.answers))

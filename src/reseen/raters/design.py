@@ -27,16 +27,16 @@ CATCH = "catch"
 
 @dataclass(frozen=True)
 class Question:
-    """Which of two pictures was reconstructed from the one above them.
+    """Which of two images was reconstructed from the one above them.
 
     Parameters
     ----------
     subject, condition
-        Whose brain, and which decoded parts made both pictures.
+        Whose brain, and which decoded parts made both images.
     stimulus_id
         What was shown.
     distractor
-        The stimulus of the wrong picture.
+        The stimulus of the wrong image.
     side
         Where the right one stands.
     """
@@ -53,7 +53,7 @@ class _Saved(BaseModel):
 
     fingerprint: str
     results: str
-    pictures: str
+    images: str
     seed: int
     sheets: list[list[tuple[str, str, int, int, Side]]] = Field(min_length=1)
 
@@ -66,8 +66,8 @@ class Design:
     ----------
     results
         Fingerprint that the results folder had when the test was made.
-    pictures
-        Digest of the pictures.
+    images
+        Digest of the images.
     seed
         What the sheets were drawn from.
     sheets
@@ -75,7 +75,7 @@ class Design:
     """
 
     results: str
-    pictures: str
+    images: str
     seed: int
     sheets: tuple[tuple[Question, ...], ...]
 
@@ -86,12 +86,12 @@ class Design:
 
     def _plain(self) -> dict[str, Any]:
         sheets = [[list(astuple(question)) for question in sheet] for sheet in self.sheets]
-        return {"results": self.results, "pictures": self.pictures, "seed": self.seed, "sheets": sheets}
+        return {"results": self.results, "images": self.images, "seed": self.seed, "sheets": sheets}
 
     def save(self, path: Path) -> Design:
         """Write it as JSON, unless the same test lies there, and give what lies there then.
 
-        The same questions about the same pictures are the same test, whatever was scored or recorded since it was made:
+        The same questions about the same images are the same test, whatever was scored or recorded since it was made:
         it keeps its fingerprint, and answers to it still count.
 
         Raises
@@ -126,7 +126,7 @@ class Design:
             raise ResultsError(f"there is no {shown(path)}. Write the page for raters first: {line}")
         found: _Saved = read_json(path, _Saved, fix=_FIX)
         sheets = tuple(tuple(Question(*question) for question in sheet) for sheet in found.sheets)
-        design = cls(found.results, found.pictures, found.seed, sheets)
+        design = cls(found.results, found.images, found.seed, sheets)
         if design.fingerprint != found.fingerprint:
             raise DataError(f"{path} was changed after it was made. Delete it and make it again from the same seed.")
         return design
@@ -140,11 +140,11 @@ def draw_design(
     n_catch: int,
     seed: int,
     results: str,
-    pictures: str,
+    images: str,
 ) -> Design:
     """Draw the questions of every rater.
 
-    On each sheet every picture is once the original and once the distractor in each condition of each subject; the
+    On each sheet every image is once the original and once the distractor in each condition of each subject; the
     right answer stands as often on the left as on the right, give or take one; an original comes back only after all
     others were shown. Orders, sides and pairs differ from rater to rater.
 
@@ -153,14 +153,14 @@ def draw_design(
     stimuli
         Of each subject, which test stimuli are asked about, each once.
     conditions
-        Which pictures.
+        Which images.
     n_raters
         How many sheets.
     n_catch
         Questions on each sheet of which one answer is the original itself.
     seed
-        Of the draw.
-    results, pictures
+        Of the sample.
+    results, images
         See `Design`.
 
     Raises
@@ -176,7 +176,7 @@ def draw_design(
         for place, question in enumerate(_catches(stimuli, n_catch, rng), start=1):
             questions.insert(round(place * len(questions) / (n_catch + 1)), question)
         sheets.append(tuple(questions))
-    return Design(results, pictures, seed, tuple(sheets))
+    return Design(results, images, seed, tuple(sheets))
 
 
 def _cell(subject: str, condition: str, ids: NDArray[np.int64], rng: np.random.Generator) -> list[Question]:

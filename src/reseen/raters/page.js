@@ -1,14 +1,14 @@
 "use strict";
 
-const BLANK = 250; // milliseconds without pictures between questions, in which no key counts
+const BLANK = 250; // milliseconds without images between questions, in which no key counts
 const SHOWN = 150; // milliseconds for which the choice is marked
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const part = (name) => document.getElementById(name);
 let rater = 0;
-let kept = { begun: null, answers: [] };
+let kept = { started: null, answers: [] };
 let asked = null; // when the question appeared; null while no answer counts
-let round = 0; // which showing is the latest: a picture that was slow to load must not come up in another one's place
+let round = 0; // which showing is the latest: an image that was slow to load must not come up in another one's place
 
 const sheet = () => data.sheets[rater - 1];
 const place = (number) => `reseen raters ${data.design} ${number}`;
@@ -19,7 +19,7 @@ function recall(number) {
     const found = JSON.parse(localStorage.getItem(place(number)));
     if (found && Array.isArray(found.answers)) return found;
   } catch { /* nothing is kept, or it cannot be read: begin anew */ }
-  return { begun: null, answers: [] };
+  return { started: null, answers: [] };
 }
 
 function keep() {
@@ -48,7 +48,7 @@ async function ask() {
   const images = [part("original"), part("left").firstElementChild, part("right").firstElementChild];
   part("ask").classList.add("blank");
   for (const side of ["left", "right"]) part(side).classList.remove("chosen");
-  images.forEach((image, k) => { image.src = data.pictures[sheet()[number][k]]; });
+  images.forEach((image, k) => { image.src = data.images[sheet()[number][k]]; });
   await Promise.all([...images.map((image) => image.decode().catch(() => null)), wait(BLANK)]);
   if (turn !== round || !seen("ask")) return;
   part("ask").classList.remove("blank");
@@ -109,7 +109,7 @@ part("who").addEventListener("submit", (event) => {
   if (!number()) return;
   rater = number();
   kept = recall(rater);
-  kept.begun ??= new Date().toISOString();
+  kept.started ??= new Date().toISOString();
   keep();
   ask();
 });

@@ -1,4 +1,4 @@
-"""Page: the questions of all raters and their pictures as one file that needs nothing outside itself."""
+"""Page: the questions of all raters and their images as one file that needs nothing outside itself."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from collections.abc import Mapping
 from reseen.raters.design import CATCH, Design, Question
 
 PRESENTED = "presented"
-"""In the place of a condition: the picture that was shown."""
-Picture = tuple[str, str, int]
+"""In the place of a condition: the image that was shown."""
+Image = tuple[str, str, int]
 """Subject, condition or `PRESENTED`, stimulus."""
 
 
-def shown(question: Question) -> tuple[Picture, Picture, Picture]:
-    """Return the pictures of a question: the original, the one on the left and the one on the right."""
+def shown(question: Question) -> tuple[Image, Image, Image]:
+    """Return the images of a question: the original, the one on the left and the one on the right."""
     condition = PRESENTED if question.condition == CATCH else question.condition
     right, wrong = ((question.subject, condition, which) for which in (question.stimulus_id, question.distractor))
     pair = (right, wrong) if question.side == "left" else (wrong, right)
     return ((question.subject, PRESENTED, question.stimulus_id), *pair)
 
 
-def page(design: Design, pictures: Mapping[Picture, str], *, title: str) -> str:
+def page(design: Design, images: Mapping[Image, str], *, title: str) -> str:
     """Make the page that asks.
 
     Parameters
     ----------
     design
         What is asked.
-    pictures
-        Every picture of the questions as a data URI.
+    images
+        Every image of the questions as a data URI.
     title
         What the raters' files are named after, such as the recipe's name.
 
     Returns
     -------
     str
-        HTML; write it as UTF-8. The right answers are not in it, and pictures stand in an order that tells nothing.
+        HTML; write it as UTF-8. The right answers are not in it, and images stand in an order that tells nothing.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     pages = Environment(
         loader=PackageLoader("reseen.raters", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    every = sorted(set(pictures.values()))
+    every = sorted(set(images.values()))
     place = {uri: number for number, uri in enumerate(every)}
-    sheets = [[[place[pictures[which]] for which in shown(question)] for question in sheet] for sheet in design.sheets]
-    data = {"design": design.fingerprint, "title": title, "pictures": every, "sheets": sheets}
+    sheets = [[[place[images[which]] for which in shown(question)] for question in sheet] for sheet in design.sheets]
+    data = {"design": design.fingerprint, "title": title, "images": every, "sheets": sheets}
     return pages.get_template("page.html.j2").render(title=title, n_raters=len(sheets), data=data)

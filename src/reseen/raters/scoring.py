@@ -1,4 +1,4 @@
-"""Scoring: how often people chose the right picture, how sure that is, and which condition they read best."""
+"""Scoring: how often people chose the right image, how sure that is, and which condition they read best."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     *("statistic", "subject", "condition", "against", "rater"),
-    *("value", "low", "high", "p", "p_holm", "n_raters", "n_pictures"),
+    *("value", "low", "high", "p", "p_holm", "n_raters", "n_images"),
 )
 """The columns of ``raters.csv``."""
 CHANCE = 0.5
@@ -44,9 +44,9 @@ def score_answers(
     Returns
     -------
     A table of `COLUMNS`. ``accuracy``: of each condition, over all subjects and of each; ``difference``: of two
-    conditions. A picture that several subjects saw is one picture: it is averaged over them first. ``low`` and ``high``
-    are the middle 95 % of resamplings of raters and of pictures, both at once. ``p`` is a two-sided signed-rank test
-    over pictures, each averaged over raters, against one half or against the other condition; ``p_holm`` is corrected
+    conditions. An image that several subjects saw is one image: it is averaged over them first. ``low`` and ``high``
+    are the middle 95 % of resamplings of raters and of images, both at once. ``p`` is a two-sided signed-rank test
+    over images, each averaged over raters, against one half or against the other condition; ``p_holm`` is corrected
     for all tests of the same kind. ``rater_accuracy``, ``rater_catch`` and ``rater_seconds`` (median) tell of each
     rater.
     """
@@ -67,7 +67,7 @@ def score_answers(
 
 
 def _correct(design: Design, answers: Sequence[Answers]) -> dict[str, dict[_Item, Floats]]:
-    """Return, for each condition and picture, whether each rater chose right, ``(n_raters,)``."""
+    """Return, for each condition and image, whether each rater chose right, ``(n_raters,)``."""
     table: dict[str, dict[_Item, Floats]] = {}
     for row, given in enumerate(answers):
         for question, side in zip(design.sheets[given.rater - 1], given.sides, strict=True):
@@ -83,17 +83,17 @@ def _by_length(entry: tuple[str, object]) -> tuple[int, int]:
     return len(entry[0]), -ord(entry[0][0])
 
 
-def _by_picture(items: Mapping[_Item, Floats]) -> Floats:
-    """Average over the subjects who saw a picture, ``(n_raters, n_pictures)``: to them all it is easy or hard alike."""
-    of_picture: dict[int, list[Floats]] = {}
+def _by_image(items: Mapping[_Item, Floats]) -> Floats:
+    """Average over the subjects who saw an image, ``(n_raters, n_images)``: to them all it is easy or hard alike."""
+    of_image: dict[int, list[Floats]] = {}
     for (_, stimulus_id), right in items.items():
-        of_picture.setdefault(stimulus_id, []).append(right)
-    return np.stack([np.mean(of_picture[which], axis=0) for which in sorted(of_picture)], axis=1)
+        of_image.setdefault(stimulus_id, []).append(right)
+    return np.stack([np.mean(of_image[which], axis=0) for which in sorted(of_image)], axis=1)
 
 
 def _accuracies(correct: Mapping[str, Mapping[_Item, Floats]], n_bootstrap: int, seed: int) -> Iterator[dict[str, Any]]:
     for condition, items in correct.items():
-        matrix = _by_picture(items)
+        matrix = _by_image(items)
         p = statistics.signed_rank_p(matrix.mean(axis=0) - CHANCE)
         yield {
             "subject": "all",
@@ -108,7 +108,7 @@ def _differences(
     correct: Mapping[str, Mapping[_Item, Floats]], n_bootstrap: int, seed: int
 ) -> Iterator[dict[str, Any]]:
     for against, condition in combinations(correct, 2):
-        matrix = _by_picture(correct[condition]) - _by_picture(correct[against])
+        matrix = _by_image(correct[condition]) - _by_image(correct[against])
         p = statistics.signed_rank_p(matrix.mean(axis=0))
         yield {"subject": "all", "condition": condition, "against": against, **_mean(matrix, n_bootstrap, seed), "p": p}
 
@@ -136,10 +136,10 @@ def _by_rater(design: Design, answers: Sequence[Answers]) -> Iterator[dict[str, 
 
 
 def _mean(matrix: Floats, n_bootstrap: int, seed: int) -> dict[str, Any]:
-    """Average over raters and pictures ``(n_raters, n_pictures)``, with an interval over both."""
-    n_raters, n_pictures = matrix.shape
+    """Average over raters and images ``(n_raters, n_images)``, with an interval over both."""
+    n_raters, n_images = matrix.shape
     raters = statistics.bootstrap_weights(np.arange(n_raters), n_bootstrap, seed=seed)
-    pictures = statistics.bootstrap_weights(np.arange(n_pictures), n_bootstrap, seed=seed + 1)
-    replicates = ((raters @ matrix) * pictures).sum(axis=1) / matrix.size
+    images = statistics.bootstrap_weights(np.arange(n_images), n_bootstrap, seed=seed + 1)
+    replicates = ((raters @ matrix) * images).sum(axis=1) / matrix.size
     low, high = statistics.interval(replicates)
-    return {"value": float(matrix.mean()), "low": low, "high": high, "n_raters": n_raters, "n_pictures": n_pictures}
+    return {"value": float(matrix.mean()), "low": low, "high": high, "n_raters": n_raters, "n_images": n_images}

@@ -137,7 +137,7 @@ def differences(found: Recipe, expected: Recipe) -> list[str]:
 def growth(found: Recipe, expected: Recipe) -> list[str]:
     """Name what a recipe only adds to another one: further subjects or protocols, a full evaluation.
 
-    Pictures and decoders of the other one stay as they are, and more may be made beside them.
+    Images and decoders of the other one stay as they are, and more may be made beside them.
     """
     ours, theirs = found.evaluate, expected.evaluate
     subjects = set(found.data.subjects) > set(expected.data.subjects)

@@ -77,8 +77,9 @@ class _Section(BaseModel):
 class DataRecipe(_Section):
     """Subjects, responses and images."""
 
-    kind: Literal["nsd", "digital", "arrays"] = Field(
-        "nsd", description="nsd: a tree in NSD's layout; digital: simulate one first; arrays: a folder or npz of arrays"
+    kind: Literal["nsd", "simulated", "arrays"] = Field(
+        "nsd",
+        description="nsd: a tree in NSD's layout; simulated: simulate one first; arrays: a folder or npz of arrays",
     )
     path: Location | None = Field(
         None, description="where the data lie; may be given as --data instead", json_schema_extra=NOT_IDENTITY
@@ -95,15 +96,15 @@ class DataRecipe(_Section):
     zscore_sessions: bool = Field(True, description="standardise each voxel within each session")
     fit: Literal["crop", "pad", "squeeze"] = Field(
         "crop",
-        description="pictures that are not square: crop takes the middle square, pad adds black, squeeze distorts",
+        description="images that are not square: crop takes the middle square, pad adds black, squeeze distorts",
     )
     test: Literal["shared", "folds"] = Field(
-        "shared", description="shared: NSD's shared pictures are the test set; folds: leave whole stimuli out in turn"
+        "shared", description="shared: NSD's shared images are the test set; folds: leave whole stimuli out in turn"
     )
     n_folds: Folds = Field(10, description="how many folds where test is 'folds'")
-    n_test: PositiveInt | None = Field(None, description="only so many test pictures, half of them novel if known")
-    test_trials: Rows = Field("averaged", description="average the repetitions of a test picture or not")
-    train_trials: Rows = Field("single", description="average the repetitions of a training picture or not")
+    n_test: PositiveInt | None = Field(None, description="only so many test images, half of them novel if known")
+    test_trials: Rows = Field("averaged", description="average the repetitions of a test image or not")
+    train_trials: Rows = Field("single", description="average the repetitions of a training image or not")
 
     @model_validator(mode="after")
     def _check_test(self) -> DataRecipe:
@@ -116,16 +117,16 @@ class DataRecipe(_Section):
 
 
 class SimulateRecipe(_Section):
-    """Simulated subjects, where data.kind is 'digital'."""
+    """Simulated subjects, where data.kind is 'simulated'."""
 
-    n_subjects: PositiveInt = Field(1, description="how many digital subjects")
+    n_subjects: PositiveInt = Field(1, description="how many simulated subjects")
     n_sessions: PositiveInt = Field(4, description="sessions of 750 trials")
-    n_train: PositiveInt = Field(930, description="training pictures of each subject, most of them shown three times")
+    n_train: PositiveInt = Field(930, description="training images of each subject, most of them shown three times")
     n_test: Annotated[PositiveInt, Field(le=1000)] = Field(
-        100, description="shared test pictures, half of them novel combinations; at most 1,000, as in NSD"
+        100, description="shared test images, half of them novel combinations; at most 1,000, as in NSD"
     )
     trials_per_session: PositiveInt = Field(750, description="750 in NSD; fewer only for tests")
-    voxel_share: Annotated[float, Field(gt=0, le=1)] = Field(
+    voxel_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="share of the voxels; less only for tests"
     )
     seed: NonNegativeInt = Field(1, description="the same seed writes the same bytes")
@@ -156,7 +157,7 @@ class ExtractRecipe(_Section):
     """Extraction of z and c from images and captions."""
 
     z_size: PositiveInt | None = Field(
-        None, description="side of the picture whose z is decoded; left out: 5/8 of the model's"
+        None, description="side of the image whose z is decoded; left out: 5/8 of the model's"
     )
     posterior: Literal["mean", "sample"] = Field("mean", description="the autoencoder's posterior mean, or one sample")
 
@@ -185,7 +186,7 @@ class DecodeRecipe(_Section):
     )
     alphas: Some[Penalty] | None = Field(None, description="ridge penalties; left out: a grid scaled to the data")
     n_folds: Folds = Field(5, description="folds that choose alpha")
-    share_alpha: bool = Field(False, description="one alpha for all of z, one for all of c; for few pictures")
+    share_alpha: bool = Field(False, description="one alpha for all of z, one for all of c; for few images")
     group_folds: bool = Field(True, description="keep all trials of a stimulus in one fold")
     intercept: bool = Field(True, description="fit the mean of every target")
     rescale_averages: bool = Field(
@@ -195,8 +196,8 @@ class DecodeRecipe(_Section):
 
     c_prior: Literal["none", "captions"] = Field(
         "none",
-        description="none: c as the ridge decodes it; captions: the mean of the training pictures' c, each weighed by "
-        "how probable it is given the brain; for thousands of training pictures",
+        description="none: c as the ridge decodes it; captions: the mean of the training images' c, each weighed by "
+        "how probable it is given the brain; for thousands of training images",
     )
 
     def elsewhere(self, feature: str) -> Path | None:
@@ -211,8 +212,8 @@ class DecodeRecipe(_Section):
 class ReconstructRecipe(_Section):
     """Reconstruction of images from decoded z and c."""
 
-    conditions: Once[Condition] = Field(CONDITIONS, description="which decoded parts make pictures")
-    n_draws: PositiveInt = Field(5, description="pictures per stimulus, each from its own noise")
+    conditions: Once[Condition] = Field(CONDITIONS, description="which decoded parts make images")
+    n_samples: PositiveInt = Field(5, description="images per stimulus, each from its own noise")
     n_steps: PositiveInt = Field(50, description="DDIM steps")
     strength: Annotated[float, Field(gt=0, le=1)] = Field(
         0.8, description="share of the steps noised and undone, for zc"
@@ -226,9 +227,9 @@ class ReconstructRecipe(_Section):
         "diffusers",
         description="noise to the step denoising starts at (diffusers), or one step more (the released script)",
     )
-    truncate_coarse: bool = Field(False, description="truncate the coarse picture to 8 bits before it is encoded again")
+    truncate_coarse: bool = Field(False, description="truncate the coarse image to 8 bits before it is encoded again")
     coarse_posterior: Literal["mean", "sample"] = Field(
-        "mean", description="the posterior mean of the coarse picture, or one sample, as the released script takes it"
+        "mean", description="the posterior mean of the coarse image, or one sample, as the released script takes it"
     )
     to_8_bits: Literal["round", "truncate"] = Field(
         "round",
@@ -236,7 +237,7 @@ class ReconstructRecipe(_Section):
         "truncated, as the released script does",
     )
     batch_size: PositiveInt = Field(
-        64, description="pictures denoised together; does not change the pictures", json_schema_extra=NOT_IDENTITY
+        64, description="images denoised together; does not change the images", json_schema_extra=NOT_IDENTITY
     )
 
 
@@ -245,27 +246,27 @@ class EvaluateRecipe(_Section):
 
     protocols: Once[ProtocolName] = Field(
         ("builtin",),
-        description="how pictures are compared, by name: builtin, takagi2023, braindiffuser2023, mindeye2",
+        description="how images are compared, by name: builtin, takagi2023, braindiffuser2023, mindeye2",
     )
-    observers: Once[Text] = Field(
+    networks: Once[Text] = Field(
         BUILTIN_NETWORKS,
-        description="evaluation networks of the protocol builtin: judge, image_encoder, or a callable of your own as "
-        "module:name, from images (n, height, width, 3) uint8 to activations (n, ...)",
+        description="evaluation networks of the protocol builtin: classifier, image_encoder, or a callable of "
+        "your own as module:name, from images (n, height, width, 3) uint8 to activations (n, ...)",
     )
-    ceiling: bool = Field(True, description="also reconstruct from the true z and c")
-    n_shuffles: NonNegativeInt = Field(
+    oracle: bool = Field(True, description="also reconstruct from the true z and c")
+    n_permutations: NonNegativeInt = Field(
         3,
-        description="how often brain rows are shuffled; each time decoders are fitted and make a picture of each item; "
-        "scores are averaged over the shuffles; 0: no such floor",
+        description="how often labels are permuted; each time decoders are fitted and make an image of each item; "
+        "scores are averaged over the permutations; 0: no such floor",
     )
     full: bool = Field(
         False,
-        description="also what takes more pictures or decoders: floors without the brain, kinds of pictures left out",
+        description="also what takes more images or decoders: floors without the brain, kinds of images left out",
     )
     n_derangements: PositiveInt = Field(
         200, description="wrong pairings behind the re-paired floor, permutations behind p"
     )
-    n_bootstrap: PositiveInt = Field(1000, description="resamplings of pictures behind each interval")
+    n_bootstrap: PositiveInt = Field(1000, description="resamplings of images behind each interval")
 
 
 class EncodeRecipe(_Section):
@@ -295,11 +296,11 @@ class EncodeRecipe(_Section):
         6400, description="how many components or projections, where features are reduced"
     )
     null: Literal["parametric", "permutation"] = Field(
-        "parametric", description="null of r: independent Gaussian vectors, or the test pictures permuted"
+        "parametric", description="null of r: independent Gaussian vectors, or the test images permuted"
     )
     n_permutations: PositiveInt = Field(1000, description="permutations, where they are the null")
     fdr: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="false discovery rate over a subject's voxels")
-    n_bootstrap: PositiveInt = Field(1000, description="resamplings of test pictures behind each interval")
+    n_bootstrap: PositiveInt = Field(1000, description="resamplings of test images behind each interval")
     export: ListOf[Literal["nifti", "gifti", "vertices"]] = Field(
         (),
         description="also write maps, named as BIDS derivatives: nifti in the volume, gifti on fsaverage, "
@@ -311,8 +312,8 @@ class EncodeRecipe(_Section):
 class ReportRecipe(_Section):
     """Contents of the report."""
 
-    n_random: PositiveInt = Field(6, description="randomly chosen test pictures shown beside best, median and worst")
-    n_films: PositiveInt = Field(2, description="pictures whose denoising is shown step by step")
+    n_random: PositiveInt = Field(6, description="randomly chosen test images shown beside best, median and worst")
+    n_sequences: PositiveInt = Field(2, description="images whose denoising is shown step by step")
 
 
 class Recipe(_Section):
@@ -329,7 +330,7 @@ class Recipe(_Section):
     """
 
     name: Title = Field("unnamed", description="what to call it, and its folder", json_schema_extra=NOT_IDENTITY)
-    seed: NonNegativeInt = Field(0, description="seed of every draw, fold and resampling")
+    seed: NonNegativeInt = Field(0, description="seed of every sample, fold and resampling")
     data: DataRecipe = Field(default_factory=DataRecipe)
     simulate: SimulateRecipe = Field(default_factory=SimulateRecipe)
     model: ModelRecipe = Field(default_factory=ModelRecipe)
@@ -375,14 +376,14 @@ class Recipe(_Section):
     @property
     def n_permuted(self) -> int:
         """Number of times that decoders are fitted on permuted labels: none where predictions were made elsewhere."""
-        return 0 if self.decode.predictions is not None else self.evaluate.n_shuffles
+        return 0 if self.decode.predictions is not None else self.evaluate.n_permutations
 
     @model_validator(mode="after")
     def _check_space(self) -> Recipe:
-        if self.data.space == FSAVERAGE and self.data.kind == "digital":
+        if self.data.space == FSAVERAGE and self.data.kind == "simulated":
             raise PydanticCustomError(
                 "space",
-                "data.space: a digital subject is written in func1pt8mm, not on fsaverage; leave data.space out",
+                "data.space: a simulated subject is written in func1pt8mm, not on fsaverage; leave data.space out",
             )
         if self.data.space == FSAVERAGE and "nifti" in self.encode.export:
             raise PydanticCustomError(

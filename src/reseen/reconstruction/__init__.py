@@ -14,20 +14,20 @@ from reseen.errors import ShapeError
 from reseen.features import Features
 from reseen.recipe import Condition, ReconstructRecipe
 from reseen.reconstruction.generation import (
-    PictureWarning,
+    ImageWarning,
     Progress,
     Sampler,
     Write,
+    count_samples,
     denoising_sequence,
     find_sampler,
     generate,
-    n_draws,
 )
 
 if TYPE_CHECKING:
     from reseen.ldm import LatentDiffusion
 
-__all__ = ["PictureWarning", "denoising_sequence", "find_sampler", "generate", "n_draws", "reconstruct"]
+__all__ = ["ImageWarning", "count_samples", "denoising_sequence", "find_sampler", "generate", "reconstruct"]
 
 
 def reconstruct(
@@ -102,7 +102,7 @@ def reconstruct(
     Source: Takagi & Nishimoto (2023), section 3.3.
     """
     settings = {
-        "n_draws": n_samples,
+        "n_samples": n_samples,
         "n_steps": n_steps,
         "strength": strength,
         "guidance": guidance,
@@ -115,7 +115,7 @@ def reconstruct(
         raise ShapeError("reconstruct needs decoded z, decoded c, or both; found neither.")
     n_items = len(next(iter(items.values())))
     n_kept = 0 if write is not None else n_items
-    images = np.empty((n_kept, n_draws(condition, recipe), model.image_size, model.image_size, 3), dtype=np.uint8)
+    images = np.empty((n_kept, count_samples(condition, recipe), model.image_size, model.image_size, 3), dtype=np.uint8)
 
     def keep(item: int, sample: int, image: NDArray[np.uint8]) -> None:
         images[item, sample] = image

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from reseen.diffusion import denoise
 from reseen.errors import ModelError, ShapeError
 from reseen.features import Features
-from reseen.ldm.sampling import begin, coarse_latents, coarse_noise, coarse_pictures, draw_noise
+from reseen.ldm.sampling import begin, coarse_images, coarse_latents, coarse_noise, draw_noise
 from reseen.ldm.stable import as_tensor
 from reseen.plugins import load_object
 from reseen.recipe import Condition, ReconstructRecipe
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from reseen.ldm import LatentDiffusion
 
 Write = Callable[[int, int, NDArray[np.uint8]], None]
-"""``(item, draw, picture (image_size, image_size, 3) uint8)``"""
+"""``(item, sample, image (image_size, image_size, 3) uint8)``"""
 Progress = Callable[[int, int], None]
 Sampler = Callable[..., "Tensor"]
 """A function with the parameters of `reseen.denoise`, which returns clean latents."""
 
 
-class PictureWarning(UserWarning):
+class ImageWarning(UserWarning):
     """An image is black, or was black or not finite at first."""
 
 
@@ -43,7 +43,7 @@ class _Rows(NamedTuple):
     """What some samples are computed from, a row each."""
 
     stimulus_id: NDArray[np.int64]
-    draw: NDArray[np.int64]
+    sample: NDArray[np.int64]
     z: NDArray[np.float32] | None
     c: NDArray[np.float32]
     noise: NDArray[np.float32]
@@ -53,9 +53,9 @@ class _Rows(NamedTuple):
         return _Rows(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
 
 
-def n_draws(condition: Condition, recipe: ReconstructRecipe) -> int:
+def count_samples(condition: Condition, recipe: ReconstructRecipe) -> int:
     """Return how many images a condition has of each item: one for ``z``, for which nothing is sampled."""
-    return 1 if condition == "z" else recipe.n_draws
+    return 1 if condition == "z" else recipe.n_samples
 
 
 def generate(
@@ -84,13 +84,13 @@ def generate(
         Decoded features of the same items, ``(n_items, channels, h, w)`` and ``(n_items, n_tokens, dim)``; the one that
         the condition leaves out may be ``None``.
     recipe
-        Draws, steps, strength, guidance.
+        Samples, steps, strength, guidance.
     seed, subject
-        With the stimulus id and the draw, what the noise is drawn from.
+        With the stimulus id and the sample, what the noise is drawn from.
     write
-        Called with item, draw and picture.
+        Called with item, draw and image.
     jobs
-        Which pictures to make, as ``(item, draw)``; left out: of every item the recipe's ``n_draws``, or one for
+        Which images to make, as ``(item, sample)``; left out: of every item the recipe's ``n_samples``, or one for
         condition ``z``, whose draws are all alike.
     sampler
         Function in the place of `reseen.denoise`, with its parameters. Left out: the recipe's.
@@ -102,34 +102,34 @@ def generate(
     ShapeError
         If the features do not fit the model or each other.
     ModelError
-        If a picture is not finite in single precision.
+        If an image is not finite in single precision.
 
     Warns
     -----
-    PictureWarning
-        If a picture is black all over; or if one was black or not finite in half precision, and was made again in
+    ImageWarning
+        If an image is black all over; or if one was black or not finite in half precision, and was made again in
         single precision.
     """
     ids = _check(ldm, condition, z, c)
-    sample = sampler or find_sampler(recipe.sampler)
+    denoise_with = sampler or find_sampler(recipe.sampler)
     if jobs is None:
-        jobs = [(item, draw) for item in range(len(ids)) for draw in range(n_draws(condition, recipe))]
+        jobs = [(item, sample) for item in range(len(ids)) for sample in range(count_samples(condition, recipe))]
     n_ready = 0
     if progress is not None:
         progress(0, len(jobs))
     for batch in _batches(jobs, recipe.batch_size):
         items = np.array([item for item, _ in batch])
         if condition == "z":
-            pictures = coarse_pictures(ldm, _array(z)[items], recipe)
+            images = coarse_images(ldm, _array(z)[items], recipe)
         else:
-            draws = np.array([draw for _, draw in batch])
+            samples = np.array([sample for _, sample in batch])
             picked = None if condition == "c" else _array(z)[items]
-            rows = _rows(ldm, ids[items], draws, picked, _array(c)[items], recipe, seed, subject)
-            pictures = _make(ldm, rows, recipe, condition, sample)
-        stored = _to_uint8(pictures, recipe)
+            rows = _rows(ldm, ids[items], samples, picked, _array(c)[items], recipe, seed, subject)
+            images = _make(ldm, rows, recipe, condition, denoise_with)
+        stored = _to_uint8(images, recipe)
         _warn_of_black(stored, condition, ids[items])
-        for (item, draw), picture in zip(batch, stored, strict=True):
-            write(item, draw, picture)
+        for (item, sample), image in zip(batch, stored, strict=True):
+            write(item, sample, image)
         n_ready += len(batch)
         if progress is not None:
             progress(n_ready, len(jobs))
@@ -144,9 +144,9 @@ def denoising_sequence(
     seed: int,
     subject: str,
     stimulus_id: int,
-    draw: int = 0,
+    sample: int = 0,
 ) -> NDArray[np.uint8]:
-    """Return the denoising sequence of one sample: the clean image that the model predicts at every step.
+    """Return the denoising sequence of one denoise_with: the clean image that the model predicts at every step.
 
     Parameters
     ----------
@@ -158,29 +158,29 @@ def denoising_sequence(
         Shape ``(n_tokens, dim)``.
     recipe, seed, subject
         As given to `generate`.
-    stimulus_id, draw
-        Which draw.
+    stimulus_id, sample
+        Which sample.
 
     Returns
     -------
     ndarray
-        Shape ``(n_frames, image_size, image_size, 3)``, uint8: first the coarse picture of z (without z, the noise as
-        the autoencoder sees it), then one for each of the steps that denoising takes. The last is the picture that
+        Shape ``(n_frames, image_size, image_size, 3)``, uint8: first the coarse image of z (without z, the noise as
+        the autoencoder sees it), then one for each of the steps that denoising takes. The last is the image that
         `generate` makes of this sample.
     """
     z = None if z_row is None else z_row[None]
-    rows = _rows(ldm, np.array([stimulus_id]), np.array([draw]), z, c_row[None], recipe, seed, subject)
+    rows = _rows(ldm, np.array([stimulus_id]), np.array([sample]), z, c_row[None], recipe, seed, subject)
     seen: list[Tensor] = []
-    sample = find_sampler(recipe.sampler)
+    denoise_with = find_sampler(recipe.sampler)
 
     def remember(_step: int, _timestep: int, _latents: Tensor, clean: Tensor) -> None:
         seen.append(clean)
 
-    last = _sample(ldm, rows, recipe, sample, remember)
+    last = _sample(ldm, rows, recipe, denoise_with, remember)
     if _broken(last).any() or _black(ldm.latent_to_image(last)).any():
         seen.clear()
-        last = _sample(ldm.in_single_precision, rows, recipe, sample, remember)
-    first = ldm.latent_to_image(rows.noise) if z is None else coarse_pictures(ldm, z, recipe)
+        last = _sample(ldm.in_single_precision, rows, recipe, denoise_with, remember)
+    first = ldm.latent_to_image(rows.noise) if z is None else coarse_images(ldm, z, recipe)
     frames = [first, *(ldm.latent_to_image(latents) for latents in (*seen[:-1], last))]
     return _to_uint8(np.concatenate(frames), recipe)
 
@@ -188,7 +188,7 @@ def denoising_sequence(
 def _rows(
     ldm: LatentDiffusion,
     stimulus_id: NDArray[np.int64],
-    draws: NDArray[np.int64],
+    samples: NDArray[np.int64],
     z: NDArray[np.float32] | None,
     c: NDArray[np.float32],
     recipe: ReconstructRecipe,
@@ -196,44 +196,44 @@ def _rows(
     subject: str,
 ) -> _Rows:
     """Draw the noise of some samples, and put it next to what they are computed from."""
-    which = zip(stimulus_id, draws, strict=True)
-    noise = np.stack([draw_noise(seed, subject, int(i), int(draw), ldm.latent_shape) for i, draw in which])
+    which = zip(stimulus_id, samples, strict=True)
+    noise = np.stack([draw_noise(seed, subject, int(i), int(sample), ldm.latent_shape) for i, sample in which])
     coarse = None
     if z is not None:
         coarse = coarse_noise(ldm, recipe, seed=seed, subject=subject, stimulus_id=stimulus_id)
-    return _Rows(stimulus_id, draws, z, c, noise, coarse)
+    return _Rows(stimulus_id, samples, z, c, noise, coarse)
 
 
 def _make(
-    ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, condition: Condition, sample: Sampler
+    ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, condition: Condition, denoise_with: Sampler
 ) -> NDArray[np.float32]:
     """Return the images of some samples; those that half precision spoils are computed again in single precision."""
-    latents = _sample(ldm, rows, recipe, sample)
+    latents = _sample(ldm, rows, recipe, denoise_with)
     broken = _broken(latents)
-    pictures = np.zeros((len(broken), ldm.image_size, ldm.image_size, 3), dtype=np.float32)
+    images = np.zeros((len(broken), ldm.image_size, ldm.image_size, 3), dtype=np.float32)
     if not broken.all():
-        pictures[~broken] = ldm.latent_to_image(latents.cpu()[~broken])
-    spoilt = _black(pictures)
+        images[~broken] = ldm.latent_to_image(latents.cpu()[~broken])
+    spoilt = _black(images)
     if not spoilt.any():
-        return pictures
+        return images
     exact = ldm.in_single_precision  # a second U-Net in memory, so that it is made only where it is needed
     if exact is ldm:
         _check_finite(broken, rows, ldm)
     else:
         first = int(np.argmax(spoilt))
         warnings.warn(
-            f"{spoilt.sum()} of {len(spoilt)} pictures of condition {condition} were black or not finite in half "
+            f"{spoilt.sum()} of {len(spoilt)} images of condition {condition} were black or not finite in half "
             f"precision and were made again in single precision; the first is of stimulus "
-            f"{rows.stimulus_id[first]}, draw {rows.draw[first]}.",
-            PictureWarning,
+            f"{rows.stimulus_id[first]}, sample {rows.sample[first]}.",
+            ImageWarning,
             stacklevel=3,
         )
-        pictures[spoilt] = _make(exact, rows.at(spoilt), recipe, condition, sample)
-    return pictures
+        images[spoilt] = _make(exact, rows.at(spoilt), recipe, condition, denoise_with)
+    return images
 
 
 def _sample(
-    ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, sample: Sampler, on_step: OnStep | None = None
+    ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, denoise_with: Sampler, on_step: OnStep | None = None
 ) -> Tensor:
     """Return the clean latents of one batch, ``(n, channels, height, width)``, from z (or pure noise) and c."""
     if rows.z is None:
@@ -241,7 +241,7 @@ def _sample(
     else:
         coarse = coarse_latents(ldm, rows.z, recipe, rows.coarse_noise)
         latents, timesteps = begin(ldm, coarse, rows.noise, recipe, recipe.strength)
-    clean: Tensor = sample(
+    clean: Tensor = denoise_with(
         ldm.predict_noise,
         latents,
         as_tensor(rows.c).to(ldm.device),
@@ -278,16 +278,16 @@ def _broken(latents: Tensor) -> NDArray[np.bool_]:
     return broken
 
 
-def _black(pictures: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _black(images: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return which images are black all over."""
-    brightest = pictures.reshape(len(pictures), -1).max(axis=1)
+    brightest = images.reshape(len(images), -1).max(axis=1)
     black: NDArray[np.bool_] = np.round(brightest * 255) == 0
     return black
 
 
-def _to_uint8(pictures: NDArray[np.float32], recipe: ReconstructRecipe) -> NDArray[np.uint8]:
+def _to_uint8(images: NDArray[np.float32], recipe: ReconstructRecipe) -> NDArray[np.uint8]:
     """Convert pixel values in 0...1 to 8 bits by the recipe's rule."""
-    scaled = pictures * 255
+    scaled = images * 255
     stored: NDArray[np.uint8] = (scaled if recipe.to_8_bits == "truncate" else np.round(scaled)).astype(np.uint8)
     return stored
 
@@ -331,18 +331,18 @@ def _check_finite(broken: NDArray[np.bool_], rows: _Rows, ldm: LatentDiffusion) 
     if broken.any():
         first = int(np.argmax(broken))
         raise ModelError(
-            f"{ldm.name} gave numbers that are not finite for stimulus {rows.stimulus_id[first]}, draw "
-            f"{rows.draw[first]} ({broken.sum()} of {len(broken)} made together), in single precision. Check that the "
-            "decoded z and c are finite. Pictures made so far are kept."
+            f"{ldm.name} gave numbers that are not finite for stimulus {rows.stimulus_id[first]}, sample "
+            f"{rows.sample[first]} ({broken.sum()} of {len(broken)} made together), in single precision. Check that "
+            "the decoded z and c are finite. Images made so far are kept."
         )
 
 
-def _warn_of_black(pictures: NDArray[np.uint8], condition: Condition, stimulus_id: NDArray[np.int64]) -> None:
-    black = ~pictures.reshape(len(pictures), -1).any(axis=1)
+def _warn_of_black(images: NDArray[np.uint8], condition: Condition, stimulus_id: NDArray[np.int64]) -> None:
+    black = ~images.reshape(len(images), -1).any(axis=1)
     if black.any():
         warnings.warn(
-            f"{black.sum()} of {len(pictures)} pictures of condition {condition} are black all over; the first is of "
+            f"{black.sum()} of {len(images)} images of condition {condition} are black all over; the first is of "
             f"stimulus {stimulus_id[int(np.argmax(black))]}. They are kept.",
-            PictureWarning,
+            ImageWarning,
             stacklevel=3,
         )

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from reseen.recipe import Condition, Recipe
-from reseen.reconstruction.generation import n_draws
-from reseen.tables import NO_BRAIN, Level
+from reseen.reconstruction.generation import count_samples
+from reseen.tables import WITHOUT_RESPONSES, Level
 
 
 def levels_of(recipe: Recipe) -> tuple[Level, ...]:
     """Return the levels that images are generated at."""
     wanted: list[Level] = ["result"]
-    wanted += ["floor_shuffled"] if recipe.n_permuted else []
-    wanted += NO_BRAIN if recipe.evaluate.full else ()
-    wanted += ["ceiling"] if recipe.evaluate.ceiling else []
+    wanted += ["permuted"] if recipe.n_permuted else []
+    wanted += WITHOUT_RESPONSES if recipe.evaluate.full else ()
+    wanted += ["oracle"] if recipe.evaluate.oracle else []
     return tuple(wanted)
 
 
 def conditions_at(recipe: Recipe, level: Level) -> tuple[Condition, ...]:
     """Return the conditions of a level; noise without a caption is the same for all conditions with c."""
     conditions = recipe.reconstruct.conditions
-    if level == "floor_noise":
+    if level == "chance_noise":
         return ("c",) if any("c" in condition for condition in conditions) else ()
     return conditions
 
 
-def draws_at(recipe: Recipe, level: Level, condition: Condition) -> int:
+def samples_at(recipe: Recipe, level: Level, condition: Condition) -> int:
     """Return how many images of each item a level has; with permuted labels one from each permutation."""
-    return recipe.n_permuted if level == "floor_shuffled" else n_draws(condition, recipe.reconstruct)
+    return recipe.n_permuted if level == "permuted" else count_samples(condition, recipe.reconstruct)

@@ -1,4 +1,4 @@
-"""Report: tables, pictures and films become one self-contained HTML page.
+"""Report: tables, images and sequences become one self-contained HTML page.
 
 ``report(contents)`` gives the page as text. It reads no file, fetches nothing and runs no script;
 everything it shows is in its argument, so a page can be made from plain arrays.
@@ -6,11 +6,11 @@ everything it shows is in its argument, so a page can be made from plain arrays.
 ::
 
     contents.py   what a page is made from
-    sample.py     which pictures are shown: a declared rule, never a choice
+    sample.py     which images are shown: a declared rule, never a choice
     marks.py      a score between its chance levels and its oracle, from the wide table, and in words
     charts.py     scores as SVG, drawn by `reseen.plot`
-    embed.py      pictures as data URIs
-    gallery.py    presented against reconstructed, and films
+    embed.py      images as data URIs
+    gallery.py    presented against reconstructed, and sequences
     scores.py     the table at the top and the charts
     diagnostic_section.py  the checks, curves and numbers of the diagnostics
     encoding.py   the encoding models: maps, values and words of each analysis
@@ -18,8 +18,8 @@ everything it shows is in its argument, so a page can be made from plain arrays.
 """
 
 from reseen.plot.wording import words
-from reseen.report.contents import Film, ReportInput, SubjectReport
-from reseen.report.embed import picture_uri
+from reseen.report.contents import DenoisingSequence, ReportInput, SubjectReport
+from reseen.report.embed import image_uri
 from reseen.report.encoding import AnalysisReport, analysis_reports
 from reseen.report.gallery import examples
 from reseen.report.page import report
@@ -27,14 +27,14 @@ from reseen.report.sample import Sample, declared_sample
 
 __all__ = [
     "AnalysisReport",
-    "Film",
+    "DenoisingSequence",
     "ReportInput",
     "Sample",
     "SubjectReport",
     "analysis_reports",
     "declared_sample",
     "examples",
-    "picture_uri",
+    "image_uri",
     "report",
     "words",
 ]

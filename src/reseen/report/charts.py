@@ -41,7 +41,7 @@ def _row(mark: Mark, group: str) -> Row:
         mark.low,
         mark.high,
         colour=colours.of_condition(condition),
-        chance={"mismatched": mark.floor_repaired, "permuted": mark.floor_shuffled},
+        chance={"mismatched": mark.mismatched, "permuted": mark.permuted},
         upper_bound=mark.ceiling,
         group=group,
         text=show(mark.result, mark.key.metric),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Film:
+class DenoisingSequence:
     """Denoising sequence of one image.
 
     Parameters
@@ -29,13 +29,13 @@ class Film:
     stimulus_id
         Which stimulus, 0-based.
     frames
-        Shape ``(1 + n_steps, height, width, 3)``, uint8 or floats in [0, 1]: where it starts, and the picture after
+        Shape ``(1 + n_steps, height, width, 3)``, uint8 or floats in [0, 1]: where it starts, and the image after
         each step; the last is the finished one.
 
     Raises
     ------
     ShapeError
-        If there is no frame, or the frames are no RGB pictures.
+        If there is no frame, or the frames are no RGB images.
     """
 
     stimulus_id: int
@@ -44,7 +44,7 @@ class Film:
     def __post_init__(self) -> None:
         if self.frames.ndim != 4 or len(self.frames) == 0 or self.frames.shape[-1] != 3:
             raise ShapeError(
-                f"the film of stimulus {self.stimulus_id} needs frames (n_steps, height, width, 3); "
+                f"the sequence of stimulus {self.stimulus_id} needs frames (n_steps, height, width, 3); "
                 f"found {self.frames.shape}."
             )
 
@@ -61,9 +61,9 @@ class SubjectReport:
         Shape ``(n_items,)``, 0-based; ids repeat where items are single trials.
     presented
         Shape ``(n_items, height, width, 3)``, uint8: what was shown.
-    pictures
-        ``(level, condition) -> (n_items, n_draws, height, width, 3)`` uint8, where level is ``"result"``,
-        ``"floor_shuffled"`` or ``"ceiling"`` and condition ``"z"``, ``"c"`` or ``"zc"``. Any may be missing.
+    images
+        ``(level, condition) -> (n_items, n_samples, height, width, 3)`` uint8, where level is ``"result"``,
+        ``"permuted"`` or ``"oracle"`` and condition ``"z"``, ``"c"`` or ``"zc"``. Any may be missing.
     score
         Shape ``(n_items,)``: the score that ranks the items, higher is better; NaN where there is none.
     alphas
@@ -73,10 +73,10 @@ class SubjectReport:
     roi_sizes
         ROI -> number of voxels.
     noise_ceiling
-        ROI -> share in [0, 1] of the variance of the averaged test responses that the picture can explain,
+        ROI -> share in [0, 1] of the variance of the averaged test responses that the image can explain,
         ``(n_voxels,)``; NaN where unknown.
-    films
-        The films to show.
+    sequences
+        The sequences to show.
     encoding
         The analyses of the encoding models, painted.
     no_maps
@@ -93,13 +93,13 @@ class SubjectReport:
     subject: str
     stimulus_id: NDArray[np.int64]
     presented: NDArray[np.uint8]
-    pictures: Mapping[tuple[str, str], NDArray[np.uint8]]
+    images: Mapping[tuple[str, str], NDArray[np.uint8]]
     score: NDArray[np.floating[Any]]
     alphas: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
     alpha_grid: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
     roi_sizes: Mapping[str, int] = field(default_factory=dict)
     noise_ceiling: Mapping[str, NDArray[np.floating[Any]]] = field(default_factory=dict)
-    films: tuple[Film, ...] = ()
+    sequences: tuple[DenoisingSequence, ...] = ()
     encoding: tuple[AnalysisReport, ...] = ()
     no_maps: str = ""
     probable: tuple[tuple[tuple[float, str], ...], ...] = ()
@@ -108,14 +108,14 @@ class SubjectReport:
         n_items = len(self.stimulus_id)
         rows = {"presented": len(self.presented), "score": len(self.score)}
         rows |= {"probable captions": len(self.probable)} if self.probable else {}
-        rows |= {f"pictures of {level} {condition}": len(array) for (level, condition), array in self.pictures.items()}
+        rows |= {f"images of {level} {condition}": len(array) for (level, condition), array in self.images.items()}
         for name, n_rows in rows.items():
             if n_rows != n_items:
                 raise ShapeError(f"{self.subject}: {name} has {n_rows} rows; {n_items} items need {n_items}.")
-        for (level, condition), array in self.pictures.items():
+        for (level, condition), array in self.images.items():
             if array.ndim != 5 or array.shape[-1] != 3 or array.shape[1] == 0:
                 raise ShapeError(
-                    f"{self.subject}: pictures of {level} {condition} must be (n_items, n_draws, height, width, 3); "
+                    f"{self.subject}: images of {level} {condition} must be (n_items, n_samples, height, width, 3); "
                     f"found {array.shape}."
                 )
 
@@ -171,4 +171,4 @@ class ReportInput:
     def score_name(self) -> str:
         """What ranks the images (``SubjectReport.score``), in words: the headline."""
         rule, condition = choose(self.scores, self.stimuli), main_condition(self.recipe.reconstruct.conditions)
-        return "no score" if rule is None else f"two-way identification of {condition} by {rule.network}"
+        return "no score" if rule is None else f"two-way identification of {condition} by {rule.comparison}"

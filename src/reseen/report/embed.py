@@ -1,4 +1,4 @@
-"""Embed: pictures and films as data URIs."""
+"""Embed: images and sequences as data URIs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LOSSLESS_SIDE = 96
-"""Pictures up to this side are embedded as they are (PNG)."""
+"""Images up to this side are embedded as they are (PNG)."""
 LARGEST_SIDE = 192
-"""Larger pictures are embedded at this side (WebP), unless another is asked for."""
-FILM_SIDE = 128
+"""Larger images are embedded at this side (WebP), unless another is asked for."""
+SEQUENCE_SIDE = 128
 MOST_FRAMES = 60
 
 
@@ -25,26 +25,28 @@ def as_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
-def picture_uri(image: NDArray[Any], *, largest: int = LARGEST_SIDE) -> str:
-    """Return one picture, ``(height, width, 3)``, as a data URI; larger ones are shrunk to the ``largest`` side."""
-    picture = Image.fromarray(as_uint8(image))
-    if max(picture.size) <= LOSSLESS_SIDE:
-        return _uri(picture, "png", optimize=True)
-    return _uri(_shrink(picture, largest), "webp", quality=90, method=4)
+def image_uri(pixels: NDArray[Any], *, largest: int = LARGEST_SIDE) -> str:
+    """Return one image, ``(height, width, 3)``, as a data URI; larger ones are shrunk to the ``largest`` side."""
+    image = Image.fromarray(as_uint8(pixels))
+    if max(image.size) <= LOSSLESS_SIDE:
+        return _uri(image, "png", optimize=True)
+    return _uri(_shrink(image, largest), "webp", quality=90, method=4)
 
 
-def map_uri(picture: NDArray[np.uint8]) -> str:
+def map_uri(image: NDArray[np.uint8]) -> str:
     """Return a map or a key, ``(height, width, 4)``, as a data URI, at its size and with what is transparent in it."""
-    return _uri(Image.fromarray(picture), "webp", quality=80, alpha_quality=100, method=4)
+    return _uri(Image.fromarray(image), "webp", quality=80, alpha_quality=100, method=4)
 
 
 def sprite_uri(frames: NDArray[Any]) -> tuple[str, int]:
-    """Put frames, ``(n_frames, height, width, 3)``, side by side in one picture.
+    """Put frames, ``(n_frames, height, width, 3)``, side by side in one image.
 
     Gives its data URI and the number of frames in it: at most ``MOST_FRAMES``, evenly spaced, the first and the last
     among them.
     """
-    kept = [_shrink(Image.fromarray(as_uint8(frames[step])), FILM_SIDE) for step in evenly(len(frames), MOST_FRAMES)]
+    kept = [
+        _shrink(Image.fromarray(as_uint8(frames[step])), SEQUENCE_SIDE) for step in evenly(len(frames), MOST_FRAMES)
+    ]
     width, height = kept[0].size
     sheet = Image.new("RGB", (width * len(kept), height))
     for place, frame in enumerate(kept):
@@ -57,16 +59,16 @@ def evenly(n_steps: int, n_kept: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(step) for step in np.linspace(0, n_steps - 1, min(n_steps, n_kept)).round()))
 
 
-def _shrink(picture: Image.Image, side: int) -> Image.Image:
-    scale = side / max(picture.size)
+def _shrink(image: Image.Image, side: int) -> Image.Image:
+    scale = side / max(image.size)
     if scale >= 1:
-        return picture
-    width, height = picture.size
+        return image
+    width, height = image.size
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return picture.resize(size, Image.Resampling.LANCZOS)
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
-def _uri(picture: Image.Image, kind: str, **options: Any) -> str:
+def _uri(image: Image.Image, kind: str, **options: Any) -> str:
     buffer = io.BytesIO()
-    picture.save(buffer, format=kind.upper(), **options)
+    image.save(buffer, format=kind.upper(), **options)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

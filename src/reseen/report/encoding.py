@@ -111,15 +111,15 @@ def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, 
     shown = {
         "one": "Correlation r of predicted with measured responses (Pearson; with folds: of deviations from each "
         "fold's training mean, without a further mean); bars: mean r over an ROI's voxels with its 95 % interval over "
-        "pictures, the tick is the median noise ceiling",
+        "images, the tick is the median noise ceiling",
         "two": "What each of two spaces brings to the r of their joint model (the parts add up to it); bars: mean "
-        "voxel of an ROI with its 95 % interval over pictures",
+        "voxel of an ROI with its 95 % interval over images",
         "layers": "The layer whose r is highest; bars: share of an ROI's voxels with a significant layer that "
         "each one wins",
     }[kind]
     null = {
         "parametric": "r of independent Gaussian vectors",
-        "permutation": "r after pictures are permuted",
+        "permutation": "r after images are permuted",
     }[recipe.null]
     threshold = (
         f"q\u00a0≤\u00a0{correlation(recipe.fdr)} (false discovery rate over all voxels, one-sided, null: {null})"
@@ -133,7 +133,7 @@ def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, 
     ]
     share = f"; of all voxels {', '.join(reached)}" if reached and kind != "layers" else ""
     where = f" {'Coloured' if mapped else 'Significant'}: {threshold}{share}." if mapped or kind == "layers" else ""
-    return f"{shown}; n\u00a0=\u00a0{n} held-out pictures.{where}"
+    return f"{shown}; n\u00a0=\u00a0{n} held-out images.{where}"
 
 
 def _reading(kind: Kind, bars: pd.DataFrame) -> str:

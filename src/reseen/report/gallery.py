@@ -1,4 +1,4 @@
-"""Gallery: the pictures and films of a report, by the declared rule."""
+"""Gallery: the images and sequences of a report, by the declared rule."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ from numpy.typing import NDArray
 
 from reseen import plot
 from reseen.recipe import CONDITIONS
-from reseen.report.contents import Film, ReportInput, SubjectReport
-from reseen.report.embed import evenly, picture_uri, sprite_uri
+from reseen.report.contents import DenoisingSequence, ReportInput, SubjectReport
+from reseen.report.embed import evenly, image_uri, sprite_uri
 from reseen.report.sample import Sample, declared_sample
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLES = {"best": "Best", "median": "Median", "worst": "Worst", "random": "At random"}
-WITHOUT_BRAIN = {"floor_mean": "mean z and c", "floor_noise": "noise", "floor_random": "random training picture"}
+STORED_WITHOUT_RESPONSES = {
+    "chance_mean": "mean z and c",
+    "chance_noise": "noise",
+    "chance_random": "random training image",
+}
 N_STRIP = 8
-"""Steps of a film shown side by side."""
+"""Steps of a sequence shown side by side."""
 
 
 def _kinds(subject: SubjectReport) -> list[tuple[str, str, str]]:
     """List level, condition and heading of the columns: results, then ceiling and floor of the last condition."""
-    made: list[str] = [condition for condition in CONDITIONS if ("result", condition) in subject.pictures]
-    made += [name for level, name in subject.pictures if level == "result" and name not in CONDITIONS]
+    made: list[str] = [condition for condition in CONDITIONS if ("result", condition) in subject.images]
+    made += [name for level, name in subject.images if level == "result" and name not in CONDITIONS]
     kinds = [("result", condition, condition) for condition in made]
-    for level, name in (("ceiling", "ceiling"), ("floor_shuffled", "shuffled")):
-        last = next((condition for condition in reversed(made) if (level, condition) in subject.pictures), None)
+    for level, name in (("oracle", "oracle"), ("permuted", "shuffled")):
+        last = next((condition for condition in reversed(made) if (level, condition) in subject.images), None)
         if last is not None:
             kinds.append((level, last, f"{last}, {name}"))
     return kinds
@@ -39,39 +43,39 @@ def _kinds(subject: SubjectReport) -> list[tuple[str, str, str]]:
 def gallery(subject: SubjectReport, contents: ReportInput) -> dict[str, Any]:
     """Show one subject's sample: presented, reconstructed, and by the same generator from truth and wrong decoders.
 
-    Every picture is its draw 0; all draws of the last condition come apart.
+    Every image is its sample 0; all samples of the last condition come apart.
     """
     recipe = contents.recipe
     sample = declared_sample(subject.score, n_random=recipe.report.n_random, seed=recipe.seed)
     kinds = _kinds(subject)
     last = next((kind for kind in reversed(kinds) if kind[0] == "result"), None)
-    n_draws = {array.shape[1] for array in subject.pictures.values()}
+    n_samples = {array.shape[1] for array in subject.images.values()}
     groups = [
         {"title": TITLES[name], "rows": [_row(subject, item, f"{name} {k + 1}", kinds) for k, item in enumerate(items)]}
         for name, items in sample.groups
     ]
-    draws = []
+    samples = []
     shown = dict.fromkeys(item for _, items in sample.groups for item in items)
-    if last is not None and subject.pictures[last[:2]].shape[1] > 1:
-        draws = [_all_draws(subject, item, last[1]) for item in shown]
+    if last is not None and subject.images[last[:2]].shape[1] > 1:
+        samples = [_all_samples(subject, item, last[1]) for item in shown]
     return {
         "subject": subject.subject,
-        "without_brain": _without_brain(subject, list(shown)),
+        "without_brain": _without_responses(subject, list(shown)),
         "rule": sample.rule(contents.score_name),
         "under_prior": bool(subject.probable),
-        "several": max(n_draws, default=1) > 1,
+        "several": max(n_samples, default=1) > 1,
         "groups": groups,
-        "draws": draws,
+        "samples": samples,
         "drawn_condition": last[1] if last else "",
     }
 
 
 def _row(subject: SubjectReport, item: int, label: str, kinds: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
     name = _item_name(subject, item)
-    cells = [_shown(subject.presented[item], "presented", f"{name}: the presented picture", "truth")]
+    cells = [_shown(subject.presented[item], "presented", f"{name}: the presented image", "truth")]
     for level, condition, heading in kinds:
         alt = f"{name}: {_said(level, condition)}"
-        cells.append(_shown(subject.pictures[level, condition][item, 0], heading, alt, level))
+        cells.append(_shown(subject.images[level, condition][item, 0], heading, alt, level))
     score = float(subject.score[item])
     return {
         "label": label,
@@ -85,16 +89,16 @@ def _row(subject: SubjectReport, item: int, label: str, kinds: Sequence[tuple[st
 def _said(level: str, condition: str) -> str:
     return {
         "result": f"reconstruction from decoded {condition}",
-        "ceiling": f"the same generator given the true {condition}",
-        "floor_shuffled": f"reconstruction of {condition} by decoders trained on shuffled brains",
-        "floor_mean": f"{condition} of the mean z and c of the training pictures",
-        "floor_noise": "noise without a caption",
-        "floor_random": f"{condition} of a training picture drawn at random",
+        "oracle": f"the same generator given the true {condition}",
+        "permuted": f"reconstruction of {condition} by decoders trained on shuffled brains",
+        "chance_mean": f"{condition} of the mean z and c of the training images",
+        "chance_noise": "noise without a caption",
+        "chance_random": f"{condition} of a training image drawn at random",
     }.get(level, f"{level} {condition}")
 
 
 def _shown(image: Any, caption: str, alt: str, kind: str = "result") -> dict[str, str]:
-    return {"uri": picture_uri(image), "caption": caption, "alt": alt, "kind": kind}
+    return {"uri": image_uri(image), "caption": caption, "alt": alt, "kind": kind}
 
 
 def _item_name(subject: SubjectReport, item: int) -> str:
@@ -103,25 +107,25 @@ def _item_name(subject: SubjectReport, item: int) -> str:
     return f"stimulus {stimulus}" if alone else f"stimulus {stimulus}, trial {item}"
 
 
-def _all_draws(subject: SubjectReport, item: int, condition: str) -> dict[str, Any]:
+def _all_samples(subject: SubjectReport, item: int, condition: str) -> dict[str, Any]:
     name = _item_name(subject, item)
-    drawn = subject.pictures["result", condition][item]
-    cells = [_shown(subject.presented[item], "presented", f"{name}: the presented picture", "truth")]
+    drawn = subject.images["result", condition][item]
+    cells = [_shown(subject.presented[item], "presented", f"{name}: the presented image", "truth")]
     cells += [_shown(image, f"draw {k}", f"{name}: {condition}, draw {k}") for k, image in enumerate(drawn)]
     return {"item": name, "cells": cells}
 
 
-def _without_brain(subject: SubjectReport, items: Sequence[int]) -> list[dict[str, Any]]:
-    """Show what the generator makes of some pictures when it is told nothing of the brain, by its last condition."""
+def _without_responses(subject: SubjectReport, items: Sequence[int]) -> list[dict[str, Any]]:
+    """Show what the generator makes of some images when it is told nothing of the brain, by its last condition."""
     kinds = []
-    for level, heading in WITHOUT_BRAIN.items():
-        made = [condition for condition in CONDITIONS if (level, condition) in subject.pictures]
+    for level, heading in STORED_WITHOUT_RESPONSES.items():
+        made = [condition for condition in CONDITIONS if (level, condition) in subject.images]
         kinds += [(level, made[-1], heading)] if made else []
     return [_row(subject, item, "", kinds) for item in items] if kinds else []
 
 
 def across(contents: ReportInput) -> dict[str, Any] | None:
-    """Set the same picture side by side for all subjects; None for one subject, or where they share no picture."""
+    """Set the same image side by side for all subjects; None for one subject, or where they share no image."""
     shared = _shared(contents)
     if shared is None:
         return None
@@ -130,10 +134,10 @@ def across(contents: ReportInput) -> dict[str, Any] | None:
     rows = []
     for name, position in sample.labelled:
         item = f"stimulus {first.stimulus_id[items[0][position]]}"
-        cells = [_shown(first.presented[items[0][position]], "presented", "the presented picture", "truth")]
+        cells = [_shown(first.presented[items[0][position]], "presented", "the presented image", "truth")]
         for subject, mine in zip(contents.subjects, items, strict=True):
-            picture = subject.pictures["result", condition][mine[position], 0]
-            cells.append(_shown(picture, subject.subject, f"{item}: from the brain of {subject.subject}"))
+            image = subject.images["result", condition][mine[position], 0]
+            cells.append(_shown(image, subject.subject, f"{item}: from the brain of {subject.subject}"))
         rows.append({"label": name, "item": item, "score": "", "cells": cells, "probable": []})
     rule = sample.rule(f"the mean over subjects of {contents.score_name}")
     return {"condition": condition, "rows": rows, "rule": rule}
@@ -145,7 +149,7 @@ def _shared(contents: ReportInput) -> tuple[str, list[list[int]], Sample] | None
     if len(subjects) < 2:
         return None
     stimuli = sorted(set.intersection(*({int(i) for i in subject.stimulus_id} for subject in subjects)))
-    conditions = [c for c in reversed(CONDITIONS) if all(("result", c) in subject.pictures for subject in subjects)]
+    conditions = [c for c in reversed(CONDITIONS) if all(("result", c) in subject.images for subject in subjects)]
     if not stimuli or not conditions:
         return None
     items = [[int(np.flatnonzero(subject.stimulus_id == i)[0]) for i in stimuli] for subject in subjects]
@@ -169,12 +173,12 @@ def examples(contents: ReportInput) -> Figure | None:
         condition, items, sample = shared
         rows = items[0]
         columns = {
-            subject.subject: subject.pictures["result", condition][mine, 0]
+            subject.subject: subject.images["result", condition][mine, 0]
             for subject, mine in zip(contents.subjects, items, strict=True)
         }
     else:
         sample, rows = _few(first.score, contents), list(range(len(first.stimulus_id)))
-        columns = {name: stack[:, 0] for (level, name), stack in first.pictures.items() if level == "result"}
+        columns = {name: stack[:, 0] for (level, name), stack in first.images.items() if level == "result"}
     if not columns or not sample.labelled:
         return None
     titles = [f"{name},\nstimulus {first.stimulus_id[rows[k]]}" for name, k in sample.labelled]
@@ -182,20 +186,20 @@ def examples(contents: ReportInput) -> Figure | None:
     return plot.images(first.presented[rows], columns, rows=chosen, titles=titles)
 
 
-def film_strip(subject: SubjectReport, film: Film) -> dict[str, Any]:
-    """Show a film as a strip of steps and as an animation that holds its last frame for a quarter of its time."""
-    shown = np.flatnonzero(subject.stimulus_id == film.stimulus_id)
-    last = len(film.frames) - 1
-    name = f"stimulus {film.stimulus_id}"
-    sprite, n_frames = sprite_uri(film.frames)
+def sequence_strip(subject: SubjectReport, sequence: DenoisingSequence) -> dict[str, Any]:
+    """Show a sequence as a strip of steps and as an animation that holds its last frame for a quarter of its time."""
+    shown = np.flatnonzero(subject.stimulus_id == sequence.stimulus_id)
+    last = len(sequence.frames) - 1
+    name = f"stimulus {sequence.stimulus_id}"
+    sprite, n_frames = sprite_uri(sequence.frames)
     strip = []
     for step in evenly(last + 1, N_STRIP):
         caption = "result" if step == last else f"step {step}" if step else "start"
         alt = f"{name} after step {step} of {last}" if step else f"{name} before the first step"
-        strip.append(_shown(film.frames[step], caption, alt))
+        strip.append(_shown(sequence.frames[step], caption, alt))
     truth = None
     if len(shown):
-        truth = _shown(subject.presented[shown[0]], "presented", f"{name}: the presented picture", "truth")
+        truth = _shown(subject.presented[shown[0]], "presented", f"{name}: the presented image", "truth")
     return {
         "subject": subject.subject,
         "item": name,
@@ -206,5 +210,5 @@ def film_strip(subject: SubjectReport, film: Film) -> dict[str, Any]:
         "n_frames": n_frames,
         "end": round(-100 * (n_frames - 1) / n_frames, 4),
         "seconds": round(max(2.5, n_frames * 0.12) / 0.75, 2),
-        "aspect": f"{film.frames.shape[2]} / {film.frames.shape[1]}",
+        "aspect": f"{sequence.frames.shape[2]} / {sequence.frames.shape[1]}",
     }

@@ -24,7 +24,7 @@ class Key(NamedTuple):
 
     subject: str
     metric: str
-    observer: str
+    network: str
     direction: str
     subset: str
     layer: str
@@ -43,13 +43,13 @@ class Mark:
     result: float
     low: float
     high: float
-    floor_repaired: float
-    floor_shuffled: float
+    mismatched: float
+    permuted: float
     ceiling: float
     n: int
-    floor_mean: float = math.nan
-    floor_noise: float = math.nan
-    floor_random: float = math.nan
+    chance_mean: float = math.nan
+    chance_noise: float = math.nan
+    chance_random: float = math.nan
     gap_closed: float = math.nan
 
     @property
@@ -129,7 +129,7 @@ def reading(marks: Sequence[Mark]) -> str:
     last = ([mark for mark in marks if not is_retrieved(mark.key.condition)] or marks)[-1]
     key = last.key
     place = f" at the {key.layer} layer" if key.layer else ""
-    subset = f" on {key.subset} pictures" if key.subset not in ("", "all") else ""
+    subset = f" on {key.subset} images" if key.subset not in ("", "all") else ""
     what = f"{words(key.metric)} of {key.condition}" if key.condition else words(key.metric)
     said = f"{what}{place}{subset} is {show(last.result, key.metric)} ({_beside(last)})"
     leaders = leaders_of(marks)
@@ -142,9 +142,9 @@ def _beside(mark: Mark) -> str:
         ("95 % interval", interval(mark)),
         ("n =", str(mark.n) if mark.n else ""),
         ("guessing", "" if mark.chance is None else show(mark.chance, metric)),
-        ("wrong truths", show(mark.floor_repaired, metric).replace("–", "")),
-        ("shuffled training", show(mark.floor_shuffled, metric).replace("–", "")),
-        ("ceiling", show(mark.ceiling, metric).replace("–", "")),
+        ("mismatched images", show(mark.mismatched, metric).replace("–", "")),
+        ("shuffled training", show(mark.permuted, metric).replace("–", "")),
+        ("oracle", show(mark.ceiling, metric).replace("–", "")),
     )
     return ", ".join(f"{name} {value}" for name, value in named if value)
 

@@ -47,10 +47,12 @@ def report(contents: ReportInput) -> str:
         recipe=recipe,
         verdicts=_verdicts(contents),
         warnings=[str(warning) for warning in contents.provenance.get("warnings", [])],
-        headline=scores.headline(found, head, recipe.evaluate.n_shuffles),
+        headline=scores.headline(found, head, recipe.evaluate.n_permutations),
         galleries=[gallery.gallery(subject, contents) for subject in contents.subjects],
         across=gallery.across(contents),
-        films=[gallery.film_strip(subject, film) for subject in contents.subjects for film in subject.films],
+        sequences=[
+            gallery.sequence_strip(subject, sequence) for subject in contents.subjects for sequence in subject.sequences
+        ],
         score_groups=scores.chart_groups(found, head),
         score_columns=SCORE_COLUMNS,
         score_rows=_table_rows(contents.scores, SCORE_COLUMNS),
@@ -117,7 +119,7 @@ def _alphas(subject: SubjectReport) -> Iterator[dict[str, Any]]:
         said = f"{wording.percent(at_edge / total)} of {total} choices sit at the edge of the grid ({low} to {high}); "
         said += f"the median is {middle}."
         if subject.probable and feature == "c":
-            said += " The c of the pictures comes from its prior, which has penalties of its own."
+            said += " The c of the images comes from its prior, which has penalties of its own."
         yield {
             "subject": subject.subject,
             "feature": feature,

@@ -1,4 +1,4 @@
-"""Sample: which pictures a report shows, by a rule that is declared beside them."""
+"""Sample: which images a report shows, by a rule that is declared beside them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Sample:
-    """Positions of the pictures to show.
+    """Positions of the images to show.
 
     Parameters
     ----------
     best, median, worst
-        Positions by rank, the better one first; each has ``n_each``, and no picture stands in two of them.
+        Positions by rank, the better one first; each has ``n_each``, and no image stands in two of them.
     random
-        Positions drawn from all pictures without a look at the scores, ascending; they may overlap the others.
+        Positions drawn from all images without a look at the scores, ascending; they may overlap the others.
     n_ranked, n_items
-        How many pictures have a score, and how many there are.
+        How many images have a score, and how many there are.
     seed
         What the random ones were drawn with.
     """
@@ -35,7 +35,7 @@ class Sample:
 
     @property
     def groups(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Name and positions of the groups that hold a picture."""
+        """Name and positions of the groups that hold an image."""
         named = (("best", self.best), ("median", self.median), ("worst", self.worst), ("random", self.random))
         return tuple((name, positions) for name, positions in named if positions)
 
@@ -50,11 +50,11 @@ class Sample:
         if self.best:
             one = len(self.best) == 1
             parts.append(
-                f"The {self.n_ranked} pictures with a score are ranked by {score_name}; shown are "
+                f"The {self.n_ranked} images with a score are ranked by {score_name}; shown are "
                 + ("the best, the median and the worst one." if one else self._counted(len(self.best)))
             )
         else:
-            parts.append(f"Too few pictures have a score ({self.n_ranked}) to show best, median and worst.")
+            parts.append(f"Too few images have a score ({self.n_ranked}) to show best, median and worst.")
         if self.random:
             verb = "are" if len(self.random) > 1 else "is"
             parts.append(
@@ -72,7 +72,7 @@ class Sample:
 
 
 def declared_sample(score: NDArray[np.floating[Any]], *, n_random: int, n_each: int = 3, seed: int = 0) -> Sample:
-    """Pick the best, the median, the worst and some random pictures; the same scores always give the same pictures.
+    """Pick the best, the median, the worst and some random images; the same scores always give the same images.
 
     Parameters
     ----------

@@ -27,10 +27,10 @@ class Table:
     caveat: str
 
 
-def headline(found: Sequence[Mark], head: Headline | None, n_shuffles: int) -> Table | None:
+def headline(found: Sequence[Mark], head: Headline | None, n_permutations: int) -> Table | None:
     """Return the headline's layers for all images; its own layer comes last, beside its chance levels and ceiling."""
     whole = [mark for mark in _of_protocol(found, head) if mark.key.subset in ("", "all")]
-    first = _of_headline(whole, head) or _without_observer(whole)
+    first = _of_headline(whole, head) or _without_network(whole)
     if not first:
         return None
     layers = marks.unique(mark.key.layer for mark in first)
@@ -46,33 +46,33 @@ def headline(found: Sequence[Mark], head: Headline | None, n_shuffles: int) -> T
                 first_row = not rows or rows[-1]["subject"] != subject
                 rows.append({**_headline_row(subject, condition, mine, beside, layers), "first": first_row})
     key = first[0].key
-    names = [layer or wording.words(key.observer or key.metric) for layer in layers]
-    seen_by = f" by {wording.words(key.observer)}" if key.observer else ""
+    names = [layer or wording.words(key.network or key.metric) for layer in layers]
+    seen_by = f" by {wording.words(key.network)}" if key.network else ""
     about = f"{wording.words(key.metric)}{seen_by}{_direction(key.direction)}"
     about = f"{about[0].upper()}{about[1:]}{'' if about.endswith('?') else '.'}"
     about += f" {head.why}" if head is not None else ""
-    permuted = f"shuffled training ({n_shuffles})" if n_shuffles else "shuffled training"
-    columns = (*names, "wrong truths", permuted, "ceiling", "gap closed")
+    permuted = f"shuffled training ({n_permutations})" if n_permutations else "shuffled training"
+    columns = (*names, "mismatched images", permuted, "oracle", "gap closed")
     return Table(columns, tuple(rows), about, head.caveat if head is not None else "")
 
 
 def _of_protocol(found: Sequence[Mark], head: Headline | None) -> list[Mark]:
     """Keep the marks of the headline's protocol; without a headline those of the first, without images all."""
-    pictures = [mark for mark in found if mark.key.observer != FEATURES]
-    protocol = first_protocol(mark.key.protocol for mark in pictures) if head is None else head.protocol
-    return [mark for mark in pictures if mark.key.protocol == protocol] or list(found)
+    images = [mark for mark in found if mark.key.network != FEATURES]
+    protocol = first_protocol(mark.key.protocol for mark in images) if head is None else head.protocol
+    return [mark for mark in images if mark.key.protocol == protocol] or list(found)
 
 
 def _of_headline(found: Sequence[Mark], head: Headline | None) -> list[Mark]:
     """Keep the marks of the headline's network and direction, of all its layers."""
     if head is None:
         return []
-    wanted = (IDENTIFICATION, head.observer, head.direction, head.protocol)
+    wanted = (IDENTIFICATION, head.network, head.direction, head.protocol)
     return [mark for mark in found if _family(mark) == wanted]
 
 
 def floors(found: Sequence[Mark], head: Headline | None) -> list[dict[str, Any]]:
-    """Set what pictures made without the brain get beside the result: rows by the headline's last layer and by pixels.
+    """Set what images made without the brain get beside the result: rows by the headline's last layer and by pixels.
 
     Empty where none were made.
     """
@@ -82,10 +82,10 @@ def floors(found: Sequence[Mark], head: Headline | None) -> list[dict[str, Any]]
     several = len(marks.unique(mark.key.subject for mark in chosen)) > 1
     rows = []
     for mark in chosen:
-        beside = [mark.floor_mean, mark.floor_noise, mark.floor_random]
+        beside = [mark.chance_mean, mark.chance_noise, mark.chance_random]
         if all(map(math.isnan, beside)):
             continue
-        values = [mark.floor_repaired, mark.floor_shuffled, *beside, mark.result, mark.ceiling]
+        values = [mark.mismatched, mark.permuted, *beside, mark.result, mark.ceiling]
         words = [mark.key.subject if several else "", wording.words(mark.key.metric), mark.key.layer]
         rows.append(
             {
@@ -111,9 +111,9 @@ def published(found: Sequence[Mark]) -> list[dict[str, str]]:
         counts, subjects = {mark.n for mark in mine}, [mark.key.subject for mark in mine]
         if len(counts) > 1:
             continue
-        words = {name: getattr(key, name) for name in ("condition", "protocol", "metric", "observer", "layer")}
+        words = {name: getattr(key, name) for name in ("condition", "protocol", "metric", "network", "layer")}
         for value in published_beside(**words, n=counts.pop(), subjects=subjects):
-            by = f"by {wording.words(key.observer)}" if key.observer else ""
+            by = f"by {wording.words(key.network)}" if key.network else ""
             score = [" ".join(word for word in (wording.words(key.metric), by) if word), key.layer, key.condition]
             rows.append(
                 {
@@ -129,7 +129,7 @@ def published(found: Sequence[Mark]) -> list[dict[str, str]]:
     return rows
 
 
-def _without_observer(whole: Sequence[Mark]) -> list[Mark]:
+def _without_network(whole: Sequence[Mark]) -> list[Mark]:
     """Fall back to pixel correlation, then to whatever metric comes first."""
     metrics = marks.unique(mark.key.metric for mark in whole)
     metric = "pixcorr" if "pixcorr" in metrics else next(iter(metrics), "")
@@ -151,7 +151,7 @@ def _headline_row(
         "said": wording.words(condition),
         "n": last.n or "–",
         "layers": [_cell(by_layer.get(layer)) for layer in layers],
-        "beside": [marks.show(value, metric) for value in (last.floor_repaired, last.floor_shuffled, last.ceiling)],
+        "beside": [marks.show(value, metric) for value in (last.mismatched, last.permuted, last.ceiling)],
         "gap": undefined if math.isnan(last.gap_closed) else wording.percent(last.gap_closed),
         "pixels": [pixels.get(name, "–") for name in PIXEL_METRICS],
     }
@@ -163,8 +163,8 @@ def _cell(mark: Mark | None) -> tuple[str, str]:
 
 def _direction(direction: str) -> str:
     said = {
-        "original": "; for each presented picture: is its own reconstruction more like it than another picture's?",
-        "reconstruction": "; for each reconstruction: is it more like its own presented picture than like another?",
+        "original": "; for each presented image: is its own reconstruction more like it than another image's?",
+        "reconstruction": "; for each reconstruction: is it more like its own presented image than like another?",
     }
     return said.get(direction, f"; {direction}" if direction else "")
 
@@ -195,18 +195,18 @@ def _figures(question: Question) -> Iterator[dict[str, Any]]:
 
 def _questions(found: Sequence[Mark], head: Headline | None) -> Iterator[Question]:
     """Return the groups of charts: the headline, then scores without a network, then other networks and directions."""
-    seen = [mark for mark in found if marks.is_identification(mark.key.metric) and mark.key.observer]
+    seen = [mark for mark in found if marks.is_identification(mark.key.metric) and mark.key.network]
     main = _of_headline(seen, head)
     if main:
         yield from _family_questions(main, main=True)
-    yield from _without_observers([mark for mark in found if mark not in seen and mark.key.subset in ("", "all")])
+    yield from _without_networks([mark for mark in found if mark not in seen and mark.key.subset in ("", "all")])
     for family in dict.fromkeys(_family(mark) for mark in seen):
         if not main or family != _family(main[0]):
             yield from _family_questions([mark for mark in seen if _family(mark) == family], main=False)
 
 
 def _family(mark: Mark) -> tuple[str, str, str, str]:
-    return mark.key.metric, mark.key.observer, mark.key.direction, mark.key.protocol
+    return mark.key.metric, mark.key.network, mark.key.direction, mark.key.protocol
 
 
 def _by_protocol(protocol: str) -> str:
@@ -216,25 +216,25 @@ def _by_protocol(protocol: str) -> str:
 
 def _family_questions(family: Sequence[Mark], *, main: bool) -> Iterator[Question]:
     key = family[0].key
-    side = {"original": ", presented picture held fixed", "reconstruction": ", reconstruction held fixed"}
-    title = f"{wording.words(key.metric)} by {wording.words(key.observer)}{side.get(key.direction, '')}"
+    side = {"original": ", presented image held fixed", "reconstruction": ", reconstruction held fixed"}
+    title = f"{wording.words(key.metric)} by {wording.words(key.network)}{side.get(key.direction, '')}"
     title = title[0].upper() + title[1:] + _by_protocol(key.protocol)
     whole = [mark for mark in family if mark.key.subset in ("", "all")]
     if whole:
-        shared = "This observer shares its training with c, which flatters c and zc. "
+        shared = "This network shares its training with c, which flatters c and zc. "
         about = _direction(key.direction).removeprefix("; ").capitalize()
-        yield Question(title, (shared if key.observer == "image_encoder" else "") + about, whole, main)
+        yield Question(title, (shared if key.network == "image_encoder" else "") + about, whole, main)
     split = [mark for mark in family if mark.key.subset not in ("", "all")]
     if split:
         layer = split[-1].key.layer
         about = f"The {layer} layer's comparisons, scored" if layer else "The same comparisons, scored"
         last = [mark for mark in split if mark.key.layer == layer]
-        yield Question(f"{title}: by kind of picture", f"{about} for each kind of test picture apart.", last, main)
+        yield Question(f"{title}: by kind of image", f"{about} for each kind of test image apart.", last, main)
 
 
-def _without_observers(rest: Sequence[Mark]) -> Iterator[Question]:
+def _without_networks(rest: Sequence[Mark]) -> Iterator[Question]:
     """Put pixel scores into one chart and every other metric into its own."""
-    about = "Each picture against its own truth, pixel by pixel; blind to meaning."
+    about = "Each image against its own truth, pixel by pixel; blind to meaning."
     for protocol in marks.unique(mark.key.protocol for mark in rest):
         pixels = [mark for mark in rest if mark.key.metric in PIXEL_METRICS and mark.key.protocol == protocol]
         if pixels:
@@ -242,8 +242,8 @@ def _without_observers(rest: Sequence[Mark]) -> Iterator[Question]:
             yield Question(title, about, sorted(pixels, key=lambda m: PIXEL_METRICS.index(m.key.metric)), main)
     others = [mark for mark in rest if mark.key.metric not in PIXEL_METRICS]
     for family in dict.fromkeys(_family(mark) for mark in others):
-        metric, observer, direction, protocol = family
-        parts = (wording.words(metric), f"by {wording.words(observer)}" if observer else "")
+        metric, network, direction, protocol = family
+        parts = (wording.words(metric), f"by {wording.words(network)}" if network else "")
         title = " ".join(part for part in parts if part) + (f", {direction} held fixed" if direction else "")
         chosen = [mark for mark in others if _family(mark) == family]
         yield Question(title[0].upper() + title[1:] + _by_protocol(protocol), "", chosen, protocol in ("", BUILTIN))

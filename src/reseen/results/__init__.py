@@ -11,12 +11,12 @@
     ├── checksums.json        checksums of the tables; arrays and images carry theirs
     ├── kept/<subject>/       session01.safetensors: ROI voxels of large sessions as they were read; may be deleted
     ├── features/<subject>/   z.safetensors, c.safetensors; <feature>/<block>.safetensors: what denoising gave
-    ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: the decoder; shuffled0_z: a floor's;
+    ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: the decoder; permuted0_z: a floor's;
     │                         c_candidates: what a mean under the prior is of; clusters, without_...: of a full run
-    ├── <subject>/pictures/   <level>/<condition>/<stimulus_id>_<draw>.png, with -t<item> for single trials
+    ├── <subject>/images/   <level>/<condition>/<stimulus_id>_<draw>.png, with -t<item> for single trials
     ├── <subject>/encode/     voxels.safetensors: every model's numbers of each voxel
     ├── scores.csv            one row a number; diagnostics.csv and encoding.csv likewise; each subject's in its folder
-    ├── pictures.csv          what each test picture scores by itself, likewise: what `reseen compare` pairs
+    ├── images.csv          what each test image scores by itself, likewise: what `reseen compare` pairs
     ├── raters/               index.html and design.json, where people were asked: a test of two alternatives
     ├── figures/              for print, as PNG and SVG: examples, identification, <subject>_<encoding analysis>
     ├── derivatives/          maps as NIfTI and GIFTI, named as BIDS derivatives, where the recipe asks for them
@@ -36,7 +36,7 @@ A file is there whole or not at all: it is written beside its place and then mov
 from reseen.results.folder import ResultsFolder, lost_recipe, other_recipe
 from reseen.results.records import (
     SCORED_SIZE_OF,
-    TEST_PICTURES_OF,
+    TEST_IMAGES_OF,
     VERSION_OF,
     StageTime,
     digest,
@@ -45,7 +45,7 @@ from reseen.results.records import (
 
 __all__ = [
     "SCORED_SIZE_OF",
-    "TEST_PICTURES_OF",
+    "TEST_IMAGES_OF",
     "VERSION_OF",
     "ResultsFolder",
     "StageTime",

@@ -17,7 +17,7 @@ from reseen.files import (
     Held,
     lock,
     opening_tensors,
-    read_picture,
+    read_image,
     read_text,
     sweep,
     verify_sealed,
@@ -111,7 +111,7 @@ class ResultsFolder(Journal):
         Raises
         ------
         ResultsError
-            If the libraries here are not those that the results were begun with.
+            If the libraries here are not those that the results were started with.
         """
         results = cls(path, recipe)
         results._claim_versions()
@@ -155,7 +155,7 @@ class ResultsFolder(Journal):
     # ------------------------------------------------------------------------------------------------ identity
 
     def claim(self, name: str, value: str) -> None:
-        """Record something the results depend on, or hold it against what was recorded when they were begun.
+        """Record something the results depend on, or hold it against what was recorded when they were started.
 
         Raises
         ------
@@ -167,8 +167,8 @@ class ResultsFolder(Journal):
             write_json(self.path / "provenance.json", {**known, name: value})
         elif known[name] != value:
             raise ResultsError(
-                f"{self.path} was begun with another {name}: expected {known[name]}, found {value}. "
-                "Choose another folder, or restore what it was begun with."
+                f"{self.path} was started with another {name}: expected {known[name]}, found {value}. "
+                "Choose another folder, or restore what it was started with."
             )
 
     @property
@@ -189,10 +189,10 @@ class ResultsFolder(Journal):
     def _compare_recipe(self) -> None:
         file = self.path / "recipe.toml"
         if file.is_file():
-            begun = load_recipe(file)
-            if differ := differences(self.recipe, begun):
+            started = load_recipe(file)
+            if differ := differences(self.recipe, started):
                 raise other_recipe(self.path, differ)
-            if not (grown := growth(self.recipe, begun)):
+            if not (grown := growth(self.recipe, started)):
                 return
             self._drop_tables(grown)
         elif self.provenance:
@@ -201,13 +201,13 @@ class ResultsFolder(Journal):
 
     def _drop_tables(self, grown: Sequence[str]) -> None:
         """Delete the tables that what was added to the recipe changes; joined tables are made again from the others."""
-        names = {"scores", "pictures"} if "evaluate.protocols" in grown else set()
+        names = {"scores", "images"} if "evaluate.protocols" in grown else set()
         if "evaluate.full" in grown:
-            names |= {"scores", "pictures", "diagnostics"}
+            names |= {"scores", "images", "diagnostics"}
         for subject in self.recipe.data.subjects:
             for name in names:
                 (self.path / subject / f"{name}.csv").unlink(missing_ok=True)
-        for name in ("encoding", "scores", "pictures", "diagnostics"):
+        for name in ("encoding", "scores", "images", "diagnostics"):
             (self.path / f"{name}.csv").unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------------------------ arrays
@@ -225,11 +225,11 @@ class ResultsFolder(Journal):
             self.check_place(file)
         return FeatureBlocks.open(name.partition("/")[2], files)
 
-    def made_by(self, stage: str, subject: str) -> dict[str, str]:
+    def computed_by(self, stage: str, subject: str) -> dict[str, str]:
         """Return what a stage's arrays and images are computed by: the settings that matter, the data and the model."""
         return computed_by(self.recipe, self.provenance, stage, subject)
 
-    def save_features(self, path: Path, features: Features, made_by: Mapping[str, str]) -> None:
+    def save_features(self, path: Path, features: Features, computed_by: Mapping[str, str]) -> None:
         """Write features to a path of this folder, with the settings that they were computed by.
 
         Raises
@@ -238,9 +238,9 @@ class ResultsFolder(Journal):
             If they cannot be written.
         """
         tensors: dict[str, NDArray[Any]] = {"array": features.array, "stimulus_id": features.stimulus_id}
-        self.save_arrays(path, tensors, {"name": features.name, **made_by})
+        self.save_arrays(path, tensors, {"name": features.name, **computed_by})
 
-    def save_arrays(self, path: Path, arrays: Mapping[str, NDArray[Any]], made_by: Mapping[str, str]) -> None:
+    def save_arrays(self, path: Path, arrays: Mapping[str, NDArray[Any]], computed_by: Mapping[str, str]) -> None:
         """Write named arrays to a path of this folder, with the settings that they were computed by and a checksum.
 
         Raises
@@ -248,7 +248,7 @@ class ResultsFolder(Journal):
         ResultsError
             If they cannot be written.
         """
-        write_tensors(path, arrays, {**made_by, PLACE: self.place(path)})
+        write_tensors(path, arrays, {**computed_by, PLACE: self.place(path)})
 
     def load_features(self, path: Path) -> Features:
         """Read features from a path of this folder.
@@ -259,8 +259,8 @@ class ResultsFolder(Journal):
             If they are missing or damaged, changed after they were written, or belong elsewhere.
         """
         self.check_place(path)
-        with opening_tensors(path) as (file, made_by):
-            name = made_by.get("name", path.stem)
+        with opening_tensors(path) as (file, computed_by):
+            name = computed_by.get("name", path.stem)
             return Features(name, file.get_tensor("array"), file.get_tensor("stimulus_id"))
 
     def load_arrays(self, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -271,9 +271,9 @@ class ResultsFolder(Journal):
         ResultsError
             As `load_features`.
         """
-        made_by = self.check_place(path)
+        computed_by = self.check_place(path)
         with opening_tensors(path) as (file, _):
-            return {name: file.get_tensor(name) for name in file.keys()}, made_by  # noqa: SIM118 (no mapping)
+            return {name: file.get_tensor(name) for name in file.keys()}, computed_by  # noqa: SIM118 (no mapping)
 
     def check_place(self, path: Path) -> dict[str, str]:
         """Check that a file of arrays is complete, unchanged and where it was written, and return its settings.
@@ -283,16 +283,16 @@ class ResultsFolder(Journal):
         ResultsError
             If it is not.
         """
-        made_by = verify_tensors(path)
+        computed_by = verify_tensors(path)
         place = self.place(path)
-        if (found := made_by.pop(PLACE, None)) != place:
+        if (found := computed_by.pop(PLACE, None)) != place:
             raise ResultsError(
                 f"{shown(path)} holds other arrays than were written there: those of {shown(str(found))}. Put it back "
                 "where it was, or delete it and run the recipe again."
             )
-        return made_by
+        return computed_by
 
-    def has_arrays(self, path: Path, made_by: Mapping[str, str]) -> bool:
+    def has_arrays(self, path: Path, computed_by: Mapping[str, str]) -> bool:
         """Return whether arrays are there, after checking that they were computed by these settings.
 
         Raises
@@ -303,7 +303,7 @@ class ResultsFolder(Journal):
         if not os.path.lexists(path):
             return False
         found = self.check_place(path)
-        if differ := [name for name, value in made_by.items() if found.get(name) != value]:
+        if differ := [name for name, value in computed_by.items() if found.get(name) != value]:
             raise ResultsError(
                 f"{shown(path)} was computed otherwise than this folder says: {', '.join(differ)} of the arrays differ "
                 "from those of the recipe, the data and the model here. Delete it and run the recipe again."
@@ -312,11 +312,11 @@ class ResultsFolder(Journal):
 
     # ------------------------------------------------------------------------------------------------ the rest
 
-    def save_picture(self, path: Path, picture: NDArray[np.uint8]) -> None:
+    def save_image(self, path: Path, image: NDArray[np.uint8]) -> None:
         """Write an image, ``(height, width, 3)`` uint8, as PNG with a checksum."""
-        write_sealed(path, picture, self._belongs(path))
+        write_sealed(path, image, self._belongs(path))
 
-    def has_picture(self, path: Path) -> bool:
+    def has_image(self, path: Path) -> bool:
         """Return whether an image is there, after comparing it with its checksum.
 
         Raises
@@ -329,7 +329,7 @@ class ResultsFolder(Journal):
         verify_sealed(path, self._belongs(path))
         return True
 
-    def load_picture(self, path: Path) -> NDArray[np.uint8]:
+    def load_image(self, path: Path) -> NDArray[np.uint8]:
         """Read an image, ``(height, width, 3)`` uint8.
 
         Raises
@@ -338,14 +338,14 @@ class ResultsFolder(Journal):
             If it is missing or damaged, or is not the image that was written there.
         """
         verify_sealed(path, self._belongs(path))
-        return read_picture(path, ResultsError)
+        return read_image(path, ResultsError)
 
     def _belongs(self, path: Path) -> str:
         """Return which image a path is for, and what it is computed by."""
         place = self.place(path)
         subject = place.partition("/")[0]
         if subject not in self._seals:
-            self._seals[subject] = digest(self.made_by("reconstruct", subject))
+            self._seals[subject] = digest(self.computed_by("reconstruct", subject))
         return f"{place} {self._seals[subject]}"
 
     def save_table(self, name: str, table: pd.DataFrame) -> None:

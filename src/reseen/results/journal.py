@@ -9,7 +9,7 @@ from typing import Any, Literal
 from reseen.errors import ResultsError
 from reseen.files import read_json, write_json
 from reseen.results.layout import Layout
-from reseen.results.records import StageTime, begun, ended
+from reseen.results.records import StageTime, ended, started
 
 
 class Journal(Layout):
@@ -39,7 +39,7 @@ class Journal(Layout):
     def begin_stage(self, stage: str, device: str) -> None:
         """Record that a stage runs, so that a kill before its time is written is known."""
         times = self.times
-        self._write_times({**times, stage: begun(times.get(stage), device)})
+        self._write_times({**times, stage: started(times.get(stage), device)})
 
     def end_stage(self, stage: str, seconds: float | None) -> None:
         """Add to the time of a stage that runs; ``None`` where there was nothing to do."""

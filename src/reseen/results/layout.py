@@ -37,7 +37,7 @@ class Layout:
         return [whole] if whole.is_file() else sorted(self.block_path(name, 0).parent.glob("*.safetensors"))
 
     def decode_path(self, subject: str, name: str) -> Path:
-        """Return the path of something decoded: ``"z"``, ``"shuffled0_z"``, or a decoder such as ``"z_fold0"``."""
+        """Return the path of something decoded: ``"z"``, ``"permuted0_z"``, or a decoder such as ``"z_fold0"``."""
         return self.path / subject / "decode" / f"{name}.safetensors"
 
     def encode_path(self, subject: str) -> Path:
@@ -48,12 +48,12 @@ class Layout:
         """Return the path of a figure for print, such as ``"subj01_features"``, as ``"png"`` or ``"svg"``."""
         return self.path / "figures" / f"{name}.{kind}"
 
-    def picture_path(
-        self, subject: str, level: Level, condition: str, stimulus_id: int, draw: int, *, trial: int | None = None
+    def image_path(
+        self, subject: str, level: Level, condition: str, stimulus_id: int, sample: int, *, trial: int | None = None
     ) -> Path:
         """Return the path of a reconstructed image; ``trial`` is the item's number where items are single trials."""
-        name = f"{stimulus_id:05d}{'' if trial is None else f'-t{trial}'}_{draw}.png"
-        return self.path / subject / "pictures" / level / condition / name
+        name = f"{stimulus_id:05d}{'' if trial is None else f'-t{trial}'}_{sample}.png"
+        return self.path / subject / "images" / level / condition / name
 
     def place(self, path: Path) -> str:
         """Return where a file is in this folder, the same on every machine: ``"subj01/decode/z.safetensors"``."""

@@ -14,8 +14,8 @@ from reseen.recipe import Recipe, identity
 
 VERSION_OF = "version of "
 """What the record of a library's version begins with."""
-TEST_PICTURES_OF, SCORED_SIZE_OF = "test pictures of ", "scored size of "
-"""What the records begin with of which pictures a subject's scores are of, and at how many pixels they were scored."""
+TEST_IMAGES_OF, SCORED_SIZE_OF = "test images of ", "scored size of "
+"""What the records begin with of which images a subject's scores are of, and at how many pixels they were scored."""
 LIBRARIES = ("reseen", "numpy", "scipy", "scikit-learn", "pillow", "scikit-image", "torch", "diffusers", "transformers")
 SECTIONS = {
     "extract": ("model", "extract"),
@@ -54,7 +54,7 @@ class StageTime(BaseModel):
     running: bool = False
 
 
-def begun(before: StageTime | None, device: str) -> StageTime:
+def started(before: StageTime | None, device: str) -> StageTime:
     """Return the entry of a stage that starts now."""
     known = before or StageTime(seconds=0.0, device=device)
     return StageTime(seconds=known.seconds, device=device, n_lost=known.n_lost + known.running, running=True)

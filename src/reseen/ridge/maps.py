@@ -109,9 +109,9 @@ class RidgeMap:
         """All arrays of the map by name, without those that are ``None``."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
-    def save(self, path: Path | str, made_by: Mapping[str, str] | None = None) -> None:
+    def save(self, path: Path | str, computed_by: Mapping[str, str] | None = None) -> None:
         """Write the map as one safetensors file, complete or not at all; raise a ResultsError where that fails."""
-        write_tensors(Path(path), self.arrays, made_by or {})
+        write_tensors(Path(path), self.arrays, computed_by or {})
 
     @classmethod
     def load(cls, path: Path | str) -> RidgeMap:

@@ -1,6 +1,6 @@
-"""Anatomy: where the digital subjects' voxels lie, on nilearn's fsaverage5 surface, and what they face in the view.
+"""Anatomy: where the simulated subjects' voxels lie, on nilearn's fsaverage5 surface, and what they face in the view.
 
-Every digital subject shares this template. The regions are drawn around coordinates, so they are *approximate*: they
+Every simulated subject shares this template. The regions are drawn around coordinates, so they are *approximate*: they
 say in which neighbourhood an area lies, not where its borders run. Coordinates are those of fsaverage, in mm: x to the
 right, y to the front, z up; both hemispheres are drawn as mirror images.
 """
@@ -53,7 +53,7 @@ _HALF_MAGNIFICATION = 0.75
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Voxels that all digital subjects share.
+    """Voxels that all simulated subjects share.
 
     Parameters
     ----------
@@ -95,11 +95,11 @@ class Anatomy:
         return np.asarray(self.stream == STREAMS[name])
 
 
-def build_anatomy(voxel_share: float = 1.0) -> Anatomy:
-    """Put the streams onto the cortex; a ``voxel_share`` below 1 keeps the voxels nearest to each region's middle."""
+def build_anatomy(voxel_fraction: float = 1.0) -> Anatomy:
+    """Place the streams on the cortex; a ``voxel_fraction`` below 1 keeps voxels nearest to each region's centre."""
     cells = np.unique(np.floor(_cortical_points() / VOXEL_MM).astype(np.int64), axis=0)
     centres: Points = (cells.astype(np.float64) + 0.5) * VOXEL_MM
-    stream = _assign_streams(centres, voxel_share)
+    stream = _assign_streams(centres, voxel_fraction)
     used = cells[stream > 0]
     first, last = used.min(axis=0) - 1, used.max(axis=0) + 1
     inside = np.all((cells >= first) & (cells <= last), axis=1)
@@ -130,7 +130,7 @@ def _cortical_points() -> Points:
     return np.concatenate([(load_points("pial", side) + load_points("white", side)) / 2 for side in SIDES])
 
 
-def _assign_streams(centres: Points, voxel_share: float) -> NDArray[np.int64]:
+def _assign_streams(centres: Points, voxel_fraction: float) -> NDArray[np.int64]:
     """Assign each voxel to the stream of its nearest seed and keep the nearest, half of them in each hemisphere."""
     folded = centres.copy()
     folded[:, 0] = np.abs(folded[:, 0])
@@ -139,7 +139,7 @@ def _assign_streams(centres: Points, voxel_share: float) -> NDArray[np.int64]:
     nearest = distance.argmin(axis=0)
     stream = np.zeros(len(centres), dtype=np.int64)
     for row, name in enumerate(_SEEDS):
-        count = max(4, round(N_VOXELS[name] * voxel_share))
+        count = max(4, round(N_VOXELS[name] * voxel_fraction))
         for side, wanted in ((centres[:, 0] < 0, count // 2), (centres[:, 0] >= 0, count - count // 2)):
             members = np.flatnonzero((nearest == row) & side)
             order = np.argsort(distance[row, members], kind="stable")

@@ -1,4 +1,4 @@
-"""Attributes: the categories of a drawn scene that parts of the digital cortex answer to, named in captions or not."""
+"""Attributes: categories of a drawn scene to which parts of the simulated cortex respond, named in captions or not."""
 
 from __future__ import annotations
 

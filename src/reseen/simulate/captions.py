@@ -1,4 +1,4 @@
-"""Captions: what people would say of a drawn picture, each naming a part of what is there, now and then wrongly."""
+"""Captions: what people would say of a drawn image, each naming a part of what is there, now and then wrongly."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _ADJECTIVES = (("small", "little"), ("big", "large"))
 _FIGURE_STARTS = ("", "a picture of ", "this is ")
 
 
-def write_captions(picture: Scene | Figure, rng: Generator, n: int = 5) -> tuple[str, ...]:
-    """Write ``n`` captions of one picture; no two people look at the same part of it."""
-    describe = _describe_scene if isinstance(picture, Scene) else _describe_figure
-    return tuple(describe(picture, rng) for _ in range(n))  # type: ignore[arg-type]
+def write_captions(image: Scene | Figure, rng: Generator, n: int = 5) -> tuple[str, ...]:
+    """Write ``n`` captions of one image; no two people look at the same part of it."""
+    describe = _describe_scene if isinstance(image, Scene) else _describe_figure
+    return tuple(describe(image, rng) for _ in range(n))  # type: ignore[arg-type]
 
 
 def _describe_scene(scene: Scene, rng: Generator) -> str:

@@ -1,7 +1,7 @@
-"""Cortex: what each voxel of a digital subject answers to a picture, before any noise.
+"""Cortex: what each voxel of a simulated subject answers to an image, before any noise.
 
 Early voxels pool local tones, colours and oriented edges in a receptive field and compress the sum. Ventral voxels read
-a frozen random network, which no observer and no decoder shares, in large receptive fields, and to a lesser part the
+a frozen random network, which no network and no decoder shares, in large receptive fields, and to a lesser part the
 categories of what is shown. The streams between mix both. Nothing here sees captions or a diffusion model's features.
 """
 
@@ -28,7 +28,7 @@ _TUNED_ON = 128
 
 @dataclass(frozen=True)
 class Responses:
-    """Noise-free responses to pictures, standardised over the pictures a cortex was tuned on.
+    """Noise-free responses to images, standardised over the images a cortex was tuned on.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Responses:
     def category_share(self) -> NDArray[np.float64]:
         """Return the share of each voxel's signal variance that is due to categories, ``(n_voxels,)``.
 
-        What categories and the picture's own part have in common is given to each by half.
+        What categories and the image's own part have in common is given to each by half.
         """
         signal = self.signal - self.signal.mean(axis=0, dtype=np.float64)
         category = self.category - self.category.mean(axis=0, dtype=np.float64)
@@ -63,7 +63,7 @@ class Cortex:
     compression
         Shape ``(n_voxels,)``: exponent on early vision's sum.
     share
-        Shape ``(3, n_voxels)``: of the picture-driven variance, the parts of early, middle and late.
+        Shape ``(3, n_voxels)``: of the image-driven variance, the parts of early, middle and late.
     category_target
         Shape ``(n_voxels,)``: share of the signal variance meant for categories.
     network
@@ -89,38 +89,38 @@ class Cortex:
     gain: Array | None = None
 
     def tune(
-        self, pictures: NDArray[np.uint8], attributes: Array | None, progress: Progress | None = None
+        self, images: NDArray[np.uint8], attributes: Array | None, progress: Progress | None = None
     ) -> tuple[Cortex, Responses]:
-        """Set the gains so that each voxel's responses to these pictures have mean 0 and variance 1.
+        """Set the gains so that each voxel's responses to these images have mean 0 and variance 1.
 
         Parameters
         ----------
-        pictures
+        images
             Shape ``(n, 64, 64, 3)`` uint8.
         attributes
             Shape ``(n, n_attributes)``, or None where the categories are unknown: no voxel answers to them then.
         progress
-            Called with how many pictures were looked at, and how many there are.
+            Called with how many images were looked at, and how many there are.
 
         Returns
         -------
         Cortex
             The same cortex, its gains set.
         Responses
-            Its answers to these pictures.
+            Its answers to these images.
         """
-        awake = self._awake(pictures[:_TUNED_ON])
-        parts = awake._parts(pictures, attributes, progress)
+        awake = self._awake(images[:_TUNED_ON])
+        parts = awake._parts(images, attributes, progress)
         offset = np.stack([part.mean(axis=0) for part in parts]).astype(np.float32)
         target = self.category_target if attributes is not None else np.zeros_like(self.category_target)
         gain = _balance(parts, self.share, target)
         tuned = replace(awake, offset=offset, gain=gain)
         return tuned, tuned._combine(parts)
 
-    def _awake(self, pictures: NDArray[np.uint8]) -> Cortex:
-        """Standardise the network's units on some pictures and decorrelate, in part, what voxels read from them."""
-        network = self.network.tuned(pictures)
-        middle, late = network.look(pictures)
+    def _awake(self, images: NDArray[np.uint8]) -> Cortex:
+        """Standardise the network's units on some images and decorrelate, in part, what voxels read from them."""
+        network = self.network.tuned(images)
+        middle, late = network.look(images)
         return replace(
             self,
             network=network,
@@ -128,20 +128,20 @@ class Cortex:
             late_weights=_decorrelation(late) @ self.late_weights,
         )
 
-    def respond(self, pictures: NDArray[np.uint8], attributes: Array | None) -> Responses:
-        """Answer pictures ``(n, 64, 64, 3)`` with the gains that ``tune`` set."""
-        return self._combine(self._parts(pictures, attributes))
+    def respond(self, images: NDArray[np.uint8], attributes: Array | None) -> Responses:
+        """Answer images ``(n, 64, 64, 3)`` with the gains that ``tune`` set."""
+        return self._combine(self._parts(images, attributes))
 
     def _combine(self, parts: Array) -> Responses:
         if self.offset is None or self.gain is None:
             raise ValueError("a cortex must be tuned before it responds: call Cortex.tune first.")
         category: Array = (parts[3] - self.offset[3]) * self.gain[3]
-        picture = np.einsum("knv,kv->nv", parts[:3], self.gain[:3]) - np.sum(self.offset[:3] * self.gain[:3], axis=0)
-        return Responses(signal=np.asarray(picture + category, dtype=np.float32), category=category)
+        image = np.einsum("knv,kv->nv", parts[:3], self.gain[:3]) - np.sum(self.offset[:3] * self.gain[:3], axis=0)
+        return Responses(signal=np.asarray(image + category, dtype=np.float32), category=category)
 
-    def _parts(self, pictures: NDArray[np.uint8], attributes: Array | None, progress: Progress | None = None) -> Array:
+    def _parts(self, images: NDArray[np.uint8], attributes: Array | None, progress: Progress | None = None) -> Array:
         """Return every part's raw answer, ``(4, n, n_voxels)`` float32; voxels without a part get zeros."""
-        parts = np.zeros((len(PARTS), len(pictures), len(self.x)), dtype=np.float32)
+        parts = np.zeros((len(PARTS), len(images), len(self.x)), dtype=np.float32)
         used = [np.flatnonzero(self.share[k] > 0) for k in range(3)]
         grids = zip(used, (32, 8, 8), strict=True)
         fields = [receptive_fields(self.x[v], self.y[v], self.size[v], side).T.copy() for v, side in grids]
@@ -149,15 +149,15 @@ class Cortex:
         read = [(field, weight[:, v]) for field, weight, v in zip(fields, weights, used, strict=True)]
 
         def look(rows: slice) -> tuple[slice, list[Array]]:
-            seen = (early_channels(pictures[rows]), *self.network.look(pictures[rows]))
+            seen = (early_channels(images[rows]), *self.network.look(images[rows]))
             return rows, [_pool(planes, *reading) for planes, reading in zip(seen, read, strict=True)]
 
-        for rows, pooled in side_by_side(look, batches(len(pictures))):
+        for rows, pooled in side_by_side(look, batches(len(images))):
             pooled[0] **= self.compression[used[0]]
             for k, v in enumerate(used):
                 parts[k][rows, v] = pooled[k]
             if progress is not None:
-                progress(rows.stop, len(pictures))
+                progress(rows.stop, len(images))
         if attributes is not None:
             parts[3] = attributes @ self.category_weights
         return parts
@@ -185,7 +185,7 @@ def _pool(planes: Array, fields: Array, weights: Array) -> Array:
 def _balance(parts: Array, share: NDArray[np.float64], category: NDArray[np.float64]) -> Array:
     """Find the gain of each part, ``(4, n_voxels)``, that gives it its share of a total variance of one.
 
-    Of what categories and the picture's own part have in common, half counts as the categories' where it adds to them,
+    Of what categories and the image's own part have in common, half counts as the categories' where it adds to them,
     and nothing where it cancels them: by either count they have no more than their share.
     """
     spread = np.stack([part.std(axis=0, dtype=np.float64) for part in parts])
@@ -193,10 +193,10 @@ def _balance(parts: Array, share: NDArray[np.float64], category: NDArray[np.floa
     centred = parts - parts.mean(axis=1, keepdims=True)
     gain = np.zeros_like(spread)
     gain[:3] = np.sqrt(share) * per_unit[:3]
-    picture = np.einsum("knv,kv->nv", centred[:3], gain[:3].astype(np.float32))
-    size = picture.std(axis=0, dtype=np.float64)
+    image = np.einsum("knv,kv->nv", centred[:3], gain[:3].astype(np.float32))
+    size = image.std(axis=0, dtype=np.float64)
     gain[:3] *= np.divide(1.0, size, out=np.zeros_like(size), where=size > 1e-6)
-    overlap = np.mean(picture * centred[3], axis=0, dtype=np.float64) * per_unit[3] / np.where(size > 1e-6, size, 1)
+    overlap = np.mean(image * centred[3], axis=0, dtype=np.float64) * per_unit[3] / np.where(size > 1e-6, size, 1)
     shared = np.maximum(overlap, 0)
     a, b = np.sqrt(category), np.sqrt(1 - category)
     for _ in range(60):  # a² + ab·shared = category, and a² + b² + 2ab·overlap = 1

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reseen.datasets.nsd_facts import TRUTH
-from reseen.datasets.nsd_pictures import read_truth
+from reseen.datasets.nsd_images import read_truth
 from reseen.errors import ResultsError
 from reseen.files import writing_folder
 from reseen.files.reading import shown
@@ -18,7 +18,7 @@ from reseen.simulate.simulation import simulate
 def check_settings(recipe: Recipe, path: Path | None) -> None:
     """Compare simulated subjects in a folder with the recipe that is to use them.
 
-    Drawn pictures and the user's own are held against it alike: every setting decides both. Data of an older version
+    Drawn images and the user's own are held against it alike: every setting decides both. Data of an older version
     tell their seed alone.
 
     Raises
@@ -28,7 +28,7 @@ def check_settings(recipe: Recipe, path: Path | None) -> None:
     DataError
         If the file that tells these is damaged.
     """
-    if recipe.data.kind != "digital" or path is None:
+    if recipe.data.kind != "simulated" or path is None:
         return
     told = read_truth(path / TRUTH)
     made = told.get("simulate", {"seed": told["seed"]} if "seed" in told else {})
@@ -39,7 +39,7 @@ def check_settings(recipe: Recipe, path: Path | None) -> None:
         )
         options = [word for name in differ for word in ("--set", f"simulate.{name}={made[name]}")]
         raise ResultsError(
-            f"{shown(path)} holds digital subjects of another recipe. Expected is what they were made with, found is "
+            f"{shown(path)} holds simulated subjects of another recipe. Expected is what they were made with, found is "
             f"what this recipe asks for: {values}. Use them with {shell_line(*options)}, or name another --data or "
             "--out."
         )
@@ -49,11 +49,11 @@ def write_data_set(
     recipe: Recipe,
     out: Path,
     *,
-    pictures: Path | None = None,
+    images: Path | None = None,
     nifti: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
-    """Write a data set of digital subjects; the folder is there whole or not at all.
+    """Write a data set of simulated subjects; the folder is there whole or not at all.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def write_data_set(
         Its section ``simulate`` is followed.
     out
         The folder, which must not hold anything yet.
-    pictures
-        Folder of pictures and captions to show, instead of drawn ones.
+    images
+        Folder of images and captions to show, instead of drawn ones.
     nifti
         Write the betas as NIfTI too.
     progress
@@ -74,4 +74,4 @@ def write_data_set(
         If the folder holds something already, or cannot be written.
     """
     with writing_folder(out) as part:
-        simulate(part, recipe.simulate, pictures=pictures, nifti=nifti, progress=progress)
+        simulate(part, recipe.simulate, images=images, nifti=nifti, progress=progress)

@@ -1,6 +1,6 @@
-"""Filters: what the digital cortex is given of a picture, through its own early vision and a frozen random network.
+"""Filters: what the simulated cortex is given of an image, through its own early vision and a frozen random network.
 
-Nothing here knows of captions, categories, or of any diffusion model or observer.
+Nothing here knows of captions, categories, or of any diffusion model or network.
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 SIDE = 64
-"""Side in pixels of the pictures that the cortex looks at; both worlds are drawn at it."""
+"""Side in pixels of the images that the cortex looks at; both worlds are drawn at it."""
 VIEW_DEGREES = 8.4
-"""The picture's side in degrees of visual angle, as in NSD."""
+"""The image's side in degrees of visual angle, as in NSD."""
 
-CYCLES_PER_PICTURE = (5.0, 9.0, 16.0)
+CYCLES_PER_IMAGE = (5.0, 9.0, 16.0)
 N_ORIENTATIONS = 4
 CHANNELS = (
     *("light", "dark", "reddish", "greenish", "bluish", "yellowish"),
-    *(f"edge{c:g}@{180 * o // N_ORIENTATIONS}" for c in CYCLES_PER_PICTURE for o in range(N_ORIENTATIONS)),
+    *(f"edge{c:g}@{180 * o // N_ORIENTATIONS}" for c in CYCLES_PER_IMAGE for o in range(N_ORIENTATIONS)),
     *("edge_red_green", "edge_blue_yellow"),
 )
 """The early channels, in order."""
 N_TONES = 6
-N_EDGES = len(CYCLES_PER_PICTURE) * N_ORIENTATIONS
+N_EDGES = len(CYCLES_PER_IMAGE) * N_ORIENTATIONS
 
 _TO_OPPONENT = np.array([[0.30, 0.59, 0.11], [1.0, -1.0, 0.0], [-0.5, -0.5, 1.0]], dtype=np.float32)
 _MARGIN = 16
-"""Pixels of grey around the picture, which hangs on a grey screen as in NSD."""
+"""Pixels of grey around the image, which hangs on a grey screen as in NSD."""
 _AROUND = 4
 _SEMI_SATURATION = 0.02
 _WIDTHS = (32, 64, 128, 256)
 
 
-def opponent(pictures: NDArray[np.uint8]) -> Array:
-    """Split pictures ``(n, 64, 64, 3)`` into luminance against grey, red-green and blue-yellow, ``(n, 3, 64, 64)``."""
-    linear = np.moveaxis(pictures.astype(np.float32) / 255, 3, 1)
+def opponent(images: NDArray[np.uint8]) -> Array:
+    """Split images ``(n, 64, 64, 3)`` into luminance against grey, red-green and blue-yellow, ``(n, 3, 64, 64)``."""
+    linear = np.moveaxis(images.astype(np.float32) / 255, 3, 1)
     planes = np.einsum("oc,ncij->noij", _TO_OPPONENT, linear, optimize=True)
     planes[:, 0] -= 0.5
     return np.asarray(planes, dtype=np.float32)
 
 
-def early_channels(pictures: NDArray[np.uint8]) -> Array:
+def early_channels(images: NDArray[np.uint8]) -> Array:
     """Return half-wave rectified tones and quadrature-pair edge energies, ``(n, len(CHANNELS), 32, 32)`` float32.
 
     Oriented edges are magnitudes of complex Gabor responses in three spatial frequencies and four orientations; the two
     coloured edges sum over two orientations at the middle frequency. Edges are divided by the contrast around them and
-    in the whole picture (divisive normalisation, as in contrast-gain models of V1).
+    in the whole image (divisive normalisation, as in contrast-gain models of V1).
     """
-    planes = opponent(pictures)
+    planes = opponent(images)
     tones = [halve(np.maximum(sign * planes[:, plane], 0)) for plane in range(3) for sign in (1, -1)]
     spectra = np.fft.fft2(np.pad(planes, ((0, 0), (0, 0), (_MARGIN, _MARGIN), (_MARGIN, _MARGIN))))
     gabors = _gabors()
@@ -64,7 +64,7 @@ def early_channels(pictures: NDArray[np.uint8]) -> Array:
 
 
 def _normalised(edges: Array) -> Array:
-    """Divide edge energies ``(n, c, h, w)`` by their mean around each place and in the whole picture."""
+    """Divide edge energies ``(n, c, h, w)`` by their mean around each place and in the whole image."""
     mean = edges.mean(axis=1, keepdims=True)
     n, _, height, width = mean.shape
     around = mean.reshape(n, 1, height // _AROUND, _AROUND, width // _AROUND, _AROUND).mean(axis=(3, 5))
@@ -88,10 +88,10 @@ def halve(plane: NDArray[np.floating]) -> Array:
 
 def _gabors() -> list[NDArray[np.float32]]:
     """Return the filters' transfer functions, one-sided so that responses are quadrature pairs, each ``(96, 96)``."""
-    cycles_per_picture = np.fft.fftfreq(SIDE + 2 * _MARGIN) * SIDE
-    y, x = np.meshgrid(cycles_per_picture, cycles_per_picture, indexing="ij")
+    cycles_per_image = np.fft.fftfreq(SIDE + 2 * _MARGIN) * SIDE
+    y, x = np.meshgrid(cycles_per_image, cycles_per_image, indexing="ij")
     filters = []
-    for cycles in CYCLES_PER_PICTURE:
+    for cycles in CYCLES_PER_IMAGE:
         for turn in np.arange(N_ORIENTATIONS) * np.pi / N_ORIENTATIONS:
             gap = np.hypot(x - cycles * np.cos(turn), y - cycles * np.sin(turn))
             passed = 2 * np.exp(-((gap / (0.45 * cycles)) ** 2) / 2)
@@ -111,7 +111,7 @@ class RandomNetwork:
     bias
         One ``(n_out,)`` for each layer, in standard deviations of the drive: positive thresholds make units sparse.
     shift, scale
-        One ``(n_out,)`` for each layer: mean and standard deviation of the drive over the pictures it was tuned on.
+        One ``(n_out,)`` for each layer: mean and standard deviation of the drive over the images it was tuned on.
     """
 
     weights: tuple[Array, ...]
@@ -119,9 +119,9 @@ class RandomNetwork:
     shift: tuple[Array, ...] = ()
     scale: tuple[Array, ...] = ()
 
-    def look(self, pictures: NDArray[np.uint8]) -> tuple[Array, Array]:
+    def look(self, images: NDArray[np.uint8]) -> tuple[Array, Array]:
         """Return the middle layer ``(n, 128, 8, 8)`` and the last one ``(n, 256, 8, 8)``."""
-        middle = last = _as_input(pictures)
+        middle = last = _as_input(images)
         for layer in range(len(self.weights)):
             middle, last = last, self._layer(layer, last)
         return middle, last
@@ -135,11 +135,11 @@ class RandomNetwork:
         np.maximum(drive, 0, out=drive)
         return halve(drive) if layer == _POOLED_LAYER else drive
 
-    def tuned(self, pictures: NDArray[np.uint8]) -> RandomNetwork:
-        """Return the network whose units are standardised over these pictures, layer by layer."""
+    def tuned(self, images: NDArray[np.uint8]) -> RandomNetwork:
+        """Return the network whose units are standardised over these images, layer by layer."""
         shift: tuple[Array, ...] = ()
         scale: tuple[Array, ...] = ()
-        state = _as_input(pictures)
+        state = _as_input(images)
         for layer in range(len(self.weights)):
             drive = convolve(state, self.weights[layer], stride=_STRIDES[layer])
             shift += (drive.mean(axis=(0, 2, 3)),)
@@ -169,8 +169,8 @@ def sample_network(rng: Generator) -> RandomNetwork:
     return RandomNetwork(tuple(weights), tuple(bias))
 
 
-def _as_input(pictures: NDArray[np.uint8]) -> Array:
-    return np.asarray(opponent(pictures) * np.array([[[4.0]], [[3.0]], [[3.0]]]), dtype=np.float32)
+def _as_input(images: NDArray[np.uint8]) -> Array:
+    return np.asarray(opponent(images) * np.array([[[4.0]], [[3.0]], [[3.0]]]), dtype=np.float32)
 
 
 def convolve(inputs: Array, weights: Array, *, stride: int = 1) -> Array:
@@ -190,16 +190,16 @@ def convolve(inputs: Array, weights: Array, *, stride: int = 1) -> Array:
 
 
 def batches(n: int, size: int = 50) -> Iterator[slice]:
-    """Cut ``n`` pictures into runs of a fixed size, so that memory stays small and sums keep their order."""
+    """Cut ``n`` images into runs of a fixed size, so that memory stays small and sums keep their order."""
     for first in range(0, n, size):
         yield slice(first, min(first + size, n))
 
 
 def receptive_fields(x: NDArray[np.float64], y: NDArray[np.float64], size: NDArray[np.float64], side: int) -> Array:
-    """Return Gaussian receptive fields on a grid over the picture, ``(n_voxels, side * side)`` float32.
+    """Return Gaussian receptive fields on a grid over the image, ``(n_voxels, side * side)`` float32.
 
     ``x`` (to the right), ``y`` (upwards) and ``size`` (one standard deviation) are in degrees from the middle of the
-    picture; each field sums to one over the whole plane, so a field that lies half outside answers half as much.
+    image; each field sums to one over the whole plane, so a field that lies half outside answers half as much.
     """
     step = VIEW_DEGREES / side
     grid = (np.arange(side) + 0.5) * step - VIEW_DEGREES / 2

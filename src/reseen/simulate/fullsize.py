@@ -1,4 +1,4 @@
-"""Write a subject at NSD's true size, to try a reader on: numbers of a rule instead of a drawn cortex, and no pictures.
+"""Write a subject at NSD's true size, to try a reader on: numbers of a rule instead of a drawn cortex, and no images.
 
 The tree has NSD's names, shapes and chunks, and its number of images, each of one grey pixel. Session 1 of subj01 is
 1.05 GB; where only the ROIs are stored (``whole=False``), some megabytes.
@@ -100,7 +100,7 @@ def write_full_size(
     write_tree(
         root,
         images=np.repeat(1 + np.arange(N_IMAGES) % 255, 3).reshape(-1, 1, 1, 3).astype(np.uint8),  # none is black
-        captions=[[f"picture {number}"] for number in range(N_IMAGES)],
+        captions=[[f"image {number}"] for number in range(N_IMAGES)],
         coco_id=range(N_IMAGES),
         shared=shared.tolist(),
         subjects=[tree],

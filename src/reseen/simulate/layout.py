@@ -1,4 +1,4 @@
-"""Write pictures, captions and betas as a tree in NSD's own layout: the same arrays, the same bytes.
+"""Write images, captions and betas as a tree in NSD's own layout: the same arrays, the same bytes.
 
 No file holds a time, a machine or a path. What each file holds in NSD is said in the NSD data manual.
 """
@@ -52,14 +52,14 @@ def write_tree(
     images
         Shape ``(n, H, W, 3)``.
     captions
-        For each picture what people say of it.
+        For each image what people say of it.
     coco_id
-        For each picture a number; the captions are filed under it. Every fifth picture lies in ``val2017``.
+        For each image a number; the captions are filed under it. Every fifth image lies in ``val2017``.
     shared
         0-based ids of the 1 to 1,000 images for every subject: the test set.
     subjects
         Who saw what and how they answered. As in NSD, all share one order of repetitions, so that the k-th trial of
-        two subjects shows the same picture or, for pictures that are not shared, each one's own.
+        two subjects shows the same image or, for images that are not shared, each one's own.
     nifti
         Also write the betas as ``.nii.gz``.
 
@@ -94,10 +94,10 @@ def _check(
 ) -> None:
     n = len(images)
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-        raise ShapeError(f"pictures have shape {images.shape} and type {images.dtype}; (n, H, W, 3) uint8 is needed.")
+        raise ShapeError(f"images have shape {images.shape} and type {images.dtype}; (n, H, W, 3) uint8 is needed.")
     if len(captions) != n or len(set(coco_id)) != n or len(coco_id) != n:
         raise ShapeError(
-            f"{n} pictures need captions and a number of its own each; found {len(captions)}, {len(set(coco_id))}."
+            f"{n} images need captions and a number of its own each; found {len(captions)}, {len(set(coco_id))}."
         )
     if not subjects:
         raise ShapeError("at least one subject is needed.")
@@ -115,7 +115,7 @@ def _check(
                 raise ShapeError(f"atlas {atlas} has shape {labels.shape}; the volume has {subject.volume_shape}.")
     every = np.concatenate([np.asarray(shared), *(ids for subject in subjects for ids in subject.stimulus_id)])
     if every.min() < 0 or every.max() >= n:
-        raise ShapeError(f"stimulus ids run from {every.min()} to {every.max()}; {n} pictures allow 0 to {n - 1}.")
+        raise ShapeError(f"stimulus ids run from {every.min()} to {every.max()}; {n} images allow 0 to {n - 1}.")
 
 
 @contextmanager
@@ -139,7 +139,7 @@ def _write_images(path: Path, images: NDArray[np.uint8]) -> None:
 
     free = shutil.disk_usage(_make(path).parent).free
     if free < 1.1 * images.nbytes:
-        raise OSError(errno.ENOSPC, f"{images.nbytes:,} bytes of pictures, {free:,} free")
+        raise OSError(errno.ENOSPC, f"{images.nbytes:,} bytes of images, {free:,} free")
     with h5py.File(path, "w") as file:
         file.create_dataset("imgBrick", data=images, chunks=(1, *images.shape[1:]), track_times=False)
 
@@ -152,7 +152,7 @@ def _write_captions(
     for split in COCO_SPLITS:
         here = [i for i in range(len(images)) if coco_split(i) == split]
         content = {
-            "info": {"description": "captions of a digital subject's pictures"},
+            "info": {"description": "captions of a simulated subject's images"},
             "licenses": [],
             "images": [
                 {"id": int(coco_id[i]), "file_name": f"{coco_id[i]:012d}.jpg", "height": height, "width": width}

@@ -107,7 +107,7 @@ def _krylov_vectors(centred: NDArray[np.float64], n_most: int) -> NDArray[np.flo
     """Find the leading eigenvectors of a Gram matrix in a small space; the matrix itself is never made.
 
     Lanczos' way, each vector made orthogonal to all before it (Golub and Van Loan, Matrix Computations, section 10.3).
-    A sign is a convention: that the first step is the first picture, that ``n`` is halved down to the number of steps,
+    A sign is a convention: that the first step is the first image, that ``n`` is halved down to the number of steps,
     and that vectors are turned as Householder's would be, gives those that LAPACK gives eigenvectors of the whole
     matrix (not where the rows span less than the steps). So data sets keep their bytes.
 
@@ -152,7 +152,7 @@ def measure_session(scanner: Scanner, session: int, signal: Array, rng: Generato
     session
         Which one, from 0.
     signal
-        Shape ``(n_trials, n_voxels)``: the noise-free response to each trial's picture, in order of presentation.
+        Shape ``(n_trials, n_voxels)``: the noise-free response to each trial's image, in order of presentation.
 
     Returns
     -------
@@ -196,8 +196,8 @@ def _slow_waves(n_trials: int) -> Array:
 def measure_ncsnr(betas: Array, stimulus_id: NDArray[np.int64], session: NDArray[np.int64]) -> NDArray[np.float32]:
     """Measure the noise-ceiling signal-to-noise ratio as NSD's manual does, ``(n_voxels,)``.
 
-    Betas are z-scored within each session; the noise variance is the mean over pictures shown three times or more of
-    the variance (ddof 1) over the first three; the signal variance is what is left of one. Pictures shown twice serve
+    Betas are z-scored within each session; the noise variance is the mean over images shown three times or more of
+    the variance (ddof 1) over the first three; the signal variance is what is left of one. Images shown twice serve
     where none was shown three times.
     """
     scaled = np.empty(betas.shape, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Painting: a scene's description made a picture."""
+"""Painting: a scene's description made an image."""
 
 from __future__ import annotations
 

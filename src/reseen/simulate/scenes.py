@@ -1,7 +1,7 @@
-"""Scenes: the first world of pictures, as descriptions.
+"""Scenes: the first world of images, as descriptions.
 
 A scene is a background and one or two things, each with a kind, a colour, a place, a size and a pose. One combination
-of background, kind and colour in five is *held out*: it never appears in a training picture of any sort.
+of background, kind and colour in five is *held out*: it never appears in a training image of any sort.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FLYING = ("bird", "balloon")
 
 @dataclass(frozen=True)
 class Thing:
-    """Describe one object: ``x`` and ``y`` are its centre and ``size`` its half height, in picture widths."""
+    """Describe one object: ``x`` and ``y`` are its centre and ``size`` its half height, in image widths."""
 
     kind: str
     colour: str
@@ -42,7 +42,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Describe one picture: ``horizon`` in picture heights from the top, ``light`` a factor, ``texture`` a seed."""
+    """Describe one image: ``horizon`` in image heights from the top, ``light`` a factor, ``texture`` a seed."""
 
     background: str
     horizon: float

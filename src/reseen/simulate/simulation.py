@@ -20,33 +20,33 @@ from reseen.recipe import SimulateRecipe
 from reseen.simulate.anatomy import Anatomy, build_anatomy
 from reseen.simulate.cortex import Cortex, Responses
 from reseen.simulate.design import plan_trials
+from reseen.simulate.images import Shown, draw_images, read_images
 from reseen.simulate.layout import BETAS, SPACE, write_tree
 from reseen.simulate.noise import Scanner, measure_ncsnr, measure_session, sample_scanner
-from reseen.simulate.pictures import Shown, draw_pictures, read_pictures
 from reseen.simulate.subject import SubjectTree
 from reseen.simulate.surfaces import surface_labels, surface_transforms
 from reseen.simulate.voxels import sample_cortex, sample_ncsnr
 
 Progress = Callable[[str, int, int], None]
-_PURPOSES = ("pictures", "order", "cortex", "ncsnr", "noise", "session")
+_PURPOSES = ("images", "order", "cortex", "ncsnr", "noise", "session")
 
 
 @dataclass(frozen=True)
-class DigitalSubject:
-    """Digital subject, its trials and the truth behind them.
+class SimulatedSubject:
+    """Simulated subject, its trials and the truth behind them.
 
     Parameters
     ----------
     name
         ``"subj01"``, ``"subj02"`` ...
     stimulus_id
-        For each session ``(n_trials,)``: the pictures shown.
+        For each session ``(n_trials,)``: the images shown.
     betas
         For each session ``(n_trials, n_voxels)`` float32, per cent signal change.
     lapse
         For each session ``(n_trials,)`` bool: trials on which the subject did not look.
     seen
-        Shape ``(n_stimuli,)``: every picture shown, ascending.
+        Shape ``(n_stimuli,)``: every image shown, ascending.
     cortex, responses
         What answers, and its noise-free answers to ``seen``.
     scanner
@@ -70,22 +70,22 @@ def simulate(
     out: Path,
     recipe: SimulateRecipe,
     *,
-    pictures: Path | None = None,
+    images: Path | None = None,
     nifti: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Write a data set of digital subjects; the same recipe and pictures write the same bytes.
+    """Write a data set of simulated subjects; the same recipe and images write the same bytes.
 
     Parameters
     ----------
     out
         Folder to write into. Beside NSD's files it gets ``reseen_truth.json`` (the settings of this recipe, which test
-        pictures are seen and which novel combinations, every picture's background and objects) and ``truth/``: what
-        every picture was drawn from, and for each subject the noise-free responses and every voxel's properties.
+        images are seen and which novel combinations, every image's background and objects) and ``truth/``: what
+        every image was drawn from, and for each subject the noise-free responses and every voxel's properties.
     recipe
-        How many subjects, sessions and pictures, and the seed.
-    pictures
-        A folder of the user's own pictures and captions; left out, scenes are drawn.
+        How many subjects, sessions and images, and the seed.
+    images
+        A folder of the user's own images and captions; left out, scenes are drawn.
     nifti
         Write the betas as NIfTI too.
     progress
@@ -94,34 +94,34 @@ def simulate(
     Raises
     ------
     RecipeError
-        If pictures and trials do not fit.
+        If images and trials do not fit.
     DataError
-        If the user's pictures cannot be used.
+        If the user's images cannot be used.
     ResultsError
         If the folder already holds a data set or cannot be written.
     """
     if (out / "nsddata").exists():
         raise ResultsError(f"{out} already holds a data set. Name another folder, or delete this one first.")
     tell = progress or _say_nothing
-    anatomy, shown, subjects = digital_subjects(recipe, pictures=pictures, progress=tell)
+    anatomy, shown, subjects = simulated_subjects(recipe, images=images, progress=tell)
     _write(out, recipe, shown, anatomy, subjects, nifti=nifti, tell=tell)
 
 
-def digital_subjects(
-    recipe: SimulateRecipe, *, pictures: Path | None = None, progress: Progress | None = None
-) -> tuple[Anatomy, Shown, list[DigitalSubject]]:
+def simulated_subjects(
+    recipe: SimulateRecipe, *, images: Path | None = None, progress: Progress | None = None
+) -> tuple[Anatomy, Shown, list[SimulatedSubject]]:
     """Simulate without writing: the anatomy that all share, what is shown, and the subjects with all that is true.
 
     Parameters and errors are those of ``simulate``.
     """
     tell = progress or _say_nothing
-    rng = _rng(recipe.seed, "pictures")
-    if pictures is None:
-        shown = draw_pictures(recipe, rng, partial(tell, "draw pictures"))
+    rng = _rng(recipe.seed, "images")
+    if images is None:
+        shown = draw_images(recipe, rng, partial(tell, "draw images"))
     else:
-        shown = read_pictures(pictures, recipe, rng, partial(tell, "read pictures"))
+        shown = read_images(images, recipe, rng, partial(tell, "read images"))
     plan = plan_of(recipe)
-    anatomy = build_anatomy(recipe.voxel_share)
+    anatomy = build_anatomy(recipe.voxel_fraction)
     subjects = [
         scan_subject(number, shown, plan, anatomy, seed=recipe.seed, progress=tell)
         for number in range(recipe.n_subjects)
@@ -151,17 +151,17 @@ def scan_subject(
     seed: int,
     plant: Callable[[Cortex], Cortex] | None = None,
     progress: Progress | None = None,
-) -> DigitalSubject:
+) -> SimulatedSubject:
     """Draw a subject's brain and scan it; what it is depends on ``seed`` and ``number`` (from 0) alone.
 
     Parameters
     ----------
     shown
-        Every picture, and which are this subject's.
+        Every image, and which are this subject's.
     plan
-        For each session which of the subject's pictures each trial shows: first the shared ones, then its own.
+        For each session which of the subject's images each trial shows: first the shared ones, then its own.
     plant
-        Changes the cortex before it sees anything: to plant a subject whose brain is known to hold less than pictures.
+        Changes the cortex before it sees anything: to plant a subject whose brain is known to hold less than images.
     progress
         As in ``simulate``.
     """
@@ -170,12 +170,12 @@ def scan_subject(
     mine = np.concatenate([shown.shared, shown.own[number]])
     stimulus_id = tuple(mine[slots] for slots in plan)
     seen = np.sort(mine)
-    tell(f"{name} looks at pictures", 0, len(seen))
+    tell(f"{name} looks at images", 0, len(seen))
     drawn = sample_cortex(anatomy, _rng(seed, "cortex", number))
     cortex, responses = (drawn if plant is None else plant(drawn)).tune(
         shown.small[seen],
         None if shown.attributes is None else shown.attributes[seen],
-        partial(tell, f"{name} looks at pictures"),
+        partial(tell, f"{name} looks at images"),
     )
     tell(f"scan {name}", 0, len(plan))
     ncsnr = sample_ncsnr(anatomy, _rng(seed, "ncsnr", number))
@@ -187,7 +187,7 @@ def scan_subject(
         tell(f"scan {name}", k + 1, len(plan))
     betas = tuple(part for part, _ in measured)
     session = np.repeat(np.arange(len(plan)), [len(ids) for ids in stimulus_id])
-    return DigitalSubject(
+    return SimulatedSubject(
         name=name,
         stimulus_id=stimulus_id,
         betas=betas,
@@ -205,15 +205,15 @@ def _write(
     recipe: SimulateRecipe,
     shown: Shown,
     anatomy: Anatomy,
-    subjects: list[DigitalSubject],
+    subjects: list[SimulatedSubject],
     *,
     nifti: bool,
     tell: Progress,
 ) -> None:
-    begun, n_sessions = count(), sum(len(subject.betas) for subject in subjects)
+    started, n_sessions = count(), sum(len(subject.betas) for subject in subjects)
 
     def begin(betas: NDArray[np.float32]) -> NDArray[np.float32]:
-        tell("write files", next(begun), n_sessions)
+        tell("write files", next(started), n_sessions)
         return betas
 
     atlases = _atlases(anatomy)
@@ -243,7 +243,7 @@ def _write(
     truth = out / "truth"
     try:
         truth.mkdir(parents=True, exist_ok=True)
-        (truth / "pictures.json").write_text(json.dumps(shown.descriptions), encoding="utf-8")
+        (truth / "images.json").write_text(json.dumps(shown.descriptions), encoding="utf-8")
         for subject in subjects:
             _write_truth(truth / f"{subject.name}.npz", anatomy, subject)
         told = {
@@ -254,11 +254,11 @@ def _write(
         }
         (out / TRUTH).write_text(json.dumps(told, indent=1), encoding="utf-8")
     except OSError as error:
-        raise ResultsError(f"cannot write the truth of the digital subject in {out}: {error.strerror}.") from error
+        raise ResultsError(f"cannot write the truth of the simulated subject in {out}: {error.strerror}.") from error
     tell("write files", n_sessions, n_sessions)
 
 
-def _write_truth(path: Path, anatomy: Anatomy, subject: DigitalSubject) -> None:
+def _write_truth(path: Path, anatomy: Anatomy, subject: SimulatedSubject) -> None:
     """Write what is true of a subject: noise-free responses in units of their sd, and every voxel's properties."""
     cortex, scanner = subject.cortex, subject.scanner
     np.savez(

@@ -1,6 +1,6 @@
-"""Surfaces: how the vertices of fsaverage lie in the digital subjects' volume, as NSD's transform files say it.
+"""Surfaces: how the vertices of fsaverage lie in the simulated subjects' volume, as NSD's transform files say it.
 
-A digital subject's own surface is the template's, fsaverage5, so that the nearest of its vertices to a vertex of
+A simulated subject's own surface is the template's, fsaverage5, so that the nearest of its vertices to a vertex of
 fsaverage is found on the ball that both share.
 """
 

@@ -207,5 +207,5 @@ def draw_thing(brush: Brush) -> None:
 
 
 def ellipse_box(x: float, y: float, rx: float, ry: float, side: int) -> tuple[float, float, float, float]:
-    """Return the box of an ellipse in pixels; centre and radii in picture widths, ``side`` the width in pixels."""
+    """Return the box of an ellipse in pixels; centre and radii in image widths, ``side`` the width in pixels."""
     return ((x - rx) * side, (y - ry) * side, (x + rx) * side, (y + ry) * side)

@@ -12,7 +12,7 @@ from scipy.special import ndtri
 from reseen.simulate.anatomy import STREAMS, Anatomy
 from reseen.simulate.attributes import ATTRIBUTES, NAMED
 from reseen.simulate.cortex import Cortex
-from reseen.simulate.filters import CHANNELS, CYCLES_PER_PICTURE, N_EDGES, N_ORIENTATIONS, N_TONES, sample_network
+from reseen.simulate.filters import CHANNELS, CYCLES_PER_IMAGE, N_EDGES, N_ORIENTATIONS, N_TONES, sample_network
 
 Array = NDArray[np.float32]
 
@@ -27,7 +27,7 @@ class StreamProperties:
     Parameters
     ----------
     early, middle, late
-        Parts of the picture-driven variance that come from early vision and from the random network.
+        Parts of the image-driven variance that come from early vision and from the random network.
     category
         Mean and largest share of the whole signal variance that categories have.
     size, size_slope
@@ -58,7 +58,7 @@ PROPERTIES = {
     "lateral": StreamProperties(0.0, 0.30, 0.70, (0.20, 0.30), 1.20, 0.55, 0.4, 0.40, 0.50),
     "parietal": StreamProperties(0.20, 0.45, 0.35, (0.08, 0.16), 1.50, 0.60, 0.4, 0.32, 0.50),
 }
-"""The streams, from the brain side alone; docs/digital_subject.md says where each figure comes from."""
+"""The streams, from the brain side alone; docs/simulated_subject.md says where each figure comes from."""
 
 AREA_SIZE = {1: (0.20, 0.10), 2: (0.25, 0.15), 3: (0.35, 0.22)}
 """Receptive field size and its slope for V1, V2 and V3, in place of the stream's."""
@@ -119,7 +119,7 @@ def _sample_early(anatomy: Anatomy, size: NDArray[np.float64], rng: Generator) -
     turns = np.arange(N_ORIENTATIONS)[:, None] * np.pi / N_ORIENTATIONS
     orientation = np.exp(rng.gamma(2.0, 0.4, n) * np.cos(2 * (turns - preferred)))
     best = np.log(3.0 / np.clip(size, 0.3, 2.0)) + rng.normal(0, 0.3, n)
-    fineness = np.exp(-((np.log(CYCLES_PER_PICTURE)[:, None] - np.log(5.0) - best + 0.9) ** 2) / 2)
+    fineness = np.exp(-((np.log(CYCLES_PER_IMAGE)[:, None] - np.log(5.0) - best + 0.9) ** 2) / 2)
     edges = (fineness[:, None] * orientation[None]).reshape(N_EDGES, n)
     edges *= 10 / edges.sum(axis=0)
     coloured = rng.gamma(1.0, size=(len(CHANNELS) - N_TONES - N_EDGES, n))

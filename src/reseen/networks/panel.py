@@ -1,4 +1,4 @@
-"""Panel: a protocol, and the observers that look at pictures for it."""
+"""Panel: a protocol, and the evaluation networks that look at images for it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.errors import ModelError
-from reseen.observers.inputs import Pictures, as_tensor, prepare
-from reseen.observers.networks import load_network
+from reseen.networks.inputs import Images, as_tensor, prepare
+from reseen.networks.pretrained import load_network
 from reseen.protocols import Input, Look, Protocol
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class EvaluationNetwork(Kind):
 
 
 @dataclass(frozen=True)
-class NamedObserver:
+class PretrainedNetwork:
     """Through a network at modules that are picked by name.
 
     Parameters
@@ -54,7 +54,7 @@ class NamedObserver:
     modules
         What scores call a layer, and the module whose output it is.
     given
-        How pictures become what the network takes.
+        How images become what the network takes.
     device
         Where the network lies.
     """
@@ -78,8 +78,8 @@ class NamedObserver:
         """Names of its layers."""
         return tuple(layer for layer, _ in self.modules)
 
-    def look(self, images: Pictures) -> dict[str, NDArray[np.float32]]:
-        """Return each layer's response to pictures ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
+    def look(self, images: Images) -> dict[str, NDArray[np.float32]]:
+        """Return each layer's response to images ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
         import torch
 
         parts: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in self.layers}
@@ -112,7 +112,7 @@ class Panel:
     """Protocol with its evaluation networks."""
 
     protocol: Protocol
-    observers: tuple[EvaluationNetwork, ...]
+    networks: tuple[EvaluationNetwork, ...]
 
 
 def load_panel(
@@ -129,11 +129,11 @@ def load_panel(
     protocol
         Which.
     builtin
-        The observers of a protocol that names no network.
+        The evaluation networks of a protocol that names no network.
     device
         Where the networks lie.
     load
-        Loads one of `reseen.observers.NETWORKS` by name.
+        Loads one of `reseen.networks.NETWORKS` by name.
 
     Returns
     -------
@@ -145,12 +145,12 @@ def load_panel(
     missing: dict[str, list[str]] = {}
     for look in protocol.looks:
         try:
-            found.append(_observer(look, *load(look.network, device=device), device))
+            found.append(_pretrained(look, *load(look.architecture, device=device), device))
         except ModelError as error:
-            missing.setdefault(str(error), []).append(look.observer)
+            missing.setdefault(str(error), []).append(look.network)
     said = [f"protocol {protocol.name} goes without {', '.join(names)}: {why}" for why, names in missing.items()]
     return Panel(protocol, tuple(found)), said
 
 
-def _observer(look: Look, network: nn.Module, fingerprint: str, device: str) -> NamedObserver:
-    return NamedObserver(look.observer, fingerprint, network, look.layers, look.given, device)
+def _pretrained(look: Look, network: nn.Module, fingerprint: str, device: str) -> PretrainedNetwork:
+    return PretrainedNetwork(look.network, fingerprint, network, look.layers, look.given, device)

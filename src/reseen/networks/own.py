@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.errors import ModelError, RecipeError
-from reseen.observers.builtin import load_observer
-from reseen.observers.panel import EvaluationNetwork
+from reseen.networks.builtin import load_builtin_network
+from reseen.networks.panel import EvaluationNetwork
 from reseen.plugins import fingerprint_of, load_object
 from reseen.tables import BUILTIN_NETWORKS, FEATURES, PIXELS
 
@@ -70,7 +70,7 @@ class OwnNetwork:
 
 
 def load_evaluation_network(name: str) -> EvaluationNetwork:
-    """Load an evaluation network by name: ``"judge"``, ``"image_encoder"``, or ``"module:name"`` of a callable.
+    """Load an evaluation network: ``"classifier"``, ``"image_encoder"``, or ``"module:name"`` of a callable.
 
     The fingerprint of a callable is its name and the SHA-256 of the file that defines it.
 
@@ -82,11 +82,11 @@ def load_evaluation_network(name: str) -> EvaluationNetwork:
         If the callable cannot be imported, or is none.
     """
     if ":" not in name:
-        return load_observer(name)
-    found = load_object(name, "evaluate.observers")
+        return load_builtin_network(name)
+    found = load_object(name, "evaluate.networks")
     if inspect.isclass(found):
         raise RecipeError(
-            f"evaluate.observers: {name} is a class; expected a function or another callable object, from images "
+            f"evaluate.networks: {name} is a class; expected a function or another callable object, from images "
             "(n, height, width, 3) uint8 to activations (n, ...)."
         )
     return OwnNetwork(name, fingerprint_of(found), found)

@@ -1,4 +1,4 @@
-"""Read NSD's pictures and COCO's captions of them, on demand."""
+"""Read NSD's images and COCO's captions of them, on demand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from reseen.stimuli import Fit, Stimuli
 Captions = Mapping[int, tuple[str, ...]]
 """COCO id of an image -> its captions."""
 N_SAMPLED = 64
-"""Images that `check_pictures` reads."""
+"""Images that `check_images` reads."""
 COCO_BYTES = 2**30
 """Largest size of COCO's captions; those of 2017 have 92 MB."""
 
@@ -53,24 +53,24 @@ class Coco(TypedDict):
     annotations: list[Annotation]
 
 
-def count_pictures(files: NsdFiles) -> int:
-    """Return the number of pictures in the stimulus file.
+def count_images(files: NsdFiles) -> int:
+    """Return the number of images in the stimulus file.
 
     Raises
     ------
     DataError
-        If it is missing, truncated or holds no pictures.
+        If it is missing, truncated or holds no images.
     """
     with reading(files.stimuli), open_dataset(files.stimuli, "imgBrick") as bricks:
         shape, dtype = bricks.shape, bricks.dtype
     if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8:
         raise DataError(
-            f"{files.stimuli} holds pictures of shape {shape} and type {dtype}; (n, H, W, 3) uint8 is needed."
+            f"{files.stimuli} holds images of shape {shape} and type {dtype}; (n, H, W, 3) uint8 is needed."
         )
     return int(shape[0])
 
 
-def read_pictures(files: NsdFiles, n_images: int, fit: Fit = "crop") -> Stimuli:
+def read_images(files: NsdFiles, n_images: int, fit: Fit = "crop") -> Stimuli:
     """Return the images of a tree; nothing but a simulated subject's subsets and categories is read yet.
 
     Raises
@@ -94,7 +94,7 @@ def read_pictures(files: NsdFiles, n_images: int, fit: Fit = "crop") -> Stimuli:
 
 
 def read_truth(path: Path) -> Mapping[str, Any]:
-    """Read what is known of a digital subject's settings and pictures; nothing where there is no such file.
+    """Read what is known of a simulated subject's settings and images; nothing where there is no such file.
 
     Raises
     ------
@@ -109,17 +109,17 @@ def _image_reader(files: NsdFiles) -> Callable[[int], NDArray[np.uint8]]:
 
     def read_image(stimulus_id: int) -> NDArray[np.uint8]:
         with reading(files.stimuli), open_dataset(files.stimuli, "imgBrick") as bricks:
-            picture: NDArray[np.uint8] = bricks[stimulus_id]
-        if not picture.any():
+            image: NDArray[np.uint8] = bricks[stimulus_id]
+        if not image.any():
             black.add(stimulus_id)
         if len(black) > 1:  # one may be a blank stimulus
             raise DataError(_are_black(files.stimuli, sorted(black)))
-        return picture
+        return image
 
     return read_image
 
 
-def check_pictures(files: NsdFiles) -> None:
+def check_images(files: NsdFiles) -> None:
     """Check a sample of the images: a partial download of the right length holds zeros.
 
     Raises

@@ -1,4 +1,4 @@
-"""Pictures: what the digital subjects are shown, scenes drawn for them or a folder of the user's own."""
+"""Images: what the simulated subjects are shown, scenes drawn for them or a folder of the user's own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reseen.errors import DataError, RecipeError
-from reseen.files import read_json, read_picture, read_text
+from reseen.files import read_image, read_json, read_text
 from reseen.files.reading import shown
 from reseen.recipe import SimulateRecipe
 from reseen.simulate.attributes import describe
@@ -27,7 +27,7 @@ from reseen.simulate.scenes import sample_scene
 
 Progress = Callable[[int, int], None]
 OWN_SIZE = 425
-"""Side in pixels to which the user's pictures are brought, as NSD's are."""
+"""Side in pixels to which the user's images are brought, as NSD's are."""
 N_CAPTIONS = 5
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _SCENE_STREAM = 211
@@ -45,19 +45,19 @@ class Shown:
     small
         Shape ``(n, 64, 64, 3)`` uint8: what the cortex looks at.
     captions
-        For each picture what people say of it.
+        For each image what people say of it.
     attributes
-        Shape ``(n, n_attributes)`` float32, or None where nothing is known of the pictures' categories.
+        Shape ``(n, n_attributes)`` float32, or None where nothing is known of the images' categories.
     shared
-        Shape ``(n_test,)``, ascending: the test pictures, shown to every subject.
+        Shape ``(n_test,)``, ascending: the test images, shown to every subject.
     own
-        For each subject ``(n_train,)``: its training pictures.
+        For each subject ``(n_train,)``: its training images.
     subsets
-        ``"seen"`` and ``"novel"`` test pictures, or nothing.
+        ``"seen"`` and ``"novel"`` test images, or nothing.
     categories
-        The ``"background"`` and the ``"objects"`` of each picture, or nothing.
+        The ``"background"`` and the ``"objects"`` of each image, or nothing.
     descriptions
-        For each picture what it was drawn from, or the name of its file.
+        For each image what it was drawn from, or the name of its file.
     """
 
     images: NDArray[np.uint8]
@@ -71,8 +71,8 @@ class Shown:
     descriptions: tuple[Mapping[str, Any], ...]
 
 
-def draw_pictures(recipe: SimulateRecipe, rng: Generator, progress: Progress | None = None) -> Shown:
-    """Draw scenes: half of the test pictures are held-out combinations, and no training picture holds one.
+def draw_images(recipe: SimulateRecipe, rng: Generator, progress: Progress | None = None) -> Shown:
+    """Draw scenes: half of the test images are held-out combinations, and no training image holds one.
 
     ``progress`` is called with how many are drawn, and how many there are.
     """
@@ -105,28 +105,28 @@ def draw_pictures(recipe: SimulateRecipe, rng: Generator, progress: Progress | N
     )
 
 
-def read_pictures(folder: Path, recipe: SimulateRecipe, rng: Generator, progress: Progress | None = None) -> Shown:
-    """Take the user's own pictures: ``*.png`` or ``*.jpg`` with ``captions.json`` or a ``.txt`` beside each.
+def read_images(folder: Path, recipe: SimulateRecipe, rng: Generator, progress: Progress | None = None) -> Shown:
+    """Take the user's own images: ``*.png`` or ``*.jpg`` with ``captions.json`` or a ``.txt`` beside each.
 
-    ``captions.json`` maps a file name to a caption or a list of them; a ``.txt`` holds one caption a line. Pictures are
-    cropped to their middle square. Subjects see different training pictures where there are enough. ``progress`` is
+    ``captions.json`` maps a file name to a caption or a list of them; a ``.txt`` holds one caption a line. Images are
+    cropped to their middle square. Subjects see different training images where there are enough. ``progress`` is
     called with how many are read, and how many there are.
 
     Raises
     ------
     DataError
-        If the folder is missing, a picture cannot be read or has no caption (see `reseen.files.read_picture`).
+        If the folder is missing, an image cannot be read or has no caption (see `reseen.files.read_image`).
     RecipeError
-        If there are fewer pictures than the recipe asks for.
+        If there are fewer images than the recipe asks for.
     """
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}; name one that holds .png or .jpg pictures and their captions.")
+        raise DataError(f"there is no folder {folder}; name one that holds .png or .jpg images and their captions.")
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
     needed = recipe.n_test + recipe.n_train
     if len(files) < needed:
         raise RecipeError(
-            f"{folder} holds {len(files)} pictures; simulate.n_test + simulate.n_train asks for {needed}. Set them to "
-            "fit, and simulate.n_sessions and simulate.trials_per_session to about three trials a picture."
+            f"{folder} holds {len(files)} images; simulate.n_test + simulate.n_train asks for {needed}. Set them to "
+            "fit, and simulate.n_sessions and simulate.trials_per_session to about three trials an image."
         )
     shared, own = deal_ids(recipe.n_test, recipe.n_train, recipe.n_subjects, len(files), rng)
     used = np.unique(np.concatenate([shared, *own]))
@@ -153,10 +153,10 @@ def read_pictures(folder: Path, recipe: SimulateRecipe, rng: Generator, progress
 
 
 def _read_square(path: Path, side: int) -> NDArray[np.uint8]:
-    picture = Image.fromarray(read_picture(path))
-    edge = min(picture.size)
-    left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
-    square = picture.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + edge, top + edge))
+    image = Image.fromarray(read_image(path))
+    edge = min(image.size)
+    left, top = (image.width - edge) // 2, (image.height - edge) // 2
+    square = image.resize((side, side), Image.Resampling.LANCZOS, box=(left, top, left + edge, top + edge))
     return np.asarray(square)
 
 

@@ -1,4 +1,4 @@
-"""Train the independent observer: ``python tools/judge.py WORK --steps N``; writes its weights, prints its accuracy."""
+"""Train the classifier, and print its accuracy: ``python tools/classifier.py WORK --steps N``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from loop import train
 
-from reseen.observers import as_input, make_network
+from reseen.networks import as_input, make_network
 from reseen.simulate.scenes import BACKGROUNDS, COLOURS, KINDS
 
 LABELS = (*BACKGROUNDS, *KINDS, *COLOURS, "figure")
@@ -19,7 +19,7 @@ GROUPS = {"background": slice(0, 8), "kind": slice(8, 20), "colour": slice(20, 2
 
 
 def save(network: torch.nn.Module, folder: Path, name: str, labels: tuple[str, ...]) -> None:
-    """Write an observer's weights in half precision, beside what its outputs mean."""
+    """Write an evaluation network's weights in half precision, beside what its outputs mean."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
     safetensors.torch.save_file({k: v.contiguous() for k, v in state.items()}, folder / f"{name}.safetensors")
@@ -57,8 +57,8 @@ def main(work: Path, steps: int) -> None:
             * 10
         )
 
-    train(network, loss, checkpoint=work / "judge.pt", n_steps=steps, learning_rate=2e-3, decay=0.99, seed=4)
-    save(network, work / "observer_weights", "judge", LABELS)
+    train(network, loss, checkpoint=work / "classifier.pt", n_steps=steps, learning_rate=2e-3, decay=0.99, seed=4)
+    save(network, work / "network_weights", "classifier", LABELS)
     for name in ("check", "novel"):
         print(name, accuracy(network, np.load(work / name / "images.npy"), np.load(work / name / "labels.npy")))
 

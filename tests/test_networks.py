@@ -13,54 +13,63 @@ import torch
 from stand_ins import AlexNet, stand_in
 
 from reseen.errors import ModelError, ShapeError
-from reseen.observers import LAYERS, NETWORKS, NamedObserver, builtin, load_network, load_observer, load_panel, prepare
-from reseen.observers.networks import fetch_command
+from reseen.networks import (
+    LAYERS,
+    NETWORKS,
+    PretrainedNetwork,
+    builtin,
+    load_builtin_network,
+    load_network,
+    load_panel,
+    prepare,
+)
+from reseen.networks.pretrained import fetch_command
 from reseen.protocols import PROTOCOLS, Input
 from reseen.simulate.painting import draw_scene
 from reseen.simulate.scenes import BACKGROUNDS, sample_scene
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     rng = np.random.default_rng(77)
     scenes = [sample_scene(rng) for _ in range(120)]
     return scenes, np.stack([draw_scene(scene) for scene in scenes])
 
 
-@pytest.mark.parametrize("name", ["judge", "image_encoder"])
-def test_an_observer_gives_one_row_of_each_layer_for_each_picture(name, pictures):
-    responses = load_observer(name).look(pictures[1][:5])
+@pytest.mark.parametrize("name", ["classifier", "image_encoder"])
+def test_an_evaluation_network_gives_one_row_of_each_layer_for_each_image(name, images):
+    responses = load_builtin_network(name).look(images[1][:5])
     assert tuple(responses) == LAYERS
     assert [responses[layer].shape for layer in LAYERS] == [(5, 32 * 32 * 32), (5, 128 * 8 * 8), (5, 128)]
     assert all(np.isfinite(response).all() for response in responses.values())
 
 
-def test_what_an_observer_sees_in_a_picture_does_not_depend_on_its_neighbours(pictures):
-    judge = load_observer("judge")
-    together = judge.look(pictures[1])
-    alone = judge.look(pictures[1][110:111])
+def test_what_an_evaluation_network_sees_in_an_image_does_not_depend_on_its_neighbours(images):
+    classifier = load_builtin_network("classifier")
+    together = classifier.look(images[1])
+    alone = classifier.look(images[1][110:111])
     for layer in LAYERS:
         np.testing.assert_allclose(together[layer][110], alone[layer][0], rtol=1e-4, atol=1e-4)
 
 
-def test_pictures_of_another_size_are_resized(pictures):
-    small, judge = pictures[1][:20], load_observer("judge")
+def test_images_of_another_size_are_resized(images):
+    small, classifier = images[1][:20], load_builtin_network("classifier")
     large = small.repeat(2, axis=1).repeat(2, axis=2)
-    for of_large, of_small in zip(judge.look(large)["late"], judge.look(small)["late"], strict=True):
+    for of_large, of_small in zip(classifier.look(large)["late"], classifier.look(small)["late"], strict=True):
         assert np.corrcoef(of_large, of_small)[0, 1] > 0.8
 
 
-def test_the_judge_names_the_background_of_scenes_it_never_saw(pictures):
-    scenes, images = pictures
-    judge = load_observer("judge")
-    named = judge.name_contents(images)[:, : len(BACKGROUNDS)].argmax(axis=1)
-    truth = [judge.labels.index(scene.background) for scene in scenes]
+def test_the_judge_names_the_background_of_scenes_it_never_saw(images):
+    scenes, images = images
+    classifier = load_builtin_network("classifier")
+    named = classifier.name_contents(images)[:, : len(BACKGROUNDS)].argmax(axis=1)
+    truth = [classifier.labels.index(scene.background) for scene in scenes]
     assert np.mean(named == truth) > 0.9
 
 
-def test_an_observer_without_labels_says_so(pictures):
+def test_an_evaluation_network_without_labels_says_so(images):
     with pytest.raises(ModelError, match="no labels"):
-        load_observer("image_encoder").name_contents(pictures[1][:1])
+        load_builtin_network("image_encoder").name_contents(images[1][:1])
 
 
 def test_the_built_in_networks_are_those_whose_weights_come_with_reseen():
@@ -69,9 +78,9 @@ def test_the_built_in_networks_are_those_whose_weights_come_with_reseen():
     assert set(BUILTIN_NETWORKS) == {path.stem for path in builtin._FOLDER.glob("*.safetensors")}
 
 
-def test_an_unknown_observer_is_named_with_those_there_are():
-    with pytest.raises(ModelError, match=r"'inception'.*image_encoder, judge"):
-        load_observer("inception")
+def test_an_unknown_network_is_named_with_those_there_are():
+    with pytest.raises(ModelError, match=r"'inception'.*classifier, image_encoder"):
+        load_builtin_network("inception")
 
 
 # ------------------------------------------------------------------------------------------------ networks of others
@@ -227,21 +236,21 @@ def test_clip_that_is_not_there_or_damaged_is_named_with_its_commit(clip_cache, 
         load_network("clip_vit_l14")
 
 
-def test_weights_of_a_built_in_observer_are_compared_too(monkeypatch, tmp_path):
+def test_weights_of_a_built_in_network_are_compared_too(monkeypatch, tmp_path):
     shutil.copytree(builtin._FOLDER, tmp_path / "weights")
     monkeypatch.setattr(builtin, "_FOLDER", tmp_path / "weights")
-    path = tmp_path / "weights/judge.safetensors"
+    path = tmp_path / "weights/classifier.safetensors"
     state = safetensors.torch.load_file(path)
     bias = state["output.bias"]
     for changed in ({"output.bias": torch.full_like(bias, torch.nan)}, {"more": bias.clone()}):
         safetensors.torch.save_file({**state, **changed}, path)
-        with pytest.raises(ModelError, match=r"judge.* damaged.*Install reseen again"):
-            load_observer("judge")
+        with pytest.raises(ModelError, match=r"classifier.* damaged.*Install reseen again"):
+            load_builtin_network("classifier")
     safetensors.torch.save_file(state, path)
-    load_observer("judge")
-    (tmp_path / "weights/judge.json").write_text('{"labels": ["one"]}')
-    with pytest.raises(ModelError, match=r"judge in .* are damaged"):
-        load_observer("judge")
+    load_builtin_network("classifier")
+    (tmp_path / "weights/classifier.json").write_text('{"labels": ["one"]}')
+    with pytest.raises(ModelError, match=r"classifier in .* are damaged"):
+        load_builtin_network("classifier")
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
@@ -252,7 +261,7 @@ def test_every_network_says_how_its_weights_are_fetched(name):
 def test_the_guide_to_nsd_fetches_every_network_that_the_papers_protocol_looks_through():
     guide = (Path(__file__).parents[1] / "docs/nsd.md").read_text()
     for look in PROTOCOLS["takagi2023"].looks:
-        assert f"$ {fetch_command(look.network)}\n" in guide
+        assert f"$ {fetch_command(look.architecture)}\n" in guide
 
 
 def test_a_panel_goes_without_what_is_missing_and_says_so():
@@ -262,27 +271,27 @@ def test_a_panel_goes_without_what_is_missing_and_says_so():
         return stand_in(name)
 
     panel, missing = load_panel(PROTOCOLS["takagi2023"], load=load)
-    assert [observer.name for observer in panel.observers] == ["inception", "alexnet"]
+    assert [network.name for network in panel.networks] == ["inception", "alexnet"]
     assert missing == ["protocol takagi2023 goes without clip: not there"]
 
 
-def test_a_layer_is_what_its_module_gives_although_the_next_works_in_place_and_no_hook_is_left(pictures):
-    network = AlexNet().eval()
+def test_a_layer_is_what_its_module_gives_although_the_next_works_in_place_and_no_hook_is_left(images):
+    modules = AlexNet().eval()
     given = Input(64, "pil", "bilinear", normal=None)
-    observer = NamedObserver("alexnet", "none", network, (("before", "features.0"), ("after", "features.1")), given)
-    looked = observer.look(pictures[1][:40])
+    network = PretrainedNetwork("alexnet", "none", modules, (("before", "features.0"), ("after", "features.1")), given)
+    looked = network.look(images[1][:40])
     assert looked["before"].min() < 0 == looked["after"].min()
     np.testing.assert_array_equal(np.maximum(looked["before"], 0), looked["after"])
-    assert not any(module._forward_hooks for module in network.modules())
+    assert not any(module._forward_hooks for module in modules.modules())
 
 
-def test_a_module_that_a_network_does_not_have_is_named(pictures):
+def test_a_module_that_a_network_does_not_have_is_named(images):
     with pytest.raises(ModelError, match=r"alexnet has no module 'features.99'; it has avgpool"):
-        NamedObserver("alexnet", "none", AlexNet(), (("late", "features.99"),), Input(64, "pil", "bilinear"))
+        PretrainedNetwork("alexnet", "none", AlexNet(), (("late", "features.99"),), Input(64, "pil", "bilinear"))
 
 
 def test_sizes_left_open_and_numbers_for_pillow_are_refused():
     with pytest.raises(ShapeError, match="left open"):
         prepare(np.zeros((1, 8, 8, 3), dtype=np.uint8), Input(None, "pil", "lanczos"))
-    with pytest.raises(ShapeError, match="8-bit pictures; found float32"):
+    with pytest.raises(ShapeError, match="8-bit images; found float32"):
         prepare(np.zeros((1, 8, 8, 3), dtype=np.float32), Input(4, "pil", "lanczos"))

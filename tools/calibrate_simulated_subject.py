@@ -1,7 +1,7 @@
-"""Print what a digital subject's brain is like: ``python tools/calibrate_digital_subject.py --seed S --n-subjects N``.
+"""Print properties of simulated responses: ``python tools/calibrate_simulated_subject.py --seed S --n-subjects N``.
 
-Everything is on the brain's side: nothing here decodes, and no picture is reconstructed or scored.
-docs/digital_subject.md holds the tables beside what is known of real brains, and says how certain that is.
+Everything is on the brain's side: nothing here decodes, and no image is reconstructed or scored.
+docs/simulated_subject.md holds the tables beside what is known of real brains, and says how certain that is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.recipe import SimulateRecipe
-from reseen.simulate import DigitalSubject, digital_subjects
+from reseen.simulate import SimulatedSubject, simulated_subjects
 from reseen.simulate.anatomy import STREAMS, Anatomy
 from reseen.simulate.voxels import PROPERTIES
 
@@ -20,8 +20,8 @@ DISTANCES = ((0, 5), (5, 10), (10, 20), (20, 40), (40, 200))
 ECCENTRICITIES = ((0.0, 1.0), (1.0, 2.0), (2.0, 4.0))
 
 
-def residuals(subject: DigitalSubject) -> NDArray[np.float32]:
-    """Give each trial's response, z-scored by session, without the mean of its picture, (n_trials, n_voxels)."""
+def residuals(subject: SimulatedSubject) -> NDArray[np.float32]:
+    """Give each trial's response, z-scored by session, without the mean of its image, (n_trials, n_voxels)."""
     scaled = np.concatenate([(part - part.mean(axis=0)) / part.std(axis=0) for part in subject.betas])
     _, row, count = np.unique(np.concatenate(subject.stimulus_id), return_inverse=True, return_counts=True)
     total = np.zeros((len(count), scaled.shape[1]))
@@ -46,7 +46,7 @@ def slope(variance: NDArray[np.floating], first: int = 3, last: int = 80) -> flo
     return float(np.polyfit(np.log(rank), np.log(variance[rank - 1]), 1)[0])
 
 
-def print_streams(subject: DigitalSubject, anatomy: Anatomy) -> None:
+def print_streams(subject: SimulatedSubject, anatomy: Anatomy) -> None:
     """Print noise ceilings, dimensionality and the share of categories, a row a stream."""
     share = subject.responses.category_share()
     print("| stream | voxels | ncsnr aimed at | ncsnr measured | dimensions | slope | category share |")
@@ -66,7 +66,7 @@ def print_streams(subject: DigitalSubject, anatomy: Anatomy) -> None:
         print(f"| {name} | {voxels.sum()} | {aim} | {found} | {dimensions} | {categories} |")
 
 
-def print_fields(subject: DigitalSubject, anatomy: Anatomy) -> None:
+def print_fields(subject: SimulatedSubject, anatomy: Anatomy) -> None:
     """Print the median receptive field size against eccentricity."""
     cortex = subject.cortex
     eccentricity = np.hypot(cortex.x, cortex.y)
@@ -78,7 +78,7 @@ def print_fields(subject: DigitalSubject, anatomy: Anatomy) -> None:
         print(f"| {name} | " + " | ".join(f"{np.median(cortex.size[rows]):.2f}°" for rows in inside) + " |")
 
 
-def print_noise(subject: DigitalSubject, anatomy: Anatomy) -> None:
+def print_noise(subject: SimulatedSubject, anatomy: Anatomy) -> None:
     """Print how noise correlates with distance, and how much of it lies along the signal's leading dimensions."""
     rest = residuals(subject)
     scaled = (rest - rest.mean(axis=0)) / rest.std(axis=0)
@@ -102,8 +102,8 @@ def print_noise(subject: DigitalSubject, anatomy: Anatomy) -> None:
 
 
 def main(seed: int, n_subjects: int) -> None:
-    """Print the tables of some digital subjects."""
-    anatomy, _, subjects = digital_subjects(SimulateRecipe(seed=seed, n_subjects=n_subjects))
+    """Print the tables of some simulated subjects."""
+    anatomy, _, subjects = simulated_subjects(SimulateRecipe(seed=seed, n_subjects=n_subjects))
     for subject in subjects:
         print(f"\n## {subject.name}, seed {seed}\n")
         print_streams(subject, anatomy)

@@ -1,4 +1,4 @@
-"""Score pictures by protocols: pixels, SSIM and what observers see."""
+"""Score images by protocols: pixels, SSIM and what networks see."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from reseen.evaluate.scores import (
     table,
 )
 from reseen.metrics import Floats
-from reseen.observers import Panel, prepare
-from reseen.tables import PICTURE_LEVELS, PIXELS, is_retrieved
+from reseen.networks import Panel, prepare
+from reseen.tables import IMAGE_LEVELS, PIXELS, is_retrieved
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -57,14 +57,14 @@ class _Seen:
     pixels: Correlations
     layers: Mapping[tuple[str, str], Correlations]
     ssim: Floats
-    first_draw: Rows
+    first_sample: Rows
 
 
 def evaluate(
     subject: str,
     truth_images: NDArray[np.uint8],
     stimulus_id: NDArray[np.int64],
-    pictures: Mapping[tuple[str, str], NDArray[np.uint8]],
+    images: Mapping[tuple[str, str], NDArray[np.uint8]],
     panels: Sequence[Panel],
     subsets: Mapping[str, frozenset[int]],
     recipe: EvaluateRecipe,
@@ -73,11 +73,11 @@ def evaluate(
     keep_each: Callable[[DataFrame], None] | None = None,
     size: tuple[int, int] | None = None,
 ) -> DataFrame:
-    """Score one subject's pictures, by one protocol or several.
+    """Score one subject's images, by one protocol or several.
 
-    What becomes of a picture's draws, of ties and of sizes is the protocol's to say (`reseen.protocols`). At the
-    shuffled floor each draw comes from a shuffle of its own, and under every protocol it is scores that are averaged:
-    one shuffle's pictures lean to one side or the other. A subset is scored within its own pool: its items are compared
+    What becomes of an image's draws, of ties and of sizes is the protocol's to say (`reseen.protocols`). At the
+    permuted labels each sample comes from a permutation of its own, and every protocol averages scores: images of one
+    permutation lean to one side or the other. A subset is scored within its own pool: its items are compared
     with each other only. Pairs of one stimulus are dropped. Subsets of fewer than three stimuli are left out, for want
     of distractors.
 
@@ -89,12 +89,12 @@ def evaluate(
         Shape ``(n, H, W, 3)``: what was shown.
     stimulus_id
         Shape ``(n,)``; ids repeat where items are single trials.
-    pictures
-        ``(level, condition)`` -> ``(n, n_draws, H, W, 3)``. Levels: those of `reseen.tables.PICTURE_LEVELS`.
-        Conditions: ``"z"``, ``"c"``, ``"zc"``, and `reseen.tables.retrieved_by` a feature for training pictures
+    images
+        ``(level, condition)`` -> ``(n, n_samples, H, W, 3)``. Levels: those of `reseen.tables.IMAGE_LEVELS`.
+        Conditions: ``"z"``, ``"c"``, ``"zc"``, and `reseen.tables.retrieved_by` a feature for training images
         (`nearest_training`). Each stack is asked for when its turn comes, so that a mapping may read them from disk.
     panels
-        Protocols, with the observers that look at the pictures.
+        Protocols, with the evaluation networks that look at the images.
     subsets
         Named sets of stimuli; ``"all"`` is added.
     recipe, seed
@@ -102,9 +102,9 @@ def evaluate(
     progress
         Called with ``("evaluate", done, total)``.
     keep_each
-        Called with what each picture scores by itself among all: a table of `reseen.tables.PICTURE_COLUMNS`.
+        Called with what each image scores by itself among all: a table of `reseen.tables.IMAGE_COLUMNS`.
     size
-        Height and width at which pictures are compared where the protocol leaves it open; left out: those of the
+        Height and width at which images are compared where the protocol leaves it open; left out: those of the
         first stack, or of the first generated one.
 
     Returns
@@ -112,7 +112,7 @@ def evaluate(
     A table of `COLUMNS`. Beside each metric (``identification``, ``distance``, ``pixcorr``, ``ssim``) at its levels
     stand, at level ``result``, ``<metric>_gap_closed`` (share of the way from re-paired floor to ceiling),
     ``<metric>_null_sd`` (over wrong pairings) and ``<metric>_p`` (over permutations of the stimuli, one-sided).
-    ``low`` and ``high`` are the middle 95 % of resamplings of stimuli, for ``floor_repaired`` of wrong pairings.
+    ``low`` and ``high`` are the middle 95 % of resamplings of stimuli, for ``mismatched`` of wrong pairings.
 
     Raises
     ------
@@ -121,29 +121,29 @@ def evaluate(
     ResultsError
         If the temporary folder has too little room for the features of many images.
     """
-    _check(truth_images, stimulus_id, pictures)
+    _check(truth_images, stimulus_id, images)
     scored = pools(stimulus_id, subsets, recipe, seed)
-    size = size or _first_size(pictures, len(stimulus_id))
+    size = size or _first_size(images, len(stimulus_id))
     if len(stimulus_id) > DENSE:
         n_bytes = sum(_view(truth_images[:1], panel, size).image_bytes for panel in panels)
-        check_room(len(stimulus_id), n_bytes, len(pictures))
+        check_room(len(stimulus_id), n_bytes, len(images))
     truths = [_view(truth_images, panel, size) for panel in panels]
     seen: list[dict[str, dict[str, list[_Seen]]]] = [{} for _ in panels]
-    for done, (level, condition) in enumerate(pictures):
-        stack = _stack(pictures, (level, condition), len(stimulus_id))
+    for done, (level, condition) in enumerate(images):
+        stack = _stack(images, (level, condition), len(stimulus_id))
         for panel, truth, found in zip(panels, truths, seen, strict=True):
-            apart = level == "floor_shuffled" or panel.protocol.draws == "each"
+            apart = level == "permuted" or panel.protocol.samples == "each"
             alone = np.split(stack, stack.shape[1], axis=1) if apart else [stack]
             found.setdefault(condition, {})[level] = [_look(truth, part, panel, size) for part in alone]
         if progress is not None:
-            progress("evaluate", done + 1, len(pictures))
+            progress("evaluate", done + 1, len(images))
     rows: list[dict[str, object]] = []
     each: list[DataFrame] = []
     for panel, truth, found in zip(panels, truths, seen, strict=True):
         for condition, levels in found.items():
             for pool in scored:
                 named = {"subject": subject, "condition": condition, "protocol": panel.protocol.name}
-                for where, scores in _picture_scores(truth, levels, panel, pool, recipe, seed):
+                for where, scores in _image_scores(truth, levels, panel, pool, recipe, seed):
                     fixed = {**named, "subset": pool.subset, **where}
                     rows += rows_of(fixed, scores, len(pool.items))
                     if pool.subset == "all":
@@ -153,7 +153,7 @@ def evaluate(
     return table(rows)
 
 
-def _picture_scores(
+def _image_scores(
     truth: _Views,
     levels: Mapping[str, list[_Seen]],
     panel: Panel,
@@ -162,7 +162,7 @@ def _picture_scores(
     seed: int,
 ) -> Iterator[tuple[dict[str, str], dict[str, Score]]]:
     """Return each score of one condition: what it is called, and its levels."""
-    protocol, nowhere = panel.protocol, {"observer": "", "layer": "", "direction": ""}
+    protocol, nowhere = panel.protocol, {"network": "", "layer": "", "direction": ""}
     distance: dict[str, Scorer] = {"": partial(_layer_score, panel=panel, pool=pool, direction="")}
     identified: dict[str, Scorer] = {
         direction: partial(_layer_score, panel=panel, pool=pool, direction=direction)
@@ -182,9 +182,9 @@ def _picture_scores(
         ways = identified if metric == "identification" else distance
         found = _score_levels(levels, partial(_layer_of, key=key), ways)
         for direction, scores in found.items():
-            yield {"metric": metric, "observer": key[0], "layer": key[1], "direction": direction}, scores
+            yield {"metric": metric, "network": key[0], "layer": key[1], "direction": direction}, scores
     for direction in protocol.directions if "identification" in protocol.pixel_metrics else ():
-        yield {"metric": "identification", "observer": PIXELS, "layer": "", "direction": direction}, pixels[direction]
+        yield {"metric": "identification", "network": PIXELS, "layer": "", "direction": direction}, pixels[direction]
 
 
 def _score_levels(
@@ -221,19 +221,19 @@ def _ssim_score(
     values = np.mean([seen.ssim for seen in parts], axis=0)[pool.items]
     wrong = np.empty(0)
     if level == "result":
-        wrong = _wrong_ssim(truth.pixels, parts[0].first_draw, panel, pool, recipe, seed)
+        wrong = _wrong_ssim(truth.pixels, parts[0].first_sample, panel, pool, recipe, seed)
     return Score(float(values.mean()), statistics.bootstrap_mean(values, pool.weights), wrong, values, permuted=wrong)
 
 
-def _wrong_ssim(truth: Rows, pictures: Rows, panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int) -> Floats:
-    """Return SSIM against wrong truths, ``(n_derangements,)``, from about a thousand pairs of first draws.
+def _wrong_ssim(truth: Rows, images: Rows, panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int) -> Floats:
+    """Return SSIM against mismatched images, ``(n_derangements,)``, from about a thousand pairs of first draws.
 
-    SSIM has no matrix to be read off, so each picture meets only a few wrong truths, and a wrong pairing takes one of
-    them for each picture by chance.
+    SSIM has no matrix to be read off, so each image is compared with a few mismatched images, and a wrong pairing takes
+    one of them for each image at random.
     """
     n_items = len(pool.items)
     partners = pool.wrong_rows[: max(2, min(10, 1000 // n_items))]
-    met = np.stack([_ssim(truth, pool.items[rows], pictures, pool.items, panel) for rows in partners])
+    met = np.stack([_ssim(truth, pool.items[rows], images, pool.items, panel) for rows in partners])
     rng = np.random.default_rng([seed, 3])
     chosen = rng.integers(len(met), size=(recipe.n_derangements, n_items))
     wrong: Floats = met[chosen, np.arange(n_items)].mean(axis=1)
@@ -241,11 +241,11 @@ def _wrong_ssim(truth: Rows, pictures: Rows, panel: Panel, pool: Pool, recipe: E
 
 
 def _ssim(
-    truth: Rows, shown: NDArray[np.int64], pictures: Rows, made: NDArray[np.int64], panel: Panel
+    truth: Rows, shown: NDArray[np.int64], images: Rows, made: NDArray[np.int64], panel: Panel
 ) -> NDArray[np.float64]:
     """Compute the SSIM of originals with reconstructions, both by row, a batch at a time."""
     parts = (slice(start, start + BATCH) for start in range(0, len(made), BATCH))
-    found = [metrics.ssim(truth[shown[k]], pictures[made[k]], variant=panel.protocol.ssim) for k in parts]
+    found = [metrics.ssim(truth[shown[k]], images[made[k]], variant=panel.protocol.ssim) for k in parts]
     return np.concatenate(found)
 
 
@@ -257,59 +257,59 @@ def _view(images: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Vi
         shown = prepare(images[start : start + BATCH], panel.protocol.first, size=size)
         if panel.protocol.pixel_metrics:
             pixels.append(prepare(shown, panel.protocol.pixels))
-        for observer in panel.observers:
-            for layer, found in observer.look(shown).items():
-                layers.setdefault((observer.name, layer), Rows(len(images))).append(found.reshape(len(found), -1))
+        for network in panel.networks:
+            for layer, found in network.look(shown).items():
+                layers.setdefault((network.name, layer), Rows(len(images))).append(found.reshape(len(found), -1))
     return _Views(pixels, layers)
 
 
 def _look(truth: _Views, stack: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Seen:
-    """View a stack ``(n, n_draws, H, W, 3)`` and correlate it with every original, averaged over its draws."""
-    n_items, n_draws = stack.shape[:2]
+    """View a stack ``(n, n_samples, H, W, 3)`` and correlate it with every original, averaged over its samples."""
+    n_items, n_samples = stack.shape[:2]
     every, ssim = np.arange(n_items), np.zeros(n_items)
-    pixels = Correlations(truth.pixels, n_items, n_draws)
-    layers = {key: Correlations(rows, n_items, n_draws) for key, rows in truth.layers.items()}
-    first_draw = truth.pixels
-    for draw in range(n_draws):
-        view = _view(stack[:, draw], panel, size)
-        first_draw = view.pixels if draw == 0 else first_draw
+    pixels = Correlations(truth.pixels, n_items, n_samples)
+    layers = {key: Correlations(rows, n_items, n_samples) for key, rows in truth.layers.items()}
+    first_sample = truth.pixels
+    for sample in range(n_samples):
+        view = _view(stack[:, sample], panel, size)
+        first_sample = view.pixels if sample == 0 else first_sample
         if panel.protocol.pixel_metrics:
             pixels.add(view.pixels)
-            ssim += _ssim(truth.pixels, every, view.pixels, every, panel) / n_draws
+            ssim += _ssim(truth.pixels, every, view.pixels, every, panel) / n_samples
         for key, rows in view.layers.items():
             layers[key].add(rows)
-    return _Seen(pixels, layers, ssim, first_draw)
+    return _Seen(pixels, layers, ssim, first_sample)
 
 
-def _first_size(pictures: Mapping[tuple[str, str], NDArray[np.uint8]], n_items: int) -> tuple[int, int]:
-    """Return the side lengths of generated pictures; retrieved ones may have another size."""
-    made = [key for key in pictures if not is_retrieved(key[1])] or list(pictures)
-    height, width = _stack(pictures, made[0], n_items).shape[2:4]
+def _first_size(images: Mapping[tuple[str, str], NDArray[np.uint8]], n_items: int) -> tuple[int, int]:
+    """Return the side lengths of generated images; retrieved ones may have another size."""
+    made = [key for key in images if not is_retrieved(key[1])] or list(images)
+    height, width = _stack(images, made[0], n_items).shape[2:4]
     return height, width
 
 
 def _check(
     truth_images: NDArray[np.uint8],
     stimulus_id: NDArray[np.int64],
-    pictures: Mapping[tuple[str, str], NDArray[np.uint8]],
+    images: Mapping[tuple[str, str], NDArray[np.uint8]],
 ) -> None:
     n_items = len(stimulus_id)
     if truth_images.ndim != 4 or len(truth_images) != n_items or truth_images.shape[3] != 3:
-        raise ShapeError(f"{n_items} stimulus ids need pictures ({n_items}, H, W, 3); found {truth_images.shape}.")
-    if not pictures:
-        raise ShapeError("there are no pictures to score; reconstruct some first.")
-    for level, _ in pictures:
-        if level not in PICTURE_LEVELS:
-            raise ShapeError(f"unknown level {level!r}; pictures are of {', '.join(PICTURE_LEVELS)}.")
+        raise ShapeError(f"{n_items} stimulus ids need images ({n_items}, H, W, 3); found {truth_images.shape}.")
+    if not images:
+        raise ShapeError("there are no images to score; reconstruct some first.")
+    for level, _ in images:
+        if level not in IMAGE_LEVELS:
+            raise ShapeError(f"unknown level {level!r}; images are of {', '.join(IMAGE_LEVELS)}.")
 
 
 def _stack(
-    pictures: Mapping[tuple[str, str], NDArray[np.uint8]], key: tuple[str, str], n_items: int
+    images: Mapping[tuple[str, str], NDArray[np.uint8]], key: tuple[str, str], n_items: int
 ) -> NDArray[np.uint8]:
-    stack = pictures[key]
+    stack = images[key]
     if stack.ndim != 5 or len(stack) != n_items or stack.shape[4] != 3 or stack.dtype != np.uint8:
         raise ShapeError(
-            f"pictures of {'/'.join(key)} must be uint8 ({n_items}, n_draws, H, W, 3); "
+            f"images of {'/'.join(key)} must be uint8 ({n_items}, n_samples, H, W, 3); "
             f"found {stack.dtype} {stack.shape}."
         )
     return stack

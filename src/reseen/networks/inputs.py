@@ -1,4 +1,4 @@
-"""Inputs: pictures, made into what a protocol compares or gives to a network."""
+"""Inputs: images, made into what a protocol compares or gives to a network."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from reseen.errors import ShapeError
 from reseen.protocols import Input
 
-Pictures = NDArray[np.uint8] | NDArray[np.float32]
-_AT_ONCE = 64  # pictures that become float tensors together
+Images = NDArray[np.uint8] | NDArray[np.float32]
+_AT_ONCE = 64  # images that become float tensors together
 
 
-def prepare(images: Pictures, given: Input | None, *, size: tuple[int, int] | None = None) -> Pictures:
-    """Resize pictures as a protocol says.
+def prepare(images: Images, given: Input | None, *, size: tuple[int, int] | None = None) -> Images:
+    """Resize images as a protocol says.
 
     Parameters
     ----------
@@ -39,18 +39,18 @@ def prepare(images: Pictures, given: Input | None, *, size: tuple[int, int] | No
         return images
     side = size if given.size is None else (given.size, given.size)
     if side is None:
-        raise ShapeError("the pictures' size is left open by the protocol; give it.")
+        raise ShapeError("the images' size is left open by the protocol; give it.")
     if given.by == "tensor":
         return _by_torch(images, side)
     if images.dtype != np.uint8:
-        raise ShapeError(f"Pillow resizes 8-bit pictures; found {images.dtype}.")
+        raise ShapeError(f"Pillow resizes 8-bit images; found {images.dtype}.")
     if images.shape[1:3] == side:
         return images
     return np.stack([_by_pillow(image, given, side) for image in images])
 
 
-def as_tensor(images: Pictures, given: Input) -> Any:
-    """Return prepared pictures ``(n, H, W, 3)`` as a tensor ``(n, 3, H, W)``, normalised as ``given`` says."""
+def as_tensor(images: Images, given: Input) -> Any:
+    """Return prepared images ``(n, H, W, 3)`` as a tensor ``(n, 3, H, W)``, normalised as ``given`` says."""
     import torch
 
     x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
@@ -61,23 +61,23 @@ def as_tensor(images: Pictures, given: Input) -> Any:
     return (x - mean) / sd
 
 
-def _by_pillow(image: NDArray[np.uint8], given: Input, side: tuple[int, int]) -> NDArray[np.uint8]:
+def _by_pillow(pixels: NDArray[np.uint8], given: Input, side: tuple[int, int]) -> NDArray[np.uint8]:
     from PIL import Image
 
     kernel = Image.Resampling[given.kernel.upper()]
-    picture = Image.fromarray(image)
+    image = Image.fromarray(pixels)
     if given.shape == "square":
-        return np.asarray(picture.resize((side[1], side[0]), kernel))
+        return np.asarray(image.resize((side[1], side[0]), kernel))
     short = side[0]
-    width, height = picture.size
+    width, height = image.size
     scaled = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
-    picture = picture.resize(scaled, kernel)
+    image = image.resize(scaled, kernel)
     spare = [length - short for length in scaled]
     left, top = (round(s / 2) if given.shape == "crop" else s // 2 for s in spare)
-    return np.asarray(picture.crop((left, top, left + short, top + short)))
+    return np.asarray(image.crop((left, top, left + short, top + short)))
 
 
-def _by_torch(images: Pictures, side: tuple[int, int]) -> NDArray[np.float32]:
+def _by_torch(images: Images, side: tuple[int, int]) -> NDArray[np.float32]:
     from torch.nn.functional import interpolate
 
     bare = Input(None, "tensor", "bilinear")

@@ -1,7 +1,7 @@
-"""The observers that come with reseen.
+"""The evaluation networks that come with reseen.
 
-``judge`` is the independent one: trained to name what is there, on pictures of its own. ``image_encoder`` learned
-together with the text encoder whose output is c; a score by it says so, since a generator steered by c may please it.
+``classifier`` is the independent one: trained to name what is there, on images of its own. ``image_encoder`` was
+trained together with the text encoder whose output is c: scores by it say so, since images generated from c suit it.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import numpy as np
 
 from reseen.errors import ModelError
 from reseen.files import check_tensors, read_json, reading
-from reseen.observers.networks import not_finite
+from reseen.networks.pretrained import not_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
 LAYERS = ("early", "middle", "late")
-_FOLDER = Path(__file__).parents[1] / "observer_weights"
+_FOLDER = Path(__file__).parents[1] / "network_weights"
 _FIX = "Install reseen again."
 _BATCH = 100
 
 
 @dataclass(frozen=True)
-class Observer:
-    """At pictures through one frozen network.
+class BuiltinNetwork:
+    """At images through one frozen network.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Observer:
     labels
         What it can name, one for each output; empty where its outputs are an embedding.
     network
-        Gives the layers of a batch of pictures, see ``make_network``.
+        Gives the layers of a batch of images, see ``make_network``.
     """
 
     name: str
@@ -51,19 +51,19 @@ class Observer:
     layers: tuple[str, ...] = LAYERS
 
     def look(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Return each layer's response to pictures ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
+        """Return each layer's response to images ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
         return self._respond(images, self.layers)
 
     def name_contents(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the log-odds of each label in each picture, ``(n, n_labels)``.
+        """Return the log-odds of each label in each image, ``(n, n_labels)``.
 
         Raises
         ------
         ModelError
-            If this observer names nothing.
+            If this network names nothing.
         """
         if not self.labels:
-            raise ModelError(f"the observer {self.name} has no labels; ask the judge.")
+            raise ModelError(f"the evaluation network {self.name} has no labels; ask the classifier.")
         return self._respond(images, ("output",))["output"]
 
     def _respond(self, images: NDArray[np.uint8], layers: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
@@ -78,18 +78,18 @@ class Observer:
         return {layer: np.concatenate(part) for layer, part in parts.items()}
 
 
-def load_observer(name: str) -> Observer:
-    """Load a built-in observer: ``"judge"`` or ``"image_encoder"``.
+def load_builtin_network(name: str) -> BuiltinNetwork:
+    """Load a built-in network: ``"classifier"`` or ``"image_encoder"``.
 
     Raises
     ------
     ModelError
-        If there is no such observer, or its weights are missing or damaged.
+        If there is no such network, or its weights are missing or damaged.
     """
     weights, about = _FOLDER / f"{name}.safetensors", _FOLDER / f"{name}.json"
     if not os.path.lexists(weights):
         known = ", ".join(sorted(path.stem for path in _FOLDER.glob("*.safetensors"))) or "none"
-        raise ModelError(f"there is no observer {name!r}; reseen has {known}.")
+        raise ModelError(f"there is no network {name!r}; reseen has {known}.")
     import safetensors.torch
 
     labels = tuple(read_json(about, dict[Literal["labels"], list[str]], ModelError, fix=_FIX).get("labels", ()))
@@ -99,12 +99,12 @@ def load_observer(name: str) -> Observer:
         network = make_network(state["output.weight"].shape[0])
         network.load_state_dict({key: value.float() for key, value in state.items()})
     if not_finite(network) or len(labels) not in (0, len(state["output.weight"])):
-        raise ModelError(f"the weights of the observer {name} in {weights} are damaged. {_FIX}")
-    return Observer(name, hashlib.sha256(weights.read_bytes()).hexdigest(), labels, network.eval())
+        raise ModelError(f"the weights of the evaluation network {name} in {weights} are damaged. {_FIX}")
+    return BuiltinNetwork(name, hashlib.sha256(weights.read_bytes()).hexdigest(), labels, network.eval())
 
 
 def as_input(images: NDArray[np.uint8]) -> Any:
-    """Return pictures as the networks take them: a tensor ``(n, 3, 64, 64)`` in -1...1, resized where needed."""
+    """Return images as the networks take them: a tensor ``(n, 3, 64, 64)`` in -1...1, resized where needed."""
     import torch
 
     x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -114,7 +114,7 @@ def as_input(images: NDArray[np.uint8]) -> Any:
 
 
 def make_network(n_outputs: int) -> nn.Module:
-    """Make an untrained observer: five convolutions and one hidden layer.
+    """Make an untrained network: five convolutions and one hidden layer.
 
     Its ``forward`` gives ``early`` (32, 32, 32), ``middle`` (128, 8, 8), ``late`` (128,) and ``output`` (n_outputs,).
     """
