@@ -185,3 +185,22 @@ def test_docstrings_open_with_a_verb_that_names_the_action():
             if words and words[0].rstrip(",") in REFUSED_OPENERS:
                 found.append((path.name, getattr(node, "name", ""), words[0]))
     assert found == []
+
+
+def test_words_that_the_glossary_replaces_are_found_and_there_are_none(tmp_path):
+    import words
+
+    page = tmp_path / "page.md"
+    first, second, third = "pic" + "ture", "obser" + "ver", "beg" + "un"
+    page.write_text(f"A {first} of an {second}.\nAn image.\nIt begins, and is {third}.\n", encoding="utf-8")
+    words.ROOT, root = tmp_path, words.ROOT
+    try:
+        found = list(words.refused(page))
+    finally:
+        words.ROOT = root
+    assert [message.partition(";")[0] for message in found] == [
+        f"page.md:1: {first!r}",
+        f"page.md:1: {second!r}",
+        f"page.md:3: {third!r}",
+    ]
+    assert [message for path in words.files() for message in words.refused(path)] == []

@@ -1,0 +1,63 @@
+"""Find words that docs/glossary.md replaces: ``python tools/words.py`` prints each one and exits with 1."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("src", "docs", "recipes", "examples", "benchmarks", "tools", "tests")
+PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
+SUFFIXES = (".py", ".md", ".toml", ".j2")
+INSTEAD = {
+    r"pictures?": "image",
+    r"digital": "simulated",
+    r"floor_\w+": "mismatched, permuted or chance_...",
+    r"observers?|judges?": "evaluation network",
+    r"films?|harvest(?:ed|s)?": "denoising sequence, recorded activations",
+    r"begun": "started",
+    r"mend(?:ed|s)?": "fix",
+    r"wrong truths?": "mismatched images",
+}
+REFUSED = re.compile("|".join(rf"(?P<w{number}>\b(?:{word})\b)" for number, word in enumerate(INSTEAD)), re.IGNORECASE)
+ALLOWED = (
+    "a picture of ",  # simulated captions, whose words the built-in text encoder was trained on
+    "pictures",  # old names of arrays that users may have saved, in the files below
+)
+OLD_NAMES = ("array_files.py", "arrays.py", "own_data.md", "test_arrays.py")
+LEFT_OUT = ("log.md", "words.py")
+"""The log quotes what was printed then."""
+
+
+def files() -> Iterator[Path]:
+    """Yield every file that is read by people."""
+    for page in PAGES:
+        yield ROOT / page
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in SUFFIXES and path.name not in LEFT_OUT:
+                yield path
+
+
+def refused(path: Path) -> Iterator[str]:
+    """Yield a message for each refused word of a file."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        text = line.replace(ALLOWED[0], "")
+        if path.name in OLD_NAMES:
+            text = text.replace("stimulus_pictures", "").replace(ALLOWED[1], "")
+        for found in REFUSED.finditer(text):
+            instead = list(INSTEAD.values())[int((found.lastgroup or "w0")[1:])]
+            yield f"{path.relative_to(ROOT)}:{number}: {found[0]!r}; say {instead}"
+
+
+def main() -> None:
+    """Print every refused word."""
+    messages = [message for path in files() for message in refused(path)]
+    print("\n".join(messages) or "no refused word")
+    sys.exit(1 if messages else 0)
+
+
+if __name__ == "__main__":
+    main()
