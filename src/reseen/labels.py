@@ -1,8 +1,7 @@
-"""Labels: do the stimulus ids of trials belong to their responses? Asked where images repeat.
+"""Check whether stimulus ids match the responses, if images repeat.
 
-The pattern of responses to an image is more like that to the same image than like that to another one, if there is any
-signal at all. If the ids are out of step with the betas (shifted by a trial, sessions swapped, numbered anew in each
-session), it is not. Arrays in, numbers out.
+If there is any signal, responses to the same image are more similar than responses to different images. This does not
+hold if ids do not match the betas: shifted by a trial, sessions swapped, or renumbered in each session.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_TRIALS = 1500
-"""At most so many trials are compared with each other; those of images that repeat, spread over the experiment."""
+"""Maximum number of trials that are compared: trials of repeated images, spread over the experiment."""
 N_VOXELS = 2000
 N_PERMUTATIONS = 200
 MIN_PAIRS = 50
-"""Pairs of the same image from which on the check says anything."""
+"""Minimum number of pairs of the same image."""
 THRESHOLD = 3.0
-"""Permutation standard deviations from which on the ids belong to the betas: one in 740 of ids without any relation."""
+"""Minimum statistic of matching ids, in permutation standard deviations; unrelated ids reach it once in 740 times."""
 
 Floats = NDArray[np.float64]
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -27,14 +26,14 @@ Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class LabelCheck:
-    """Likeness of trials of the same image, in standard deviations of permuted ids; NaN if there are too few pairs.
+    """Similarity of trials of the same image, in standard deviations of permuted ids; NaN if there are too few pairs.
 
     Parameters
     ----------
     value
-        Of all pairs of trials.
+        Statistic of all pairs of trials.
     within, across
-        Of pairs within a session, and of pairs in two sessions.
+        Statistic of pairs within a session, and of pairs across sessions.
     n_pairs
         Number of pairs of the same image.
     """
@@ -46,7 +45,7 @@ class LabelCheck:
 
     @property
     def comparison(self) -> str:
-        """How alike trials of the same image are, in one sentence without its stop."""
+        """Similarity of trials of the same image, as a sentence without full stop."""
         if np.isnan(self.value):
             return "images repeat too seldom to compare responses to the same image"
         how = "more" if self.value >= 0 else "less"
@@ -57,7 +56,7 @@ class LabelCheck:
 
     @property
     def problem(self) -> str | None:
-        """What seems wrong with the ids, in one or two sentences, or None."""
+        """Probable error in the ids, in one or two sentences, or None."""
         if np.isnan(self.value):
             return None
         if self.across < THRESHOLD <= self.within:
@@ -81,8 +80,8 @@ def check_labels(
 ) -> LabelCheck:
     """Compare trials of the same image with trials of other images.
 
-    The statistic is the mean correlation of voxel patterns over pairs of trials of the same image; its null is the same
-    under ids that are permuted within each session, so that differences between sessions are in both.
+    The statistic is the mean correlation of voxel patterns over pairs of trials of the same image. Its null
+    distribution has ids permuted within each session, so that differences between sessions affect both.
 
     Parameters
     ----------
@@ -91,7 +90,7 @@ def check_labels(
     stimulus_id, session
         Shape ``(n_trials,)``.
     seed
-        Of the permutations, and of the voxels if there are more than `N_VOXELS`.
+        Seed of the permutations, and of the choice of voxels if there are more than `N_VOXELS`.
 
     Returns
     -------
@@ -120,7 +119,7 @@ def check_labels(
 
 
 def _repeated(stimulus_id: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Choose the trials of images that repeat; whole images, spread evenly, if there are too many."""
+    """Choose the trials of repeated images; if there are too many, choose images that are spread evenly."""
     ids, count = np.unique(stimulus_id, return_counts=True)
     ids, count = ids[count > 1], count[count > 1]
     if count.sum() > N_TRIALS:
@@ -135,7 +134,7 @@ def _pairs(ids: NDArray[np.int64]) -> Pairs:
 
 
 def _pattern_correlations(betas: NDArray[np.float32], session: NDArray[np.int64]) -> Floats:
-    """Return the correlation of the patterns of every two trials; each session's mean pattern is taken away first."""
+    """Return the correlation of the patterns of all pairs of trials, after subtracting each session's mean pattern."""
     patterns = betas.astype(np.float64)
     for number in np.unique(session):
         patterns[session == number] -= patterns[session == number].mean(axis=0)
@@ -147,7 +146,7 @@ def _pattern_correlations(betas: NDArray[np.float32], session: NDArray[np.int64]
 
 
 def _permuted_within(session: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return the rows in an order that is shuffled within each session."""
+    """Return row numbers, permuted within each session."""
     moved = np.arange(len(session))
     for number in np.unique(session):
         rows = np.flatnonzero(session == number)
@@ -158,7 +157,7 @@ def _permuted_within(session: NDArray[np.int64], rng: np.random.Generator) -> ND
 def _means(
     likeness: Floats, first: NDArray[np.int64], second: NDArray[np.int64], same_session: NDArray[np.bool_]
 ) -> Floats:
-    """Return the mean over all pairs, those within a session and those across; NaN for fewer than `MIN_PAIRS`."""
+    """Return the mean over all pairs, within a session and across sessions; NaN for fewer than `MIN_PAIRS`."""
     values = likeness[first, second]
     parts = (values, values[same_session], values[~same_session])
     return np.array([part.mean() if len(part) >= MIN_PAIRS else np.nan for part in parts])

@@ -30,45 +30,47 @@ def load_nsd(
     keep: Path | str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Subject:
-    """Open one subject of the Natural Scenes Dataset, or of any tree in its layout; betas are read when first used.
+    """Open one subject of the Natural Scenes Dataset (NSD), or of a tree in NSD's layout.
+
+    Betas are read at first use.
 
     Parameters
     ----------
     path
-        Folder that holds ``nsddata``, ``nsddata_betas`` and ``nsddata_stimuli``.
+        Folder that contains ``nsddata``, ``nsddata_betas`` and ``nsddata_stimuli``.
     subject
         Folder name of the subject.
     rois
-        ROIs whose voxels are read: names of NSD's atlases, such as ``"early"``, ``"ventral"``, ``"nsdgeneral"``,
+        ROIs to read: names of labels in NSD's atlases, such as ``"early"``, ``"ventral"``, ``"nsdgeneral"``,
         ``"V1"``.
     sessions
-        Number of sessions, from the first. Left out: all that are there.
+        Number of sessions, from the first. Default: all sessions on disk.
     space, betas
-        NSD's space and preparation of the betas.
+        Names of NSD's space and of its version of the betas.
     zscore_sessions
         Standardise each voxel within each session.
     n_test
-        Number of shared images to test. Left out: all.
+        Number of shared images in the test set. Default: all.
     n_folds
-        Leave whole stimuli out in so many folds. Left out: the shared images are the test set.
+        Number of folds, which leave all trials of a stimulus out together. Default: the shared images are the test set.
     fit
-        How images that are not square become square.
+        How to make images square.
     keep
-        Folder for what is read of large sessions, so that the next start is fast. Left out: nothing is kept.
+        Folder for the voxels that are read from large sessions, for a faster next start. Default: nothing is kept.
     progress
-        Called with the number of sessions read, and the number there are.
+        Function of the number of sessions read and the total number.
 
     Returns
     -------
     Subject
-        Its stimuli are those that the subject saw.
+        Subject whose stimuli are those of its trials.
 
     Raises
     ------
     DataError
         If a file is missing, truncated or does not fit the others.
     RecipeError
-        If an ROI, a session or a preparation is unknown.
+        If an ROI, a session or a version of the betas is unknown.
 
     Examples
     --------
@@ -94,7 +96,7 @@ def load_nsd(
         **_folds(n_folds),
     )
     found = open_subject(data, subject, keep=None if keep is None else Path(keep), progress=progress)
-    nsd.outline(data, subject)  # what is wrong with ROIs or sessions is told now
+    nsd.outline(data, subject)  # raises errors of ROIs and sessions now, before betas are read
     return found.only_used()
 
 
@@ -108,7 +110,7 @@ def load_arrays(
     n_folds: int | None = None,
     fit: Fit = "crop",
 ) -> Subject:
-    """Load the data of a lab of one's own: an ``.npz`` file or a folder of ``.npy`` files.
+    """Load your own data: an ``.npz`` file or a folder of ``.npy`` files.
 
     Parameters
     ----------
@@ -117,23 +119,23 @@ def load_arrays(
     subject
         Name of the subject, and of its file or folder where ``path`` holds several.
     rois
-        ROIs whose voxels are read: names of the ``roi_`` arrays, or ``"all"``.
+        ROIs to read: names of the ``roi_`` arrays without ``roi_``, or ``"all"``.
     zscore_sessions
         Standardise each voxel within each run.
     n_test
-        Number of the fixed test images to use. Left out: all.
+        Number of images of the fixed test set to use. Default: all.
     n_folds
-        Leave whole stimuli out in so many folds, whether there is a fixed test set or not. Left out: the fixed test
-        set, or 10 folds where there is none.
+        Number of folds, which leave all trials of a stimulus out together; a fixed test set is then ignored. Default:
+        the fixed test set, or 10 folds if there is none.
     fit
-        How images that are not square become square.
+        How to make images square.
 
     Raises
     ------
     DataError
         If an array is missing, damaged, of another type, or does not fit the others.
     RecipeError
-        If more folds or test images are asked for than there are stimuli.
+        If ``n_folds`` or ``n_test`` exceeds the number of stimuli.
 
     Examples
     --------
@@ -170,27 +172,27 @@ def open_subject(
     keep: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Subject:
-    """Open one subject, as ``data.kind`` says; a simulated subject is read as NSD is.
+    """Open one subject with the loader for ``data.kind``; a simulated subject is read like NSD.
 
     Parameters
     ----------
     data
-        Where the data are and what of them to read.
+        Section ``data`` of the recipe.
     subject
-        Its name, such as ``"subj01"``.
+        Name of the subject, such as ``"subj01"``.
     keep
-        Folder for what was read of large files, which are then read from there; left out: nothing is kept.
+        Folder for the voxels that are read from large files, for a faster next start. Default: nothing is kept.
     progress
-        Called with how much is read, and how much there is.
+        Function of the number of sessions read and the total number.
 
     Raises
     ------
     DataError
         If a file is missing, damaged or does not fit the others.
     RecipeError
-        If the recipe asks for what the data do not hold.
+        If the recipe names an ROI, a session or a number of images that the data do not have.
     ResultsError
-        If nothing can be written to ``keep``.
+        If ``keep`` cannot be written.
     """
     if data.kind == "arrays":
         found = arrays.open_subject(data, subject)
@@ -201,7 +203,7 @@ def open_subject(
 
 
 def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:
-    """List the files that a run does without, by what they are for.
+    """List optional files by their purpose.
 
     Raises
     ------
@@ -212,9 +214,9 @@ def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:
 
 
 def inventory(data: DataRecipe, subject: str, *, with_trials: bool = True) -> list[FileCheck]:
-    """List the files that one subject needs, which of them are there and whole, and how to fetch the others.
+    """List the files that one subject needs, which are complete, and how to download the others.
 
-    Without trials, these are the files of images, captions and split.
+    If ``with_trials`` is False, list only the files of images, captions and split.
 
     Raises
     ------
@@ -229,7 +231,7 @@ def inventory(data: DataRecipe, subject: str, *, with_trials: bool = True) -> li
 
 
 def outline(data: DataRecipe, subject: str) -> Outline:
-    """Return what is known of one subject of a tree in NSD's layout before betas are read.
+    """Return trials, split and stimuli of one subject in NSD's layout, without reading betas.
 
     Raises
     ------

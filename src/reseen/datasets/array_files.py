@@ -1,4 +1,4 @@
-"""Find and read the arrays of a lab's own experiment: an npz file, or a folder of npy files."""
+"""Find and read the arrays of your own experiment: an npz file, or a folder of npy files."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "run": ("run", "session"),
     "captions": ("captions", "figure_name"),
 }
-"""Names of arrays that say the same thing; only one of each may be there."""
+"""Names of the same array; only one of them is allowed."""
 KNOWN = (*(alias for aliases in ALIASES.values() for alias in aliases), "category", "test_stimulus_id", "ncsnr")
-"""The arrays that are read, beside ``roi_<name>``."""
+"""Names of the arrays that are read, in addition to ``roi_<name>``."""
 ROI = "roi_"
 
 _GUIDE = "docs/own_data.md says which arrays are read."
@@ -41,7 +41,7 @@ _FOREIGN = (
     (b"\x1f\x8b", 0, "a compressed file, such as .nii.gz", "nibabel"),
     (b"\x89PNG", 0, "an image", "Pillow"),
 )
-"""Kinds of files that people give instead: first bytes, where they are, name, and what reads them."""
+"""Other file formats: first bytes, their offset, name, and the library that reads them."""
 _Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
 
 
@@ -54,9 +54,9 @@ class Arrays:
     path
         The file or folder, for messages.
     arrays
-        Those that are read, by their names.
+        The arrays that are read, by name.
     unread
-        Names of the others.
+        Names of the other arrays.
     """
 
     path: Path
@@ -84,7 +84,7 @@ class Arrays:
 
     @property
     def unread_with_advice(self) -> str:
-        """Names that are not read, each with the known name that is most like it."""
+        """Names that are not read, each with the most similar known name."""
         said = []
         for name in self.unread:
             alike = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.7)
@@ -98,7 +98,7 @@ def find_arrays(data: DataRecipe, subject: str) -> Path:
     Raises
     ------
     DataError
-        If there is none, or only those of another subject.
+        If there is none, or only files of other subjects.
     """
     root = data.path
     if root is None:
@@ -132,17 +132,17 @@ def _refuse_several(data: DataRecipe, root: Path, subject: str) -> None:
 
 
 def _visible(folder: Path, suffix: str) -> list[Path]:
-    """List files by suffix; names that begin with a dot, as macOS leaves beside each file, are no data."""
+    """List files by suffix, without names that begin with a dot, which macOS writes next to each file."""
     return sorted(file for file in folder.glob(f"*{suffix}") if not file.name.startswith("."))
 
 
 def read_arrays(path: Path) -> Arrays:
-    """Read the arrays that are known by name; nothing pickled is loaded, and sizes are checked before memory is taken.
+    """Read the arrays of known names; no pickle is loaded, and sizes are checked before memory is allocated.
 
     Raises
     ------
     DataError
-        If a file is missing, damaged, of another kind, larger than memory, or two arrays say the same thing.
+        If a file is missing, damaged, in another format or larger than memory, or if an array has two names.
     """
     arrays, unread = _read_folder(path) if path.is_dir() else read_npz(path)
     if not arrays and not unread:
@@ -164,7 +164,7 @@ def _is_read(name: str) -> bool:
 
 def _read_folder(folder: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
     files = _visible(folder, ".npy")
-    _check_room(sum(check_regular(file) for file in files), folder)
+    _check_memory(sum(check_regular(file) for file in files), folder)
     arrays, unread = {}, []
     for file in files:
         if not _is_read(file.stem):
@@ -183,17 +183,17 @@ def read_npz(path: Path, is_read: Callable[[str], bool] = _is_read) -> tuple[dic
     path
         The file.
     is_read
-        Whether an array is read, by its name. Left out: those of a lab's own experiment.
+        Function of an array's name: whether it is read. Default: the arrays of `KNOWN` and ROIs.
 
     Returns
     -------
     arrays, unread
-        The arrays by name, and the names of the others.
+        Arrays by name, and names of the other arrays.
 
     Raises
     ------
     DataError
-        If it is no npz file, is damaged, or declares more than there is.
+        If it is not an npz file, is damaged, or is shorter than its header declares.
     """
     check_regular(path)
     _refuse_foreign(path)
@@ -201,12 +201,12 @@ def read_npz(path: Path, is_read: Callable[[str], bool] = _is_read) -> tuple[dic
     with reading(path), zipfile.ZipFile(path) as archive:
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
         wanted = {name: member for name, member in members.items() if is_read(name)}
-        _check_room(sum(member.file_size for member in wanted.values()), path)
+        _check_memory(sum(member.file_size for member in wanted.values()), path)
         unread = [name for name in members if name not in wanted]
         for name, member in wanted.items():
             with archive.open(member) as opened:
                 arrays[name] = _read_array(opened, member.file_size, path, name)
-                opened.read(1)  # to the end, where zip compares its checksum
+                opened.read(1)  # zip compares its checksum at the end
     return arrays, unread
 
 
@@ -233,7 +233,7 @@ def _read_array(opened: IO[bytes], n_bytes: int, path: Path, name: str) -> NDArr
 
 
 def _fill(opened: Any, view: memoryview) -> None:
-    """Read until a buffer is full; a stream may give less than is asked for."""
+    """Read until a buffer is full; a stream may return fewer bytes than requested."""
     while view:
         n_read = opened.readinto(view)
         if not n_read:
@@ -249,9 +249,9 @@ def _read_header(opened: IO[bytes], version: tuple[int, int]) -> _Header:
     return found
 
 
-def _check_room(n_bytes: int, path: Path) -> None:
-    """Refuse what is larger than the machine's memory, before any of it is taken."""
-    if not hasattr(os, "sysconf"):  # Windows: numpy's MemoryError says it
+def _check_memory(n_bytes: int, path: Path) -> None:
+    """Refuse arrays that are larger than the machine's memory, before any is allocated."""
+    if not hasattr(os, "sysconf"):  # Windows: numpy raises MemoryError
         return
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if n_bytes > memory:

@@ -1,4 +1,4 @@
-"""What the arrays of a lab say of its stimuli: images, which stimulus each trial showed, captions and categories."""
+"""Read stimuli from plain arrays: images, stimulus of each trial, captions and categories."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reseen.files.reading import shown
 BY_STIMULUS = {"stimulus_images", "stimulus_pictures"}
 """Names of an array of images by stimulus id."""
 SMALLEST_SIDE = 64
-"""Smaller images are magnified until their longer side has at least so many pixels."""
+"""Minimum of an image's longer side, in pixels; smaller images are magnified."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Images:
     images
         Shape ``(n, H, W, 3)`` uint8.
     row
-        Stimulus id -> row of ``images``. Ids need not be consecutive: no memory is taken for ids that nobody saw.
+        Stimulus id -> row of ``images``. Ids need not be consecutive: ids without trials take no memory.
     n_stimuli
-        One more than the highest id that an array about stimuli has a value for.
+        One more than the highest id with an image.
     """
 
     images: NDArray[np.uint8]
@@ -50,7 +50,7 @@ def read_images(found: Arrays, n_trials: int, n_voxels: int) -> tuple[Images, ND
     Raises
     ------
     DataError
-        If images or ids are missing, of another type or shape, or do not belong together.
+        If images or ids are missing, of another type or shape, or do not match.
     """
     path = shown(found.path)
     ids = _ids(found, n_trials, n_voxels)
@@ -107,7 +107,7 @@ def _by_stimulus(found: Arrays, n_images: int, n_trials: int, ids: NDArray[np.in
 
 
 def _as_they_appear(images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Take equal images ``(n_trials, H, W, 3)`` for one stimulus; the first that appears is stimulus 0."""
+    """Return stimulus ids from 0 in order of appearance; equal images ``(n_trials, H, W, 3)`` are one stimulus."""
     _, first, row = np.unique(images.reshape(len(images), -1), axis=0, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[row.ravel()].astype(np.int64)
 
@@ -137,28 +137,28 @@ def _to_rgb(path: Path, images: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def magnify(images: NDArray[np.uint8], side: int = SMALLEST_SIDE) -> NDArray[np.uint8]:
-    """Magnify small images by the smallest whole number that brings them to a side; larger ones come back as they are.
+    """Magnify small images by the smallest sufficient integer factor; larger images are returned unchanged.
 
-    Cells stay crisp and of one size, and nothing is added around them.
+    Edges stay sharp, and there is no padding.
 
     Parameters
     ----------
     images
         Shape ``(n, H, W, 3)``.
     side
-        The longer side has at least so many pixels afterwards.
+        Minimum of the longer side, in pixels.
     """
     factor = -(-side // max(images.shape[1:3]))
     return images if factor == 1 else images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def read_captions(found: Arrays, n_stimuli: int) -> list[tuple[str, ...]]:
-    """Return the captions of each stimulus; an empty or missing text is none.
+    """Return the captions of each stimulus; an empty or missing text is no caption.
 
     Raises
     ------
     DataError
-        If there is not one entry for each stimulus, or an entry is no text.
+        If the number of entries is not the number of stimuli, or an entry is not text.
     """
     if "captions" in found.arrays:
         table = _of_stimuli(found, "captions", n_stimuli, most_axes=2)
@@ -173,12 +173,12 @@ def read_captions(found: Arrays, n_stimuli: int) -> list[tuple[str, ...]]:
 
 
 def read_categories(found: Arrays, n_stimuli: int) -> dict[str, dict[int, str]]:
-    """Return the category of each stimulus, text or whole numbers; an empty or missing text is none.
+    """Return the category of each stimulus, text or integers; an empty or missing text is no category.
 
     Raises
     ------
     DataError
-        If there is not one for each stimulus, or one is neither text nor a whole number.
+        If the number of entries is not the number of stimuli, or an entry is neither text nor an integer.
     """
     if "category" not in found.arrays:
         return {}
@@ -190,7 +190,7 @@ def read_categories(found: Arrays, n_stimuli: int) -> dict[str, dict[int, str]]:
 
 
 def _of_stimuli(found: Arrays, name: str, n_stimuli: int, *, most_axes: int = 1) -> NDArray[Any]:
-    """Return an array with an entry for each stimulus; one of another length would be of trials, or of others."""
+    """Return an array with one entry per stimulus; refuse another length."""
     values = found.arrays[name]
     if 1 <= values.ndim <= most_axes and len(values) == n_stimuli:
         return values
@@ -207,23 +207,23 @@ def _of_stimuli(found: Arrays, name: str, n_stimuli: int, *, most_axes: int = 1)
 
 
 def count_copies(images: Images, tested: NDArray[np.int64] | None, seen: NDArray[np.int64]) -> tuple[int, int]:
-    """Count stimuli whose image is another stimulus's image, to the byte.
+    """Count stimuli whose image is identical to that of another stimulus.
 
     Parameters
     ----------
     images
-        By stimulus id.
+        Images by stimulus id.
     tested
         Ids of the fixed test set, or None.
     seen
-        Ids that were shown.
+        Ids of the presented stimuli.
 
     Returns
     -------
     n_copies
-        Stimuli seen whose image another stimulus seen has too.
+        Number of presented stimuli with the same image as another one.
     n_leaked
-        Test stimuli whose image a training stimulus has; 0 without a fixed test set.
+        Number of test stimuli with the same image as a training stimulus; 0 without a fixed test set.
     """
     owners: dict[bytes, list[int]] = {}
     for stimulus in seen:

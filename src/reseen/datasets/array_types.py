@@ -1,4 +1,4 @@
-"""Types of the arrays that people save: tested, never forced, so that no number changes its meaning on the way in."""
+"""Check the types of saved arrays; values are never converted if that would change them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from reseen.errors import DataError
 from reseen.files.reading import shown, unreadable
 
 MISSING = frozenset({"", "nan", "NaN", "NAN", "None", "<NA>", "NaT", "null", "NULL", "NA", "N/A"})
-"""What a missing cell of a table becomes when it is made text."""
+"""Texts that stand for a missing cell of a table."""
 _EXACT = 2**53  # whole numbers up to here are exact as float64
 
 
 def whole_numbers(path: Path, name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Return whole numbers as int64; floats pass if every one is whole.
+    """Return integers as int64; floats are accepted if all are integers.
 
     Raises
     ------
     DataError
-        If the shape differs, or a value is no whole number, not finite or out of range.
+        If the shape differs, or a value is not an integer, not finite or out of range.
     """
     needed = (
         f"{shown(path)}: {name} has shape {values.shape} and type {values.dtype}; whole numbers {shape} are needed."
@@ -40,12 +40,12 @@ def whole_numbers(path: Path, name: str, values: NDArray[Any], shape: tuple[int,
 
 
 def labels(path: Path, name: str, values: NDArray[Any], n: int) -> NDArray[np.int64]:
-    """Return labels of trials as whole numbers; text labels are numbered in alphabetical order, from 0.
+    """Return labels of trials as integers; text labels are numbered in alphabetical order, from 0.
 
     Raises
     ------
     DataError
-        If there is not one for each trial, or a label is missing.
+        If the number of labels is not the number of trials, or a label is missing.
     """
     if values.dtype.kind not in "US":
         return whole_numbers(path, name, values, (n,))
@@ -58,12 +58,12 @@ def labels(path: Path, name: str, values: NDArray[Any], n: int) -> NDArray[np.in
 
 
 def mask(path: Path, name: str, values: NDArray[Any], n_voxels: int) -> NDArray[np.bool_]:
-    """Return a mask over voxels: bool, or numbers that are exactly 0 or 1.
+    """Return a mask over voxels; its values are bool, or exactly 0 or 1.
 
     Raises
     ------
     DataError
-        If it has another shape, or another value: a volume of labels, an interpolated mask or NaN is no mask.
+        If the shape or a value differs, as in a volume of labels, an interpolated mask or with NaN.
     """
     if values.shape != (n_voxels,):
         raise DataError(f"{shown(path)}: {name} has shape {values.shape}; the voxels of betas need {(n_voxels,)}.")
@@ -103,12 +103,12 @@ def numbers(
 
 
 def texts(path: Path, name: str, values: NDArray[Any]) -> list[str]:
-    """Return the texts of a one-dimensional array; bytes are UTF-8, and what stands for a missing cell is empty.
+    """Return the texts of a one-dimensional array; bytes are UTF-8, and missing cells become empty texts.
 
     Raises
     ------
     DataError
-        If the array holds anything but text.
+        If the array is not text.
     """
     if values.dtype.kind not in "US":
         raise DataError(
@@ -120,6 +120,6 @@ def texts(path: Path, name: str, values: NDArray[Any]) -> list[str]:
         raise DataError(
             f"{shown(path)}: {name} holds bytes that are not UTF-8 ({error.reason}). Decode them and save text."
         ) from error
-    except SystemError as error:  # numpy's, of a text with numbers that are no characters
+    except SystemError as error:  # numpy raises it for numbers that are not Unicode characters
         raise unreadable(path, error) from error
     return ["" if word.strip() in MISSING else word for word in words]

@@ -1,29 +1,28 @@
-"""Read any experiment from plain arrays: betas, images and who saw what, in an npz file or a folder of npy files.
+"""Read any experiment from plain arrays: betas, images and stimulus ids, in an npz file or a folder of npy files.
 
 =================== ================================== =====================================================
 array               shape                              also called
 =================== ================================== =====================================================
 betas               (n_trials, n_voxels)               responses, fmri
 images              (n_trials, H, W[, 3])              pictures; or (n_stimuli, H, W[, 3]) by stimulus id
-stimulus_id         (n_trials,), 0-based               stimulus, figure; left out: equal images are one stimulus
-stimulus_images     (n_stimuli, H, W[, 3])             stimulus_pictures; where ``images`` would be ambiguous
+stimulus_id         (n_trials,), 0-based               stimulus, figure; default: equal images are one stimulus
+stimulus_images     (n_stimuli, H, W[, 3])             stimulus_pictures; if ``images`` would be ambiguous
 captions            (n_stimuli,) or (n_stimuli, k) str an empty or missing text is no caption
-figure_name         (n_stimuli,) str                   figures, white on black: makes "a white {name} on black"
-category            (n_stimuli,) str or whole numbers  scored category by category; "" is no category
-run                 (n_trials,) whole numbers or str   session; left out: one run
-roi_<name>          (n_voxels,) bool, or 0 and 1       ROI ``all`` holds every voxel and needs no array
-test_stimulus_id    (n_test,)                          a fixed test set; left out: folds that leave stimuli out
-ncsnr               (n_voxels,), 0 or more             noise-ceiling signal-to-noise ratio
+figure_name         (n_stimuli,) str                   plain figures; caption "a white {name} on black"
+category            (n_stimuli,) str or integers       for scores by category; "" is no category
+run                 (n_trials,) integers or str        session; default: one run
+roi_<name>          (n_voxels,) bool, or 0 and 1       ROI ``all`` is every voxel and needs no array
+test_stimulus_id    (n_test,)                          a fixed test set; default: folds that leave stimuli out
+ncsnr               (n_voxels,), 0 or more             noise ceiling signal-to-noise ratio
 =================== ================================== =====================================================
 
-A folder may hold one array a file (``betas.npy`` ...) for its only subject, or ``<subject>.npz`` or ``<subject>/`` for
-each; names that begin with a dot are passed over. Two arrays that say the same thing are refused, and so is every type
-that would have to be guessed at: see `reseen.datasets.array_types`. Where ``stimulus_id`` is left out, stimuli are
-numbered as they first appear in the trials, from 0. ``n_stimuli`` is the number of images by stimulus id, or one more
-than the highest id; arrays of any other length are refused. Images are whole numbers from 0 to 255, bool, or floats
-from 0 to 1; whole numbers that are all 0 or 1 are refused. Grey ones become RGB. Images of coarse cells, smaller than
-64 pixels, are magnified by a whole number to 64 pixels or more, so that cells stay crisp. ``data.fit`` says how
-images that are not square become square (`reseen.stimuli.square`).
+A folder contains one file per array (``betas.npy`` ...) for one subject, or ``<subject>.npz`` or ``<subject>/`` for
+each subject. Names that begin with a dot are ignored. Two names of the same array are refused, and so are ambiguous
+types: see `reseen.datasets.array_types`. Without ``stimulus_id``, stimuli are numbered from 0 in the order of their
+first trial. ``n_stimuli`` is the number of images by stimulus id, or ``max(stimulus_id) + 1``; arrays of another length
+are refused. Images are integers from 0 to 255, bool, or floats from 0 to 1; integers that are all 0 or 1 are refused.
+Grey images become RGB. Images smaller than 64 pixels are magnified by an integer factor to 64 pixels or more, so that
+edges stay sharp. ``data.fit`` makes images square (`reseen.stimuli.square`).
 """
 
 from __future__ import annotations
@@ -50,23 +49,24 @@ def open_subject(data: DataRecipe, subject: str) -> Subject:
     Parameters
     ----------
     data
-        Where the arrays are; ``rois`` chooses voxels, ``zscore_sessions`` standardises each voxel within each run.
+        Section ``data`` of the recipe: ``rois`` selects voxels, ``zscore_sessions`` standardises each voxel within each
+        run.
     subject
-        Its name; where a file is named, that file's arrays are read whatever the name.
+        Name of the subject. If ``data.path`` is a file, its arrays are read for any name.
 
     Returns
     -------
     Subject
-        Every trial, in the order of the file; the run takes the place of the session. Images have at least 64 pixels
-        along the longer side. The split is the fixed test set if there is one and ``data.test`` is "shared";
-        otherwise folds that leave stimuli out.
+        All trials, in the order of the file; runs become sessions. The longer side of an image has at least 64 pixels.
+        The test set is the fixed one if it exists and ``data.test`` is "shared"; otherwise stimuli are left out in
+        folds.
 
     Raises
     ------
     DataError
         If an array is missing, damaged, of another type, or does not fit the others.
     RecipeError
-        If the recipe asks for more folds or test images than there are stimuli.
+        If the number of folds or test images exceeds the number of stimuli.
     """
     found = read_arrays(find_arrays(data, subject))
     trials, stimuli, _ = _convert(found, data, subject)
@@ -101,12 +101,12 @@ def _convert(found: Arrays, data: DataRecipe, subject: str) -> tuple[Trials, Sti
 
 
 def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
-    """Check the one file or folder that holds a subject's arrays, by reading it as a run does.
+    """Check the file or folder of a subject's arrays: read it as a run does.
 
     Raises
     ------
     DataError
-        If nothing is there.
+        If there is none.
     """
     path = find_arrays(data, subject)
 
@@ -200,7 +200,7 @@ def _fixed_test(found: Arrays, seen: NDArray[np.int64]) -> NDArray[np.int64] | N
 
 
 def _zscore(found: Arrays, trials: Trials) -> Trials:
-    """Standardise within runs, unless a run is too short to know its own mean and spread."""
+    """Standardise within runs; a run needs 3 trials or more for a mean and a standard deviation."""
     runs, counts = np.unique(trials.session, return_counts=True)
     if counts.min() < 3:
         raise DataError(

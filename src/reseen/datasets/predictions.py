@@ -1,4 +1,4 @@
-"""Predictions made elsewhere: z or c that another decoder predicted, as one npz file for each feature."""
+"""Read z or c that another decoder predicted, as one npz file per feature."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ def read_predictions(
     Parameters
     ----------
     path
-        An npz file that holds ``stimulus_id`` ``(n_items,)`` and an array of the feature's name, ``(n_items, *shape)``
+        An npz file with ``stimulus_id`` ``(n_items,)`` and an array of the feature's name, ``(n_items, *shape)``
         or flat, ``(n_items, n_numbers)``.
     name
         ``"z"`` or ``"c"``.
     shape
         Shape of the feature for one stimulus, such as ``(4, 40, 40)``.
     stimulus_id
-        Shape ``(n_items,)``, sorted: the held-out items. An id repeats where single trials are predicted; its rows then
-        are in order of presentation.
+        Shape ``(n_items,)``, sorted: the held-out items. For single trials an id repeats, and its rows are in order of
+        presentation.
 
     Returns
     -------
     predictions, digest
-        In the order of ``stimulus_id``, and the SHA-256 of the numbers and ids.
+        Features in the order of ``stimulus_id``, and the SHA-256 of numbers and ids.
 
     Raises
     ------
     DataError
-        If an array is missing, has another type or shape, is not finite, or is of other items.
+        If an array is missing, has another type or shape, is not finite, or has other items.
     """
     arrays, unread = read_npz(path, lambda array: array in (IDS, name))
     for wanted in (IDS, name):

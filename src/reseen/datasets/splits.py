@@ -1,4 +1,4 @@
-"""Choose training and test stimuli: always whole stimuli, never rows."""
+"""Split stimuli into training and test set; all trials of a stimulus are in the same set."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def make_split(
     *,
     test: NDArray[np.int64] | None,
 ) -> Split:
-    """Split the stimuli a subject saw, as the recipe says.
+    """Split the stimuli that a subject saw according to the recipe.
 
     Parameters
     ----------
     data
-        Its ``test``, ``n_folds`` and ``n_test``.
+        Section ``data`` of the recipe: ``test``, ``n_folds`` and ``n_test``.
     seen
         Ids of the stimuli shown, ascending, 0-based.
     subsets
-        Named sets of stimuli; ``"seen"`` and ``"novel"`` share a smaller test set by halves.
+        Named sets of stimuli; half of a smaller test set is from ``"seen"``, half from ``"novel"``.
     test
-        The fixed test set, ascending; None or empty where there is none.
+        The fixed test set, ascending; None or empty if there is none.
 
     Raises
     ------
     RecipeError
-        If the recipe asks for more test images or folds than there are stimuli.
+        If the number of folds or test images exceeds the number of stimuli.
     """
     if test is None or not len(test) or data.test == "folds":
         if data.test == "shared" and test is not None:
@@ -61,12 +61,12 @@ def make_split(
 def choose_test(
     test: NDArray[np.int64], n_test: int | None, subsets: Mapping[str, frozenset[int]]
 ) -> NDArray[np.int64]:
-    """Choose so many test images, spread evenly over the ids: half seen and half novel where that is known.
+    """Choose ``n_test`` test images, spread evenly over the ids; half seen and half novel if subsets are known.
 
     Raises
     ------
     RecipeError
-        If there are not so many.
+        If there are fewer.
     """
     if n_test is None:
         return test
