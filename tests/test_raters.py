@@ -407,7 +407,7 @@ def run(small_recipe, tmp_path_factory):
 def test_the_command_writes_the_same_page_with_the_word_page_or_without(run, reseen):
     code, out = reseen(run.path, "--images", 3, "--raters", 2, "--catch", 1)
     assert code == 0, out
-    assert "10 questions a rater" in out
+    assert "10 questions per rater" in out
     html = (run.path / "raters/index.html").read_bytes()
     assert Design.load(run.path / "raters/design.json").results == run.fingerprint
     run.claim("network classifier", "as `evaluate` records it")

@@ -1,13 +1,13 @@
-"""The command line: parse, call one function, print; no science.
+"""Command line: parse, call one function, print.
 
 ::
 
-    __init__.py   the commands that run a recipe, or say what it takes
-    folders.py    reseen evaluate, of two folders of images
+    __init__.py   commands that run or check a recipe
+    folders.py    reseen evaluate, for two folders of images
     compare.py    reseen compare
     merge.py      reseen merge
     raters.py     reseen raters, and reseen raters score
-    tables.py     what their printed tables share
+    tables.py     functions for printed tables
     terminal.py   all printing, progress, and the signals that stop a command
 
 Exit codes: 0, 1 for an error with a message, 2 for wrong usage, 130, 143 and 129 for a command that was stopped by
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from reseen.recipe import Recipe
 
 OUTER_LAYER = r"conv_in|conv_out|(mid_block|(down|up)_blocks\.\d+)(\.(resnets|attentions|(down|up)samplers)\.\d+)?"
-"""The names that `reseen layers` lists unless it is asked for all."""
+"""Names that `reseen layers` lists without --all."""
 
 RESUMED = ("demo", "run", "extract", "decode", "encode", "reconstruct", "evaluate", "report")
 """Commands that continue where they were stopped."""
 
 
 class _Commands(TyperGroup):
-    """The commands; one that is stopped by a signal says so."""
+    """Group of the commands; it reports a signal that stops a command."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -63,8 +63,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Reconstruct what a person saw from their fMRI, with a frozen latent diffusion model.",
-    epilog="Begin with `reseen demo`. `reseen check RECIPE` says what a run needs, `reseen run RECIPE` runs it.",
+    help="Reconstruct the images that a subject saw from fMRI, with a frozen latent diffusion model.",
+    epilog="Start with `reseen demo`. `reseen check RECIPE` lists what a run needs; `reseen run RECIPE` runs it.",
 )
 
 
@@ -87,9 +87,9 @@ SetOption = Annotated[
 ]
 FullOption = Annotated[
     bool,
-    typer.Option("--full", help="also compute the floors and splits that need more images or decoders (evaluate.full)"),
+    typer.Option("--full", help="also compute levels and splits that need more images or decoders (evaluate.full)"),
 ]
-ExecutorOption = Annotated[str, typer.Option("--executor", help="serial, or dask, which uses several workers")]
+ExecutorOption = Annotated[str, typer.Option("--executor", help="serial, or dask for several workers")]
 ClusterOption = Annotated[
     str | None,
     typer.Option("--cluster", metavar="ADDRESS", help="with dask: a running cluster, such as tcp://node7:8786"),
@@ -98,13 +98,13 @@ WorkersOption = Annotated[int | None, typer.Option("--workers", help="with dask:
 
 VERBS = {
     "run": "Run a recipe to its report. A run that was stopped continues where it was.",
-    "extract": "Run a recipe up to the features. They are what the diffusion model makes of images and captions.",
-    "decode": "Run a recipe up to the decoders, from brain to features.",
-    "encode": "Run a recipe up to the encoding models, features to brain.",
+    "extract": "Run a recipe up to the features, which the diffusion model computes from images and captions.",
+    "decode": "Run a recipe up to the decoders, from responses to features.",
+    "encode": "Run a recipe up to the encoding models, from features to responses.",
     "reconstruct": "Run a recipe up to the images.",
-    "report": "Run a recipe up to the report, and write the report anew.",
+    "report": "Run a recipe up to the report, and write the report again.",
 }
-"""The commands that take a recipe up to a stage; their options are said once, in `_add_verb`."""
+"""Commands that run a recipe up to a stage; `_add_verb` defines their options."""
 
 
 def main() -> None:
@@ -117,7 +117,7 @@ def main() -> None:
     try:
         app()
     except ReseenError as error:
-        say(f"error: {error}", err=has_errors)  # somebody who closed standard error still has to know
+        say(f"error: {error}", err=has_errors)  # standard output, where standard error is closed
         raise SystemExit(1) from None
     except OSError as error:
         if error.filename is None:
@@ -127,7 +127,7 @@ def main() -> None:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_where: object, **_more: object) -> None:
-    """Show what reseen warns of in one line; what libraries say to programmers is not for the reader of a terminal."""
+    """Print a warning of reseen in one line; libraries' warnings to programmers are not printed."""
     if issubclass(category, UserWarning):
         say(f"warning: {message}", err=True)
 
@@ -140,14 +140,14 @@ def demo(
     cluster: ClusterOption = None,
     workers: WorkersOption = None,
 ) -> None:
-    """Run the whole job on a simulated subject, in minutes."""
+    """Run the complete chain on a simulated subject, in minutes."""
     from reseen.recipe import load_recipe
 
     _run("run", load_recipe("demo"), out, device, executor, cluster, workers)
 
 
 def _add_verb(verb: str) -> None:
-    """Make one of `VERBS` a command."""
+    """Define the command of one of `VERBS`."""
 
     @app.command(verb, help=VERBS[verb])
     def command(
@@ -185,19 +185,19 @@ def evaluate(
     settings: SetOption = None,
     full: FullOption = False,
     images: Annotated[
-        Path | None, typer.Option("--images", help="folder of reconstructions: <id>.png or <id>_<draw>.png")
+        Path | None, typer.Option("--images", help="folder of reconstructions: <id>.png or <id>_<sample>.png")
     ] = None,
-    truth: Annotated[Path | None, typer.Option("--truth", help="folder of what was shown: <id>.png")] = None,
+    truth: Annotated[Path | None, typer.Option("--truth", help="folder of the presented images: <id>.png")] = None,
     protocol: Annotated[
         list[str] | None,
         typer.Option("--protocol", help="builtin, takagi2023, braindiffuser2023 or mindeye2; repeatable"),
     ] = None,
     csv: Annotated[
-        Path | None, typer.Option("--csv", help="write the scores as a table with columns as scores.csv")
+        Path | None, typer.Option("--csv", help="write the scores as a table with the columns of scores.csv")
     ] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="write the printed table, one record a score")] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="write the printed table, one record per score")] = None,
 ) -> None:
-    """Score the images of a recipe, or those of two folders; the help is `EVALUATE`."""
+    """Score the images of a recipe, or the images of two folders; the help text is `EVALUATE`."""
     if recipe is not None:
         if images or truth or protocol or csv or json:
             raise typer.BadParameter("--images, --truth, --protocol, --csv and --json are not for a RECIPE.")
@@ -224,8 +224,8 @@ def check(
 ) -> None:
     """Check in seconds whether a recipe can run.
 
-    These are the checks that a run begins with: files, ROIs, model, space and more, each marked ok, NO where the recipe
-    cannot run, or -- where a run does without. What is missing is listed with the commands that fetch it.
+    A run starts with the same checks: files, ROIs, model, disk space and more. Each is marked ok, NO where the recipe
+    cannot run, or -- where a run continues without it. Missing files are listed with the commands that fetch them.
     """
     from reseen import check as checks
 
@@ -255,7 +255,7 @@ def simulate(
 ) -> None:
     """Write simulated subjects as a data set.
 
-    It has the layout of the Natural Scenes Dataset, and a recipe reads it with --data OUT.
+    The data set has the layout of the Natural Scenes Dataset. A recipe reads it with --data OUT.
     """
     from reseen.simulate import write_data_set
 
@@ -280,7 +280,7 @@ def layers(
 ) -> None:
     """List the U-Net modules that encode.layers can name.
 
-    Beside each stands the shape of what it gives for one image. The recipe says which model.
+    Each line gives a module and the shape of its output for one image. The recipe names the model.
     """
     from reseen.ldm import load_model
     from reseen.ldm.recording import default_layers, layer_shapes
@@ -291,7 +291,7 @@ def layers(
     for name, shape in layer_shapes(ldm).items():
         if everything or re.fullmatch(OUTER_LAYER, name):
             say(f"{'*' if name in chosen else ' '} {name:<36} {' x '.join(map(str, shape))}")
-    say('* what encode.layers = ["auto"] stands for')
+    say('* the modules of encode.layers = ["auto"]')
 
 
 @app.command()
@@ -300,9 +300,9 @@ def recipe(
         str | None, typer.Argument(metavar="RECIPE", help="as for run; left out: a template with every default")
     ] = None,
 ) -> None:
-    """Print a recipe with all that can be set in it.
+    """Print a recipe with every key.
 
-    Every key stands below what it means, with its value. Save it, change it and run it: reseen run FILE.
+    Each key follows its description and has its value. Save it, change it and run it: reseen run FILE.
     """
     from reseen.recipe import Recipe, load_recipe, to_toml
 
@@ -312,7 +312,7 @@ def recipe(
 def _read_recipe(
     name: str, data: Path | None, model: str | None, settings: list[str] | None, *, full: bool = False
 ) -> Recipe:
-    """Read a recipe, with the values that the command line sets instead of its own."""
+    """Read a recipe, and replace the values that the command line sets."""
     from reseen.recipe import load_recipe, with_changes, with_settings
 
     changes: dict[str, object] = {}
@@ -329,12 +329,12 @@ def _read_recipe(
 
 
 def _nothing_simulated(name: str, data: Path) -> str:
-    """Return the message about a --data that would be simulated into, which may be a typing mistake."""
+    """Return the message about a --data folder that does not exist, for a simulated subject."""
     from reseen.files.shell import shell_line
 
     return (
         f"--data: there is no folder {data}. Write simulated subjects there first: "
-        f"{shell_line('reseen', 'simulate', data, '--recipe', name)}, or leave --data out: they are then written into "
+        f"{shell_line('reseen', 'simulate', data, '--recipe', name)}, or omit --data: they are then written into "
         "the results folder."
     )
 
@@ -346,7 +346,7 @@ def _folder(recipe: Recipe, out: Path | None) -> Path:
 def _run(
     verb: str, recipe: Recipe, out: Path, device: str, executor: str, cluster: str | None, workers: int | None
 ) -> None:
-    """Run a recipe up to the stage of a verb, and say where the results are."""
+    """Run a recipe up to the stage of a command, and print where the results are."""
     from reseen import pipeline
     from reseen.executor import open_executor
 
@@ -363,11 +363,11 @@ def _run(
 
 
 def _check_workers(executor: str, cluster: str | None, workers: int | None) -> None:
-    """Refuse options about workers that exclude each other, as wrong usage."""
+    """Refuse worker options that exclude each other, as wrong usage."""
     if executor not in ("serial", "dask"):
         raise typer.BadParameter(f"--executor: there is no executor {executor!r}; expected serial or dask.")
     if executor == "serial" and (cluster is not None or workers is not None):
-        raise typer.BadParameter("--cluster and --workers belong to the executor dask: say --executor dask too.")
+        raise typer.BadParameter("--cluster and --workers need the executor dask: add --executor dask.")
     if cluster is not None and workers is not None:
         raise typer.BadParameter("a running cluster has its own workers: give --cluster or --workers, not both.")
     if workers is not None and workers < 1:

@@ -1,4 +1,4 @@
-"""The command that sets results side by side."""
+"""Command ``reseen compare``: compare results image by image."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="REFERENCE OTHER...", help="results folders")],
-    level: Annotated[str, typer.Option("--level", help="of which images: result, or ceiling")] = "result",
+    level: Annotated[str, typer.Option("--level", help="level of the images: result or oracle")] = "result",
     everything: Annotated[
-        bool, typer.Option("--all", help="also retrieved images, the other direction, what is the same")
+        bool, typer.Option("--all", help="also retrieved images, the other direction and equal scores")
     ] = False,
-    csv: Annotated[Path | None, typer.Option("--csv", help="write every row to this file too")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="also write every row to this file")] = None,
 ) -> None:
     """Compare results image by image.
 
-    Paired differences over the test images, with intervals and p; other images or another protocol are refused.
+    Prints paired differences over the test images, with intervals and p. Results of other test images or of another
+    protocol are refused.
     """
-    from reseen.compare import compare as set_beside
+    from reseen.compare import compare as compare_results
     from reseen.compare import settings_that_differ
     from reseen.files import write_text
     from reseen.headline import stimuli_of
@@ -35,7 +36,7 @@ def compare(
     from reseen.tables import to_csv
 
     reference, *others = (ResultsFolder.read(folder) for folder in folders)
-    found = set_beside(reference, others, level=level)
+    found = compare_results(reference, others, level=level)
     for other in others:
         for setting in settings_that_differ(reference, other):
             say(f"{other.path}: {setting}")
@@ -50,7 +51,7 @@ def compare(
 
 
 def _print_headline(rows: pd.DataFrame, stimuli: str) -> None:
-    """Print the paired difference of each subject's headline, which the verdict of a run is about too."""
+    """Print the paired difference of each subject's headline score."""
     from reseen.headline import choose
     from reseen.tables import main_condition
 
@@ -66,7 +67,7 @@ def _print_headline(rows: pd.DataFrame, stimuli: str) -> None:
 
 
 def _print_comparison(title: str, rows: list[dict[Hashable, Any]], everything: bool) -> None:
-    """Print paired differences, a line each; those that are none are only counted, unless everything is asked for."""
+    """Print paired differences, one line each; equal scores are only counted, unless ``everything`` is set."""
     from rich.table import Table
 
     from reseen.tables import BUILTIN
@@ -92,7 +93,7 @@ def _print_comparison(title: str, rows: list[dict[Hashable, Any]], everything: b
 
 
 def _is_first_choice(row: Mapping[Hashable, object]) -> bool:
-    """Keep a comparison short: images that were made, and the direction of the paper where there are both."""
+    """Check whether a row is in the short table: generated images, and the paper's direction where there are two."""
     from reseen.tables import BUILTIN, is_retrieved
 
     other_way = row["protocol"] == BUILTIN and row["direction"] == "reconstruction"

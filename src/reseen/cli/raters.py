@@ -1,4 +1,4 @@
-"""The commands that ask people and score their answers."""
+"""Commands ``reseen raters``: write a page for raters, and score their answers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class _PageUnlessTold(TyperGroup):
-    """Take a first word that is no command for the folder of `page`: ``reseen raters OUT``."""
+class _PageByDefault(TyperGroup):
+    """Group whose default command is `page`: ``reseen raters OUT``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in {*self.commands, "--help"}:
@@ -25,10 +25,10 @@ class _PageUnlessTold(TyperGroup):
 
 
 raters = typer.Typer(
-    cls=_PageUnlessTold,
+    cls=_PageByDefault,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Ask people which image was reconstructed from which, and score their answers.",
+    help="Let raters choose which image was reconstructed from which, and score their answers.",
 )
 
 
@@ -36,19 +36,17 @@ raters = typer.Typer(
 def page(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="a results folder")],
     conditions: Annotated[
-        list[str] | None, typer.Option("--condition", help="z, c or zc; repeatable; left out: all that were made")
+        list[str] | None, typer.Option("--condition", help="z, c or zc; repeatable; left out: all conditions")
     ] = None,
     images: Annotated[int, typer.Option("--images", help="test images of each subject, at most")] = 40,
-    n_raters: Annotated[int, typer.Option("--raters", help="how many raters can be identified")] = 12,
-    catch: Annotated[int, typer.Option("--catch", help="questions that nobody who looks gets wrong")] = 6,
-    seed: Annotated[int, typer.Option("--seed", help="of the choice of images, the pairs, sides and orders")] = 0,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="where the data lie, if no longer where they were")
-    ] = None,
+    n_raters: Annotated[int, typer.Option("--raters", help="number of raters that can be identified")] = 12,
+    catch: Annotated[int, typer.Option("--catch", help="number of catch questions, which have an obvious answer")] = 6,
+    seed: Annotated[int, typer.Option("--seed", help="seed of the images, pairs, sides and orders")] = 0,
+    data: Annotated[Path | None, typer.Option("--data", help="folder or file of the data, if they were moved")] = None,
 ) -> None:
-    """Write a page that asks which of two images was reconstructed from this one.
+    """Write a page that asks which of two images was reconstructed from the one above.
 
-    The word page may be left out. The page works offline; raters send back the files it saves.
+    The word page may be left out. The page works offline; raters send back the files that it saves.
     """
     from reseen import pipeline
     from reseen.results import ResultsFolder
@@ -65,19 +63,19 @@ def page(
     )
     n_questions = len(design.sheets[0])
     say(f"page: {out / 'raters' / 'index.html'}")
-    say(f"{n_questions} questions a rater; give each a number of its own, 1 to {n_raters}.")
+    say(f"{n_questions} questions per rater; give each rater a number of their own, 1 to {n_raters}.")
     if results.recipe.data.kind == "nsd":
-        say("It shows NSD's images, which its terms do not let you pass on: keep it on computers of yours.")
+        say("The page contains NSD's images. NSD's terms forbid passing them on: keep the page on your own computers.")
 
 
 @raters.command()
 def score(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="the results folder whose page was answered")],
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="what the raters' pages saved")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="files that the raters' pages saved")],
 ) -> None:
     """Score the answers of several raters.
 
-    Accuracy of each condition with intervals, and signed-rank tests; also written to OUT/raters/raters.csv.
+    Prints the accuracy of each condition with intervals, and signed-rank tests; also writes OUT/raters/raters.csv.
     """
     from reseen.files import write_text
     from reseen.raters import Design, read_answers, score_answers
@@ -91,10 +89,10 @@ def score(
 
 
 def _print_ratings(found: pd.DataFrame) -> None:
-    """Print what people got right, and each rater's own figures."""
+    """Print the raters' accuracy, and the numbers of each rater."""
     from rich.table import Table
 
-    tests = Table("subject", "images", "against", title="Which of two was made from it? Chance is one half")
+    tests = Table("subject", "images", "against", title="Which image was reconstructed from it? Chance is one half")
     for column in ("right", "95 %", "p", "p, Holm", "raters", "images"):
         tests.add_column(column, justify="right")
     for row in found[found["statistic"].isin(["accuracy", "difference"])].to_dict("records"):

@@ -1,4 +1,4 @@
-"""Tables on the terminal: how a number looks, and the tables of a run's scores and checks."""
+"""Tables on the terminal: format of numbers, and the tables of a run's scores and checks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def number(value: float) -> str:
-    """Return a number with three digits, and nothing for one that is not known."""
+    """Return a number with three digits, or an empty string for NaN."""
     return f"{value:.3f}" if value == value else ""
 
 
 def chance(p: float) -> str:
-    """Return a p-value with four digits, none where it is not known, and no zero where it is small."""
+    """Return a p-value with four digits, ``<.0001`` where it is smaller, or an empty string for NaN."""
     return "" if p != p else "<.0001" if p < 0.0001 else f"{p:.4f}"
 
 
@@ -50,7 +50,7 @@ def print_scores(results: ResultsFolder) -> None:
 
 
 def show_results(results: ResultsFolder) -> None:
-    """Print the scores, if there are any, and where the results and the report are."""
+    """Print the scores, if they exist, and the paths of the results and the report."""
     if all((results.path / f"{name}.csv").is_file() for name in ("scores", "diagnostics")):
         print_scores(results)
     say(f"results: {results.path}")
@@ -60,7 +60,7 @@ def show_results(results: ResultsFolder) -> None:
 
 
 def _is_telling(row: Mapping[Hashable, object], headline: str) -> bool:
-    """Keep the table short: subsets of zc alone, and retrieved images by the headline alone."""
+    """Check whether a row is in the short table: subsets only for zc, retrieved images only for the headline score."""
     from reseen.tables import is_retrieved
 
     if is_retrieved(str(row["condition"])):

@@ -1,7 +1,7 @@
-"""Terminal: all that is printed goes through here, to streams that may be closed, narrow in their encoding or gone.
+"""Terminal: all printed text, to streams that may be closed, broken or limited in their encoding.
 
-A name with control characters never reaches a terminal as such, a letter that the terminal's encoding lacks is replaced
-by one that it has, and a reader that has gone away ends the printing, not the work.
+Control characters of a name are escaped. A character that the terminal's encoding lacks is replaced by one that it
+has. A closed pipe ends the printing, not the run.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ PLAIN = {
     "²": "2",
     "≥": ">=",
 }
-"""What stands for a letter that an encoding lacks; any other loses its accents, or becomes a question mark."""
+"""Replacements of characters that an encoding lacks; any other loses its accents, or becomes a question mark."""
 COLOUR = re.compile(r"(\x1b\[[0-9;]*m)")
-"""What rich writes to a terminal for a colour; no other control sequence passes."""
+"""Control sequence of rich for a colour; all other control sequences are escaped."""
 STOPPED_BY = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 if hasattr(signal, "SIGHUP"):
     STOPPED_BY[signal.SIGHUP] = "SIGHUP"
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal that asks the program to end; like Ctrl-C it unwinds the stack, so that nothing is left half done.
+    """Signal that ends the program; like Ctrl-C it unwinds the stack, so that open files are cleaned up.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def prepare() -> None:
-    """Make the standard streams safe to print to, and SIGTERM and SIGHUP stop the program as Ctrl-C does."""
+    """Make the standard streams safe to print to; let SIGTERM and SIGHUP stop the program as Ctrl-C does."""
     codecs.register_error("reseen.plain", _plain)
     _fill()
     for name in ("stdout", "stderr"):
@@ -75,7 +75,7 @@ def prepare() -> None:
 
 
 def _fill() -> None:
-    """Open the null device under the number of each closed standard stream, or a file of ours would get that number."""
+    """Open the null device under the number of each closed standard stream; otherwise a file would get that number."""
     number = 0
     while number <= 2:
         number = os.open(os.devnull, os.O_RDWR)
@@ -99,12 +99,12 @@ def _nearest(sign: str) -> str:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print a text and a line break; control characters in it are spelled out.
+    """Print a text and a line break; control characters in it are escaped.
 
     Raises
     ------
     ResultsError
-        If standard output can be written no more, as on a full disk.
+        If standard output cannot be written, for example on a full disk.
     """
     _write(_clean(text) + "\n", err=err)
 
@@ -145,7 +145,7 @@ def _write(text: str, *, err: bool) -> None:
 
 
 def _drop(stream: TextIO) -> None:
-    """Redirect a stream that nobody reads to nothing, so that the work continues and the program ends quietly."""
+    """Redirect a closed stream to the null device, so that the run continues and the program ends without an error."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -154,7 +154,7 @@ def _drop(stream: TextIO) -> None:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show what is being done and how long it will still take: bars on a terminal, dated lines elsewhere."""
+    """Show the current step and the remaining time: bars on a terminal, dated lines elsewhere."""
     if not sys.stderr.isatty():
         from reseen.pipeline.log import Lines
 
