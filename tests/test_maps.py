@@ -195,7 +195,7 @@ def test_a_table_without_maps_still_makes_bars_and_one_that_is_not_tidy_nothing(
 def test_numbers_that_are_missing_are_left_out(table):
     empty = report.analysis_reports(table.assign(value=math.nan, low=math.nan, high=math.nan), None, EncodeRecipe())
     for analysis in empty:
-        assert analysis.reading == "There is no number to show here."
+        assert analysis.reading == "There are no values to show."
         chart = page_svg(draw_bars(analysis.bars, analysis.kind), "empty")
         assert "nan" not in chart.lower()
     empty[0].draw("subj01")

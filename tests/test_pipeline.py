@@ -79,7 +79,7 @@ def test_the_report_ranks_images_by_what_the_table_says_of_each(finished):
     mine = each[late & (each["condition"] == "zc") & (each["level"] == "result") & (each["metric"] == "identification")]
     expected = {(str(row.stimulus_id), f"{row.value:.2f}") for row in mine.itertuples()}
     page = (finished / "report.html").read_text(encoding="utf-8")
-    gallery = page[page.index("Presented, and reconstructed") :]
+    gallery = page[page.index("Presented and reconstructed images") :]
     assert set(re.findall(r"stimulus (\d+)\D*score (\d\.\d\d)", gallery)) == expected
     assert "ranked by two-way identification of zc by classifier, layer late" in page
 

@@ -156,7 +156,7 @@ def test_the_same_contents_give_the_same_page():
 def test_the_verdict_and_the_warnings_come_before_everything_else():
     words = Page(report(contents())).words
     verdict = words.index("zc images are identified in 80.0 % of the pairs by classifier, layer late (")
-    assert verdict < words.index("alpha at the edge") < words.index("Presented, and reconstructed")
+    assert verdict < words.index("alpha at the edge") < words.index("Presented and reconstructed images")
 
 
 def test_verdict_table_and_images_stand_open_and_everything_else_is_folded_away():
@@ -164,12 +164,12 @@ def test_verdict_table_and_images_stand_open_and_everything_else_is_folded_away(
     html = report(contents(encoding=table, diagnostics=readings(), checks=checks()))
     before, *folded = re.split('<section><details class="fold">', html)
     assert [re.search("<h2>(.*?)</h2>", part).group(1) for part in folded] == [
-        "The brain steers the denoising",
-        "Scores, between floor and ceiling",
+        "Denoising sequences",
+        "Scores, chance levels and oracle",
         "Diagnostics: image-specific or category-level?",
         "Decoders",
         "Encoding: from features to voxels",
-        "What ran",
+        "Settings and versions",
     ]
     assert before.index("identified in 80.0") < before.index(">warn</span>") < before.index('class="headline"')
     assert before.index('class="headline"') < before.index('id="images"')
@@ -185,18 +185,18 @@ def test_each_of_several_subjects_has_a_headline_and_its_checks_folded_away():
     assert "<summary>Checks of subj02: 4 pass, 2 warn, 2 fail</summary>" in html
 
 
-def test_images_made_without_the_brain_stand_in_a_table_and_beside_the_presented_ones():
+def test_chance_levels_without_responses_have_a_table_and_images():
     table = scores()
-    floors = {"chance_mean": 0.51, "chance_noise": 0.52, "chance_random": 0.53}
+    levels = {"chance_mean": 0.51, "chance_noise": 0.52, "chance_random": 0.53}
     result = table[(table["level"] == "result") & (table["condition"] == "zc")]
-    table = pd.concat([table, *(result.assign(level=level, value=value) for level, value in floors.items())])
-    made = {(level, "zc"): images(20 + k, N, 2) for k, level in enumerate(floors)}
+    table = pd.concat([table, *(result.assign(level=level, value=value) for level, value in levels.items())])
+    made = {(level, "zc"): images(20 + k, N, 2) for k, level in enumerate(levels)}
     html = report(contents(subject(images=subject().images | made), scores=table))
     words = Page(html).words
     assert "two-way identification, late zc 50 % – 51 % 52 % 53 % 80 % 95 %" in words
-    assert "What the generator makes of these without the brain, subj01" in words
+    assert "The same items without responses (chance levels), subj01" in words
     assert all(image_uri(stack[N - 1, 0]) in html for stack in made.values())
-    assert "Without the brain" not in Page(report(contents())).words
+    assert "without responses" not in Page(report(contents())).words
 
 
 def test_what_comes_from_outside_is_escaped():
@@ -245,7 +245,7 @@ def test_the_sample_is_best_median_worst_and_random():
     assert sample.worst == (4, 6, 0)
     assert len(set(sample.random)) == 4
     assert "3 best" in sample.rule("luck")
-    assert "4 are drawn at random from all 10 (seed 3)" in sample.rule("luck")
+    assert "4 are selected at random from all 10 (seed 3)" in sample.rule("luck")
 
 
 def test_the_random_images_do_not_depend_on_the_scores():
@@ -274,23 +274,23 @@ def test_too_few_scores_leave_only_random_images(score):
     assert "Too few" in sample.rule("luck")
 
 
-def test_the_gallery_shows_draw_0_and_never_another_outside_the_list_of_all_draws():
+def test_the_gallery_shows_sample_0_and_the_others_only_in_the_list_of_all_samples():
     one = subject()
     html = report(contents(one))
     gallery = html[html.index('id="images"') : html.index("Every sample of zc")]
     assert image_uri(one.images["result", "zc"][N - 1, 0]) in gallery
     assert image_uri(one.images["result", "zc"][N - 1, 1]) not in gallery
     assert image_uri(one.images["result", "zc"][N - 1, 1]) in html
-    assert "sample 0 is shown" in Page(html).words
+    assert "Sample 0 of each is shown" in Page(html).words
 
 
 def test_several_subjects_stand_side_by_side_for_the_images_they_share():
     other = subject("subj02", stimulus_id=np.arange(105, 105 + N))
     words = Page(report(contents(subject(), other))).words
-    assert "The same image, read from each brain" in words
+    assert "The same image, reconstructed from each subject's responses" in words
     assert "from all 7 (seed 0)" in words
     apart = subject("subj02", stimulus_id=np.arange(500, 500 + N))
-    assert "read from each brain" not in Page(report(contents(subject(), apart))).words
+    assert "reconstructed from each subject" not in Page(report(contents(subject(), apart))).words
 
 
 def test_examples_for_print_are_those_of_the_page_by_subject_or_by_condition():
@@ -315,10 +315,10 @@ def test_examples_for_print_are_those_of_the_page_by_subject_or_by_condition():
     assert examples(contents(subject(images={}))) is None
 
 
-def test_one_subject_without_films_encoding_or_decoders_makes_a_page():
+def test_one_subject_without_sequences_encoding_or_decoders_makes_a_page():
     bare = subject(sequences=(), alphas={}, alpha_grid={}, roi_sizes={}, noise_ceiling={})
     words = Page(report(contents(bare, provenance={}))).words
-    for absent in ("The brain steers", "Encoding:", "Chosen ridge penalties", "ROIs and their", "Warning"):
+    for absent in ("Denoising sequences", "Encoding:", "Chosen ridge penalties", "ROIs and their", "Warning"):
         assert absent not in words
 
 
@@ -329,7 +329,7 @@ def test_missing_conditions_leave_out_their_columns(kept):
     Page(report(contents(some, subject("subj02"))))
 
 
-def test_single_trials_of_one_stimulus_are_told_apart():
+def test_single_trials_of_one_stimulus_have_different_names():
     words = Page(report(contents(subject(stimulus_id=np.repeat(np.arange(4), 3))))).words
     assert "stimulus 3, trial 11" in words
 
@@ -337,7 +337,7 @@ def test_single_trials_of_one_stimulus_are_told_apart():
 def test_no_scores_at_all_make_a_page():
     empty = pd.DataFrame(columns=list(SCORE_COLUMNS))
     words = Page(report(contents(subject(score=np.full(N, np.nan)), scores=empty))).words
-    assert "No score was made." in words
+    assert "There are no scores." in words
     assert "Too few images have a score" in words
 
 
@@ -366,8 +366,8 @@ def test_numbers_about_a_score_are_not_taken_for_scores():
 def test_a_chart_reads_as_one_sentence_with_n_interval_and_null():
     marks = [mark for mark in read_marks(scores()) if mark.key.subset == "all" and mark.key.network]
     assert reading(marks).replace("\u00a0", " ") == (
-        "Two-way identification of zc at the late layer is 80 % (95 % interval 70 to 90 %, n = 12, guessing 50 %, "
-        "mismatched images 50 %, oracle 95 %); highest: z (early), z (late)."
+        "Two-way identification of zc at the late layer is 80 % (95 % interval 70 to 90 %, n = 12, chance 50 %, "
+        "mismatched 50 %, oracle 95 %); highest: z (early), z (late)."
     )
 
 
@@ -390,7 +390,7 @@ def test_of_several_protocols_reseens_own_is_on_top_and_the_others_have_charts_o
     assert "Pixel scores, protocol takagi2023" in words
 
 
-def test_the_gap_closed_lies_between_floor_and_ceiling():
+def test_the_gap_closed_is_the_one_of_the_table():
     words = Page(report(contents())).words
     assert "67 %" in words  # as the table has it
 
@@ -406,7 +406,7 @@ def test_recipe_and_versions_are_on_the_page():
 
 
 def test_alphas_at_the_edge_of_the_grid_are_counted():
-    assert "70 % of 10 choices sit at the edge of the grid (10 to 1e5)" in Page(report(contents())).words
+    assert "70 % of 10 choices are at the edge of the grid (10 to 1e5)" in Page(report(contents())).words
 
 
 def test_a_chosen_alpha_counts_for_the_nearest_of_the_grid():

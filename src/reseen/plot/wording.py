@@ -17,7 +17,7 @@ _WORDS = {
     "image_encoder": "the image encoder",
     "nearest_z": "nearest by z",
     "nearest_c": "nearest by c",
-    "distance": "distance from the truth",
+    "distance": "distance from the presented image",
 }
 
 

@@ -1,19 +1,19 @@
-"""Report: tables, images and sequences become one self-contained HTML page.
+"""Report: one self-contained HTML page from tables, images and denoising sequences.
 
-``report(contents)`` gives the page as text. It reads no file, fetches nothing and runs no script;
-everything it shows is in its argument, so a page can be made from plain arrays.
+``report(contents)`` returns the page as text. It reads no file, fetches nothing and runs no script.
+Its argument contains everything that the page shows, so plain arrays are enough.
 
 ::
 
-    contents.py   what a page is made from
-    sample.py     which images are shown: a declared rule, never a choice
-    marks.py      a score between its chance levels and its oracle, from the wide table, and in words
+    contents.py   contents of a page
+    sample.py     the declared rule that selects the images
+    marks.py      a score with its chance levels and its oracle, from the wide table, and in words
     charts.py     scores as SVG, drawn by `reseen.plot`
     embed.py      images as data URIs
-    gallery.py    presented against reconstructed, and sequences
+    gallery.py    presented and reconstructed images, denoising sequences
     scores.py     the table at the top and the charts
     diagnostic_section.py  the checks, curves and numbers of the diagnostics
-    encoding.py   the encoding models: maps, values and words of each analysis
+    encoding.py   encoding models: maps, values and a summary of each analysis
     page.py       the sections, rendered by report.html.j2
 """
 

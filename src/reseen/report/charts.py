@@ -16,10 +16,10 @@ from reseen.statistics import null_sd
 
 
 def score_chart(marks: Sequence[Mark], label: str) -> Markup:
-    """Draw scores as dots with intervals, each between its chance levels and its upper bound.
+    """Draw scores as dots with intervals, with their chance levels and upper bound.
 
-    A dashed line is the chance level of the metric; where all marks are identifications of one n, a band around it
-    spans two standard deviations of the mean accuracy of n images at chance.
+    A dashed line is the chance level of the metric. If all marks are identifications with the same n, a band spans
+    two standard deviations of the mean accuracy of n images at chance.
     """
     groups = unique(group_of(mark) for mark in marks)
     ordered = sorted(marks, key=lambda mark: groups.index(group_of(mark)))
@@ -42,7 +42,7 @@ def _row(mark: Mark, group: str) -> Row:
         mark.high,
         colour=colours.of_condition(condition),
         chance={"mismatched": mark.mismatched, "permuted": mark.permuted},
-        upper_bound=mark.ceiling,
+        upper_bound=mark.oracle,
         group=group,
         text=show(mark.result, mark.key.metric),
     )

@@ -1,4 +1,4 @@
-"""Contents: what a report is made from, checked once."""
+"""Contents: data classes with the contents of a report, checked on construction."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class DenoisingSequence:
     Parameters
     ----------
     stimulus_id
-        Which stimulus, 0-based.
+        Id of the stimulus, 0-based.
     frames
-        Shape ``(1 + n_steps, height, width, 3)``, uint8 or floats in [0, 1]: where it starts, and the image after
-        each step; the last is the finished one.
+        Shape ``(1 + n_steps, height, width, 3)``, uint8 or floats in [0, 1]: the start, then the image after
+        each step; the last is the finished image.
 
     Raises
     ------
     ShapeError
-        If there is no frame, or the frames are no RGB images.
+        If there is no frame, or the frames are not RGB images.
     """
 
     stimulus_id: int
@@ -60,29 +60,29 @@ class SubjectReport:
     stimulus_id
         Shape ``(n_items,)``, 0-based; ids repeat where items are single trials.
     presented
-        Shape ``(n_items, height, width, 3)``, uint8: what was shown.
+        Shape ``(n_items, height, width, 3)``, uint8: the presented images.
     images
         ``(level, condition) -> (n_items, n_samples, height, width, 3)`` uint8, where level is ``"result"``,
         ``"permuted"`` or ``"oracle"`` and condition ``"z"``, ``"c"`` or ``"zc"``. Any may be missing.
     score
-        Shape ``(n_items,)``: the score that ranks the items, higher is better; NaN where there is none.
+        Shape ``(n_items,)``: the score that ranks the items, higher is better; NaN if missing.
     alphas
-        Feature name -> the ridge penalty chosen for each target, ``(n_targets,)``; several fits laid end to end.
+        Feature name -> the ridge penalty chosen for each target, ``(n_targets,)``; several fits are concatenated.
     alpha_grid
         Feature name -> the penalties tried, ``(n_alphas,)``.
     roi_sizes
         ROI -> number of voxels.
     noise_ceiling
-        ROI -> share in [0, 1] of the variance of the averaged test responses that the image can explain,
-        ``(n_voxels,)``; NaN where unknown.
+        ROI -> proportion in [0, 1] of the variance of the averaged test responses that the image can explain,
+        ``(n_voxels,)``; NaN if unknown.
     sequences
-        The sequences to show.
+        Denoising sequences to show.
     encoding
-        The analyses of the encoding models, painted.
+        Analyses of the encoding models, with painted maps.
     no_maps
-        Why they have no maps, in a sentence.
+        Reason why there are no maps, as a sentence.
     probable
-        For each item its most probable captions, each with its probability, where c was decoded under them.
+        Most probable captions of each item with their probabilities, if c was decoded with a prior.
 
     Raises
     ------
@@ -127,14 +127,14 @@ class ReportInput:
     Parameters
     ----------
     recipe
-        What ran.
+        Recipe of the run.
     scores
-        Tidy table with the columns ``SCORE_COLUMNS``, one row per number; may be empty.
+        Tidy table with the columns ``SCORE_COLUMNS``, one row per value; may be empty.
     subjects
-        What to show of each subject.
+        Contents of each subject.
     provenance
-        What made the results. ``"warnings"`` (a list of texts) stands at the top of the page; ``"versions"``,
-        ``"fingerprints"`` and every other mapping become tables; everything else is listed as it is.
+        Provenance of the results. ``"warnings"`` (a list of texts) is at the top of the page; ``"versions"``,
+        ``"fingerprints"`` and every other mapping become tables; other values are listed unchanged.
     encoding
         Tidy table of the encoding models, or ``None``.
     diagnostics
@@ -144,7 +144,7 @@ class ReportInput:
     stimuli
         Category of the stimuli, see `reseen.headline.choose`.
     recipe_text
-        The recipe as it was written; left out, it is printed from ``recipe``.
+        Text of the recipe; by default it is written from ``recipe``.
 
     Raises
     ------
@@ -169,6 +169,6 @@ class ReportInput:
 
     @property
     def score_name(self) -> str:
-        """What ranks the images (``SubjectReport.score``), in words: the headline."""
+        """Name of the score that ranks the images (``SubjectReport.score``): the headline, in words."""
         rule, condition = choose(self.scores, self.stimuli), main_condition(self.recipe.reconstruct.conditions)
         return "no score" if rule is None else f"two-way identification of {condition} by {rule.comparison}"

@@ -1,4 +1,4 @@
-"""Diagnostics: the section that asks whether decoding is image-specific or category-level."""
+"""Diagnostics: the section on image-specific or category-level decoding."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 CURVES = {
     "n_way": (
         "Identification among n images",
-        "Which of 2, 10, 50 or all test images was it? The mean over all sets of that many; dashed: chance.",
+        "Identification among 2, 10, 50 or all test images, mean over all sets of that size; dashed: chance.",
     ),
     "bottleneck": (
         "Identification by leading dimensions",
         "Two-way identification by the leading 1, 2, 4 ... principal dimensions of the predictions; all: by the "
-        "predictions themselves. A curve that is flat early depends on few dimensions.",
+        "predictions themselves. A curve that becomes flat early shows that few dimensions matter.",
     ),
     "novelty": (
         "Identification by similarity to training images",
         "Two-way identification of a third of the test images each, by their similarity to the nearest training image. "
-        "A curve that rises from one half retrieves training images.",
+        "A curve that rises from one half suggests retrieval of training images.",
     ),
 }
 
 
 def diagnostic_section(diagnostics: pd.DataFrame | None, checks: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Return the part of the page on each subject: charts, the table of checks and all numbers."""
+    """Return the section of each subject: charts, the table of checks and all numbers."""
     if diagnostics is None or diagnostics.empty:
         return []
     sections = []

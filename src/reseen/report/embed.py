@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LOSSLESS_SIDE = 96
-"""Images up to this side are embedded as they are (PNG)."""
+"""Images up to this side length, in pixels, are embedded unchanged (PNG)."""
 LARGEST_SIDE = 192
-"""Larger images are embedded at this side (WebP), unless another is asked for."""
+"""Default side length, in pixels, of larger images (WebP)."""
 SEQUENCE_SIDE = 128
 MOST_FRAMES = 60
 
 
 def as_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return an image as uint8; floats are taken to lie in [0, 1], NaN as 0."""
+    """Return an image as uint8; floats are expected in [0, 1], NaN becomes 0."""
     if image.dtype != np.uint8:
         image = np.round(np.clip(np.nan_to_num(image), 0, 1) * 255)
     return np.asarray(image, dtype=np.uint8)
 
 
 def image_uri(pixels: NDArray[Any], *, largest: int = LARGEST_SIDE) -> str:
-    """Return one image, ``(height, width, 3)``, as a data URI; larger ones are shrunk to the ``largest`` side."""
+    """Return one image, ``(height, width, 3)``, as a data URI; larger images are reduced to side length ``largest``."""
     image = Image.fromarray(as_uint8(pixels))
     if max(image.size) <= LOSSLESS_SIDE:
         return _uri(image, "png", optimize=True)
@@ -34,15 +34,15 @@ def image_uri(pixels: NDArray[Any], *, largest: int = LARGEST_SIDE) -> str:
 
 
 def map_uri(image: NDArray[np.uint8]) -> str:
-    """Return a map or a key, ``(height, width, 4)``, as a data URI, at its size and with what is transparent in it."""
+    """Return a map or a key, ``(height, width, 4)``, as a data URI, at its full size and with its transparency."""
     return _uri(Image.fromarray(image), "webp", quality=80, alpha_quality=100, method=4)
 
 
 def sprite_uri(frames: NDArray[Any]) -> tuple[str, int]:
-    """Put frames, ``(n_frames, height, width, 3)``, side by side in one image.
+    """Return one image of frames, ``(n_frames, height, width, 3)``, side by side.
 
-    Gives its data URI and the number of frames in it: at most ``MOST_FRAMES``, evenly spaced, the first and the last
-    among them.
+    Returns its data URI and its number of frames: at most ``MOST_FRAMES``, evenly spaced, with the first and the
+    last frame.
     """
     kept = [
         _shrink(Image.fromarray(as_uint8(frames[step])), SEQUENCE_SIDE) for step in evenly(len(frames), MOST_FRAMES)

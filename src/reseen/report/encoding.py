@@ -1,4 +1,4 @@
-"""Encoding: what the maps, the values and the sentence of each of the four analyses show, read from table and maps."""
+"""Encoding: maps, values and a summary sentence of each of the four analyses, from table and maps."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class AnalysisReport:
     bars
         Its values in each ROI; see `reseen.plot.analysis_figures.bars_of`.
     panels
-        Title of each map -> the painted map; none where they could not be made.
+        Title of each map -> the painted map; empty if there are no maps.
     places
-        Region -> where its name may stand on every map, in pixels.
+        Region -> position of its name on every map, in pixels.
     about
-        What is shown, n, threshold and null.
+        Description: quantity, n, threshold and null.
     reading
-        What it comes to.
+        Summary of the values.
     """
 
     name: str
@@ -59,7 +59,7 @@ class AnalysisReport:
 
     @property
     def kind(self) -> Kind:
-        """How the maps are coloured."""
+        """Type of the colour scale."""
         return KINDS[self.name]
 
     @property
@@ -81,9 +81,9 @@ def analysis_reports(
     Parameters
     ----------
     table
-        The subject's rows of the tidy table of encoding models; one that is not tidy holds no analysis.
+        The subject's rows of the tidy table of encoding models; one that is not tidy has no analysis.
     maps
-        What is painted; left out where there is no cortex to paint on.
+        Numbers to paint; None if there is no cortex.
     recipe
         Threshold and null.
     """
@@ -112,10 +112,10 @@ def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, 
         "one": "Correlation r of predicted with measured responses (Pearson; with folds: of deviations from each "
         "fold's training mean, without a further mean); bars: mean r over an ROI's voxels with its 95 % interval over "
         "images, the tick is the median noise ceiling",
-        "two": "What each of two spaces brings to the r of their joint model (the parts add up to it); bars: mean "
+        "two": "Part of each of two feature spaces in the r of their joint model (the parts add up to r); bars: mean "
         "voxel of an ROI with its 95 % interval over images",
-        "layers": "The layer whose r is highest; bars: share of an ROI's voxels with a significant layer that "
-        "each one wins",
+        "layers": "The layer whose r is highest; bars: proportion of an ROI's significant voxels for which "
+        "each layer has the highest r",
     }[kind]
     null = {
         "parametric": "r of independent Gaussian vectors",
@@ -131,15 +131,17 @@ def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, 
         and row["roi"] == "all"
         and (kind == "one" or len(spaces_of(str(row["model"]))) > 1)
     ]
-    share = f"; of all voxels {', '.join(reached)}" if reached and kind != "layers" else ""
-    where = f" {'Coloured' if mapped else 'Significant'}: {threshold}{share}." if mapped or kind == "layers" else ""
+    significant = f"; of all voxels {', '.join(reached)}" if reached and kind != "layers" else ""
+    where = (
+        f" {'Coloured' if mapped else 'Significant'}: {threshold}{significant}." if mapped or kind == "layers" else ""
+    )
     return f"{shown}; n\u00a0=\u00a0{n} held-out images.{where}"
 
 
 def _reading(kind: Kind, bars: pd.DataFrame) -> str:
     known = bars[bars["value"].notna()]
     if known.empty:
-        return "There is no number to show here."
+        return "There are no values to show."
     if kind == "two":
         part = known["part"].iloc[-1]
         first_roi = known["roi"].iloc[0]
@@ -162,7 +164,7 @@ def _reading(kind: Kind, bars: pd.DataFrame) -> str:
 
 
 def encoding_section(contents: ReportInput) -> list[dict[str, Any]]:
-    """Return what the page shows of each subject's encoding models."""
+    """Return the section of each subject's encoding models."""
     return [
         {
             "subject": subject.subject,
@@ -199,7 +201,7 @@ def _shown(subject: str, analysis: AnalysisReport) -> dict[str, Any]:
 
 
 def _key(kind: Kind, names: Sequence[str]) -> Mapping[str, Any] | None:
-    """Return the image of the colour scale, and what stands at its ends."""
+    """Return the image of the colour scale and the labels of its ends."""
     if kind == "layers":
         return None
     top = TOP[kind]

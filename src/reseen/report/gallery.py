@@ -1,4 +1,4 @@
-"""Gallery: the images and sequences of a report, by the declared rule."""
+"""Gallery: images and denoising sequences of a report, selected by the declared rule."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ STORED_WITHOUT_RESPONSES = {
     "chance_random": "random training image",
 }
 N_STRIP = 8
-"""Steps of a sequence shown side by side."""
+"""Number of steps of a sequence that are shown side by side."""
 
 
 def _kinds(subject: SubjectReport) -> list[tuple[str, str, str]]:
-    """List level, condition and heading of the columns: results, then ceiling and floor of the last condition."""
-    made: list[str] = [condition for condition in CONDITIONS if ("result", condition) in subject.images]
-    made += [name for level, name in subject.images if level == "result" and name not in CONDITIONS]
-    kinds = [("result", condition, condition) for condition in made]
-    for level, name in (("oracle", "oracle"), ("permuted", "shuffled")):
-        last = next((condition for condition in reversed(made) if (level, condition) in subject.images), None)
+    """List level, condition and heading of the columns: results, then oracle and permuted of the last condition."""
+    conditions: list[str] = [condition for condition in CONDITIONS if ("result", condition) in subject.images]
+    conditions += [name for level, name in subject.images if level == "result" and name not in CONDITIONS]
+    kinds = [("result", condition, condition) for condition in conditions]
+    for level in ("oracle", "permuted"):
+        last = next((condition for condition in reversed(conditions) if (level, condition) in subject.images), None)
         if last is not None:
-            kinds.append((level, last, f"{last}, {name}"))
+            kinds.append((level, last, f"{last}, {level}"))
     return kinds
 
 
 def gallery(subject: SubjectReport, contents: ReportInput) -> dict[str, Any]:
-    """Show one subject's sample: presented, reconstructed, and by the same generator from truth and wrong decoders.
+    """Return the selected items of a subject: presented images, reconstructions, oracle and permuted.
 
-    Every image is its sample 0; all samples of the last condition come apart.
+    Every image is sample 0. All samples of the last condition are listed separately.
     """
     recipe = contents.recipe
     sample = declared_sample(subject.score, n_random=recipe.report.n_random, seed=recipe.seed)
@@ -60,21 +60,21 @@ def gallery(subject: SubjectReport, contents: ReportInput) -> dict[str, Any]:
         samples = [_all_samples(subject, item, last[1]) for item in shown]
     return {
         "subject": subject.subject,
-        "without_brain": _without_responses(subject, list(shown)),
+        "without_responses": _without_responses(subject, list(shown)),
         "rule": sample.rule(contents.score_name),
         "under_prior": bool(subject.probable),
         "several": max(n_samples, default=1) > 1,
         "groups": groups,
         "samples": samples,
-        "drawn_condition": last[1] if last else "",
+        "sample_condition": last[1] if last else "",
     }
 
 
 def _row(subject: SubjectReport, item: int, label: str, kinds: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
     name = _item_name(subject, item)
-    cells = [_shown(subject.presented[item], "presented", f"{name}: the presented image", "truth")]
+    cells = [_shown(subject.presented[item], "presented", f"{name}: the presented image", "presented")]
     for level, condition, heading in kinds:
-        alt = f"{name}: {_said(level, condition)}"
+        alt = f"{name}: {_describe(level, condition)}"
         cells.append(_shown(subject.images[level, condition][item, 0], heading, alt, level))
     score = float(subject.score[item])
     return {
@@ -82,18 +82,20 @@ def _row(subject: SubjectReport, item: int, label: str, kinds: Sequence[tuple[st
         "item": name,
         "score": "no score" if math.isnan(score) else f"score {score:.2f}",
         "cells": cells,
-        "probable": [(f"{share:.2f}", said) for share, said in subject.probable[item]] if subject.probable else [],
+        "probable": [(f"{probability:.2f}", caption) for probability, caption in subject.probable[item]]
+        if subject.probable
+        else [],
     }
 
 
-def _said(level: str, condition: str) -> str:
+def _describe(level: str, condition: str) -> str:
     return {
         "result": f"reconstruction from decoded {condition}",
-        "oracle": f"the same generator given the true {condition}",
-        "permuted": f"reconstruction of {condition} by decoders trained on shuffled brains",
+        "oracle": f"the same generator with the true {condition}",
+        "permuted": f"reconstruction of {condition} by decoders fitted on permuted responses",
         "chance_mean": f"{condition} of the mean z and c of the training images",
         "chance_noise": "noise without a caption",
-        "chance_random": f"{condition} of a training image drawn at random",
+        "chance_random": f"{condition} of a random training image",
     }.get(level, f"{level} {condition}")
 
 
@@ -109,23 +111,23 @@ def _item_name(subject: SubjectReport, item: int) -> str:
 
 def _all_samples(subject: SubjectReport, item: int, condition: str) -> dict[str, Any]:
     name = _item_name(subject, item)
-    drawn = subject.images["result", condition][item]
-    cells = [_shown(subject.presented[item], "presented", f"{name}: the presented image", "truth")]
-    cells += [_shown(image, f"draw {k}", f"{name}: {condition}, draw {k}") for k, image in enumerate(drawn)]
+    images = subject.images["result", condition][item]
+    cells = [_shown(subject.presented[item], "presented", f"{name}: the presented image", "presented")]
+    cells += [_shown(image, f"sample {k}", f"{name}: {condition}, sample {k}") for k, image in enumerate(images)]
     return {"item": name, "cells": cells}
 
 
 def _without_responses(subject: SubjectReport, items: Sequence[int]) -> list[dict[str, Any]]:
-    """Show what the generator makes of some images when it is told nothing of the brain, by its last condition."""
+    """Return chance levels without responses, of the last condition, for some items."""
     kinds = []
     for level, heading in STORED_WITHOUT_RESPONSES.items():
-        made = [condition for condition in CONDITIONS if (level, condition) in subject.images]
-        kinds += [(level, made[-1], heading)] if made else []
+        conditions = [condition for condition in CONDITIONS if (level, condition) in subject.images]
+        kinds += [(level, conditions[-1], heading)] if conditions else []
     return [_row(subject, item, "", kinds) for item in items] if kinds else []
 
 
 def across(contents: ReportInput) -> dict[str, Any] | None:
-    """Set the same image side by side for all subjects; None for one subject, or where they share no image."""
+    """Return the same images for all subjects; None for one subject, or if the subjects share no image."""
     shared = _shared(contents)
     if shared is None:
         return None
@@ -134,10 +136,10 @@ def across(contents: ReportInput) -> dict[str, Any] | None:
     rows = []
     for name, position in sample.labelled:
         item = f"stimulus {first.stimulus_id[items[0][position]]}"
-        cells = [_shown(first.presented[items[0][position]], "presented", "the presented image", "truth")]
+        cells = [_shown(first.presented[items[0][position]], "presented", "the presented image", "presented")]
         for subject, mine in zip(contents.subjects, items, strict=True):
             image = subject.images["result", condition][mine[position], 0]
-            cells.append(_shown(image, subject.subject, f"{item}: from the brain of {subject.subject}"))
+            cells.append(_shown(image, subject.subject, f"{item}: reconstructed from responses of {subject.subject}"))
         rows.append({"label": name, "item": item, "score": "", "cells": cells, "probable": []})
     rule = sample.rule(f"the mean over subjects of {contents.score_name}")
     return {"condition": condition, "rows": rows, "rule": rule}
@@ -163,10 +165,10 @@ def _few(score: NDArray[np.floating[Any]], contents: ReportInput) -> Sample:
 
 
 def examples(contents: ReportInput) -> Figure | None:
-    """Draw a few images for print, the paper's Figure 4; ``None`` where nothing was reconstructed.
+    """Draw a few images for print, the paper's Figure 4; ``None`` if there is no reconstruction.
 
-    Rows are chosen by the declared rule. Columns are subjects where they share stimuli, otherwise the conditions of
-    the first subject. Every image is sample 0.
+    The declared rule selects the rows. Columns are subjects if they share stimuli, otherwise conditions of the
+    first subject. Every image is sample 0.
     """
     shared, first = _shared(contents), contents.subjects[0]
     if shared is not None:
@@ -187,7 +189,7 @@ def examples(contents: ReportInput) -> Figure | None:
 
 
 def sequence_strip(subject: SubjectReport, sequence: DenoisingSequence) -> dict[str, Any]:
-    """Show a sequence as a strip of steps and as an animation that holds its last frame for a quarter of its time."""
+    """Return a sequence as a strip of steps and as an animation; its last frame stays for a quarter of the time."""
     shown = np.flatnonzero(subject.stimulus_id == sequence.stimulus_id)
     last = len(sequence.frames) - 1
     name = f"stimulus {sequence.stimulus_id}"
@@ -197,14 +199,14 @@ def sequence_strip(subject: SubjectReport, sequence: DenoisingSequence) -> dict[
         caption = "result" if step == last else f"step {step}" if step else "start"
         alt = f"{name} after step {step} of {last}" if step else f"{name} before the first step"
         strip.append(_shown(sequence.frames[step], caption, alt))
-    truth = None
+    presented = None
     if len(shown):
-        truth = _shown(subject.presented[shown[0]], "presented", f"{name}: the presented image", "truth")
+        presented = _shown(subject.presented[shown[0]], "presented", f"{name}: the presented image", "presented")
     return {
         "subject": subject.subject,
         "item": name,
         "n_steps": last,
-        "presented": truth,
+        "presented": presented,
         "strip": strip,
         "sprite": sprite,
         "n_frames": n_frames,

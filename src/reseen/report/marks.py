@@ -1,4 +1,4 @@
-"""Marks: a score between its floors and its ceiling, read from the tidy table, and said in words."""
+"""Marks: scores with their chance levels and their oracle, from the tidy table, and in words."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ORDER = (*CONDITIONS, "early", "middle", "late", "all", "seen", "novel")
-"""The order in which conditions, layers and subsets are read; others follow in the order of the table."""
+"""Order of conditions, layers and subsets; other names follow in the order of the table."""
 
 
 class Key(NamedTuple):
-    """Name one score; an empty text where a part does not apply."""
+    """Key of a score; a field that does not apply is empty."""
 
     subject: str
     metric: str
@@ -34,9 +34,9 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Mark:
-    """Score with its interval, floors and ceiling; NaN where there is none, ``n`` 0 where unknown.
+    """Score with its interval, chance levels and oracle; NaN if missing, ``n`` 0 if unknown.
 
-    ``gap_closed`` is the share of the way from the floor to the ceiling.
+    ``gap_closed`` is the fraction of the way from the mismatched chance level to the oracle.
     """
 
     key: Key
@@ -45,7 +45,7 @@ class Mark:
     high: float
     mismatched: float
     permuted: float
-    ceiling: float
+    oracle: float
     n: int
     chance_mean: float = math.nan
     chance_noise: float = math.nan
@@ -59,7 +59,7 @@ class Mark:
 
 
 def chance_of(metric: str) -> float | None:
-    """Return the chance level of this metric: one half for identification, 0 for correlations, otherwise unknown."""
+    """Return the chance level of a metric: one half for identification, 0 for correlations, otherwise None."""
     if is_identification(metric):
         return 0.5
     return 0.0 if "corr" in metric else None
@@ -71,7 +71,7 @@ def is_identification(metric: str) -> bool:
 
 
 def read_marks(scores: pd.DataFrame) -> list[Mark]:
-    """Return one mark for each score, of `reseen.wide.wide` without means over subjects, in the order of reading."""
+    """Return one mark for each score, of `reseen.wide.wide` without means over subjects, in the order of ``ORDER``."""
     marks = [_mark(row) for row in wide(scores, with_mean=False).reset_index().to_dict("records")]
     return sorted(
         marks, key=lambda mark: [_rank(part) for part in (mark.key.subset, mark.key.layer, mark.key.condition)]
@@ -80,11 +80,11 @@ def read_marks(scores: pd.DataFrame) -> list[Mark]:
 
 def _mark(row: dict[Any, Any]) -> Mark:
     levels = {level: float(row[column]) for level, column in CHANCE.items()}
-    result, low, high, ceiling, gap_closed, n = (
+    result, low, high, oracle, gap_closed, n = (
         float(row[name]) for name in ("result", "low", "high", "upper_bound", "gap_closed", "n")
     )
     key = Key(*(str(row[name]) for name in Key._fields))
-    return Mark(key, result, low, high, **levels, ceiling=ceiling, gap_closed=gap_closed, n=int(n))
+    return Mark(key, result, low, high, **levels, oracle=oracle, gap_closed=gap_closed, n=int(n))
 
 
 def _rank(part: str) -> int:
@@ -92,7 +92,7 @@ def _rank(part: str) -> int:
 
 
 def number(cell: Any) -> float:
-    """Return a cell as a number; NaN where it is none."""
+    """Return a cell as a number; NaN if it is not a number."""
     try:
         return math.nan if cell is None else float(cell)
     except (TypeError, ValueError):
@@ -105,7 +105,7 @@ def unique(values: Iterable[str]) -> list[str]:
 
 
 def show(value: float, metric: str) -> str:
-    """Print a score: identification in per cent, others with two decimals, an en dash where there is none."""
+    """Return a score as text: identification in per cent, others with two decimals, an en dash for NaN."""
     if math.isnan(value):
         return "–"
     if is_identification(metric):
@@ -114,7 +114,7 @@ def show(value: float, metric: str) -> str:
 
 
 def interval(mark: Mark) -> str:
-    """Print an interval, or nothing where there is none."""
+    """Return an interval as text; empty if there is none."""
     if math.isnan(mark.low) or math.isnan(mark.high):
         return ""
     low, high = show(mark.low, mark.key.metric), show(mark.high, mark.key.metric)
@@ -122,7 +122,7 @@ def interval(mark: Mark) -> str:
 
 
 def reading(marks: Sequence[Mark]) -> str:
-    """Summarise a chart in one sentence: the last of the method's own marks in full, and what is highest where."""
+    """Summarise a chart in one sentence: the method's last mark, and the best condition of each group."""
     marks = [mark for mark in marks if not math.isnan(mark.result)]
     if not marks:
         return "There is no score to show here."
@@ -131,26 +131,26 @@ def reading(marks: Sequence[Mark]) -> str:
     place = f" at the {key.layer} layer" if key.layer else ""
     subset = f" on {key.subset} images" if key.subset not in ("", "all") else ""
     what = f"{words(key.metric)} of {key.condition}" if key.condition else words(key.metric)
-    said = f"{what}{place}{subset} is {show(last.result, key.metric)} ({_beside(last)})"
+    said = f"{what}{place}{subset} is {show(last.result, key.metric)} ({_details(last)})"
     leaders = leaders_of(marks)
     return f"{said[0].upper()}{said[1:]}{'; ' + leaders if leaders else ''}."
 
 
-def _beside(mark: Mark) -> str:
+def _details(mark: Mark) -> str:
     metric = mark.key.metric
     named = (
         ("95 % interval", interval(mark)),
         ("n =", str(mark.n) if mark.n else ""),
-        ("guessing", "" if mark.chance is None else show(mark.chance, metric)),
-        ("mismatched images", show(mark.mismatched, metric).replace("–", "")),
-        ("shuffled training", show(mark.permuted, metric).replace("–", "")),
-        ("oracle", show(mark.ceiling, metric).replace("–", "")),
+        ("chance", "" if mark.chance is None else show(mark.chance, metric)),
+        ("mismatched", show(mark.mismatched, metric).replace("–", "")),
+        ("permuted", show(mark.permuted, metric).replace("–", "")),
+        ("oracle", show(mark.oracle, metric).replace("–", "")),
     )
     return ", ".join(f"{name} {value}" for name, value in named if value)
 
 
 def leaders_of(marks: Sequence[Mark]) -> str:
-    """Return which condition is best in each group of several; nothing where there is no such group."""
+    """Return the best condition of each group of several marks; empty if there is no such group."""
     said = []
     groups = unique(group_of(mark) for mark in marks)
     for group in groups:
@@ -164,7 +164,7 @@ def leaders_of(marks: Sequence[Mark]) -> str:
 
 
 def group_of(mark: Mark) -> str:
-    """Name the group of rows a mark belongs to in a chart: its subset, layer or metric, the first that tells."""
+    """Return the group of a mark in a chart: the first of subset, layer and metric that distinguishes it."""
     key = mark.key
     if key.subset not in ("", "all"):
         return key.subset

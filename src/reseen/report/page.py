@@ -1,4 +1,4 @@
-"""Page: the sections of a report, gathered and rendered."""
+"""Page: the sections of a report, collected and rendered."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _LONG_TABLE = 200
 
 
 def report(contents: ReportInput) -> str:
-    """Make the report: one HTML page that needs nothing outside itself.
+    """Return the report: one self-contained HTML page.
 
     Parameters
     ----------
     contents
-        What to show.
+        Contents of the page.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def report(contents: ReportInput) -> str:
         score_groups=scores.chart_groups(found, head),
         score_columns=SCORE_COLUMNS,
         score_rows=_table_rows(contents.scores, SCORE_COLUMNS),
-        floors=scores.floors(found, head),
+        chance_levels=scores.chance_levels(found, head),
         published=scores.published(found),
         diagnostics=_diagnostics(contents),
         diagnostic_columns=DIAGNOSTIC_COLUMNS[1:],
@@ -70,27 +70,29 @@ def report(contents: ReportInput) -> str:
 
 
 def _verdicts(contents: ReportInput) -> list[dict[str, Any]]:
-    """Return the headline of each subject with its checks; of several subjects that of their mean first."""
+    """Return the headline and the checks of each subject; for several subjects, the mean over them comes first."""
     heads = {head.subject: head for head in headlines(contents.scores, contents.stimuli)}
     rows = [] if contents.checks is None else contents.checks.to_dict("records")
     means = [subject for subject in heads if subject not in set(contents.scores["subject"])]
     found = []
     for subject in dict.fromkeys([*means, *heads, *(str(row["subject"]) for row in rows)]):
         mine = [row for row in rows if row["subject"] == subject]
-        left = [(row["status"], row["sentence"]) for row in mine if row["status"] != "pass"]
+        not_passed = [(row["status"], row["sentence"]) for row in mine if row["status"] != "pass"]
         found.append(
             {
                 "subject": subject,
-                "said": _unbroken(heads[subject].sentence if subject in heads else ""),
+                "sentence": _unbroken(heads[subject].sentence if subject in heads else ""),
                 "counts": count_statuses([row["status"] for row in mine]) if mine else "",
-                "left": [(status, _unbroken(sentence)) for status, sentence in sorted(left, key=lambda row: row[0])],
+                "not_passed": [
+                    (status, _unbroken(sentence)) for status, sentence in sorted(not_passed, key=lambda row: row[0])
+                ],
             }
         )
     return found
 
 
 def _unbroken(text: str) -> str:
-    """Keep each sign of per cent on the line of its number."""
+    """Keep each per cent sign on the line of its number."""
     return text.replace(" %", wording.PERCENT)
 
 
@@ -116,10 +118,10 @@ def _alphas(subject: SubjectReport) -> Iterator[dict[str, Any]]:
         at_edge = int(counts[0] + counts[-1]) if len(grid) > 1 else int(counts[0])
         total = int(counts.sum())
         low, high, middle = (wording.penalty(float(alpha)) for alpha in (grid[0], grid[-1], np.nanmedian(chosen)))
-        said = f"{wording.percent(at_edge / total)} of {total} choices sit at the edge of the grid ({low} to {high}); "
+        said = f"{wording.percent(at_edge / total)} of {total} choices are at the edge of the grid ({low} to {high}); "
         said += f"the median is {middle}."
         if subject.probable and feature == "c":
-            said += " The c of the images comes from its prior, which has penalties of its own."
+            said += " The c of the images comes from the prior, which has its own penalties."
         yield {
             "subject": subject.subject,
             "feature": feature,
@@ -135,8 +137,8 @@ def _rois(subject: SubjectReport) -> dict[str, Any]:
         best = max(medians, key=lambda name: medians[name])
         averaged = len(np.unique(subject.stimulus_id)) == len(subject.stimulus_id)
         kind = "averaged" if averaged else "single"
-        share = f"{wording.percent(medians[best])} of the variance of its {kind} responses"
-        said += f"; the median voxel can explain most in {best} ({share})"
+        proportion = f"{wording.percent(medians[best])} of the variance of its {kind} responses"
+        said += f"; the median noise ceiling is highest in {best} ({proportion})"
     label = f"ROI sizes and noise ceilings of {subject.subject}. {said}"
     chart = page_svg(plot.noise_ceilings(subject.noise_ceiling, subject.roi_sizes), label)
     return {"subject": subject.subject, "chart": chart, "reading": f"{said}. ROIs may overlap."}

@@ -1,4 +1,4 @@
-"""Sample: which images a report shows, by a rule that is declared beside them."""
+"""Sample: the declared rule that selects the images of a report."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class Sample:
     Parameters
     ----------
     best, median, worst
-        Positions by rank, the better one first; each has ``n_each``, and no image stands in two of them.
+        Positions by rank, better ones first; each group has ``n_each`` images, and no image is in two groups.
     random
-        Positions drawn from all images without a look at the scores, ascending; they may overlap the others.
+        Random positions among all images, ascending, independent of the scores; they may be in other groups too.
     n_ranked, n_items
-        How many images have a score, and how many there are.
+        Number of images with a score, and number of images.
     seed
-        What the random ones were drawn with.
+        Seed of the random positions.
     """
 
     best: tuple[int, ...]
@@ -35,7 +35,7 @@ class Sample:
 
     @property
     def groups(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Name and positions of the groups that hold an image."""
+        """Name and positions of the groups that have an image."""
         named = (("best", self.best), ("median", self.median), ("worst", self.worst), ("random", self.random))
         return tuple((name, positions) for name, positions in named if positions)
 
@@ -45,7 +45,7 @@ class Sample:
         return [(name, position) for name, positions in self.groups for position in positions]
 
     def rule(self, score_name: str) -> str:
-        """Return in words how the images were chosen, given the name of the score."""
+        """Return the rule of selection in words, given the name of the score."""
         parts = []
         if self.best:
             one = len(self.best) == 1
@@ -58,8 +58,8 @@ class Sample:
         if self.random:
             verb = "are" if len(self.random) > 1 else "is"
             parts.append(
-                f"{len(self.random)} {verb} drawn at random from all {self.n_items} (seed {self.seed}) "
-                "without a look at the scores, and may also stand among the others."
+                f"{len(self.random)} {verb} selected at random from all {self.n_items} (seed {self.seed}), "
+                "independently of the scores, and may be in the other groups too."
             )
         missing = self.n_items - self.n_ranked
         if missing:
@@ -72,18 +72,18 @@ class Sample:
 
 
 def declared_sample(score: NDArray[np.floating[Any]], *, n_random: int, n_each: int = 3, seed: int = 0) -> Sample:
-    """Pick the best, the median, the worst and some random images; the same scores always give the same images.
+    """Select the best, the median, the worst and some random images; the same scores always give the same images.
 
     Parameters
     ----------
     score
-        Shape ``(n_items,)``, higher is better; NaN where there is none. Ties keep the order of the items.
+        Shape ``(n_items,)``, higher is better; NaN if missing. Ties keep the order of the items.
     n_random
-        How many to draw at random (all of them where there are fewer).
+        Number of random images (all images if there are fewer).
     n_each
-        How many best, median and worst; fewer where there are less than three times as many scores.
+        Number of best, median and worst images each; fewer if there are fewer than ``3 * n_each`` scores.
     seed
-        Of the random ones, which do not depend on the scores.
+        Seed of the random images, which do not depend on the scores.
     """
     score = np.asarray(score, dtype=np.float64)
     ranked = np.flatnonzero(~np.isnan(score))

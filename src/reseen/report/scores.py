@@ -19,7 +19,7 @@ PIXEL_METRICS = ("pixcorr", "ssim")
 
 @dataclass(frozen=True)
 class Table:
-    """The table at the top: one row per subject and condition, what it is about, and what speaks against it."""
+    """Table at the top: one row per subject and condition, a description, and a caution."""
 
     columns: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
@@ -28,15 +28,15 @@ class Table:
 
 
 def headline(found: Sequence[Mark], head: Headline | None, n_permutations: int) -> Table | None:
-    """Return the headline's layers for all images; its own layer comes last, beside its chance levels and ceiling."""
-    whole = [mark for mark in _of_protocol(found, head) if mark.key.subset in ("", "all")]
-    first = _of_headline(whole, head) or _without_network(whole)
+    """Return scores of the headline's layers on all images; its own layer is last, with chance levels and oracle."""
+    complete = [mark for mark in _of_protocol(found, head) if mark.key.subset in ("", "all")]
+    first = _of_headline(complete, head) or _without_network(complete)
     if not first:
         return None
     layers = marks.unique(mark.key.layer for mark in first)
     if head is not None:
         layers = sorted(layers, key=lambda layer: layer == head.layer)
-    pixels = [mark for mark in whole if mark.key.metric in PIXEL_METRICS and mark.key.condition]
+    pixels = [mark for mark in complete if mark.key.metric in PIXEL_METRICS and mark.key.condition]
     rows: list[dict[str, Any]] = []
     for subject in marks.unique(mark.key.subject for mark in first):
         for condition in marks.unique(mark.key.condition for mark in first):
@@ -47,45 +47,45 @@ def headline(found: Sequence[Mark], head: Headline | None, n_permutations: int) 
                 rows.append({**_headline_row(subject, condition, mine, beside, layers), "first": first_row})
     key = first[0].key
     names = [layer or wording.words(key.network or key.metric) for layer in layers]
-    seen_by = f" by {wording.words(key.network)}" if key.network else ""
-    about = f"{wording.words(key.metric)}{seen_by}{_direction(key.direction)}"
+    network = f" by {wording.words(key.network)}" if key.network else ""
+    about = f"{wording.words(key.metric)}{network}{_direction(key.direction)}"
     about = f"{about[0].upper()}{about[1:]}{'' if about.endswith('?') else '.'}"
     about += f" {head.why}" if head is not None else ""
-    permuted = f"shuffled training ({n_permutations})" if n_permutations else "shuffled training"
-    columns = (*names, "mismatched images", permuted, "oracle", "gap closed")
+    permuted = f"permuted ({n_permutations})" if n_permutations else "permuted"
+    columns = (*names, "mismatched", permuted, "oracle", "gap closed")
     return Table(columns, tuple(rows), about, head.caveat if head is not None else "")
 
 
 def _of_protocol(found: Sequence[Mark], head: Headline | None) -> list[Mark]:
-    """Keep the marks of the headline's protocol; without a headline those of the first, without images all."""
+    """Keep marks of the headline's protocol, or of the first protocol without a headline; all marks without images."""
     images = [mark for mark in found if mark.key.network != FEATURES]
     protocol = first_protocol(mark.key.protocol for mark in images) if head is None else head.protocol
     return [mark for mark in images if mark.key.protocol == protocol] or list(found)
 
 
 def _of_headline(found: Sequence[Mark], head: Headline | None) -> list[Mark]:
-    """Keep the marks of the headline's network and direction, of all its layers."""
+    """Keep marks of the headline's network and direction, of all layers."""
     if head is None:
         return []
     wanted = (IDENTIFICATION, head.network, head.direction, head.protocol)
     return [mark for mark in found if _family(mark) == wanted]
 
 
-def floors(found: Sequence[Mark], head: Headline | None) -> list[dict[str, Any]]:
-    """Set what images made without the brain get beside the result: rows by the headline's last layer and by pixels.
+def chance_levels(found: Sequence[Mark], head: Headline | None) -> list[dict[str, Any]]:
+    """Return the result with chance levels without responses: rows of the headline's layer and of pixel scores.
 
-    Empty where none were made.
+    Empty if there are no such images.
     """
-    whole = [mark for mark in _of_protocol(found, head) if mark.key.subset in ("", "all")]
-    chosen = [mark for mark in _of_headline(whole, head) if head is not None and mark.key.layer == head.layer]
-    chosen += [mark for metric in PIXEL_METRICS for mark in whole if mark.key.metric == metric]
+    complete = [mark for mark in _of_protocol(found, head) if mark.key.subset in ("", "all")]
+    chosen = [mark for mark in _of_headline(complete, head) if head is not None and mark.key.layer == head.layer]
+    chosen += [mark for metric in PIXEL_METRICS for mark in complete if mark.key.metric == metric]
     several = len(marks.unique(mark.key.subject for mark in chosen)) > 1
     rows = []
     for mark in chosen:
         beside = [mark.chance_mean, mark.chance_noise, mark.chance_random]
         if all(map(math.isnan, beside)):
             continue
-        values = [mark.mismatched, mark.permuted, *beside, mark.result, mark.ceiling]
+        values = [mark.mismatched, mark.permuted, *beside, mark.result, mark.oracle]
         words = [mark.key.subject if several else "", wording.words(mark.key.metric), mark.key.layer]
         rows.append(
             {
@@ -98,9 +98,9 @@ def floors(found: Sequence[Mark], head: Headline | None) -> list[dict[str, Any]]
 
 
 def published(found: Sequence[Mark]) -> list[dict[str, str]]:
-    """Set published values beside the mean of all subjects: rows of the same protocol, score, n and subjects.
+    """Return published values and the mean over subjects: rows of the same protocol, score, n and subjects.
 
-    Empty where there is no such value.
+    Empty if there is no such value.
     """
     groups: dict[Key, list[Mark]] = {}
     for mark in found:
@@ -129,11 +129,11 @@ def published(found: Sequence[Mark]) -> list[dict[str, str]]:
     return rows
 
 
-def _without_network(whole: Sequence[Mark]) -> list[Mark]:
-    """Fall back to pixel correlation, then to whatever metric comes first."""
-    metrics = marks.unique(mark.key.metric for mark in whole)
+def _without_network(complete: Sequence[Mark]) -> list[Mark]:
+    """Return marks of pixel correlation, or of the first metric if there is none."""
+    metrics = marks.unique(mark.key.metric for mark in complete)
     metric = "pixcorr" if "pixcorr" in metrics else next(iter(metrics), "")
-    family = [mark for mark in whole if mark.key.metric == metric]
+    family = [mark for mark in complete if mark.key.metric == metric]
     return [mark for mark in family if mark.key.direction == family[0].key.direction]
 
 
@@ -142,16 +142,16 @@ def _headline_row(
 ) -> dict[str, Any]:
     by_layer = {mark.key.layer: mark for mark in mine}
     last = by_layer.get(layers[-1], mine[-1])
-    undefined = "–" if math.isnan(last.ceiling) else "undefined"
+    undefined = "–" if math.isnan(last.oracle) else "undefined"
     metric = last.key.metric
     pixels = {mark.key.metric: marks.show(mark.result, mark.key.metric) for mark in beside}
     return {
         "subject": subject,
         "condition": condition,
-        "said": wording.words(condition),
+        "words": wording.words(condition),
         "n": last.n or "–",
         "layers": [_cell(by_layer.get(layer)) for layer in layers],
-        "beside": [marks.show(value, metric) for value in (last.mismatched, last.permuted, last.ceiling)],
+        "beside": [marks.show(value, metric) for value in (last.mismatched, last.permuted, last.oracle)],
         "gap": undefined if math.isnan(last.gap_closed) else wording.percent(last.gap_closed),
         "pixels": [pixels.get(name, "–") for name in PIXEL_METRICS],
     }
@@ -162,16 +162,16 @@ def _cell(mark: Mark | None) -> tuple[str, str]:
 
 
 def _direction(direction: str) -> str:
-    said = {
-        "original": "; for each presented image: is its own reconstruction more like it than another image's?",
-        "reconstruction": "; for each reconstruction: is it more like its own presented image than like another?",
+    descriptions = {
+        "original": "; for each presented image: is its own reconstruction more similar to it than another?",
+        "reconstruction": "; for each reconstruction: is it more similar to its own presented image than to another?",
     }
-    return said.get(direction, f"; {direction}" if direction else "")
+    return descriptions.get(direction, f"; {direction}" if direction else "")
 
 
 @dataclass(frozen=True)
 class Question:
-    """Group of charts: its question and its scores; the main groups are open on the page."""
+    """Group of charts: title, description and scores; the main groups are not folded."""
 
     title: str
     about: str
@@ -210,7 +210,7 @@ def _family(mark: Mark) -> tuple[str, str, str, str]:
 
 
 def _by_protocol(protocol: str) -> str:
-    """Name the protocol of a chart where it is not reseen's own."""
+    """Return the protocol of a chart if it is not reseen's own."""
     return "" if protocol in ("", BUILTIN) else f", protocol {protocol}"
 
 
@@ -219,22 +219,24 @@ def _family_questions(family: Sequence[Mark], *, main: bool) -> Iterator[Questio
     side = {"original": ", presented image held fixed", "reconstruction": ", reconstruction held fixed"}
     title = f"{wording.words(key.metric)} by {wording.words(key.network)}{side.get(key.direction, '')}"
     title = title[0].upper() + title[1:] + _by_protocol(key.protocol)
-    whole = [mark for mark in family if mark.key.subset in ("", "all")]
-    if whole:
-        shared = "This network shares its training with c, which flatters c and zc. "
+    complete = [mark for mark in family if mark.key.subset in ("", "all")]
+    if complete:
+        shared = "This network shares its training with c, which favours c and zc. "
         about = _direction(key.direction).removeprefix("; ").capitalize()
-        yield Question(title, (shared if key.network == "image_encoder" else "") + about, whole, main)
+        yield Question(title, (shared if key.network == "image_encoder" else "") + about, complete, main)
     split = [mark for mark in family if mark.key.subset not in ("", "all")]
     if split:
         layer = split[-1].key.layer
         about = f"The {layer} layer's comparisons, scored" if layer else "The same comparisons, scored"
         last = [mark for mark in split if mark.key.layer == layer]
-        yield Question(f"{title}: by kind of image", f"{about} for each kind of test image apart.", last, main)
+        yield Question(
+            f"{title}: by category of image", f"{about} separately for each category of test image.", last, main
+        )
 
 
 def _without_networks(rest: Sequence[Mark]) -> Iterator[Question]:
-    """Put pixel scores into one chart and every other metric into its own."""
-    about = "Each image against its own truth, pixel by pixel; blind to meaning."
+    """Return one chart of pixel scores, and one of every other metric."""
+    about = "Each reconstruction compared with its presented image, pixel by pixel; semantic content does not count."
     for protocol in marks.unique(mark.key.protocol for mark in rest):
         pixels = [mark for mark in rest if mark.key.metric in PIXEL_METRICS and mark.key.protocol == protocol]
         if pixels:
