@@ -1,20 +1,20 @@
-"""Simulate simulated subjects: images, captions and betas with known truth, in the Natural Scenes Dataset's layout.
+"""Simulate subjects: images, captions and betas with known ground truth, in the Natural Scenes Dataset's layout.
 
 ::
 
-    scenes.py painting.py things.py    the first drawn world, as descriptions and as images
-    figures.py captions.py             the second, plain figures; what people say of both
+    scenes.py painting.py things.py    drawn scenes, as descriptions and as images
+    figures.py captions.py             plain figures; captions of scenes and figures
     attributes.py                      the categories in a scene
-    images.py design.py              what is shown, to whom, in which order
-    anatomy.py surfaces.py             where the voxels lie, and how fsaverage's vertices lie among them
-    filters.py cortex.py voxels.py     what a voxel answers to an image
-    noise.py                           what the scanner makes of it
-    experiment.py                      NSD's design, image table and behavioural responses
+    images.py design.py                images of each subject, and the order of trials
+    anatomy.py surfaces.py             positions of voxels, and of fsaverage's vertices in the volume
+    filters.py cortex.py voxels.py     noise-free response of a voxel to an image
+    noise.py                           measurement noise
+    experiment.py                      NSD's design, table of images and behavioural responses
     subject.py layout.py               one subject's files; all of NSD's files
-    simulation.py                      simulate(): all of it, seeded
+    simulation.py                      simulate(): runs all of these from one seed
     data_set.py                        a data set as a folder that is complete or absent
 
-docs/simulated_subject.md says what is known of brains in this, and what is a guess.
+docs/simulated_subject.md lists which parameters come from neuroscience and which are guesses.
 """
 
 from reseen.simulate.data_set import check_settings, write_data_set

@@ -1,8 +1,8 @@
-"""Anatomy: where the simulated subjects' voxels lie, on nilearn's fsaverage5 surface, and what they face in the view.
+"""Anatomy of simulated subjects: positions of voxels on nilearn's fsaverage5 surface, and in the visual field.
 
-Every simulated subject shares this template. The regions are drawn around coordinates, so they are *approximate*: they
-say in which neighbourhood an area lies, not where its borders run. Coordinates are those of fsaverage, in mm: x to the
-right, y to the front, z up; both hemispheres are drawn as mirror images.
+All simulated subjects share this template. Regions are defined by distance to hand-set coordinates, so they are
+*approximate*: the neighbourhood of an area is right, its borders are not. Coordinates are those of fsaverage, in mm:
+x to the right, y to the front, z up. The hemispheres are mirror images.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ N_VOXELS = {
     "lateral": 240,
     "parietal": 220,
 }
-"""How many voxels each stream has: 4.2 and 3.3 training trials to a voxel in early and ventral, as in NSD."""
+"""Number of voxels of each stream: 4.2 and 3.3 training trials per voxel in early and ventral, as in NSD."""
 
 _SEEDS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "early": (
@@ -64,16 +64,16 @@ class Anatomy:
     voxel_index
         Shape ``(n_voxels,)``, ascending: C-order index into ``volume_shape``.
     volume_shape
-        Of the cropped volume, axes (X, Y, Z).
+        Shape (X, Y, Z) of the cropped volume.
     affine
         Shape ``(4, 4)``: voxel indices to mm.
     cortex
-        Shape ``volume_shape``, bool: voxels that the cortical surface passes through.
+        Shape ``volume_shape``, bool: voxels that the cortical surface crosses.
     position
         Shape ``(n_voxels, 3)``, mm: the voxels' centres.
     eccentricity, angle
-        Shape ``(n_voxels,)``: the template's place in the visual field, degrees of visual angle from the centre of gaze
-        and radians anticlockwise from the right.
+        Shape ``(n_voxels,)``: the template's position in the visual field, in degrees of visual angle from the centre
+        of gaze, and in radians anticlockwise from the right.
     """
 
     stream: NDArray[np.int64]
@@ -96,7 +96,7 @@ class Anatomy:
 
 
 def build_anatomy(voxel_fraction: float = 1.0) -> Anatomy:
-    """Place the streams on the cortex; a ``voxel_fraction`` below 1 keeps voxels nearest to each region's centre."""
+    """Build the anatomy; a ``voxel_fraction`` below 1 keeps the voxels nearest to each region's centre."""
     cells = np.unique(np.floor(_cortical_points() / VOXEL_MM).astype(np.int64), axis=0)
     centres: Points = (cells.astype(np.float64) + 0.5) * VOXEL_MM
     stream = _assign_streams(centres, voxel_fraction)
@@ -148,10 +148,11 @@ def _assign_streams(centres: Points, voxel_fraction: float) -> NDArray[np.int64]
 
 
 def _retinotopy(position: Points, stream: NDArray[np.int64]) -> tuple[NDArray[np.int64], Points, Points]:
-    """Map the visual field onto the voxels: eccentricity grows to the front, the left brain sees the right of the view.
+    """Map the visual field onto the voxels: eccentricity grows to the front, and fields are contralateral.
 
-    Cortical magnification falls as 1 / (eccentricity + 0.75 degrees). Within early cortex, V1 lies along the calcarine
-    sulcus, V2 and V3 on its flanks, and the polar angle turns back at each border; voxels below it see the upper half.
+    Cortical magnification falls as 1 / (eccentricity + 0.75 degrees). In early cortex, V1 is along the calcarine
+    sulcus, V2 and V3 are on its flanks, and polar angle reverses at each border. Voxels below the sulcus have fields in
+    the upper half.
     """
     n = len(position)
     area = np.zeros(n, dtype=np.int64)
@@ -185,7 +186,7 @@ def _early_angles(spot: Points) -> tuple[Points, NDArray[np.int64]]:
 
 
 def _from_calcarine(spot: Points) -> tuple[Points, NDArray[np.bool_]]:
-    """Return the distance in mm from the calcarine line, and whether a voxel lies above it."""
+    """Return the distance in mm from the calcarine line, and whether a voxel is above it."""
     steps = np.linspace(0, len(_CALCARINE) - 1, 64)
     line = np.stack([np.interp(steps, np.arange(len(_CALCARINE)), _CALCARINE[:, axis]) for axis in range(3)], axis=1)
     gap = np.linalg.norm(spot[:, None] - line, axis=2)

@@ -1,4 +1,4 @@
-"""Attributes: categories of a drawn scene to which parts of the simulated cortex respond, named in captions or not."""
+"""Compute the categories of a drawn scene to which the simulated cortex responds, whether captions name them or not."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ UNNAMED = (
     *("facing", "leaning", "horizon", "light", "tint", "fullness"),
 )
 ATTRIBUTES = (*NAMED, *UNNAMED)
-"""Every attribute, first those that a caption may name, then those that none names."""
+"""All attributes: first those that captions may name, then those that no caption names."""
 
 
 def describe(scenes: Sequence[Scene]) -> NDArray[np.float32]:
-    """Return the attributes of scenes, ``(n, len(ATTRIBUTES))`` float32; a thing counts by its size."""
+    """Return the attributes of scenes, ``(n, len(ATTRIBUTES))`` float32; objects are weighted by size."""
     return np.array([_describe(scene) for scene in scenes], dtype=np.float32).reshape(-1, len(ATTRIBUTES))
 
 

@@ -1,4 +1,4 @@
-"""Captions: what people would say of a drawn image, each naming a part of what is there, now and then wrongly."""
+"""Write captions of drawn images; each names a part of the content, and some contain mistakes."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ BACKGROUND_PHRASES = {
     "street": ("on a street", "in the city", "on a road"),
     "room": ("in a room", "inside a house", "indoors"),
 }
-_MISTAKE_SHARE = 0.04
+_MISTAKE_RATE = 0.04
 _ADJECTIVES = (("small", "little"), ("big", "large"))
 _FIGURE_STARTS = ("", "a picture of ", "this is ")
 
 
 def write_captions(image: Scene | Figure, rng: Generator, n: int = 5) -> tuple[str, ...]:
-    """Write ``n`` captions of one image; no two people look at the same part of it."""
+    """Write ``n`` captions of one image; each names its own random part of the content."""
     describe = _describe_scene if isinstance(image, Scene) else _describe_figure
     return tuple(describe(image, rng) for _ in range(n))  # type: ignore[arg-type]
 
@@ -49,7 +49,7 @@ def _describe_scene(scene: Scene, rng: Generator) -> str:
         things.pop()
     words = [_name_thing(thing, rng) for thing in things]
     background = scene.background
-    if rng.random() < _MISTAKE_SHARE:
+    if rng.random() < _MISTAKE_RATE:
         background = str(rng.choice(BACKGROUNDS))
     place = str(rng.choice(BACKGROUND_PHRASES[background]))
     form = rng.random()
@@ -67,9 +67,9 @@ def _describe_scene(scene: Scene, rng: Generator) -> str:
 
 def _name_thing(thing: Thing, rng: Generator) -> str:
     kind, colour = thing.kind, thing.colour
-    if rng.random() < _MISTAKE_SHARE:
+    if rng.random() < _MISTAKE_RATE:
         kind = str(rng.choice(KINDS))
-    if rng.random() < _MISTAKE_SHARE:
+    if rng.random() < _MISTAKE_RATE:
         colour = str(rng.choice(list(COLOURS)))
     words = []
     if rng.random() < 0.25 and (thing.size < 0.2 or thing.size > 0.26):

@@ -1,8 +1,9 @@
-"""Cortex: what each voxel of a simulated subject answers to an image, before any noise.
+"""Cortex of a simulated subject: noise-free response of each voxel to an image.
 
-Early voxels pool local tones, colours and oriented edges in a receptive field and compress the sum. Ventral voxels read
-a frozen random network, which no network and no decoder shares, in large receptive fields, and to a lesser part the
-categories of what is shown. The streams between mix both. Nothing here sees captions or a diffusion model's features.
+Early voxels sum local tones, colours and oriented edges in a receptive field and compress the sum. Ventral voxels
+respond to a fixed random network in large receptive fields, and to a smaller part to categories. No decoder and no
+evaluation network uses this random network. The streams between mix both. No response depends on captions or on a
+diffusion model's features.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from reseen.simulate.filters import RandomNetwork, batches, early_channels, rece
 Array = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 PARTS = ("early", "middle", "late", "category")
-"""What a response is made of: early vision, the network's middle and last layer, categories."""
+"""Parts of a response: early vision, the network's middle and last layer, categories."""
 
 DECORRELATION = 0.6
-"""How far voxels undo correlations between the network's units, 0 not at all, 1 wholly: it sets the dimensionality."""
+"""Degree to which correlations between the network's units are removed, 0 none, 1 all; sets the dimensionality."""
 _TUNED_ON = 128
 
 
@@ -35,16 +36,16 @@ class Responses:
     signal
         Shape ``(n, n_voxels)`` float32.
     category
-        Shape ``(n, n_voxels)`` float32: the part of ``signal`` that categories make.
+        Shape ``(n, n_voxels)`` float32: the part of ``signal`` that is due to categories.
     """
 
     signal: Array
     category: Array
 
     def category_share(self) -> NDArray[np.float64]:
-        """Return the share of each voxel's signal variance that is due to categories, ``(n_voxels,)``.
+        """Return the proportion of each voxel's signal variance that is due to categories, ``(n_voxels,)``.
 
-        What categories and the image's own part have in common is given to each by half.
+        Half of the covariance between the category part and the image part counts as categories.
         """
         signal = self.signal - self.signal.mean(axis=0, dtype=np.float64)
         category = self.category - self.category.mean(axis=0, dtype=np.float64)
@@ -54,18 +55,19 @@ class Responses:
 
 @dataclass(frozen=True)
 class Cortex:
-    """Subject's voxels.
+    """Voxels of one simulated subject.
 
     Parameters
     ----------
     x, y, size
-        Shape ``(n_voxels,)``: receptive field, degrees from the centre of gaze (right, up) and standard deviation.
+        Shape ``(n_voxels,)``: receptive field in degrees: centre (to the right of, above the centre of gaze) and
+        standard deviation.
     compression
-        Shape ``(n_voxels,)``: exponent on early vision's sum.
+        Shape ``(n_voxels,)``: exponent of early vision's sum.
     share
-        Shape ``(3, n_voxels)``: of the image-driven variance, the parts of early, middle and late.
+        Shape ``(3, n_voxels)``: proportions of the image-driven variance: early, middle and late.
     category_target
-        Shape ``(n_voxels,)``: share of the signal variance meant for categories.
+        Shape ``(n_voxels,)``: target proportion of signal variance for categories.
     network
         The subject's own random network.
     early_weights, middle_weights, late_weights, category_weights
@@ -98,27 +100,27 @@ class Cortex:
         images
             Shape ``(n, 64, 64, 3)`` uint8.
         attributes
-            Shape ``(n, n_attributes)``, or None where the categories are unknown: no voxel answers to them then.
+            Shape ``(n, n_attributes)``, or None if categories are unknown; then no voxel responds to them.
         progress
-            Called with how many images were looked at, and how many there are.
+            Function of the number of images done and the total.
 
         Returns
         -------
         Cortex
-            The same cortex, its gains set.
+            The cortex with its gains.
         Responses
-            Its answers to these images.
+            Its responses to these images.
         """
-        awake = self._awake(images[:_TUNED_ON])
-        parts = awake._parts(images, attributes, progress)
+        standardised = self._standardised(images[:_TUNED_ON])
+        parts = standardised._parts(images, attributes, progress)
         offset = np.stack([part.mean(axis=0) for part in parts]).astype(np.float32)
         target = self.category_target if attributes is not None else np.zeros_like(self.category_target)
         gain = _balance(parts, self.share, target)
-        tuned = replace(awake, offset=offset, gain=gain)
+        tuned = replace(standardised, offset=offset, gain=gain)
         return tuned, tuned._combine(parts)
 
-    def _awake(self, images: NDArray[np.uint8]) -> Cortex:
-        """Standardise the network's units on some images and decorrelate, in part, what voxels read from them."""
+    def _standardised(self, images: NDArray[np.uint8]) -> Cortex:
+        """Standardise the network's units on some images, and decorrelate them in part."""
         network = self.network.tuned(images)
         middle, late = network.look(images)
         return replace(
@@ -129,7 +131,7 @@ class Cortex:
         )
 
     def respond(self, images: NDArray[np.uint8], attributes: Array | None) -> Responses:
-        """Answer images ``(n, 64, 64, 3)`` with the gains that ``tune`` set."""
+        """Compute the responses to images ``(n, 64, 64, 3)`` with the gains from ``tune``."""
         return self._combine(self._parts(images, attributes))
 
     def _combine(self, parts: Array) -> Responses:
@@ -140,7 +142,7 @@ class Cortex:
         return Responses(signal=np.asarray(image + category, dtype=np.float32), category=category)
 
     def _parts(self, images: NDArray[np.uint8], attributes: Array | None, progress: Progress | None = None) -> Array:
-        """Return every part's raw answer, ``(4, n, n_voxels)`` float32; voxels without a part get zeros."""
+        """Return the raw response of each part, ``(4, n, n_voxels)`` float32; voxels without a part get zeros."""
         parts = np.zeros((len(PARTS), len(images), len(self.x)), dtype=np.float32)
         used = [np.flatnonzero(self.share[k] > 0) for k in range(3)]
         grids = zip(used, (32, 8, 8), strict=True)
@@ -183,10 +185,10 @@ def _pool(planes: Array, fields: Array, weights: Array) -> Array:
 
 
 def _balance(parts: Array, share: NDArray[np.float64], category: NDArray[np.float64]) -> Array:
-    """Find the gain of each part, ``(4, n_voxels)``, that gives it its share of a total variance of one.
+    """Compute the gain of each part, ``(4, n_voxels)``, from its proportion of a total variance of one.
 
-    Of what categories and the image's own part have in common, half counts as the categories' where it adds to them,
-    and nothing where it cancels them: by either count they have no more than their share.
+    Half of the covariance between category part and image part counts as categories if it is positive, none if it is
+    negative. In both cases categories have at most their target proportion.
     """
     spread = np.stack([part.std(axis=0, dtype=np.float64) for part in parts])
     per_unit = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)

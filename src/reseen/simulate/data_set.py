@@ -1,4 +1,4 @@
-"""Data set: write simulated subjects to a folder, and compare those in a folder with a recipe."""
+"""Write simulated subjects to a folder, and compare simulated subjects in a folder with a recipe."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from reseen.simulate.simulation import simulate
 
 
 def check_settings(recipe: Recipe, path: Path | None) -> None:
-    """Compare simulated subjects in a folder with the recipe that is to use them.
+    """Compare simulated subjects in a folder with a recipe.
 
-    Drawn images and the user's own are held against it alike: every setting decides both. Data of an older version
-    tell their seed alone.
+    Settings are compared for drawn images and for the user's own images. Data of an older version record only
+    their seed.
 
     Raises
     ------
     ResultsError
-        If a setting of section ``simulate`` is another one than the data were made with.
+        If a setting of section ``simulate`` differs from the setting of the data.
     DataError
-        If the file that tells these is damaged.
+        If the file with the settings is damaged.
     """
     if recipe.data.kind != "simulated" or path is None:
         return
@@ -53,25 +53,25 @@ def write_data_set(
     nifti: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
-    """Write a data set of simulated subjects; the folder is there whole or not at all.
+    """Write a data set of simulated subjects; the folder is complete or absent.
 
     Parameters
     ----------
     recipe
-        Its section ``simulate`` is followed.
+        Recipe with section ``simulate``.
     out
-        The folder, which must not hold anything yet.
+        Folder to write; it must be empty or absent.
     images
-        Folder of images and captions to show, instead of drawn ones.
+        Folder of images and captions to use instead of drawn images.
     nifti
-        Write the betas as NIfTI too.
+        Also write the betas as NIfTI.
     progress
-        Called with what is being done, how much of it is done and how much there is.
+        Function of the current step, the amount done and the total.
 
     Raises
     ------
     ResultsError
-        If the folder holds something already, or cannot be written.
+        If the folder is not empty, or cannot be written.
     """
     with writing_folder(out) as part:
         simulate(part, recipe.simulate, images=images, nifti=nifti, progress=progress)

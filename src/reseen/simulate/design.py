@@ -1,4 +1,4 @@
-"""Design: which image each trial of a simulated subject shows, sessions full, repetitions spread over them."""
+"""Design: the image of each trial of a simulated subject; sessions are full, and repetitions are spread over them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ N_REPETITIONS = 3
 def plan_trials(
     n_test: int, n_train: int, n_sessions: int, trials_per_session: int, rng: Generator
 ) -> list[NDArray[np.int64]]:
-    """Plan every session: which of a subject's own images each trial shows.
+    """Plan all sessions: which of a subject's images each trial presents.
 
     Returns
     -------
     list
-        For each session ``(trials_per_session,)``: 0...n_test-1 are the shared test images, the rest training ones.
+        For each session ``(trials_per_session,)``: 0...n_test-1 are the shared test images, others training images.
 
     Raises
     ------
@@ -45,9 +45,9 @@ def plan_trials(
 
 
 def count_repetitions(n_images: int, n_trials: int, rng: Generator) -> NDArray[np.int64]:
-    """Return how often each image is shown, ``(n_images,)``: three times if the trials allow, so that all are used.
+    """Return the number of presentations of each image, ``(n_images,)``: three if possible; all trials are used.
 
-    Too few trials make some images be shown twice and, as often, once; too many make some be shown a fourth time.
+    With too few trials some images are presented twice and as many once; with too many some have a fourth presentation.
     """
     order = rng.permutation(n_images)
     if n_trials >= N_REPETITIONS * n_images:
@@ -66,7 +66,7 @@ def count_repetitions(n_images: int, n_trials: int, rng: Generator) -> NDArray[n
 
 
 def _choose_sessions(room: NDArray[np.int64], count: int, rng: Generator) -> NDArray[np.intp]:
-    """Choose different sessions, those with more room rather; the same one twice only if no other has room."""
+    """Choose different sessions, with probability by free trials; repeat a session only if no other has free trials."""
     chosen: list[int] = []
     left = room.astype(np.float64)
     while len(chosen) < count:
@@ -81,7 +81,7 @@ def _choose_sessions(room: NDArray[np.int64], count: int, rng: Generator) -> NDA
 
 
 def _shuffled(shown: list[int], rng: Generator) -> NDArray[np.int64]:
-    """Order a session at random, an image that is shown twice in it not twice in a row where that can be avoided."""
+    """Permute the trials of a session; avoid two presentations of an image in a row where possible."""
     order = rng.permutation(np.array(shown, dtype=np.int64))
     for _ in range(20):
         again = np.flatnonzero(order[1:] == order[:-1]) + 1
@@ -96,9 +96,9 @@ def _shuffled(shown: list[int], rng: Generator) -> NDArray[np.int64]:
 def deal_ids(
     n_test: int, n_train: int, n_subjects: int, n_images: int, rng: Generator
 ) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
-    """Deal image ids: the shared test images, ascending, and each subject's own training images.
+    """Assign image ids: the shared test images, ascending, and each subject's own training images.
 
-    Where ``n_images`` allows it no training image belongs to two subjects.
+    If ``n_images`` is large enough, no training image belongs to two subjects.
     """
     dealt = rng.permutation(n_images)
     shared, rest = np.sort(dealt[:n_test]), dealt[n_test:]

@@ -1,4 +1,4 @@
-"""Experiment: NSD's tables of which subject saw which image when (design, image table and behavioural responses).
+"""Write NSD's tables of trials: design, table of images and behavioural responses.
 
 As the NSD data manual describes, sessions, trials, 73KID and 10KID count from 1; ``nsdId`` of the image table counts
 from 0.
@@ -20,7 +20,7 @@ from reseen.errors import ShapeError
 from reseen.simulate.subject import SubjectTree
 
 N_SHARED_IDS = 1000
-"""10KIDs kept for shared images: ``masterordering <= 1000`` holds for these alone."""
+"""Number of 10KIDs reserved for shared images: ``masterordering <= 1000`` is true for these only."""
 N_SUBJECTS = len(SUBJECTS)
 MAX_TRIALS_PER_RUN = 75
 TRIAL_SECONDS = 4.0
@@ -36,14 +36,14 @@ def coco_split(stimulus_id: int) -> str:
 def plan_order(
     shared: Sequence[int], subjects: Sequence[SubjectTree], n_images: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Compute NSD's two tables of the design from the trials of all subjects.
+    """Compute the two tables of NSD's design from the trials of all subjects.
 
     Parameters
     ----------
     shared
-        0-based ids of the 1 to 1,000 images for every subject.
+        0-based ids of the 1 to 1,000 images that all subjects share.
     subjects
-        Subjects with the stimuli of their trials.
+        Subjects, with the stimuli of their trials.
     n_images
         Number of images in the tree.
 
@@ -52,14 +52,14 @@ def plan_order(
     masterordering
         Shape ``(n_trials,)``: 10KID of each trial. Shared images have 1...n_shared, all others more than 1,000.
     subjectim
-        Shape ``(8, 1000 + n_others)``: 73KID of each 10KID, a row for each of NSD's subjects. 10KIDs that no shared
-        image has repeat the shared images; no trial refers to them. Places of images that a subject did not see, and
-        the rows of subjects that are not simulated, hold images that are not shared.
+        Shape ``(8, 1000 + n_others)``: 73KID of each 10KID, one row per subject of NSD. Unused 10KIDs up to 1,000
+        repeat the shared images; no trial refers to them. Entries of images that a subject did not see, and rows of
+        subjects that are not simulated, contain images that are not shared.
 
     Raises
     ------
     ShapeError
-        If the trials of the subjects cannot be written so.
+        If the subjects do not share one order of repetitions.
     """
     longest = max(subjects, key=lambda subject: sum(map(len, subject.stimulus_id)))
     column = {int(stimulus): i for i, stimulus in enumerate(sorted(shared))}
@@ -80,7 +80,7 @@ def plan_order(
 
 
 def _fill_row(row: NDArray[np.int32], order: NDArray[np.int32], subject: SubjectTree, longest: SubjectTree) -> None:
-    """Write the images of a subject into its row of ``subjectim``, and check that the common order leads to them."""
+    """Write the images of a subject into its row of ``subjectim``, and check them against the common order."""
     shown = np.concatenate(subject.stimulus_id) + 1
     places = order[: len(shown)]
     shared_ids = row[:N_SHARED_IDS].copy()
@@ -102,9 +102,9 @@ def write_design(
     shared: Sequence[int],
     sessions: Sequence[NDArray[np.int64]],
 ) -> None:
-    """Write the design as a MATLAB file of version 5 whose header holds no date.
+    """Write the design as a MATLAB file of version 5, without a date in its header.
 
-    As in NSD, ``scipy.io.loadmat`` returns integers, which can be used as indices, and ``stimpattern`` as double.
+    As in NSD, ``scipy.io.loadmat`` returns integers that can be used as indices, and ``stimpattern`` as double.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def write_design(
 
 
 def write_stim_info(path: Path, coco_id: Sequence[int], shared: Sequence[int], subjects: Sequence[SubjectTree]) -> None:
-    """Write the table of images: the COCO source of each, and the trials (from 1) of each subject that showed it."""
+    """Write the table of images: the COCO source of each image, and its trials (from 1) for each subject."""
     people = range(max(N_SUBJECTS, *(subject.row + 1 for subject in subjects)))
     shown: dict[tuple[int, int], list[int]] = {}
     for subject in subjects:
@@ -170,9 +170,9 @@ def run_lengths(n_trials: int) -> list[int]:
 
 
 def write_responses(path: Path, subject: SubjectTree, order: NDArray[np.int32]) -> None:
-    """Write the behavioural responses, a row for each trial.
+    """Write the behavioural responses, one row per trial.
 
-    A simulated subject presses no button: MISSINGDATA is 1, and every column that needs an answer is NaN.
+    A simulated subject presses no button: MISSINGDATA is 1, and columns of button presses are NaN.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Filters: what the simulated cortex is given of an image, through its own early vision and a frozen random network.
+"""Filters of the simulated cortex: early vision and a fixed random network.
 
-Nothing here knows of captions, categories, or of any diffusion model or network.
+No filter depends on captions, categories, a diffusion model or another network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 SIDE = 64
-"""Side in pixels of the images that the cortex looks at; both worlds are drawn at it."""
+"""Side of the cortex's input images, in pixels; scenes and figures are drawn at this size."""
 VIEW_DEGREES = 8.4
 """The image's side in degrees of visual angle, as in NSD."""
 
@@ -32,7 +32,7 @@ N_EDGES = len(CYCLES_PER_IMAGE) * N_ORIENTATIONS
 
 _TO_OPPONENT = np.array([[0.30, 0.59, 0.11], [1.0, -1.0, 0.0], [-0.5, -0.5, 1.0]], dtype=np.float32)
 _MARGIN = 16
-"""Pixels of grey around the image, which hangs on a grey screen as in NSD."""
+"""Grey margin around the image, in pixels: the image is on a grey screen, as in NSD."""
 _AROUND = 4
 _SEMI_SATURATION = 0.02
 _WIDTHS = (32, 64, 128, 256)
@@ -50,8 +50,8 @@ def early_channels(images: NDArray[np.uint8]) -> Array:
     """Return half-wave rectified tones and quadrature-pair edge energies, ``(n, len(CHANNELS), 32, 32)`` float32.
 
     Oriented edges are magnitudes of complex Gabor responses in three spatial frequencies and four orientations; the two
-    coloured edges sum over two orientations at the middle frequency. Edges are divided by the contrast around them and
-    in the whole image (divisive normalisation, as in contrast-gain models of V1).
+    coloured edges sum over two orientations at the middle frequency. Edges are divided by the surrounding contrast and
+    the contrast of the complete image (divisive normalisation, as in contrast-gain models of V1).
     """
     planes = opponent(images)
     tones = [halve(np.maximum(sign * planes[:, plane], 0)) for plane in range(3) for sign in (1, -1)]
@@ -64,7 +64,7 @@ def early_channels(images: NDArray[np.uint8]) -> Array:
 
 
 def _normalised(edges: Array) -> Array:
-    """Divide edge energies ``(n, c, h, w)`` by their mean around each place and in the whole image."""
+    """Divide edge energies ``(n, c, h, w)`` by their local mean and their mean over the image."""
     mean = edges.mean(axis=1, keepdims=True)
     n, _, height, width = mean.shape
     around = mean.reshape(n, 1, height // _AROUND, _AROUND, width // _AROUND, _AROUND).mean(axis=(3, 5))
@@ -74,9 +74,11 @@ def _normalised(edges: Array) -> Array:
 
 
 def _energy(spectrum: NDArray[np.complexfloating], gabor: Array) -> Array:
-    """Return how strong an edge is at each place, ``(n, 32, 32)``, whichever its phase."""
+    """Return the strength of edges at each position, ``(n, 32, 32)``, independent of phase."""
     inside = slice(_MARGIN, -_MARGIN)
-    rows = np.fft.ifft(spectrum * gabor, axis=-1)[..., inside]  # one axis first: the other is half the work then
+    rows = np.fft.ifft(spectrum * gabor, axis=-1)[
+        ..., inside
+    ]  # cropped after the first axis, which halves the work of the second
     return halve(np.abs(np.fft.ifft(rows, axis=-2)[..., inside, :]))
 
 
@@ -102,7 +104,7 @@ def _gabors() -> list[NDArray[np.float32]]:
 
 @dataclass(frozen=True)
 class RandomNetwork:
-    """Frozen random convolutional network: four layers of random filters, rectification and pooling.
+    """Fixed random convolutional network: four layers of random filters, rectification and pooling.
 
     Parameters
     ----------
@@ -111,7 +113,7 @@ class RandomNetwork:
     bias
         One ``(n_out,)`` for each layer, in standard deviations of the drive: positive thresholds make units sparse.
     shift, scale
-        One ``(n_out,)`` for each layer: mean and standard deviation of the drive over the images it was tuned on.
+        One ``(n_out,)`` for each layer: mean and standard deviation of the drive over the tuning images.
     """
 
     weights: tuple[Array, ...]
@@ -153,7 +155,7 @@ _POOLED_LAYER = 2
 
 
 def sample_network(rng: Generator) -> RandomNetwork:
-    """Draw a network; the first layer's filters are smooth, and most of them see no difference in overall light."""
+    """Sample a network; the first layer's filters are smooth, and most do not respond to mean luminance."""
     weights, bias = [], []
     n_in = 3
     for layer, n_out in enumerate(_WIDTHS):
@@ -190,7 +192,7 @@ def convolve(inputs: Array, weights: Array, *, stride: int = 1) -> Array:
 
 
 def batches(n: int, size: int = 50) -> Iterator[slice]:
-    """Cut ``n`` images into runs of a fixed size, so that memory stays small and sums keep their order."""
+    """Yield slices of a fixed size over ``n`` images; memory stays small and sums keep their order."""
     for first in range(0, n, size):
         yield slice(first, min(first + size, n))
 
@@ -199,7 +201,7 @@ def receptive_fields(x: NDArray[np.float64], y: NDArray[np.float64], size: NDArr
     """Return Gaussian receptive fields on a grid over the image, ``(n_voxels, side * side)`` float32.
 
     ``x`` (to the right), ``y`` (upwards) and ``size`` (one standard deviation) are in degrees from the middle of the
-    image; each field sums to one over the whole plane, so a field that lies half outside answers half as much.
+    image; each field sums to one over the plane, so a field that is half outside the image responds half as much.
     """
     step = VIEW_DEGREES / side
     grid = (np.arange(side) + 0.5) * step - VIEW_DEGREES / 2

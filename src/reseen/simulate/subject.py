@@ -1,4 +1,4 @@
-"""Subject: the content of one subject's files in NSD's layout."""
+"""Content of one subject's files in NSD's layout."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class SubjectTree:
-    """Files of one subject: what they are written from.
+    """Data from which the files of one subject are written.
 
     Parameters
     ----------
     name
         ``"subj01"``, ``"subj02"`` ...: the number is the subject's row in the design.
     stimulus_id
-        For each session the stimuli shown, ``(n_trials,)``, 0-based, in order of presentation.
+        For each session the presented stimuli, ``(n_trials,)``, 0-based, in order of presentation.
     betas
         For each session ``(n_trials, n_voxels)`` float32, per cent signal change; iterated once.
     volume_shape
@@ -29,11 +29,11 @@ class SubjectTree:
     rois
         Atlas -> labels (X, Y, Z): -1 no cortex, 0 unlabelled cortex, 1... as in ``nsd_facts.ROI_LABELS``.
     ncsnr
-        Shape ``(n_voxels,)``: noise-ceiling signal-to-noise ratio.
+        Shape ``(n_voxels,)``: noise ceiling signal-to-noise ratio.
     affine
-        (4, 4): voxel to scanner millimetres; left out: 1.8 mm cubes.
+        (4, 4): voxel to scanner millimetres; default: 1.8 mm cubes.
     brainmask
-        (X, Y, Z) bool; left out: the voxels.
+        (X, Y, Z) bool; default: the voxels.
     vertex_files
         Path of an MGH file within the tree (transforms, labels) -> its content, ``(n_vertices, n_columns)``.
     """
