@@ -71,17 +71,17 @@ def sampling(folder: Path, n_samples: int, n_steps: int, *, levels: bool) -> Job
 
 
 class Nothing:
-    """Be what units of nothing share."""
+    """Context without data."""
 
     needs_gpu = False
 
-    def lend(self, _folder: Path) -> Callable[[], Nothing]:
-        """Lend nothing."""
+    def share(self, _folder: Path) -> Callable[[], Nothing]:
+        """Return a function that makes the same."""
         return Nothing
 
 
 def rest(_context: Nothing, _unit: int) -> None:
-    """Do nothing, long enough for every worker to get some of it."""
+    """Do nothing, long enough that every worker gets a task."""
     time.sleep(0.2)
 
 

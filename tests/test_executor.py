@@ -64,22 +64,22 @@ def workers():
 
 
 class Folder:
-    """A context that notes in a file who took it up."""
+    """A context that records in a file which process loaded it."""
 
     needs_gpu = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def lend(self, folder):
+    def share(self, folder):
         write_shared(folder, {"numbers": np.arange(5)})
-        return partial(take_up, self.folder, folder)
+        return partial(load_folder, self.folder, folder)
 
 
-def take_up(folder, lent):
+def load_folder(folder, shared):
     (folder / f"by-{os.getpid()}-{time.monotonic_ns()}").touch()
     context = Folder(folder)
-    context.numbers = read_shared(lent)["numbers"]
+    context.numbers = read_shared(shared)["numbers"]
     return context
 
 
@@ -318,7 +318,7 @@ from reseen.executor import open_executor
 
 class Folder:
     needs_gpu = False
-    def lend(self, folder):
+    def share(self, folder):
         return partial(Path, sys.argv[1])
 
 def work(context, unit):
@@ -396,11 +396,11 @@ def test_dask_that_is_not_installed_is_named_at_once(monkeypatch, missing, says)
     ("options", "says"),
     [
         ({"kind": "slurm"}, "there is no executor 'slurm'"),
-        ({"n_workers": 2}, "say --executor dask too"),
-        ({"cluster": "tcp://127.0.0.1:8786"}, "say --executor dask too"),
+        ({"n_workers": 2}, "add --executor dask"),
+        ({"cluster": "tcp://127.0.0.1:8786"}, "add --executor dask"),
         ({"kind": "dask", "n_workers": 0}, "at least one worker"),
         ({"kind": "dask", "n_workers": 2, "cluster": "tcp://127.0.0.1:8786"}, "not both"),
-        ({"kind": "dask", "device": "cuda:1"}, "say cuda, not cuda:1"),
+        ({"kind": "dask", "device": "cuda:1"}, "--device cuda, not cuda:1"),
         ({"kind": "dask", "cluster": "tcp://127.0.0.1:9"}, "no Dask scheduler answers at tcp://127.0.0.1:9"),
         ({"kind": "dask", "cluster": "nonsense://here"}, "no Dask scheduler answers at nonsense://here"),
     ],
@@ -427,5 +427,5 @@ def test_processors_are_counted_where_the_system_does_not_tell_which_may_be_used
 
 
 def test_a_worker_that_does_not_see_the_disk_says_so():
-    with pytest.raises(ClusterError, match="sees no folder /nosuch"):
+    with pytest.raises(ClusterError, match="cannot find the folder /nosuch"):
         read_shared(Path("/nosuch"))

@@ -87,7 +87,7 @@ class Task:
             self._kept[fold] = _training(self, train)
         return self._kept[fold]
 
-    def lend(self, folder: Path) -> Callable[[], Task]:
+    def share(self, folder: Path) -> Callable[[], Task]:
         """Write the arrays as files, for workers to map into their memory."""
         write_shared(
             folder,
@@ -102,11 +102,11 @@ class Task:
         )
         names = self.trials.subject, self.feature.name
         how = self.recipe, self.seed, self.train_trials, self.test_trials, self.device
-        return partial(_borrow, folder, len(self.folds), *names, *how)
+        return partial(_load_task, folder, len(self.folds), *names, *how)
 
 
-def _borrow(folder: Path, n_folds: int, subject: str, name: str, *rest: Any) -> Task:
-    """Open on a worker what `Task.lend` wrote."""
+def _load_task(folder: Path, n_folds: int, subject: str, name: str, *rest: Any) -> Task:
+    """Open on a worker what `Task.share` wrote."""
     arrays = read_shared(folder)
     feature = Features(name, arrays["feature"], arrays["feature_id"])
     betas, stimulus_id, session, n_repetitions = (arrays[name] for name in PER_TRIAL)

@@ -1,4 +1,4 @@
-"""Scheduler and worker of a local cluster, without the HTTP servers that anybody on the machine could read."""
+"""Scheduler and worker of a local cluster, without HTTP servers, which any user of the machine could read."""
 
 from __future__ import annotations
 

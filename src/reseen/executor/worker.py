@@ -1,4 +1,4 @@
-"""What happens on a worker: it makes the context of its units once, and keeps it from one unit to the next."""
+"""Worker: it loads the context of its tasks once, and keeps it from one task to the next."""
 
 from __future__ import annotations
 
@@ -23,35 +23,37 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Loan:
-    """A worker how to make its own context; the key says whether it has it already."""
+class SharedContext:
+    """Function that loads a context on a worker; the key identifies a context that is already loaded."""
 
     key: str
-    take_up: Callable[[], Any]
+    load: Callable[[], Any]
 
 
 @dataclass
 class _Kept:
-    """Data that a worker keeps between units; its lock makes a worker with several threads do one at a time."""
+    """Context that a worker keeps between tasks; with its lock, a worker of several threads does one task at a time."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     key: str = ""
     context: Any = None
 
-    def take_up(self, loan: Loan) -> Any:
-        if self.key != loan.key:
-            self.key, self.context = "", None  # let go of one before the next is made
-            self.context = loan.take_up()
-            self.key = loan.key
+    def load(self, shared: SharedContext) -> Any:
+        if self.key != shared.key:
+            self.key, self.context = "", None  # release one before the next is loaded
+            self.context = shared.load()
+            self.key = shared.key
         return self.context
 
 
-def do_unit(unit: U, *, work: Callable[[Any, U], R], loan: Loan) -> tuple[R, list[tuple[type[Warning], str]]]:
-    """Do one unit on a worker; give its result and what it warned of."""
+def do_task(
+    task: U, *, work: Callable[[Any, U], R], shared: SharedContext
+) -> tuple[R, list[tuple[type[Warning], str]]]:
+    """Do one task on a worker; return its result and its warnings."""
     kept = _kept()
     with kept.lock, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = work(kept.take_up(loan), unit)
+        result = work(kept.load(shared), task)
     return result, [(found.category, str(found.message)) for found in caught if issubclass(found.category, UserWarning)]
 
 
@@ -63,12 +65,12 @@ def _kept() -> _Kept:
 
 
 def forget(dask_worker: Any) -> None:
-    """Forget the context that a worker keeps, so that a running cluster gets its memory back."""
+    """Delete the context that a worker keeps, which frees memory of a running cluster."""
     dask_worker.__dict__.pop("reseen", None)
 
 
 def is_installed() -> None:
-    """Do nothing: that a worker finds this function says that it has reseen."""
+    """Do nothing; a worker that can import this function has reseen."""
 
 
 def write_shared(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -77,7 +79,7 @@ def write_shared(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     Raises
     ------
     ResultsError
-        If there is no room.
+        If they cannot be written, for example on a full disk.
     """
     for name, array in arrays.items():
         with writing(folder / f"{name}.npy") as part, part.open("wb") as file:
@@ -90,14 +92,14 @@ def read_shared(folder: Path) -> dict[str, NDArray[Any]]:
     Raises
     ------
     ClusterError
-        If the folder is not there: this worker does not see the disk.
+        If this worker cannot find the folder.
     """
     check_seen(folder)
     return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("*.npy")}
 
 
 def check_seen(folder: Path) -> None:
-    """Make sure that a worker sees a folder.
+    """Check that a worker can find a folder.
 
     Raises
     ------
@@ -106,6 +108,6 @@ def check_seen(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise ClusterError(
-            f"a worker on {socket.gethostname()} sees no folder {folder}. Results have to lie on a disk that all "
-            "workers see under the same path; give such a folder with --out."
+            f"a worker on {socket.gethostname()} cannot find the folder {folder}. Results must be on a disk that all "
+            "workers can use under the same path; choose such a folder with --out."
         )

@@ -82,7 +82,7 @@ class Run:
         """Whether a unit of reconstruction needs a GPU of its own."""
         return self.device.startswith("cuda")
 
-    def lend(self, _folder: Path) -> Callable[[], Run]:
+    def share(self, _folder: Path) -> Callable[[], Run]:
         """Return a function that makes the same run on a worker, which loads data and model by itself."""
         return partial(_join, self.recipe, self.results.path.resolve(), self.device)
 
