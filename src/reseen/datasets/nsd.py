@@ -1,6 +1,6 @@
-"""Read the Natural Scenes Dataset, or any tree in its layout: one subject's ROI voxels, the images and the split.
+"""Read the Natural Scenes Dataset (NSD), or any tree in its layout: one subject's ROI voxels, images and split.
 
-Ids become 0-based here and stay so. Beside the voxels that are kept, no more than one session of them is in memory.
+Ids become 0-based here and stay 0-based. In addition to the result, at most one session of its voxels is in memory.
 """
 
 from __future__ import annotations
@@ -42,29 +42,29 @@ __all__ = ["TERMS", "inventory", "open_subject", "outline"]
 def open_subject(
     data: DataRecipe, subject: str, *, keep: Path | None = None, progress: Progress | None = None
 ) -> Subject:
-    """Open one subject: the design and the split are read now, ROIs, betas and images when they are used.
+    """Open one subject: read the design and the split now; ROIs, betas and images at first use.
 
-    Images, captions and split need no file of betas.
+    Images, captions and split do not need the files of betas.
 
     Parameters
     ----------
     data
-        Where the tree is and what of it to read.
+        Section ``data`` of the recipe.
     subject
         Folder name, such as ``"subj01"``.
     keep
-        Folder for what was read of large sessions, which are then read from there; left out: nothing is kept.
+        Folder for the voxels that are read from large sessions, for a faster next start. Default: nothing is kept.
     progress
-        Called with how many sessions are read, and how many there are.
+        Function of the number of sessions read and the total.
 
     Returns
     -------
     Subject
-        Every trial of the sessions read, in order of presentation; voxels are the union of ``data.rois``, in C order.
-        Where ``data.space`` is ``"fsaverage"`` they are its vertices, and ``volume_shape`` is (2, 163842, 1):
-        hemisphere (left first), vertex. Vertices without a number in some session are left out, with a warning.
-        Stimuli are all images of the tree. The test set is the shared images that this subject saw in these sessions,
-        or folds, as ``data.test`` says.
+        All trials of the sessions read, in order of presentation. Voxels are the union of ``data.rois``, in C order. If
+        ``data.space`` is ``"fsaverage"``, voxels are vertices, and ``volume_shape`` is (2, 163842, 1): hemisphere
+        (left first), vertex. Vertices with missing values in any session are left out, with a warning. Stimuli are
+        all images of the tree. ``data.test`` chooses the test set: the shared images that this subject saw in these
+        sessions, or folds.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def open_subject(
     RecipeError
         If the recipe asks for an ROI, a session or a number of test images that does not exist.
     ResultsError
-        If nothing can be written to ``keep``, once betas are read.
+        If ``keep`` cannot be written; raised when betas are read.
     """
     files = _find_files(data, subject)
     known = _read_design(files, data)
@@ -112,7 +112,7 @@ def _read_trials(
 
 
 def outline(data: DataRecipe, subject: str) -> Outline:
-    """Return what is known of one subject before betas are read, by the code that `open_subject` begins with.
+    """Return trials, split and stimuli of one subject before betas are read, with the same code as `open_subject`.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def outline(data: DataRecipe, subject: str) -> Outline:
 
 
 class _Design(NamedTuple):
-    """What is known of a subject without its betas: which trial shows what, the images, and what is held out."""
+    """Trials, stimuli and split of a subject, without betas."""
 
     table: TrialTable
     stimuli: Stimuli
@@ -149,13 +149,13 @@ def _read_design(files: NsdFiles, data: DataRecipe) -> _Design:
 
 
 def _find_voxels(files: NsdFiles, known: _Design, data: DataRecipe) -> RoiVoxels:
-    """Return the voxels of the ROIs, after a look at the header of every session."""
+    """Return the voxels of the ROIs; check the header of every session first."""
     check_present(files, int(known.table.session.max()), data.sessions)
     return find_voxels(files, data.rois, check_sessions(files, known.table.session, own=known.own))
 
 
 def _find_files(data: DataRecipe, subject: str) -> NsdFiles:
-    """Return where one subject's files are, after a check of the folders."""
+    """Return the paths of one subject's files; check the folders first."""
     root = need_path(data)
     if not root.is_dir():
         raise DataError(
@@ -172,7 +172,7 @@ def _find_files(data: DataRecipe, subject: str) -> NsdFiles:
 
 
 def _leave_out(files: NsdFiles, vertices: RoiVoxels, known: NDArray[np.bool_]) -> RoiVoxels:
-    """Keep the voxels, or vertices, that have numbers that are not constant: a session may not cover all of them."""
+    """Keep the voxels or vertices with finite, varying values: a session may not cover all of them."""
     places = "vertices" if files.on_fsaverage else "voxels"
     kept = vertices.keep(known)
     for roi, rows in kept.rois.items():

@@ -1,4 +1,4 @@
-"""Read which image each trial of NSD showed, and check the two files that say so against each other."""
+"""Read the image of each NSD trial, and check the responses and the design against each other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reseen.errors import DataError, RecipeError
 from reseen.files import read_text
 
 N_SHARED_IDS = 1000
-"""Images of a subject with a number up to this one in ``masterordering`` are shown to all subjects."""
+"""Highest number in ``masterordering`` of images that all subjects share."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TrialTable:
     stimulus_id
         Shape ``(n_trials,)``, 0-based.
     shared
-        The images meant for every subject, 0-based.
+        Ids of the images that all subjects share, 0-based.
     """
 
     session: NDArray[np.int64]
@@ -45,7 +45,7 @@ def check_wanted(files: NsdFiles, wanted: int | None, *, own: bool) -> None:
     Raises
     ------
     RecipeError
-        If more are wanted, and the tree is NSD's own.
+        If more are requested, and the tree is NSD's own.
     """
     if own and wanted and files.subject in SUBJECTS and wanted > SUBJECTS[files.subject].n_sessions:
         n_most = SUBJECTS[files.subject].n_sessions
@@ -56,12 +56,12 @@ def check_wanted(files: NsdFiles, wanted: int | None, *, own: bool) -> None:
 
 
 def count_sessions(files: NsdFiles, wanted: int | None, *, own: bool) -> int:
-    """Return how many sessions to read: ``wanted``, or all that the responses list.
+    """Return the number of sessions to read: ``wanted``, or all in the responses.
 
     Raises
     ------
     RecipeError
-        If more are wanted than NSD has (``own``: the tree is NSD's own).
+        If more are requested than NSD has (``own``: the tree is NSD's own).
     DataError
         If the responses cannot be read, or list fewer sessions.
     """
@@ -80,9 +80,9 @@ def read_trial_table(files: NsdFiles, n_sessions: int, n_images: int, *, own: bo
     Parameters
     ----------
     files
-        Where they lie.
+        Paths of the subject's files.
     n_sessions, n_images
-        Sessions to read; images that exist.
+        Number of sessions to read, and number of images in the tree.
     own
         Whether the tree is NSD's own, with 750 trials in a session.
 
@@ -139,7 +139,7 @@ def read_design(path: Path) -> dict[str, NDArray[np.int64]]:
     Raises
     ------
     DataError
-        If the file is missing, damaged or holds something else.
+        If the file is missing, damaged or has other content.
     """
     from scipy.io import loadmat
 
@@ -156,7 +156,7 @@ def read_design(path: Path) -> dict[str, NDArray[np.int64]]:
 
 
 def _whole_numbers(path: Path, name: str, values: Any) -> NDArray[np.int64]:
-    """Return a table of the design as integers; it counts from 1."""
+    """Return a table of the design as integers that count from 1."""
     found = np.asarray(values)
     if found.dtype.kind not in "iuf" or not found.size or not np.all(np.isfinite(found) & (found == np.rint(found))):
         raise DataError(f"{path}: {name} is not all integers. Fetch it again.")
@@ -168,7 +168,7 @@ def _whole_numbers(path: Path, name: str, values: Any) -> NDArray[np.int64]:
 def _check_design(
     files: NsdFiles, design: dict[str, NDArray[np.int64]], session: NDArray[np.int64], stimulus_id: NDArray[np.int64]
 ) -> None:
-    """Check that trial t of subject s showed ``subjectim[s, masterordering[t] - 1] - 1``."""
+    """Check that trial t of subject s presented ``subjectim[s, masterordering[t] - 1] - 1``."""
     order, subjects = design["masterordering"].ravel(), np.atleast_2d(design["subjectim"])
     number = files.subject.removeprefix("subj")
     row = int(number) - 1 if number.isdecimal() else -1
@@ -196,7 +196,7 @@ def _check_design(
 def _check_shared(
     files: NsdFiles, design: dict[str, NDArray[np.int64]], stimulus_id: NDArray[np.int64], n_images: int
 ) -> None:
-    """Check ``sharedix`` against the trials, of which those of shared images have ``masterordering <= 1000``."""
+    """Check ``sharedix`` against the trials: trials of shared images have ``masterordering <= 1000``."""
     shared = design["sharedix"].ravel() - 1
     if shared.max() >= n_images or len(np.unique(shared)) < len(shared):
         raise DataError(

@@ -1,7 +1,7 @@
-"""The names and facts of the Natural Scenes Dataset (NSD): where each file lies and what must be in it.
+"""Names and facts of the Natural Scenes Dataset (NSD): paths and content of its files.
 
-Names and ROI labels are a convention that any tree in NSD's layout follows. Numbers such as sessions per subject belong
-to NSD itself: a tree is NSD's own if its stimulus file holds 73,000 images.
+Names and ROI labels apply to any tree in NSD's layout. Numbers such as sessions per subject apply to NSD itself: a tree
+is NSD's own if its stimulus file contains 73,000 images.
 
 Sources: Allen et al., Nature Neuroscience 25 (2022), and the NSD data manual.
 """
@@ -24,7 +24,7 @@ TERMS = (
 )
 COCO_SPLITS = ("train2017", "val2017")
 COCO_CAPTIONS = "https://s3.amazonaws.com/images.cocodataset.org/annotations/annotations_trainval2017.zip"
-"""By https: ``images.cocodataset.org`` is the name of a public bucket, whose own host name has no certificate."""
+"""Public bucket ``images.cocodataset.org``, by https; the host of that name has no certificate."""
 COCO_MD5 = "f4bbac642086de4f52a3fdda2de5fa2c"
 """MD5 of that archive, as many public projects state it, such as intel/neural-compressor on GitHub."""
 
@@ -35,7 +35,7 @@ INT16_PER_PERCENT = 300.0
 """NSD stores betas as int16: 300 times per cent signal change."""
 
 TRUTH = "reseen_truth.json"
-"""What a simulated subject is known to be; NSD has no such file. It is written last: a tree that holds it is whole."""
+"""Ground truth of a simulated data set; NSD has no such file. It is written last: a tree with it is complete."""
 
 DEPTHS = (1, 2, 3)
 """Depths of NSD's surfaces layerB1, layerB2 and layerB3: 25, 50 and 75 % of the way from pial to white."""
@@ -45,7 +45,7 @@ TRANSFORM_SPACES = {"func1pt8mm": "func1pt8", "func1mm": "func1pt0"}
 
 @dataclass(frozen=True)
 class SubjectFacts:
-    """Amount of NSD data that one subject has.
+    """Number of sessions and volume shapes of one NSD subject.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ ROI_LABELS: Mapping[str, Mapping[str, int]] = {
 """Atlas -> ROI -> label in ``roi/<atlas>.nii.gz``; -1 is no cortex, 0 is cortex without a label."""
 
 DRAWN_ATLASES = frozenset({"prf-visualrois", "prf-eccrois", "floc-faces", "floc-bodies", "floc-places", "floc-words"})
-"""Atlases that were drawn on each subject's own surface; the labels of the others lie on fsaverage itself."""
+"""Atlases drawn on each subject's own surface; labels of the other atlases are on fsaverage."""
 
 ROI_UNIONS: Mapping[str, tuple[str, ...]] = {"V1": ("V1v", "V1d"), "V2": ("V2v", "V2d"), "V3": ("V3v", "V3d")}
 
@@ -123,7 +123,7 @@ RESPONSE_COLUMNS = (
 
 
 def find_label(roi: str) -> tuple[str, frozenset[int]] | None:
-    """Return the atlas and the labels that make an ROI, or None where no atlas knows it.
+    """Return the atlas and the labels of an ROI, or None if no atlas has it.
 
     ``"streams:5"`` names a label by its number, for atlases without a table here, such as ``"HCP_MMP1:1"``.
     """
@@ -139,12 +139,12 @@ def find_label(roi: str) -> tuple[str, frozenset[int]] | None:
 
 @dataclass(frozen=True)
 class NsdFiles:
-    """Path of each file that one subject's reconstruction needs.
+    """Paths of one subject's files.
 
     Parameters
     ----------
     root
-        The folder that holds ``nsddata``, ``nsddata_betas`` and ``nsddata_stimuli``.
+        Folder with ``nsddata``, ``nsddata_betas`` and ``nsddata_stimuli``.
     subject, space, betas
         Names of folders: ``"subj01"``, ``"func1pt8mm"`` or ``"fsaverage"``, ``"betas_fithrf_GLMdenoise_RR"``.
     """
@@ -156,7 +156,7 @@ class NsdFiles:
 
     @property
     def stimuli(self) -> Path:
-        """Every image: dataset ``imgBrick`` (n, H, W, 3) uint8."""
+        """Images: dataset ``imgBrick`` (n, H, W, 3) uint8."""
         return self.root / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 
     def captions(self, split: str) -> Path:
@@ -165,32 +165,32 @@ class NsdFiles:
 
     @property
     def design(self) -> Path:
-        """Which image each trial of each subject shows."""
+        """Image of each trial of each subject."""
         return self.root / "nsddata/experiments/nsd/nsd_expdesign.mat"
 
     @property
     def stim_info(self) -> Path:
-        """Where in COCO each image comes from."""
+        """COCO source of each image."""
         return self.root / "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
 
     @property
     def responses(self) -> Path:
-        """One row for each trial shown."""
+        """Behavioural responses, one row per trial."""
         return self.person / "behav/responses.tsv"
 
     @property
     def person(self) -> Path:
-        """Where everything about the subject but its betas lies."""
+        """Folder of the subject's files, except betas."""
         return self.root / f"nsddata/ppdata/{self.subject}"
 
     @property
     def subject_folder(self) -> Path:
-        """The subject's anatomy in this space."""
+        """Folder of the subject's anatomy in this space."""
         return self.person / self.space
 
     @property
     def brainmask(self) -> Path:
-        """Voxels inside the brain."""
+        """Mask of the voxels inside the brain."""
         return self.subject_folder / "brainmask.nii.gz"
 
     def roi(self, atlas: str) -> Path:
@@ -199,12 +199,12 @@ class NsdFiles:
 
     @property
     def betas_folder(self) -> Path:
-        """Where the sessions lie."""
+        """Folder of the sessions."""
         return self.root / f"nsddata_betas/ppdata/{self.subject}/{self.space}/{self.betas}"
 
     @property
     def ncsnr(self) -> Path:
-        """Noise-ceiling signal-to-noise ratio of each voxel."""
+        """Noise ceiling signal-to-noise ratio of each voxel."""
         return self.betas_folder / "ncsnr.nii.gz"
 
     def session(self, session: int, suffix: str = "hdf5") -> Path:
@@ -213,7 +213,7 @@ class NsdFiles:
 
     @property
     def on_fsaverage(self) -> bool:
-        """Whether the betas lie on the vertices of fsaverage, left and right in files of their own."""
+        """Whether the betas are on the vertices of fsaverage, with one file per hemisphere."""
         return self.space == FSAVERAGE
 
     def vertex_session(self, hemisphere: str, session: int) -> Path:
@@ -221,33 +221,33 @@ class NsdFiles:
         return self.betas_folder / f"{hemisphere}.betas_session{session:02d}.mgh"
 
     def vertex_ncsnr(self, hemisphere: str) -> Path:
-        """Return the noise-ceiling signal-to-noise ratio of each vertex of fsaverage."""
+        """Return the noise ceiling signal-to-noise ratio of each vertex of fsaverage."""
         return self.betas_folder / f"{hemisphere}.ncsnr.mgh"
 
     def ncsnr_files(self) -> list[Path]:
-        """List what noise ceilings are read from."""
+        """List the files of ncsnr."""
         return [self.vertex_ncsnr(side) for side in SIDES] if self.on_fsaverage else [self.ncsnr]
 
     def vertex_labels(self, hemisphere: str, atlas: str) -> Path:
-        """Return the labels of an atlas: on fsaverage, or on the subject's own surface where they were drawn there."""
+        """Return the labels of an atlas, on fsaverage or, for `DRAWN_ATLASES`, on the subject's own surface."""
         return self.color_table(atlas).with_name(f"{hemisphere}.{atlas}.mgz")
 
     def color_table(self, atlas: str) -> Path:
-        """Return the table of an atlas' labels, a number and a name in each line."""
+        """Return the table of an atlas's labels, a number and a name per line."""
         whose = self.subject if atlas in DRAWN_ATLASES else FSAVERAGE
         return self.root / f"nsddata/freesurfer/{whose}/label/{atlas}.mgz.ctab"
 
     def to_layer(self, hemisphere: str, depth: int) -> Path:
-        """Return where in the functional volume each vertex of a surface (of `DEPTHS`) lies; ``"lh"`` or ``"rh"``."""
+        """Return the functional coordinates of each vertex of a surface (of `DEPTHS`); ``"lh"`` or ``"rh"``."""
         space = TRANSFORM_SPACES.get(self.space, self.space)
         return self._transforms / f"{hemisphere}.{space}-to-layerB{depth}.mgz"
 
     def to_fsaverage(self, hemisphere: str) -> Path:
-        """Return which vertex of the subject's surface is nearest to each vertex of fsaverage."""
+        """Return the vertex of the subject's surface that is nearest to each vertex of fsaverage."""
         return self._transforms / f"{hemisphere}.white-to-fsaverage.mgz"
 
     def transforms(self) -> list[Path]:
-        """List every file that leads from this space to fsaverage."""
+        """List the transform files from this space to fsaverage."""
         layers = [self.to_layer(side, depth) for side in SIDES for depth in DEPTHS]
         return [*layers, *(self.to_fsaverage(side) for side in SIDES)]
 
@@ -257,22 +257,22 @@ class NsdFiles:
 
     @property
     def truth(self) -> Path:
-        """What a simulated subject is known to be; absent from a real brain."""
+        """Ground truth of simulated subjects; absent from measured data."""
         return self.root / TRUTH
 
     def fetch_command(self, path: Path) -> str:
-        """Return the command that fetches a file of NSD, wherever it is given."""
+        """Return the command that downloads a file of NSD; it works in any folder."""
         return self.fetch_commands([path])[0]
 
     def fetch_commands(self, paths: Sequence[Path], *, anew: bool = False) -> list[str]:
-        """Return the commands, each for a shell in whatever folder, that fetch these files and no others.
+        """Return shell commands that download these files and no others; they work in any folder.
 
         Parameters
         ----------
         paths
             Files of NSD or COCO's captions.
         anew
-            Of damaged files: each is named, since a copy of a whole folder passes by what looks finished.
+            Whether files are damaged: each is then named, because a copy of a folder skips files that look complete.
         """
         commands = []
         for folder in dict.fromkeys(path.parent for path in paths):
@@ -298,12 +298,12 @@ class NsdFiles:
 
 
 def _words(*words: Path | str) -> str:
-    """Write words of a command so that a shell takes each as it is."""
+    """Quote the words of a shell command."""
     return shlex.join(str(word) for word in words)
 
 
 def _patterns(names: Sequence[str]) -> list[str]:
-    """Gather names that differ in one letter, such as ``betas_session0[123].hdf5``, in the aws command's wildcards."""
+    """Group names that differ in one character as wildcards of aws, such as ``betas_session0[123].hdf5``."""
     return _gather(_gather(names, r"()([lr])(h\..*)"), r"(.*(?:_session\d|layerB))(\d)(\..*)")
 
 

@@ -30,7 +30,7 @@ COCO_BYTES = 2**30
 
 
 class Truth(TypedDict, total=False):
-    """What is known of a simulated tree: its settings, and subsets and categories of its images."""
+    """Ground truth of a simulated tree: settings, and subsets and categories of its images."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
@@ -71,17 +71,17 @@ def count_images(files: NsdFiles) -> int:
 
 
 def read_images(files: NsdFiles, n_images: int, fit: Fit = "crop") -> Stimuli:
-    """Return the images of a tree; nothing but a simulated subject's subsets and categories is read yet.
+    """Return the images of a tree, to be read on demand; a simulated tree's subsets and categories are read now.
 
     Raises
     ------
     DataError
-        If the file that names these is damaged.
+        If the file of subsets and categories is damaged.
     """
     truth = read_truth(files.truth)
     subsets = {str(name): frozenset(int(i) for i in ids) for name, ids in truth.get("subsets", {}).items()}
     categories = {str(name): dict(enumerate(labels)) for name, labels in truth.get("categories", {}).items()}
-    drawn = bool(categories)  # a simulated tree names categories of drawn scenes, and none of a user's own images
+    drawn = bool(categories)  # only drawn scenes of a simulated tree have categories, not a user's own images
     return Stimuli(
         _image_reader(files),
         _caption_reader(files, n_images),
@@ -94,7 +94,7 @@ def read_images(files: NsdFiles, n_images: int, fit: Fit = "crop") -> Stimuli:
 
 
 def read_truth(path: Path) -> Mapping[str, Any]:
-    """Read what is known of a simulated subject's settings and images; nothing where there is no such file.
+    """Read the ground truth of a simulated tree; empty if there is no such file.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def _image_reader(files: NsdFiles) -> Callable[[int], NDArray[np.uint8]]:
 
 
 def check_images(files: NsdFiles) -> None:
-    """Check a sample of the images: a partial download of the right length holds zeros.
+    """Check a sample of the images: a partial download of the right length contains zeros.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def _captions_of(files: NsdFiles, split: str) -> Captions:
 
 
 def read_coco(path: Path) -> Captions:
-    """Read all captions of a file of COCO; a file that has not changed is read once, for all subjects.
+    """Read all captions of a COCO file; an unchanged file is read once for all subjects.
 
     Returns
     -------

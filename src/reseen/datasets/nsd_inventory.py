@@ -1,4 +1,4 @@
-"""Check which files of one NSD subject are needed, and which of them are there, complete and plausible."""
+"""Check which files of one NSD subject are needed, and which are present, complete and plausible."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reseen.errors import DataError
 from reseen.recipe import DataRecipe
 
 N_PROBED = 8
-"""Voxels of the ROIs that are read of every session: a file can have its length and still hold nothing."""
+"""Voxels of the ROIs that are read of every session: a file of the right length can be empty."""
 _SIMULATE = "missing. Write the simulated subject again: reseen simulate"
 
 
@@ -45,18 +45,17 @@ class _Known:
 
 
 def inventory(data: DataRecipe, subject: str, *, with_trials: bool = True) -> list[FileCheck]:
-    """List the files that reading one subject takes, and look at those that exist, at a few betas of each session too.
+    """List the files that one subject needs, and check those that exist, including a few betas of each session.
 
-    Without trials, these are the files that images, captions and split are read from.
-
-    ``fetch_commands`` of `NsdFiles` gives what fetches the others, ``TERMS`` what NSD asks for before.
+    If ``with_trials`` is False, list only the files of images, captions and split. ``fetch_commands`` of `NsdFiles`
+    returns the download commands of missing files.
 
     Raises
     ------
     DataError
         If no data folder was given, or there is no such subject.
     RecipeError
-        If an ROI is unknown, or more sessions are wanted than NSD has.
+        If an ROI is unknown, or more sessions are requested than NSD has.
     """
     files = NsdFiles(need_path(data), subject, data.space, data.betas)
     simulated = data.kind == "simulated" or files.truth.exists()
@@ -80,7 +79,7 @@ _Wanted = tuple[Path, int | None, Callable[[], str]]
 
 
 def _common(known: _Known) -> list[_Wanted]:
-    """List what all subjects share."""
+    """List the files that all subjects share."""
     files = known.files
     return [
         (files.stimuli, N_IMAGES * 425 * 425 * 3, lambda: _describe_images(files)),
@@ -108,7 +107,7 @@ def _sessions(known: _Known) -> list[_Wanted]:
 
 
 def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:
-    """List what a run goes well without: what it is for, and its files.
+    """List optional files by their purpose.
 
     Raises
     ------
@@ -129,12 +128,12 @@ def _describe_volume(path: Path) -> Callable[[], str]:
 
 
 def need_path(data: DataRecipe) -> Path:
-    """Return where the data lie.
+    """Return the path of the data.
 
     Raises
     ------
     DataError
-        If nobody said.
+        If ``data.path`` is not set.
     """
     if data.path is None:
         raise DataError("no data folder was given: set data.path in the recipe, or pass --data FOLDER.")
@@ -142,12 +141,12 @@ def need_path(data: DataRecipe) -> Path:
 
 
 def list_subjects(root: Path) -> list[str]:
-    """List the subjects of whom there is anything in a tree."""
+    """List the subjects of a tree."""
     return sorted(path.name for path in (root / "nsddata/ppdata").glob("subj*") if path.is_dir())
 
 
 def _check_subject(files: NsdFiles, *, simulated: bool) -> None:
-    """Refuse a name that is neither one of NSD's nor of the tree's."""
+    """Refuse a subject that is in neither NSD nor the tree."""
     if files.person.is_dir() or (files.subject in SUBJECTS and not simulated):
         return
     here = ", ".join(list_subjects(files.root))
@@ -158,9 +157,9 @@ def _check_subject(files: NsdFiles, *, simulated: bool) -> None:
 
 
 def _learn(files: NsdFiles, data: DataRecipe, *, simulated: bool) -> _Known:
-    """Find out what the sessions must be like, from NSD's facts or else from what lies there.
+    """Find the expected properties of the sessions, from NSD's facts or else from the files.
 
-    A tree is taken for NSD's own as long as its images cannot be counted.
+    A tree counts as NSD's own if its images cannot be counted.
     """
     n_images = _unless_damaged(lambda: count_images(files)) or N_IMAGES
     own = not simulated and n_images == N_IMAGES
@@ -180,7 +179,7 @@ def _learn(files: NsdFiles, data: DataRecipe, *, simulated: bool) -> _Known:
 
 
 def _unless_damaged(look: Callable[[], Any]) -> Any:
-    """Return None where something is missing or damaged: the file's own line tells it."""
+    """Return None if a file is missing or damaged: the check of that file reports it."""
     try:
         return look()
     except DataError:
@@ -188,7 +187,7 @@ def _unless_damaged(look: Callable[[], Any]) -> Any:
 
 
 def _describe_trials(known: _Known) -> str:
-    """Count the listed trials; the design is compared with them only where it can be read."""
+    """Count the listed trials; the design is compared with them only if it can be read."""
     session, _ = read_responses(known.files.responses, known.n_sessions)
     if known.table is None and _unless_damaged(lambda: read_design(known.files.design)) is not None:
         read_trial_table(known.files, known.n_sessions, known.n_images, own=known.own)
@@ -236,7 +235,7 @@ def _describe_session(known: _Known, path: Path, session: int) -> Callable[[], s
 
 
 def _probe(path: Path, index: NDArray[np.int64]) -> None:
-    """Read some voxels of the ROIs: parallel downloads that broke off leave holes in a file of the right length."""
+    """Read some voxels of the ROIs: interrupted parallel downloads leave gaps in a file of the right length."""
     chosen = index[np.linspace(0, len(index) - 1, min(N_PROBED, len(index))).astype(int)]
     found = read_voxels(path, np.unique(chosen))
     empty = int(np.sum(np.ptp(found, axis=0) == 0))

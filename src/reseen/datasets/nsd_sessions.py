@@ -1,7 +1,7 @@
-"""The sessions of betas in NSD's layout: which there are, whether they fit each other, and some voxels of one.
+"""Sessions of betas in NSD's layout: list them, check them against each other, and read some voxels.
 
-A session of a volume is one file, HDF5 or NIfTI. On fsaverage it is two, left and right; vertices take the place of
-voxels, by an index into the shape (2, 163842, 1): hemisphere, vertex, and nothing more.
+A session of a volume is one file, HDF5 or NIfTI. On fsaverage it is two files, left and right; vertices replace voxels,
+with an index into the shape (2, 163842, 1): hemisphere, vertex, 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from reseen.recipe import DataRecipe
 from reseen.trials import SessionScaling, Trials, standardise
 
 VERTEX_SHAPE: Shape = (len(SIDES), N_FINE, 1)
-"""Of all vertices of fsaverage, left hemisphere first."""
+"""Shape of all vertices of fsaverage, left hemisphere first."""
 VOXELS_AT_ONCE = 256
 N_SAMPLED = 100
 """Voxels that `read_sample` reads."""
@@ -34,16 +34,16 @@ MAX_CONSTANT = 0.1
 MAX_ZEROS = 0.2
 """Proportion of a session's numbers that may be zero."""
 MIN_FOR_CONSTANT = 3
-"""Trials from which on equal numbers in all of them are no chance."""
+"""Minimum number of trials for which constant values are an error."""
 MIN_FOR_ZERO_TRIAL = 5
-"""Voxels from which on zeros in all of them are no chance."""
+"""Minimum number of voxels for which a trial of zeros is an error."""
 
 Progress = Callable[[int, int], None]
-"""Called with how much is done and how much there is."""
+"""Function of the amount done and the total."""
 
 
 def session_paths(files: NsdFiles, session: int) -> tuple[Path, ...]:
-    """Return the files of a session: left and right on fsaverage; else HDF5, or NIfTI where only that exists."""
+    """Return the files of a session: left and right on fsaverage; else HDF5, or NIfTI if only that exists."""
     if files.on_fsaverage:
         return tuple(files.vertex_session(side, session) for side in SIDES)
     hdf5, nifti = files.session(session), files.session(session, "nii.gz")
@@ -51,7 +51,7 @@ def session_paths(files: NsdFiles, session: int) -> tuple[Path, ...]:
 
 
 def list_sessions(files: NsdFiles) -> list[int]:
-    """List the sessions of which there is a file.
+    """List the sessions with a file.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def list_sessions(files: NsdFiles) -> list[int]:
 
 
 def check_present(files: NsdFiles, n_sessions: int, wanted: int | None) -> None:
-    """Check that there are the files of betas of sessions 1 to ``n_sessions``, and no more where all are ``wanted``.
+    """Check that the betas of sessions 1 to ``n_sessions`` exist, and of no further session if ``wanted`` is None.
 
     Raises
     ------
@@ -100,14 +100,14 @@ def check_present(files: NsdFiles, n_sessions: int, wanted: int | None) -> None:
 
 
 def check_sessions(files: NsdFiles, session: NDArray[np.int64], *, own: bool) -> Shape:
-    """Check every session's header before any betas are read.
+    """Check the header of every session before betas are read.
 
     Parameters
     ----------
     files
-        Where they lie.
+        Paths of the subject's files.
     session
-        Shape ``(n_trials,)``: the session of each trial that was shown.
+        Shape ``(n_trials,)``: the session of each trial.
     own
         Whether the tree is NSD's own, whose volumes have known shapes.
 
@@ -119,7 +119,7 @@ def check_sessions(files: NsdFiles, session: NDArray[np.int64], *, own: bool) ->
     Raises
     ------
     DataError
-        If a file has another shape or another number of trials than the others say.
+        If a file has another shape or number of trials than the other files.
     """
     shape = known_shape(files, own=own)
     for number, n_trials in zip(*np.unique(session, return_counts=True), strict=True):
@@ -141,13 +141,13 @@ def check_session(files: NsdFiles, path: Path, *, n_trials: int | None, shape: S
     Parameters
     ----------
     files
-        Where the subject's files lie.
+        Paths of the subject's files.
     path
         The file.
     n_trials
-        How many trials it must hold; None: any number.
+        Expected number of trials; None: any number.
     shape
-        Of the volume, which it must have; None: any shape.
+        Expected shape of the volume; None: any shape.
 
     Returns
     -------
@@ -157,12 +157,12 @@ def check_session(files: NsdFiles, path: Path, *, n_trials: int | None, shape: S
     Raises
     ------
     DataError
-        If it is missing, truncated, or holds something else.
+        If it is missing, truncated, or has other content.
     """
     found_trials, found = peek(path)
     if shape is not None and found != shape:
         raise DataError(
-            f"{path} has {_told(files, found)}; {files.subject} has {_told(files, shape)} in {files.space}. "
+            f"{path} has {_describe(files, found)}; {files.subject} has {_describe(files, shape)} in {files.space}. "
             "It is another subject's or another space's file: fetch it again."
         )
     if n_trials is not None and found_trials != n_trials:
@@ -183,38 +183,38 @@ def read_betas(
     kept: KeptSessions | None = None,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], SessionScaling | None]:
-    """Read some voxels, or vertices, of one session after the other, into one array.
+    """Read some voxels or vertices of all sessions into one array, session by session.
 
     Parameters
     ----------
     files
-        Where they lie.
+        Paths of the subject's files.
     table
         The trials, in order of presentation.
     index
         Shape ``(n_voxels,)``, sorted: C-order index into ``shape``.
     shape
-        As `check_sessions` gives it.
+        As `check_sessions` returns it.
     data
-        Says how betas are scaled.
+        Section ``data`` of the recipe, with the scaling of betas.
     kept
-        Where large sessions are kept once they have been read.
+        Folder in which large sessions are kept after they are read.
     progress
-        Called with how many sessions are read, and how many there are.
+        Function of the number of sessions read and the total.
 
     Returns
     -------
     betas
         Shape ``(n_trials, n_voxels)``.
     known
-        Shape ``(n_voxels,)``: which have finite numbers that are not constant, in every session.
+        Shape ``(n_voxels,)``: which have finite, varying values in every session.
     scaling
-        What each session was standardised by; None where ``data.zscore_sessions`` is false.
+        Mean and standard deviation of each session; None if ``data.zscore_sessions`` is false.
 
     Raises
     ------
     DataError
-        If a file is missing, truncated or a partial download, or a voxel of a volume has no finite number.
+        If a file is missing, truncated or a partial download, or a voxel of a volume has no finite value.
     ResultsError
         If a session cannot be kept.
     """
@@ -250,13 +250,13 @@ def read_sample(
     Parameters
     ----------
     files, table, index, shape, data
-        As `read_betas` takes them.
+        As for `read_betas`.
 
     Returns
     -------
     Trials
-        With at most `N_SAMPLED` voxels and without ROIs; None where a large session is not stored by voxel, so that it
-        would have to be read whole.
+        With at most `N_SAMPLED` voxels and without ROIs; None if a large session is not stored by voxel and
+        would have to be read completely.
 
     Raises
     ------
@@ -281,14 +281,14 @@ def _fill_session(
     into: NDArray[np.float32],
     moments: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
-    """Read a session's betas, scale them as the recipe says, and return which voxels have finite numbers.
+    """Read a session's betas, scale them according to the recipe, and return which voxels have finite values.
 
     ``moments`` ``(2, n_voxels)`` becomes the mean and the standard deviation of each voxel before it is standardised.
-    Some voxels are prepared at a time: they stay in the processor's cache, and no second copy of the session is made.
+    Blocks of voxels are scaled in turn: they stay in the processor's cache, and the session is not copied.
     """
     paths = session_paths(files, session)
     found = _read_session(paths, index, n_places)
-    varies = _check_holes(paths, found)
+    varies = _check_gaps(paths, found)
     known = np.ones(len(index), dtype=bool)
     for first in range(0, len(index), VOXELS_AT_ONCE):
         columns = slice(first, first + VOXELS_AT_ONCE)
@@ -309,8 +309,8 @@ def _fill_session(
     return known & varies
 
 
-def _check_holes(paths: Sequence[Path], found: NDArray[Any]) -> NDArray[np.bool_]:
-    """Check that a session is not full of holes, which partial downloads leave in files of the right length.
+def _check_gaps(paths: Sequence[Path], found: NDArray[Any]) -> NDArray[np.bool_]:
+    """Check a session for gaps, which partial downloads leave in files of the right length.
 
     Parameters
     ----------
@@ -322,7 +322,7 @@ def _check_holes(paths: Sequence[Path], found: NDArray[Any]) -> NDArray[np.bool_
     Returns
     -------
     numpy.ndarray
-        Shape ``(n_voxels,)``: which voxels are not one number in all trials.
+        Shape ``(n_voxels,)``: which voxels are not constant.
     """
     n_trials, n_voxels = found.shape
     varies = np.ones(n_voxels, dtype=bool)
@@ -350,7 +350,7 @@ def _check_holes(paths: Sequence[Path], found: NDArray[Any]) -> NDArray[np.bool_
 
 
 def close_gaps(betas: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Keep the known columns of ``(n_trials, n_voxels)``, in place: a second copy might not fit into memory."""
+    """Keep the known columns of ``(n_trials, n_voxels)``, in place: a copy might not fit into memory."""
     n_trials, n_kept = len(betas), int(known.sum())
     flat = betas.reshape(-1)
     for number in range(n_trials):
@@ -359,19 +359,19 @@ def close_gaps(betas: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[
 
 
 def _session_rows(session: NDArray[np.int64]) -> Iterator[tuple[slice, int]]:
-    """Return the rows of each session: trials are in order of presentation, so a session is a block."""
+    """Yield the rows of each session; trials are in order of presentation, so a session is a block."""
     numbers, first = np.unique(session, return_index=True)
     for number, start, stop in zip(numbers, first, [*first[1:], len(session)], strict=True):
         yield slice(int(start), int(stop)), int(number)
 
 
 def _read_session(paths: Sequence[Path], index: NDArray[np.int64], n_places: int) -> NDArray[Any]:
-    """Read some voxels of all the files of a session, each of which holds the same share of the places."""
+    """Read some voxels of all files of a session; each file has the same number of voxels or vertices."""
     if len(paths) == 1:
         return read_voxels(paths[0], index)
     part, place = np.divmod(index, n_places // len(paths))
     return np.concatenate([read_voxels(path, place[part == row]) for row, path in enumerate(paths)], axis=1)
 
 
-def _told(files: NsdFiles, shape: Shape) -> str:
+def _describe(files: NsdFiles, shape: Shape) -> str:
     return f"{int(np.prod(shape))} vertices" if files.on_fsaverage else f"a volume of {shape}"

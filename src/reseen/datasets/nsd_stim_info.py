@@ -1,4 +1,4 @@
-"""Read NSD's table of images: the COCO source of each, and which are shared by all subjects."""
+"""Read NSD's table of images: COCO sources, and the images that all subjects share."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from reseen.files import file_state, read_text
 
 _TRUE_OR_FALSE = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 _N_NAMED = 5
-"""At most so many ids are named in a message."""
+"""Maximum number of ids in a message."""
 
 
 @dataclass(frozen=True)
 class StimInfo:
-    """Content of the table that is used, by 0-based stimulus id.
+    """Content of the table, by 0-based stimulus id.
 
     Parameters
     ----------
     sources
         ``(split, COCO id)`` of each image.
     shared
-        Ids of the images whose ``shared1000`` is true, ascending; None where the table has no such column.
+        Ids of the images whose ``shared1000`` is true, ascending; None if the table has no such column.
     """
 
     sources: Sequence[tuple[str, int]]
@@ -38,12 +38,12 @@ class StimInfo:
 
 
 def read_stim_info(files: NsdFiles, n_images: int) -> StimInfo:
-    """Read the table; a table that has not changed is read once.
+    """Read the table; an unchanged table is read once.
 
     Raises
     ------
     DataError
-        If the table is missing, damaged or about other images.
+        If the table is missing, damaged or has other images.
     """
     path = files.stim_info
     found = _read_table(path, file_state(path))
@@ -59,14 +59,14 @@ def read_stim_info(files: NsdFiles, n_images: int) -> StimInfo:
 
 
 def check_shared_images(files: NsdFiles, n_images: int, shared: NDArray[np.int64]) -> None:
-    """Compare ``shared1000`` of the table with ``sharedix`` of the design; nothing is compared where one is missing.
+    """Compare ``shared1000`` of the table with ``sharedix`` of the design; if one is missing, nothing is compared.
 
     Parameters
     ----------
     files
-        Where the files lie.
+        Paths of the subject's files.
     n_images
-        Number of images that exist.
+        Number of images in the tree.
     shared
         Ids of the design's shared images, 0-based.
 
@@ -76,7 +76,7 @@ def check_shared_images(files: NsdFiles, n_images: int, shared: NDArray[np.int64
         If the two differ, or if the table is damaged.
     """
     if not files.stim_info.exists():
-        return  # captions alone need it, and their reader says so
+        return  # only captions need it; their reader raises the error
     table = read_stim_info(files, n_images).shared
     if table is None:
         return

@@ -1,4 +1,4 @@
-"""Find the voxels, or the vertices of fsaverage, that NSD's atlases call by the name of an ROI."""
+"""Find the voxels, or the vertices of fsaverage, of ROIs in NSD's atlases."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class RoiVoxels:
     index
         Shape ``(n_voxels,)``, sorted: C-order index into ``shape``.
     shape
-        Of the volume (X, Y, Z).
+        Shape of the volume (X, Y, Z).
     rois
-        Name -> which of the voxels belong to it, ``(n_voxels,)``.
+        Name -> mask of its voxels, ``(n_voxels,)``.
     """
 
     index: NDArray[np.int64]
@@ -41,12 +41,12 @@ class RoiVoxels:
 
 
 def atlases(rois: Sequence[str]) -> dict[str, list[str]]:
-    """Return the atlases that some ROIs come from, and the ROIs of each.
+    """Return the atlases of some ROIs, and the ROIs of each atlas.
 
     Raises
     ------
     RecipeError
-        If no atlas knows an ROI.
+        If no atlas has an ROI.
     """
     found: dict[str, list[str]] = {}
     for roi in rois:
@@ -55,19 +55,19 @@ def atlases(rois: Sequence[str]) -> dict[str, list[str]]:
 
 
 def atlas_paths(files: NsdFiles, atlas: str) -> Sequence[Path]:
-    """List what an atlas is read from."""
+    """List the files of an atlas."""
     return label_files(files, atlas) if files.on_fsaverage else [files.roi(atlas)]
 
 
 def find_voxels(files: NsdFiles, rois: Sequence[str], shape: Shape) -> RoiVoxels:
-    """Read the atlases and take the union of the ROIs.
+    """Read the atlases and return the union of the ROIs.
 
     Raises
     ------
     DataError
-        If an atlas is missing, damaged or of another shape than the betas, or holds no voxel of an ROI.
+        If an atlas is missing, damaged or of another shape than the betas, or has no voxel of an ROI.
     RecipeError
-        If no atlas knows an ROI.
+        If no atlas has an ROI.
     """
     masks: dict[str, NDArray[np.bool_]] = {}
     for atlas, names in atlases(rois).items():
@@ -82,12 +82,12 @@ def find_voxels(files: NsdFiles, rois: Sequence[str], shape: Shape) -> RoiVoxels
 
 
 def find_ncsnr(files: NsdFiles, voxels: RoiVoxels) -> NDArray[np.float32] | None:
-    """Read the noise-ceiling signal-to-noise ratio of some voxels, ``(n_voxels,)``; None where nobody wrote it.
+    """Read the noise ceiling signal-to-noise ratio of some voxels, ``(n_voxels,)``; None if there is no file.
 
     Raises
     ------
     DataError
-        If a file is damaged or on another grid than the betas, or a value is negative or no finite number.
+        If a file is damaged or on another grid than the betas, or a value is negative or not finite.
     """
     if files.on_fsaverage:
         ncsnr = read_ncsnr(files)

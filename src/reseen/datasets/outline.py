@@ -1,4 +1,4 @@
-"""Outline of a subject: what is known of the data before betas are read."""
+"""Outline of a subject: trials, split and stimuli, before betas are read."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Outline:
     n_read
         Number of voxels of their union.
     volume_shape
-        Shape of the volume that the voxels have a place in (of fsaverage ``(2, 163842, 1)``); None if they have none.
+        Shape of the voxels' volume (of fsaverage ``(2, 163842, 1)``); None if they have none.
     stimuli
-        The images and captions; None where they are not drawn yet.
+        The images and captions; None if they are not drawn yet.
     sample
-        Reads some voxels of all trials; it returns None where that would take as long as to read all voxels. None for
-        data whose labels are compared when they are loaded, or that are still to be simulated.
+        Function that reads some voxels of all trials; it returns None if that takes as long as reading all voxels. None
+        for data whose labels are checked when they are loaded, or that are not simulated yet.
     """
 
     stimulus_id: NDArray[np.int64]
