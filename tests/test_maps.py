@@ -215,7 +215,7 @@ def test_axes_span_intervals_and_ceilings_and_have_few_ticks(table):
 def test_figures_for_print_are_the_same_bytes_and_hold_their_words(found, tmp_path):
     figure = found[1].draw("subj01")
     words = " ".join(text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text")))
-    assert "subj01: What z and zc bring as more noise is added" in words
+    assert "subj01: Contributions of z and zc as more noise is added" in words
     assert "strength 0.8" in words
     assert "q ≤ .05" in words
     figure.savefig(tmp_path / "figure.png", dpi=40)
@@ -286,7 +286,7 @@ def test_a_subjects_numbers_are_carried_to_the_cortex_and_drawn(mapped, table):
     first = path.read_bytes()
     mapping.write_figures(mapped, report.analysis_reports(alone, maps, EncodeRecipe()))
     assert path.read_bytes() == first
-    assert b"Which cortex each component resembles" in first
+    assert b"Prediction accuracy of each feature" in first
     assert path.with_suffix(".png").stat().st_size < 2_000_000
 
 

@@ -1,4 +1,4 @@
-"""Checks: what can speak against a result, each a value with a chance level, a threshold, a status and a sentence.
+"""Checks of a result: each has a value, a chance level, a threshold, a status and a sentence.
 
 `CHECKS` is the table of all checks. `reseen.evaluate.run_checks` reads the values from the tables of a run.
 """
@@ -33,9 +33,9 @@ class Check:
     Parameters
     ----------
     question
-        What the check asks.
+        Question that the check answers.
     measure, reference
-        What the value is, and what it is compared with; names in braces are filled in.
+        Value and its reference in words; names in braces are filled in.
     reads
         Beginnings of rows of ``diagnostics.csv`` (diagnostic, setting); empty for a check of scores alone.
     notes
@@ -151,11 +151,11 @@ CHECKS: dict[str, Check] = {
         notes=dict.fromkeys(STATUSES, ", {less}with as many images left out at random {random}"),
     ),
 }
-"""Name -> check: the only place that lists what is checked."""
+"""Name -> check: the only list of checks."""
 
 
 class Number(NamedTuple):
-    """Number with its interval, its chance level and the standard deviation at chance; NaN where there is none."""
+    """Number with its interval, its chance level and the standard deviation at chance; NaN if missing."""
 
     value: float
     low: float
@@ -166,7 +166,7 @@ class Number(NamedTuple):
 
     @property
     def sds(self) -> float:
-        """Standard deviations above chance; 0 where they are not known, so that nothing passes by them."""
+        """Standard deviations above chance; 0 if unknown, so that no check passes."""
         return (self.value - self.chance) / self.sd if self.sd > 0 else 0.0
 
     @property

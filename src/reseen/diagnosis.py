@@ -62,7 +62,7 @@ def diagnose(
     seed: int = 0,
     n_bootstrap: int = 1000,
 ) -> Diagnostics:
-    """Check whether a decoder knows images or only their category, by what it decodes for held-out stimuli.
+    """Check whether decoded features of held-out stimuli are image-specific or only category-level.
 
     Parameters
     ----------
@@ -73,11 +73,11 @@ def diagnose(
     split
         Training and test stimuli of the decoder.
     categories
-        Ways to sort the images, each ``stimulus_id -> category``, such as `Stimuli.categories`.
+        Categorisations of the images, each ``stimulus_id -> category``, such as `Stimuli.categories`.
     subject
         Name, for the table.
     seed, n_bootstrap
-        Seed, and number of resamplings behind each interval.
+        Seed, and number of resamplings for each interval.
 
     Raises
     ------

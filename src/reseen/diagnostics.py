@@ -1,6 +1,6 @@
-"""What tells a decoder that reads images from one that knows their category, or looks them up. Arrays in, arrays out.
+"""Diagnostics: image-specific decoding, category-level decoding or retrieval. Arrays in, arrays out.
 
-Items are fixed in turn, as in `reseen.metrics.pairwise_wins`; ties count for what a coin would give them.
+Items are fixed in turn, as in `reseen.metrics.pairwise_wins`; ties are broken by chance.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _ROWS, _COLUMNS = 256, 4096  # of the training features, in float64 at a time
-_PROJECTED = 64  # dimensions that clusters are looked for in
+_PROJECTED = 64  # dimensions used for clustering
 _SMALLEST = 1e-10
-"""Directions whose share of the largest variance is smaller are rounding, and no part of a span."""
+"""Directions with a smaller fraction of the largest variance are rounding errors, not part of a span."""
 
 
 def n_way(beaten: ArrayLike, tied: ArrayLike, n_distractors: ArrayLike, n_choices: int) -> Floats:
-    """Return the probability of finding the right one among ``n_choices``: itself and distractors drawn at random.
+    """Return the probability of identifying the right item among ``n_choices``: itself and random distractors.
 
-    The exact mean over every set of distractors that can be drawn without replacement (hypergeometric), ties shared
-    among those that tie: ``(C(b + t + 1, n) - C(b, n)) / ((t + 1) C(N, n - 1))`` for ``b`` beaten and ``t`` tied of
+    The exact mean over all sets of distractors without replacement (hypergeometric), ties divided
+    among tied items: ``(C(b + t + 1, n) - C(b, n)) / ((t + 1) C(N, n - 1))`` for ``b`` beaten and ``t`` tied of
     ``N`` distractors.
 
     Parameters
@@ -40,21 +40,21 @@ def n_way(beaten: ArrayLike, tied: ArrayLike, n_distractors: ArrayLike, n_choice
 
     Returns
     -------
-    The same shape; NaN where there are too few distractors. Guessing gives ``1 / n_choices``.
+    The same shape; NaN where there are too few distractors. Chance is ``1 / n_choices``.
     """
     b, t, n = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (beaten, tied, n_distractors)))
     n_items = n + 1
-    if (n_items <= n_choices).all():  # no set but the whole, whatever its size
+    if (n_items <= n_choices).all():  # the only set is the complete one
         return np.where(n_items == n_choices, (b + t == n) / (t + 1), np.nan)
 
-    def share_of_sets(among: Floats) -> Floats:
-        """Return which share of all sets of ``n_choices`` items lie among so many of them."""
-        share = np.ones(among.shape)
+    def fraction_of_sets(among: Floats) -> Floats:
+        """Return the fraction of sets of ``n_choices`` items that are among this number of items."""
+        fraction = np.ones(among.shape)
         for k in range(n_choices):
-            share = share * np.maximum(among - k, 0) / np.maximum(n_items - k, 1)
-        return share
+            fraction = fraction * np.maximum(among - k, 0) / np.maximum(n_items - k, 1)
+        return fraction
 
-    found = n_items / (n_choices * (t + 1)) * (share_of_sets(b + t + 1) - share_of_sets(b))
+    found = n_items / (n_choices * (t + 1)) * (fraction_of_sets(b + t + 1) - fraction_of_sets(b))
     return np.where(n_items >= n_choices, found, np.nan)
 
 
@@ -85,7 +85,7 @@ def pairs_by_category(categories: NDArray[Any], labels: NDArray[Any]) -> tuple[M
 
 
 def won(wins: Floats, pairs: Mask) -> float:
-    """Return the share of these pairs that are won; NaN where there are none. ``wins``: `metrics.pairwise_wins`."""
+    """Return the proportion of these pairs that are won; NaN if there are none. ``wins``: `metrics.pairwise_wins`."""
     n_pairs = np.count_nonzero(pairs)
     return float(wins[pairs].sum() / n_pairs) if n_pairs else np.nan
 
@@ -97,10 +97,10 @@ def bootstrap_won(wins: Floats, pairs: Mask, weights: Floats) -> Floats:
 
 
 def from_category_alone(between: ArrayLike, share_within: ArrayLike) -> Floats:
-    """Return the two-way accuracy of a decoder that knows the category and nothing else.
+    """Return the two-way accuracy of a decoder of the category alone.
 
     With ``k`` equally frequent categories ``share_within`` is about ``1 / k``: Shirakawa and others (2025) show that
-    ten categories identified perfectly make 95 % with no knowledge of the images.
+    ten categories identified perfectly give 95 % without image-specific information.
     """
     share, q = np.asarray(share_within, dtype=np.float64), np.asarray(between, dtype=np.float64)
     expected: Floats = share * 0.5 + (1 - share) * q
@@ -113,7 +113,7 @@ def similarity_to_training(centred: NDArray[Any], training: NDArray[Any], mean: 
     Parameters
     ----------
     centred
-        Shape ``(n, n_targets)``, the training stimuli's mean taken away.
+        Shape ``(n, n_targets)``, with the training stimuli's mean subtracted.
     training
         Shape ``(n_training, n_targets)``, as they are.
     mean
@@ -152,8 +152,8 @@ def count_among(right: Floats, wrong: Floats) -> tuple[NDArray[np.int64], NDArra
 def length_in_span(centred: NDArray[Any], training: NDArray[Any], mean: Floats) -> Floats:
     """Return the squared length of each item's projection on the span of the training targets.
 
-    Every prediction of a ridge regression lies in that span (Otsuka and others, 2025): what is outside is lost to any
-    decoder that was fitted on these targets.
+    Every prediction of a ridge regression is in that span (Otsuka and others, 2025). A decoder that was fitted on these
+    targets cannot predict the part outside.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def length_in_span(centred: NDArray[Any], training: NDArray[Any], mean: Floats) 
 
     Returns
     -------
-    Shape ``(n,)``; divided by an item's squared length, the best possible share of its variance.
+    Shape ``(n,)``; divided by an item's squared length, the highest possible proportion of its variance.
     """
     n_training, n_targets = training.shape
     if n_targets < n_training:
@@ -196,8 +196,8 @@ def participation_ratio(items: NDArray[Any]) -> float:
 def through_bottleneck(true: NDArray[Any], decoded: NDArray[Any]) -> Iterator[tuple[int, Floats]]:
     """Correlate every original with reconstructions of which only the leading principal dimensions are left.
 
-    The dimensions are those of the decoded items about their mean, which is kept. Only products of items are taken,
-    so that a target more costs nothing.
+    The dimensions are those of the decoded items about their mean, which is kept. Only products of items are computed,
+    so that the cost does not depend on the number of targets.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def through_bottleneck(true: NDArray[Any], decoded: NDArray[Any]) -> Iterator[tu
     Yields
     ------
     ``n_dimensions`` (1, 2, 4, 8 ... and ``n - 1``, which are all) and the matrix ``(n, n)``, original with
-    reconstruction, as `metrics.correlation_matrix` gives it for the whole.
+    reconstruction, as `metrics.correlation_matrix` computes it for all dimensions.
     """
     n_items = len(decoded)
     y, x = (rows - rows.mean(axis=1, dtype=np.float64, keepdims=True) for rows in (true, decoded))
@@ -226,18 +226,19 @@ def through_bottleneck(true: NDArray[Any], decoded: NDArray[Any]) -> Iterator[tu
 
 
 def best_samples(matrices: Floats, order: NDArray[np.int64]) -> Floats:
-    """Keep of each reconstruction the sample most like the original it is paired with, as who picks by the truth does.
+    """Select for each reconstruction the sample that is most similar to its paired original.
 
     Parameters
     ----------
     matrices
-        Shape ``(n_samples, n, n)``: draw, original, reconstruction.
+        Shape ``(n_samples, n, n)``: sample, original, reconstruction.
     order
-        Shape ``(n,)``: which original each reconstruction is paired with. By chance, it gives the floor of picking.
+        Shape ``(n,)``: the original paired with each reconstruction. A permutation gives
+        the chance level of the selection.
 
     Returns
     -------
-    Shape ``(n, n)``: row ``i`` is of original ``order[i]``, column ``j`` of the sample of ``j`` that was picked.
+    Shape ``(n, n)``: row ``i`` is of original ``order[i]``, column ``j`` of the selected sample of ``j``.
     """
     own = np.arange(matrices.shape[2])
     picked = matrices[:, order, own].argmax(axis=0)
@@ -246,14 +247,14 @@ def best_samples(matrices: Floats, order: NDArray[np.int64]) -> Floats:
 
 
 def clusters(features: NDArray[Any], n_clusters: int, *, seed: int) -> NDArray[np.int64]:
-    """Sort items into clusters of their kind, by k-means; long features are first projected at random.
+    """Cluster items by k-means; long features are first projected at random.
 
     Parameters
     ----------
     features
         Shape ``(n, d)``.
     n_clusters
-        How many at most; there are no more than different items, and one that loses all its items is left out.
+        Largest number of clusters; at most the number of different items. Empty clusters are left out.
     seed
         Of the projection and of the first centres.
 

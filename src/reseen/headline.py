@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Stimuli = Literal["scenes", "figures", "images"]
-"""Kinds of stimuli: drawn scenes of a simulated subject, plain figures, all other images."""
+"""Categories of stimuli: drawn scenes of a simulated subject, plain figures, all other images."""
 STIMULI_OF = "stimuli of "
-"""Name, before a subject's, of the kind of stimuli in the provenance of a results folder."""
+"""Name, before a subject's, of the category of stimuli in the provenance of a results folder."""
 PLAIN_COLOURS = 16
 """Most colours that the test images of a subject may have together to be plain figures."""
 _CLASSIFIER = "classifier"
@@ -70,7 +70,7 @@ class Headline:
     why
         The reason for the choice, in a sentence.
     caveat
-        What speaks against the choice, in a sentence; empty where nothing does.
+        Limit of the choice, in a sentence; empty if there is none.
     """
 
     protocol: str
@@ -93,7 +93,7 @@ class Headline:
         return f"{self.network}, layer {self.layer}" if self.layer else self.network
 
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of a table that hold this score, of every subject, condition, subset and level."""
+        """Return the rows of a table with this score, of every subject, condition, subset and level."""
         wanted = {
             "protocol": self.protocol,
             "metric": IDENTIFICATION,
@@ -287,11 +287,11 @@ def choose(scores: pd.DataFrame, stimuli: str = "") -> Headline | None:
     scores
         A table with the columns ``protocol``, ``metric``, ``network``, ``layer`` and ``direction``.
     stimuli
-        One of `Stimuli`; empty where the kind is not known, which counts as ``"images"``.
+        One of `Stimuli`; empty if the category is not known, which counts as ``"images"``.
 
     Returns
     -------
-    None where no image was identified.
+    None if the table has no identification.
     """
     words = ["protocol", "network", "layer", "direction"]
     identified = scores[(scores["metric"] == IDENTIFICATION) & (scores["network"] != FEATURES)]
@@ -324,13 +324,13 @@ def _group(*, protocol: str, network: str) -> str:
 
 
 def stimuli_of(provenance: Mapping[str, str], subjects: Sequence[str]) -> str:
-    """Return the kind of stimuli of a results folder: that of all subjects, or ``"images"`` where they differ."""
+    """Return the category of stimuli of a results folder: that of all subjects, or ``"images"`` where they differ."""
     kinds = {provenance.get(STIMULI_OF + subject, "") for subject in subjects}
     return kinds.pop() if len(kinds) == 1 else "images"
 
 
 def kind_of(images: NDArray[np.uint8], *, drawn: bool) -> Stimuli:
-    """Return the kind of test images ``(n, height, width, 3)``; ``drawn``: they are scenes of a simulated subject."""
+    """Return the category of test images ``(n, height, width, 3)``; ``drawn``: scenes of a simulated subject."""
     if drawn:
         return "scenes"
     colours: set[int] = set()
@@ -356,7 +356,7 @@ def _why(chosen: str, kind: str) -> str:
     if chosen == "published":
         return "Identification is by a network of a published protocol, which was trained on photographs."
     if chosen == "own":
-        return "Identification is by an evaluation network of the user's own."
+        return "Identification is by an evaluation network of the user."
     return "Identification is by a built-in network, which was trained on drawn scenes of 64 pixels."
 
 

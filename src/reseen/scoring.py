@@ -1,4 +1,4 @@
-"""Scoring: reconstructions and originals become scores, without a recipe."""
+"""Scoring: scores from reconstructions and originals, without a recipe."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def score(
         Array ``(n, H, W, 3)`` uint8, in the same order; or a folder of ``<id>.png``. Their size may differ from that
         of the reconstructions.
     stimulus_id
-        Shape ``(n,)``, integers: which original each row is of, where originals repeat; left out: all differ. Not for
-        folders, where the names of the files say it.
+        Shape ``(n,)``, integers: id of the original of each row, if originals repeat; left out: all differ. Not for
+        folders, where file names contain it.
     protocol
-        Name of one of `reseen.protocols.PROTOCOLS`, or several. Evaluation networks that are missing are warned of,
-        and their scores left out.
+        Name of one of `reseen.protocols.PROTOCOLS`, or several. Missing evaluation networks cause a warning,
+        and their scores are left out.
     networks
         Networks of the protocol ``builtin``: ``"classifier"``, ``"image_encoder"``, ``"module:name"`` of
         an importable callable, a callable, a list of these, or a dict of callables by name. A callable takes images
@@ -84,7 +84,7 @@ def score(
     device
         Device of the evaluation networks of published protocols.
     progress
-        Called with what is done, how much of it is done and how much there is.
+        Called with a description, the number of completed parts and their total.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def score(
     RecipeError
         If there is no such protocol, or a callable cannot be imported or used.
     ModelError
-        If none of a protocol's networks is there, or a network returns anything but activations.
+        If no network of a protocol is available, or a network returns anything but activations.
 
     Examples
     --------
@@ -182,7 +182,7 @@ def _images(array: ArrayLike, what: str, *, samples: bool) -> NDArray[np.uint8]:
 
 
 def _ids(stimulus_id: ArrayLike | None, n_items: int) -> NDArray[np.int64]:
-    """Return which stimulus each item is of, ``(n_items,)``."""
+    """Return the stimulus id of each item, ``(n_items,)``."""
     if stimulus_id is None:
         return np.arange(n_items)
     found = np.asarray(stimulus_id)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WORDS = SCORE_COLUMNS[: SCORE_COLUMNS.index("level")]
-"""Columns that say what a score is of; they index the wide table."""
+"""Columns that identify a score; they index the wide table."""
 CHANCE = {
     "mismatched": "chance_mismatched",
     "permuted": "chance_permuted",
@@ -108,7 +108,7 @@ def _mean_over_subjects(found: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def _published(found: pd.DataFrame) -> list[str]:
-    """Return the published values beside each row, in words."""
+    """Return the published values for each row, in words."""
     subjects = _subjects(found)
     listed = []
     for key, n in zip(found.index, found["n"], strict=True):

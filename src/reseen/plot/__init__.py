@@ -1,12 +1,12 @@
 """Plot: figures of images, scores, decoders and encoding models, drawn by matplotlib.
 
-Each public function returns a matplotlib ``Figure`` that shows itself in a notebook and that `save` writes; ``ax=``
-draws into given axes. None of them uses ``pyplot``, so that nothing stays open. The report and the files for print
-are drawn by the same functions.
+Each public function returns a matplotlib ``Figure`` that a notebook displays and `save` writes; ``ax=``
+draws into given axes. They do not use ``pyplot``, so that no figure stays open. The same functions draw the report
+and the files for print.
 
 ::
 
-    image_rows.py        originals beside reconstructions (the paper's Figure 4), denoising sequences
+    image_rows.py        originals and reconstructions (the paper's Figure 4), denoising sequences
     score_panels.py      identification accuracy and pixel scores (Figure 5)
     analysis_figures.py  an analysis of encoding models, with values of each ROI (Figures 6 to 9)
     flat_maps.py         numbers of voxels on the cortex; cortex_views.py: the cortex, flat and inflated

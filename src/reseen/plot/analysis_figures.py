@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLES = {
-    "features": "Which cortex each component resembles",
-    "noise": "What z and zc bring as more noise is added",
-    "denoising": "What z and zc bring as the denoising continues",
-    "layers": "Which U-Net layer each voxel resembles most",
+    "features": "Prediction accuracy of each feature",
+    "noise": "Contributions of z and zc as more noise is added",
+    "denoising": "Contributions of z and zc during denoising",
+    "layers": "U-Net layer that predicts each voxel best",
 }
 KINDS: Mapping[str, Kind] = {"features": "one", "noise": "two", "denoising": "two", "layers": "layers"}
 _STATISTIC = {"one": "mean_r", "two": "split_r", "layers": "win_share"}
@@ -50,7 +50,7 @@ def encoding(
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw an analysis of encoding models of one subject: its maps, and beside them its values in each ROI.
+    """Draw an analysis of encoding models of one subject: its maps and its values in each ROI.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def encoding(
     limits
         Ends of the axis of the values; left out: all of them.
     title
-        Title; left out: what the analysis asks.
+        Title; left out: that of the analysis.
     ax
         Axes to draw the values in, without maps and title; left out: a new figure.
 
@@ -167,8 +167,8 @@ def draw_bars(
             continue
         draw_bound(axes, y, mine[0].upper_bound, f"noise ceiling {show(mine[0].upper_bound)}")
         for k, part in enumerate(mine):
-            said = f"{row}, {part.label}" if kind == "two" else row
-            draw_dot(axes, y + (k - (len(mine) - 1) / 2) * 0.36, replace(part, label=said), show, size=5.5)
+            label = f"{row}, {part.label}" if kind == "two" else row
+            draw_dot(axes, y + (k - (len(mine) - 1) / 2) * 0.36, replace(part, label=label), show, size=5.5)
     return figure
 
 
@@ -194,7 +194,7 @@ def draw_page(
     vmax: float | None = None,
     limits: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw maps one below the other and beside them the values in each ROI, with a note below."""
+    """Draw maps one below the other, next to the values in each ROI, with a note below."""
     from matplotlib.patches import Patch
 
     kind, legend = KINDS[analysis], legend_of(bars, analysis)

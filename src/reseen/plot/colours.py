@@ -1,4 +1,4 @@
-"""Colours: scales that colour-blind eyes can read, for one number, for two, and for which of several wins."""
+"""Colours: scales that colour-blind people can read, for one number, for two, and for the best of several layers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INK, SOFT, LINE, REACH, NULL, BAR, EDGE = (
     PAGE[name][0] for name in ("ink", "soft", "line", "reach", "null", "bar", "edge")
 )
 FIRST, SECOND = "#0072b2", "#e69f00"
-"""The two features of a split: blue and orange, which every kind of colour blindness tells apart."""
+"""The two features of a split: blue and orange, distinguishable with every type of colour blindness."""
 _NAMES = {light: name for name, (light, _) in PAGE.items()}
 _WEAK = (0.97, 0.97, 0.94)
 _ENCODER, _MIDDLE, _DECODER = ("#08519c", "#86c5f4"), "#3b0f4f", ("#fdc070", "#b04a00")
@@ -46,7 +46,7 @@ def css(colour: str) -> str:
 
 
 def one(values: Floats, low: float, high: float) -> Floats:
-    """Colour numbers from ``low`` to ``high`` with cividis; transparent where there is none.
+    """Colour numbers from ``low`` to ``high`` with cividis; transparent where a number is missing.
 
     Returns
     -------
@@ -63,11 +63,11 @@ def one(values: Floats, low: float, high: float) -> Floats:
 def two(first: Floats, second: Floats, low: float, high: float) -> Floats:
     """Colour pairs of numbers from ``low`` to ``high``: the first in blue, the second in orange, both in near-black.
 
-    Each takes away from white what its own colour lacks, as two inks do.
+    Colours are mixed subtractively, like two inks.
     """
-    shares = [_proportion(values, low, high)[..., None] for values in (first, second)]
+    proportions = [_proportion(values, low, high)[..., None] for values in (first, second)]
     inks = [np.array(rgb(colour)) for colour in (FIRST, SECOND)]
-    mixed = np.array(_WEAK) * np.prod([1 - share * (1 - ink) for share, ink in zip(shares, inks, strict=True)], axis=0)
+    mixed = np.array(_WEAK) * np.prod([1 - p * (1 - ink) for p, ink in zip(proportions, inks, strict=True)], axis=0)
     known = np.isfinite(first) & np.isfinite(second)
     return np.concatenate([mixed, known[..., None]], axis=-1)
 
@@ -89,9 +89,9 @@ def layer_palette(layers: Sequence[str]) -> list[str]:
     palette = [_MIDDLE] * len(layers)
     for side, ends in (("down", _ENCODER), ("up", _DECODER)):
         places = [place for place, found in enumerate(sides) if found == side]
-        for place, share in zip(places, np.linspace(0, 1, len(places)), strict=True):
+        for place, fraction in zip(places, np.linspace(0, 1, len(places)), strict=True):
             start, end = np.array(rgb(ends[0])), np.array(rgb(ends[1]))
-            palette[place] = as_hex(start + (end - start) * share)
+            palette[place] = as_hex(start + (end - start) * fraction)
     return palette
 
 

@@ -1,7 +1,7 @@
 """Cortex: paint a number for each vertex of fsaverage5 as an image of the cortex, flat and inflated, in milliseconds.
 
-Every view is rastered once: for each pixel the triangle in front and the place in it. Painting a map is then a look-up,
-and a pixel is coloured where at least half of its triangle, by weight, has a value. Below lie the sulci, in light grey.
+Every view is rastered once: the front triangle of each pixel and the position in it. Painting a map is then an index
+operation. A pixel is coloured if at least half of its triangle, by weight, has a value. Sulci are light grey below.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ FLAT_WIDTH, SMALL_WIDTH = 400, 132
 """Pixels of the two flat hemispheres together, and of each inflated view."""
 GAP = 4
 SMOOTH = 2
-"""Every side is painted so many times larger and then shrunk, so that edges are smooth."""
+"""Factor by which images are painted larger and then reduced, for smooth edges."""
 GYRUS, SULCUS = 0.93, 0.78
 OUTLINE = 0.25
 MARGIN_MM = 12.0
 NEARLY_ALL = 99.5
-"""Per cent of the vertices read that the flat cortex is cut to; a stray one far in front would shrink all others."""
+"""Percentile of the used vertices at which the flat cortex is cut; otherwise a single outlier would shrink the map."""
 SMALL_VIEWS = ("lateral", "medial", "ventral")
 
 
@@ -41,7 +41,7 @@ class View:
     vertices
         Shape ``(height, width, 3)``: the corners of the triangle in front.
     weights
-        Shape ``(height, width, 3)`` float32: how near each is; they add up to 1.
+        Shape ``(height, width, 3)`` float32: barycentric weights; they add up to 1.
     there
         Shape ``(height, width)`` bool: whether there is cortex at all.
     grey
@@ -72,9 +72,9 @@ class Cortex:
     Parameters
     ----------
     regions
-        Hemisphere -> ``(10242,)`` integers: the number of the region that a vertex lies in, -1 where none was read.
+        Hemisphere -> ``(10242,)`` integers: region number of each vertex, -1 outside the used voxels.
     names
-        What the regions are called, by number.
+        Names of the regions, by number.
     """
 
     def __init__(self, regions: Mapping[str, NDArray[np.int64]], names: Sequence[str]) -> None:
@@ -114,7 +114,7 @@ class Cortex:
         return np.asarray(canvas)
 
     def label_places(self) -> dict[str, tuple[float, float]]:
-        """Return where on the left flat cortex a region's name may stand, in pixels from the left and the top.
+        """Return the position of each region's name on the left flat cortex, in pixels from the left and the top.
 
         It is the pixel farthest from the region's borders.
         """

@@ -80,7 +80,7 @@ def noise_ceilings(
         ROI -> proportion in [0, 1] of the variance of the responses that a stimulus can explain, ``(n_voxels,)``; NaN
         where it is unknown.
     n_voxels
-        ROI -> number of voxels; left out: those of ``ceilings``. ROIs without ceilings have an empty row.
+        ROI -> number of voxels; left out: that of ``ceilings``. ROIs without ceilings have an empty row.
     ax
         Axes to draw in; left out: a new figure.
 

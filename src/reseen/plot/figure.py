@@ -1,4 +1,4 @@
-"""Figure: new figures, whole files that are the same bytes each time, and SVG for a web page."""
+"""Figure: new figures, complete files with the same bytes each time, and SVG for a web page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CHART_WIDTH = 4.4
-"""Inches that a chart is wide; its text is 9 points high."""
+"""Width of a chart in inches; its text has 9 points."""
 DOTS_PER_INCH = 150
 _TIP = "tip:"
 _DRAWN = re.compile(r' (?:d|x|y|width|height|transform)="[^"]*"')

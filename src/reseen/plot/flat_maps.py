@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Kind = Literal["one", "two", "layers"]
-"""How a map is coloured: one number, the parts of two features, or which layer is best."""
+"""Type of a map: one number, the parts of two features, or the best layer."""
 TOP = {"one": 0.5, "two": 0.3}
 """Ends of the scales of the paper's maps: a correlation (Figure 6), a feature's part of it (Figures 7 and 8)."""
 R_OF = "correlation r of predicted and measured responses"
@@ -38,13 +38,13 @@ class CorticalMaps:
         Name, such as ``"r/z"`` or ``"split/z+zc@strength=0.8/z"`` -> hemisphere -> numbers; NaN where no voxel was
         read.
     significant
-        Model -> hemisphere -> 1 where its correlation is significant, 0 where not, -1 where no voxel was read.
+        Model -> hemisphere -> 1 where its correlation is significant, 0 where not, -1 where there is no voxel.
     winners
         Stage, such as ``"progress=0.2"`` -> hemisphere -> number of the best layer, -1 where there is none.
     layers
         U-Net layers by number, from the encoder's outermost to the decoder's.
     regions
-        Hemisphere -> number of the region of a vertex, -1 where no voxel was read.
+        Hemisphere -> number of the region of a vertex, -1 where there is no voxel.
     region_names
         Regions by number.
 
@@ -71,7 +71,7 @@ class CorticalMaps:
         return (*(model for model in models if self.kind_of(model) is not None), *self.winners)
 
     def kind_of(self, name: str) -> Kind | None:
-        """Return how the map of a model or a stage is coloured; ``None`` where there is no such map."""
+        """Return the type of the map of a model or a stage; ``None`` if there is no such map."""
         if name in self.winners:
             return "layers"
         parts = [f"split/{name}/{space}" for space in spaces_of(name)]
@@ -179,7 +179,7 @@ def draw_map(axes: Axes, painted: NDArray[np.uint8], places: Mapping[str, tuple[
 def draw_key(
     figure: Figure, axes: Sequence[Axes], kind: Kind, names: Sequence[str] | Mapping[str, str], low: float, high: float
 ) -> None:
-    """Draw what the colours of maps mean, below the last of them.
+    """Draw the colour key of maps, below the last one.
 
     ``names`` are the two features, or the layers with their colours.
     """

@@ -1,4 +1,4 @@
-"""Images: originals beside reconstructions, and denoising sequences."""
+"""Images: originals, reconstructions and denoising sequences."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_IMAGES = 8
-"""Rows of images, or frames of a denoising sequence, that a figure shows unless it is asked for others."""
+"""Rows of images, or frames of a denoising sequence, that a figure shows by default."""
 _SIDE = 1.25  # inches of an image
 _GAP = 0.06  # between images, as a proportion of the side
 
@@ -102,7 +102,7 @@ def denoising(
     Raises
     ------
     ShapeError
-        If the arrays are no images, or fewer than two frames are there or asked for.
+        If the arrays are not images, or there are fewer than two frames.
 
     Examples
     --------

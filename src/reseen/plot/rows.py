@@ -1,4 +1,4 @@
-"""Rows: values with intervals, one row each, between their chance levels and their upper bound."""
+"""Rows: values with intervals, one row each, with chance levels and upper bound."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHANCE_MARKERS = {
     "random image": "*",
 }
 """Name of a chance level -> its marker."""
-HEAD = 1.1  # rows that the heading of a group takes
+HEAD = 1.1  # height of a group's heading, in rows
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def chart(
     rows, limits, show
         As in `draw_rows`.
     chance
-        Where a dashed line is drawn; left out: nowhere.
+        Position of a dashed line; left out: none.
     null
         Half of the width of a band around that line.
     """
