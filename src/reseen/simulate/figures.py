@@ -1,4 +1,4 @@
-"""Figures: the second world of images, plain white figures on black, as the classic experiments showed."""
+"""Draw plain white figures on black, as in classic reconstruction experiments."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ FIGURE_NAMES = tuple(STROKES)
 
 @dataclass(frozen=True)
 class Figure:
-    """Describe one figure: place, half size and line thickness in image widths.
+    """Description of one figure: position, half size and line thickness in image widths.
 
     ``cells`` is the side of a coarse grid, or 0; ``wobble`` seeds the unsteadiness of the hand that drew it.
     """

@@ -1,7 +1,7 @@
-"""Write a subject at NSD's true size, to try a reader on: numbers of a rule instead of a drawn cortex, and no images.
+"""Write a subject at NSD's full size, to test readers; betas follow a formula, and images have one grey pixel.
 
-The tree has NSD's names, shapes and chunks, and its number of images, each of one grey pixel. Session 1 of subj01 is
-1.05 GB; where only the ROIs are stored (``whole=False``), some megabytes.
+The tree has NSD's names, shapes, chunks and number of images. Session 1 of subj01 has 1.05 GB, or some megabytes if
+only the ROIs are stored (``whole=False``).
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from reseen.simulate.layout import BETAS, SPACE, write_tree
 from reseen.simulate.subject import SubjectTree
 
 N_ROI_VOXELS = 15_724
-"""Of ``nsdgeneral`` of subj01."""
+"""Number of voxels of ``nsdgeneral`` of subj01."""
 N_SHARED, N_OWN, N_REPETITIONS = 1000, 10_000, 3
 PRIME = 6007
-_BACK = 0.5  # share of the volume, from behind, that holds visual cortex
+_BACK = 0.5  # proportion of the volume, from posterior, with visual cortex
 
 
 def planted(index: NDArray[np.int64], session: int, trials: range = range(TRIALS_PER_SESSION)) -> NDArray[np.int16]:
-    """Return the numbers of some voxels in a session, as they are stored: ``(n_voxels, n_trials)``.
+    """Return the stored values of some voxels in a session, ``(n_voxels, n_trials)``.
 
-    They look like nothing in particular, differ between voxels, sessions and trials, and follow from these alone.
+    Values are pseudo-random and depend only on voxel, session and trial.
 
     Parameters
     ----------
     index
         Shape ``(n_voxels,)``: C-order index into the volume (X, Y, Z).
     session
-        Counted from 1.
+        Number of the session, from 1.
     trials
-        Which of its 750.
+        Trials of the session's 750.
     """
     step = 1 + (index * 48_271 + session * 40_503) % (PRIME - 1)
     trial = np.asarray(trials, dtype=np.int32)
@@ -62,20 +62,20 @@ def write_full_size(
     root
         The folder to write into.
     subject
-        One of NSD's, whose volume it gets.
+        Subject of NSD; its volume shape is used.
     n_sessions
-        Sessions of 750 trials.
+        Number of sessions of 750 trials.
     n_voxels
-        How many voxels the seven ROIs of atlas ``streams`` hold together: a folded sheet in the back of the volume.
+        Number of voxels in the seven ROIs of atlas ``streams``: a folded sheet in the posterior part of the volume.
     whole
-        Store every voxel, as NSD does; else those of the ROIs only.
+        Store all voxels, as NSD does; otherwise only voxels of the ROIs.
     n_nifti
-        How many of the first sessions to write as NIfTI too, with every voxel.
+        Number of first sessions that are also written as NIfTI, with all voxels.
 
     Raises
     ------
     ShapeError
-        If there are not so many sessions or voxels.
+        If there are fewer sessions or voxels.
     ResultsError
         If the disk is full or the folder cannot be written.
     """
@@ -113,7 +113,7 @@ def write_full_size(
 
 
 def _sheet(shape: tuple[int, int, int], n_voxels: int) -> NDArray[np.int16]:
-    """Put a folded sheet of so many voxels into the back of a volume, labelled 1 to 7 from back to front."""
+    """Return a volume with a folded posterior sheet of ``n_voxels`` voxels, labelled 1 to 7 from back to front."""
     x, y, z = np.indices(shape)
     back = y < _BACK * shape[1]
     if not len(ROI_LABELS["streams"]) <= n_voxels <= back.sum():
@@ -131,14 +131,14 @@ def _per_cent(index: NDArray[np.int64], session: int) -> NDArray[np.float32]:
 
 
 def _check_space(path: Path, n_bytes: int) -> None:
-    """HDF5 does not survive a disk that fills up while it writes."""
+    """Check the free space first: HDF5 crashes if the disk fills up while it writes."""
     free = shutil.disk_usage(path.parent).free
     if free < 1.1 * n_bytes:
         raise ResultsError(f"cannot write {path}: {n_bytes:,} bytes are needed, {free:,} are free. Make room.")
 
 
 def _write_hdf5(path: Path, shape: tuple[int, int, int], session: int) -> None:
-    """Write every voxel of a session, plane by plane: ``betas`` (trials, Z, Y, X), a chunk for each voxel."""
+    """Write every voxel of a session, plane by plane: ``betas`` (trials, Z, Y, X), one chunk per voxel."""
     import h5py
 
     _check_space(path, 2 * TRIALS_PER_SESSION * math.prod(shape))

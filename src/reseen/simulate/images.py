@@ -1,4 +1,4 @@
-"""Images: what the simulated subjects are shown, scenes drawn for them or a folder of the user's own."""
+"""Images of simulated subjects: drawn scenes, or a folder of the user's own images."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ from reseen.simulate.scenes import sample_scene
 
 Progress = Callable[[int, int], None]
 OWN_SIZE = 425
-"""Side in pixels to which the user's images are brought, as NSD's are."""
+"""Side of the user's images after resizing, in pixels; as in NSD."""
 N_CAPTIONS = 5
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _SCENE_STREAM = 211
-"""Keeps these scenes apart from those that any model was trained on."""
+"""Seed stream of these scenes, which differ from the training scenes of any model."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """Images of a data set, and the subjects that see each.
+    """Images of a data set, and the images of each subject.
 
     Parameters
     ----------
     images
         Shape ``(n, height, width, 3)`` uint8.
     small
-        Shape ``(n, 64, 64, 3)`` uint8: what the cortex looks at.
+        Shape ``(n, 64, 64, 3)`` uint8: input of the cortex.
     captions
-        For each image what people say of it.
+        Captions of each image.
     attributes
-        Shape ``(n, n_attributes)`` float32, or None where nothing is known of the images' categories.
+        Shape ``(n, n_attributes)`` float32, or None if the categories are unknown.
     shared
-        Shape ``(n_test,)``, ascending: the test images, shown to every subject.
+        Shape ``(n_test,)``, ascending: test images, shared by all subjects.
     own
-        For each subject ``(n_train,)``: its training images.
+        For each subject ``(n_train,)``: training images.
     subsets
-        ``"seen"`` and ``"novel"`` test images, or nothing.
+        ``"seen"`` and ``"novel"`` test images, or empty.
     categories
-        The ``"background"`` and the ``"objects"`` of each image, or nothing.
+        ``"background"`` and ``"objects"`` of each image, or empty.
     descriptions
-        For each image what it was drawn from, or the name of its file.
+        Scene of each image, or the name of its file.
     """
 
     images: NDArray[np.uint8]
@@ -72,9 +72,9 @@ class Shown:
 
 
 def draw_images(recipe: SimulateRecipe, rng: Generator, progress: Progress | None = None) -> Shown:
-    """Draw scenes: half of the test images are held-out combinations, and no training image holds one.
+    """Draw scenes: half of the test images contain held-out combinations, and no training image does.
 
-    ``progress`` is called with how many are drawn, and how many there are.
+    ``progress`` is a function of the number of images drawn and the total.
     """
     n = recipe.n_test + recipe.n_subjects * recipe.n_train
     shared, own = deal_ids(recipe.n_test, recipe.n_train, recipe.n_subjects, n, rng)
@@ -106,18 +106,18 @@ def draw_images(recipe: SimulateRecipe, rng: Generator, progress: Progress | Non
 
 
 def read_images(folder: Path, recipe: SimulateRecipe, rng: Generator, progress: Progress | None = None) -> Shown:
-    """Take the user's own images: ``*.png`` or ``*.jpg`` with ``captions.json`` or a ``.txt`` beside each.
+    """Read the user's own images: ``*.png`` or ``*.jpg``, with ``captions.json`` or a ``.txt`` next to each.
 
-    ``captions.json`` maps a file name to a caption or a list of them; a ``.txt`` holds one caption a line. Images are
-    cropped to their middle square. Subjects see different training images where there are enough. ``progress`` is
-    called with how many are read, and how many there are.
+    ``captions.json`` maps a file name to a caption or a list of captions; a ``.txt`` has one caption per line. Images
+    are cropped to their middle square. Subjects have different training images if there are enough. ``progress`` is a
+    function of the number of images read and the total.
 
     Raises
     ------
     DataError
         If the folder is missing, an image cannot be read or has no caption (see `reseen.files.read_image`).
     RecipeError
-        If there are fewer images than the recipe asks for.
+        If there are fewer images than the recipe needs.
     """
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; name one that holds .png or .jpg images and their captions.")

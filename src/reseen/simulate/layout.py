@@ -1,6 +1,6 @@
-"""Write images, captions and betas as a tree in NSD's own layout: the same arrays, the same bytes.
+"""Write images, captions and betas as a tree in NSD's layout; equal arrays write equal bytes.
 
-No file holds a time, a machine or a path. What each file holds in NSD is said in the NSD data manual.
+No file contains a time, a machine or a path. The NSD data manual describes the content of each file.
 """
 
 from __future__ import annotations
@@ -43,30 +43,30 @@ def write_tree(
     subjects: Sequence[SubjectTree],
     nifti: bool = False,
 ) -> None:
-    """Write a whole tree.
+    """Write a complete tree.
 
     Parameters
     ----------
     root
-        The folder to write into.
+        Folder to write.
     images
         Shape ``(n, H, W, 3)``.
     captions
-        For each image what people say of it.
+        Captions of each image.
     coco_id
-        For each image a number; the captions are filed under it. Every fifth image lies in ``val2017``.
+        COCO id of each image, the key of its captions. Every fifth image is in ``val2017``.
     shared
-        0-based ids of the 1 to 1,000 images for every subject: the test set.
+        0-based ids of the 1 to 1,000 images that all subjects share: the test set.
     subjects
-        Who saw what and how they answered. As in NSD, all share one order of repetitions, so that the k-th trial of
-        two subjects shows the same image or, for images that are not shared, each one's own.
+        Trials and responses of each subject. As in NSD, all share one order of repetitions: the k-th trial presents the
+        same image to two subjects or, for images that are not shared, an image of each one's own.
     nifti
         Also write the betas as ``.nii.gz``.
 
     Raises
     ------
     ShapeError
-        If the parts do not fit each other.
+        If the arrays do not match.
     ResultsError
         If the disk is full or the folder cannot be written.
     """
@@ -224,10 +224,10 @@ def _write_nifti(path: Path, volume: NDArray[Any], affine: NDArray[np.float64]) 
 
 
 def _write_color_tables(files: NsdFiles, atlas: str) -> None:
-    """Write the names of the labels of an atlas, ``value name`` in each line.
+    """Write the names of the labels of an atlas, ``value name`` per line.
 
-    The table of an atlas drawn on each subject's surface is next to its labels. As for every atlas there is one in the
-    folder of fsaverage too, where clients look for all of them.
+    The table of an atlas drawn on each subject's surface is next to its labels. The folder of fsaverage has a table of
+    every atlas too, because clients read all tables there.
     """
     names = {"Unknown": 0, **ROI_LABELS.get(atlas, {})}
     content = "".join(f"{value} {name}\n" for name, value in names.items())

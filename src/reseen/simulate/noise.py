@@ -1,4 +1,4 @@
-"""Noise: what a scanner day makes of the noise-free responses, and the noise-ceiling figures measured back from it."""
+"""Noise of simulated sessions, and the noise ceilings measured from the noisy responses."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from reseen.simulate.anatomy import Anatomy
 Array = NDArray[np.float32]
 
 NOISE_SHARES = {"own": 0.50, "spatial": 0.22, "signal_like": 0.20, "arousal": 0.03, "drift": 0.05}
-"""Parts of each voxel's noise variance: its own; shared with near voxels; along the signal's leading dimensions; shared
-by the whole brain; slow within a session."""
+"""Proportions of each voxel's noise variance: independent; shared with near voxels; along the signal's leading
+dimensions; shared by all voxels; slow within a session."""
 SPATIAL_REACH_MM = 8.0
 N_LEADING = 20
 LAPSE_RATE = 0.025
 LAPSE_GAIN = 0.2
 SESSION_GAIN_SPREAD = 0.10
 _LARGEST_PERCENT = 100.0
-_MOST_WHOLE = 1200
-"""So many rows of a Gram matrix are decomposed whole; it takes minutes and gigabytes with NSD's 10,000."""
+_MAX_DIRECT = 1200
+"""Maximum size of a Gram matrix that is decomposed directly; NSD's 10,000 would take minutes and gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Scanner:
     Parameters
     ----------
     ncsnr
-        Shape ``(n_voxels,)``: signal over noise standard deviation of single trials that is aimed for.
+        Shape ``(n_voxels,)``: target ratio of signal to noise standard deviation in single trials.
     noise_sd
-        Shape ``(n_voxels,)``: standard deviation of the added noise, where the signal has 1.
+        Shape ``(n_voxels,)``: standard deviation of the added noise; the signal has 1.
     amplitude, baseline
         Shape ``(n_voxels,)``: per cent signal change of one unit of signal, and of the mean response.
     near
@@ -42,9 +42,9 @@ class Scanner:
     leading
         Shape ``(n_leading, n_voxels)``: the signal's leading dimensions, scaled to give noise of unit variance.
     arousal
-        Shape ``(n_voxels,)``: unit-variance loadings on the fluctuation that the whole brain shares.
+        Shape ``(n_voxels,)``: unit-variance loadings on the fluctuation that all voxels share.
     session_gain
-        Shape ``(n_sessions, n_voxels)``: how strongly each voxel answers in each session, 1 on average.
+        Shape ``(n_sessions, n_voxels)``: gain of each voxel in each session, 1 on average.
     """
 
     ncsnr: NDArray[np.float64]
@@ -60,7 +60,7 @@ class Scanner:
 def sample_scanner(
     anatomy: Anatomy, signal: Array, ncsnr: NDArray[np.float64], n_sessions: int, rng: Generator
 ) -> Scanner:
-    """Draw one subject's noise; part of it lies along the dimensions of ``signal`` ``(n_stimuli, n_voxels)``."""
+    """Sample one subject's noise; part of it is along the dimensions of ``signal`` ``(n_stimuli, n_voxels)``."""
     n = len(anatomy)
     lapses = LAPSE_RATE * (1 - LAPSE_RATE) * (1 - LAPSE_GAIN) ** 2
     spread = signal.std(axis=0, dtype=np.float64)
@@ -91,12 +91,12 @@ def _spatial_mixing(anatomy: Anatomy) -> Array:
 
 
 def _leading_dimensions(signal: Array) -> Array:
-    """Return the signal's principal dimensions, each weighted by its sd, scaled to unit variance a voxel."""
+    """Return the signal's principal dimensions, each weighted by its sd, scaled to unit variance per voxel."""
     centred = signal.astype(np.float64) - signal.mean(axis=0, dtype=np.float64)
-    if len(centred) <= _MOST_WHOLE:
+    if len(centred) <= _MAX_DIRECT:
         vectors = np.linalg.eigh(centred @ centred.T)[1]
     else:
-        vectors = _krylov_vectors(centred, _MOST_WHOLE)
+        vectors = _krylov_vectors(centred, _MAX_DIRECT)
     top = vectors[:, ::-1][:, : min(N_LEADING, len(centred))]
     directions = top.T @ centred
     size = np.sqrt(np.sum(directions**2, axis=0))
@@ -104,23 +104,23 @@ def _leading_dimensions(signal: Array) -> Array:
 
 
 def _krylov_vectors(centred: NDArray[np.float64], n_most: int) -> NDArray[np.float64]:
-    """Find the leading eigenvectors of a Gram matrix in a small space; the matrix itself is never made.
+    """Compute the leading eigenvectors of a Gram matrix in a small subspace, without forming the matrix.
 
-    Lanczos' way, each vector made orthogonal to all before it (Golub and Van Loan, Matrix Computations, section 10.3).
-    A sign is a convention: that the first step is the first image, that ``n`` is halved down to the number of steps,
-    and that vectors are turned as Householder's would be, gives those that LAPACK gives eigenvectors of the whole
-    matrix (not where the rows span less than the steps). So data sets keep their bytes.
+    Lanczos algorithm with full reorthogonalisation (Golub and Van Loan, Matrix Computations, section 10.3). Signs of
+    eigenvectors are arbitrary. Three conventions reproduce the signs of LAPACK for the full matrix, so that data sets
+    keep their bytes: the first step is the first image, ``n`` is halved down to the number of steps, and vectors have
+    the signs of Householder's method. (This does not hold if the rank of the rows is below the number of steps.)
 
     Parameters
     ----------
     centred
         Shape ``(n, n_voxels)``.
     n_most
-        At most so many steps, and at least half as many.
+        Maximum number of steps; there are at least half as many.
 
     Returns
     -------
-    Shape ``(n, n_steps)``, leading ones last; some dozens of them are exact.
+    Shape ``(n, n_steps)``, leading eigenvectors last; some dozens of them are exact.
     """
     n_steps = len(centred)
     while n_steps > n_most:
@@ -131,7 +131,7 @@ def _krylov_vectors(centred: NDArray[np.float64], n_most: int) -> NDArray[np.flo
     for k in range(n_steps):
         step = centred @ (basis[k] @ centred)
         diagonal[k] = step @ basis[k]
-        for _ in range(2):  # once leaves what rounding did
+        for _ in range(2):  # twice, because of rounding errors
             step -= (basis[: k + 1] @ step) @ basis[: k + 1]
         beside[k] = np.linalg.norm(step)
         if k + 1 == n_steps or beside[k] < np.finfo(np.float64).eps * diagonal.max():
@@ -145,12 +145,12 @@ def _krylov_vectors(centred: NDArray[np.float64], n_most: int) -> NDArray[np.flo
 
 
 def measure_session(scanner: Scanner, session: int, signal: Array, rng: Generator) -> tuple[Array, NDArray[np.bool_]]:
-    """Scan one session.
+    """Simulate the measurement of one session.
 
     Parameters
     ----------
     session
-        Which one, from 0.
+        Number of the session, from 0.
     signal
         Shape ``(n_trials, n_voxels)``: the noise-free response to each trial's image, in order of presentation.
 
@@ -159,7 +159,7 @@ def measure_session(scanner: Scanner, session: int, signal: Array, rng: Generato
     betas
         Shape ``(n_trials, n_voxels)`` float32: per cent signal change.
     lapse
-        Shape ``(n_trials,)``: trials on which the subject did not look.
+        Shape ``(n_trials,)``: trials on which the subject did not attend.
     """
     n_trials, n_voxels = signal.shape
     lapse = rng.random((n_trials,)) < LAPSE_RATE
@@ -171,7 +171,7 @@ def measure_session(scanner: Scanner, session: int, signal: Array, rng: Generato
 
 
 def _sample_noise(scanner: Scanner, n_trials: int, rng: Generator) -> Array:
-    """Draw the noise of one session, ``(n_trials, n_voxels)`` float32, unit variance."""
+    """Sample the noise of one session, ``(n_trials, n_voxels)`` float32, unit variance."""
     n_voxels = len(scanner.ncsnr)
 
     def draw(columns: int) -> Array:
@@ -194,11 +194,11 @@ def _slow_waves(n_trials: int) -> Array:
 
 
 def measure_ncsnr(betas: Array, stimulus_id: NDArray[np.int64], session: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Measure the noise-ceiling signal-to-noise ratio as NSD's manual does, ``(n_voxels,)``.
+    """Compute the noise ceiling signal-to-noise ratio with NSD's formula, ``(n_voxels,)``.
 
-    Betas are z-scored within each session; the noise variance is the mean over images shown three times or more of
-    the variance (ddof 1) over the first three; the signal variance is what is left of one. Images shown twice serve
-    where none was shown three times.
+    Betas are z-scored within each session. Noise variance is the variance (ddof 1) over the first three trials of an
+    image, averaged over images with three trials or more. Signal variance is one minus noise variance. If no image has
+    three trials, images with two are used.
     """
     scaled = np.empty(betas.shape, dtype=np.float32)
     for one in np.unique(session):

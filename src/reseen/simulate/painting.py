@@ -1,4 +1,4 @@
-"""Painting: a scene's description made an image."""
+"""Draw a scene from its description."""
 
 from __future__ import annotations
 

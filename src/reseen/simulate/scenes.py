@@ -1,7 +1,7 @@
-"""Scenes: the first world of images, as descriptions.
+"""Descriptions of drawn scenes.
 
-A scene is a background and one or two things, each with a kind, a colour, a place, a size and a pose. One combination
-of background, kind and colour in five is *held out*: it never appears in a training image of any sort.
+A scene is a background and one or two objects, each with a category (``kind``), colour, position, size and pose. One
+in five combinations of background, category and colour is *held out*: no training image of any model contains it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ COLOURS = {
     "white": (242, 242, 238),
 }
 FLYING = ("bird", "balloon")
-"""Kinds that hang in the air."""
+"""Objects in the air."""
 
 
 @dataclass(frozen=True)
 class Thing:
-    """Describe one object: ``x`` and ``y`` are its centre and ``size`` its half height, in image widths."""
+    """Description of one object: ``x`` and ``y`` are its centre and ``size`` its half height, in image widths."""
 
     kind: str
     colour: str
@@ -42,7 +42,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Describe one image: ``horizon`` in image heights from the top, ``light`` a factor, ``texture`` a seed."""
+    """Description of one image: ``horizon`` in image heights from the top, ``light`` a factor, ``texture`` a seed."""
 
     background: str
     horizon: float
@@ -53,18 +53,18 @@ class Scene:
 
     @property
     def is_novel(self) -> bool:
-        """Whether any object in it is a held-out combination."""
+        """Whether any object is in a held-out combination."""
         return any(is_held_out(self.background, thing.kind, thing.colour) for thing in self.things)
 
 
 def is_held_out(background: str, kind: str, colour: str) -> bool:
-    """Return whether this combination is one of the fifth that no training shows; every pair of the three is shown."""
+    """Return whether this combination is held out; training images contain every pair of the three properties."""
     code = BACKGROUNDS.index(background) + 2 * KINDS.index(kind) + 3 * tuple(COLOURS).index(colour)
     return code % 5 == 0
 
 
 def sample_scene(rng: Generator, *, novel: bool = False, n_things: int | None = None) -> Scene:
-    """Sample a scene; its first thing is a held-out combination if ``novel``; otherwise no thing is."""
+    """Sample a scene; its first object is a held-out combination if ``novel``; otherwise no object is."""
     background = str(rng.choice(BACKGROUNDS))
     horizon = float(rng.uniform(0.42, 0.66))
     count = n_things or (1 if rng.random() < 0.65 else 2)

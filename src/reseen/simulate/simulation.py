@@ -1,4 +1,4 @@
-"""Simulation: subjects, their trials and their betas, each from random numbers of its own."""
+"""Simulate subjects, trials and betas, each from its own random numbers."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ _PURPOSES = ("images", "order", "cortex", "ncsnr", "noise", "session")
 
 @dataclass(frozen=True)
 class SimulatedSubject:
-    """Simulated subject, its trials and the truth behind them.
+    """Simulated subject with its trials and ground truth.
 
     Parameters
     ----------
     name
         ``"subj01"``, ``"subj02"`` ...
     stimulus_id
-        For each session ``(n_trials,)``: the images shown.
+        For each session ``(n_trials,)``: the presented images.
     betas
         For each session ``(n_trials, n_voxels)`` float32, per cent signal change.
     lapse
-        For each session ``(n_trials,)`` bool: trials on which the subject did not look.
+        For each session ``(n_trials,)`` bool: trials on which the subject did not attend.
     seen
-        Shape ``(n_stimuli,)``: every image shown, ascending.
+        Shape ``(n_stimuli,)``: ids of all presented images, ascending.
     cortex, responses
-        What answers, and its noise-free answers to ``seen``.
+        Voxels of the subject, and their noise-free responses to ``seen``.
     scanner
-        What its noise is like.
+        Noise of the subject.
     ncsnr
-        Shape ``(n_voxels,)``: measured from the betas as NSD measures it.
+        Shape ``(n_voxels,)``: computed from the betas with NSD's formula.
     """
 
     name: str
@@ -79,17 +79,17 @@ def simulate(
     Parameters
     ----------
     out
-        Folder to write into. Beside NSD's files it gets ``reseen_truth.json`` (the settings of this recipe, which test
-        images are seen and which novel combinations, every image's background and objects) and ``truth/``: what
-        every image was drawn from, and for each subject the noise-free responses and every voxel's properties.
+        Folder to write. In addition to NSD's files it contains ``reseen_truth.json`` (settings of this recipe, seen and
+        novel test images, each image's background and objects) and ``truth/``: the scene of each image, and for each
+        subject the noise-free responses and each voxel's properties.
     recipe
-        How many subjects, sessions and images, and the seed.
+        Numbers of subjects, sessions and images, and the seed.
     images
-        A folder of the user's own images and captions; left out, scenes are drawn.
+        Folder of the user's own images and captions. Default: scenes are drawn.
     nifti
-        Write the betas as NIfTI too.
+        Also write the betas as NIfTI.
     progress
-        Called with what is being done, how much of it is done and how much there is.
+        Function of the current step, the amount done and the total.
 
     Raises
     ------
@@ -98,11 +98,11 @@ def simulate(
     DataError
         If the user's images cannot be used.
     ResultsError
-        If the folder already holds a data set or cannot be written.
+        If the folder already contains a data set, or cannot be written.
     """
     if (out / "nsddata").exists():
         raise ResultsError(f"{out} already holds a data set. Name another folder, or delete this one first.")
-    tell = progress or _say_nothing
+    tell = progress or _no_progress
     anatomy, shown, subjects = simulated_subjects(recipe, images=images, progress=tell)
     _write(out, recipe, shown, anatomy, subjects, nifti=nifti, tell=tell)
 
@@ -110,11 +110,11 @@ def simulate(
 def simulated_subjects(
     recipe: SimulateRecipe, *, images: Path | None = None, progress: Progress | None = None
 ) -> tuple[Anatomy, Shown, list[SimulatedSubject]]:
-    """Simulate without writing: the anatomy that all share, what is shown, and the subjects with all that is true.
+    """Simulate without writing: return the shared anatomy, the images, and the subjects with their ground truth.
 
     Parameters and errors are those of ``simulate``.
     """
-    tell = progress or _say_nothing
+    tell = progress or _no_progress
     rng = _rng(recipe.seed, "images")
     if images is None:
         shown = draw_images(recipe, rng, partial(tell, "draw images"))
@@ -130,7 +130,7 @@ def simulated_subjects(
 
 
 def plan_of(recipe: SimulateRecipe) -> list[NDArray[np.int64]]:
-    """Plan which of a subject's images each trial shows, as `plan_trials` returns it.
+    """Plan the image of each trial of a subject, as `plan_trials` returns it.
 
     Raises
     ------
@@ -152,20 +152,20 @@ def scan_subject(
     plant: Callable[[Cortex], Cortex] | None = None,
     progress: Progress | None = None,
 ) -> SimulatedSubject:
-    """Draw a subject's brain and scan it; what it is depends on ``seed`` and ``number`` (from 0) alone.
+    """Sample a subject's cortex and simulate its sessions; they depend on ``seed`` and ``number`` (from 0) only.
 
     Parameters
     ----------
     shown
-        Every image, and which are this subject's.
+        All images, and the ids of this subject's images.
     plan
-        For each session which of the subject's images each trial shows: first the shared ones, then its own.
+        For each session the image of each trial, counted over the subject's images: first shared, then its own.
     plant
-        Changes the cortex before it sees anything: to plant a subject whose brain is known to hold less than images.
+        Function that changes the cortex before it is tuned, to plant a subject with less information than images.
     progress
         As in ``simulate``.
     """
-    tell = progress or _say_nothing
+    tell = progress or _no_progress
     name = f"subj{number + 1:02d}"
     mine = np.concatenate([shown.shared, shown.own[number]])
     stimulus_id = tuple(mine[slots] for slots in plan)
@@ -259,7 +259,7 @@ def _write(
 
 
 def _write_truth(path: Path, anatomy: Anatomy, subject: SimulatedSubject) -> None:
-    """Write what is true of a subject: noise-free responses in units of their sd, and every voxel's properties."""
+    """Write the ground truth of a subject: noise-free responses in units of their sd, and each voxel's properties."""
     cortex, scanner = subject.cortex, subject.scanner
     np.savez(
         path,
@@ -291,7 +291,7 @@ def _vertex_files(anatomy: Anatomy, atlases: dict[str, NDArray[np.int64]], subje
 def _atlases(anatomy: Anatomy) -> dict[str, NDArray[np.int64]]:
     """Return NSD's atlases as volumes: -1 off the cortex, 0 cortex without a label.
 
-    V1 to V3 divide the stream ``early``; hV4 is the stream ``midventral``, in front of them.
+    V1 to V3 divide the stream ``early``; hV4 is the stream ``midventral``, anterior to them.
     """
     upper = anatomy.angle > 0
     drawn = ROI_LABELS["prf-visualrois"]
@@ -307,9 +307,9 @@ def _atlases(anatomy: Anatomy) -> dict[str, NDArray[np.int64]]:
 
 
 def _rng(seed: int, purpose: str, *key: int) -> Generator:
-    """Return the random numbers of one purpose; a change in one leaves all others as they were."""
+    """Return the random generator of one purpose; other purposes do not depend on it."""
     return np.random.default_rng((seed % 2**63, 1 + _PURPOSES.index(purpose), len(key), *key))
 
 
-def _say_nothing(what: str, done: int, total: int) -> None:
-    """Do nothing: the progress where none was asked for."""
+def _no_progress(what: str, done: int, total: int) -> None:
+    """Do nothing; default of ``progress``."""

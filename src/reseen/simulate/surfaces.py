@@ -1,7 +1,7 @@
-"""Surfaces: how the vertices of fsaverage lie in the simulated subjects' volume, as NSD's transform files say it.
+"""Compute the content of NSD's transform files: positions of fsaverage's vertices in the simulated volume.
 
-A simulated subject's own surface is the template's, fsaverage5, so that the nearest of its vertices to a vertex of
-fsaverage is found on the ball that both share.
+A simulated subject's own surface is the template, fsaverage5. Its vertex nearest to a vertex of fsaverage is found on
+the sphere that both share.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from reseen.datasets.surface import OUTSIDE
 from reseen.simulate.anatomy import Anatomy
 
 MIDDLE_DEPTH = 2
-"""Of `DEPTHS`: half way through the cortex."""
+"""Depth of `DEPTHS` half way through the cortex."""
 
 
 def surface_transforms(anatomy: Anatomy, files: NsdFiles) -> dict[str, NDArray[Any]]:
-    """Return what each transform file of a subject holds.
+    """Return the content of each transform file of a subject.
 
     Parameters
     ----------
     anatomy
-        Where the volume lies.
+        Anatomy with the volume's affine.
     files
-        The names; its root is what the paths are relative to.
+        Names of files; paths are relative to its root.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def surface_transforms(anatomy: Anatomy, files: NsdFiles) -> dict[str, NDArray[A
 def surface_labels(
     atlases: Mapping[str, NDArray[np.integer[Any]]], transforms: Mapping[str, NDArray[Any]], files: NsdFiles
 ) -> dict[str, NDArray[np.int32]]:
-    """Return the content of the label files of each atlas, a number for each vertex; 0 is no label.
+    """Return the content of the label files of each atlas, one number per vertex; 0 is no label.
 
     A vertex of the subject's surface has the label of the voxel that it is in half way through the cortex; a vertex of
     fsaverage has the label of the subject's nearest vertex.
@@ -66,13 +66,12 @@ def surface_labels(
     transforms
         From `surface_transforms`.
     files
-        The names, as in `surface_transforms`.
+        Names of files, as in `surface_transforms`.
 
     Returns
     -------
     dict
-        Path -> ``(n_vertices, 1)``: of the subject's surface for atlases that NSD's authors drew there, else of
-        fsaverage.
+        Path -> ``(n_vertices, 1)``: of the subject's surface for `DRAWN_ATLASES`, else of fsaverage.
     """
     found = {}
     for side in SIDES:

@@ -1,4 +1,4 @@
-"""Things: how each kind of object is drawn."""
+"""Draw the objects of a scene, by category."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TURN = np.linspace(0, 2 * np.pi, 40, endpoint=False)
 
 
 class Brush:
-    """Draw in a thing's own coordinates: x to the right and y down, both -1...1, turned and scaled into place."""
+    """Draw in a thing's own coordinates: x to the right and y down, both -1...1, rotated and scaled to its position."""
 
     def __init__(self, pen: ImageDraw.ImageDraw, thing: Thing, side: int) -> None:
         self.pen = pen
@@ -32,7 +32,7 @@ class Brush:
             self.turn = self.turn @ np.diag([-1.0, 1.0])
 
     def polygon(self, points: list[tuple[float, float]] | Points, colour: Points | Colour | None = None) -> None:
-        """Fill a polygon, its outline darker; the thing's own colour unless another is given."""
+        """Fill a polygon with a darker outline, in the thing's colour by default."""
         placed = np.asarray(points, dtype=float) @ self.turn.T + (self.thing.x, self.thing.y)
         fill = self.main if colour is None else np.asarray(colour)
         outline = fill * 0.45

@@ -1,4 +1,4 @@
-"""Voxels: what those of each stream are like, and one subject's own draw of them."""
+"""Properties of the voxels of each stream, and a sample of them for one subject."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reseen.simulate.filters import CHANNELS, CYCLES_PER_IMAGE, N_EDGES, N_ORIEN
 Array = NDArray[np.float32]
 
 MAX_CATEGORY_SHARE = 1 / 3
-"""No voxel owes more of its signal variance to categories."""
+"""Maximum proportion of a voxel's signal variance that is due to categories."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class StreamProperties:
     Parameters
     ----------
     early, middle, late
-        Parts of the image-driven variance that come from early vision and from the random network.
+        Proportions of the image-driven variance from early vision and from the random network's layers.
     category
-        Mean and largest share of the whole signal variance that categories have.
+        Mean and maximum proportion of the signal variance that is due to categories.
     size, size_slope
-        Receptive field's standard deviation at the centre of gaze, and its growth with eccentricity.
+        Standard deviation of the receptive field at the centre of gaze, and its slope over eccentricity.
     compression
-        Exponent of the compressive nonlinearity on early vision's sum.
+        Exponent of the compressive nonlinearity of early vision's sum.
     ncsnr, ncsnr_spread
-        Median of the noise-ceiling signal-to-noise ratio, and standard deviation of its logarithm.
+        Median of the noise ceiling signal-to-noise ratio, and standard deviation of its logarithm.
     """
 
     early: float
@@ -58,7 +58,7 @@ PROPERTIES = {
     "lateral": StreamProperties(0.0, 0.30, 0.70, (0.20, 0.30), 1.20, 0.55, 0.4, 0.40, 0.50),
     "parietal": StreamProperties(0.20, 0.45, 0.35, (0.08, 0.16), 1.50, 0.60, 0.4, 0.32, 0.50),
 }
-"""The streams, from the brain side alone; docs/simulated_subject.md says where each figure comes from."""
+"""Properties of each stream, from neuroscience only; docs/simulated_subject.md cites the source of each number."""
 
 AREA_SIZE = {1: (0.20, 0.10), 2: (0.25, 0.15), 3: (0.35, 0.22)}
 """Receptive field size and its slope for V1, V2 and V3, in place of the stream's."""
@@ -66,7 +66,7 @@ AREA_COMPRESSION = {1: 0.55, 2: 0.45, 3: 0.40}
 
 
 def sample_cortex(anatomy: Anatomy, rng: Generator) -> Cortex:
-    """Draw one subject's cortex on the shared anatomy: receptive fields, preferences, network and categories."""
+    """Sample one subject's cortex on the shared anatomy: receptive fields, preferences, network and categories."""
     n = len(anatomy)
     x, y, size, compression = _sample_fields(anatomy, rng)
     share, category = np.zeros((3, n)), np.zeros(n)
@@ -95,7 +95,7 @@ def sample_cortex(anatomy: Anatomy, rng: Generator) -> Cortex:
 
 
 def _sample_fields(anatomy: Anatomy, rng: Generator) -> tuple[NDArray[np.float64], ...]:
-    """Scatter the template's receptive fields: this subject's own places, sizes and exponents."""
+    """Sample this subject's positions, sizes and exponents of receptive fields around the template's."""
     n = len(anatomy)
     eccentricity = anatomy.eccentricity * np.exp(rng.normal(0, 0.2, n)) + np.abs(rng.normal(0, 0.1, n))
     angle = anatomy.angle + rng.normal(0, 0.25, n)
@@ -112,7 +112,7 @@ def _sample_fields(anatomy: Anatomy, rng: Generator) -> tuple[NDArray[np.float64
 
 
 def _sample_early(anatomy: Anatomy, size: NDArray[np.float64], rng: Generator) -> Array:
-    """Draw preferences over the early channels: tones, an orientation, and finer edges in smaller fields."""
+    """Sample weights of the early channels: tones, an orientation, and finer edges in smaller fields."""
     n = len(anatomy)
     tones = rng.gamma(1.0, size=(N_TONES, n)) * np.repeat([1.5, 2.0, 2.0], 2)[:, None]
     preferred = rng.uniform(0, np.pi, n)
@@ -128,7 +128,7 @@ def _sample_early(anatomy: Anatomy, size: NDArray[np.float64], rng: Generator) -
 
 
 def _smoothing(anatomy: Anatomy, reach_mm: float = 6.0) -> Array:
-    """Return rows of unit length that average over near voxels, so that preferences change smoothly on the cortex."""
+    """Return rows of unit length that average over near voxels, so that tuning varies smoothly over the cortex."""
     square = np.sum(anatomy.position**2, axis=1)
     distance = np.maximum(square[:, None] + square - 2 * anatomy.position @ anatomy.position.T, 0)
     kernel = np.exp(-distance / (2 * reach_mm**2)) * (anatomy.stream[:, None] == anatomy.stream)
@@ -136,7 +136,7 @@ def _smoothing(anatomy: Anatomy, reach_mm: float = 6.0) -> Array:
 
 
 def _sample_tuning(n: int, near: Array, rng: Generator) -> Array:
-    """Draw weights ``(n, n_voxels)``: half their variance is shared with near voxels, half is each voxel's own."""
+    """Sample weights ``(n, n_voxels)``: half the variance is shared with near voxels, half is independent."""
     drawn = rng.standard_normal((2, n, len(near))).astype(np.float32)
     return np.asarray((drawn[0] @ near.T + drawn[1]) / np.float32(np.sqrt(2)), dtype=np.float32)
 
@@ -148,7 +148,7 @@ def _attribute_weight() -> Array:
 
 
 def sample_ncsnr(anatomy: Anatomy, rng: Generator) -> NDArray[np.float64]:
-    """Draw each voxel's ncsnr, ``(n_voxels,)``: log-normal in a stream, smooth along the cortex, a level a subject."""
+    """Sample ncsnr, ``(n_voxels,)``: log-normal in a stream, smooth over the cortex, with one level per subject."""
     field = _sample_tuning(1, _smoothing(anatomy), rng)[0]
     level = np.exp(np.clip(rng.normal(0, 0.08), -0.1, 0.1))
     ncsnr = np.zeros(len(anatomy))
