@@ -1,10 +1,9 @@
-"""Decode: from the responses of some ROIs to features, fitted on training trials and applied to held-out ones.
+"""Decode: predict features of held-out stimuli from the responses of some ROIs.
 
-`Decoder` is one fitted decoder. `decode` and `Decoding` fit one for each fold of a split, spread over workers where
-asked, with true and with permuted labels.
+`Decoder` is one fitted decoder. `decode` and `Decoding` fit one decoder for each fold of a split, with true or with
+permuted labels, on one process or on several workers.
 
-The unit of work is a block of targets of one fold (`units`). Blocks are the same wherever they are fitted, and so are
-the maps.
+A task is a block of targets of one fold (`units`). Maps do not depend on where a block is fitted.
 """
 
 from __future__ import annotations
@@ -46,19 +45,19 @@ def decode(
     trials
         Single trials of one subject.
     split
-        Which stimuli are held out, fold by fold.
+        Training and test stimuli of each fold.
     feature
         The features of at least the training stimuli; those of test stimuli are not used.
     rois, recipe
-        ROIs whose voxels are used, and the settings of the decoders.
+        ROIs of the voxels, and settings of the decoders.
     seed
-        Decides folds and shuffling.
+        Determines the inner folds and the permutations.
     train_trials, test_trials
-        Whether repetitions are averaged before the fit, and before the prediction.
+        ``"averaged"`` averages repetitions before the fit, and before the prediction.
     device
-        Where the decoders are fitted, as in `fit_ridge`; with ``"cuda"``, a unit of work takes a GPU of its own.
+        Where the decoders are fitted, as in `fit_ridge`; with ``"cuda"``, each task needs a GPU.
     permutation, executor, progress
-        As in `Decoding.run`; so is what is given and what is raised.
+        As in `Decoding.run`, like the return value and the errors.
     """
     kind: dict[str, Rows] = {"train_trials": train_trials, "test_trials": test_trials}
     decoding = Decoding(trials, split, feature, rois=rois, recipe=recipe, seed=seed, device=device, **kind)
@@ -66,10 +65,10 @@ def decode(
 
 
 class Decoding:
-    """The decoding of one feature from one subject, fold by fold, with true and with permuted labels.
+    """Decoding of one feature from one subject in each fold, with true or permuted labels.
 
-    The parameters are those of `decode`, and ``task`` holds them. Memory holds the factored problem of a fold from one
-    run to the next.
+    The parameters are those of `decode`; ``task`` stores them. The factored problem of a fold stays in memory between
+    runs.
     """
 
     def __init__(
@@ -115,21 +114,21 @@ class Decoding:
         Parameters
         ----------
         permutation
-            Permute the features over stimuli before the fit: the permuted level. The number says which of many
-            permutations; left out: none. Where the test set is fixed, the features of the training stimuli are
+            Number of the permutation of features over stimuli before the fit, for the level ``permuted``; left out: no
+            permutation. Where the test set is fixed, the features of the training stimuli are
             permuted. Where stimuli are left out in turn, those of all stimuli are, once for all folds
             (`permuted_stimuli`).
         weights
-            Whether the maps are wanted, which may fill the memory; those of a permutation are never kept.
+            Return the maps, which may need much memory; maps of a permutation are never kept.
         executor
-            Who fits; left out: this process. The result is the same.
+            Where to fit; left out: in this process. The result is the same.
         progress
-            Called with the number of blocks of targets fitted and the number there are.
+            Called with the number of fitted blocks of targets and the total number.
 
         Returns
         -------
         decoders
-            One for each fold; none where weights are released block by block.
+            One for each fold; none if maps are not kept.
         decoded
             Predictions of all held-out items, sorted by stimulus id; single trials of one stimulus in order of
             presentation. A split gives the same items, whatever the feature and the ROIs: the rows of `held_out`.

@@ -1,4 +1,4 @@
-"""Decoder: a linear map, or an estimator of one's own, from the voxels of some ROIs to one feature."""
+"""Decoder: a linear map, or a user's estimator, from the voxels of some ROIs to one feature."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from reseen.ridge import RidgeMap
 from reseen.trials import SessionScaling, Trials
 
 SAVED_AS = "decoder"
-"""Key of what a decoder knows of itself, among what its arrays were computed by."""
+"""Key of the decoder's settings in the metadata of its file."""
 
 
 class Decoder(Estimator):
@@ -40,24 +40,24 @@ class Decoder(Estimator):
     estimator
         Any object with ``fit(X, Y)`` and ``predict(X)``, such as a scikit-learn pipeline; X has shape ``(n_trials,
         n_voxels)``, Y ``(n_trials, n_targets)``. It is cloned before it is fitted. Left out: reseen's ridge, which
-        chooses a penalty for each target, and which the parameters below are about.
+        chooses a penalty for each target; the parameters below are for this ridge.
     alphas
-        Grid of ridge penalties, as scikit-learn's ``Ridge`` counts them. Left out: a grid scaled to the data.
+        Grid of ridge penalties, in the convention of scikit-learn's ``Ridge``. Left out: a grid scaled to the data.
     n_folds
-        Folds that choose the penalty.
+        Number of folds for choosing the penalty.
     share_alpha
         Choose one penalty for all targets; for few stimuli.
     group_folds
         Keep all trials of a stimulus in one fold.
     intercept
-        Fit the mean of every target.
+        Fit an intercept for every target.
     rescale_averages
         Undo the shrinkage of predictions from averages under a map fitted on single trials
         (`reseen.ridge.average_gain`).
     seed
-        Decides which stimuli share a fold.
+        Determines which stimuli share a fold.
     device
-        ``"numpy"``, or torch's name of a device, such as ``"cuda"``.
+        ``"numpy"``, or a torch device, such as ``"cuda"``.
 
     Attributes
     ----------
@@ -66,15 +66,15 @@ class Decoder(Estimator):
     feature_, shape_
         Name of the feature, and its shape for one stimulus.
     voxels_
-        Shape ``(n_voxels,)``: which voxels of the trials are used.
+        Shape ``(n_voxels,)``: True for the voxels that are used.
     voxel_index_
-        Where these voxels are in the volume, or ``None``.
+        Indices of these voxels in the volume, or ``None``.
     scaling_
-        What the training trials were standardised by within sessions, or ``None``.
+        Means and standard deviations that standardised the training trials within sessions, or ``None``.
     n_trials_, n_stimuli_
         Number of training trials and stimuli.
     n_averaged_
-        Most trials that one training row averages; 1 for single trials.
+        Largest number of trials averaged in one training row; 1 for single trials.
 
     Examples
     --------
@@ -165,18 +165,18 @@ class Decoder(Estimator):
         *,
         averaged: bool = False,
     ) -> Self:
-        """Become the fitted decoder of a map that was fitted elsewhere, such as on several workers.
+        """Store a map that was fitted elsewhere, such as on several workers, and return this decoder.
 
         Parameters
         ----------
         fitted
             The map.
         trials, features
-            What it was fitted on, the voxels of other ROIs and other trials included.
+            Data of the fit, including other voxels and other trials.
         train
-            Shape ``(n_trials,)``: the trials of the fit.
+            Shape ``(n_trials,)``: True for the trials of the fit.
         averaged
-            Whether these were averaged by stimulus before the fit.
+            True if these were averaged by stimulus before the fit.
         """
         counts = trials.n_repetitions[train]
         _, row = np.unique(trials.stimulus_id[train], return_inverse=True)
@@ -194,15 +194,15 @@ class Decoder(Estimator):
         return self
 
     def predict(self, trials: Trials | ArrayLike) -> Features:
-        """Predict the feature of each row; one row is enough.
+        """Predict the feature of each row.
 
         Parameters
         ----------
         trials
             Trials with the voxels of the fit. Where the training trials were standardised within sessions and these are
-            not, they are standardised as their session was. Or an array, ``(n_rows, n_voxels)`` or ``(n_voxels,)``, of
-            all voxels of the training trials or of those that are used, in the units of the training betas; its rows
-            are numbered from 0.
+            not, they are standardised like their session. Or an array, ``(n_rows, n_voxels)`` or ``(n_voxels,)``, of
+            all voxels of the training trials or of the used voxels, in the units of the training betas; its rows
+            get the ids 0, 1, ...
 
         Returns
         -------
@@ -241,7 +241,7 @@ class Decoder(Estimator):
         Raises
         ------
         ResultsError
-            If it cannot be written, or holds an estimator of one's own: save that with the library it comes from.
+            If it cannot be written, or has a user's estimator; save that with its own library.
         """
         arrays, described = self.describe()
         write_tensors(Path(path), arrays, described)
@@ -253,24 +253,24 @@ class Decoder(Estimator):
         Raises
         ------
         ResultsError
-            If there is no such file, it holds no decoder, or it changed after it was written.
+            If the file is missing, is not a decoder, or changed after it was written.
         """
         with opening_tensors(Path(path)) as (file, computed_by):
             return cls.from_arrays({name: file.get_tensor(name) for name in file.keys()}, computed_by)  # noqa: SIM118
 
     def describe(self) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Return a fitted decoder as arrays, and as text all else that it knows.
+        """Return the arrays of a fitted decoder, and its settings as text.
 
         Raises
         ------
         ResultsError
-            If it holds an estimator of one's own.
+            If it has a user's estimator.
         """
         self._check_fitted()
         if not isinstance(self.map_, RidgeMap):
             raise ResultsError(
-                f"{type(self.estimator).__name__} cannot be saved by reseen, which keeps no pickles. Save the "
-                "estimator, decoder.map_.estimator, with the library that it comes from."
+                f"{type(self.estimator).__name__} cannot be saved by reseen, which writes no pickles. Save the "
+                "estimator, decoder.map_.estimator, with its own library."
             )
         arrays = {**self.map_.arrays, "voxels": self.voxels_}
         if self.voxel_index_ is not None:
@@ -290,15 +290,15 @@ class Decoder(Estimator):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], described: Mapping[str, str]) -> Decoder:
-        """Return the decoder that `describe` described.
+        """Return the decoder of the arrays and text of `describe`.
 
         Raises
         ------
         ResultsError
-            If these describe no decoder.
+            If these are not of a decoder.
         """
         if SAVED_AS not in described:
-            raise ResultsError("the file holds no decoder: nothing says of which feature it is.")
+            raise ResultsError("the file is not a decoder: its metadata name no feature.")
         known = TypeAdapter(dict[str, Any]).validate_json(described[SAVED_AS])
         decoder = cls(**known["params"])
         parts = dict(arrays)
@@ -315,7 +315,7 @@ class Decoder(Estimator):
         return decoder
 
     def _recipe(self) -> DecodeRecipe:
-        """Return the settings of the ridge, checked as those of a recipe."""
+        """Return the settings of the ridge as a recipe."""
         names = ("n_folds", "share_alpha", "group_folds", "intercept", "rescale_averages")
         values = {name: getattr(self, name) for name in names}
         values["alphas"] = None if self.alphas is None else tuple(float(alpha) for alpha in self.alphas)
@@ -326,7 +326,7 @@ class Decoder(Estimator):
             raise ShapeError("this decoder is not fitted. Call fit(trials, features) first.")
 
     def _betas(self, trials: Trials) -> NDArray[np.float32]:
-        """Return the voxels of the fit, in its units."""
+        """Return the betas of the decoder's voxels, in the units of the fit."""
         mask = trials.roi(self.rois)
         betas = trials.betas[:, mask]
         if betas.shape[1] != self.voxels_.sum():
@@ -344,7 +344,7 @@ class Decoder(Estimator):
         return betas
 
     def _rows(self, betas: ArrayLike) -> NDArray[np.float32]:
-        """Return the rows of an array, with the voxels of the fit."""
+        """Return the rows of an array, with the decoder's voxels."""
         array = np.asarray(betas, dtype=np.float32)
         rows = array[None] if array.ndim == 1 else array
         n_used, n_all = int(self.voxels_.sum()), len(self.voxels_)

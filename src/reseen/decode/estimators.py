@@ -1,4 +1,4 @@
-"""Estimators of one's own in the place of the ridge: anything with ``fit(X, Y)`` and ``predict(X)``."""
+"""User's estimators instead of the ridge: any object with ``fit(X, Y)`` and ``predict(X)``."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class FittedMap(Protocol):
 
 
 class FittedEstimator:
-    """A fitted estimator of one's own, whose predictions are checked.
+    """Fitted estimator of the user, with checked predictions.
 
     Parameters
     ----------
     estimator
         Any object with ``predict(X)``.
     n_targets
-        Numbers that it predicts for each row.
+        Number of predicted values for each row.
     """
 
     def __init__(self, estimator: Any, n_targets: int) -> None:
@@ -38,7 +38,7 @@ class FittedEstimator:
         self.n_targets = n_targets
 
     def predict(self, betas: ArrayLike, *, n_repetitions: ArrayLike | None = None) -> NDArray[np.float32]:  # noqa: ARG002
-        """Predict ``(n_rows, n_targets)``; averages are passed on as they are.
+        """Predict ``(n_rows, n_targets)``; averages are not rescaled.
 
         Raises
         ------
@@ -61,7 +61,7 @@ class FittedEstimator:
 
 
 def fit_estimator(estimator: Any, betas: NDArray[np.float32], targets: NDArray[np.float32]) -> FittedEstimator:
-    """Clone an estimator of one's own and fit it on ``(n_trials, n_voxels)`` and ``(n_trials, n_targets)``."""
+    """Clone a user's estimator and fit it on ``(n_trials, n_voxels)`` and ``(n_trials, n_targets)``."""
     from sklearn.base import clone
 
     own = clone(estimator, safe=False)
@@ -80,7 +80,7 @@ def make_estimator(name: str) -> Any:
     Raises
     ------
     RecipeError
-        If there is no such object, or what it returns is no estimator.
+        If there is no such object, or it does not return an estimator.
     """
     if name == RIDGE:
         return None

@@ -1,7 +1,7 @@
-"""Prior: c as a mean over captions that people wrote, weighed by how probable each is given the brain.
+"""Prior: c as a mean over the training captions, weighted by their probability given the responses.
 
-The linear decoder says where c is, blurred; the training captions say what a c can be. How the decoder blurs is learnt
-from training images alone: the folds that choose its penalties predict each of them without having seen it.
+The linear decoder estimates c with noise; the prior restricts c to the training captions. The noise model is learnt
+from training images alone: the folds that choose the penalties predict each image while it is held out.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from reseen.ridge import EdgeWarning, assemble, fit_blocks, predict_held_out
 from reseen.trials import Trials
 
 N_COMPONENTS = 200
-"""Principal components in which captions are identified; at most a fifth of the training stimuli's number."""
+"""Number of principal components for the probabilities; at most a fifth of the number of training stimuli."""
 N_CANDIDATES = 5
 FEWEST = 10
-"""Training stimuli below which nothing can be learnt of the noise."""
+"""Smallest number of training stimuli from which the noise can be learnt."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Training stimuli that are most probable given the responses, for each decoded item.
+    """Most probable training stimuli given the responses, for each decoded item.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Candidates:
     probability
         The same shape.
     n_effective
-        Shape ``(n_items,)``: over how many stimuli the probability is spread, one over the sum of its squares.
+        Shape ``(n_items,)``: effective number of stimuli, ``1 / sum(probability ** 2)``.
     """
 
     stimulus_id: NDArray[np.int64]
@@ -49,16 +49,16 @@ class Candidates:
 
 
 def check_prior(subject: str, fewest: int, test_trials: Rows) -> None:
-    """Refuse a prior over captions where a fold has ``fewest`` training stimuli.
+    """Check that the smallest fold has enough training stimuli for a prior over captions.
 
     Raises
     ------
     ShapeError
-        If these are fewer than `FEWEST`, or test trials are single.
+        If ``fewest`` is below `FEWEST`, or test trials are single.
     """
     if fewest < FEWEST or test_trials == "single":
         raise ShapeError(
-            f"{subject}: a prior over captions is for averaged test trials and thousands of training stimuli "
+            f"{subject}: a prior over captions needs averaged test trials and thousands of training stimuli "
             f"({FEWEST} at least); found {test_trials} ones and {fewest}. Set decode.c_prior to 'none'."
         )
 
@@ -66,15 +66,15 @@ def check_prior(subject: str, fewest: int, test_trials: Rows) -> None:
 class DecodingUnderPrior:
     """Decoding of a feature as a weighted mean of the training stimuli's features.
 
-    One ridge map is fitted to the leading principal components of the training stimuli's features, and what its folds
-    predict of stimuli they held out teaches the noise of decoding (`reseen.posterior`). Every training stimulus is as
-    probable beforehand as every other. Memory holds the factored problem of a fold from one run to the next.
+    One ridge map is fitted to the leading principal components of the training stimuli's features. The decoding noise
+    is learnt from the held-out predictions of its folds (`reseen.posterior`). The prior over training stimuli is
+    uniform. The factored problem of a fold stays in memory between runs.
 
     Parameters
     ----------
     decoding
-        What the ridge decodes without a prior, of which the brain, the feature and the settings are taken. Of the
-        feature only training stimuli are read.
+        Decoding without a prior, with responses, feature and settings. Only the features of training stimuli are
+        read.
 
     Raises
     ------
@@ -90,21 +90,21 @@ class DecodingUnderPrior:
     def run(
         self, *, permutation: int | None = None, progress: Callable[[int, int], None] | None = None
     ) -> tuple[Features, Candidates]:
-        """Decode the held-out stimuli, with true or with permuted labels, as `reseen.decode.Decoding.run` does.
+        """Decode the held-out stimuli, with true or permuted labels, like `reseen.decode.Decoding.run`.
 
         Parameters
         ----------
         permutation
-            Which of many permutations of training stimuli; left out: none.
+            Number of the permutation of training stimuli; left out: no permutation.
         progress
-            Called with the number of folds done and the number there are.
+            Called with the number of finished folds and the total number.
 
         Returns
         -------
         decoded
             The items of `reseen.decode.Decoding.run`, in the same order.
         candidates
-            What each item's mean is made of.
+            Most probable training stimuli of each item's mean.
         """
         parts = []
         n_folds = len(self._task.folds)
@@ -115,7 +115,7 @@ class DecodingUnderPrior:
         return _join(parts)
 
     def _fold(self, fold: int) -> _Part:
-        """Prepare one fold; the last is kept."""
+        """Prepare one fold, and keep the last one in memory."""
         if self._part is None or self._part[0] != fold:
             self._part = None
             feature, (train, test) = self._task.feature, self._task.folds[fold]
@@ -126,7 +126,7 @@ class DecodingUnderPrior:
                 self._task,
                 feature=Features(known.name, components.project(known.flat), ids),
                 folds=((train, test),),
-                recipe=self._task.recipe.model_copy(update={"group_folds": True}),  # a stimulus is held out whole
+                recipe=self._task.recipe.model_copy(update={"group_folds": True}),  # hold out all trials
                 _kept={},
                 _tests={},
             )
@@ -136,13 +136,13 @@ class DecodingUnderPrior:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One fold: the stimuli that it is given, in full and in components, and the decoding of the components."""
+    """One fold: features of its training stimuli, and the decoding of their principal components."""
 
     known: Features
     task: Task  # of the components, for this fold alone
 
     def decode(self, permutation: int | None) -> tuple[Features, Candidates]:
-        """Return the mean of known features for each test item, and what it is made of."""
+        """Return the weighted mean of known features for each test item, and its most probable stimuli."""
         test, given = self.task.test(0), self.task.training(0).given(permutation)
         true = self.task.feature.array[given]
         noise, decoded = self._decoded(true, test)
@@ -155,7 +155,7 @@ class _Part:
         return items, Candidates(self.known.stimulus_id[given][leading], found, spread)
 
     def _decoded(self, true: NDArray[np.float32], test: Trials) -> tuple[DecodingNoise, NDArray[np.float32]]:
-        """Decode components of test items, given those of the training stimuli, and learn how decoding blurs."""
+        """Decode the components of test items, and learn the noise of decoding from the training stimuli."""
         task, factored = self.task, self.task.training(0).factored
         assert factored is not None  # a recipe with an estimator of the user's own has no prior
         with warnings.catch_warnings():
@@ -172,7 +172,7 @@ class _Part:
         return noise, fitted.predict(test.betas, n_repetitions=task.counts(test))
 
     def _n_shown(self) -> NDArray[np.int64]:
-        """Count the showings of each training stimulus that has a trial, ``(n_training,)``."""
+        """Count the presentations of each training stimulus that has a trial, ``(n_training,)``."""
         trials, ids = self.task.trials, self.known.stimulus_id[self.task.training(0).stimulus]
         mine = np.isin(trials.stimulus_id, ids)
         row = np.searchsorted(ids, trials.stimulus_id[mine])
@@ -182,9 +182,9 @@ class _Part:
 def _alike(
     n_shown: NDArray[np.int64], n_tested: NDArray[np.int64], fold: NDArray[np.int64], fewest: int
 ) -> NDArray[np.bool_]:
-    """Choose the training stimuli that teach the noise: those shown as often as most test stimuli, if not few.
+    """Choose training stimuli for learning the noise: those with the most common number of test repetitions.
 
-    They are few if they are less than half, or if those outside any one fold are fewer than ``fewest``.
+    All are used if these are less than half, or if those outside any one fold are fewer than ``fewest``.
     """
     alike = n_shown == np.bincount(n_tested).argmax()
     left = alike.sum() - np.bincount(fold, weights=alike).max()
@@ -192,7 +192,7 @@ def _alike(
 
 
 def _join(parts: Sequence[tuple[Features, Candidates]]) -> tuple[Features, Candidates]:
-    """Join what folds gave, sorted by stimulus."""
+    """Join the results of folds, sorted by stimulus."""
     ids = np.concatenate([items.stimulus_id for items, _ in parts])
     order = np.argsort(ids, kind="stable")
     array = np.concatenate([items.array for items, _ in parts])[order]

@@ -1,7 +1,7 @@
-"""Units: a block of targets of one fold, fitted or predicted anywhere to the same bytes.
+"""Tasks: a block of targets of one fold, which gives the same bytes on any worker.
 
-Permuting responses over stimuli is the same as permuting targets over stimuli, which leaves the responses as they are.
-What the responses alone decide is therefore computed once, for true and for permuted labels.
+Permuting responses over stimuli is equivalent to permuting targets over stimuli. The targets are permuted, so that the
+responses are factored only once, for true and for permuted labels.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from reseen.ridge.folds import grid_ends, warn_at_edge
 from reseen.trials import Split, Trials
 
 TARGETS_AT_ONCE = 4096
-"""Targets in one unit of work."""
+"""Number of targets in one task."""
 Unit = tuple[int | None, int, int, int]
-"""Shuffle, fold, first target, and the one after the last."""
+"""Permutation, fold, first target, and last target + 1."""
 KEPT_STIMULI = 4000
-"""What the rows decide is kept for several folds, as long as squares of their numbers of stimuli add up to no more than
-the square of this: 1.5 GB, about."""
+"""Factored problems of several folds are kept while the sum of their squared numbers of stimuli is at most the square
+of this: about 1.5 GB."""
 R = TypeVar("R")
 Progress = Callable[[int, int], None] | None
 PER_TRIAL = ("betas", "stimulus_id", "session", "n_repetitions")
@@ -40,9 +40,9 @@ PER_TRIAL = ("betas", "stimulus_id", "session", "n_repetitions")
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Data that all fits share; a worker opens its own, mapped from files, and keeps what depends on the rows alone."""
+    """Data of all fits; a worker maps its copy from files, and keeps the results that depend only on the rows."""
 
-    trials: Trials  # the voxels of the fit alone
+    trials: Trials  # only the voxels of the fit
     feature: Features
     folds: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]  # training and test stimuli
     recipe: DecodeRecipe
@@ -51,13 +51,13 @@ class Task:
     test_trials: Rows = "averaged"
     device: str = "numpy"
     permuted: NDArray[np.int64] | None = None  # see `permuted_stimuli`
-    estimator: Any = None  # in the place of the ridge
+    estimator: Any = None  # instead of the ridge
     _kept: dict[int, _Training] = field(default_factory=dict)
     _tests: dict[int, Trials] = field(default_factory=dict)
 
     @property
     def needs_gpu(self) -> bool:
-        """Whether a unit needs a GPU of its own."""
+        """Whether each task needs a GPU."""
         return self.device.startswith("cuda")
 
     def test(self, fold: int) -> Trials:
@@ -67,11 +67,11 @@ class Task:
         return self._tests[fold]
 
     def counts(self, test: Trials) -> NDArray[np.int64] | None:
-        """Return how many trials each held-out row averages, where predictions are to be rescaled by that."""
+        """Return the number of trials averaged in each held-out row, or None if predictions are not rescaled."""
         return test.n_repetitions if self.recipe.rescale_averages else None
 
     def units(self, permutation: int | None) -> list[Unit]:
-        """Return the units of work of a permutation; one penalty or estimator for all targets takes all of them."""
+        """Return the tasks of a permutation; with one penalty or estimator for all targets, a task has all targets."""
         n_targets = self.feature.flat.shape[1]
         whole = self.recipe.share_alpha or self.estimator is not None
         width = n_targets if whole else TARGETS_AT_ONCE
@@ -79,7 +79,7 @@ class Task:
         return [(permutation, fold, start, stop) for fold in range(len(self.folds)) for start, stop in cuts]
 
     def training(self, fold: int) -> _Training:
-        """Return the rows of one fold; those of other folds are kept where they are few."""
+        """Return the training data of one fold; those of other folds are kept if they are small."""
         if fold not in self._kept:
             train = self.folds[fold][0]
             if (len(self._kept) + 1) * len(train) ** 2 > KEPT_STIMULI**2:
@@ -88,7 +88,7 @@ class Task:
         return self._kept[fold]
 
     def share(self, folder: Path) -> Callable[[], Task]:
-        """Write the arrays as files, for workers to map into their memory."""
+        """Write the arrays as files that workers map into memory."""
         write_shared(
             folder,
             {
@@ -106,7 +106,7 @@ class Task:
 
 
 def _load_task(folder: Path, n_folds: int, subject: str, name: str, *rest: Any) -> Task:
-    """Open on a worker what `Task.share` wrote."""
+    """Open the files of `Task.share` on a worker."""
     arrays = read_shared(folder)
     feature = Features(name, arrays["feature"], arrays["feature_id"])
     betas, stimulus_id, session, n_repetitions = (arrays[name] for name in PER_TRIAL)
@@ -118,32 +118,32 @@ def _load_task(folder: Path, n_folds: int, subject: str, name: str, *rest: Any) 
 
 @dataclass(frozen=True, eq=False)
 class _Training:
-    """What the fits of one fold share; of the targets only the columns of a block are ever read."""
+    """Training data of one fold; only the target columns of a block are read."""
 
-    factored: Factored | None  # what the rows alone decide, once for all blocks; None for an estimator of one's own
+    factored: Factored | None  # once for all blocks; None for a user's estimator
     betas: NDArray[np.float32]  # (n_rows, n_voxels)
-    row: NDArray[np.int64]  # (n_rows,) which training stimulus each row belongs to
+    row: NDArray[np.int64]  # (n_rows,) training stimulus of each row
     targets: NDArray[np.float32]  # (n_items, n_targets), all features
-    stimulus: NDArray[np.int64]  # (n_stimuli,) where each training stimulus stands in the targets
+    stimulus: NDArray[np.int64]  # (n_stimuli,) row of each training stimulus in the targets
     given: Callable[[int | None], NDArray[np.int64]]
-    """Rows of the targets of each training stimulus, ``(n_stimuli,)``: its own, or those of a permutation."""
+    """Row of the targets of each training stimulus, ``(n_stimuli,)``: its own, or that of a permutation."""
 
     def columns(self, unit: Unit) -> NDArray[np.float32]:
-        """Return the targets of a unit, ``(n_stimuli, n_block)``."""
+        """Return the targets of a task, ``(n_stimuli, n_block)``."""
         permutation, _, start, stop = unit
         return self.targets[self.given(permutation), start:stop]
 
     def fit(self, estimator: Any, unit: Unit) -> FittedEstimator:
-        """Fit an estimator of one's own on all rows; each row has the targets of its stimulus."""
+        """Fit a user's estimator on all rows; each row has the targets of its stimulus."""
         return fit_estimator(estimator, self.betas, self.columns(unit)[self.row])
 
 
 def permuted_stimuli(split: Split, stimulus_id: NDArray[np.int64]) -> NDArray[np.int64] | None:
     """List the stimuli whose features are permuted together for all folds; None where each fold permutes its own.
 
-    Where stimuli are left out in turn, a decoder that knows nothing predicts the mean of the training features of its
-    fold, and that mean lacks the features of the held-out stimulus. If each fold permuted its training features alone,
-    the truth of every item would lie on the other side of that mean, and identification would be far below one half.
+    Where stimuli are left out in turn, a decoder without information predicts the mean of the training features of its
+    fold, and that mean lacks the features of the held-out stimulus. If each fold permuted only its training features,
+    the ground truth of every item would be on the other side of that mean, and identification far below one half.
     With one permutation of all stimuli for all folds, the features that a fold lacks are those of a random stimulus.
     All predictions are then independent of which stimulus has which features, and the expectation is one half.
 
@@ -163,7 +163,7 @@ def permuted_stimuli(split: Split, stimulus_id: NDArray[np.int64]) -> NDArray[np
 def shuffled(
     ids: NDArray[np.int64], permuted: NDArray[np.int64] | None, seed: int, permutation: int
 ) -> NDArray[np.int64]:
-    """Return the stimulus whose features each training stimulus of a fold is given, ``(n_stimuli,)``.
+    """Return the stimulus whose features are assigned to each training stimulus of a fold, ``(n_stimuli,)``.
 
     Parameters
     ----------
@@ -175,13 +175,13 @@ def shuffled(
         Which permutation.
     """
     among = ids if permuted is None else permuted
-    # any permutation, fixed points included: to give nobody their own would teach what a few stimuli are not
+    # any permutation, fixed points included: without them, a few stimuli would still carry information
     order = np.random.default_rng((seed, permutation)).permutation(len(among))
     return among[order[np.searchsorted(among, ids)]]
 
 
 def only_voxels(trials: Trials, rois: Sequence[str] | None) -> Trials:
-    """Keep the voxels of the union of some ROIs, and of what is known of them only the betas."""
+    """Keep only the betas of the voxels in the union of some ROIs, without other voxel data."""
     return replace(trials, betas=trials.betas[:, trials.roi(rois)], rois={}, ncsnr=None, voxel_index=None, scaling=None)
 
 
@@ -213,7 +213,7 @@ def _training(task: Task, train_ids: NDArray[np.int64]) -> _Training:
 
 
 def _fit_unit(task: Task, unit: Unit) -> tuple[RidgeMap, tuple[float, float]]:
-    """Fit a block of targets by ridge; return its map and the ends of a sensible grid, which `fit_all` warns by."""
+    """Fit a block of targets by ridge; return its map and the ends of a sensible grid, for the warning of `fit_all`."""
     training = task.training(unit[1])
     targets, factored = training.columns(unit), training.factored
     assert factored is not None
@@ -224,7 +224,7 @@ def _fit_unit(task: Task, unit: Unit) -> tuple[RidgeMap, tuple[float, float]]:
 
 
 def _predict_unit(task: Task, unit: Unit) -> NDArray[np.float32]:
-    """Predict a block of targets of the held-out rows, ``(n_rows, n_block)``, and keep no weights."""
+    """Predict a block of targets of the held-out rows, ``(n_rows, n_block)``, without keeping weights."""
     training, test = task.training(unit[1]), task.test(unit[1])
     if training.factored is None:
         return training.fit(task.estimator, unit).predict(test.betas)
@@ -232,36 +232,36 @@ def _predict_unit(task: Task, unit: Unit) -> NDArray[np.float32]:
     predict = partial(RidgeMap.predict, betas=test.betas, n_repetitions=task.counts(test))
     predicted = np.empty((len(test), targets.shape[1]), dtype=np.float32)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", EdgeWarning)  # the best penalty of a null is boundless
+        warnings.simplefilter("ignore", EdgeWarning)  # permuted labels have no finite best penalty
         for block, part in fit_blocks(training.factored, targets, share_alpha=task.recipe.share_alpha, use=predict):
             predicted[:, block] = part
     return predicted
 
 
-def _fit_whole(task: Task, unit: Unit) -> FittedEstimator:
-    """Fit an estimator of one's own to all targets of a fold."""
+def _fit_estimator(task: Task, unit: Unit) -> FittedEstimator:
+    """Fit a user's estimator to all targets of a fold."""
     return task.training(unit[1]).fit(task.estimator, unit)
 
 
 def fit_all(task: Task, executor: Executor, progress: Progress) -> Sequence[FittedMap]:
-    """Fit every unit, and return the map of each fold."""
+    """Fit every task, and return the map of each fold."""
     if task.estimator is None:
         return _fit_ridge(task, executor, progress)
-    fitted = {fold: found for (_, fold, _, _), found in _each_unit(task, None, _fit_whole, executor, progress)}
+    fitted = {fold: found for (_, fold, _, _), found in _each_unit(task, None, _fit_estimator, executor, progress)}
     return [fitted[fold] for fold in range(len(task.folds))]
 
 
 def _fit_ridge(task: Task, executor: Executor, progress: Progress) -> list[RidgeMap]:
-    """Fit every block of targets, and put those of each fold together as they come."""
+    """Fit every block of targets, and join the blocks of each fold."""
     n_targets = task.feature.flat.shape[1]
     maps: list[RidgeMap | None] = [None] * len(task.folds)
     ends: dict[int, tuple[float, float]] = {}
     for (_, fold, start, stop), (part, ends[fold]) in _each_unit(task, None, _fit_unit, executor, progress):
         maps[fold] = add_block(maps[fold], n_targets, slice(start, stop), part)
-    whole = [fitted for fitted in maps if fitted is not None]  # every fold has units
-    for fold, fitted in enumerate(whole):
+    complete = [fitted for fitted in maps if fitted is not None]  # every fold has tasks
+    for fold, fitted in enumerate(complete):
         warn_at_edge(varying_alphas(fitted), fitted.alphas, ends[fold])
-    return whole
+    return complete
 
 
 def predict_all(
@@ -277,7 +277,7 @@ def predict_all(
 def _each_unit(
     task: Task, permutation: int | None, work: Callable[[Task, Unit], R], executor: Executor, progress: Progress
 ) -> Iterator[tuple[Unit, R]]:
-    """Do every unit of a permutation; give each with its result, in whatever order."""
+    """Run every task of a permutation; yield each with its result, in any order."""
     units = task.units(permutation)
     for done, (number, result) in enumerate(executor.run(work, units, task), start=1):
         yield units[number], result
@@ -286,7 +286,13 @@ def _each_unit(
 
 
 def rows_of(trials: Trials, how: Rows, what: str) -> Trials:
-    """Return the rows of a fold, single trials or averages; there must be some."""
+    """Return the rows of a fold, single trials or averages.
+
+    Raises
+    ------
+    ShapeError
+        If there is none.
+    """
     if not len(trials):
         raise ShapeError(f"{trials.subject} has no {what} trials; none of this fold's {what} stimuli was shown.")
     return trials.average() if how == "averaged" else trials

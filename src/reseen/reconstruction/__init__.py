@@ -1,6 +1,6 @@
 """Reconstruction: images from decoded z and c.
 
-`reconstruct` returns images. `generate` passes each one on as soon as it is ready, for runs that write files.
+`reconstruct` returns images. `generate` calls a function with each image when it is ready, for runs that write files.
 """
 
 from __future__ import annotations
@@ -57,24 +57,24 @@ def reconstruct(
     c
         Shape ``(n_items, n_tokens, dim)``. With c alone, denoising starts from noise; with both, from noised z.
     n_samples
-        Images of each item, each from noise of its own; z alone has only one.
+        Images of each item, each from its own noise; z alone has only one.
     n_steps
         DDIM steps of the whole schedule.
     strength
-        Proportion of the steps that z is noised for and denoised by.
+        Proportion of the steps that are noised and denoised again.
     guidance
         Scale of classifier-free guidance; 1 for none.
     seed, subject
-        With the stimulus id and the number of the sample, these decide the noise: not the batch, nor the order.
+        With the stimulus id and the sample, these determine the noise, which does not depend on batch or order.
     batch_size
-        Images that are denoised together. It does not change them.
+        Number of images that are denoised together; it does not change them.
     sampler
-        Function in the place of `reseen.denoise`, with its parameters. Left out: DDIM.
+        Function with the parameters of `reseen.denoise`. Left out: DDIM.
     write
-        Called with ``(item, sample, image)`` as each image is ready. Then nothing is kept in memory, and the array that
-        is returned is empty.
+        Called with ``(item, sample, image)`` when each image is ready. No image is then kept in memory, and the
+        returned array is empty.
     progress
-        Called with the number of images that are ready, and the number there will be.
+        Called with the number of finished images and the total number.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""Generation: images from decoded z and c, several samples each, passed on one by one.
+"""Generation: images from decoded z and c, with several samples each.
 
-Three conditions. ``z``: the image whose latent is the decoded z; nothing is sampled. ``c``: from pure noise, every
-step under the decoded c. ``zc``: the image of z, at full size, encoded again, noised to ``strength`` and denoised
-under c.
+There are three conditions. ``z``: the autoencoder decodes z; nothing is sampled. ``c``: pure noise is denoised under
+the decoded c, at every step. ``zc``: the image of z is resized to full size, encoded again, noised to ``strength`` and
+denoised under c.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ Write = Callable[[int, int, NDArray[np.uint8]], None]
 """``(item, sample, image (image_size, image_size, 3) uint8)``"""
 Progress = Callable[[int, int], None]
 Sampler = Callable[..., "Tensor"]
-"""A function with the parameters of `reseen.denoise`, which returns clean latents."""
+"""Function with the parameters of `reseen.denoise` that returns clean latents."""
 
 
 class ImageWarning(UserWarning):
-    """An image is black, or was black or not finite at first."""
+    """Warning that an image is black, or was black or not finite in half precision."""
 
 
 class _Rows(NamedTuple):
-    """What some samples are computed from, a row each."""
+    """Inputs of some samples, one row each."""
 
     stimulus_id: NDArray[np.int64]
     sample: NDArray[np.int64]
@@ -54,7 +54,7 @@ class _Rows(NamedTuple):
 
 
 def count_samples(condition: Condition, recipe: ReconstructRecipe) -> int:
-    """Return how many images a condition has of each item: one for ``z``, for which nothing is sampled."""
+    """Return the number of images of each item under a condition: one for ``z``, which has no samples."""
     return 1 if condition == "z" else recipe.n_samples
 
 
@@ -72,7 +72,7 @@ def generate(
     sampler: Sampler | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Generate samples of every item, and pass each image on as soon as it is ready.
+    """Generate samples of every item, and call ``write`` with each image when it is ready.
 
     Parameters
     ----------
@@ -81,21 +81,21 @@ def generate(
     condition
         ``"z"``, ``"c"`` or ``"zc"``.
     z, c
-        Decoded features of the same items, ``(n_items, channels, h, w)`` and ``(n_items, n_tokens, dim)``; the one that
-        the condition leaves out may be ``None``.
+        Decoded features of the same items, ``(n_items, channels, h, w)`` and ``(n_items, n_tokens, dim)``. A feature
+        that the condition does not use may be ``None``.
     recipe
         Samples, steps, strength, guidance.
     seed, subject
-        With the stimulus id and the sample, what the noise is drawn from.
+        With the stimulus id and the sample, these determine the noise.
     write
-        Called with item, draw and image.
+        Called with item, sample and image.
     jobs
-        Which images to make, as ``(item, sample)``; left out: of every item the recipe's ``n_samples``, or one for
-        condition ``z``, whose draws are all alike.
+        Images to generate, as ``(item, sample)``. Left out: the recipe's ``n_samples`` of every item, or one for
+        condition ``z``, which has no samples.
     sampler
-        Function in the place of `reseen.denoise`, with its parameters. Left out: the recipe's.
+        Function with the parameters of `reseen.denoise`. Left out: the recipe's.
     progress
-        Called with the number of images that are done and the number that are to be generated.
+        Called with the number of finished images and the total number.
 
     Raises
     ------
@@ -107,8 +107,8 @@ def generate(
     Warns
     -----
     ImageWarning
-        If an image is black all over; or if one was black or not finite in half precision, and was made again in
-        single precision.
+        If an image is black, or was black or not finite in half precision and was computed again in single
+        precision.
     """
     ids = _check(ldm, condition, z, c)
     denoise_with = sampler or find_sampler(recipe.sampler)
@@ -146,7 +146,7 @@ def denoising_sequence(
     stimulus_id: int,
     sample: int = 0,
 ) -> NDArray[np.uint8]:
-    """Return the denoising sequence of one denoise_with: the clean image that the model predicts at every step.
+    """Return the denoising sequence of one sample: the clean image that the model predicts at every step.
 
     Parameters
     ----------
@@ -164,9 +164,9 @@ def denoising_sequence(
     Returns
     -------
     ndarray
-        Shape ``(n_frames, image_size, image_size, 3)``, uint8: first the coarse image of z (without z, the noise as
-        the autoencoder sees it), then one for each of the steps that denoising takes. The last is the image that
-        `generate` makes of this sample.
+        Shape ``(n_frames, image_size, image_size, 3)``, uint8: first the coarse image of z (without z, the decoded
+        noise), then one image for each step of denoising. The last is the image that `generate` returns for this
+        sample.
     """
     z = None if z_row is None else z_row[None]
     rows = _rows(ldm, np.array([stimulus_id]), np.array([sample]), z, c_row[None], recipe, seed, subject)
@@ -195,7 +195,7 @@ def _rows(
     seed: int,
     subject: str,
 ) -> _Rows:
-    """Draw the noise of some samples, and put it next to what they are computed from."""
+    """Draw the noise of some samples, and return it with their other inputs."""
     which = zip(stimulus_id, samples, strict=True)
     noise = np.stack([draw_noise(seed, subject, int(i), int(sample), ldm.latent_shape) for i, sample in which])
     coarse = None
@@ -207,7 +207,7 @@ def _rows(
 def _make(
     ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, condition: Condition, denoise_with: Sampler
 ) -> NDArray[np.float32]:
-    """Return the images of some samples; those that half precision spoils are computed again in single precision."""
+    """Return the images of some samples; images that fail in half precision are computed again in single precision."""
     latents = _sample(ldm, rows, recipe, denoise_with)
     broken = _broken(latents)
     images = np.zeros((len(broken), ldm.image_size, ldm.image_size, 3), dtype=np.float32)
@@ -216,14 +216,14 @@ def _make(
     spoilt = _black(images)
     if not spoilt.any():
         return images
-    exact = ldm.in_single_precision  # a second U-Net in memory, so that it is made only where it is needed
+    exact = ldm.in_single_precision  # a second U-Net in memory, loaded only if needed
     if exact is ldm:
         _check_finite(broken, rows, ldm)
     else:
         first = int(np.argmax(spoilt))
         warnings.warn(
             f"{spoilt.sum()} of {len(spoilt)} images of condition {condition} were black or not finite in half "
-            f"precision and were made again in single precision; the first is of stimulus "
+            f"precision and were computed again in single precision; the first is of stimulus "
             f"{rows.stimulus_id[first]}, sample {rows.sample[first]}.",
             ImageWarning,
             stacklevel=3,
@@ -259,7 +259,7 @@ def _sample(
 
 
 def find_sampler(name: str) -> Sampler:
-    """Return `reseen.denoise` for ``"ddim"``, or the function of a user's own that a recipe names.
+    """Return `reseen.denoise` for ``"ddim"``, or the user's function that a recipe names.
 
     Raises
     ------
@@ -279,7 +279,7 @@ def _broken(latents: Tensor) -> NDArray[np.bool_]:
 
 
 def _black(images: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return which images are black all over."""
+    """Return which images are black."""
     brightest = images.reshape(len(images), -1).max(axis=1)
     black: NDArray[np.bool_] = np.round(brightest * 255) == 0
     return black
@@ -314,12 +314,12 @@ def _check(ldm: LatentDiffusion, condition: Condition, z: Features | None, c: Fe
         parts.append(part)
     if "c" in condition and parts[-1].array.shape[1:] != ldm.conditioning_shape:
         raise ShapeError(
-            f"{ldm.name} takes a c of shape {ldm.conditioning_shape}; found {parts[-1].array.shape[1:]}. "
+            f"{ldm.name} needs c of shape {ldm.conditioning_shape}; found {parts[-1].array.shape[1:]}. "
             "Extract and decode with the same model."
         )
     if "z" in condition and (parts[0].array.ndim != 4 or parts[0].array.shape[1] != ldm.latent_shape[0]):
         raise ShapeError(
-            f"{ldm.name} takes a z of shape ({ldm.latent_shape[0]}, height, width); found {parts[0].array.shape[1:]}. "
+            f"{ldm.name} needs z of shape ({ldm.latent_shape[0]}, height, width); found {parts[0].array.shape[1:]}. "
             "Extract and decode with the same model."
         )
     if not np.array_equal(parts[0].stimulus_id, parts[-1].stimulus_id):
@@ -331,9 +331,9 @@ def _check_finite(broken: NDArray[np.bool_], rows: _Rows, ldm: LatentDiffusion) 
     if broken.any():
         first = int(np.argmax(broken))
         raise ModelError(
-            f"{ldm.name} gave numbers that are not finite for stimulus {rows.stimulus_id[first]}, sample "
-            f"{rows.sample[first]} ({broken.sum()} of {len(broken)} made together), in single precision. Check that "
-            "the decoded z and c are finite. Images made so far are kept."
+            f"{ldm.name} computed numbers that are not finite for stimulus {rows.stimulus_id[first]}, sample "
+            f"{rows.sample[first]} ({broken.sum()} of {len(broken)} in this batch), in single precision. Check that "
+            "the decoded z and c are finite. Finished images are kept."
         )
 
 
@@ -341,7 +341,7 @@ def _warn_of_black(images: NDArray[np.uint8], condition: Condition, stimulus_id:
     black = ~images.reshape(len(images), -1).any(axis=1)
     if black.any():
         warnings.warn(
-            f"{black.sum()} of {len(images)} images of condition {condition} are black all over; the first is of "
+            f"{black.sum()} of {len(images)} images of condition {condition} are black; the first is of "
             f"stimulus {stimulus_id[int(np.argmax(black))]}. They are kept.",
             ImageWarning,
             stacklevel=3,

@@ -1,4 +1,4 @@
-"""Levels: at which chance levels and upper bounds a recipe generates images, in which conditions and how many."""
+"""Levels: the chance levels and upper bounds of a recipe, with their conditions and numbers of images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from reseen.tables import WITHOUT_RESPONSES, Level
 
 
 def levels_of(recipe: Recipe) -> tuple[Level, ...]:
-    """Return the levels that images are generated at."""
+    """Return the levels at which images are generated."""
     wanted: list[Level] = ["result"]
     wanted += ["permuted"] if recipe.n_permuted else []
     wanted += WITHOUT_RESPONSES if recipe.evaluate.full else ()
@@ -25,5 +25,5 @@ def conditions_at(recipe: Recipe, level: Level) -> tuple[Condition, ...]:
 
 
 def samples_at(recipe: Recipe, level: Level, condition: Condition) -> int:
-    """Return how many images of each item a level has; with permuted labels one from each permutation."""
+    """Return the number of images of each item at a level; with permuted labels, one from each permutation."""
     return recipe.n_permuted if level == "permuted" else count_samples(condition, recipe.reconstruct)
