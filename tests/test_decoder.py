@@ -188,7 +188,7 @@ def test_an_encoder_predicts_what_the_encoding_analyses_predict(tmp_path) -> Non
     assert repr(loaded) == repr(encoder)
     np.testing.assert_array_equal(loaded.predict(test), encoder.predict(test))
     Decoder().fit(train, z).save(tmp_path / "z.safetensors")
-    with pytest.raises(ResultsError, match="holds no encoder"):
+    with pytest.raises(ResultsError, match="is not an encoder"):
         Encoder.load(tmp_path / "z.safetensors")
     with pytest.raises(ShapeError, match="was fitted on z of shape"):
         encoder.predict(Features("z", z.array[:, :, :3], ids))

@@ -371,7 +371,7 @@ def test_what_is_not_finite_in_single_precision_either_is_an_error(ldm: LatentDi
     broken[2] = np.nan
     faulty = dataclasses.replace(ldm, unet=Faulty(ldm.unet, [], 0.0))  # type: ignore[type-var]
     with (
-        pytest.warns(ImageWarning, match="made again"),
+        pytest.warns(ImageWarning, match="computed again"),
         pytest.raises(ModelError, match="not finite for stimulus 8, sample 0"),
     ):
         run(faulty, c=Features("c", broken, IDS))

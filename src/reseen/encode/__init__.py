@@ -1,9 +1,9 @@
-"""Encode: from features to every voxel, scored on held-out images beside each voxel's noise ceiling.
+"""Encode: predict every voxel from features, and score it on held-out images next to its noise ceiling.
 
 ::
 
-    fits.py      what all models of a subject share; one space alone, two together
-    scores.py    each voxel's numbers, and what they come to over ROIs
+    fits.py      rows, folds and targets of a subject; fits of one space or of two
+    scores.py    scores of each voxel, and their summaries over ROIs
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ __all__ = ["COLUMNS", "Columns", "Encoder", "encode"]
 def encode(
     trials: Trials, split: Split, features: Iterable[Columns], *, recipe: EncodeRecipe, seed: int
 ) -> tuple[pd.DataFrame, dict[str, NDArray[Any]]]:
-    """Fit every voxel from each feature space, and from some spaces together, and score it on held-out images.
+    """Fit every voxel from each feature space, and from pairs of spaces, and score it on held-out images.
 
-    Repetitions are averaged on both sides: the response to an image is the row, whether it trains or tests. Which
-    analysis a space belongs to is read from its name (`reseen.analyses`):
+    A row is the response to an image, averaged over repetitions, in training and in test. The name of a space
+    determines its analysis (`reseen.analyses`):
 
     - ``features``: each space alone.
-    - ``noise``, ``denoising``: zc at a strength, or after a share of the denoising, alone and together with z; the
-      joint model's correlation is split between the two.
+    - ``noise``, ``denoising``: zc at a strength, or after a proportion of the denoising steps, alone and together
+      with z; the joint model's correlation is split between the two.
     - ``layers``: each U-Net layer alone; the best one of each voxel, stage by stage.
 
     Parameters
@@ -45,23 +45,23 @@ def encode(
     trials
         Single trials of one subject.
     split
-        Which stimuli are held out, fold by fold.
+        Training and test stimuli of each fold.
     features
-        Feature spaces that cover the training and the test stimuli, each read a few columns at a time. They are taken
-        one after the other and let go of, so that a generator keeps one in memory. ``z`` comes before those that it
-        is fitted with.
+        Feature spaces that cover the training and the test stimuli, each read a few columns at a time. They are used
+        one after the other, so a generator keeps one in memory. ``z`` must come before the spaces that are fitted
+        with it.
     recipe
         Folds that choose each voxel's penalty, reduction of the features, null, false discovery rate, resamplings.
     seed
-        Decides which stimuli share a fold, are resampled and permuted.
+        Determines folds, resamplings and permutations of stimuli.
 
     Returns
     -------
     table
         One row for each number, see `COLUMNS`. ``model`` joins with ``+`` the spaces that are fitted together,
-        ``feature`` is the part that the number is about, ``roi`` one of the subject's or ``"all"``, ``low`` and
-        ``high`` are a 95 % interval over resampled test images (NaN where none is drawn), ``n`` the number of test
-        images. `reseen.encode.scores` says what each ``statistic`` is.
+        ``feature`` is the part that the number describes, ``roi`` one of the subject's or ``"all"``, ``low`` and
+        ``high`` are a 95 % interval over resampled test images (NaN if none is computed), ``n`` is the number of
+        test images. `reseen.encode.scores` defines each ``statistic``.
     voxels
         Arrays of shape ``(n_voxels,)``, float32 but for the winners: ``ceiling_r``; for each model ``r``, ``r2``,
         ``p``, ``q`` and ``alpha``, such as ``"r/z"``; ``"split/<model>/<feature>"``, ``"unique/<model>/<feature>"``;

@@ -22,7 +22,7 @@ from reseen.ridge import EdgeWarning, RidgeMap, fit_ridge
 from reseen.trials import Trials
 
 SAVED_AS = "encoder"
-"""Key of what an encoder knows of itself, among what its arrays were computed by."""
+"""Key of the encoder's settings in the metadata of its file."""
 
 
 class Encoder(Estimator):
@@ -37,13 +37,13 @@ class Encoder(Estimator):
     rois
         ROIs whose voxels are predicted, as a union. Left out: all voxels.
     alphas
-        Grid of penalties, as scikit-learn's ``Ridge`` counts them. Left out: the grid of the encoding analyses.
+        Grid of penalties, in the convention of scikit-learn's ``Ridge``. Left out: the grid of the encoding analyses.
     n_folds
-        Folds that choose each voxel's penalty.
+        Number of folds for choosing each voxel's penalty.
     seed
-        Decides which stimuli share a fold.
+        Determines which stimuli share a fold.
     device
-        ``"numpy"``, or torch's name of a device, such as ``"cuda"``.
+        ``"numpy"``, or a torch device, such as ``"cuda"``.
 
     Attributes
     ----------
@@ -52,9 +52,9 @@ class Encoder(Estimator):
     feature_, shape_
         Name of the feature, and its shape for one stimulus.
     voxels_
-        Shape ``(n_voxels,)``: which voxels of the trials are predicted.
+        Shape ``(n_voxels,)``: True for the voxels that are predicted.
     voxel_index_
-        Where these are in the volume, or ``None``.
+        Indices of these voxels in the volume, or ``None``.
     n_stimuli_
         Number of training stimuli.
 
@@ -125,7 +125,7 @@ class Encoder(Estimator):
         n_varying = int((np.ptp(x, axis=0) > 0).sum())
         alphas = default_alphas(len(x)) * n_varying if self.alphas is None else self.alphas
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", EdgeWarning)  # the best penalty of a voxel of noise is boundless
+            warnings.simplefilter("ignore", EdgeWarning)  # a voxel of noise has no finite best penalty
             self.map_ = fit_ridge(
                 x,
                 averaged.betas[:, self.voxels_],
@@ -205,11 +205,11 @@ class Encoder(Estimator):
         Raises
         ------
         ResultsError
-            If there is no such file, it holds no encoder, or it changed after it was written.
+            If the file is missing, is not an encoder, or changed after it was written.
         """
         with opening_tensors(Path(path)) as (file, described):
             if SAVED_AS not in described:
-                raise ResultsError(f"{path} holds no encoder: nothing says of which feature it is.")
+                raise ResultsError(f"{path} is not an encoder: its metadata name no feature.")
             known = TypeAdapter(dict[str, Any]).validate_json(described[SAVED_AS])
             parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         encoder = cls(**known["params"])

@@ -1,4 +1,4 @@
-"""Fits: what all models of a subject share, and held-out predictions from one feature space or two."""
+"""Fits: rows, folds and targets of a subject, and held-out predictions from one feature space or two."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 BLOCK_VALUES = 1 << 24
-"""Numbers of a feature space in memory at a time, 64 MiB."""
+"""Values of a feature space in memory at a time, 64 MiB."""
 N_NULL = 1000
-"""Gaussian null targets that are fitted beside the voxels where there are folds."""
+"""Number of Gaussian null targets that are fitted together with the voxels if there are folds."""
 
 
 class Columns(Protocol):
@@ -35,7 +35,7 @@ class Columns(Protocol):
         ...
 
     def columns(self, stimulus_id: ArrayLike, width: int) -> Iterator[Float32]:
-        """Return the rows of these stimuli in blocks ``(n_stimuli, <=width)``, one after the other."""
+        """Yield the rows of these stimuli in blocks of columns ``(n_stimuli, <=width)``."""
         ...
 
 
@@ -55,15 +55,15 @@ class Design:
     Parameters
     ----------
     stimulus_id
-        Shape ``(n_stimuli,)``, ascending: training and test stimuli that the subject saw.
+        Shape ``(n_stimuli,)``, ascending: training and test stimuli with trials of the subject.
     responses
         Shape ``(n_stimuli, n_voxels + n_null)``: averaged over repetitions; the null targets come last.
     folds
-        Rows of the stimuli to train on and to test.
+        Rows of training and test stimuli.
     alphas
         Shape ``(n_alphas,)``: penalties to choose from.
     n_voxels
-        How many of the responses are voxels. The others are null targets, see `null_targets`; one test set needs none.
+        Number of responses that are voxels. The others are null targets (`null_targets`); one test set has none.
     """
 
     stimulus_id: Integers
@@ -74,7 +74,7 @@ class Design:
 
     @property
     def tested(self) -> Integers:
-        """Rows that some fold tests, ascending."""
+        """Test rows of all folds, ascending."""
         return np.sort(np.concatenate([fold.test for fold in self.folds]))
 
     def deviations(self) -> Float32:
@@ -89,7 +89,7 @@ class Design:
 
 @dataclass(frozen=True)
 class Space:
-    """Kept parts of a feature space: for each fold its kernel and the errors of the model fitted on it alone."""
+    """Kernel of a feature space in each fold, and the errors of the model fitted on it alone."""
 
     name: str
     kernels: tuple[Float64, ...]
@@ -105,17 +105,17 @@ class Prediction:
     spaces
         The feature spaces that were fitted together.
     parts
-        Shape ``(n_spaces, n_test, n_targets)``: the part of each space; their sum is the prediction.
+        Shape ``(n_spaces, n_test, n_targets)``: contribution of each space; their sum is the prediction.
     scaled
         Shape ``(n_spaces, n_test, n_targets)``: the parts on the scale on which r is computed (`reseen.responses`).
         With folds divided by the root mean square of the fold's predictions; with one test set the parts themselves.
     gain
-        Shape ``(n_targets,)``: variance that noise of variance 1 in the training responses has in scaled predictions.
+        Shape ``(n_targets,)``: variance of scaled predictions due to noise of variance 1 in training responses.
     alpha
         Shape ``(n_targets,)``: penalty, the geometric mean over folds.
     lost
-        What the reduction of the features lost: of their variance (pca) or of their kernel (projection), 0...1; NaN
-        where nothing was reduced.
+        Proportion lost by reducing the features: of their variance (pca) or of their kernel (projection), 0...1; NaN
+        without reduction.
     """
 
     spaces: tuple[str, ...]
@@ -137,14 +137,14 @@ def lay_out(trials: Trials, split: Split, recipe: EncodeRecipe, seed: int) -> De
     Raises
     ------
     ShapeError
-        If a fold trains or tests on nothing that the subject saw, or there are too few stimuli.
+        If a fold has no training or test stimuli with trials of the subject, or there are too few stimuli.
     DataError
         If a response is not finite.
     """
     wanted = split.used
     seen = trials.select(wanted).average()
     if not np.isfinite(seen.betas).all():
-        raise DataError(f"responses of {trials.subject} hold NaN or infinity. Leave those voxels out, or fill them.")
+        raise DataError(f"responses of {trials.subject} contain NaN or infinity. Remove these voxels, or fill them.")
     folds = []
     for train_ids, test_ids in split.folds:
         train, test = (np.flatnonzero(np.isin(seen.stimulus_id, ids)) for ids in (train_ids, test_ids))
@@ -160,10 +160,10 @@ def lay_out(trials: Trials, split: Split, recipe: EncodeRecipe, seed: int) -> De
 
 
 def null_targets(responses: Float32, recipe: EncodeRecipe, seed: int) -> Float32:
-    """Draw targets that no feature predicts, to be fitted over the same folds as the voxels.
+    """Draw targets that no feature predicts, which are fitted in the same folds as the voxels.
 
     The distribution of r under the null has no closed form with folds: each stimulus is a training stimulus of the
-    other folds, so that the scores of two folds depend on each other. The variance of r is up to twice ``1 / n``.
+    other folds, so the scores of two folds depend on each other. The variance of r is up to twice ``1 / n``.
 
     Returns
     -------
@@ -188,7 +188,7 @@ def fit_alone(design: Design, feature: Columns, recipe: EncodeRecipe, seed: int)
 
 
 def fit_together(design: Design, first: Space, second: Space) -> Prediction:
-    """Fit every voxel from two feature spaces, each with a penalty of its own."""
+    """Fit every voxel from two feature spaces, each with its own penalty."""
     pairs = list(zip(first.kernels, second.kernels, strict=True))
     alone = list(zip(first.errors, second.errors, strict=True))
     return _fit(design, (first.name, second.name), pairs, alone)[0]
@@ -229,7 +229,7 @@ def _fit(
 
 
 def _kernels(design: Design, feature: Columns, recipe: EncodeRecipe, seed: int) -> tuple[list[Float64], float]:
-    """Return a feature space's kernel for each fold, in one pass over its columns, and what a reduction lost."""
+    """Return a space's kernel for each fold, from one pass over its columns, and the proportion lost by reduction."""
     ids, trains = design.stimulus_id, [fold.train for fold in design.folds]
     columns = feature.columns(ids, max(1, BLOCK_VALUES // len(ids)))
     if recipe.reduce == "projection":

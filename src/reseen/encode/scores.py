@@ -6,18 +6,18 @@
 ``mean_r2``            1 - squared error / squared distance from the training mean; below 0 if worse than that mean
 ``median_ceiling_r``   square root of the noise ceiling for these repetitions
 ``median_normalised_r``  r divided by its ceiling, over voxels with a ceiling above 0
-``share_significant``  share of voxels whose q is at most ``encode.fdr``
-``split_r``            part of a joint model's r that a feature space brings (product measure); parts add up
-``unique_r2``          what R² loses without the space: R² of the joint model less that of the other space alone
-``win_share``          share of the voxels with a significant layer in which this layer's r is the highest; its
-                       interval keeps to these voxels, and lets the layers compete anew in each resampling
-``win_margin``         mean distance to the second layer's r, over the voxels that the layer wins
-``reduction_error``    share of variance (pca) or of the kernel (projection) lost where features are reduced
+``share_significant``  proportion of voxels whose q is at most ``encode.fdr``
+``split_r``            contribution of a feature space to a joint model's r (product measure); parts add up
+``unique_r2``          loss of R² without the space: R² of the joint model less that of the other space alone
+``win_share``          proportion, among voxels with a significant layer, in which this layer's r is the highest;
+                       its interval keeps these voxels, and compares the layers again in each resampling
+``win_margin``         mean distance to the second layer's r, over the voxels in which the layer is best
+``reduction_error``    proportion of variance (pca) or of the kernel (projection) lost by reducing features
 =====================  =================================================================================
 
 An interval is of the score that the fitted models would reach on infinitely many images: the mean over folds of the
-correlation (or R²) of each fold's model. The bootstrap draws test images and computes the very same score with the
-predictions as they are. See `reseen.statistics.interval_around`, and `Sheet._widen` for folds.
+correlation (or R²) of each fold's model. The bootstrap resamples test images and computes the same score with the
+same predictions. See `reseen.statistics.interval_around`, and `Sheet._widen` for folds.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 BOUNDS = {"mean_r": (-1.0, 1.0), "median_r": (-1.0, 1.0), "mean_r2": (-np.inf, 1.0), "win_share": (0.0, 1.0)}
-"""Ends that no interval of a statistic passes."""
+"""Bounds of the interval of a statistic."""
 
 
 class Sheet:
-    """Gather the scores of a subject's models.
+    """Scores of a subject's models.
 
     Parameters
     ----------
     trials
-        Whose ROIs and noise ceilings are used.
+        Trials with ROIs and noise ceilings.
     design
-        What the models were fitted on.
+        Rows, folds and targets of the models.
     recipe
         Null, false discovery rate, resamplings.
     seed
@@ -70,7 +70,7 @@ class Sheet:
     def __init__(self, trials: Trials, design: Design, recipe: EncodeRecipe, seed: int) -> None:
         ids = design.stimulus_id[design.tested]
         if len(ids) < 3:
-            raise ShapeError(f"a correlation needs at least three test images; {trials.subject} saw {len(ids)}.")
+            raise ShapeError(f"a correlation needs at least three test images; {trials.subject} has {len(ids)}.")
         self.voxels: dict[str, NDArray[Any]] = {"ceiling_r": _ceiling_r(trials.select(ids).average())}
         self.models: dict[str, Float64] = {}
         """Resampled R² of each model, ``(n_bootstrap, n_groups)``."""
@@ -86,7 +86,7 @@ class Sheet:
         self._rows: list[tuple[Any, ...]] = []
 
     def add(self, analysis: str, prediction: Prediction) -> None:
-        """Score a model; a joint one after each of its spaces alone."""
+        """Score a model; call it for a joint model after each of its spaces alone."""
         model, truth, n = prediction.model, self._truth, self._truth.shape[1]
         parts, scaled = prediction.parts[:, :, :n], prediction.scaled[:, :, :n]
         split = split_correlation(truth, scaled, centre=self._one_test_set)
@@ -144,12 +144,12 @@ class Sheet:
     def _widen(self, null_r: Float64, scaled: Float32, gain: Float64, r2: Float64) -> Float64:
         """Return for each group the factor by which folds widen its intervals; 1 with one test set.
 
-        The bootstrap takes the held-out responses of different folds for independent given the predictions. They are
-        not: with ``f_i = sum_j b_ij e_j`` for the part of a prediction that is noise ``e`` of the training responses,
+        The bootstrap treats the held-out responses of different folds as independent given the predictions. They are
+        not. With ``f_i = sum_j b_ij e_j`` for the part of a prediction that is noise ``e`` of the training responses,
         the variance of ``sum_i e_i f_i`` is proportional to ``sum_ij b_ij ** 2 + sum_ij b_ij b_ji``, and the bootstrap
-        sees the first sum alone. For null targets, whose predictions are nothing but noise, ``n * mean(r ** 2)`` is the
-        ratio of both sums to the first. Voxels have it in proportion to the noise in the variance of their predictions,
-        ``gain * (1 - R²) * mean(true ** 2)``.
+        includes only the first sum. For null targets, whose predictions are only noise, ``n * mean(r ** 2)`` is the
+        ratio of both sums to the first. For voxels, the excess is proportional to the noise in the variance of
+        their predictions, ``gain * (1 - R²) * mean(true ** 2)``.
         """
         if self._one_test_set:
             return np.ones(len(self._groups))
@@ -181,7 +181,7 @@ class Sheet:
                 self._row(analysis, model, model, roi, statistic, value, resampled, widen[k])
 
     def _divide(self, analysis: str, prediction: Prediction, split: Float64, drawn: Replicates, widen: Float64) -> None:
-        """Return what each of two spaces brings to their joint model."""
+        """Add the contribution of each of two spaces to their joint model."""
         model = prediction.model
         for part, (space, other) in enumerate(zip(prediction.spaces, prediction.spaces[::-1], strict=True)):
             brought = split[part].astype(np.float32)
@@ -228,7 +228,7 @@ class Sheet:
 
 
 class Race:
-    """Know which layer leads in each resampling of the test images, at each voxel, as layers come in.
+    """Best layer of each voxel in each resampling of the test images, updated layer by layer.
 
     Parameters
     ----------

@@ -27,12 +27,12 @@ HUB_IGNORED = ("*.bin", "*.msgpack", "*.fp16.*", "*non_ema*", "*.onnx*")
 class LatentDiffusion(Protocol):
     """Protocol of a frozen latent diffusion model: an autoencoder, a text encoder and a noise predictor.
 
-    Any object with these attributes is a model: `reseen.extract_features` and `reseen.reconstruct` take it.
+    `reseen.extract_features` and `reseen.reconstruct` accept any object with these attributes.
     """
 
     @property
     def name(self) -> str:
-        """What it was loaded by."""
+        """Name by which it was loaded."""
         ...
 
     @property
@@ -82,7 +82,7 @@ class LatentDiffusion(Protocol):
 
     @property
     def in_single_precision(self) -> LatentDiffusion:
-        """The same model computing in single precision; itself, where it does so already."""
+        """The same model in single precision; itself, if it is in single precision already."""
         ...
 
     @property
@@ -105,7 +105,7 @@ class LatentDiffusion(Protocol):
         ...
 
     def count_cut(self, captions: Sequence[str]) -> int:
-        """Return how many captions are longer than the text encoder reads; the end of these is cut off."""
+        """Return the number of captions that are longer than the text encoder's input and are cut off."""
         ...
 
     def predict_noise(self, latents: Tensor, timestep: int, conditioning: Tensor) -> Tensor:
@@ -132,25 +132,25 @@ def load_model(
     name
         ``"builtin"``; the path of a diffusers folder; the path of an original ``.safetensors`` or ``.ckpt`` file; or a
         hub id such as ``"CompVis/stable-diffusion-v1-4"`` (Stable Diffusion 1.x and 2.x); or ``"module:name"`` of a
-        function of your own, called with ``device``, that returns a `LatentDiffusion`.
+        your own function, called with ``device``, that returns a `LatentDiffusion`.
     revision
         Commit of a hub model.
     precision
         Of the noise predictor; ``"auto"`` is what `reseen.ldm.devices.choose_precision` returns. Autoencoder and text
-        encoder always compute in fp32: they cost little, and half precision in the autoencoder is what turns images
-        black.
+        encoder always compute in fp32: they cost little, and half precision in the autoencoder causes black
+        images.
     device
         Such as ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
     compiled
-        Let `torch.compile` make kernels for the noise predictor: minutes at the start, and less time for each image.
+        Compile the noise predictor with `torch.compile`: minutes at the start, less time for each image.
     fetch
-        Fetch a hub model that is not here; otherwise that is an error.
+        Download a hub model that is not in the local cache; if false, this is an error.
 
     Raises
     ------
     ModelError
-        If there is no such model here and it cannot be fetched, if it is of a kind that cannot be used, or if the
-        device is not there.
+        If the model is missing and cannot be downloaded, if its type is not supported, or if the device is not
+        available.
 
     Examples
     --------
@@ -190,7 +190,7 @@ def _make_own(name: str, device: str) -> LatentDiffusion:
     RecipeError
         If there is no such object.
     ModelError
-        If it fails, or what it returns is no model.
+        If it fails, or does not return a model.
     """
     found = load_object(name, "model.name")
     try:
@@ -203,15 +203,15 @@ def _make_own(name: str, device: str) -> LatentDiffusion:
     missing = [attribute for attribute in wanted if not hasattr(model, attribute)]
     if missing:
         raise ModelError(
-            f"{name} returned {type(model).__name__}, which lacks {', '.join(missing)}. reseen.LatentDiffusion says "
-            "what a model must be able to do."
+            f"{name} returned {type(model).__name__}, which lacks {', '.join(missing)}. See "
+            "reseen.LatentDiffusion for the attributes of a model."
         )
     own: LatentDiffusion = model
     return own
 
 
 def _find(name: str, revision: str | None, *, fetch: bool) -> Path:
-    """Return the folder of a hub model, from the local cache where it is there, else from the network if it may."""
+    """Return the folder of a hub model, from the local cache, or from the network if allowed."""
     owner, slash, model = name.partition("/")
     if not (owner and slash and model) or "/" in model or name.startswith((".", "~")):
         raise ModelError(
@@ -228,7 +228,7 @@ def _find(name: str, revision: str | None, *, fetch: bool) -> Path:
             ignore_patterns=list(HUB_IGNORED),
             local_files_only=not fetch,
         )
-    except Exception as error:  # the hub's client raises a dozen kinds, from a wrong name to a lost connection
+    except Exception as error:  # the hub's client raises a dozen types, from a wrong name to a lost connection
         what = f"cannot get the model {name} from the hub or its local cache" if fetch else f"{name} is not here"
         raise ModelError(
             f"{what} ({type(error).__name__}). "

@@ -1,19 +1,19 @@
-"""Batching: how many rows a network runs on at a time.
+"""Batching: number of rows that a network processes together.
 
 On a CPU: the same bytes whatever the batch
 -------------------------------------------
-An image must not depend on the images that happen to be computed beside it. The fast kernels do depend on the number
-of rows: with 1 to 12 rows they pick other algorithms than with 16, and where rows cannot be shared out evenly among the
-threads, the same row gives other bytes in another place. So on a CPU every network runs on a fixed number of rows, the
-last batch is filled up, and the threads that work on it are a power of two that divides the rows. Measured with
+An image must not depend on the other images of its batch. The fast kernels do depend on the number
+of rows: with 1 to 12 rows they choose other algorithms than with 16, and if rows cannot be divided evenly among the
+threads, the same row gives other bytes in another position. So on a CPU every network runs on a fixed number of rows,
+the last batch is filled up, and the threads that work on it are a power of two that divides the rows. Measured with
 the built-in sizes: equal to the last bit in any order and batch, and between 1, 2, 4, 8 and 16 threads, and not on 3,
-5 or 7. Big models on a CPU run row by row, where a row has no neighbours; there the bytes hold for one thread count.
+5 or 7. Big models on a CPU run row by row; there the bytes are the same only for one number of threads.
 
 On a GPU: as many rows as memory holds
 --------------------------------------
-The first row of a kind runs alone and its memory is measured; as many rows as fit into what is free run together from
-then on, a power of two. Where memory runs out all the same, the rows halve and the work continues. The last batch is
-filled up to a power of two only. There a row's numbers hold up to rounding, whatever runs beside it.
+The first row of a type runs alone and its memory is measured. Then as many rows as fit into free memory run together,
+a power of two. If memory still runs out, the number of rows is halved and the work continues. The last batch is
+filled up to a power of two only. The values of a row are the same up to rounding in any batch.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MOST = {"cpu": (16, 1), "cuda": (256, 64), "mps": (256, 8)}
-"""Rows of a small and of a big model that run together at most: on a CPU always, on a GPU where memory allows."""
+"""Largest number of rows of a small and of a big model that run together; on a CPU, the exact number."""
 FREE_SHARE = 0.8
-"""Share of the free memory of a GPU that rows may take; the rest is for what the allocator cannot join."""
+"""Proportion of a GPU's free memory for rows; the rest allows for fragmentation."""
 OUT_OF_MEMORY = (
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
@@ -40,9 +40,9 @@ OUT_OF_MEMORY = (
     "backend out of memory",
     "Invalid buffer size",
 )
-"""What errors without a type of their own say: of the driver, of the libraries that take memory themselves, of MPS."""
+"""Texts of out-of-memory errors without their own type: of the driver, of libraries that allocate memory, of MPS."""
 LARGEST_BUFFER = 2**32
-"""Bytes of one tensor at which MPS may end the process with an assertion, which nothing can catch."""
+"""Bytes of one tensor at which MPS may abort the process with an assertion that cannot be caught."""
 
 
 class MemoryWarning(UserWarning):
@@ -51,23 +51,23 @@ class MemoryWarning(UserWarning):
 
 @dataclass
 class Batching:
-    """Run networks of one model on so many rows at a time as the device takes.
+    """Number of rows on which the networks of one model run together on a device.
 
     Parameters
     ----------
     name
-        Of the model, for messages.
+        Name of the model, for messages.
     device
-        Where it lies.
+        Device of the model.
     small
-        Whether it is a small model.
+        True for a small model.
     """
 
     name: str
     device: str
     small: bool
     rows: dict[tuple[object, ...], int] = field(default_factory=dict)
-    """For each kind of network and shape of its rows, how many run together."""
+    """Number of rows that run together, for each type of network and shape of its rows."""
 
     @property
     def most(self) -> int:
@@ -76,7 +76,7 @@ class Batching:
         return small if self.small else big
 
     def knows(self, kind: str, rows: Tensor) -> bool:
-        """Return whether it is decided how many rows of this shape run together; on a CPU it always is."""
+        """Return whether the number of rows of this shape is known; on a CPU it always is."""
         return self.device == "cpu" or (kind, *rows.shape[1:]) in self.rows
 
     def run(self, kind: str, network: Callable[..., Tensor], inputs: Sequence[Tensor], scores: int = 0) -> Tensor:
@@ -85,13 +85,13 @@ class Batching:
         Parameters
         ----------
         kind
-            Which network it is.
+            Type of network.
         network
-            Takes as many tensors ``(rows, ...)`` as there are inputs, and gives one.
+            Function of as many tensors ``(rows, ...)`` as there are inputs, which returns one.
         inputs
             Shape ``(n, ...)`` each.
         scores
-            Bytes of the largest tensor of attention scores of one row. On MPS those of all rows together stay below
+            Bytes of the largest tensor of attention scores of one row. On MPS the total of all rows stays below
             `LARGEST_BUFFER`.
 
         Raises
@@ -106,7 +106,7 @@ class Batching:
         most = self._most_for(scores)
         n = len(inputs[0])
         if n == 0:
-            raise ShapeError("there is nothing to compute: the array holds no row.")
+            raise ShapeError("there is nothing to compute: the array has no row.")
         key = (kind, *inputs[0].shape[1:])
         outputs: list[Tensor] = []
         start = 0
@@ -121,14 +121,14 @@ class Batching:
             return torch.cat(outputs)
 
     def _size(self, key: tuple[object, ...], n_left: int) -> int:
-        """Return how many rows run next, filled up ones included."""
+        """Return the number of rows that run next, including padding."""
         if self.device == "cpu":
             return self.rows.get(key, self.most)
-        # of a kind that has not run yet, one row alone
+        # one row for a type that has not run yet
         return min(self.rows.get(key, 1), power_of_two(n_left, up=True))
 
     def _most_for(self, scores: int) -> int:
-        """Return how many rows run together at most, given the bytes of attention scores of each."""
+        """Return the largest number of rows that run together, given the bytes of attention scores of each."""
         if not self.device.startswith("mps") or scores == 0:
             return self.most
         fit = (LARGEST_BUFFER - 1) // scores
@@ -216,7 +216,7 @@ def _begin_measuring(device: str) -> int:
 
 
 def _measured(device: str, before: int) -> tuple[int, int]:
-    """Return the bytes of a GPU that are free, and those that were taken at most since ``before``."""
+    """Return the free bytes of a GPU, and the peak allocation since ``before``."""
     import torch
 
     free, _ = torch.cuda.mem_get_info(device)
@@ -226,7 +226,7 @@ def _measured(device: str, before: int) -> tuple[int, int]:
 
 @contextmanager
 def _even_threads(rows: int) -> Iterator[None]:
-    """Work with a power of two of threads that divides the rows, so that a row's place among them does not matter."""
+    """Use a power of two of threads that divides the rows, so that results do not depend on a row's position."""
     import torch
 
     threads = torch.get_num_threads()

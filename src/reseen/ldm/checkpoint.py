@@ -18,7 +18,7 @@ LEFT_OVER = (
     "numpy.dtype",
     "_codecs.encode",
 )
-"""What the checkpoints of Stable Diffusion 1.x name besides tensors (read from github lopho/pickle_inspector)."""
+"""Objects other than tensors in checkpoints of Stable Diffusion 1.x (read from github lopho/pickle_inspector)."""
 FETCH = shell_line("hf", "download", "CompVis/stable-diffusion-v-1-4-original", "sd-v1-4.ckpt")
 """The command that fetches the original checkpoint; no revision, since any commit has the same file."""
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
@@ -26,7 +26,7 @@ _PICKLE = b"\x80"
 
 
 class _LeftOver:
-    """Placeholder of an object that a checkpoint names and nobody needs."""
+    """Placeholder for an object of a checkpoint that is not needed."""
 
     def __new__(cls, *_arguments: object) -> _LeftOver:
         return super().__new__(cls)
@@ -36,20 +36,20 @@ class _LeftOver:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read the tensors of a checkpoint by name; what kind of file it is, its first bytes say.
+    """Read the tensors of a checkpoint by name; its first bytes determine the file type.
 
-    Checksums that the format carries are compared: those of a zip archive, which ``.ckpt`` files are since 2020.
-    safetensors files carry none.
+    The checksums of a zip archive (the format of ``.ckpt`` files since 2020) are verified. safetensors files have
+    none.
 
     Parameters
     ----------
     path
-        safetensors, or what ``torch.save`` writes (``.ckpt``, ``.pt``, ``.pth``, ``.bin``).
+        safetensors, or a file written by ``torch.save`` (``.ckpt``, ``.pt``, ``.pth``, ``.bin``).
 
     Raises
     ------
     ModelError
-        If the file is missing, damaged, of another kind, or holds more than tensors.
+        If the file is missing, damaged, of another type, or contains more than tensors.
     """
     check_regular(path, ModelError)
     with reading(path, ModelError), path.open("rb") as file:
@@ -88,13 +88,13 @@ def _read_torch(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(left_over):
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds, from an early end to a foreign object
+    except Exception as error:  # torch raises a dozen types, from an early end to a foreign object
         named = _GLOBAL.search(str(error))
         if named is None:
             raise unreadable(path, error, ModelError) from error
         raise ModelError(
-            f"{shown(path)} names {named[1]}, which no tensor needs: loading it could run code that lies in the file, "
-            "so it is refused. Take a safetensors file of the same model."
+            f"{shown(path)} names {named[1]}, which no tensor needs: loading it could run code in the file, "
+            "so it is refused. Use a safetensors file of the same model."
         ) from error
     found = content.get("state_dict", content) if isinstance(content, dict) else {}
     if not isinstance(found, dict):

@@ -1,7 +1,7 @@
-"""Denoised features: one pass over the stimuli that collects every latent and activation that a recording plan names.
+"""Denoised features: one pass over the stimuli that records every latent and activation of a recording plan.
 
-For each stimulus the image of the true z is encoded again, noised and denoised under the true c, as ``reconstruct``
-does with decoded ones, with the noise of sample 0. What is wanted is taken on the way; nothing is denoised twice.
+For each stimulus, the image of the true z is encoded again, noised and denoised under the true c, like decoded features
+in ``reconstruct``, with the noise of sample 0. All features are recorded in this pass; nothing is denoised twice.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ def record_features(
     done: Done | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Denoise every stimulus and hand over what is wanted of it, block by block.
+    """Denoise every stimulus and write its recorded features, block by block.
 
-    No more than one block is in memory beside z, c and one batch. What a stimulus gives does not depend on the batch
-    size, nor on which blocks were made before.
+    Memory holds one block in addition to z, c and one batch. Features do not depend on the batch size or on the blocks
+    that exist already.
 
     Parameters
     ----------
     wanted
-        What is collected.
+        Features to record.
     ldm
         The frozen model.
     z, c
@@ -66,18 +66,18 @@ def record_features(
     recipe
         Steps, guidance, batch size, as for images.
     seed, subject
-        With the stimulus id, what the noise is drawn from; the sample is 0.
+        With the stimulus id, these determine the noise; the sample is 0.
     write
         Called with the number of a block, its stimulus ids and its arrays.
     done
-        Says whether a block is there already and need not be made again.
+        Function that returns whether a block exists already.
     progress
-        Called with the number of stimuli done and the number there are.
+        Called with the number of finished stimuli and the total number.
 
     Raises
     ------
     ModelError
-        If something collected is not finite, be it that it has no room in half precision.
+        If a recorded value is not finite, such as a value outside the range of half precision.
     """
     n_done = 0
     for number, ids in enumerate(wanted.blocks(z.stimulus_id)):
@@ -113,7 +113,7 @@ def extract_features(
     subject: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Features]:
-    """Extract features of stimuli: their z, their c, and what denoising them computes.
+    """Extract features of stimuli: z, c, and features recorded during denoising.
 
     Parameters
     ----------
@@ -123,16 +123,16 @@ def extract_features(
         Images and captions.
     names
         ``"z"``, the image latent; ``"c"``, the text conditioning, averaged over captions; ``"zc"``, the latent
-        after z was noised and denoised under c; and what else `reseen.analyses` names, such as
+        after z was noised and denoised under c; and other names of `reseen.analyses`, such as
         ``"zc@strength=0.5"`` or ``"unet/mid_block@progress=0.2"``.
     stimulus_id
-        Which stimuli. Left out: all.
+        Ids of the stimuli. Left out: all.
     z_size
         Side, in pixels, of the image whose latent is z. Left out: 5/8 of the model's, as in the paper (320 of 512).
     n_steps, strength, guidance, seed, subject
         As in `reseen.reconstruct`, where a name needs denoising.
     progress
-        Called with the number of stimuli that are done, and the number there are.
+        Called with the number of finished stimuli and the total number.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def extract_features(
     Raises
     ------
     DataError
-        If c is asked for and a stimulus has no caption.
+        If c is requested and a stimulus has no caption.
     RecipeError
         If a name is unknown, or ``z_size`` does not fit the model.
 
@@ -197,7 +197,7 @@ class _Batch(NamedTuple):
 def _fill(
     arrays: Arrays, wanted: RecordingPlan, ldm: LatentDiffusion, batch: _Batch, recipe: ReconstructRecipe
 ) -> None:
-    """Denoise one batch at every strength and fill in what is wanted of it."""
+    """Denoise one batch at every strength and store its features in the arrays."""
     import torch
 
     coarse = coarse_latents(ldm, batch.z, recipe, batch.coarse_noise)
@@ -238,8 +238,8 @@ def _check_finite(arrays: Arrays, stimulus_id: NDArray[np.int64], ldm: LatentDif
         bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
         if bad.any():
             raise ModelError(
-                f"{ldm.name} gave numbers in {feature} that are not finite, for stimulus "
+                f"{ldm.name} computed numbers in {feature} that are not finite, for stimulus "
                 f"{stimulus_id[int(np.argmax(bad))]} and {bad.sum() - 1} more of its block. If only activations are "
-                "affected, half precision has no room for them: set encode.activations to 'fp32'. Else set "
-                "model.precision to 'fp32'. Blocks made so far are kept."
+                "affected, they exceed half precision: set encode.activations to 'fp32'. Otherwise set "
+                "model.precision to 'fp32'. Finished blocks are kept."
             )

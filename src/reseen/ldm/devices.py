@@ -1,4 +1,4 @@
-"""Devices: which ones can be used, which precision suits each, and how it multiplies single precision."""
+"""Devices: available devices, the precision of each, and multiplication in single precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MATRIX_UNITS = (7, 0)
 
 
 def choose_precision(precision: Literal["auto"] | Precision, device: str) -> Precision:
-    """Return the precision that the U-Net computes with on a device; only ``"auto"`` is a choice.
+    """Return the precision of the U-Net on a device; ``"auto"`` chooses one.
 
     ``"auto"`` is fp16 on a CUDA GPU with matrix units. fp16 rounds to 11 bits where bf16 rounds to 8, Stable Diffusion
     is published and used in it, and the paper's script computed with it. Its range ends at 65,504; an image that leaves
@@ -36,7 +36,7 @@ def check_device(device: str) -> None:
     Raises
     ------
     ModelError
-        If it is unknown or not there.
+        If it is unknown or not available.
     """
     import torch
 
@@ -56,7 +56,7 @@ def tensor_float(allowed: bool) -> Iterator[None]:
     """Allow CUDA to multiply single precision in its matrix units (TF32: the range of fp32, 11 bits) or not.
 
     PyTorch has two interfaces for this and refuses to read the older one after the newer one was used. Only the newer
-    one is used here. What was set before, by either of them, is restored.
+    one is used here. The previous settings of both are restored.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Extract: images and their captions to the features that decoders learn, z and c."""
+"""Extract: z and c, the features of decoders, from images and captions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 AT_ONCE = 64
-"""Stimuli that are in memory together."""
+"""Number of stimuli in memory at a time."""
 RELEASED_SEED = 42
 """The seed that the authors' script sets once, when it starts."""
 
@@ -37,14 +37,14 @@ def extract(
     """Extract z and c of stimuli.
 
     z is the autoencoder's code of the image, resized to ``z_size`` by Lanczos (Takagi & Nishimoto: 320 of 512
-    pixels). Its posterior mean belongs to the image alone. A *sample* of the posterior, which the authors' script
-    takes, does not: that script sets one seed when it starts, so that an image's z depends on its place in the list of
-    images, and so it does here. c is the mean, over an image's captions, of the text encoder's last hidden states.
+    pixels). Its posterior mean depends only on the image. The authors' script uses a *sample* of the posterior
+    and sets one seed when it starts, so that an image's z depends on its position in the list of images. So does a
+    sample here. c is the mean, over an image's captions, of the text encoder's last hidden states.
 
     Parameters
     ----------
     stimuli
-        Where images and captions come from.
+        Images and captions.
     stimulus_id
         Shape ``(n_stimuli,)``, 0-based.
     ldm
@@ -54,7 +54,7 @@ def extract(
     recipe
         Size of the image, and mean or sample of the posterior.
     progress
-        Called with the number of stimuli done and the number there are.
+        Called with the number of finished stimuli and the total number.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def extract(
     RecipeError
         If the model cannot encode images of ``z_size``.
     DataError
-        If there is no stimulus, c is asked for and one has no caption, or a feature is the same for all stimuli.
+        If there is no stimulus, c is requested and one has no caption, or a feature is the same for all stimuli.
     """
     ids = np.asarray(stimulus_id, dtype=np.int64)
     if not len(ids):
@@ -88,7 +88,7 @@ def extract(
 
 
 def _warn_of_cut(stimuli: Stimuli, ids: NDArray[np.int64], ldm: LatentDiffusion) -> int:
-    """Count captions that are longer than the text encoder reads, and warn of them."""
+    """Count captions that are longer than the text encoder's input, and warn about them."""
     captions = [caption for stimulus in ids for caption in stimuli.captions(int(stimulus))]
     n_cut = ldm.count_cut(captions)
     if n_cut:
@@ -101,7 +101,7 @@ def _warn_of_cut(stimuli: Stimuli, ids: NDArray[np.int64], ldm: LatentDiffusion)
 
 
 def check_varies(name: str, array: NDArray[np.float32], n_cut: int) -> None:
-    """Refuse a feature that is the same for all stimuli: nothing can be decoded from it.
+    """Check that a feature differs between stimuli.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def check_varies(name: str, array: NDArray[np.float32], n_cut: int) -> None:
     array
         Shape ``(n_stimuli, ...)``: the feature.
     n_cut
-        Number of captions that are longer than the text encoder reads.
+        Number of captions that are longer than the text encoder's input.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def z_size(ldm: LatentDiffusion, recipe: ExtractRecipe) -> int:
     Raises
     ------
     RecipeError
-        If the model's autoencoder cannot halve it as often as it must.
+        If it is not a multiple of the autoencoder's factor.
     """
     size = recipe.z_size or ldm.image_size * 5 // 8
     if size % ldm.factor:
@@ -166,7 +166,7 @@ def mean_conditioning(ldm: LatentDiffusion, captions: Sequence[Sequence[str]]) -
 def _read_ahead(
     stimuli: Stimuli, ids: NDArray[np.int64], size: int, *, described: bool
 ) -> Iterator[tuple[int, NDArray[np.uint8], list[tuple[str, ...]]]]:
-    """Return images, and captions if they are wanted, some at a time; the next are read while these are worked on."""
+    """Yield images, and captions if requested, in batches; a thread reads the next batch in advance."""
 
     def read(start: int) -> tuple[int, NDArray[np.uint8], list[tuple[str, ...]]]:
         batch = [int(i) for i in ids[start : start + AT_ONCE]]
@@ -182,7 +182,7 @@ def _read_ahead(
 
 
 def captions_of(stimuli: Stimuli, stimulus_id: int) -> tuple[str, ...]:
-    """Return the captions of a stimulus whose c is wanted.
+    """Return the captions of a stimulus, for its c.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def _resized(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 def _posterior_noise(
     ldm: LatentDiffusion, recipe: ExtractRecipe, start: int, shape: tuple[int, ...]
 ) -> NDArray[np.float32] | None:
-    """Draw the stretch of one noise stream that begins at a place in the list of stimuli, if samples are wanted."""
+    """Draw the noise of a batch of stimuli by its position in the list, if the posterior is sampled."""
     if recipe.posterior == "mean":
         return None
     seed = int(np.random.SeedSequence((RELEASED_SEED, start)).generate_state(1, np.uint64)[0])
