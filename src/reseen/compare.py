@@ -41,7 +41,7 @@ def compare(
     n_permutations: int = 10_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Set other results beside a reference, image by image.
+    """Compare other results with a reference, image by image.
 
     Parameters
     ----------

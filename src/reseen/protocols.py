@@ -1,4 +1,4 @@
-"""Protocols: how images are scored, down to the pixel, by name, so that a number can be set beside a published one.
+"""Protocols: how images are scored, down to the pixel, by name, so that a number can be compared with a published one.
 
 A protocol is data: which networks look, at which of their modules, at images of which size and resized how; whether
 images are identified or their distance is taken; which side is held fixed; what a tie counts; and what becomes of
@@ -92,8 +92,8 @@ class Protocol:
     ties
         ``"half"``: a tie counts one half. ``"lose"``: it counts nothing.
     samples
-        ``"mean_r"``: correlations are averaged over an image's draws before items are compared. ``"each"``: every
-        draw is scored as if it were the only one, and scores are averaged: no draw is chosen.
+        ``"mean_r"``: correlations are averaged over an image's samples before items are compared. ``"each"``: every
+        sample is scored as if it were the only one, and scores are averaged: no sample is selected.
     first
         How all images are resized before anything else; None: they are not.
     pixels

@@ -1,6 +1,6 @@
 """Published values: scores of other systems, with protocol, number of test images, subjects and source.
 
-A published value is shown beside a result only where protocol, metric, network, layer, number of test images and
+A published value is shown next to a result only if protocol, metric, network, layer, number of test images and
 subjects are the same. That the test images themselves are the same is not known from these.
 """
 

@@ -59,9 +59,9 @@ class Pairs:
     items
         Names of the items, in order.
     truth, made
-        For each item the image that was shown, and the images made of it, one for each sample.
+        Original of each item, and its reconstructions, one for each sample.
     stimulus_id
-        Shape ``(n_items,)``: numbers that tell stimuli apart; trials of one stimulus share one.
+        Shape ``(n_items,)``: numbers that distinguish stimuli; trials of one stimulus have the same number.
     """
 
     items: tuple[str, ...]
@@ -132,7 +132,7 @@ def name_of(path: Path) -> str:
 
 
 def _item(stem: str, known: dict[str, Path]) -> tuple[str, int]:
-    """Take a file's name apart; a name that an image shown has is whole."""
+    """Split a file's name into item and sample; the name of an original is not split."""
     parts = None if stem in known else _DRAW.fullmatch(stem)
     return (stem, 0) if parts is None else (parts["item"], int(parts["draw"]))
 

@@ -75,44 +75,43 @@ def evaluate(
 ) -> DataFrame:
     """Score one subject's images, by one protocol or several.
 
-    What becomes of an image's draws, of ties and of sizes is the protocol's to say (`reseen.protocols`). At the
-    permuted labels each sample comes from a permutation of its own, and every protocol averages scores: images of one
-    permutation lean to one side or the other. A subset is scored within its own pool: its items are compared
-    with each other only. Pairs of one stimulus are dropped. Subsets of fewer than three stimuli are left out, for want
-    of distractors.
+    The protocol defines the treatment of samples, ties and sizes (`reseen.protocols`). At level ``permuted`` each
+    sample comes from its own permutation, and every protocol averages scores: images of one permutation share a bias.
+    A subset is scored within its own pool: its items are compared with each other only. Pairs of one stimulus are
+    dropped. Subsets of fewer than three stimuli have too few distractors and are left out.
 
     Parameters
     ----------
     subject
         Name, for the table.
     truth_images
-        Shape ``(n, H, W, 3)``: what was shown.
+        Shape ``(n, H, W, 3)``: the presented images.
     stimulus_id
         Shape ``(n,)``; ids repeat where items are single trials.
     images
         ``(level, condition)`` -> ``(n, n_samples, H, W, 3)``. Levels: those of `reseen.tables.IMAGE_LEVELS`.
         Conditions: ``"z"``, ``"c"``, ``"zc"``, and `reseen.tables.retrieved_by` a feature for training images
-        (`nearest_training`). Each stack is asked for when its turn comes, so that a mapping may read them from disk.
+        (`nearest_training`). Stacks are requested one by one, so that a mapping may read them from disk.
     panels
-        Protocols, with the evaluation networks that look at the images.
+        Protocols, with the evaluation networks that compare the images.
     subsets
         Named sets of stimuli; ``"all"`` is added.
     recipe, seed
-        How many pairings and resamplings, and their seed.
+        Number of pairings and resamplings, and their seed.
     progress
         Called with ``("evaluate", done, total)``.
     keep_each
-        Called with what each image scores by itself among all: a table of `reseen.tables.IMAGE_COLUMNS`.
+        Called with the scores of each image among all: a table of `reseen.tables.IMAGE_COLUMNS`.
     size
         Height and width at which images are compared where the protocol leaves it open; left out: those of the
         first stack, or of the first generated one.
 
     Returns
     -------
-    A table of `COLUMNS`. Beside each metric (``identification``, ``distance``, ``pixcorr``, ``ssim``) at its levels
-    stand, at level ``result``, ``<metric>_gap_closed`` (share of the way from re-paired floor to ceiling),
-    ``<metric>_null_sd`` (over wrong pairings) and ``<metric>_p`` (over permutations of the stimuli, one-sided).
-    ``low`` and ``high`` are the middle 95 % of resamplings of stimuli, for ``mismatched`` of wrong pairings.
+    A table of `COLUMNS`: each metric (``identification``, ``distance``, ``pixcorr``, ``ssim``) at its levels and, at
+    level ``result``, ``<metric>_gap_closed`` (fraction of the way from mismatched to oracle),
+    ``<metric>_null_sd`` (over mismatched pairings) and ``<metric>_p`` (over permutations of the stimuli, one-sided).
+    ``low`` and ``high`` are the middle 95 % of resamplings of stimuli, for ``mismatched`` of mismatched pairings.
 
     Raises
     ------
@@ -226,7 +225,7 @@ def _ssim_score(
 
 
 def _wrong_ssim(truth: Rows, images: Rows, panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int) -> Floats:
-    """Return SSIM against mismatched images, ``(n_derangements,)``, from about a thousand pairs of first draws.
+    """Return SSIM against mismatched images, ``(n_derangements,)``, from about a thousand pairs of first samples.
 
     SSIM has no matrix to be read off, so each image is compared with a few mismatched images, and a wrong pairing takes
     one of them for each image at random.

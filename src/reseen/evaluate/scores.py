@@ -1,4 +1,4 @@
-"""One number between its floor and its ceiling: how it is made from a matrix, and how it becomes rows of the table."""
+"""Scores with chance levels and oracle: computed from a matrix, and as rows of the table."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from reseen.recipe import EvaluateRecipe
 
 
-NEAR_FLOOR = 3
-"""The gap closed is undefined where the ceiling lies no more than so many null standard deviations above the floor."""
+NEAR_CHANCE = 3
+"""The gap closed is undefined unless the oracle is more null standard deviations than this above the chance level."""
 
 
 _REDUCED = 64  # resamplings or pairings at a time
@@ -36,13 +36,13 @@ class Pool:
     Parameters
     ----------
     subset, items, labels
-        Its name, the rows of its items, and of which stimulus each is.
+        Name, rows of the items, and stimulus of each item.
     wrong_rows
-        Pairings in which no stimulus has its own truth: the floor.
+        Pairings in which no stimulus has its own original: the mismatched chance level.
     permuted_rows
-        Pairings drawn from all permutations of the stimuli: the null that p is exact under.
+        Random permutations of the stimuli: the null under which p is exact.
     weights
-        How often each item was drawn in each resampling.
+        Count of each item in each resampling.
     """
 
     subset: str
@@ -55,7 +55,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Score:
-    """Score, its resamplings ``(n_bootstrap,)``, what wrong and permuted pairings score, and its items.
+    """Score, its resamplings ``(n_bootstrap,)``, scores of mismatched and permuted pairings, and of its items.
 
     ``wrong`` and ``permuted`` have shape ``(n_derangements,)``, ``each`` has ``(n_items,)``. ``parts`` holds the values
     that a mean score is the mean of, ``(n_parts,)``.
@@ -131,7 +131,7 @@ def matrix_score(
 
 
 def _pair_score(matrix: Floats | Correlations, pool: Pool, distance: bool) -> Score:
-    """Average the right pairs of a matrix, and wrong and permuted ones."""
+    """Average the right pairs of a matrix, and mismatched and permuted pairs."""
     each = np.empty(len(pool.items))
     wrong, permuted = (np.empty(pairing.shape) for pairing in (pool.wrong_rows, pool.permuted_rows))
     for first, r in stripes(matrix, pool.items, "original"):
@@ -202,13 +202,13 @@ def rows_of(where: Mapping[str, str], scores: Mapping[str, Score], n_items: int)
         sign = -1 if lower_is_better(metric) else 1
         p = statistics.permutation_null(sign * result.value, sign * result.permuted).p
         rows.append(row(metric + P_VALUE, "result", p))
-        if (ceiling := scores.get("oracle")) is not None:
-            share, low, high = np.nan, np.nan, np.nan
-            if sign * (ceiling.value - null.mean) > NEAR_FLOOR * null.sd:
-                share = float(statistics.gap_closed(sign * result.value, sign * null.mean, sign * ceiling.value))
-                spread = statistics.gap_closed(sign * result.replicates, sign * null.mean, sign * ceiling.replicates)
+        if (oracle := scores.get("oracle")) is not None:
+            gap, low, high = np.nan, np.nan, np.nan
+            if sign * (oracle.value - null.mean) > NEAR_CHANCE * null.sd:
+                gap = float(statistics.gap_closed(sign * result.value, sign * null.mean, sign * oracle.value))
+                spread = statistics.gap_closed(sign * result.replicates, sign * null.mean, sign * oracle.replicates)
                 low, high = statistics.interval(spread)
-            rows.append(row(metric + GAP_CLOSED, "result", share, low, high))
+            rows.append(row(metric + GAP_CLOSED, "result", gap, low, high))
     return rows
 
 

@@ -68,7 +68,7 @@ def identification_from_correlations(
 
     Returns
     -------
-    Shape ``(n,)``: the share of distractors that lose to the right one; NaN where an item has no distractor.
+    Shape ``(n,)``: the proportion of distractors that lose to the right one; NaN where an item has no distractor.
     """
     wins, valid = pairwise_wins(r, direction=direction, labels=labels, ties=ties)
     n_distractors = valid.sum(axis=1)

@@ -176,7 +176,7 @@ def bootstrap_target_r(true: NDArray[Any], predicted: NDArray[Any], weights: Flo
 
 
 def noise_ceiling(ncsnr: ArrayLike, n_repetitions: ArrayLike) -> Floats:
-    """Return the explainable share of variance of averaged responses.
+    """Return the explainable proportion of variance of averaged responses.
 
     Parameters
     ----------

@@ -56,7 +56,7 @@ class PretrainedNetwork:
     given
         How images become what the network takes.
     device
-        Where the network lies.
+        Device of the network.
     """
 
     name: str
@@ -131,7 +131,7 @@ def load_panel(
     builtin
         The evaluation networks of a protocol that names no network.
     device
-        Where the networks lie.
+        Device of the networks.
     load
         Loads one of `reseen.networks.NETWORKS` by name.
 

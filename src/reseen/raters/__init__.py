@@ -6,7 +6,7 @@ scored.
 
 ::
 
-    design.py    which images stand beside each other, on which side and in which order: drawn from a seed, balanced
+    design.py    pairs of images, their sides and order: random by a seed, balanced
     page.py      the design and its images as one HTML page (page.html.j2, page.css, page.js)
     answers.py   the files that the page saves, and what is refused
     scoring.py   accuracy of each condition, with intervals and signed-rank tests

@@ -32,13 +32,13 @@ class Question:
     Parameters
     ----------
     subject, condition
-        Whose brain, and which decoded parts made both images.
+        Subject, and condition of both images.
     stimulus_id
         What was shown.
     distractor
-        The stimulus of the wrong image.
+        Stimulus of the distractor.
     side
-        Where the right one stands.
+        Side of the right image.
     """
 
     subject: str
