@@ -57,7 +57,7 @@ def test_a_recipe_names_predictions_and_is_written_with_them(tmp_path):
     (tmp_path / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
     assert load_recipe(tmp_path / "recipe.toml") == recipe
     assert isinstance(hash(recipe), int)
-    with pytest.raises(RecipeError, match="predicted elsewhere"):
+    with pytest.raises(RecipeError, match=r"decode\.predictions sets c"):
         with_changes(recipe, {"decode.c_prior": "captions", "data.test_trials": "averaged"})
 
 

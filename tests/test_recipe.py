@@ -100,7 +100,7 @@ def test_an_empty_setting_leaves_the_key_out():
     [
         ("reconstruct.n_steps", "expected section.key=value"),
         ("a.b.c=1", "expected section.key=value"),
-        ("seed.x=1", "seed is no section"),
+        ("seed.x=1", "seed is not a section"),
         ("reconstruct.nosuch=1", "unknown key"),
         ("nosuch.key=1", "unknown key"),
         ("reconstruct.n_steps=many", "reconstruct.n_steps"),
@@ -233,7 +233,7 @@ def test_a_recipe_from_an_editor_that_marks_utf8_is_read(tmp_path):
 
 @pytest.mark.parametrize("name", ["", " ", ".", "..", "../out", "a/b", "a\\b", "a\0b", "a\nb", ".hidden"])
 def test_a_name_that_is_no_folder_within_another_is_refused(name):
-    with pytest.raises(RecipeError, match="name: expected a name of which a folder can be made"):
+    with pytest.raises(RecipeError, match="name: expected a name that can be a folder name"):
         with_settings(Recipe(), [f"name={json.dumps(name)}"])
 
 
@@ -259,7 +259,7 @@ def test_an_empty_setting_leaves_out_what_may_be_left_out_and_nothing_else():
         ({"data.path": "a\nb"}, "data.path: expected text without control characters"),
         ({"model.name": "a\x1b[2J"}, "model.name: expected text without control characters"),
         ({"seed": None}, "'seed' has no value, and cannot be left out"),
-        ({"seed.x": 1}, "seed is no section"),
+        ({"seed.x": 1}, "seed is not a section"),
         ({"n_steps": 20}, "n_steps: unknown key"),
     ],
 )

@@ -363,7 +363,7 @@ def test_the_npz_of_a_volume_holds_what_its_gifti_files_hold(tmp_path):
 
 
 def test_what_vertices_cannot_give_is_refused_before_anything_is_computed():
-    with pytest.raises(RecipeError, match=r"(?s)encode.export: betas on fsaverage lie in no volume.*gifti or vertices"):
+    with pytest.raises(RecipeError, match=r"(?s)encode.export: betas on fsaverage have no volume.*gifti or vertices"):
         with_settings(Recipe(), ["data.space=fsaverage", 'encode.export=["nifti"]'])
     with pytest.raises(RecipeError, match=r"data.space: a simulated subject is written in func1pt8mm"):
         with_settings(Recipe(), ["data.space=fsaverage", "data.kind=simulated"])

@@ -1,13 +1,13 @@
-"""Check: what a run needs, before hours are spent; a run starts with the same checks.
+"""Check: the requirements of a run; a run starts with the same checks.
 
 ::
 
     checks.py        check(), require() and the list of all checks
     inputs.py        data and model, each loaded at most once
-    files.py         the files of each subject, and how to get those that are missing
-    requirements.py  whether the recipe asks for what the data hold
-    costs.py         space and time
-    sizes.py         sizes of the data, counted or guessed
+    files.py         the files of each subject, and commands that fetch missing ones
+    requirements.py  whether the data have all that the recipe needs
+    costs.py         disk space and time
+    sizes.py         sizes of the data, counted or estimated
     finding.py       result of one check
 """
 

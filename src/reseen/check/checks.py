@@ -1,4 +1,4 @@
-"""Checks: those that a run starts with, and that `reseen check` prints."""
+"""Checks that a run starts with and that `reseen check` prints."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from reseen.results import lost_recipe, other_recipe
 
 
 def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
-    """Check everything that a run needs, without running it and without fetching anything.
+    """Check everything that a run needs, without running or fetching anything.
 
     Parameters
     ----------
     recipe
-        What is to be run.
+        The recipe to check.
     out
-        The results folder it is to be run into; nothing is written there.
+        The results folder; nothing is written there.
     device
         Device of the model's networks.
 
@@ -40,7 +40,7 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
     list
         The findings of all `CHECKS`, those that a run refuses included.
     """
-    with suppress(ModelError):  # `device` says what is wrong with it
+    with suppress(ModelError):  # the check `device` reports it
         check_device(device)
         recipe = with_precision(recipe, device)
     inputs = Inputs(recipe, out, device=device, thorough=True)
@@ -54,7 +54,7 @@ def require(inputs: Inputs, stages: Collection[str]) -> None:
     Raises
     ------
     ReseenError
-        The error of the first finding that is one.
+        The error of the first finding that has one.
     """
     for one in CHECKS:
         if one.refuses and (one.stages == ALL or not one.stages.isdisjoint(stages)):
@@ -77,15 +77,15 @@ def _folder(recipe: Recipe, out: Path) -> str:
     if not (out / "recipe.toml").is_file():
         if (out / "provenance.json").is_file():
             raise lost_recipe(out)
-        return f"{out} is to be started"
+        return f"{out} is new"
     differ = differences(recipe, load_recipe(out / "recipe.toml"))
     if differ:
         raise other_recipe(out, differ)
-    return f"{out} is started, and will be continued"
+    return f"{out} exists, and the run will continue it"
 
 
 def device(inputs: Inputs) -> Iterator[Finding]:
-    """Check that the device is there."""
+    """Check that the device exists."""
 
     def find() -> str:
         check_device(inputs.device)
@@ -105,14 +105,14 @@ def rois(inputs: Inputs) -> Iterator[Finding]:
 
 
 def held_out(inputs: Inputs) -> Iterator[Finding]:
-    """Count what is held out of what; a split that is not possible is refused."""
+    """Count the held-out images; an impossible split is refused."""
 
     def count() -> str:
         return str(inputs.sizes) if inputs.outlines else ""
 
     if inputs.readable:
         yield look_at("held out", count)
-    else:  # why they are not is another finding
+    else:  # another finding gives the reason
         yield Finding("held out", f"about {guess_sizes(inputs.recipe)}, by the recipe; the data were not counted")
 
 
@@ -151,7 +151,7 @@ def z(inputs: Inputs) -> Iterator[Finding]:
 
 
 def denoising(inputs: Inputs) -> Iterator[Finding]:
-    """Check that the model can be sampled in the steps of the recipe."""
+    """Check that the sampler can run the steps of the recipe."""
     section = inputs.recipe.reconstruct
 
     def denoise() -> str:
@@ -172,13 +172,13 @@ def denoising(inputs: Inputs) -> Iterator[Finding]:
 
 
 def builtin_networks(inputs: Inputs) -> Iterator[Finding]:
-    """Load the networks that look at images for the protocol builtin."""
+    """Load the evaluation networks of the protocol builtin."""
     for name in inputs.recipe.evaluate.networks:
         yield look_at(f"network {name}", lambda name=name: f"{len(load_evaluation_network(name).layers)} layers")  # type: ignore[misc]
 
 
 def published_networks(inputs: Inputs) -> Iterator[Finding]:
-    """Load the evaluation networks of other protocols; a missing one stops no run, but its scores are left out."""
+    """Load the evaluation networks of other protocols; without one, a run continues and leaves its scores out."""
     for name in networks_of(inputs.recipe):
         try:
             yield Finding(f"network {name}", f"weights {load_network(name)[1]}")
@@ -187,7 +187,7 @@ def published_networks(inputs: Inputs) -> Iterator[Finding]:
 
 
 def networks_of(recipe: Recipe) -> list[str]:
-    """List the networks of others that the recipe's protocols look through."""
+    """List the published networks that the recipe's protocols use."""
     looks = [look for name in recipe.evaluate.protocols for look in PROTOCOLS[name].looks]
     return list(dict.fromkeys(look.architecture for look in looks))
 
@@ -197,7 +197,7 @@ def networks_of(recipe: Recipe) -> list[str]:
 
 @dataclass(frozen=True)
 class Check:
-    """One check: what looks, the stages that need what it looks at, and whether it can refuse a run."""
+    """One check: its function, the stages that need it, and whether it can refuse a run."""
 
     look: Callable[[Inputs], Iterator[Finding]]
     stages: frozenset[str]
@@ -239,4 +239,4 @@ CHECKS: Sequence[Check] = (
     _check(costs.space, "extract decode encode reconstruct"),
     _check(costs.effort, refuses=False),
 )
-"""All checks, in the order in which they are made: what is fast and what the recipe alone decides comes first."""
+"""All checks in their order: fast checks and checks of the recipe alone come first."""

@@ -1,4 +1,4 @@
-"""Costs: what a run takes of the disk and of time."""
+"""Costs: disk space and time of a run."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from reseen.reconstruction.levels import conditions_at, levels_of, samples_at
 from reseen.tables import Level
 
 BYTES_PER_PIXEL = 1.6
-"""Of a PNG of a natural image, roughly."""
+"""Approximate size of a PNG of a natural image."""
 
 
 def count_evaluations(recipe: Recipe, sizes: Sizes) -> int:
-    """Count the U-Net evaluations of single images that the recipe takes for subjects of such sizes.
+    """Count the U-Net evaluations of single images of a recipe, for subjects of these sizes.
 
     Guidance takes two for each step; condition ``z`` takes none.
     """
@@ -46,7 +46,7 @@ def _passes(section: ReconstructRecipe) -> int:
 
 
 def _counted(recipe: Recipe, sizes: Sizes) -> Iterator[tuple[Level, Condition, int]]:
-    """Count each subject's images of each level and condition, of the items that `images_of` tells of."""
+    """Count each subject's images of each level and condition, for the items of `images_of`."""
     items = {"result": sizes.n_items, "permuted": sizes.n_items, "chance_mean": sizes.n_folds}
     for level in levels_of(recipe):
         for condition in conditions_at(recipe, level):
@@ -54,7 +54,7 @@ def _counted(recipe: Recipe, sizes: Sizes) -> Iterator[tuple[Level, Condition, i
 
 
 def encoding_features(inputs: Inputs) -> Iterator[Finding]:
-    """Check that the model can give the features of the encoding analyses, and count them."""
+    """Check that the model can compute the features of the encoding analyses, and count them."""
     if not inputs.has_model:
         return
     finding = look_at("encoding features", lambda: _told(inputs))
@@ -68,11 +68,11 @@ def _told(inputs: Inputs) -> str:
 
 
 def space(inputs: Inputs) -> Iterator[Finding]:
-    """Check that the disk has room for what the run writes."""
+    """Check that the disk has space for the run's files."""
     try:
         needed = _n_bytes(inputs)
     except ReseenError:
-        return  # of a model that another finding refuses
+        return  # another finding refuses the model
     out = inputs.out.resolve()
     folder = next(parent for parent in (out, *out.parents) if parent.exists())
     free = shutil.disk_usage(folder).free + _written(out)
@@ -96,17 +96,17 @@ def _n_bytes(inputs: Inputs) -> float:
 
 
 def _written(out: Path) -> int:
-    """Count the bytes that a run into this folder has written already."""
+    """Count the bytes that are in this folder already."""
     total = 0
     for where, _, names in os.walk(out):
         for name in names:
-            with suppress(OSError):  # of a file that is gone by now
+            with suppress(OSError):  # the file was deleted meanwhile
                 total += Path(where, name).stat().st_size
     return total
 
 
 def _kept(recipe: Recipe, n_voxels: int) -> int:
-    """Count the bytes of NSD's betas that are kept beside the results."""
+    """Count the bytes of NSD's betas that are cached with the results."""
     if recipe.data.kind != "nsd":
         return 0
     known = [SUBJECTS[subject].n_sessions for subject in recipe.data.subjects if subject in SUBJECTS]
@@ -114,7 +114,7 @@ def _kept(recipe: Recipe, n_voxels: int) -> int:
 
 
 def effort(inputs: Inputs) -> Iterator[Finding]:
-    """Time the model on a few images, and say how long all the U-Net evaluations will take."""
+    """Time the model on a few images, and estimate the time of all U-Net evaluations."""
 
     def measure() -> str:
         ldm, sizes, n_subjects = inputs.model, inputs.sizes, len(inputs.recipe.data.subjects)

@@ -1,4 +1,4 @@
-"""Finding: what was found of one thing that a run needs."""
+"""Finding: result of one check."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from reseen.files import unreadable
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one thing that a run needs.
+    """Result of one check.
 
     Parameters
     ----------
     what
-        The thing.
+        Name of the requirement.
     found
-        What was found, and how to fix it where the recipe cannot run with it.
+        Result, and how to fix it if the recipe cannot run.
     more
         Further lines: files, and commands to copy.
     error
-        Why a run refuses it; None where it does not.
+        The error for which a run is refused, or None.
     absent
-        Whether it is not there and the run does without it.
+        Whether it is missing and the run continues without it.
     """
 
     what: str
@@ -40,22 +40,22 @@ class Finding:
 
     @property
     def mark(self) -> str:
-        """Two letters for a list: ``ok``, ``--`` where the run does without it, ``NO`` where it cannot run."""
+        """Two letters for a list: ``ok``, ``--`` where the run continues without it, ``NO`` where it cannot run."""
         if self.error is not None:
             return "NO"
         return "--" if self.absent else "ok"
 
 
 def refused(what: str, error: ReseenError, *more: str) -> Finding:
-    """Return the finding of something that a run refuses, in the words of the run."""
+    """Return a finding for which a run is refused, with the run's error message."""
     return Finding(what, str(error), more, error)
 
 
 def look_at(what: str, look: Callable[[], str]) -> Finding:
-    """Return what ``look`` says of a thing, or what it raises as a refusal."""
+    """Return the finding of ``look``, or its error as a refusal."""
     try:
         return Finding(what, look())
     except ReseenError as error:
         return refused(what, error)
-    except OSError as error:  # of a folder that may not be entered, above all
+    except OSError as error:  # for example a folder without permission
         return refused(what, unreadable(error.filename or what, error))

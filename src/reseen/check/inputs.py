@@ -1,4 +1,4 @@
-"""Inputs: the data and the model of a run, as far as they are known before it starts; each is loaded at most once."""
+"""Inputs: data and model of a run before it starts; each is loaded at most once."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from reseen.simulate import BETAS, SPACE, plan_of
 from reseen.subject import Subject
 
 SIMULATED_ATLASES = ("streams", "nsdgeneral", "prf-visualrois")
-"""Atlases that a simulated tree has."""
+"""Atlases of simulated subjects."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done and how much there is."""
+"""Callback ``(step, n_done, n_total)``."""
 
 
 def data_path(recipe: Recipe, out: Path) -> Path | None:
@@ -52,19 +52,19 @@ class Inputs:
     Parameters
     ----------
     recipe
-        What is to be run.
+        Recipe of the run.
     out
         The results folder.
     device
         Device of the model's networks.
     thorough
-        Check and describe every file, as `reseen check` does, not only what a run refuses.
+        Check and describe every file, as `reseen check` does, not only the reasons to refuse a run.
     fetch
         Download a model of the hub that is not in the local cache.
     needs_trials
         Whether the run reads betas; its first stages need images and captions alone.
     progress
-        Called with what is being done, how much of it is done and how much there is.
+        Callback ``(step, n_done, n_total)``.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Inputs:
 
     @property
     def to_simulate(self) -> bool:
-        """Whether the run will write the data itself: simulated subjects that are not there yet."""
+        """Whether the run writes the data itself: simulated subjects that do not exist yet."""
         return self.recipe.data.kind == "simulated" and self.path is not None and not (self.path / TRUTH).is_file()
 
     @property
@@ -152,7 +152,7 @@ class Inputs:
 
     @property
     def known(self) -> Mapping[str, Outline]:
-        """The outline of each subject, or nothing where they cannot be made: `outlines` says why."""
+        """The outline of each subject, or nothing where they cannot be computed; `outlines` raises the reason."""
         return {} if isinstance(self._outlined, ReseenError) else self._outlined
 
     @cached_property
@@ -164,18 +164,18 @@ class Inputs:
 
     @property
     def sizes(self) -> Sizes:
-        """What a subject's data hold: counted, or guessed from the recipe where they cannot be read."""
+        """Sizes of a subject's data: counted, or estimated from the recipe where they cannot be read."""
         known = self.known
         return sizes_of(list(known.values()), self.data) if known else guess_sizes(self.recipe)
 
     @property
     def needs_captions(self) -> bool:
-        """Whether c is decoded, encoded from or steers the denoising of an encoding feature."""
+        """Whether c is decoded, used for encoding, or steers the denoising of an encoding feature."""
         asked = analyses(self.recipe.encode, auto=("auto",))
         return "c" in true_features(self.recipe.reconstruct.conditions, asked)
 
     def open_subject(self, subject: str, *, keep: Path | None, progress: Callable[[int, int], None]) -> Subject:
-        """Return a subject's data; what was read for its outline is not read again.
+        """Return a subject's data; data that were read for its outline are not read again.
 
         Parameters and errors are those of `reseen.datasets.open_subject`.
         """
@@ -200,7 +200,7 @@ class Inputs:
             trials = found.trials
         messages = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
         self.warned += messages
-        if len(self.data.subjects) == 1:  # of several only one at a time is to be in memory
+        if len(self.data.subjects) == 1:  # keep at most one subject in memory
             self._opened[subject] = found, messages
         n_voxels = {roi: int(mask.sum()) for roi, mask in trials.rois.items()}
         n_read = trials.betas.shape[1]
@@ -208,12 +208,12 @@ class Inputs:
 
 
 def _planned(recipe: Recipe) -> Outline:
-    """Return the outline of a subject that the run will simulate; ids are those of the plan of its trials.
+    """Return the outline of a subject that the run will simulate; the plan of its trials gives the ids.
 
     Raises
     ------
     RecipeError
-        If the recipe asks for what simulated subjects do not have.
+        If the recipe needs something that simulated subjects do not have.
     """
     data, made = recipe.data, recipe.simulate
     names = [f"subj{number:02d}" for number in range(1, made.n_subjects + 1)]

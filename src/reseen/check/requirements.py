@@ -1,4 +1,4 @@
-"""Requirements: whether a recipe asks for what the data hold, by the code that would refuse it later."""
+"""Requirements: whether the data have all that a recipe needs, tested by the code that would refuse it later."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from reseen.ridge import assign_folds
 from reseen.stimuli import Stimuli
 
 FEWEST_TESTED = 3
-"""Test images that a correlation over them needs."""
+"""Minimum number of test images for a correlation."""
 
 
 def captions(inputs: Inputs) -> Iterator[Finding]:
-    """Check that every stimulus has a caption where c is wanted."""
+    """Check that every stimulus has a caption where c is needed."""
 
     def count() -> str:
         counts = [
@@ -46,7 +46,7 @@ def captions(inputs: Inputs) -> Iterator[Finding]:
 
 
 def cut_captions(inputs: Inputs) -> Iterator[Finding]:
-    """Count the captions that the text encoder does not read to their end."""
+    """Count the captions that are longer than the text encoder reads."""
     if not inputs.needs_captions or not inputs.has_model:
         return
     texts = [
@@ -88,7 +88,7 @@ def _check_images(stimuli: Stimuli, used: NDArray[np.int64]) -> None:
 
 
 def _check_captions(stimuli: Stimuli, used: NDArray[np.int64], ldm: LatentDiffusion) -> None:
-    """Compare c of the first stimulus with that of others until one differs, which is nearly always the second."""
+    """Compare c of the first stimulus with c of others until one differs, nearly always the second."""
     described = [stimuli.captions(int(stimulus)) for stimulus in used]
     if not all(described):
         return  # `captions` refuses it
@@ -128,7 +128,7 @@ def labels(inputs: Inputs) -> Iterator[Finding]:
 def duplicates(inputs: Inputs) -> Iterator[Finding]:
     """Count the test images of a lab's own data that are also training images, under another id."""
     if inputs.data.kind != "arrays":
-        return  # an NSD tree would have to be read whole
+        return  # an NSD tree would have to be read completely
     for subject, outline in inputs.known.items():
         n_both = _count_duplicates(outline)
         if n_both:
@@ -173,7 +173,7 @@ def tested_voxels(inputs: Inputs) -> Iterator[Finding]:
 
 
 def own_decoder(inputs: Inputs) -> Iterator[Finding]:
-    """Check that an estimator of the user's own can be imported and made."""
+    """Check that the user's estimator can be imported and created."""
 
     def make() -> str:
         return type(make_estimator(name)).__name__
@@ -184,7 +184,7 @@ def own_decoder(inputs: Inputs) -> Iterator[Finding]:
 
 
 def predictions(inputs: Inputs) -> Iterator[Finding]:
-    """Check the files with predictions that were made elsewhere."""
+    """Check the files with predictions from other software."""
 
     def read() -> str:
         said = []
@@ -255,7 +255,7 @@ def encoding_folds(inputs: Inputs) -> Iterator[Finding]:
 
 
 def exports(inputs: Inputs) -> Iterator[Finding]:
-    """Check that the maps that the recipe asks for can be written: voxels need a place, and some files."""
+    """Check that the recipe's maps can be written: voxels need positions, and some files are needed."""
     kinds = inputs.recipe.encode.export
 
     def write() -> str:
@@ -273,6 +273,6 @@ def exports(inputs: Inputs) -> Iterator[Finding]:
 
 
 def _only_refused(finding: Finding) -> Iterator[Finding]:
-    """Yield a finding only if a run refuses it: what is as it must be needs no line of its own."""
+    """Yield a finding only if a run refuses it; otherwise it needs no line."""
     if not finding.ok:
         yield finding

@@ -1,4 +1,4 @@
-"""Sizes: how much a subject's data hold, as far as a plan needs to know; counted, or guessed from the recipe."""
+"""Sizes of a subject's data, counted, or estimated from the recipe."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Sizes:
     Parameters
     ----------
     n_stimuli
-        Images that were shown, training and test.
+        Number of stimuli, training and test.
     n_tested
-        Images that are held out.
+        Number of held-out images.
     n_items
-        What is decoded: a row for each image held out, or one for each of its trials.
+        Number of decoded items: one for each held-out image, or one for each of its trials.
     n_folds
-        Folds of the split, each with decoders of its own.
+        Number of folds of the split; each has its own decoders.
     n_voxels
-        Voxels that are read.
+        Number of voxels that are read.
     """
 
     n_stimuli: int
@@ -40,14 +40,14 @@ class Sizes:
     n_voxels: int
 
     def __str__(self) -> str:
-        """Return how much is held out of what."""
+        """Return the number of held-out images, of all images."""
         items = f", {self.n_items:,} single trials" if self.n_items != self.n_tested else ""
         folds = f" in {self.n_folds} folds" if self.n_folds > 1 else ""
         return f"{self.n_tested:,} of {self.n_stimuli:,} images{folds}{items}"
 
 
 def guess_sizes(recipe: Recipe) -> Sizes:
-    """Guess a subject's sizes from the recipe, without looking at the data."""
+    """Estimate a subject's sizes from the recipe, without reading the data."""
     data, made = recipe.data, recipe.simulate
     simulated = (made.n_train + made.n_test, made.n_test, 2500, made.n_sessions * made.trials_per_session)
     known = {"nsd": _NSD, "simulated": simulated, "arrays": _UNKNOWN}
@@ -59,7 +59,7 @@ def guess_sizes(recipe: Recipe) -> Sizes:
 
 
 def sizes_of(outlines: Sequence[Outline], data: DataRecipe) -> Sizes:
-    """Count what the data of some subjects hold; of several subjects, each number is the largest."""
+    """Count the data of some subjects; of several subjects, each number is the maximum."""
     each = [_counted(outline, data) for outline in outlines]
     return Sizes(*(max(numbers) for numbers in zip(*map(astuple, each), strict=True)))
 

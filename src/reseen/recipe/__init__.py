@@ -1,9 +1,9 @@
-"""Recipe: what to run, read from a TOML file in which every unknown key is refused.
+"""Recipe: all settings of a run, read from a TOML file; unknown keys are refused.
 
 ::
 
-    sections.py   what can be set, its default and what it means
-    files.py      TOML in and out, single settings, and in what two recipes differ
+    sections.py   every key, its default and its description
+    files.py      reading and writing TOML, single settings, differences of two recipes
 """
 
 from reseen.recipe.files import (

@@ -22,7 +22,7 @@ LARGEST_RECIPE = 1_000_000
 
 
 def load_recipe(path: Path | str, changes: Mapping[str, Any] | None = None) -> Recipe:
-    """Return a recipe from a TOML file, or one that comes with reseen by its bare name (``"demo"``).
+    """Load a recipe from a TOML file, or a recipe of reseen by its name (``"demo"``).
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ def load_recipe(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
     Raises
     ------
     RecipeError
-        If the file cannot be read, is not valid TOML, holds an unknown key, a value of the wrong type or one out of
-        range; likewise for the changes.
+        If the file cannot be read or is not valid TOML, or if the file or the changes have an unknown key, a value of
+        the wrong type or a value out of range.
 
     Examples
     --------
@@ -48,14 +48,14 @@ def load_recipe(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
         raise RecipeError(f"cannot read the recipe {shown(path)}: there is no such file. {_names()}")
     try:
         content = tomllib.loads(read_text(path, RecipeError, at_most=LARGEST_RECIPE))
-    except (ValueError, RecursionError) as error:  # tomllib's own, and dates that no calendar has
+    except (ValueError, RecursionError) as error:  # errors of tomllib, and invalid dates
         raise RecipeError(f"the recipe {shown(path)} is not valid TOML: {error}.") from error
     recipe = _validate(content, shown(path))
     return with_changes(recipe, changes) if changes else recipe
 
 
 def recipe_folder() -> Path:
-    """Return the folder of the recipes that come with reseen: in the package, or beside ``src`` in a working copy."""
+    """Return the folder of reseen's recipes: in the package, or next to ``src`` in a working copy."""
     package = Path(__file__).resolve().parents[1]
     return package / "recipes" if (package / "recipes").is_dir() else package.parents[1] / "recipes"
 
@@ -66,10 +66,10 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     Parameters
     ----------
     recipe
-        What to change.
+        The recipe to change.
     settings
-        Each ``"section.key=value"``, the value written as in TOML; a value that is not TOML is read as a string, and
-        an empty one leaves a key out that may be left out.
+        Each ``"section.key=value"``, with the value written as in TOML. A value that is not TOML is read as a string.
+        An empty value removes an optional key.
 
     Raises
     ------
@@ -87,15 +87,15 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
 
 def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """Return a recipe with single values changed; all of them are checked as those of a file are.
+    """Return a recipe with single values changed; they are checked like the values of a file.
 
     Parameters
     ----------
     recipe
-        What to change.
+        The recipe to change.
     changes
-        New values by key, such as ``{"reconstruct.n_steps": 20, "data.path": Path("nsd")}``. None leaves a key out that
-        may be left out.
+        New values by key, such as ``{"reconstruct.n_steps": 20, "data.path": Path("nsd")}``. None removes an optional
+        key.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         section, _, key = where.rpartition(".")
         target = content.setdefault(section, {}) if section else content
         if not isinstance(target, dict):
-            raise RecipeError(f"{where!r}: {section} is no section. Run `reseen recipe` to see every key.")
+            raise RecipeError(f"{where!r}: {section} is not a section. Run `reseen recipe` to see every key.")
         if value is not None:
             target[key] = value
         elif where in optional:
@@ -124,7 +124,7 @@ def identity(recipe: Recipe) -> dict[str, Any]:
 
 
 def differences(found: Recipe, expected: Recipe) -> list[str]:
-    """Name each value in which two recipes differ and that could change a result, with both values; not `growth`."""
+    """List the values that differ between two recipes and could change a result, with both values, without `growth`."""
     ours, theirs = identity(found), identity(expected)
     more = growth(found, expected)
     return [
@@ -135,9 +135,9 @@ def differences(found: Recipe, expected: Recipe) -> list[str]:
 
 
 def growth(found: Recipe, expected: Recipe) -> list[str]:
-    """Name what a recipe only adds to another one: further subjects or protocols, a full evaluation.
+    """List the keys by which a recipe only extends another one: more subjects or protocols, a full evaluation.
 
-    Images and decoders of the other one stay as they are, and more may be made beside them.
+    Images and decoders of the other recipe stay valid.
     """
     ours, theirs = found.evaluate, expected.evaluate
     subjects = set(found.data.subjects) > set(expected.data.subjects)
@@ -153,7 +153,7 @@ def growth(found: Recipe, expected: Recipe) -> list[str]:
 def to_toml(recipe: Recipe, *, explained: bool = False) -> str:
     """Write a recipe as TOML; ``explained`` puts each field's description above it.
 
-    Values that are left out are written as comments, so that every key is there to be seen.
+    Keys without a value are written as comments, so that every key is visible.
     """
     lines: list[str] = []
     section = ""

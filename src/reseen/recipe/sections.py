@@ -1,4 +1,4 @@
-"""Sections of a recipe: every key that can be set, its default and what it means."""
+"""Sections of a recipe: every key, its default and its description."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ Condition = Literal["z", "c", "zc"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 Rows = Literal["averaged", "single"]
 FSAVERAGE = "fsaverage"
-"""The one space in which NSD's betas lie on the vertices of a surface, not in a volume."""
+"""The only space in which NSD's betas are on the vertices of a surface, not in a volume."""
 NOT_IDENTITY: dict[str, Any] = {"identity": False}  # may change between runs into one results folder
 
 
 def problems(error: ValidationError) -> list[str]:
-    """Return one sentence for each value that pydantic refuses: where it is, what was expected and what was found."""
+    """Return one sentence for each value that pydantic refuses: its key, the expected and the found value."""
     lines = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])
@@ -58,7 +58,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with some values changed; they are checked like those of a recipe that is read.
+        """Return a copy with some values changed; they are checked like the values of a file.
 
         Raises
         ------
@@ -82,11 +82,11 @@ class DataRecipe(_Section):
         description="nsd: a tree in NSD's layout; simulated: simulate one first; arrays: a folder or npz of arrays",
     )
     path: Location | None = Field(
-        None, description="where the data lie; may be given as --data instead", json_schema_extra=NOT_IDENTITY
+        None, description="folder or file of the data; --data replaces it", json_schema_extra=NOT_IDENTITY
     )
-    subjects: Once[FolderName] = Field(("subj01",), description="which subjects, by folder name")
-    sessions: PositiveInt | None = Field(None, description="how many sessions, from the first; left out: all")
-    space: FolderName = Field("func1pt8mm", description="NSD's space of the betas: func1pt8mm, func1mm or fsaverage")
+    subjects: Once[FolderName] = Field(("subj01",), description="subjects, by folder name")
+    sessions: PositiveInt | None = Field(None, description="number of sessions, from the first; left out: all")
+    space: FolderName = Field("func1pt8mm", description="space of NSD's betas: func1pt8mm, func1mm or fsaverage")
     betas: FolderName = Field("betas_fithrf_GLMdenoise_RR", description="NSD's preparation of the betas")
     rois: Some[Text] = Field(
         ("early", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal"),
@@ -96,13 +96,13 @@ class DataRecipe(_Section):
     zscore_sessions: bool = Field(True, description="standardise each voxel within each session")
     fit: Literal["crop", "pad", "squeeze"] = Field(
         "crop",
-        description="images that are not square: crop takes the middle square, pad adds black, squeeze distorts",
+        description="for images that are not square: crop to the middle square, pad with black, or squeeze (distorts)",
     )
     test: Literal["shared", "folds"] = Field(
-        "shared", description="shared: NSD's shared images are the test set; folds: leave whole stimuli out in turn"
+        "shared", description="shared: NSD's shared images are the test set; folds: leave stimuli out in turn"
     )
-    n_folds: Folds = Field(10, description="how many folds where test is 'folds'")
-    n_test: PositiveInt | None = Field(None, description="only so many test images, half of them novel if known")
+    n_folds: Folds = Field(10, description="number of folds where test is 'folds'")
+    n_test: PositiveInt | None = Field(None, description="number of test images to use, half of them novel if known")
     test_trials: Rows = Field("averaged", description="average the repetitions of a test image or not")
     train_trials: Rows = Field("single", description="average the repetitions of a training image or not")
 
@@ -119,7 +119,7 @@ class DataRecipe(_Section):
 class SimulateRecipe(_Section):
     """Simulated subjects, where data.kind is 'simulated'."""
 
-    n_subjects: PositiveInt = Field(1, description="how many simulated subjects")
+    n_subjects: PositiveInt = Field(1, description="number of simulated subjects")
     n_sessions: PositiveInt = Field(4, description="sessions of 750 trials")
     n_train: PositiveInt = Field(930, description="training images of each subject, most of them shown three times")
     n_test: Annotated[PositiveInt, Field(le=1000)] = Field(
@@ -127,7 +127,7 @@ class SimulateRecipe(_Section):
     )
     trials_per_session: PositiveInt = Field(750, description="750 in NSD; fewer only for tests")
     voxel_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0, description="share of the voxels; less only for tests"
+        1.0, description="fraction of the voxels; below 1 only for tests"
     )
     seed: NonNegativeInt = Field(1, description="the same seed writes the same bytes")
 
@@ -137,18 +137,18 @@ class ModelRecipe(_Section):
 
     name: Text = Field(
         "builtin",
-        description="'builtin', a diffusers folder, a .ckpt or .safetensors file, a hub id, or 'module:name' of a "
-        "function of yours that returns a model",
+        description="'builtin', a diffusers folder, a .ckpt or .safetensors file, a hub id, or 'module:name' of "
+        "your own function that returns a model",
     )
     revision: Text | None = Field(None, description="commit of a hub model, pinned")
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
         "auto",
-        description="numbers that the U-Net computes with; auto: fp16 on a CUDA GPU with matrix units, fp32 elsewhere; "
-        "the results folder records which",
+        description="number format of the U-Net; auto: fp16 on a CUDA GPU with matrix units, fp32 elsewhere; "
+        "recorded in the results folder",
     )
     compiled: bool = Field(
         False,
-        description="let torch.compile make kernels for the U-Net; for long runs on a GPU",
+        description="compile the U-Net with torch.compile; for long runs on a GPU",
         json_schema_extra=NOT_IDENTITY,
     )
 
@@ -157,13 +157,13 @@ class ExtractRecipe(_Section):
     """Extraction of z and c from images and captions."""
 
     z_size: PositiveInt | None = Field(
-        None, description="side of the image whose z is decoded; left out: 5/8 of the model's"
+        None, description="side of the image that z encodes, in pixels; left out: 5/8 of the model's side"
     )
     posterior: Literal["mean", "sample"] = Field("mean", description="the autoencoder's posterior mean, or one sample")
 
 
 class PredictionsRecipe(_Section):
-    """Predictions of z and c that were made elsewhere."""
+    """Predictions of z and c from other software."""
 
     z: Location | None = Field(None, description="npz file with stimulus_id and z")
     c: Location | None = Field(None, description="npz file with stimulus_id and c")
@@ -176,32 +176,32 @@ class DecodeRecipe(_Section):
     c_rois: Some[Text] = Field(("ventral",), description="ROIs that predict c")
     decoder: DecoderName = Field(
         "ridge",
-        description="ridge, or 'module:name' of a class or function of yours that returns an estimator with fit(X, Y) "
-        "and predict(X) when called without arguments",
+        description="ridge, or 'module:name' of your own class or function that, called without arguments, returns an "
+        "estimator with fit(X, Y) and predict(X)",
     )
     predictions: PredictionsRecipe | None = Field(
         None,
-        description='predictions made elsewhere, in the place of decoders: {z = "z.npz", c = "c.npz"}, with arrays '
-        "stimulus_id and z or c; {subject} in a path becomes the subject's name",
+        description='predictions from other software, instead of decoders: {z = "z.npz", c = "c.npz"}, with arrays '
+        "stimulus_id and z or c; {subject} in a path is replaced by the subject's name",
     )
     alphas: Some[Penalty] | None = Field(None, description="ridge penalties; left out: a grid scaled to the data")
     n_folds: Folds = Field(5, description="folds that choose alpha")
-    share_alpha: bool = Field(False, description="one alpha for all of z, one for all of c; for few images")
+    share_alpha: bool = Field(False, description="one alpha for all of z and one for all of c; for few images")
     group_folds: bool = Field(True, description="keep all trials of a stimulus in one fold")
     intercept: bool = Field(True, description="fit the mean of every target")
     rescale_averages: bool = Field(
         True,
-        description="undo the shrinkage of predictions that averaging test trials causes, from training trials alone",
+        description="undo the shrinkage of predictions that averaging test trials causes; uses training trials only",
     )
 
     c_prior: Literal["none", "captions"] = Field(
         "none",
-        description="none: c as the ridge decodes it; captions: the mean of the training images' c, each weighed by "
-        "how probable it is given the brain; for thousands of training images",
+        description="none: c as the ridge predicts it; captions: the mean of the training images' c, each weighted by "
+        "its probability given the responses; for thousands of training images",
     )
 
     def elsewhere(self, feature: str) -> Path | None:
-        """Return the file with predictions of ``"z"`` or ``"c"`` that were made elsewhere, if one is named."""
+        """Return the file with predictions of ``"z"`` or ``"c"`` from other software, or None."""
         return None if self.predictions is None else {"z": self.predictions.z, "c": self.predictions.c}[feature]
 
     def rois_of(self, feature: str) -> tuple[str, ...]:
@@ -212,29 +212,29 @@ class DecodeRecipe(_Section):
 class ReconstructRecipe(_Section):
     """Reconstruction of images from decoded z and c."""
 
-    conditions: Once[Condition] = Field(CONDITIONS, description="which decoded parts make images")
+    conditions: Once[Condition] = Field(CONDITIONS, description="decoded features that images are generated from")
     n_samples: PositiveInt = Field(5, description="images per stimulus, each from its own noise")
     n_steps: PositiveInt = Field(50, description="DDIM steps")
     strength: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.8, description="share of the steps noised and undone, for zc"
+        0.8, description="proportion of the steps that are noised and denoised again, for zc"
     )
     guidance: Annotated[float, Field(ge=1)] = Field(5.0, description="classifier-free guidance scale")
     sampler: SamplerName = Field(
         "ddim",
-        description="ddim, or 'module:name' of a function of yours with the parameters of reseen.denoise",
+        description="ddim, or 'module:name' of your own function with the parameters of reseen.denoise",
     )
     noise_index: Literal["diffusers", "compvis"] = Field(
         "diffusers",
-        description="noise to the step denoising starts at (diffusers), or one step more (the released script)",
+        description="noise to the step at which denoising starts (diffusers), or one step more (the released script)",
     )
     truncate_coarse: bool = Field(False, description="truncate the coarse image to 8 bits before it is encoded again")
     coarse_posterior: Literal["mean", "sample"] = Field(
-        "mean", description="the posterior mean of the coarse image, or one sample, as the released script takes it"
+        "mean", description="posterior mean of the coarse image, or one sample, as in the released script"
     )
     to_8_bits: Literal["round", "truncate"] = Field(
         "round",
-        description="how pixel values become 8-bit integers when an image is stored: rounded to the nearest one, or "
-        "truncated, as the released script does",
+        description="conversion of pixel values to 8-bit integers: rounded to the nearest one, or truncated, as in the "
+        "released script",
     )
     batch_size: PositiveInt = Field(
         64, description="images denoised together; does not change the images", json_schema_extra=NOT_IDENTITY
@@ -246,27 +246,27 @@ class EvaluateRecipe(_Section):
 
     protocols: Once[ProtocolName] = Field(
         ("builtin",),
-        description="how images are compared, by name: builtin, takagi2023, braindiffuser2023, mindeye2",
+        description="protocols of scoring: builtin, takagi2023, braindiffuser2023, mindeye2",
     )
     networks: Once[Text] = Field(
         BUILTIN_NETWORKS,
-        description="evaluation networks of the protocol builtin: classifier, image_encoder, or a callable of "
-        "your own as module:name, from images (n, height, width, 3) uint8 to activations (n, ...)",
+        description="evaluation networks of the protocol builtin: classifier, image_encoder, or your own "
+        "callable as module:name, from images (n, height, width, 3) uint8 to activations (n, ...)",
     )
     oracle: bool = Field(True, description="also reconstruct from the true z and c")
     n_permutations: NonNegativeInt = Field(
         3,
-        description="how often labels are permuted; each time decoders are fitted and make an image of each item; "
-        "scores are averaged over the permutations; 0: no such floor",
+        description="number of permutations of the labels; for each, decoders are fitted and reconstruct every item; "
+        "scores are averaged over the permutations; 0: no permuted level",
     )
     full: bool = Field(
         False,
-        description="also what takes more images or decoders: floors without the brain, kinds of images left out",
+        description="also compute chance levels without responses, and decoders with categories of images left out",
     )
     n_derangements: PositiveInt = Field(
-        200, description="wrong pairings behind the re-paired floor, permutations behind p"
+        200, description="mismatched pairings of the level mismatched, and permutations of p"
     )
-    n_bootstrap: PositiveInt = Field(1000, description="resamplings of images behind each interval")
+    n_bootstrap: PositiveInt = Field(1000, description="bootstrap samples of images for each interval")
 
 
 class EncodeRecipe(_Section):
@@ -274,37 +274,36 @@ class EncodeRecipe(_Section):
 
     features: ListOf[Condition] = Field(
         ("z", "c"),
-        description="feature spaces, one encoding model each: z, c, zc; what noise, denoising and layers take is named "
-        "there",
+        description="feature spaces, one encoding model each: z, c, zc; noise, denoising and layers add others",
     )
     noise: ListOf[Share] = Field((), description="strengths of zc, each in one model with z; none: left out")
     denoising: ListOf[Share] = Field(
-        (), description="shares of the denoising steps, the latent after each in one model with z; none: left out"
+        (), description="proportions of the denoising steps, the latent after each in one model with z; none: left out"
     )
     layers: ListOf[Text] = Field(
         (), description="U-Net modules by name, see `reseen layers`; auto: five of them; none: left out"
     )
     layer_progress: ListOf[Share] = Field(
-        (0.2, 0.66, 1.0), description="shares of the denoising steps at which modules are recorded, under the caption"
+        (0.2, 0.66, 1.0), description="proportions of the steps at which modules are recorded, with the caption"
     )
-    activations: Literal["fp16", "fp32"] = Field("fp16", description="how the modules' activations are kept on disk")
+    activations: Literal["fp16", "fp32"] = Field("fp16", description="number format of the activations on disk")
     n_folds: Folds = Field(5, description="folds that choose alpha")
     reduce: Literal["none", "pca", "projection"] = Field(
         "none", description="keep every feature, their first principal components, or a random projection of them"
     )
     n_components: PositiveInt = Field(
-        6400, description="how many components or projections, where features are reduced"
+        6400, description="number of components or projections, where features are reduced"
     )
     null: Literal["parametric", "permutation"] = Field(
         "parametric", description="null of r: independent Gaussian vectors, or the test images permuted"
     )
     n_permutations: PositiveInt = Field(1000, description="permutations, where they are the null")
     fdr: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="false discovery rate over a subject's voxels")
-    n_bootstrap: PositiveInt = Field(1000, description="resamplings of test images behind each interval")
+    n_bootstrap: PositiveInt = Field(1000, description="bootstrap samples of test images for each interval")
     export: ListOf[Literal["nifti", "gifti", "vertices"]] = Field(
         (),
         description="also write maps, named as BIDS derivatives: nifti in the volume, gifti on fsaverage, "
-        "vertices: one npz on fsaverage, as pycortex takes it",
+        "vertices: one npz on fsaverage, for pycortex",
         json_schema_extra=NOT_IDENTITY,
     )
 
@@ -312,16 +311,16 @@ class EncodeRecipe(_Section):
 class ReportRecipe(_Section):
     """Contents of the report."""
 
-    n_random: PositiveInt = Field(6, description="randomly chosen test images shown beside best, median and worst")
-    n_sequences: PositiveInt = Field(2, description="images whose denoising is shown step by step")
+    n_random: PositiveInt = Field(6, description="number of random test images shown next to best, median and worst")
+    n_sequences: PositiveInt = Field(2, description="number of images whose denoising is shown step by step")
 
 
 class Recipe(_Section):
     """All settings of a run; one TOML section for each field.
 
-    Name, data path, batch size, compilation and exported maps may change between runs into one folder, protocols may be
-    added and a full evaluation asked for (`growth`); all else is part of its identity. Device and executor are no part
-    of a recipe.
+    Name, data path, batch size, compilation and exported maps may change between runs into one folder. Subjects,
+    protocols and a full evaluation may be added (`growth`). All other keys are part of its identity. Device and
+    executor are not part of a recipe.
 
     Examples
     --------
@@ -329,7 +328,7 @@ class Recipe(_Section):
     (('early',), 0.8)
     """
 
-    name: Title = Field("unnamed", description="what to call it, and its folder", json_schema_extra=NOT_IDENTITY)
+    name: Title = Field("unnamed", description="name of the recipe and its folder", json_schema_extra=NOT_IDENTITY)
     seed: NonNegativeInt = Field(0, description="seed of every sample, fold and resampling")
     data: DataRecipe = Field(default_factory=DataRecipe)
     simulate: SimulateRecipe = Field(default_factory=SimulateRecipe)
@@ -343,7 +342,7 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _check_decoding(self) -> Recipe:
-        """Refuse what the decoders of the recipe's conditions cannot be fitted with."""
+        """Refuse settings with which the decoders of the recipe's conditions cannot be fitted."""
         decoded = set("".join(self.reconstruct.conditions))
         for feature in sorted(decoded, reverse=True):  # z first
             unread = [roi for roi in self.decode.rois_of(feature) if roi not in self.data.rois]
@@ -357,25 +356,25 @@ class Recipe(_Section):
         if self.decode.c_prior == "captions" and self.decode.elsewhere("c") is not None:
             raise PydanticCustomError(
                 "prior",
-                "decode.c_prior is 'captions', and c was predicted elsewhere (decode.predictions); leave one out",
+                "decode.c_prior is 'captions', and decode.predictions sets c; leave one of them out",
             )
         if self.decode.c_prior == "captions" and self.decode.decoder != "ridge":
             raise PydanticCustomError(
                 "prior",
-                "decode.c_prior is 'captions', which learns its noise from the folds of reseen's ridge; set it to "
+                "decode.c_prior is 'captions', which estimates its noise from the folds of reseen's ridge; set it to "
                 "'none' or leave decode.decoder out",
             )
         if "c" in decoded and self.decode.c_prior == "captions" and self.data.test_trials == "single":
             raise PydanticCustomError(
                 "prior",
                 "decode.c_prior is 'captions', which is for averaged test trials, and data.test_trials is 'single'; "
-                "set one of them otherwise",
+                "change one of them",
             )
         return self
 
     @property
     def n_permuted(self) -> int:
-        """Number of times that decoders are fitted on permuted labels: none where predictions were made elsewhere."""
+        """Number of times that decoders are fitted on permuted labels: none with predictions of other software."""
         return 0 if self.decode.predictions is not None else self.evaluate.n_permutations
 
     @model_validator(mode="after")
@@ -387,6 +386,6 @@ class Recipe(_Section):
             )
         if self.data.space == FSAVERAGE and "nifti" in self.encode.export:
             raise PydanticCustomError(
-                "space", "encode.export: betas on fsaverage lie in no volume, so no NIfTI; ask for gifti or vertices"
+                "space", "encode.export: betas on fsaverage have no volume, so no NIfTI; use gifti or vertices"
             )
         return self

@@ -17,7 +17,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def _folder_name(text: str) -> str:
-    """Refuse what would leave the data's folders as part of a path, or say something to a shell."""
+    """Refuse names that would leave the data folder as part of a path, or that a shell would interpret."""
     if not re.fullmatch(r"\w[\w.+-]*", text):
         raise PydanticCustomError(
             "name", "expected the name of a folder: letters, digits, _ . + -; found {found}", {"found": repr(text)}
@@ -26,18 +26,18 @@ def _folder_name(text: str) -> str:
 
 
 def _title(text: str) -> str:
-    """Refuse what cannot be the name of a folder within another; spaces may stand in it."""
+    """Refuse text that cannot be the name of a folder; spaces are allowed."""
     if not text.strip() or text.startswith(".") or not text.isprintable() or re.search(r"[/\\]", text):
         raise PydanticCustomError(
             "name",
-            "expected a name of which a folder can be made, without / or \\; found {found}",
+            "expected a name that can be a folder name, without / or \\; found {found}",
             {"found": repr(text)},
         )
     return text
 
 
 def _printable(value: T) -> T:
-    """Refuse control characters, which no name and no path needs and which a terminal obeys."""
+    """Refuse control characters, which a terminal would execute."""
     if not str(value).isprintable() or not str(value).strip():
         raise PydanticCustomError(
             "text", "expected text without control characters; found {found}", {"found": repr(str(value))}
@@ -46,7 +46,7 @@ def _printable(value: T) -> T:
 
 
 def _tuple(value: Any) -> Any:
-    """Return a list, which TOML and JSON have, as a tuple; any other value is returned for the type to be checked."""
+    """Return a list of TOML or JSON as a tuple; return any other value as it is, for the check of its type."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -57,7 +57,7 @@ Location = Annotated[Path, Strict(False), AfterValidator(_printable)]
 
 
 def _once(names: tuple[T, ...]) -> tuple[T, ...]:
-    """Refuse a list that would do or count something twice."""
+    """Refuse a list with duplicates."""
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise PydanticCustomError("twice", "expected each name once; found {found} again", {"found": repr(twice[0])})
@@ -70,13 +70,13 @@ Once = Annotated[tuple[T, ...], BeforeValidator(_tuple), Field(min_length=1), Af
 
 
 def _or_importable(known: str) -> AfterValidator:
-    """Return a check that refuses what is neither a known name nor an object that can be imported."""
+    """Return a check that accepts a known name or an object that can be imported."""
 
     def check(name: str) -> str:
         if name != known and not is_importable(name):
             raise PydanticCustomError(
                 "name",
-                "expected {known} or 'module:name' of an object of yours; found {found}",
+                "expected {known} or 'module:name' of your own object; found {found}",
                 {"known": repr(known), "found": repr(name)},
             )
         return name
