@@ -1,4 +1,4 @@
-"""What the tests of the pipeline and of the command line share: a small model, untrained networks, a small brain."""
+"""Fixtures for tests of the pipeline and the command line: a small model, untrained networks, a small subject."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ hide_broken_torchvision()  # before a test imports transformers by itself
 
 @pytest.fixture(scope="session")
 def anatomy():
-    """Where all voxels of the simulated subjects lie."""
+    """Anatomy with all voxels of the simulated subjects."""
     from reseen.simulate.anatomy import build_anatomy
 
     return build_anatomy()
@@ -27,7 +27,7 @@ def anatomy():
 
 @pytest.fixture(scope="session")
 def surface(anatomy):
-    """The way from these voxels to fsaverage5, without files."""
+    """Surface from these voxels to fsaverage5, without files."""
     from encoding_results import surface_of
 
     return surface_of(anatomy)
@@ -73,7 +73,7 @@ def random_networks() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def brain_file(tmp_path_factory) -> Path:
-    """One npz: 8 images, 4 of them shown 3 times and 4 twice, 40 voxels that answer to the image."""
+    """One npz: 8 images, 4 presented 3 times and 4 twice, and 40 voxels that respond to the image."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (8, 4, 4, 3), dtype=np.uint8).repeat(16, axis=1).repeat(16, axis=2)
     stimulus_id = np.concatenate([np.arange(8), np.arange(8), np.arange(4)])
@@ -98,7 +98,7 @@ def brain_file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_recipe(brain_file, tiny_model) -> Recipe:
-    """Everything on the small brain with the small model, in about a second."""
+    """Recipe of a complete run on the small subject with the small model; takes about a second."""
     return with_settings(
         Recipe(name="small"),
         [
@@ -143,7 +143,7 @@ def reseen(monkeypatch, capsys):
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """Fail at once where anything asks for a connection."""
+    """Make every attempt to open a connection fail."""
     import socket
 
     def refuse(*_arguments):

@@ -1,4 +1,4 @@
-"""A tiny data set in NSD's layout, with every number known."""
+"""Tiny data set in NSD's layout with known numbers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,12 +25,12 @@ VERTICES = {
     "rh": np.array([1, 7, 95, 5000, 10_240, 10_243, 30_000, 80_001, 150_000, 163_841]),
 }
 LABELS = np.tile([1, 5, 0, 6], 5)
-"""Of these 20 vertices: early, ventral, none, lateral, and again."""
+"""Labels of these 20 vertices: early, ventral, none, lateral, repeated."""
 
 
 @dataclass
 class Known:
-    """What went into one subject's files."""
+    """Content of one subject's files."""
 
     subject: SubjectTree
     betas: list[np.ndarray]
@@ -79,7 +79,7 @@ def make_tree(root: Path, *known: Known, nifti: bool = False) -> None:
 
 
 def make_vertices(root: Path, known: Known) -> NsdFiles:
-    """Write what a subject's betas are on fsaverage, beside the tree that `make_tree` writes."""
+    """Write a subject's betas on fsaverage, next to the tree from `make_tree`."""
     files = NsdFiles(root, known.subject.name, "fsaverage", "betas_fithrf_GLMdenoise_RR")
     for row, side in enumerate(SIDES):
         mine = slice(10 * row, 10 * row + 10)
@@ -92,7 +92,7 @@ def make_vertices(root: Path, known: Known) -> NsdFiles:
 
 
 def spread(side: str, values: np.ndarray) -> np.ndarray:
-    """Lay numbers of the ten vertices of a hemisphere among zeros."""
+    """Insert the values of a hemisphere's ten vertices into zeros."""
     found = np.zeros((N_FINE, values.shape[1]), dtype=np.float32)
     found[VERTICES[side]] = values
     return found

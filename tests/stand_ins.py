@@ -1,4 +1,4 @@
-"""Small networks with random weights whose modules are named as those of the networks they stand for."""
+"""Small networks with random weights; their modules have the names of the real networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 class AlexNet(nn.Module):
-    """Be AlexNet's thirteen modules of features and seven of the classifier, with few channels."""
+    """AlexNet with thirteen feature modules, seven classifier modules and few channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class AlexNet(nn.Module):
 
 
 class Pooled(nn.Module):
-    """Be a stem, ``avgpool``, a dropout and ``fc``, as Inception, EfficientNet and ResNet end."""
+    """Stem, ``avgpool``, dropout and ``fc``, the last modules of Inception, EfficientNet and ResNet."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Pooled(nn.Module):
 
 
 def clip() -> nn.Module:
-    """Make transformers' own CLIP of the smallest sizes, deep enough for the layers that are asked for."""
+    """Create transformers' CLIP with the smallest sizes, deep enough for the requested layers."""
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     sizes = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "projection_dim": 6}
@@ -52,7 +52,7 @@ def clip() -> nn.Module:
 
 @cache
 def stand_in(name: str, *, device: str = "cpu") -> tuple[nn.Module, str]:
-    """Stand for `reseen.networks.load_network`."""
+    """Return a small network in place of `reseen.networks.load_network`."""
     with torch.random.fork_rng():
         torch.manual_seed(sum(map(ord, name)))
         network = AlexNet() if name == "alexnet" else clip() if name.startswith("clip") else Pooled()

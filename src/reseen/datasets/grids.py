@@ -1,7 +1,7 @@
-"""Voxel grids: put a volume, such as an ROI atlas, on the voxels of the betas by the millimetres that headers give.
+"""Voxel grids: align a volume, such as an ROI atlas, with the voxels of the betas by the affines in the headers.
 
-One rule for all volumes of a subject. A volume whose voxels are those of the betas is reordered without loss: axes
-flipped or permuted, planes cut off or added. Any other grid is refused: interpolating labels is left to the user.
+One rule for all volumes of a subject. A volume with the voxels of the betas is reordered without loss: axes flipped or
+permuted, planes removed or added. Any other grid is refused; the user has to resample labels.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from reseen.datasets.volumes import Affine, Shape, read_grid, read_header_affine
 from reseen.errors import DataError
 
 TOLERANCE = 0.1
-"""In voxels: voxels this close to each other are the same voxel."""
+"""Maximum distance of equal voxels, in voxels."""
 
 
 def read_on_grid(files: NsdFiles, path: Path, shape: Shape) -> NDArray[Any]:
     """Read a volume on the voxels of a subject's betas.
 
-    Betas in NIfTI give their own place. HDF5 betas have that of most of the subject's volumes of the same space.
-    A volume without a place in its header, or a subject without any, is taken voxel by voxel.
+    Betas in NIfTI have their own affine. HDF5 betas get the affine of most of the subject's volumes in the same space.
+    If the volume or the subject has no affine, voxels are matched by index.
 
     Parameters
     ----------
     files
         Files of the subject.
     path
-        The volume.
+        Path of the volume.
     shape
         Shape of the betas (X, Y, Z).
 
     Returns
     -------
     numpy.ndarray
-        Of ``shape``; 0 where the volume has no voxel.
+        Array of ``shape``; 0 where the volume has no voxel.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def betas_affine(files: NsdFiles, shape: Shape) -> Affine | None:
     Raises
     ------
     DataError
-        If a header is damaged, or the subject's volumes disagree and neither place has a majority.
+        If a header is damaged, or the subject's volumes disagree without a majority.
     """
     nifti = files.session(1, "nii.gz")
     if nifti.exists() and not os.path.lexists(files.session(1)):
@@ -90,7 +90,7 @@ def betas_affine(files: NsdFiles, shape: Shape) -> Affine | None:
 
 
 def maps_affine(files: NsdFiles, atlas: Path, shape: Shape) -> Affine:
-    """Return the affine ``(4, 4)`` for maps on the voxels of the betas: the atlas's, where it has the same axes.
+    """Return the affine ``(4, 4)`` for maps on the voxels of the betas: the atlas's, if it has the same axes.
 
     Raises
     ------
@@ -107,8 +107,8 @@ def maps_affine(files: NsdFiles, atlas: Path, shape: Shape) -> Affine:
 def _is_same(files: NsdFiles, path: Path, found: tuple[int, ...], affine: Affine, shape: Shape, target: Affine) -> bool:
     """Return whether a volume has the voxels of the betas in the same order.
 
-    NSD's volumes of one subject and space share one grid, so in a volume of NSD's size with the same axes the origin is
-    not compared. Whether all of NSD's headers give one origin was not verified; a difference is a warning.
+    NSD's volumes of one subject and space share one grid, so the origin of a volume of NSD's size with the same axes is
+    not compared. It was not verified that all of NSD's headers have one origin; a difference is a warning.
     """
     if found != shape:
         return False

@@ -1,7 +1,7 @@
-"""Open one dataset of an HDF5 file, and nothing outside that file.
+"""Open one dataset of an HDF5 file, without reading other files.
 
-HDF5 lets a file take its values from other files: by links, by external storage and by virtual datasets. A data set
-that was downloaded could name any file of the reader that way, so all three are refused before any value is read.
+HDF5 files can refer to values in other files: by links, external storage and virtual datasets. A downloaded file could
+name any file of the user, so all three are refused before a value is read.
 """
 
 from __future__ import annotations

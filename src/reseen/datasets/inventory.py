@@ -1,4 +1,4 @@
-"""Check whether a needed file is there and complete."""
+"""Check whether a file is present and complete."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from reseen.files.reading import is_blocked
 
 
 class FileCheck(NamedTuple):
-    """State of one needed file: whether it is there and complete.
+    """State of one file: whether it is present and complete.
 
     Parameters
     ----------
     path
-        Where it lies or should lie.
+        Path of the file.
     size
-        Bytes on disk, or None where there is no such file.
+        Bytes on disk, or None if there is no such file.
     ok
         Whether it can be used.
     note
-        What it holds, or what is wrong and how to fix it.
+        Its content, or the error and how to fix it.
     expected
-        Bytes that it has at least, or None where that is unknown.
+        Minimum number of bytes, or None if unknown.
     """
 
     path: Path
@@ -35,11 +35,11 @@ class FileCheck(NamedTuple):
     note: str
     expected: int | None = None
     blocked: bool = False
-    """Whether it may be whole and cannot be read now: it is locked, or there is no permission."""
+    """Whether it may be complete but cannot be read now: it is locked, or permission is missing."""
 
     @property
     def needs(self) -> int:
-        """Bytes that it takes when it is whole, as far as is known."""
+        """Bytes of the complete file, as far as known."""
         return (self.size or 0) if self.ok else max(self.size or 0, self.expected or 0)
 
 
@@ -49,13 +49,13 @@ def check_file(path: Path, describe: Callable[[], str], *, missing: str, expecte
     Parameters
     ----------
     path
-        Where it should lie.
+        Path of the file.
     describe
-        Says what the file holds; a DataError it raises is the note of a damaged file.
+        Function that returns the file's content in words; if it raises a DataError, its message is the note.
     missing
-        The note where there is no such file.
+        Note for a missing file.
     expected
-        Bytes that it has at least.
+        Minimum number of bytes.
     """
     if not os.path.lexists(path):
         return FileCheck(path, None, False, missing, expected)

@@ -1,6 +1,6 @@
-"""Keep what was read of large sessions, so that the next start reads that and not all of the data set again.
+"""Keep the voxels that are read from large sessions, for a faster next start.
 
-A session is a file of its own, there whole or not at all: a kill loses at most the session that was being read.
+Each session is one file, complete or absent: an interruption loses at most the current session.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reseen.errors import ResultsError
 from reseen.files import opening_tensors, write_tensors
 
 WORTH_KEEPING = 200e6
-"""Bytes of a session's files from which on it is kept: smaller ones, as a simulated subject's, are read in no time."""
+"""Minimum size of a session that is kept, in bytes; smaller sessions, as of simulated subjects, are read fast."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class KeptSessions:
     Parameters
     ----------
     folder
-        Nothing else lies there, and all of it may be deleted at any time.
+        Folder with nothing else; it may be deleted at any time.
     """
 
     folder: Path
@@ -39,23 +39,23 @@ class KeptSessions:
     def load(
         self, session: int, computed_by: dict[str, str], into: NDArray[np.float32], moments: NDArray[np.float64]
     ) -> NDArray[np.bool_] | None:
-        """Read a session, if it is kept and was made by the same.
+        """Read a session, if it is kept and its origin is unchanged.
 
         Parameters
         ----------
         session
-            Counted from 1.
+            Number of the session, from 1.
         computed_by
-            What its betas depend on, as `origin` gives it.
+            Origin of its betas, from `origin`.
         into
-            Shape ``(n_trials, n_voxels)``: where the betas go.
+            Shape ``(n_trials, n_voxels)``: output array of the betas.
         moments
-            Shape ``(2, n_voxels)``: where their mean and standard deviation before they were standardised go.
+            Shape ``(2, n_voxels)``: output array of their mean and standard deviation before standardisation.
 
         Returns
         -------
         known
-            Shape ``(n_voxels,)``: which have finite numbers; None where the session has to be read from its source.
+            Shape ``(n_voxels,)``: which have finite values; None if the session has to be read from its source.
         """
         path = self._path(session)
         if not os.path.lexists(path):
@@ -88,7 +88,7 @@ class KeptSessions:
         Raises
         ------
         ResultsError
-            If it cannot be written, for want of space above all.
+            If it cannot be written, for example because the disk is full.
         """
         write_tensors(self._path(session), {"betas": betas, "moments": moments, "known": known}, computed_by)
 
@@ -101,18 +101,18 @@ def _is(array: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> bo
 
 
 def origin(paths: Sequence[Path], root: Path, index: NDArray[np.int64], settings: dict[str, bool]) -> dict[str, str]:
-    """Return what the betas of a session depend on.
+    """Return the origin of a session's betas: files, voxels and settings.
 
     Parameters
     ----------
     paths
-        Its files; one that is written again has another time, and is read again.
+        Files of the session; a file with another time is read again.
     root
-        Folder of the data set. Where it lies does not matter.
+        Folder of the data set; moving it changes nothing.
     index
         Shape ``(n_voxels,)``: the voxels that are read.
     settings
-        How their betas are prepared.
+        Settings of the scaling of betas.
     """
     found = [(path, path.stat()) for path in paths]
     return {

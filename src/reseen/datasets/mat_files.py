@@ -1,7 +1,7 @@
-"""Check the structure of a MATLAB file of version 5 before a library reads it: a damaged one can crash scipy's reader.
+"""Check the structure of a MATLAB file of version 5 before a library reads it: damaged files can crash scipy's reader.
 
 Such a file is a header of 128 bytes and elements, each with a tag: type and number of bytes. An element of type
-`_MATRIX` holds further elements: flags, dimensions, name and values; one of type `_COMPRESSED` holds another by zlib.
+`_MATRIX` contains elements: flags, dimensions, name and values. One of type `_COMPRESSED` contains another by zlib.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from reseen.files import check_regular
 from reseen.files.reading import shown
 
 MOST_BYTES = 256 * 2**20
-"""Largest size of a file, and of what is compressed in it; NSD's design has 2 MB."""
+"""Maximum size of a file, and of its decompressed content; NSD's design has 2 MB."""
 _HEADER = 128
 _MATRIX, _COMPRESSED = 14, 15
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}  # bytes of a value by type of the element
@@ -26,7 +26,7 @@ _NUMERIC = range(6, 16)  # classes of arrays, from double to uint64
 
 
 def check_mat(path: Path) -> None:
-    """Check that a file is of MATLAB's version 5, and that its elements are as long as they say.
+    """Check that a file is of MATLAB's version 5, and that its elements have their declared lengths.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def _check_element(kind: int, data: bytes, order: str) -> None:
 
 
 def _check_matrix(data: bytes, order: str) -> None:
-    """Check that an array of numbers has as many values as its dimensions say; other arrays are not read."""
+    """Check that a numeric array has as many values as its dimensions declare; other arrays are not read."""
     parts = list(_elements(data, order))
     if len(parts) < 3 or len(parts[0][1]) != 8 or parts[1][0] != 5 or len(parts[1][1]) % 4:
         raise ValueError("an array lacks its flags or dimensions")
