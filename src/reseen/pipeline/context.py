@@ -1,4 +1,4 @@
-"""Context of a run: what its stages share, and one subject's data, features and decoded features."""
+"""Context of a run: data that its stages share, and one subject's data, features and decoded features."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class Run:
     Parameters
     ----------
     recipe
-        What to run.
+        Recipe of the run.
     results
-        The folder that it is run into.
+        Results folder.
     device
         Device of the model's networks.
     progress
-        Called with what is being done, how much of it is done and how much there is.
+        Callback ``(step, n_done, n_total)``.
     executor
-        Computes the units of decoding and reconstruction. Left out: this process.
+        Computes the tasks of decoding and reconstruction. Left out: this process.
     inputs
         Loader of data and model, with what it loaded to check the recipe. Left out: a new one.
     """
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def needs_gpu(self) -> bool:
-        """Whether a unit of reconstruction needs a GPU of its own."""
+        """Whether a task of reconstruction needs a GPU of its own."""
         return self.device.startswith("cuda")
 
     def share(self, _folder: Path) -> Callable[[], Run]:
@@ -130,12 +130,12 @@ class Run:
         return self.recipe.decode.decoder == RIDGE and self.recipe.decode.elsewhere(name) is None
 
     def tell(self, doing: str, done: int, total: int) -> None:
-        """Report how much of a piece of work is done."""
+        """Report progress."""
         if self.progress is not None:
             self.progress(doing, done, total)
 
     def counter(self, doing: str) -> Callable[[int, int], None]:
-        """Return a callback ``(done, total)`` about one piece of work."""
+        """Return a callback ``(done, total)`` for one step."""
         return lambda done, total: self.tell(doing, done, total)
 
     @contextmanager
@@ -164,7 +164,7 @@ class Run:
 
 
 def _join(recipe: Recipe, path: Path, device: str) -> Run:
-    """Make a run on a worker."""
+    """Create the run on a worker."""
     check_seen(path)
     return Run(recipe, ResultsFolder.join(path, recipe), device)
 

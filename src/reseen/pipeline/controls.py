@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 N_CLUSTERS = 8
 """Kinds of images, by c, of which one at a time is left out of the training."""
 STORED_WITHOUT_RESPONSES: tuple[Level, ...] = ("chance_mean", "chance_random")
-"""Levels without the brain whose features are kept; the third, ``chance_noise``, has none."""
+"""Levels without responses whose features are kept; the third, ``chance_noise``, has none."""
 _FILE = {CLUSTERS: "without_cluster", AT_RANDOM: "without_some"}
 _CLUSTERS = "clusters"
 
@@ -49,7 +49,7 @@ def decode_controls(subject: SubjectRun) -> bool:
 
 
 def chance_features(subject: SubjectRun, level: Level, name: str) -> Features:
-    """Return the features that the images of a level without the brain are made from, one row for each image."""
+    """Return the features from which images of a level without responses are generated, one row for each image."""
     return subject.stored(f"{level}_{name}")
 
 

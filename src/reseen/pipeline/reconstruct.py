@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 N_WRITERS = 8
-"""Threads that write the images of a unit on a worker."""
+"""Number of threads that write the images of a task on a worker."""
 SEEN_SECONDS = 90
 """How long a file that another machine wrote may take to be seen."""
 

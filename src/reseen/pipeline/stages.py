@@ -1,4 +1,4 @@
-"""Stages: those of a recipe, subject by subject; what is in the results folder already is not computed again."""
+"""Stages of a recipe, subject by subject; existing results are not computed again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from reseen.results import ResultsFolder
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its work on one subject, or on the whole run, and what it reads and writes.
+    """One stage: its work on one subject or on the complete run, and the data that it reads and writes.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ RECORDS = (
     ".lock",
     ".lock.held",
 )
-"""Files of a results folder that say how it was made, and are no results."""
+"""Files of a results folder that record how it was computed; they are not results."""
 
 
 def run(
@@ -93,28 +93,28 @@ def run(
     progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> ResultsFolder:
-    """Run a recipe into a results folder, up to a stage; what is there already is not made again.
+    """Run a recipe into a results folder, up to a stage; existing results are not computed again.
 
-    A run that was stopped, in whatever way, continues where it was and ends with the same files as an unbroken one.
+    A run that was stopped resumes, and writes the same files as an uninterrupted run.
 
     Parameters
     ----------
     recipe
-        What to run.
+        The recipe to run.
     out
         The results folder.
     until
         The last stage: a key of `STAGES`. Stages that it does not need are left out.
     data
-        Where the data lie, instead of the recipe's ``data.path``.
+        Folder or file of the data, instead of the recipe's ``data.path``.
     device
-        Where the model's networks lie.
+        Device of the model's networks.
     report_anew
         Write the report again even if there is one.
     progress
-        Called with what is being done, how much of it is done and how much there is.
+        Callback ``(step, n_done, n_total)``.
     executor
-        Who decodes and reconstructs (`reseen.executor.open_executor`); left out: this process.
+        Executor of decoding and reconstruction (`reseen.executor.open_executor`); left out: this process.
 
     Raises
     ------
@@ -175,7 +175,7 @@ def _run_stages(run: Run, wanted: Sequence[str]) -> None:
 
 @contextmanager
 def _leaving_nothing(out: Path) -> Iterator[None]:
-    """Remove the records of a run that failed before it had any result, and the folders that were made for it.
+    """Remove the records of a run that failed before its first result, and the folders that were created for it.
 
     So a first command that fails does not claim the folder for its recipe.
     """
@@ -206,7 +206,7 @@ def needed(until: str) -> list[str]:
 
 @contextmanager
 def _timed(run: Run, stage: str) -> Iterator[Callable[[bool], None]]:
-    """Add up the time a stage takes, also when it is broken off; a stage that finds all done adds nothing."""
+    """Add up the time of a stage, also after an error; a stage without missing results adds nothing."""
     worked = [True]
     start = time.monotonic()
     run.results.begin_stage(stage, run.device)

@@ -1,4 +1,4 @@
-"""Folder: what a recipe is run into, held by one process at a time."""
+"""Results folder of a recipe, locked by one process at a time."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class ResultsFolder(Journal):
 
     @classmethod
     def open(cls, path: Path | str, recipe: Recipe) -> Self:
-        """Take hold of a results folder, making it if need be.
+        """Open and lock a results folder; create it if it does not exist.
 
         Raises
         ------
