@@ -1,9 +1,9 @@
-"""The fsaverage surfaces: nilearn's shipped fsaverage5 meshes, and how the finer fsaverage follows from them.
+"""The fsaverage surfaces: nilearn's shipped fsaverage5 meshes, and the finer fsaverage, which follows from them.
 
-fsaverage is a ball of triangles, an icosahedron whose edges were halved seven times; fsaverage5 is the same ball after
-five. Halving keeps the old vertices in front, so the first 10,242 of fsaverage's 163,842 vertices *are* fsaverage5. The
-order of the new ones is not written down anywhere that nilearn ships, but fsaverage5 holds its own history: one rule
-(`subdivide`) gives its faces from those of each of the five coarser balls, exactly, and is followed for two steps more.
+fsaverage is an icosahedron whose edges were halved seven times; fsaverage5 is the same sphere after five steps. Halving
+keeps the old vertices first, so the first 10,242 of fsaverage's 163,842 vertices *are* fsaverage5. nilearn ships no
+order of the new vertices, but one rule (`subdivide`) reproduces fsaverage5's faces exactly from each of the five
+coarser spheres. Two more steps of this rule give fsaverage.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ N_FINE = 163_842
 
 
 def load_points(mesh: Mesh, hemisphere: str) -> Points:
-    """Return where each vertex of fsaverage5 lies on one of its surfaces, ``(10242, 3)`` in mm.
+    """Return the position of each vertex of fsaverage5 on one of its surfaces, ``(10242, 3)`` in mm.
 
     Parameters
     ----------
     mesh
-        ``"pial"`` and ``"white"`` bound the grey matter, ``"infl"`` is smoothed out, ``"sphere"`` a ball, and
-        ``"flat"`` lies in the plane, cut open; there the third coordinate says nothing.
+        ``"pial"`` and ``"white"`` bound the grey matter, ``"infl"`` is inflated, ``"sphere"`` is a sphere, and
+        ``"flat"`` is cut and flattened; its third coordinate has no meaning.
     hemisphere
         ``"lh"`` or ``"rh"``.
     """
@@ -40,36 +40,36 @@ def load_points(mesh: Mesh, hemisphere: str) -> Points:
 
 
 def load_faces(mesh: Mesh, hemisphere: str) -> Faces:
-    """Return the triangles of a surface as vertex numbers, ``(n_faces, 3)``; those of ``"flat"`` leave the cuts out."""
+    """Return the triangles of a surface as vertex numbers, ``(n_faces, 3)``; ``"flat"`` has none over its cuts."""
     return np.asarray(_arrays(mesh, hemisphere)[1], dtype=np.int64)
 
 
 def load_sulci(hemisphere: str) -> NDArray[np.float64]:
-    """Return how deep each vertex lies in a sulcus (above 0) or on a gyrus (below), ``(10242,)``."""
+    """Return the sulcal depth of each vertex, above 0 in a sulcus and below on a gyrus, ``(10242,)``."""
     return np.asarray(_arrays("sulc", hemisphere)[0], dtype=np.float64)
 
 
 def subdivide(faces: Faces, n_vertices: int) -> tuple[Faces, Faces]:
-    """Halve every edge of a ball of triangles, numbering vertices and faces as FreeSurfer does.
+    """Halve every edge of a triangulated sphere, numbering vertices and faces as FreeSurfer does.
 
     Parameters
     ----------
     faces
         Shape ``(n_faces, 3)``.
     n_vertices
-        How many vertices they join.
+        Number of vertices.
 
     Returns
     -------
     ends
-        Shape ``(n_edges, 2)``: the two vertices between which new vertex ``n_vertices + i`` lies.
+        Shape ``(n_edges, 2)``: the two vertices around new vertex ``n_vertices + i``.
     finer
         Shape ``(4 * n_faces, 3)``: first the corner at each old face's first vertex, then its other three parts.
     """
     a, b, c = faces.T
     edges = np.sort(np.stack([np.stack(pair, axis=1) for pair in ((a, c), (b, c), (a, b))], axis=1).reshape(-1, 2))
     _, first, place = np.unique(edges[:, 0] * n_vertices + edges[:, 1], return_index=True, return_inverse=True)
-    turn = np.argsort(np.argsort(first))  # new vertices are numbered as they are met
+    turn = np.argsort(np.argsort(first))  # new vertices are numbered in order of appearance
     ac, bc, ab = (n_vertices + turn[place]).reshape(-1, 3).T
     corner = np.stack([a, ab, ac], axis=1)
     others = np.stack([ac, bc, c, ab, bc, ac, ab, b, bc], axis=1).reshape(-1, 3)
@@ -77,7 +77,7 @@ def subdivide(faces: Faces, n_vertices: int) -> tuple[Faces, Faces]:
 
 
 def fine_sphere(hemisphere: str) -> Points:
-    """Return the ball of fsaverage, ``(163842, 3)`` of length 1, by halving the edges of fsaverage5's twice."""
+    """Return the unit sphere of fsaverage, ``(163842, 3)``, by halving the edges of fsaverage5's sphere twice."""
     points, faces = load_points("sphere", hemisphere), load_faces("sphere", hemisphere)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     while len(points) < N_FINE:

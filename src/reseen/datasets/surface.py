@@ -1,8 +1,8 @@
-"""Surface: carry a subject's voxels to the vertices of fsaverage, by NSD's own transform files.
+"""Map a subject's voxels to the vertices of fsaverage with NSD's transform files.
 
-NSD says for three depths of the cortex (25, 50 and 75 % of the way from the pial surface) where in the functional
-volume each vertex of the subject's own surface lies, and for each vertex of fsaverage which vertex of the subject's is
-nearest. Coordinates and vertex numbers count from 1; 9999 is outside of what was scanned. Sources: the NSD data manual
+For three depths of the cortex (25, 50 and 75 % of the way from the pial surface), NSD has the functional coordinates of
+each vertex of the subject's own surface. For each vertex of fsaverage, it has the nearest vertex of the subject.
+Coordinates and vertex numbers count from 1; 9999 is outside the scanned volume. Sources: the NSD data manual
 and nsdcode, whose ``nsd_mapdata`` does the same with a whole volume.
 """
 
@@ -29,7 +29,7 @@ OUTSIDE = 9999.0
 
 @dataclass(frozen=True)
 class Surface:
-    """Places of the vertices of fsaverage in one subject's volume.
+    """Positions of the vertices of fsaverage in one subject's volume.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ class Surface:
     volume_shape
         (X, Y, Z).
     coordinates
-        Hemisphere (``"lh"``, ``"rh"``) -> ``(n_depths, n_vertices, 3)`` float32: place in the volume in voxels from 0,
-        NaN where it lies outside.
+        Hemisphere (``"lh"``, ``"rh"``) -> ``(n_depths, n_vertices, 3)`` float32: position in voxels from 0, NaN
+        outside the volume.
     """
 
     subject: str
@@ -51,11 +51,11 @@ class Surface:
         return replace(self, coordinates={side: at[:, :N_COARSE] for side, at in self.coordinates.items()})
 
     def values(self, values: NDArray[np.floating[Any]], voxel_index: NDArray[np.int64]) -> dict[str, Float32]:
-        """Carry a quantity, such as a correlation, to every vertex: cubic interpolation, then the mean over depths.
+        """Map a quantity, such as a correlation, to all vertices: cubic interpolation, then the mean over depths.
 
-        Only some voxels were read. A cubic kernel over zeros elsewhere would pull the borders of every ROI towards
-        zero, so the volume is first continued outwards from the nearest voxel that has a value. A vertex gets a
-        value where, at some depth, the voxel it lies in has one.
+        Only some voxels have values. Zeros elsewhere would pull the borders of ROIs towards zero, so the volume is
+        first extrapolated from the nearest voxel with a value. A vertex gets a value if, at any depth, its voxel has
+        one.
 
         Parameters
         ----------
@@ -67,7 +67,7 @@ class Surface:
         Returns
         -------
         dict
-            Hemisphere -> ``(n_vertices,)`` float32, NaN where there is nothing.
+            Hemisphere -> ``(n_vertices,)`` float32, NaN without a value.
 
         Raises
         ------
@@ -89,9 +89,9 @@ class Surface:
     def labels(
         self, labels: NDArray[np.integer[Any]], voxel_index: NDArray[np.int64], missing: int = -1
     ) -> dict[str, NDArray[np.int64]]:
-        """Carry labels, which have no mean, to every vertex: the voxel it lies in half way through the cortex.
+        """Map labels, which have no mean, to all vertices: each gets its voxel's label half way through the cortex.
 
-        Where that voxel was not read, the one at the outer and then the one at the inner depth is asked.
+        If that voxel was not read, the voxels at the outer and then at the inner depth are used.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class Surface:
         voxel_index
             Shape ``(n_voxels,)``: C-order index into the volume.
         missing
-            What vertices get that lie in none of these voxels.
+            Value of vertices in none of these voxels.
 
         Returns
         -------
@@ -136,7 +136,7 @@ class Surface:
             )
 
     def _nearest(self) -> dict[str, NDArray[np.int64]]:
-        """Return for each depth and vertex the voxel it lies in, ``(n_depths, n_vertices)``; -1 outside."""
+        """Return the voxel of each depth and vertex, ``(n_depths, n_vertices)``; -1 outside."""
         found = {}
         shape = np.array(self.volume_shape)
         for side, at in self.coordinates.items():
@@ -148,12 +148,12 @@ class Surface:
 
 
 def read_surface(data: DataRecipe, subject: str, volume_shape: tuple[int, int, int]) -> Surface:
-    """Read one subject's way from the functional volume to fsaverage.
+    """Read one subject's transform from the functional volume to fsaverage.
 
     Parameters
     ----------
     data
-        Where the tree lies, and its space.
+        Section ``data`` of the recipe: path and space.
     subject
         Folder name, such as ``"subj01"``.
     volume_shape
@@ -182,16 +182,16 @@ def read_surface(data: DataRecipe, subject: str, volume_shape: tuple[int, int, i
 
 
 def read_nearest(files: NsdFiles, hemisphere: str, n_own: int) -> NDArray[np.int64]:
-    """Read which vertex of the subject's own surface is nearest to each vertex of fsaverage.
+    """Read the vertex of the subject's own surface that is nearest to each vertex of fsaverage.
 
     Parameters
     ----------
     files
-        Where they lie.
+        Paths of the subject's files.
     hemisphere
         ``"lh"`` or ``"rh"``.
     n_own
-        How many vertices the subject's surface has.
+        Number of vertices of the subject's surface.
 
     Returns
     -------
@@ -254,7 +254,7 @@ def _read(files: NsdFiles, path: Path, n_columns: int) -> NDArray[np.float64]:
 def _continue_outwards(
     values: NDArray[Any], voxel_index: NDArray[np.int64], shape: tuple[int, int, int]
 ) -> tuple[Float32, NDArray[np.float64]]:
-    """Put values into the box around them, and the nearest value where there is none; return its corner, too."""
+    """Return the corner of the box around the voxels, and the box, filled with the nearest values."""
     from scipy.ndimage import distance_transform_edt
 
     at = np.stack(np.unravel_index(voxel_index, shape), axis=1)

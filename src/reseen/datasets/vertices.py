@@ -1,7 +1,7 @@
-"""Vertices: betas that NSD gives on fsaverage itself, the labels of ROIs there, and maps that need no transform.
+"""Read ROI labels and ncsnr of NSD's betas on fsaverage, and map results there without a transform.
 
-The labels of NSD's atlases lie on fsaverage. Those that were drawn on a subject's own surface get there as NSD's
-``nsd_mapdata`` takes them: each vertex of fsaverage has the label of the subject's vertex that is nearest to it.
+Most labels of NSD's atlases are on fsaverage. Labels that were drawn on a subject's own surface are mapped as NSD's
+``nsd_mapdata`` maps them: each vertex of fsaverage gets the label of the subject's nearest vertex.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from reseen.recipe import FSAVERAGE, DataRecipe
 
 @dataclass(frozen=True)
 class Vertices:
-    """Numbers of some vertices of fsaverage where they belong; it is used as a `Surface` is.
+    """Map from some vertices to all vertices of fsaverage, with the methods of `Surface`.
 
     Parameters
     ----------
     n_vertices
-        How many of each hemisphere are kept, from the first.
+        Number of vertices of each hemisphere that are kept, from the first.
     """
 
     n_vertices: int = N_FINE
@@ -56,7 +56,7 @@ class Vertices:
         Returns
         -------
         dict
-            Hemisphere -> ``(n_vertices,)`` float32, NaN where there is nothing.
+            Hemisphere -> ``(n_vertices,)`` float32, NaN without a value.
 
         Raises
         ------
@@ -92,16 +92,16 @@ class Vertices:
 
 
 def way_to_fsaverage(data: DataRecipe, subject: str, volume_shape: tuple[int, int, int]) -> Surface | Vertices:
-    """Return what carries a subject's numbers to fsaverage; those that lie there need no file.
+    """Return the map of a subject's values to fsaverage; betas on fsaverage need no file.
 
     Parameters
     ----------
     data
-        Where the tree lies, and its space.
+        Section ``data`` of the recipe: path and space.
     subject
         Folder name, such as ``"subj01"``.
     volume_shape
-        Of the betas, as the reader gives it.
+        Shape of the betas' volume, from the reader.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def way_to_fsaverage(data: DataRecipe, subject: str, volume_shape: tuple[int, in
 
 
 def label_files(files: NsdFiles, atlas: str) -> Sequence[Path]:
-    """List what the labels of an atlas on fsaverage are read from."""
+    """List the files of an atlas's labels on fsaverage."""
     labels = [files.vertex_labels(side, atlas) for side in SIDES]
     return [*labels, *(files.to_fsaverage(side) for side in SIDES if atlas in DRAWN_ATLASES)]
 
@@ -140,7 +140,7 @@ def read_labels(files: NsdFiles, atlas: str) -> NDArray[Any]:
 
 
 def read_ncsnr(files: NsdFiles) -> NDArray[Any] | None:
-    """Read the noise-ceiling signal-to-noise ratio in the shape (hemisphere, vertex, 1); None where nobody wrote it.
+    """Read the noise ceiling signal-to-noise ratio in the shape (hemisphere, vertex, 1); None if there is no file.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def _read_hemisphere(path: Path) -> NDArray[Any]:
 
 
 def _check_names(path: Path, expected: Mapping[str, int]) -> None:
-    """Compare the names in a colour table, where there is one, with the known names."""
+    """Compare the names in a colour table, if there is one, with the known names."""
     if not os.path.lexists(path):
         return
     lines = [line.split() for line in read_text(path).splitlines()]

@@ -16,12 +16,12 @@ from reseen.datasets.hdf5 import open_dataset
 from reseen.errors import DataError
 
 BLOCK_BYTES = 64 * 2**20
-"""At most so much of a volume that is not chunked by voxel is held at a time."""
+"""Maximum memory for a block of a volume that is not chunked by voxel."""
 MAX_BY_VOXEL = 16
-"""Voxels of an HDF5 chunk up to which a session counts as stored by voxel; NSD's chunks have one."""
+"""Maximum number of voxels per HDF5 chunk of a session that counts as stored by voxel; NSD's chunks have one."""
 
 VOLUME_BYTES = 2**31
-"""Largest size of a volume that is no session, once it is decompressed; NSD's have some MB."""
+"""Maximum decompressed size of a volume that is not a session; NSD's have some MB."""
 _TRAILER = 8  # bytes at the end of a gzipped file: checksum and length
 
 Shape = tuple[int, int, int]
@@ -45,7 +45,7 @@ def read_volume(path: Path) -> tuple[NDArray[Any], Affine | None]:
     values
         Shape (X, Y, Z).
     affine
-        From voxels to millimetres; None if the header gives none.
+        From voxels to millimetres; None if the header has none.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def read_grid(path: Path) -> tuple[tuple[int, ...], Affine | None]:
 
 
 def read_header_affine(path: Path) -> Affine:
-    """Read the affine that a NIfTI file has, or that nibabel assumes where the header gives none.
+    """Read the affine that a NIfTI file has, or that nibabel assumes if the header has none.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def read_header_affine(path: Path) -> Affine:
 
 
 def check_stream(path: Path) -> None:
-    """Decompress a gzipped file to its end, where its checksum is compared; other files are not read.
+    """Decompress a gzipped file to its end, which compares its checksum; other files are not read.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def check_stream(path: Path) -> None:
 
 
 def _check_end(path: Path) -> None:
-    """Refuse a gzipped file that ends in zeros, which may be gigabytes: gzip passes over them one by one."""
+    """Refuse a gzipped file that ends in zeros, which may be gigabytes: gzip skips them one by one."""
     with path.open("rb") as file:
         file.seek(-min(_TRAILER, path.stat().st_size), 2)
         if not file.read().strip(b"\0"):
@@ -129,7 +129,7 @@ def _read_to_end(stream: Any, at_most: int) -> None:
 
 
 def _affine(image: Any) -> Affine | None:
-    """Return an image's affine; None for a NIfTI of unknown place (both codes 0) or one that cannot be inverted."""
+    """Return an image's affine; None for a NIfTI without position (both codes 0) or with a singular affine."""
     header = image.header
     if "sform_code" in header and not header["sform_code"] and not header["qform_code"]:
         return None
@@ -140,7 +140,7 @@ def _affine(image: Any) -> Affine | None:
 
 
 def peek(path: Path) -> tuple[int, Shape]:
-    """Read from the header how many trials a session holds, and the shape ``(X, Y, Z)`` of its volume.
+    """Read the number of trials of a session, and the shape ``(X, Y, Z)`` of its volume, from the header.
 
     The vertices of a surface are a volume of ``(n_vertices, 1, 1)``.
 
@@ -184,7 +184,7 @@ def read_voxels(path: Path, voxel_index: NDArray[np.int64]) -> NDArray[Any]:
             return _read_mapped(betas, (x, y, z), n_trials)
         if path.suffix != ".hdf5":
             found = _read_nifti(betas, (x, y, z), n_trials)
-            _read_to_end(betas.file_like, 0)  # where gzip compares its checksum
+            _read_to_end(betas.file_like, 0)  # gzip compares its checksum at the end
             return found
         if betas.chunks is None or betas.chunks[0] < n_trials:
             return _read_trials(betas, (z, y, x))
@@ -194,7 +194,7 @@ def read_voxels(path: Path, voxel_index: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def is_stored_by_voxel(path: Path) -> bool:
-    """Return whether few voxels of a session can be read without most of the others.
+    """Return whether some voxels of a session can be read without most of the others.
 
     Raises
     ------
@@ -227,39 +227,39 @@ def _open_betas(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def _open_mgh(path: Path) -> Iterator[Any]:
-    """Open an MGH image, and close it: left to itself nibabel keeps the file open."""
+    """Open an MGH image, and close it: nibabel alone keeps the file open."""
     import nibabel
 
     with path.open("rb") as stream:
         try:
             image: Any = nibabel.MGHImage.from_stream(stream)
-        except TypeError as error:  # what numpy raises of too short a header
+        except TypeError as error:  # numpy raises it for a header that is too short
             raise EOFError("the header ends early") from error
         expected = int(image.dataobj.offset) + image.dataobj.dtype.itemsize * int(np.prod(image.shape))
-        if path.stat().st_size < expected:  # nibabel would read all of it to find that out
+        if path.stat().st_size < expected:  # nibabel would notice only after reading all of it
             raise EOFError(f"the header declares {expected:,} bytes")
         yield image
 
 
 def _read_chunks(betas: Any, zyx: tuple[NDArray[np.intp], ...]) -> NDArray[Any]:
-    """Take whole chunks as they lie in the file, where each is one voxel and all trials: ``(n_voxels, n_trials)``.
+    """Read complete chunks of one voxel and all trials directly: ``(n_voxels, n_trials)``.
 
     HDF5 takes ten times as long to prepare a slice as to find a chunk.
     """
     found = np.empty((len(zyx[0]), betas.chunks[0]), dtype=betas.dtype)
     content = found.view(np.uint8)
-    order = np.lexsort(zyx[::-1])  # as NSD's files are written, so that a disk is read in one direction
+    order = np.lexsort(zyx[::-1])  # the order of NSD's files, so that a disk is read in one direction
     places = np.stack([np.zeros_like(order), *zyx], axis=1)[order].tolist()
     for row, place in zip(order.tolist(), places, strict=True):
         try:
             betas.id.read_direct_chunk(place, out=content[row])
-        except (RuntimeError, ValueError):  # not stored: it reads as zeros; or damaged: a slice tells it in its words
+        except (RuntimeError, ValueError):  # not stored: zeros; or damaged: the slice raises HDF5's error
             found[row, : len(betas)] = betas[(slice(None), *place[1:])]
     return found[:, : len(betas)]
 
 
 def _read_cells(betas: Any, zyx: tuple[NDArray[np.intp], ...]) -> NDArray[Any]:
-    """Slice once each chunk of several voxels, or compressed, that holds a wanted one: ``(n_voxels, n_trials)``."""
+    """Read each chunk of several voxels, or compressed chunk, with a requested voxel once: ``(n_voxels, n_trials)``."""
     found = np.empty((len(zyx[0]), len(betas)), dtype=betas.dtype)
     size = betas.chunks[1:]
     grid = tuple(-(-n // step) for n, step in zip(betas.shape[1:], size, strict=True))
@@ -274,7 +274,7 @@ def _read_cells(betas: Any, zyx: tuple[NDArray[np.intp], ...]) -> NDArray[Any]:
 
 
 def _read_trials(betas: Any, zyx: tuple[NDArray[np.intp], ...]) -> NDArray[Any]:
-    """Read the box around the wanted voxels, some trials at a time."""
+    """Read the box around the requested voxels, some trials at a time."""
     found = np.empty((len(betas), len(zyx[0])), dtype=betas.dtype)
     start = [int(a.min()) for a in zyx]
     box = tuple(slice(first, int(a.max()) + 1) for first, a in zip(start, zyx, strict=True))
@@ -286,12 +286,12 @@ def _read_trials(betas: Any, zyx: tuple[NDArray[np.intp], ...]) -> NDArray[Any]:
 
 
 def _read_nifti(betas: Any, xyz: tuple[NDArray[np.intp], ...], n_trials: int) -> NDArray[Any]:
-    """Decompress a NIfTI from start to end, keeping only the wanted voxels of each trial."""
+    """Decompress a NIfTI from start to end, keeping only the requested voxels of each trial."""
     index = np.ravel_multi_index(xyz, betas.shape[:3], order="F")
     n_bytes = betas.dtype.itemsize * int(np.prod(betas.shape[:3]))
     found: NDArray[Any] | None = None
     for rows in _blocks(n_trials, n_bytes):
-        block = np.asarray(betas[..., rows])  # scaled where the header says so, and then of another type
+        block = np.asarray(betas[..., rows])  # scaled if the header has a scale; the type then changes
         if found is None:
             found = np.empty((n_trials, len(index)), dtype=block.dtype)
         np.take(block.reshape((-1, block.shape[-1]), order="F").T, index, axis=1, out=found[rows], mode="clip")
@@ -299,7 +299,7 @@ def _read_nifti(betas: Any, xyz: tuple[NDArray[np.intp], ...], n_trials: int) ->
 
 
 def _read_mapped(betas: Any, xyz: tuple[NDArray[np.intp], ...], n_trials: int) -> NDArray[Any]:
-    """Copy the wanted places out of a memory map, trial by trial as they lie in the file."""
+    """Copy the requested values from a memory map, trial by trial in the order of the file."""
     trials = betas.reshape((-1, n_trials), order="F").T
     index = np.ravel_multi_index(xyz, betas.shape[:3], order="F")
     found = np.empty((n_trials, len(index)), dtype=betas.dtype.newbyteorder("="))
@@ -315,7 +315,7 @@ def _blocks(n_trials: int, bytes_per_trial: int) -> Iterator[slice]:
 
 
 def check_gzip(path: Path) -> None:
-    """Check in no time whether a gzipped NIfTI is whole, by the length it declares at its end.
+    """Check whether a gzipped NIfTI is complete, by the length at its end; this does not decompress it.
 
     Raises
     ------
