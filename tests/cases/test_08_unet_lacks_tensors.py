@@ -40,5 +40,5 @@ def test_a_tensor_too_many_is_refused(tiny_model, tmp_path):
     file = model / "unet" / "diffusion_pytorch_model.safetensors"
     tensors = load_file(file)
     save_file({**tensors, "extra.weight": tensors["conv_out.bias"].clone()}, file, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"has tensors that the unet of its configuration has not: extra.weight"):
+    with pytest.raises(ModelError, match=r"has tensors that the unet of its configuration lacks: extra.weight"):
         load_model(str(model))

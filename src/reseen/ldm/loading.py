@@ -1,4 +1,4 @@
-"""Loading: a Stable Diffusion from a folder in diffusers' format, and its way onto a device."""
+"""Loading: read a Stable Diffusion from a folder in diffusers' format, and move it to a device."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from reseen.ldm.stable import StableDiffusion
 
 @dataclass(frozen=True)
 class Loaded:
-    """Parts of a Stable Diffusion as they were read, not yet on their device.
+    """Parts of a Stable Diffusion before they are moved to a device.
 
     Parameters
     ----------
     name, fingerprint, schedule, prediction_type
-        As `StableDiffusion` has them.
+        As in `StableDiffusion`.
     parts
         ``vae``, ``unet``, ``text_encoder`` and ``tokenizer``.
     """
@@ -48,16 +48,16 @@ def load_folder(folder: Path, name: str, *, fingerprint: str | None = None, fix:
     folder
         Has ``vae``, ``unet``, ``text_encoder``, ``tokenizer`` and ``scheduler``, weights as safetensors.
     name
-        What the user calls it.
+        Name that the user gave.
     fingerprint
         Left out: the SHA-256 of its files.
     fix
-        What to do if a part is missing or damaged.
+        Advice if a part is missing or damaged.
 
     Raises
     ------
     ModelError
-        If a part is missing, not complete, damaged, or of a kind that cannot be used.
+        If a part is missing, not complete, damaged, or of a type that is not supported.
     """
     _check_folder(folder, name, fix)
     schedule, prediction_type = read_scheduler(folder / "scheduler" / "scheduler_config.json")
@@ -68,14 +68,14 @@ def load_folder(folder: Path, name: str, *, fingerprint: str | None = None, fix:
 def assemble(
     loaded: Loaded, *, precision: Precision = "fp32", device: str = "cpu", compiled: bool = False
 ) -> StableDiffusion:
-    """Put a Stable Diffusion onto a device: the U-Net in a precision, the rest in fp32; then test that it works.
+    """Move a Stable Diffusion to a device, the U-Net in a precision and the rest in fp32; then test that it works.
 
-    On a GPU the networks lie with their channels last, as its matrix units read them.
+    On a GPU the networks are in channels-last layout, as its matrix units need.
 
     Raises
     ------
     ModelError
-        If its parts do not belong together, if it is made for something other than images from text, or if the test
+        If its parts do not belong together, if it is not a text-to-image model, or if the test
         fails (`reseen.ldm.parts.smoke_test`).
     """
     import torch
@@ -97,7 +97,7 @@ def assemble(
         loaded.prediction_type,
         **parts,
         device=device,
-        # kernels for each number of rows are faster than such for any, and rows are powers of two
+        # kernels for one number of rows are faster than general ones, and rows are powers of two
         compiled=torch.compile(parts["unet"], dynamic=False) if compiled else None,
     )
     smoke_test(ldm)
@@ -105,7 +105,7 @@ def assemble(
 
 
 def _check_purpose(name: str, parts: dict[str, Any]) -> None:
-    """Refuse models that are not for images from text, that were distilled, or whose parts do not fit each other."""
+    """Check that a model is for images from text, is not distilled, and has parts that fit each other."""
     unet, vae, text_encoder = (parts[part].config for part in ("unet", "vae", "text_encoder"))
     if type(unet.sample_size) is not int or unet.sample_size < 1:
         raise ModelError(f"{name}: sample_size of the U-Net is {unet.sample_size!r}, and a number above 0 is expected.")
@@ -118,7 +118,7 @@ def _check_purpose(name: str, parts: dict[str, Any]) -> None:
         raise ModelError(f"{name}: shift_factor of the autoencoder is {shift!r}, and a number is expected.")
     if unet.in_channels != vae.latent_channels:
         raise ModelError(
-            f"{name} takes {unet.in_channels} channels and its latents have {vae.latent_channels}: it is made for "
+            f"{name} needs {unet.in_channels} channels and its latents have {vae.latent_channels}: it is for "
             "inpainting, depth or editing. Use a plain text-to-image Stable Diffusion 1.x or 2.x."
         )
     if getattr(unet, "time_cond_proj_dim", None) is not None:
@@ -128,7 +128,7 @@ def _check_purpose(name: str, parts: dict[str, Any]) -> None:
         )
     if unet.cross_attention_dim != text_encoder.hidden_size:
         raise ModelError(
-            f"{name}: the U-Net takes conditioning of width {unet.cross_attention_dim}, and the text encoder gives "
+            f"{name}: the U-Net needs conditioning of width {unet.cross_attention_dim}, and the text encoder returns "
             f"{text_encoder.hidden_size}. The parts are of different models."
         )
     if getattr(unet, "class_embed_type", None) or getattr(unet, "addition_embed_type", None):
@@ -136,7 +136,7 @@ def _check_purpose(name: str, parts: dict[str, Any]) -> None:
 
 
 def _check_compiler(device: str) -> None:
-    """Refuse ``model.compiled`` where `torch.compile` would end in a traceback, hours of work later."""
+    """Check that `torch.compile` can run; otherwise it would fail after hours of work."""
     needed = ("c++", "g++", "clang++") if not device.startswith("cuda") else ("cc", "gcc", "clang")
     if not any(shutil.which(compiler) for compiler in needed):
         raise ModelError(
@@ -172,7 +172,7 @@ def _check_folder(folder: Path, name: str, fix: str) -> None:
 
 
 def _check_part(folder: Path, part: str, name: str, fix: str) -> None:
-    """Check that the settings of a part are there and regular files."""
+    """Check that the settings of a part are a regular file."""
     file = folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
     if not file.exists():
         raise ModelError(f"the model {shown(name)} lacks {shown(file)}. {fix}")
@@ -185,17 +185,17 @@ def _files(folder: Path) -> list[Path]:
 
 
 def digest(files: Sequence[Path], root: Path, *, also: str = "") -> str:
-    """Return the SHA-256 of files, of their paths below a folder, and of text that belongs to them.
+    """Return the SHA-256 of files, of their paths below a folder, and of additional text.
 
     Raises
     ------
     ModelError
-        If a file cannot be read, or settings are larger than any text that is read.
+        If a file cannot be read, or settings exceed the limit for text files.
     """
     total = hashlib.sha256()
     for file in files:
         if file.suffix in (".json", ".txt") and check_regular(file, ModelError) > AT_MOST:
-            raise ModelError(f"{shown(file)} has more than {AT_MOST:,} bytes, and holds no settings. Remove it.")
+            raise ModelError(f"{shown(file)} has more than {AT_MOST:,} bytes, too many for settings. Remove it.")
         with reading(file, ModelError), file.open("rb") as opened:
             content = hashlib.file_digest(opened, "sha256").digest()
         total.update(f"{file.relative_to(root).as_posix()}\n".encode() + content)

@@ -1,8 +1,7 @@
-"""Parts of a Stable Diffusion: loaded by the libraries that own their formats, then compared with what was asked for.
+"""Parts of a Stable Diffusion: loaded by diffusers and transformers, then checked.
 
-diffusers and transformers fill what a file lacks with random numbers, or leave it without any, and say so in a log at
-most; a tokenizer without its files becomes an empty one. Everything that is loaded is therefore checked here, whatever
-library loaded it.
+diffusers and transformers fill missing tensors with random numbers, or leave them empty, and at most write a log line;
+a tokenizer without files becomes an empty one. This module therefore checks every loaded part.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ if TYPE_CHECKING:
 
 NETWORKS = ("vae", "unet", "text_encoder")
 FIX = "Fetch or copy the model again, whole."
-"""What to do about a model that is not complete, unless the caller knows better."""
+"""Default advice for an incomplete model."""
 HARMLESS = ("position_ids", "text_projection.weight", "text_projection", "logit_scale")
-"""Endings of names of tensors that no part needs: counters, and what CLIP has beside its hidden states."""
+"""Endings of names of tensors that no part needs: counters, and CLIP's tensors besides its hidden states."""
 SMOKE_CAPTIONS = ("a cat", "two red houses")
 _SPARE_TOKENS = 10_000  # numbers that a vocabulary may leave out
 _NAMED = 3  # tensors that an error names
@@ -65,25 +64,25 @@ def load_parts(folder: Path, fix: str = FIX) -> dict[str, Any]:
 def check_network(
     name: str, network: Any, missing: Iterable[str], unexpected: Iterable[str], where: Path, fix: str = FIX
 ) -> None:
-    """Check that every tensor of a network was read, that nothing was left over, and that all numbers are finite.
+    """Check that every tensor of a network was read, that no tensor is left over, and that all numbers are finite.
 
     Parameters
     ----------
     name
-        Of the part, for the message.
+        Name of the part, for the message.
     network
-        As its library loaded it.
+        The loaded network.
     missing, unexpected
-        Names of tensors that the file lacks or has beyond the network's, as the library says.
+        Names of tensors that the file lacks or has in addition, as the library reports.
     where
         File or folder, for the message.
     fix
-        What to do.
+        Advice for the message.
 
     Raises
     ------
     ModelError
-        If one of these does not hold; some tensors are named.
+        If one of these checks fails; the message names some tensors.
     """
     import torch
 
@@ -92,9 +91,7 @@ def check_network(
     if lost := {key for key in lost if not key.endswith(HARMLESS)}:
         raise ModelError(f"{shown(where)} lacks {_some(lost)} of the {name} ({len(tensors)} tensors). {fix}")
     if more := {key for key in unexpected if not key.endswith(HARMLESS)}:
-        raise ModelError(
-            f"{shown(where)} has tensors that the {name} of its configuration has not: {_some(more)}. {fix}"
-        )
+        raise ModelError(f"{shown(where)} has tensors that the {name} of its configuration lacks: {_some(more)}. {fix}")
     broken = {key for key, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()}
     if broken:
         raise ModelError(f"{shown(where)}: {_some(broken)} of the {name} hold NaN or infinite numbers. {fix}")
@@ -138,14 +135,14 @@ def load_tokenizer(folder: Path, fix: str = FIX) -> Any:
 
 
 def _token_numbers(model: Any) -> list[int]:
-    """Return the numbers of the words of a vocabulary, or of the model that has one; other shapes have none."""
+    """Return the numbers of the words of a vocabulary, or of a model with one; else an empty list."""
     vocabulary = model.get("vocab", model) if isinstance(model, dict) else None
     words = vocabulary.values() if isinstance(vocabulary, dict) else ()
     return [number for number in words if isinstance(number, int)]
 
 
 def _check_files(folder: Path) -> None:
-    """Refuse pipes, devices and files without permission, which a library would wait for or call damaged."""
+    """Check that files are regular and readable; a library would wait for a pipe, or report damage."""
     for file in sorted(folder.iterdir()):
         if not file.is_dir():
             check_regular(file, ModelError)
@@ -154,13 +151,13 @@ def _check_files(folder: Path) -> None:
 def check_tokenizer(tokenizer: Any, vocab_size: int, where: Path | str, fix: str = FIX) -> None:
     """Check that a tokenizer is complete and belongs to a text encoder with a vocabulary of ``vocab_size``.
 
-    Its vocabulary is as large as the text encoder's, and every entry of more than one sign is made by a merge: without
-    its merges a tokenizer spells every word in letters, and without its vocabulary all captions are one.
+    Its vocabulary must be as large as the text encoder's, and every entry of more than one character must result from
+    a merge. Without merges a tokenizer splits every word into letters; without a vocabulary all captions are equal.
 
     Raises
     ------
     ModelError
-        If that does not hold.
+        If a check fails.
     """
     with _as_model_error(f"the tokenizer of {shown(where)} cannot be used", fix):
         vocabulary = tokenizer.get_vocab()
@@ -180,17 +177,17 @@ def check_tokenizer(tokenizer: Any, vocab_size: int, where: Path | str, fix: str
 
 
 def smoke_test(ldm: StableDiffusion) -> None:
-    """Check that a loaded model tells two captions apart, and that an image survives the autoencoder in finite numbers.
+    """Check that a model encodes two captions differently, and encodes and decodes an image with finite numbers.
 
     Raises
     ------
     ModelError
-        If one of these does not hold.
+        If a check fails.
     """
     captions = ldm.text_to_conditioning(SMOKE_CAPTIONS)
     if not np.isfinite(captions).all() or np.array_equal(captions[0], captions[1]):
         raise ModelError(
-            f"{ldm.name}: the text encoder gives two different captions the same or no finite conditioning. Its "
+            f"{ldm.name}: the text encoder returns the same or no finite conditioning for two different captions. Its "
             f"tokenizer or its weights are damaged. {FIX}"
         )
     side = 8 * ldm.factor
@@ -204,7 +201,7 @@ def smoke_test(ldm: StableDiffusion) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the progress bars and reports of transformers' and diffusers' loaders off the terminal."""
+    """Suppress the progress bars and reports of transformers' and diffusers' loaders."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
@@ -212,7 +209,7 @@ def quiet() -> Iterator[None]:
     before = [(log.is_progress_bar_enabled(), log.get_verbosity()) for log in logs]
     for log in logs:
         log.disable_progress_bar()
-        log.set_verbosity_error()  # what they would say is checked here, and raised
+        log.set_verbosity_error()  # this module checks the same and raises errors
     try:
         yield
     finally:
@@ -228,7 +225,7 @@ def _as_model_error(what: str, fix: str) -> Iterator[None]:
         yield
     except ReseenError:
         raise
-    except BaseException as error:  # the libraries raise a dozen kinds, from TypeError to a panic of Rust
+    except BaseException as error:  # the libraries raise a dozen types, from TypeError to a panic of Rust
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         said = shown((str(error).strip().splitlines() or [""])[0])[:200].rstrip(". ")

@@ -1,10 +1,10 @@
-"""Recording: what the modules inside a U-Net give while it denoises, and which modules there are.
+"""Recording: outputs of modules inside a U-Net during denoising, and the list of its modules.
 
-A recording is a context manager: its hooks are on the U-Net inside the ``with`` block and nowhere else. It predicts
-noise as the model does, to the last bit, and keeps what the chosen modules gave at the chosen timesteps.
+A recording is a context manager: its hooks are on the U-Net only inside the ``with`` block. It predicts
+the same noise as the model, to the last bit, and stores the outputs of chosen modules at chosen timesteps.
 
-Under classifier-free guidance every evaluation holds an unconditional and a conditional half. The conditional half is
-what is kept: it is the one that depends on the caption, and it is the whole evaluation where guidance is 1.
+Under classifier-free guidance every evaluation has an unconditional and a conditional half. Only the conditional half
+is stored: it depends on the caption, and it is the complete evaluation where guidance is 1.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Float = NDArray[np.float16] | NDArray[np.float32]
 
 
 class Recording:
-    """Predict noise as a model does, and keep what chosen modules of its U-Net gave; made by :func:`recording`.
+    """Noise predictor that stores outputs of chosen modules of its U-Net; created by :func:`recording`.
 
     Parameters
     ----------
@@ -37,11 +37,11 @@ class Recording:
     layers
         Names of modules.
     timesteps
-        At which evaluations something is kept.
+        Timesteps at which outputs are stored.
     n
-        How many rows of an evaluation are kept, from the last; under guidance these are the conditional ones.
+        Number of last rows of an evaluation that are stored; under guidance these are the conditional ones.
     precision
-        What is kept is of this precision.
+        Precision of the stored outputs.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Recording:
         self._wanted = range(0)
 
     def predict_noise(self, latents: Tensor, timestep: int, conditioning: Tensor) -> Tensor:
-        """Predict the noise in latents ``(n, channels, h, w)``, and keep what the modules gave if it is wanted."""
+        """Predict the noise in latents ``(n, channels, h, w)``, and store the modules' outputs at chosen timesteps."""
         self._parts, self._seen = {layer: [] for layer in self._parts}, 0
         if timestep in self._timesteps:
             self._wanted = range(len(latents) - self._n, len(latents))
@@ -67,12 +67,12 @@ class Recording:
             self._wanted = range(0)
 
     def taken(self, layer: str) -> Float:
-        """Return what a module gave in the last evaluation, ``(n, ...)``.
+        """Return a module's output in the last evaluation, ``(n, ...)``.
 
         Raises
         ------
         KeyError
-            If nothing was kept of this module then.
+            If no output of this module was stored.
         """
         import torch
 
@@ -82,24 +82,24 @@ class Recording:
         return kept
 
     def begin_batch(self) -> None:
-        """Forget what a batch that was broken off, for want of memory, has given."""
+        """Discard the outputs of a batch that ran out of memory."""
         self._batch = {}
 
     def keep(self, layer: str, output: Any) -> None:
-        """Keep the wanted rows of what a module gave.
+        """Store the chosen rows of a module's output.
 
-        A model runs an evaluation in several batches, in order, and fills up the last one: rows are counted.
+        A model runs an evaluation in several batches, in order, and fills up the last one; rows are therefore counted.
         """
         import torch
 
         if self._wanted:
             rows = first_tensor(output)
             part = rows[max(self._wanted.start - self._seen, 0) : max(self._wanted.stop - self._seen, 0)]
-            # a copy, since a module further on may work in place
+            # a copy, since a later module may work in place
             self._batch[layer] = part.to("cpu", getattr(torch, self._dtype), copy=True)
 
     def end_batch(self, n_rows: int) -> None:
-        """Add what a batch has given, now that it went to its end."""
+        """Add the outputs of a finished batch."""
         for layer, part in self._batch.items():
             self._parts[layer].append(part)
         self._seen += n_rows
@@ -114,12 +114,12 @@ def recording(
     n: int,
     precision: Precision = "fp32",
 ) -> Iterator[Recording]:
-    """Record modules of a model's U-Net while the ``with`` block lasts; see :class:`Recording` for the parameters.
+    """Record modules of a model's U-Net inside a ``with`` block; see :class:`Recording` for the parameters.
 
     Yields
     ------
     Recording
-        Hand its ``predict_noise`` to ``denoise`` in place of the model's.
+        Pass its ``predict_noise`` to ``denoise`` instead of the model's.
     """
     made = Recording(ldm, layers, timesteps, n, precision)
     with ExitStack() as hooks:
@@ -135,13 +135,13 @@ def recording(
 def layer_shapes(ldm: LatentDiffusion) -> dict[str, tuple[int, ...]]:
     """List the modules of a model's U-Net that can be recorded.
 
-    They are found by running a U-Net of the same configuration without weights, so that this takes no memory. Modules
-    that run more than once in an evaluation, or that give no tensor with a row for each image, are left out.
+    A U-Net of the same configuration runs without weights, which needs no memory. Modules
+    that run more than once in an evaluation, or that return no tensor with a row for each image, are left out.
 
     Returns
     -------
     dict
-        Name of each module, in the order in which they end, and the shape of its output for one image.
+        Name of each module, in order of execution, and the shape of its output for one image.
     """
     import torch
 
@@ -162,9 +162,9 @@ def layer_shapes(ldm: LatentDiffusion) -> dict[str, tuple[int, ...]]:
 def default_layers(ldm: LatentDiffusion) -> tuple[str, ...]:
     """Choose up to five layers: two of the encoder, the bottleneck and two of the decoder.
 
-    Of the encoder the outermost level and the one halfway down (of Stable Diffusion's four the first and the third), of
-    the decoder the same levels on the way up. Of a level the last attention, or the last residual block where it has no
-    attention: what the level makes before it hands on to another size.
+    Of the encoder, the outermost level and the middle one (the first and the third of Stable Diffusion's four); of
+    the decoder, the same levels. Of a level, the last attention, or the last residual block where it has no
+    attention: the last output before the resolution changes.
     """
     down, up = ldm.unet.down_blocks, ldm.unet.up_blocks
     levels = list(dict.fromkeys((0, len(down) // 2)))
@@ -174,7 +174,7 @@ def default_layers(ldm: LatentDiffusion) -> tuple[str, ...]:
 
 
 def check_layers(ldm: LatentDiffusion, layers: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Make sure that modules can be recorded; give the shape of each one's output for one image.
+    """Check that modules can be recorded; return the shape of each output for one image.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def check_layers(ldm: LatentDiffusion, layers: Sequence[str]) -> dict[str, tuple
 
 
 def first_tensor(output: Any) -> Tensor:
-    """Return the tensor that a module returned, or the first of several."""
+    """Return a module's output tensor, or the first of several."""
     while (isinstance(output, (tuple, list)) or hasattr(output, "to_tuple")) and len(output):
         output = output[0]
     tensor: Tensor = output

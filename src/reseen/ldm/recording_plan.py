@@ -1,4 +1,4 @@
-"""Recording plan: what one pass of denoising over the stimuli records, and its cost, known beforehand."""
+"""Recording plan: features that one denoising pass over the stimuli records, and its cost."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """Features that are recorded while latents noised to one strength are denoised.
+    """Features that are recorded while latents of one strength are denoised.
 
     Parameters
     ----------
     strength
-        Share of the steps that is noised and undone.
+        Proportion of the steps that are noised and denoised again.
     timesteps
-        Falling.
+        Timesteps, descending.
     latents
-        For each feature that is a latent, after how many steps it is taken; 0 for the noised latent.
+        For each latent feature, the number of steps after which it is recorded; 0 for the noised latent.
     activations
-        For each feature that a module of the U-Net gives, the module and the step (0-based) at which it is recorded.
+        For each output of a U-Net module, the module and the step (0-based) at which it is recorded.
     """
 
     strength: float
@@ -63,7 +63,7 @@ class RecordingPlan:
     shapes
         For each feature, its shape for one stimulus.
     activations
-        How activations are kept; latents are kept in single precision.
+        Precision of activations; latents are stored in single precision.
     n_passes
         U-Net evaluations of each step: 2 under guidance.
     """
@@ -89,12 +89,12 @@ class RecordingPlan:
         )
 
     def dtype(self, feature: str) -> np.dtype[Any]:
-        """Return how a feature is kept."""
+        """Return the data type in which a feature is stored."""
         half = self.activations == "fp16" and parse_feature(feature).layer is not None
         return np.dtype(np.float16 if half else np.float32)
 
     def told(self, n_stimuli: int) -> str:
-        """Return what is collected of so many stimuli."""
+        """Describe the features and the cost of recording ``n_stimuli`` stimuli."""
         return (
             f"{len(self.shapes)} features of {n_stimuli:,} images, {self.n_bytes(n_stimuli) / GB:.2g} GB, "
             f"{self.n_evaluations(n_stimuli):,} U-Net evaluations"
@@ -108,23 +108,23 @@ def plan_recording(
     recipe: ReconstructRecipe,
     activations: Literal["fp16", "fp32"] = "fp16",
 ) -> RecordingPlan:
-    """Plan how features are collected: features of the same strength share one denoising.
+    """Plan the recording of features; features of the same strength share one denoising.
 
     Parameters
     ----------
     ldm
         The frozen model.
     features
-        Names, see `reseen.analyses`; those of `UNDENOISED` are passed over.
+        Names, see `reseen.analyses`; those of `UNDENOISED` are ignored.
     recipe
         Steps, strength, guidance.
     activations
-        How the activations of modules are kept.
+        Precision of the stored activations.
 
     Raises
     ------
     RecipeError
-        If a feature's name says nothing known, or the U-Net has no such module, or no step is left to denoise.
+        If a feature's name is unknown, the U-Net has no such module, or no step is left to denoise.
     """
     names = {feature: parse_feature(feature) for feature in dict.fromkeys(features) if feature not in UNDENOISED}
     layers = check_layers(ldm, list(dict.fromkeys(name.layer for name in names.values() if name.layer is not None)))
@@ -142,7 +142,7 @@ def plan_recording(
 
 
 def steps_taken(progress: float | None, n_steps: int) -> int:
-    """Return how many of the steps a share is, to the nearest; all of them where no share is given."""
+    """Return the number of steps of a proportion, rounded to the nearest; all steps where it is None."""
     return n_steps if progress is None else int(progress * n_steps + 0.5)
 
 
@@ -160,11 +160,11 @@ def _run(ldm: LatentDiffusion, strength: float, features: Sequence[str], recipe:
 
 
 def analyses_of(recipe: Recipe, model: Callable[[], LatentDiffusion]) -> tuple[Analysis, ...]:
-    """List the encoding analyses that a recipe asks for; the model is loaded only where the layers depend on it."""
+    """List the encoding analyses of a recipe; the model is loaded only if the layers depend on it."""
     return analyses(recipe.encode, auto=default_layers(model()) if AUTO in recipe.encode.layers else ())
 
 
 def plan_for(recipe: Recipe, model: LatentDiffusion) -> RecordingPlan:
-    """Plan what the recipe's encoding analyses record while the true z and c are denoised."""
+    """Plan the recording of features for the recipe's encoding analyses, from the true z and c."""
     names = [name for analysis in analyses_of(recipe, lambda: model) for name in analysis.features]
     return plan_recording(model, names, recipe=recipe.reconstruct, activations=recipe.encode.activations)

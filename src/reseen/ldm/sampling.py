@@ -1,8 +1,7 @@
-"""Sampling: where the denoising of one sample begins, shared by whoever denoises.
+"""Sampling: the noise of a sample, and the noised latents from which denoising starts.
 
-A draw is one way to denoise one stimulus: its noise depends on nothing but its key. The image of z is made at the
-size z was encoded at, resized, and encoded again at the model's size; noised to a strength, it is what denoising starts
-from.
+The noise of a sample depends only on its key. The autoencoder decodes z at the size at which it was encoded. The image
+is resized, encoded again at the model's size and noised to a strength; denoising starts from this latent.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ if TYPE_CHECKING:
 
 
 COARSE = -1
-"""Stands for a sample in the noise that samples the posterior of the coarse image, which all samples share."""
+"""Sample number of the noise for the coarse image's posterior, which is the same for all samples."""
 
 
 def draw_noise(seed: int, subject: str, stimulus_id: int, sample: int, shape: Sequence[int]) -> NDArray[np.float32]:
     """Draw the standard normal noise of one sample of one stimulus.
 
-    It depends on these arguments only: not on the machine, the order, or what else is drawn. Conditions, floors and
-    ceilings share it, so that they differ by what the brain says alone.
+    It depends only on these arguments, not on the machine, the order or other samples. All conditions and levels use
+    the same noise, so that they differ only in their features.
 
     Returns
     -------
@@ -44,7 +43,7 @@ def draw_noise(seed: int, subject: str, stimulus_id: int, sample: int, shape: Se
 
 
 def coarse_images(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: ReconstructRecipe) -> NDArray[np.float32]:
-    """Return the images that z is the code of, at the model's size, resized as PIL does.
+    """Decode z to images, resized to the model's size by PIL.
 
     Parameters
     ----------
@@ -53,7 +52,7 @@ def coarse_images(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: Reconstr
     z
         Shape ``(n, channels, h, w)``.
     recipe
-        Says whether images are rounded to 8 bits on the way.
+        Setting whether images are truncated to 8 bits before resizing.
 
     Returns
     -------
@@ -63,7 +62,7 @@ def coarse_images(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: Reconstr
     size = ldm.image_size
     images = ldm.latent_to_image(z)
     if recipe.truncate_coarse:
-        # the released script cuts the fraction off, where rounding would be nearer
+        # the released script truncates instead of rounding
         return np.stack([_resize_uint8((image * 255).astype(np.uint8), size) for image in images])
     return np.stack([_resize_float(image, size) for image in images])
 
@@ -76,7 +75,7 @@ def coarse_noise(
     subject: str,
     stimulus_id: Sequence[int] | NDArray[np.int64],
 ) -> NDArray[np.float32] | None:
-    """Draw what samples the posterior of each stimulus's coarse image; none where its mean is taken.
+    """Draw the noise that samples the posterior of each stimulus's coarse image; None where its mean is used.
 
     Returns
     -------
@@ -98,7 +97,7 @@ def coarse_latents(
     ldm
         The frozen model.
     z
-        Shape ``(n, channels, h, w)``. Rows that are alike in z and noise are computed once.
+        Shape ``(n, channels, h, w)``. Rows with equal z and noise are computed once.
     recipe
         As for `coarse_images`.
     noise
@@ -123,7 +122,7 @@ def begin(
     recipe: ReconstructRecipe,
     strength: float,
 ) -> tuple[Tensor, tuple[int, ...]]:
-    """Noise latents to a strength, and say which timesteps undo it.
+    """Add noise to latents for a strength, and return the timesteps that remove it.
 
     Parameters
     ----------
@@ -132,14 +131,14 @@ def begin(
     coarse, noise
         Shape ``(n, *latent_shape)``.
     recipe
-        Steps of the whole run, and where the noise is put.
+        Steps of the complete schedule, and the setting ``noise_index``.
     strength
-        Share of the steps that is noised and undone.
+        Proportion of the steps that are noised and denoised again.
 
     Returns
     -------
     tuple
-        The noised latents on the model's device, and the falling timesteps of denoising.
+        The noised latents on the model's device, and the descending timesteps of denoising.
     """
     import torch
 

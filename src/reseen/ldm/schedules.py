@@ -1,4 +1,4 @@
-"""Noise schedules: read from the settings of a scheduler of diffusers, honoured exactly or refused."""
+"""Noise schedules: read from the settings of a diffusers scheduler, used exactly or refused."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from reseen.files.reading import shown
 
 Prediction = Literal["epsilon", "v_prediction"]
 DISTILLED = ("LCMScheduler", "TCDScheduler")
-"""Schedulers of models that were distilled to a few steps; DDIM with guidance is not how these are sampled."""
+"""Schedulers of models that were distilled to a few steps, which DDIM with guidance does not sample."""
 _SAME_AS_TRAINED = (None, False)
 
 
 class SchedulerSettings(BaseModel):
-    """Settings of a scheduler that say how its model was trained; the others choose a sampler, which here is DDIM.
+    """Scheduler settings of the model's training; other settings choose a sampler, which here is DDIM.
 
     Values that are left out have the defaults of diffusers' ``DDIMScheduler``.
     """
@@ -42,7 +42,7 @@ class SchedulerSettings(BaseModel):
 
 
 def read_scheduler(path: Path) -> tuple[Schedule, Prediction]:
-    """Read the schedule that a model was trained with, and what the model predicts.
+    """Read a model's training schedule and prediction type.
 
     Parameters
     ----------
@@ -52,14 +52,14 @@ def read_scheduler(path: Path) -> tuple[Schedule, Prediction]:
     Returns
     -------
     schedule
-        As diffusers' ``DDIMScheduler`` makes it from the same file.
+        Equal to that of diffusers' ``DDIMScheduler`` for the same file.
     prediction
-        Whether the model predicts noise or velocity.
+        ``"epsilon"`` (noise) or ``"v_prediction"`` (velocity).
 
     Raises
     ------
     ModelError
-        If the file cannot be read, or if its settings cannot be honoured.
+        If the file cannot be read, or if its settings are not supported.
     """
     settings: SchedulerSettings = read_json(path, SchedulerSettings, ModelError)
     if reason := _unusable(settings):

@@ -1,4 +1,4 @@
-"""Stable Diffusion, of any size, through diffusers' and transformers' own classes."""
+"""Stable Diffusion of any size, with the classes of diffusers and transformers."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from reseen.stimuli import Stimuli
 
 SMALL_IMAGE = 128
-"""Up to this side (pixels) a model counts as small."""
+"""Largest image side (pixels) of a small model."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StableDiffusion:
-    """One frozen Stable Diffusion; `reseen.ldm.LatentDiffusion` says what its methods do."""
+    """Frozen Stable Diffusion; see `reseen.ldm.LatentDiffusion` for its methods."""
 
     name: str
     fingerprint: str
@@ -42,7 +42,7 @@ class StableDiffusion:
     tokenizer: Any
     device: str = "cpu"
     compiled: Any = None
-    """The U-Net as `torch.compile` makes it, where that was asked for."""
+    """The U-Net compiled by `torch.compile`, if requested."""
 
     def __repr__(self) -> str:
         precision = str(self.unet.dtype).removeprefix("torch.")
@@ -81,7 +81,7 @@ class StableDiffusion:
 
     @property
     def image_size(self) -> int:
-        """Side, in pixels, of the images that the U-Net was made for."""
+        """Side, in pixels, of the U-Net's images."""
         return self.latent_shape[1] * self.factor
 
     @property
@@ -99,10 +99,10 @@ class StableDiffusion:
 
     @cached_property
     def in_single_precision(self) -> StableDiffusion:
-        """The same model whose U-Net computes in single precision: itself, where it does so already.
+        """The same model with its U-Net in single precision; itself, if it is in single precision already.
 
-        The weights are those of the half precision; only the arithmetic is more exact. They are kept, since what one
-        image needed others may.
+        The weights have half precision; only the arithmetic is more exact. This model stays in memory, since other
+        images may need it.
         """
         import torch
 
@@ -130,8 +130,8 @@ class StableDiffusion:
         images
             Shape ``(n, height, width, 3)``, uint8, or float in 0 to 1; sides divisible by ``factor``.
         noise
-            Left out: the mean of the posterior. Given: the sample of it that standard normal noise of the latents'
-            shape picks.
+            Left out: the mean of the posterior. Standard normal noise of the latents' shape: the sample of the
+            posterior for this noise.
 
         Returns
         -------
@@ -192,14 +192,14 @@ class StableDiffusion:
         images = self._run("decode", decode, source.float()).cpu().numpy()
         if not np.isfinite(images).all():
             raise ModelError(
-                f"the autoencoder of {self.name} made an image that is not finite. Check that the latents given to it "
-                "(the decoded z) are."
+                f"the autoencoder of {self.name} decoded an image that is not finite. Check that the latents "
+                "(the decoded z) are finite."
             )
         clipped: NDArray[np.float32] = np.clip(np.ascontiguousarray(images), 0, 1)
         return clipped
 
     def text_to_conditioning(self, captions: Sequence[str]) -> NDArray[np.float32]:
-        """Encode captions by the text encoder's last hidden states; longer ones than it can read are cut off.
+        """Encode captions by the text encoder's last hidden states; longer captions are cut off.
 
         Returns
         -------
@@ -228,7 +228,7 @@ class StableDiffusion:
         return conditioning
 
     def count_cut(self, captions: Sequence[str]) -> int:
-        """Return how many captions have more tokens than the text encoder reads, so that their end is cut off."""
+        """Return the number of captions with too many tokens, which are cut off."""
         lengths = [len(ids) for ids in self.tokenizer(list(captions), verbose=False).input_ids] if captions else []
         return sum(length > self.conditioning_shape[0] for length in lengths)
 
@@ -257,7 +257,7 @@ class StableDiffusion:
         dtype = self.unet.dtype
         # a tensor, since a number is a constant to torch.compile, which would compile anew for each
         at = torch.tensor(timestep, device=self.device)
-        # hooks that were laid after it was compiled would not be called
+        # a compiled U-Net does not call hooks that were added later
         hooked = self.compiled is None or any(module._forward_hooks for module in self.unet.modules())
         fast = self.unet if hooked else self.compiled
 
@@ -285,10 +285,10 @@ class StableDiffusion:
         return float(getattr(self.vae.config, "shift_factor", None) or 0.0)
 
     def _run(self, kind: str, network: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        """Run a network on as many rows at a time as the device takes.
+        """Run a network in batches of rows.
 
-        Autoencoder and text encoder are in fp32. They multiply in TF32 where the U-Net is in half precision, and where
-        it is not, PyTorch's own choice, TF32 in convolutions, is taken back.
+        Autoencoder and text encoder are in fp32. They multiply in TF32 if the U-Net is in half precision. Otherwise
+        PyTorch's default, TF32 in convolutions, is switched off.
         """
         import torch
 
