@@ -1,4 +1,4 @@
-"""Derivatives: write maps of a subject's voxels for other programs, as NIfTI and GIFTI named as BIDS derivatives.
+"""Write maps of a subject's voxels for other programs, as NIfTI and GIFTI with names of BIDS derivatives.
 
 A name is ``sub-01[_hemi-L]_space-fsaverage[_den-164k]_stat-r_desc-z_statmap.func.gii``. The rule: entities in the order
 of the BIDS specification (``sub``, ``hemi``, ``space``, ``den``, with ``desc`` last), and labels of letters and digits.
@@ -27,7 +27,7 @@ from reseen.results import library_versions
 
 BIDS_VERSION = "1.10.0"
 NOT_READ = -2
-"""In a map of labels: no voxel was read here; -1 is a voxel without a label."""
+"""Value in a map of labels where no voxel was read; -1 is a voxel without a label."""
 HEMISPHERES = {"lh": ("L", "CortexLeft"), "rh": ("R", "CortexRight")}
 _SAID = {
     "r": "Pearson correlation of predicted with measured responses to held-out images",
@@ -42,7 +42,7 @@ _SAID = {
 
 @dataclass(frozen=True)
 class Maps:
-    """Numbers of a subject's voxels, and the places of the voxels.
+    """Maps of a subject's voxels, and the positions of the voxels.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Maps:
     volume_shape
         (X, Y, Z).
     labels
-        What labels count, by number.
+        Names of labels, by number.
     """
 
     subject: str
@@ -67,21 +67,21 @@ class Maps:
 
 
 def describe_folder(root: Path) -> None:
-    """Write what BIDS asks of a folder of derivatives: ``dataset_description.json``."""
+    """Write ``dataset_description.json``, which BIDS requires in a folder of derivatives."""
     computed_by = {"Name": "reseen", "Version": library_versions()["reseen"]}
     told = {"BIDSVersion": BIDS_VERSION, "DatasetType": "derivative", "GeneratedBy": [computed_by]}
     write_json(root / "dataset_description.json", {"Name": "Voxelwise encoding models", **told})
 
 
 def write_nifti(root: Path, maps: Maps, space: str, affine: NDArray[np.float64]) -> list[Path]:
-    """Put the voxels back into their volume, one NIfTI for each map; NaN, or `NOT_READ` for labels, elsewhere.
+    """Write each map as a NIfTI volume; other voxels are NaN, or `NOT_READ` for labels.
 
     Parameters
     ----------
     root
-        The folder of derivatives.
+        Folder of derivatives.
     maps
-        What to write.
+        Maps to write.
     space
         The volume's name, such as ``"func1pt8mm"``.
     affine
@@ -116,16 +116,16 @@ def write_nifti(root: Path, maps: Maps, space: str, affine: NDArray[np.float64])
 
 
 def write_gifti(root: Path, maps: Maps, surface: Surface | Vertices) -> list[Path]:
-    """Carry each map to fsaverage, one GIFTI for each hemisphere.
+    """Write each map on fsaverage, one GIFTI per hemisphere.
 
     Parameters
     ----------
     root
-        The folder of derivatives.
+        Folder of derivatives.
     maps
-        What to write.
+        Maps to write.
     surface
-        The subject's way to fsaverage.
+        Map from the subject's voxels to fsaverage.
 
     Returns
     -------
@@ -152,16 +152,16 @@ def write_gifti(root: Path, maps: Maps, surface: Surface | Vertices) -> list[Pat
 
 
 def write_vertices(root: Path, maps: Maps, surface: Surface | Vertices) -> list[Path]:
-    """Carry every map to fsaverage, all into one npz: name -> ``(n_vertices,)``, left hemisphere, then right.
+    """Write all maps on fsaverage into one npz: name -> ``(n_vertices,)``, left hemisphere, then right.
 
     Parameters
     ----------
     root
-        The folder of derivatives.
+        Folder of derivatives.
     maps
-        What to write.
+        Maps to write.
     surface
-        The subject's way to fsaverage.
+        Map from the subject's voxels to fsaverage.
 
     Returns
     -------
@@ -191,7 +191,7 @@ def write_vertices(root: Path, maps: Maps, surface: Surface | Vertices) -> list[
 def _carry(
     name: str, array: NDArray[Any], voxel_index: NDArray[np.int64], surface: Surface | Vertices
 ) -> Mapping[str, NDArray[Any]]:
-    """Interpolate numbers; labels, and a voxel's q, which is about this voxel alone, are taken from one voxel each."""
+    """Interpolate numbers; take labels, and q, which belongs to a single voxel, from one voxel each."""
     if np.issubdtype(array.dtype, np.integer):
         return surface.labels(array, voxel_index, NOT_READ)
     if not name.startswith("q/"):
@@ -237,7 +237,7 @@ def _path(subject: str, name: str, entities: Mapping[str, str], ending: str) -> 
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Take a map's name apart: what it measures, and of what."""
+    """Split a map's name into statistic and feature."""
     if name == "ceiling_r":
         return "r", "noiseCeiling"
     stat, _, rest = name.partition("/")
@@ -248,7 +248,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _label(text: str) -> str:
-    """Turn any name into letters and digits: words are joined, each but the first beginning with a capital."""
+    """Convert a name to letters and digits: join its words in camel case."""
     words = [
         word for word in re.split(r"[^0-9A-Za-z]+", re.sub(r"(?<=\d)\.(?=\d)", "p", text.replace("+", " and "))) if word
     ]
@@ -261,7 +261,7 @@ def _describe(path: Path, name: str, maps: Maps) -> None:
 
 
 def _told(name: str, maps: Maps) -> dict[str, Any]:
-    """Return what a map holds, in words."""
+    """Return the description of a map."""
     stat, _, of = name.partition("/")
     told: dict[str, Any] = {"Description": _SAID.get(stat, "noise ceiling of the correlation" if not of else stat)}
     told |= {"Feature": " of ".join(_parts(of))} if of else {}
@@ -275,7 +275,7 @@ def _parts(of: str) -> Iterator[str]:
 
 
 def check_placed(subject: str, volume_shape: tuple[int, int, int] | None) -> None:
-    """Refuse maps of voxels that have no place in a volume.
+    """Refuse maps of voxels without a position in a volume.
 
     Raises
     ------
