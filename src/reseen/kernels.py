@@ -1,10 +1,11 @@
-"""Ridge by way of kernels: features may be far more than stimuli, and need never be whole in memory.
+"""Kernel ridge regression for many more features than stimuli, without all features in memory.
 
-All that held-out predictions need of a feature space is its linear kernel, the inner products between stimuli. Kernels
-are accumulated over blocks of columns, exactly; weights of single features are never made. Two spaces are fitted
-together by the kernel ``share * A + (1 - share) * B``, which gives each space a penalty of its own (banded ridge), and
-the prediction is the sum of what each space says. A kernel's mean diagonal over the training rows is one, so that
-penalties mean the same for spaces of any width: ``alpha * n_columns`` is the penalty as sklearn's ``Ridge`` counts it.
+Held-out predictions need only the linear kernel of a feature space, the inner products between stimuli. Kernels
+are accumulated exactly over blocks of columns; weights of features are never computed. Two spaces are fitted
+together by the kernel ``share * A + (1 - share) * B``, which gives each space its own penalty (banded ridge), and
+the prediction is the sum of the contributions of both spaces. A kernel's mean diagonal over the training rows is one,
+so that penalties mean the same for spaces of any width: ``alpha * n_columns`` is the penalty in the convention of
+sklearn's ``Ridge``.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 SHARES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
-"""Of the first of two kernels in their mixture; the ends leave one space out."""
+"""Proportions of the first of two kernels in their mixture; 0 and 1 leave one space out."""
 GRID_BOTTOM = 1e-3
 GRID_TOP = 10.0  # times the number of rows, which no eigenvalue of a kernel exceeds
 GRID_PER_DECADE = 2
-RANK_TOLERANCE = 1e-7  # eigenvalues below this share of the largest are rounding of float32 features
+RANK_TOLERANCE = 1e-7  # eigenvalues below this proportion of the largest are rounding of float32 features
 BLOCK_TARGETS = 4096
 SAMPLED_ROWS = 256
 
@@ -38,7 +39,7 @@ class KernelFit:
     Parameters
     ----------
     parts
-        Shape ``(n_kernels, n_test, n_targets)``: the part of each space. The prediction is their sum plus ``mean``.
+        Shape ``(n_kernels, n_test, n_targets)``: contribution of each space. The prediction is their sum plus ``mean``.
     mean
         Shape ``(n_targets,)``: mean of the targets over the training rows.
     scale
@@ -47,9 +48,9 @@ class KernelFit:
         Shape ``(n_targets,)``: mean over the test rows of the sum of squared weights of the training targets, so that
         noise of variance ``v`` in the targets has the variance ``gain * v`` in the predictions.
     alpha, share
-        Shape ``(n_targets,)``: penalty, and share of the first kernel (1 where there is only one).
+        Shape ``(n_targets,)``: penalty, and proportion of the first kernel (1 where there is only one).
     errors
-        Shape ``(n_alphas, n_targets)``: squared error on the rows that folds held out, with the first kernel alone.
+        Shape ``(n_alphas, n_targets)``: squared error on held-out rows of the folds, with the first kernel alone.
     """
 
     parts: Float32
@@ -65,7 +66,7 @@ class KernelFit:
 
 
 def linear_kernels(columns: Iterable[Float32], trains: Sequence[Integers]) -> list[Float64]:
-    """Accumulate the linear kernel of standardised features, once for each choice of training rows.
+    """Accumulate the linear kernel of standardised features for each set of training rows.
 
     Parameters
     ----------
@@ -155,7 +156,7 @@ def projected_kernels(
 
 
 def principal_kernel(kernel: Float64, train: Integers, n_components: int) -> tuple[Float64, float]:
-    """Keep what the first principal components of the training rows hold of a kernel.
+    """Restrict a kernel to the first principal components of its training rows.
 
     Parameters
     ----------
@@ -164,14 +165,14 @@ def principal_kernel(kernel: Float64, train: Integers, n_components: int) -> tup
     train
         The rows that the components are fitted on.
     n_components
-        How many are kept.
+        Number of components.
 
     Returns
     -------
     kernel
         Shape ``(n_rows, n_rows)``.
     error
-        Share of the training rows' variance that is lost.
+        Proportion of the training rows' variance that is lost.
     """
     values, vectors = np.linalg.eigh(kernel[np.ix_(train, train)])
     values, vectors = values[::-1], vectors[:, ::-1]
@@ -182,9 +183,9 @@ def principal_kernel(kernel: Float64, train: Integers, n_components: int) -> tup
 
 
 def _standardised(block: Float32, train: Integers) -> tuple[Float32, NDArray[np.bool_]]:
-    """Standardise the columns that vary over the training rows, and leave the others out; say which were kept."""
+    """Standardise the columns that vary over the training rows, and drop the others; return which were kept."""
     if not np.isfinite(block).all():
-        raise DataError("a feature holds NaN or infinity; look for what made it so and extract it again.")
+        raise DataError("a feature contains NaN or infinity. Find the cause and extract it again.")
     mean = block[train].mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = block - mean
     spread: Float32 = np.sqrt(np.mean(centred[train] ** 2, axis=0))
@@ -195,8 +196,8 @@ def _standardised(block: Float32, train: Integers) -> tuple[Float32, NDArray[np.
 def _some(count: int) -> int:
     if not count:
         raise DataError(
-            "no column of the features varies over the training stimuli: all are alike to the model. Leave these "
-            "features out, or give stimuli that differ."
+            "no column of the features varies over the training stimuli. Leave these "
+            "features out, or use stimuli that differ."
         )
     return count
 
@@ -236,8 +237,8 @@ def fit_kernels(
     alphas
         Shape ``(n_alphas,)``, ascending.
     alone
-        For two kernels: ``errors`` of the fit of each alone, so that they need not be found again. Their mixtures are
-        those of `SHARES`.
+        For two kernels: ``errors`` of the fit of each alone, so that they are not computed again. The mixtures are
+        `SHARES`.
 
     Raises
     ------

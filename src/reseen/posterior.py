@@ -1,11 +1,11 @@
-"""Posterior: which of many known stimuli could have been decoded as what was decoded.
+"""Posterior: probability of each of many known stimuli given decoded features.
 
-A decoder of features shrinks what it is unsure of, and smears one stimulus over what is like it. What it makes of a
-true feature is measured on stimuli that it was not fitted on: ``decoded = true @ gain + offset + noise``, with Gaussian
+A decoder shrinks uncertain features, and mixes a stimulus with similar ones. The relation between true and decoded
+features is estimated on stimuli outside the fit: ``decoded = true @ gain + offset + noise``, with Gaussian
 noise that is correlated over features. Each of many candidates, such as the captions of the training images, then
-has a probability given what was decoded: Bayesian reconstruction with an empirical prior (Naselaris et al., Neuron
-2009). The mean over candidates, weighed by it, is a feature that the generator can read, where the decoded one lies
-between all that it knows.
+has a probability given the decoded features: Bayesian reconstruction with an empirical prior (Naselaris et al., Neuron
+2009). The mean over candidates, weighted by this probability, is closer to the generator's training conditionings than
+the decoded feature.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 SAMPLED_ROWS = 2000
-"""Components are those of at most so many rows, and a calibration asks for at most so many, evenly spread."""
+"""Largest number of rows, evenly spread, for the components and for a calibration."""
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
-"""Of the gain, relative to the variance of the leading component."""
+"""Penalties of the gain, relative to the variance of the leading component."""
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0)
-"""How many times the noise's covariance: noise is neither Gaussian nor the same for all stimuli."""
+"""Factors of the noise covariance: noise is neither Gaussian nor equal for all stimuli."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,18 @@ class Components:
 
     @classmethod
     def fit(cls, features: Float32, n_components: int) -> Components:
-        """Find the leading components of features ``(n, n_targets)``; fewer where there are no more.
+        """Compute the leading components of features ``(n, n_targets)``, at most the rank of the features.
 
         Raises
         ------
         ShapeError
-            If fewer than two rows are given, or all are alike.
+            If fewer than two rows are given, or all are equal.
         """
         rows = features[_spread(len(features))]
         mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
         centred = rows - mean
         if len(rows) < 2 or not centred.any():
-            raise ShapeError(f"principal components need stimuli that differ; the {len(rows)} given are all alike.")
+            raise ShapeError(f"principal components need stimuli that differ; all {len(rows)} are alike.")
         variance, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))
         leading = np.argsort(-variance)[:n_components]
         leading = leading[variance[leading] > 1e-6 * variance.max()]
@@ -89,27 +89,27 @@ class DecodingNoise:
 
     @classmethod
     def fit(cls, true: Float32, decoded: Float32, *, penalty: float) -> DecodingNoise:
-        """Learn it from items that the decoder was not fitted on.
+        """Fit the model to items that were not used to fit the decoder.
 
         Parameters
         ----------
         true, decoded
             Shape ``(n, k)``, rows of the same items.
         penalty
-            Of the gain, relative to the variance of the leading component. The noise's covariance is that of what the
-            gain leaves, shrunk towards a multiple of the identity (Ledoit and Wolf 2004).
+            Of the gain, relative to the variance of the leading component. The noise covariance is that of the
+            residuals, shrunk towards a multiple of the identity (Ledoit and Wolf 2004).
 
         Raises
         ------
         ShapeError
-            If the two do not fit each other, or there are no more rows than components.
+            If the two have different shapes, or too few rows for the components.
         """
         from sklearn.covariance import ledoit_wolf
 
         n, k = true.shape
         if decoded.shape != true.shape or n < k + 2:
             raise ShapeError(
-                f"true {true.shape} and decoded {decoded.shape} coordinates are to be of one shape, with at least "
+                f"true {true.shape} and decoded {decoded.shape} coordinates must have the same shape, with at least "
                 f"{k + 2} rows for {k} components. Give more stimuli, or fewer components."
             )
         mean = true.mean(axis=0, dtype=np.float64)
@@ -122,11 +122,11 @@ class DecodingNoise:
         return cls(gain, decoded.mean(axis=0, dtype=np.float64) - mean @ gain, vectors / np.sqrt(variance))
 
     def heated(self, temperature: float) -> DecodingNoise:
-        """Return the same with so many times the noise."""
+        """Return the model with the noise covariance multiplied by a temperature."""
         return replace(self, whitening=self.whitening / np.sqrt(temperature))
 
     def log_likelihood(self, decoded: Float32, candidates: Float32) -> Float64:
-        """Return how well each candidate explains each decoded item, up to a constant for the item.
+        """Return the log likelihood of each candidate for each decoded item, up to a constant for the item.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class DecodingNoise:
         return log
 
     def probabilities(self, decoded: Float32, candidates: Float32) -> Float64:
-        """Return each candidate's probability given each decoded item, all being as probable beforehand.
+        """Return each candidate's probability given each decoded item, under a uniform prior.
 
         Parameters and shapes are those of `log_likelihood`; each row adds up to one.
         """
@@ -159,35 +159,35 @@ class DecodingNoise:
 def calibrated_noise(
     true: Float32, decoded: Float32, candidates: Float32, row: Integers, fold: Integers
 ) -> DecodingNoise:
-    """Choose penalty and temperature by how probable they make the truth, on items that did not teach them the noise.
+    """Choose penalty and temperature by the probability of the true candidate, on held-out items.
 
     Parameters
     ----------
     true, decoded
-        Shape ``(n, k)``: items that the decoder was not fitted on.
+        Shape ``(n, k)``: items that were not used to fit the decoder.
     candidates
         Shape ``(n_candidates, k)``.
     row
-        Shape ``(n,)``: which candidate is the truth of each item.
+        Shape ``(n,)``: index of the true candidate of each item.
     fold
-        Shape ``(n,)``: items of one fold are judged by the noise of the others.
+        Shape ``(n,)``: items of one fold are scored with the noise of the others.
 
     Returns
     -------
     The noise of all items, with the best penalty and temperature. The score is the mean logarithm of the probability of
-    the true candidate, which no false certainty can raise.
+    the true candidate, a proper score that false certainty cannot raise.
     """
     asked = np.zeros(len(true), dtype=bool)
     asked[_spread(len(true))] = True
     score = np.zeros((len(PENALTIES), len(TEMPERATURES)))
     for number in np.unique(fold):
-        others, judged = fold != number, asked & (fold == number)
-        if not judged.any():
+        others, scored = fold != number, asked & (fold == number)
+        if not scored.any():
             continue
         for p, penalty in enumerate(PENALTIES):
             noise = DecodingNoise.fit(true[others], decoded[others], penalty=penalty)
-            log = noise.log_likelihood(decoded[judged], candidates)
-            score[p] += [_log_probability(log / temperature, row[judged]).sum() for temperature in TEMPERATURES]
+            log = noise.log_likelihood(decoded[scored], candidates)
+            score[p] += [_log_probability(log / temperature, row[scored]).sum() for temperature in TEMPERATURES]
     best_p, best_t = np.unravel_index(score.argmax(), score.shape)
     return DecodingNoise.fit(true, decoded, penalty=PENALTIES[best_p]).heated(TEMPERATURES[best_t])
 

@@ -1,4 +1,4 @@
-"""Scores of predicted responses, target by target, over the rows that were held out. Arrays in, arrays out.
+"""Scores of predicted responses, target by target, over held-out rows. Arrays in, arrays out.
 
 ``true`` and ``parts`` are deviations from the mean of the training rows. They have the shapes ``(n, n_targets)`` and
 ``(n_parts, n, n_targets)``. A joint model has one part for each feature space; its prediction is the sum of the parts.
@@ -7,17 +7,17 @@ One test set (``centre=True``)
     ``r = cov(true, predicted) / (sd(true) * sd(predicted))``, Pearson's r over the test rows.
 
 Folds (``centre=False``)
-    ``r = sum(true * scaled) / sqrt(sum(true ** 2) * sum(scaled ** 2))``, no mean taken away, where ``scaled`` is the
-    prediction of each fold divided by its own root mean square (`reseen.kernels.KernelFit.scale`).
+    ``r = sum(true * scaled) / sqrt(sum(true ** 2) * sum(scaled ** 2))``, without subtracting a mean, where ``scaled``
+    is the prediction of each fold divided by its own root mean square (`reseen.kernels.KernelFit.scale`).
 
-    Why not Pearson's r over all rows: where nothing can be predicted, a model predicts its training mean. With folds
+    Pearson's r over all rows is biased: without information, a model predicts its training mean. With folds
     this mean is low exactly where the held-out rows are high, and r is far below 0.
 
-    Why the scale: folds choose their penalties apart from each other. A fold whose training responses resemble the
+    The scale is needed because folds choose their penalties separately. A fold whose training responses resemble the
     features by chance chooses a small penalty and predicts large deviations, and exactly then its held-out responses
-    point the other way. Pooled without a common scale, such folds outweigh the others, and r stays below 0.
+    deviate in the other direction. Pooled without a common scale, such folds outweigh the others, and r stays below 0.
 
-R² is ``1 - sum((true - predicted) ** 2) / sum(true ** 2)`` in both: 0 is what the training mean gets.
+R² is ``1 - sum((true - predicted) ** 2) / sum(true ** 2)`` in both cases; the training mean has an R² of 0.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ BLOCK_TARGETS = 2048
 
 
 def correlation(true: Float32, predicted: Float32) -> Floats:
-    """Compute Pearson's r of each column, ``(n_targets,)``; NaN for a constant truth, 0 for a constant prediction.
+    """Compute Pearson's r of each column, ``(n_targets,)``; NaN for constant true values, 0 for constant predictions.
 
     See Also
     --------
-    split_correlation : the part of r that each part of the prediction brings.
+    split_correlation : the contribution of each part of the prediction to r.
     """
     r: Floats = split_correlation(true, predicted[None])[0]
     return r
@@ -52,15 +52,15 @@ def split_correlation(true: Float32, parts: Float32, *, centre: bool = True) -> 
     """Split the correlation of each target between the parts of its prediction, ``(n_parts, n_targets)``.
 
     The product measure: ``r_k = cov(true, part_k) / (sd(true) * sd(sum of parts))``. The parts add up to the
-    correlation of the whole; one may be negative. It is himalaya's ``correlation_score_split``, which fits the paper's
-    wording ("splitting accuracy values from the combined model").
+    correlation of the complete prediction; one may be negative. It is himalaya's ``correlation_score_split``, which
+    fits the paper's wording ("splitting accuracy values from the combined model").
 
     Parameters
     ----------
     true, parts
         Shapes ``(n, n_targets)`` and ``(n_parts, n, n_targets)``.
     centre
-        Take the mean over the rows away first. False for folds, whose rows are deviations from training means already.
+        Subtract the mean over the rows first. False for folds, whose rows are deviations from training means already.
     """
     a, whole = (_centred(columns.astype(np.float64), centre) for columns in (true, parts.sum(axis=0)))
     below = np.sqrt((a**2).sum(axis=0) * (whole**2).sum(axis=0))
@@ -71,7 +71,7 @@ def split_correlation(true: Float32, parts: Float32, *, centre: bool = True) -> 
 def r_squared(true: Float32, predicted: Float32) -> Floats:
     """Compute ``1 - sum((true - predicted)**2) / sum(true**2)``, ``(n_targets,)``; NaN for constant targets.
 
-    Both are deviations from the mean of the training rows, so that 0 is what this mean gets.
+    Both are deviations from the mean of the training rows, so that this mean has an R² of 0.
     """
     missed = ((true - predicted.astype(np.float64)) ** 2).sum(axis=0)
     return 1.0 - ratio(missed, np.where(varying(true), (true.astype(np.float64) ** 2).sum(axis=0), 0.0))
@@ -94,7 +94,7 @@ class Replicates:
     split
         Shape ``(n_parts, n_bootstrap, n_groups)``: see `split_correlation`.
     each_r
-        Shape ``(n_bootstrap, n_targets)``: correlations of the targets themselves, -1 where a target does not vary.
+        Shape ``(n_bootstrap, n_targets)``: correlation of each target, -1 where a target does not vary.
     """
 
     r: Floats
@@ -171,7 +171,7 @@ def _unit(columns: Float32) -> Float32:
 
 
 def _centred(columns: NDArray[F], centre: bool, axis: int = 0) -> NDArray[F]:
-    """Take the mean over the rows away, or leave the columns as they are."""
+    """Subtract the mean over the rows, or return the columns unchanged."""
     if not centre:
         return columns
     mean = columns.mean(axis=axis, keepdims=True, dtype=np.float64)

@@ -1,6 +1,6 @@
-"""How sure a number is: nulls, intervals over stimuli, p-values, false discoveries. Arrays in, arrays out.
+"""Statistics: null distributions, intervals over stimuli, p-values, false discovery rates. Arrays in, arrays out.
 
-What is resampled or permuted is always whole stimuli, never rows or pairs: those are not independent of each other.
+Resampling and permutation always use stimuli, never rows or pairs, which are not independent of each other.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Null:
     Parameters
     ----------
     mean, sd
-        Mean and standard deviation of the score over wrong pairings.
+        Mean and standard deviation of the score over mismatched pairings.
     low, high
-        The middle 95 % of the wrong pairings.
+        Limits of the middle 95 % of the mismatched pairings.
     p
-        One-sided: ``(1 + wrong pairings that score at least as high) / (1 + wrong pairings)``.
+        One-sided: ``(1 + mismatched pairings that score at least as high) / (1 + mismatched pairings)``.
     """
 
     mean: float
@@ -41,7 +41,7 @@ class Null:
 
 
 def derangements(labels: ArrayLike, n_derangements: int, *, seed: int) -> NDArray[np.int64]:
-    """Draw wrong pairings in which every stimulus gets another stimulus as its truth.
+    """Draw mismatched pairings, in which every stimulus is paired with another stimulus.
 
     Stimuli are permuted, not items: all repetitions of an image get the same mismatched image.
 
@@ -70,20 +70,20 @@ def derangements(labels: ArrayLike, n_derangements: int, *, seed: int) -> NDArra
 def permutations(
     labels: ArrayLike, n_permutations: int, *, seed: int, groups: NDArray[Any] | None = None
 ) -> NDArray[np.int64]:
-    """Draw pairings in which stimuli get each other's truths by chance, some perhaps their own.
+    """Draw random pairings of stimuli with ground truths; some may be correct.
 
     Parameters
     ----------
     labels
-        Shape ``(n,)``: which stimulus each item is of; all items of a stimulus get the same truth.
+        Shape ``(n,)``: stimulus of each item; all items of a stimulus get the same ground truth.
     n_permutations, seed
-        How many, and what they are drawn from.
+        Number of permutations, and their seed.
     groups
-        Shape ``(n,)``: truths are exchanged within groups only; left out: among all.
+        Shape ``(n,)``: ground truths are exchanged only within groups; left out: among all.
 
     Returns
     -------
-    Shape ``(n_permutations, n)``: for each item the row of its truth.
+    Shape ``(n_permutations, n)``: for each item the row of its ground truth.
     """
     distinct, first, stimulus = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
     group = np.zeros(len(distinct)) if groups is None else np.unique(groups[first], return_inverse=True)[1]
@@ -115,7 +115,7 @@ def repaired_scores(paired: Floats, rows: NDArray[np.int64]) -> Floats:
 
 
 def permutation_null(observed: float, wrong: Floats) -> Null:
-    """Sum up what wrong pairings score, ``(n_derangements,)``, beside the observed score."""
+    """Compare the observed score with the scores of mismatched pairings, ``(n_derangements,)``."""
     known = wrong[np.isfinite(wrong)]
     if not len(known) or not np.isfinite(observed):
         return Null(np.nan, np.nan, np.nan, np.nan, np.nan)
@@ -127,8 +127,8 @@ def permutation_null(observed: float, wrong: Floats) -> Null:
 def null_sd(n_items: int) -> float:
     """Return the standard deviation of two-way identification at chance, ``sqrt(1 / (12 n))``.
 
-    The pairs of one item share its right answer: each item's accuracy is uniform on 0...1, of variance 1/12. Counting
-    the ``n (n - 1)`` pairs as independent would claim many times the certainty.
+    The pairs of one item have the same right answer: each item's accuracy is uniform on 0...1, of variance 1/12.
+    Counting the ``n (n - 1)`` pairs as independent would overstate the certainty many times.
     """
     return float(np.sqrt(1 / (12 * n_items)))
 
@@ -173,24 +173,24 @@ def t_interval(values: Floats, *, coverage: float = 0.95) -> tuple[float, float]
 
 
 def interval_around(value: float, replicates: Floats, n: int, *, widen: float = 1.0) -> tuple[float, float]:
-    """Return the 95 % interval of a score that a bootstrap over ``n`` stimuli computed again and again.
+    """Return the 95 % interval of a score from a bootstrap over ``n`` stimuli.
 
-    Replicates repeat some stimuli and lack others. So their mean differs from the score wherever the score is no mean
-    over stimuli, and their middle 95 % may even miss the score. The interval is therefore the score plus the middle
-    95 % of the replicates' distances from their mean. It is expanded, as Hesterberg (2015) advises, by Student's t, and
-    by ``sqrt(n / (n - 4))``: resampled stimuli vary less than stimuli do, and the variance of a resampled correlation
-    falls short by about ``4 / n`` (``tests/test_encode.py`` holds the coverage).
+    Replicates repeat some stimuli and lack others. Their mean therefore differs from the score if the score is not a
+    mean over stimuli, and their middle 95 % may even miss the score. The interval is therefore the score plus the
+    middle 95 % of the replicates' distances from their mean. It is expanded, as Hesterberg (2015) advises, by Student's
+    t, and by ``sqrt(n / (n - 4))``: resampled stimuli vary less than stimuli do, and the variance of a resampled
+    correlation falls short by about ``4 / n`` (``tests/test_encode.py`` tests the coverage).
 
     Parameters
     ----------
     value
         The score; where it is NaN, so are both ends.
     replicates
-        Shape ``(n_bootstrap,)``: the same score of each resampling.
+        Shape ``(n_bootstrap,)``: the score of each resampling.
     n
         Number of stimuli, at least two.
     widen
-        Further factor, for what the resampling does not vary.
+        Additional factor, for variance that the resampling lacks.
 
     Returns
     -------
@@ -208,13 +208,13 @@ def interval_around(value: float, replicates: Floats, n: int, *, widen: float = 
 
 
 def gap_closed(value: ArrayLike, floor: ArrayLike, ceiling: ArrayLike) -> Floats:
-    """Return the share of the way from floor to ceiling; NaN where the ceiling is not above the floor."""
+    """Return ``(value - floor) / (ceiling - floor)``, from chance level to oracle; NaN unless the oracle is higher."""
     value, floor, ceiling = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (value, floor, ceiling)))
     return ratio(value - floor, ceiling - floor)
 
 
 def nan_mean(values: Floats) -> Floats:
-    """Average over the last axis what is known, without a warning where nothing is."""
+    """Average finite values over the last axis; NaN, without a warning, where there are none."""
     known = np.isfinite(values)
     return ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(np.float64))
 
@@ -228,7 +228,7 @@ def ratio(above: Floats, below: Floats) -> Floats:
 def p_of_correlation(r: ArrayLike, n: int) -> Floats:
     """Return the one-sided p of correlations under the null of two independent Gaussian vectors of length ``n``.
 
-    That null is what Takagi & Nishimoto drew at random; its distribution is known, and so nothing needs to be drawn:
+    Takagi & Nishimoto sampled this null distribution at random. It is known in closed form:
     ``r * sqrt((n - 2) / (1 - r²))`` has Student's t distribution with ``n - 2`` degrees of freedom. NaN stays NaN.
 
     Raises
@@ -250,7 +250,7 @@ def p_of_null(r: ArrayLike, null: Floats) -> Floats:
     """Compute the one-sided p of correlations from correlations that were drawn under the null, ``(n_null,)``.
 
     The null is described by three moments of ``arctanh(r)``, as a Pearson type III distribution (Winkler et al. 2016),
-    so that p may lie far below ``1 / n_null``. NaN stays NaN; with fewer than three known draws all are NaN.
+    so that p may be far below ``1 / n_null``. NaN stays NaN; with fewer than three finite null values all are NaN.
     """
     from scipy.stats import pearson3, skew
 
@@ -266,7 +266,7 @@ def p_of_null(r: ArrayLike, null: Floats) -> Floats:
 def permutation_p(true: NDArray[Any], predicted: NDArray[Any], n_permutations: int, *, seed: int) -> Floats:
     """Return the one-sided p of each target's correlation under permutations of the stimuli.
 
-    All targets meet the same permutations, so that what is common to them stays common.
+    All targets use the same permutations, which preserves their dependence.
 
     Parameters
     ----------
@@ -275,12 +275,12 @@ def permutation_p(true: NDArray[Any], predicted: NDArray[Any], n_permutations: i
     n_permutations
         How many; the smallest p is ``1 / (1 + n_permutations)``.
     seed
-        Of the permutations.
+        Seed of the permutations.
 
     Returns
     -------
     Shape ``(n_targets,)``: ``(1 + permutations that correlate at least as well) / (1 + permutations)``; NaN where the
-    truth does not vary.
+    true values do not vary.
     """
     rng = np.random.default_rng([seed, 3])
     orders = [rng.permutation(len(true)) for _ in range(n_permutations)]
@@ -315,7 +315,7 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
 def holm(p: ArrayLike) -> Floats:
     """Return each test's p corrected for all tests together, by Holm's (1979) step-down procedure; NaN stays NaN.
 
-    The chance of calling any true null significant stays below the level, however the tests depend on each other.
+    The probability of any false positive stays below the level, for any dependence between the tests.
     """
     known = np.asarray(p, dtype=np.float64)
     tested = np.flatnonzero(np.isfinite(known))
@@ -328,13 +328,13 @@ def holm(p: ArrayLike) -> Floats:
 def signed_rank_p(differences: ArrayLike) -> float:
     """Return the two-sided p of Wilcoxon's (1945) signed-rank test, exact for any number of differences.
 
-    Differences of 0 are left out and equal ones share their ranks. Under the null each rank is as likely to count as
-    not; the distribution of their sum is built rank by rank, so ties need no approximation.
+    Differences of 0 are left out and ties get their mean rank. Under the null each rank counts with probability one
+    half. The distribution of the sum is computed rank by rank, so ties need no approximation.
 
     Parameters
     ----------
     differences
-        Shape ``(n,)``; what is not finite is left out.
+        Shape ``(n,)``; values that are not finite are left out.
 
     Returns
     -------
@@ -363,21 +363,21 @@ def signed_rank_p(differences: ArrayLike) -> float:
 
 
 def sign_flip_p(differences: NDArray[Any], n_permutations: int, *, seed: int) -> Floats:
-    """Return the two-sided p of mean paired differences when the two of a pair are exchanged by chance.
+    """Return the two-sided p of mean paired differences when the two values of a pair are exchanged at random.
 
-    All scores meet the same exchanges, so that what is common to them stays common. Where there are no more than
-    ``n_permutations`` ways to exchange, each is taken once and p is exact.
+    All scores use the same exchanges, which preserves their dependence. If there are at most
+    ``n_permutations`` possible exchanges, each is used once and p is exact.
 
     Parameters
     ----------
     differences
         Shape ``(n, n_scores)``, one row a stimulus; NaN counts as no difference.
     n_permutations, seed
-        How many exchanges, and what they are drawn from.
+        Number of exchanges, and their seed.
 
     Returns
     -------
-    Shape ``(n_scores,)``: ``(1 + exchanges that differ at least as much) / (1 + exchanges)``; exact: their share.
+    Shape ``(n_scores,)``: ``(1 + exchanges that differ at least as much) / (1 + exchanges)``; exact: their proportion.
     """
     known = np.nan_to_num(np.asarray(differences, dtype=np.float64))
     n_items = len(known)
