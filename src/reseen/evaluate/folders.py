@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 IMAGE_FILES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-_DRAW = re.compile(r"(?P<item>.+)_(?P<draw>\d+)")
+_SAMPLE = re.compile(r"(?P<item>.+)_(?P<sample>\d+)")
 _TRIAL = re.compile(r"(?P<name>.+)-t\d+")
 _NAMED = 5  # files that an error lists
 
@@ -99,11 +99,11 @@ def join_names(made: Sequence[Path], truth: Sequence[Path], images: Path, origin
     if alone:
         raise DataError(
             f"{_some(alone)} of {shown(images)}: {shown(originals)} has no image of that name. Expected <id>.png or "
-            f"<id>_<draw>.png, where {shown(originals)} has <id>.png; rename or remove."
+            f"<id>_<sample>.png, where {shown(originals)} has <id>.png; rename or remove."
         )
     if twice:
         raise DataError(
-            f"{_some(twice)} of {shown(images)}: another file is of the same stimulus and draw. Remove one."
+            f"{_some(twice)} of {shown(images)}: another file is of the same stimulus and sample. Remove one."
         )
     met = {_stimulus(item, known) for item in samples}
     if left := [known[name].name for name in sorted(known) if name not in met]:
@@ -133,8 +133,8 @@ def name_of(path: Path) -> str:
 
 def _item(stem: str, known: dict[str, Path]) -> tuple[str, int]:
     """Split a file's name into item and sample; the name of an original is not split."""
-    parts = None if stem in known else _DRAW.fullmatch(stem)
-    return (stem, 0) if parts is None else (parts["item"], int(parts["draw"]))
+    parts = None if stem in known else _SAMPLE.fullmatch(stem)
+    return (stem, 0) if parts is None else (parts["item"], int(parts["sample"]))
 
 
 def _stimulus(item: str, known: dict[str, Path]) -> str:

@@ -13,7 +13,7 @@
     ├── features/<subject>/   z.safetensors, c.safetensors; <feature>/<block>.safetensors: what denoising gave
     ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: the decoder; permuted0_z: a floor's;
     │                         c_candidates: what a mean under the prior is of; clusters, without_...: of a full run
-    ├── <subject>/images/   <level>/<condition>/<stimulus_id>_<draw>.png, with -t<item> for single trials
+    ├── <subject>/images/   <level>/<condition>/<stimulus_id>_<sample>.png, with -t<item> for single trials
     ├── <subject>/encode/     voxels.safetensors: every model's numbers of each voxel
     ├── scores.csv            one row a number; diagnostics.csv and encoding.csv likewise; each subject's in its folder
     ├── images.csv          what each test image scores by itself, likewise: what `reseen compare` pairs
