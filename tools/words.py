@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from collections.abc import Iterator
@@ -54,6 +55,7 @@ def refused(path: Path) -> Iterator[str]:
 
 def main() -> None:
     """Print every refused word."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     messages = [message for path in files() for message in refused(path)]
     print("\n".join(messages) or "no refused word")
     sys.exit(1 if messages else 0)
