@@ -80,7 +80,12 @@ def test_the_report_ranks_images_by_what_the_table_says_of_each(finished):
     expected = {(str(row.stimulus_id), f"{row.value:.2f}") for row in mine.itertuples()}
     page = (finished / "report.html").read_text(encoding="utf-8")
     gallery = page[page.index("Presented and reconstructed images") :]
-    assert set(re.findall(r"stimulus (\d+)\D*score (\d\.\d\d)", gallery)) == expected
+    shown = set(re.findall(r"stimulus (\d+)\D*score (\d\.\d\d)", gallery))
+    assert shown <= expected
+    # the best, the median and the worst image are shown, and some at random
+    assert len(shown) >= 3
+    for extreme in (mine["value"].min(), mine["value"].max()):
+        assert f"{extreme:.2f}" in {score for _, score in shown}
     assert "ranked by two-way identification of zc by classifier, layer late" in page
 
 
