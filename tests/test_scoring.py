@@ -135,7 +135,7 @@ def test_the_scores_of_a_callable_are_those_of_its_activations(images):
     head = scores.headline()
     assert head.value == pytest.approx(expected)
     assert head.rule.network == "mean_colour"
-    assert "user's own" in head.why
+    assert "network of the user" in head.why
     assert "does not know what this network was trained on" in head.caveat
 
 

@@ -41,7 +41,7 @@ def test_a_score_that_is_not_defined_keeps_its_row():
 
 
 def test_a_score_without_a_result_keeps_its_row():
-    only = [row for row in rows(ceiling=0.9) if row[8] == "oracle"]
+    only = [row for row in rows(oracle=0.9) if row[8] == "oracle"]
     wide = Scores(table(only)).wide()
     assert (wide["upper_bound"].item(), wide["n"].item()) == (0.9, 30)
     assert math.isnan(wide["result"].item())
