@@ -7,6 +7,7 @@ import pytest
 
 from reseen import pipeline
 from reseen.errors import ResultsError
+from reseen.pipeline.context import Run
 from reseen.recipe import Recipe, load_recipe, with_changes
 from reseen.results import ResultsFolder
 from reseen.simulate import write_data_set
@@ -91,6 +92,17 @@ def test_the_command_line_merges(reseen, apart, tmp_path):
     code, printed, _ = reseen("merge", *apart, "--out", tmp_path / "merged")
     assert code == 0
     assert f"results: {tmp_path / 'merged'}" in printed
+
+
+def test_betas_and_features_of_one_subject_at_a_time_are_in_memory(recipe, together):
+    run = Run(recipe, ResultsFolder.read(together))
+    first = run.subject("subj01")
+    assert len(first.true("z")) == len(run.subject("subj01").true("z"))
+    assert first.true.cache_info().currsize == 1
+    second = run.subject("subj02")  # as on a worker, which meets the tasks of all subjects
+    second.decoded("z")
+    assert first.true.cache_info().currsize == 0
+    assert second.stored.cache_info().currsize == 1
 
 
 def test_extract_needs_no_betas(recipe, tmp_path):

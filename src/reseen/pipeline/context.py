@@ -76,6 +76,7 @@ class Run:
         self.panels: list[Panel] | None = None
         """Evaluation networks of the recipe's protocols, once they are loaded."""
         self._subjects: dict[str, SubjectRun] = {}
+        self._current: SubjectRun | None = None
 
     @property
     def needs_gpu(self) -> bool:
@@ -87,10 +88,14 @@ class Run:
         return partial(_join, self.recipe, self.results.path.resolve(), self.device)
 
     def subject(self, name: str) -> SubjectRun:
-        """Return one subject's part of the run."""
+        """Return one subject's part of the run; the betas and features of the previous subject are released."""
         if name not in self._subjects:
             self._subjects[name] = SubjectRun(self, name)
-        return self._subjects[name]
+        found = self._subjects[name]
+        if self._current is not None and self._current is not found:
+            self._current.release()
+        self._current = found
+        return found
 
     @property
     def subjects(self) -> Iterator[SubjectRun]:
@@ -290,9 +295,7 @@ class SubjectRun:
 
     def _read_stored(self, stem: str) -> Features:
         """Return features of the decode stage by the stem of their file, such as ``"chance_mean_z"``."""
-        path = self.decode_path(stem)
-        self.results.has_arrays(path, self.computed_by("decode"))
-        return self.results.load_features(path)
+        return self.results.load_features(self.decode_path(stem), self.computed_by("decode"))
 
     def decoding(self, name: str, split: Split) -> Decoding:
         """Return the decoding of a feature; each fold of the split has a decoder."""

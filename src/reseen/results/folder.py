@@ -250,17 +250,18 @@ class ResultsFolder(Journal):
         """
         write_tensors(path, arrays, {**computed_by, PLACE: self.place(path)})
 
-    def load_features(self, path: Path) -> Features:
-        """Read features from a path of this folder.
+    def load_features(self, path: Path, computed_by: Mapping[str, str] | None = None) -> Features:
+        """Read features from a path of this folder, after the checks of `check_place`.
 
         Raises
         ------
         ResultsError
-            If they are missing or damaged, changed after they were written, or belong elsewhere.
+            If they are missing or damaged, changed after they were written, belong elsewhere or were computed by other
+            settings.
         """
-        self.check_place(path)
-        with opening_tensors(path) as (file, computed_by):
-            name = computed_by.get("name", path.stem)
+        self.check_place(path, computed_by)
+        with opening_tensors(path) as (file, settings):
+            name = settings.get("name", path.stem)
             return Features(name, file.get_tensor("array"), file.get_tensor("stimulus_id"))
 
     def load_arrays(self, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -275,22 +276,29 @@ class ResultsFolder(Journal):
         with opening_tensors(path) as (file, _):
             return {name: file.get_tensor(name) for name in file.keys()}, computed_by  # noqa: SIM118 (no mapping)
 
-    def check_place(self, path: Path) -> dict[str, str]:
+    def check_place(self, path: Path, computed_by: Mapping[str, str] | None = None) -> dict[str, str]:
         """Check that a file of arrays is complete, unchanged and where it was written, and return its settings.
+
+        Where settings are given, the arrays must have been computed by them.
 
         Raises
         ------
         ResultsError
             If it is not.
         """
-        computed_by = verify_tensors(path)
+        found = verify_tensors(path)
         place = self.place(path)
-        if (found := computed_by.pop(PLACE, None)) != place:
+        if (written := found.pop(PLACE, None)) != place:
             raise ResultsError(
-                f"{shown(path)} holds other arrays than were written there: those of {shown(str(found))}. Put it back "
-                "where it was, or delete it and run the recipe again."
+                f"{shown(path)} holds other arrays than were written there: those of {shown(str(written))}. Put it "
+                "back where it was, or delete it and run the recipe again."
             )
-        return computed_by
+        if differ := [name for name, value in (computed_by or {}).items() if found.get(name) != value]:
+            raise ResultsError(
+                f"{shown(path)} was computed otherwise than this folder says: {', '.join(differ)} of the arrays differ "
+                "from those of the recipe, the data and the model here. Delete it and run the recipe again."
+            )
+        return found
 
     def has_arrays(self, path: Path, computed_by: Mapping[str, str]) -> bool:
         """Return whether arrays are there, after checking that they were computed by these settings.
@@ -298,16 +306,11 @@ class ResultsFolder(Journal):
         Raises
         ------
         ResultsError
-            If they are damaged, were changed after they were written, or were computed by other settings.
+            As `check_place`.
         """
         if not os.path.lexists(path):
             return False
-        found = self.check_place(path)
-        if differ := [name for name, value in computed_by.items() if found.get(name) != value]:
-            raise ResultsError(
-                f"{shown(path)} was computed otherwise than this folder says: {', '.join(differ)} of the arrays differ "
-                "from those of the recipe, the data and the model here. Delete it and run the recipe again."
-            )
+        self.check_place(path, computed_by)
         return True
 
     # ------------------------------------------------------------------------------------------------ the rest
