@@ -190,13 +190,11 @@ class Inputs:
     def _outline(self, subject: str) -> Outline:
         if self.to_simulate:
             return _planned(self.recipe)
-        if self.data.kind != "arrays" and self.needs_trials:
-            return datasets.outline(self.data, subject)
+        if self.data.kind != "arrays":
+            return datasets.outline(self.data, subject) if self.needs_trials else self._outline_of_stimuli(subject)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             found = datasets.open_subject(self.data, subject)
-            if not self.needs_trials:
-                return Outline(found.split.used, found.split, {}, 0, None, found.stimuli)
             trials = found.trials
         messages = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
         self.warned += messages
@@ -205,6 +203,11 @@ class Inputs:
         n_voxels = {roi: int(mask.sum()) for roi, mask in trials.rois.items()}
         n_read = trials.betas.shape[1]
         return Outline(trials.stimulus_id, found.split, n_voxels, n_read, trials.volume_shape, found.stimuli)
+
+    def _outline_of_stimuli(self, subject: str) -> Outline:
+        """Return the outline without betas, in which each stimulus has one trial."""
+        found = datasets.open_subject(self.data, subject)
+        return Outline(found.split.used, found.split, {}, 0, None, found.stimuli)
 
 
 def _planned(recipe: Recipe) -> Outline:

@@ -95,9 +95,8 @@ def load_nsd(
         fit=fit,
         **_folds(n_folds),
     )
-    found = open_subject(data, subject, keep=None if keep is None else Path(keep), progress=progress)
-    nsd.outline(data, subject)  # raises errors of ROIs and sessions now, before betas are read
-    return found.only_used()
+    folder = None if keep is None else Path(keep)
+    return nsd.open_subject(data, subject, keep=folder, progress=progress, check_betas=True).only_used()
 
 
 def load_arrays(

@@ -40,7 +40,12 @@ __all__ = ["TERMS", "inventory", "open_subject", "outline"]
 
 
 def open_subject(
-    data: DataRecipe, subject: str, *, keep: Path | None = None, progress: Progress | None = None
+    data: DataRecipe,
+    subject: str,
+    *,
+    keep: Path | None = None,
+    progress: Progress | None = None,
+    check_betas: bool = False,
 ) -> Subject:
     """Open one subject: read the design and the split now; ROIs, betas and images at first use.
 
@@ -56,6 +61,8 @@ def open_subject(
         Folder for the voxels that are read from large sessions, for a faster next start. Default: nothing is kept.
     progress
         Function of the number of sessions read and the total.
+    check_betas
+        Whether to find the voxels of the ROIs and to check the headers of all sessions now.
 
     Returns
     -------
@@ -78,9 +85,11 @@ def open_subject(
     files = _find_files(data, subject)
     known = _read_design(files, data)
     kept = None if keep is None else KeptSessions(keep)
+    voxels = _find_voxels(files, known, data) if check_betas else None
 
     def read() -> Trials:
-        return _read_trials(files, known.table, _find_voxels(files, known, data), data, kept, progress)
+        found = voxels if voxels is not None else _find_voxels(files, known, data)
+        return _read_trials(files, known.table, found, data, kept, progress)
 
     return Subject(read, known.stimuli, known.split, name=subject)
 
