@@ -61,7 +61,7 @@ class Images:
         return f"reconstruct {self.subject} {self.level} {self.condition}"
 
     def missing(self, results: ResultsFolder) -> dict[tuple[int, int], Path]:
-        """Return the path of each image that is not made yet, by item and draw; those that are there are verified."""
+        """Return the path of each image that is not made yet, by item and sample; those that are there are verified."""
         every = {(item, sample): path for item, row in enumerate(self.paths) for sample, path in enumerate(row)}
         return {which: path.absolute() for which, path in every.items() if not results.has_image(path)}
 
@@ -86,7 +86,7 @@ def images_of(subject: SubjectRun) -> Iterator[Images]:
 def _paths(
     subject: SubjectRun, level: Level, condition: Condition, ids: NDArray[np.int64]
 ) -> tuple[tuple[Path, ...], ...]:
-    """Return for each item the path of each of its images; single trials are identified by the item's number."""
+    """Return for each item the path of each of its images; the number of the item distinguishes single trials."""
     n_samples = samples_at(subject.recipe, level, condition)
     single = len(np.unique(ids)) < len(ids)
     paths = []
@@ -99,16 +99,16 @@ def _paths(
 
 @dataclass(frozen=True)
 class Batch:
-    """One unit of work: some images of one subject, level and condition that are not made yet.
+    """One task: some images of one subject, level and condition that are not made yet.
 
     Parameters
     ----------
     label, subject, level, condition, stimulus_id
         Of the `Images` they belong to.
     permutation
-        Which permutation's features they are made from, at the permuted labels.
+        Permutation whose features they are generated from, at level ``permuted``.
     paths
-        ``(item, draw)`` -> where to write.
+        ``(item, sample)`` -> where to write.
     """
 
     label: str
@@ -142,7 +142,7 @@ def reconstruct(subject: SubjectRun) -> bool:
 
 
 def _batches(run: Run, images: Images) -> Iterator[Batch]:
-    """Divide the images that are missing into units of work; with permuted labels each sample is a unit of its own."""
+    """Divide the images that are missing into tasks; with permuted labels each sample is a task of its own."""
     parts: dict[int | None, list[tuple[tuple[int, int], Path]]] = {}
     for (item, sample), path in images.missing(run.results).items():
         permutation = sample if images.level == "permuted" else None
@@ -187,9 +187,9 @@ def _reconstruct(run: Run, batch: Batch) -> None:
 
 @contextmanager
 def _saving(run: Run) -> Iterator[Save]:
-    """Yield what writes an image of a unit: the writer that outlives the unit, or on a worker one for the unit.
+    """Yield a function that writes an image: of the run's writer, or on a worker of a writer for the task.
 
-    A unit of a worker ends when its images are on disk. Several threads write them, so that a GPU waits little.
+    A task of a worker ends when its images are on disk. Several threads write them, so that a GPU waits little.
     """
     if run.writer is not None:
         yield run.writer.put
@@ -199,7 +199,7 @@ def _saving(run: Run) -> Iterator[Save]:
 
 
 def _check_written(batches: Sequence[Batch]) -> None:
-    """Check that every image of units that are done is there.
+    """Check that every image of completed tasks is there.
 
     On a network disk, a file that another machine wrote can take up to a minute to be seen.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reseen.check import Inputs, require, with_precision
 from reseen.check.inputs import Progress
@@ -34,7 +35,8 @@ class Stage:
     Parameters
     ----------
     work
-        Does what is missing and returns whether there was anything to do.
+        Function of a `SubjectRun`, or of the `Run` without ``by_subject``. It computes missing results and returns
+        whether any were missing.
     after
         Stages that must have run before.
     reads
@@ -45,7 +47,7 @@ class Stage:
         Tables of the subjects that it writes and that are joined once every subject has one.
     """
 
-    work: Callable[[SubjectRun], bool] | Callable[[Run], bool]
+    work: Callable[[Any], bool]
     after: tuple[str, ...]
     reads: tuple[str, ...]
     writes: tuple[str, ...]
@@ -158,19 +160,19 @@ def _run_stages(run: Run, wanted: Sequence[str]) -> None:
     if "evaluate" in wanted:
         prepare_networks(run)
     if "simulate" in wanted:
-        with _timed(run, "simulate") as note:
-            note(simulate(run))
+        _run_stage(run, "simulate", run)
     by_subject = [stage for stage in wanted if STAGES[stage].by_subject]
     for subject in run.subjects:
         for stage in by_subject:
-            with _timed(run, stage) as note:
-                note(STAGES[stage].work(subject))  # type: ignore[arg-type]
-        if len(run.recipe.data.subjects) > 1:
-            subject.release()
+            _run_stage(run, stage, subject)
     join_tables(run, [table for stage in by_subject for table in STAGES[stage].tables])
     if "report" in wanted:
-        with _timed(run, "report") as note:
-            note(report(run))
+        _run_stage(run, "report", run)
+
+
+def _run_stage(run: Run, stage: str, part: Run | SubjectRun) -> None:
+    with _timed(run, stage) as note:
+        note(STAGES[stage].work(part))
 
 
 @contextmanager

@@ -12,13 +12,13 @@ from reseen.plot import colours
 from reseen.plot.figure import axes_of, new_figure
 from reseen.plot.rows import CHANCE_MARKERS, Row, draw_rows, limits_of
 from reseen.plot.wording import words
+from reseen.tables import FEATURES, IDENTIFICATION
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-IDENTIFICATION = "identification"
 _CHANCE = dict(
     zip(
         ("chance_mismatched", "chance_permuted", "chance_mean", "chance_noise", "chance_random"),
@@ -128,7 +128,7 @@ def _panels(wide: pd.DataFrame, rule: Headline | None, *, every_network: bool) -
     found = []
     if rule is not None:
         same = wide[(wide["metric"] == IDENTIFICATION) & (wide["protocol"] == rule.protocol)]
-        same = same[(same["direction"] == rule.direction) & (same["network"] != "features")]
+        same = same[(same["direction"] == rule.direction) & (same["network"] != FEATURES)]
         networks = list(dict.fromkeys([rule.network, *same["network"]])) if every_network else [rule.network]
         for network in networks:
             mine = same[same["network"] == network]

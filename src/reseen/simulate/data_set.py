@@ -53,20 +53,7 @@ def write_data_set(
     nifti: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
-    """Write a data set of simulated subjects; the folder is complete or absent.
-
-    Parameters
-    ----------
-    recipe
-        Recipe with section ``simulate``.
-    out
-        Folder to write; it must be empty or absent.
-    images
-        Folder of images and captions to use instead of drawn images.
-    nifti
-        Also write the betas as NIfTI.
-    progress
-        Function of the current step, the amount done and the total.
+    """Write the data set of a recipe as `simulate` does; the folder, empty or absent before, is complete or absent.
 
     Raises
     ------
