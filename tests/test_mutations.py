@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from reseen.errors import DataError
 from reseen.files import read_text
 
-N_CASES = 120
+N_CASES = 150
 SLOW = ("NSD, checked", "NSD, fsaverage", "model, .ckpt", "model, .safetensors")
 SLOW += ("network of a protocol", "results, resumed")
 """Kinds that are slow to read: here they are read once, unchanged."""
