@@ -10,12 +10,39 @@
     ├── ResultsError    a results folder that holds something else, or cannot be written
     └── ClusterError    workers that cannot be reached, or that are lost one after the other
 
-A message says what was expected, what was found and what to do. The command line prints it and leaves with exit code 1.
+A message says what is wrong, where, what is expected and how to fix it. The command line prints it and exits with code
+1. The attributes ``where``, ``expected`` and ``found`` have the same facts as values.
 """
 
 
 class ReseenError(Exception):
-    """Root of every error that the user can fix."""
+    """Root of every error that the user can fix.
+
+    Parameters
+    ----------
+    message
+        Sentences for a person.
+    where
+        The file, argument or setting that is wrong, for programs and tests; None if there is no single one.
+    expected, found
+        The value, shape, type or number that is expected, and the one that is there; None if the error has none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from reseen import Trials
+    >>> try:
+    ...     Trials(np.zeros((6, 50)), [0, 1, 2])
+    ... except ReseenError as error:
+    ...     error.where, error.expected, error.found
+    ('stimulus_id', (6,), (3,))
+    """
+
+    def __init__(self, message: str, *, where: object = None, expected: object = None, found: object = None) -> None:
+        super().__init__(message)
+        self.where = where
+        self.expected = expected
+        self.found = found
 
 
 class RecipeError(ReseenError):

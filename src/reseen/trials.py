@@ -157,10 +157,10 @@ class Trials:
             object.__setattr__(self, name, value)
         for name in ("stimulus_id", "session", "n_repetitions"):
             if kept[name].shape != (n_trials,):
-                raise ShapeError(f"{name} has shape {kept[name].shape}; {n_trials} trials need ({n_trials},).")
+                raise _wrong_shape(name, kept[name].shape, (n_trials,), f"{n_trials} trials")
         for name, per_voxel in (*self.rois.items(), ("ncsnr", self.ncsnr), ("voxel_index", self.voxel_index)):
             if per_voxel is not None and per_voxel.shape != (n_voxels,):
-                raise ShapeError(f"{name} has shape {per_voxel.shape}; {n_voxels} voxels need ({n_voxels},).")
+                raise _wrong_shape(name, per_voxel.shape, (n_voxels,), f"{n_voxels} voxels")
 
     def __repr__(self) -> str:
         n_trials, n_voxels = self.betas.shape
@@ -335,6 +335,11 @@ class Split:
 
 def _sorted_ids(stimulus_id: ArrayLike) -> NDArray[np.int64]:
     return np.unique(np.asarray(stimulus_id, dtype=np.int64))
+
+
+def _wrong_shape(name: str, found: tuple[int, ...], expected: tuple[int, ...], rows: str) -> ShapeError:
+    """Return the error for an array that does not fit the betas."""
+    return ShapeError(f"{name} has shape {found}; {rows} need {expected}.", where=name, expected=expected, found=found)
 
 
 def _real_numbers(betas: ArrayLike) -> NDArray[np.float32]:
