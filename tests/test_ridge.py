@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from reseen.errors import DataError, ResultsError, ShapeError
+from reseen.errors import DataError, ReseenError, ResultsError, ShapeError
 from reseen.ridge import (
     EdgeWarning,
     RidgeMap,
@@ -73,8 +73,9 @@ def test_held_out_predictions_are_those_of_a_loop_over_folds(n_voxels: int, inte
     assert np.isnan(predicted[5]).all()
     assert fold[5] == -1
     alone = factor(betas, len(targets), target_row=row, alphas=[1.0], n_folds=1)
-    with pytest.raises(ShapeError, match="several folds"):
+    with pytest.raises(ShapeError) as caught:
         predict_held_out(alone, targets, fitted)
+    assert caught.value.where == "factored"
 
 
 @pytest.mark.parametrize("n_voxels", [12, 300], ids=["primal", "dual"])
@@ -230,27 +231,38 @@ def test_a_constant_voxel_weighs_nothing_and_a_constant_target_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "message"),
+    ("change", "error", "where", "expected", "found"),
     [
-        ({"betas": np.full((6, 3), 2.0)}, DataError, "no voxel varies"),
-        ({"betas": np.where(np.arange(18).reshape(6, 3) == 7, np.nan, 1.0)}, DataError, "first is row 2"),
-        ({"targets": np.full((6, 2), np.inf)}, DataError, "targets hold 12 numbers"),
-        ({"betas": np.ones((1, 3)), "targets": np.ones((1, 2))}, ShapeError, "at least two"),
-        ({"betas": np.ones(6)}, ShapeError, "two-dimensional"),
-        ({"targets": np.ones((5, 2))}, ShapeError, "number of its row"),
-        ({"target_row": np.arange(1, 7)}, ShapeError, "number of its row"),
-        ({"groups": np.array([0, 0, 1, 1, 2, 2])}, ShapeError, "there are 3 stimuli"),
-        ({"groups": np.zeros(5)}, ShapeError, "groups have shape"),
-        ({"n_folds": 1}, ShapeError, "at least two folds"),
-        ({"alphas": [0.0, 1.0]}, DataError, "positive"),
-        ({"alphas": []}, DataError, "at least one"),
+        ({"betas": np.full((6, 3), 2.0)}, DataError, "betas", None, None),
+        ({"betas": np.where(np.arange(18).reshape(6, 3) == 7, np.nan, 1.0)}, DataError, "betas", 0, 1),
+        ({"targets": np.full((6, 2), np.inf)}, DataError, "targets", 0, 12),
+        ({"betas": np.ones((1, 3)), "targets": np.ones((1, 2))}, ShapeError, "betas", 2, 1),
+        ({"betas": np.ones(6)}, ShapeError, "betas", ("n_trials", "n_voxels"), (6,)),
+        ({"targets": np.ones((5, 2))}, ShapeError, "targets", (6,), (5,)),
+        ({"target_row": np.arange(5)}, ShapeError, "target_row", (6,), (5,)),
+        ({"target_row": np.arange(1, 7)}, ShapeError, "target_row", (0, 5), (1, 6)),
+        ({"groups": np.array([0, 0, 1, 1, 2, 2])}, ShapeError, "n_folds", (2, 3), 5),
+        ({"groups": np.zeros(5)}, ShapeError, "groups", (6,), (5,)),
+        ({"n_folds": 1}, ShapeError, "n_folds", (2, 6), 1),
+        ({"alphas": [0.0, 1.0]}, DataError, "alphas", None, [0.0, 1.0]),
+        ({"alphas": []}, DataError, "alphas", None, []),
     ],
 )
-def test_what_cannot_be_fitted_is_refused(change: dict[str, object], error: type[Exception], message: str) -> None:
+def test_what_cannot_be_fitted_is_refused(
+    change: dict[str, object], error: type[ReseenError], where: str, expected: object, found: object
+) -> None:
     rng = np.random.default_rng(0)
     given_: dict[str, object] = {"betas": rng.standard_normal((6, 3)), "targets": rng.standard_normal((6, 2)), **change}
-    with pytest.raises(error, match=message):
+    with pytest.raises(error) as caught:
         fit_ridge(given_.pop("betas"), given_.pop("targets"), **given_)  # type: ignore[arg-type]
+    assert (caught.value.where, caught.value.expected, caught.value.found) == (where, expected, found)
+
+
+def test_an_error_about_numbers_names_the_first_row() -> None:
+    betas = np.ones((6, 3))
+    betas[2, 1] = np.nan
+    with pytest.raises(DataError, match=r"in 1 of 6 rows .the first is row 2."):
+        fit_ridge(betas, np.ones((6, 2)))
 
 
 def test_one_penalty_needs_no_folds() -> None:
@@ -284,8 +296,9 @@ def test_a_file_that_is_no_map_is_refused(tmp_path) -> None:
 
 def test_predicting_from_other_voxels_or_nan_is_refused() -> None:
     fitted = fit_ridge([[1.0], [2.0]], [[1.0], [2.0]], alphas=[1.0])
-    with pytest.raises(ShapeError, match=r"needs \(n_rows, 1\)"):
+    with pytest.raises(ShapeError) as caught:
         fitted.predict(np.ones((1, 2)))
+    assert (caught.value.where, caught.value.expected, caught.value.found) == ("betas", ("n_rows", 1), (1, 2))
     with pytest.raises(DataError, match="not finite"):
         fitted.predict([[np.nan]])
 
@@ -337,8 +350,10 @@ def test_folds_without_groups_are_those_of_kfold() -> None:
 def test_every_group_lies_in_one_fold_and_folds_are_balanced(groups: list[int], n_folds: int, seed: int) -> None:
     group = np.array(groups)
     if len(np.unique(group)) < n_folds:
-        with pytest.raises(ShapeError, match="one group for each"):
+        with pytest.raises(ShapeError) as caught:
             assign_folds(group, len(group), n_folds, seed)
+        assert (caught.value.where, caught.value.found) == ("n_folds", n_folds)
+        assert caught.value.expected == (2, len(np.unique(group)))
         return
     fold = assign_folds(group, len(group), n_folds, seed)
     assert all(len(np.unique(fold[group == g])) == 1 for g in group)

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from reseen.errors import DataError
 from reseen.ridge import RidgeMap, assign_folds, factor, fit_blocks, fit_ridge
-from reseen.ridge.cores import BYTES_AT_ONCE, n_threads, one_thread, side_by_side
+from reseen.ridge.cores import BYTES_AT_ONCE, map_parallel, n_threads, one_thread
 from reseen.ridge.device import Device
 from reseen.ridge.fit import score_block
 
@@ -112,12 +112,12 @@ def test_parts_come_in_order_and_few_are_started_before_they_are_asked_for() -> 
             yield i
 
     with threadpool_limits(2, user_api="blas"):
-        results = side_by_side(lambda i: i * i, items(10))
+        results = map_parallel(lambda i: i * i, items(10))
         assert next(results) == 0
         assert asked == [0, 1, 2]
         assert list(results) == [i * i for i in range(1, 10)]
         asked.clear()
-        large = side_by_side(lambda i: i, items(3), item_bytes=BYTES_AT_ONCE)
+        large = map_parallel(lambda i: i, items(3), item_bytes=BYTES_AT_ONCE)
         assert (next(large), asked) == (0, [0])
 
 
@@ -131,11 +131,11 @@ def test_what_stops_a_part_is_raised_here_and_blas_gets_its_threads_back() -> No
 
     with threadpool_limits(2, user_api="blas"):
         with pytest.raises(DataError, match="part 0, on ridge_"):
-            list(side_by_side(stop, range(5)))
+            list(map_parallel(stop, range(5)))
         assert n_threads() == 2
         with one_thread():
-            assert set(side_by_side(thread, range(3))) == {"MainThread"}
-        assert set(side_by_side(thread, range(3), device=Device("cpu"))) == {"MainThread"}
+            assert set(map_parallel(thread, range(3))) == {"MainThread"}
+        assert set(map_parallel(thread, range(3), device=Device("cpu"))) == {"MainThread"}
 
 
 def test_a_target_that_cannot_be_fitted_says_so_from_any_core() -> None:

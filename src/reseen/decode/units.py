@@ -220,7 +220,7 @@ def _fit_unit(task: Task, unit: Unit) -> tuple[RidgeMap, tuple[float, float]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EdgeWarning)
         fitted = assemble(targets.shape[1], fit_blocks(factored, targets, share_alpha=task.recipe.share_alpha))
-    return fitted, grid_ends(factored.whole.eigenvalues)
+    return fitted, grid_ends(factored.all_rows.eigenvalues)
 
 
 def _predict_unit(task: Task, unit: Unit) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """Ridge regression from many voxels to very many targets, exact, with a penalty for each target.
 
-`fit_ridge` is all of it; `factor`, `target_blocks`, `fit_block` and `assemble` are its parts, for work that is spread.
+`fit_ridge` fits in one call. `factor`, `target_blocks`, `fit_block` and `assemble` are its steps, for distributed work.
 """
 
 from reseen.ridge.factored import Factored, factor

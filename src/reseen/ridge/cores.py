@@ -1,8 +1,9 @@
-"""Parts of one calculation side by side on the cores of this machine, each with one thread of BLAS.
+"""Parts of one calculation in parallel on the cores of this machine, each with one thread of BLAS.
 
-A product on two threads is not always the same bytes as on one; a part on one thread is the same bytes however many run
-beside it. As many run side by side as BLAS would use threads: ``OMP_NUM_THREADS`` decides, a Dask worker has one. The
-number of threads belongs to the process: it is one while any part is calculated, and is restored afterwards.
+A matrix product on two BLAS threads does not always have the same bytes as on one. A part on one thread has the same
+bytes however many parts run in parallel. The number of parallel parts is the number of threads that BLAS would use:
+``OMP_NUM_THREADS``, or 1 on a Dask worker. The number of BLAS threads is a property of the process: it is 1 while any
+part is calculated, and is restored afterwards.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from typing import Any, TypeVar
 
 from reseen.ridge.device import Device
 
-BYTES_AT_ONCE = 2**33  # of memory, for all parts that are started
+BYTES_AT_ONCE = 2**33  # memory (bytes) of all parts that are started
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def side_by_side(
+def map_parallel(
     work: Callable[[T], R], items: Iterable[T], *, device: Device | None = None, item_bytes: int = 0
 ) -> Iterator[R]:
-    """Yield ``work(item)`` in the order of the items; only a few are started before their result is asked for.
+    """Yield ``work(item)`` in the order of the items; at most one item more than there are threads is in progress.
 
-    Fewer are started where ``item_bytes``, the memory for an item and its result, would be too much; one at a time
-    where torch is the device, since it has threads, or a GPU, of its own.
+    Fewer items are in progress if ``item_bytes``, the memory of an item and its result, would exceed `BYTES_AT_ONCE`.
+    With torch as the device, items are processed one by one, since torch has its own threads, or a GPU.
     """
 
     def part(item: T) -> R:
@@ -39,12 +40,13 @@ def side_by_side(
     if n == 1:
         yield from map(part, items)
         return
+    most = max(1, min(n + 1, BYTES_AT_ONCE // max(item_bytes, 1)))
     started: deque[Future[R]] = deque()
     with ThreadPoolExecutor(n, thread_name_prefix="ridge") as threads:
         try:
             for item in items:
                 started.append(threads.submit(part, item))
-                if len(started) == max(1, min(n + 1, BYTES_AT_ONCE // max(item_bytes, 1))):
+                if len(started) == most:
                     yield started.popleft().result()
             while started:
                 yield started.popleft().result()
@@ -54,14 +56,14 @@ def side_by_side(
 
 
 _lock = threading.Lock()
-_limits: list[Any] = []  # of the ``with`` blocks that are open; the first knows how many threads there were
+_limits: list[Any] = []  # one for each open ``with`` block; the first one stores the original number of threads
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Limit BLAS to one thread in a ``with`` block; blocks may overlap, in any thread and in any order."""
     with _lock:
-        _take_over()
+        _release_control()
         _limits.append(_blas().limit(limits=1, user_api="blas"))  # each time: some libraries count by thread
     try:
         yield
@@ -69,20 +71,20 @@ def one_thread() -> Iterator[None]:
         with _lock:
             last = _limits.pop(1 if len(_limits) > 1 else 0)  # any but the first, which is restored at the end
             if not _limits:
-                _take_over()
+                _release_control()
                 last.restore_original_limits()
-                _take_over()
+                _release_control()
 
 
-def _take_over() -> None:
-    """Allow any thread to set the number; threadpoolctl 3.8 ignores all but the one that has set it first."""
+def _release_control() -> None:
+    """Allow any thread to set the number; threadpoolctl 3.8 ignores all threads but the first that set it."""
     for library in _blas().lib_controllers:
         if hasattr(library, "clear_controlling_thread"):
             library.clear_controlling_thread(force=True)
 
 
 def n_threads() -> int:
-    """Return how many threads BLAS would use now."""
+    """Return the number of threads that BLAS would use now."""
     return max((library.num_threads for library in _blas().lib_controllers), default=1)
 
 

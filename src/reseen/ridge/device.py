@@ -1,6 +1,7 @@
-"""Device of the ridge's calculations: numpy, or torch where the caller names it.
+"""Device of the ridge regression: numpy, or torch if the caller requests it.
 
-Arrays of both know ``@``, ``.T``, slices and broadcasting, and `Device.xp` has the functions that both call the same.
+Arrays of both support ``@``, ``.T``, slices and broadcasting. `Device.xp` is the module of the functions that have the
+same name in both.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ Array = Any  # a numpy array, or a torch tensor
 
 @dataclass(frozen=True)
 class Device:
-    """Device by name: ``"numpy"``, or torch's name of one that has float64: ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+    """Device by name: ``"numpy"``, or a torch device with float64, such as ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
 
-    Raises a DataError if torch has no such device here, or the device has no float64, as ``"mps"``.
+    Raises a DataError if torch has no such device here, or if the device has no float64, such as ``"mps"``.
     """
 
     name: str = "numpy"
@@ -34,8 +35,10 @@ class Device:
         except (RuntimeError, AssertionError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(
-                f"the ridge cannot calculate on device {self.name!r}: {reason}. "
-                "Name one that torch has here and that knows float64, or 'numpy'."
+                f"the ridge regression cannot run on device {self.name!r}: {reason}. "
+                "Use 'numpy', or a torch device of this machine that supports float64.",
+                where="device",
+                found=self.name,
             ) from error
 
     @property
@@ -64,7 +67,7 @@ class Device:
         return self.xp.asarray(array, dtype=self.xp.float64)
 
     def dots(self, a: Array, b: Array) -> Float64:
-        """Return the scalar product of each column of a with that of b, ``(n_columns,)``."""
+        """Return the scalar product of each column of ``a`` with the same column of ``b``, ``(n_columns,)``."""
         if self.name == "numpy":
             return np.asarray(np.einsum("ij,ij->j", a, b), dtype=np.float64)
         return np.asarray((a * b).sum(0).double().cpu())

@@ -1,4 +1,4 @@
-"""Ridge problem: decomposed once, before it sees a target, and scored on held-out rows for each block of targets."""
+"""Ridge problem: decomposed once, without targets, then scored on held-out rows for each block of targets."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from reseen.errors import ShapeError
-from reseen.ridge.cores import one_thread, side_by_side
+from reseen.ridge.cores import map_parallel, one_thread
 from reseen.ridge.device import Array, Device, Float32, Float64, Integers
 from reseen.ridge.folds import assign_folds, check_alphas, default_alphas
-from reseen.ridge.gram import Decomposition, check_rows, column_moments, decompose, eigenvectors, gram_matrix
+from reseen.ridge.gram import (
+    Decomposition,
+    check_rows,
+    check_rows_shape,
+    column_moments,
+    decompose,
+    eigenvectors,
+    gram_matrix,
+)
 
 ScoreOn = Literal["trials", "stimuli"]
 
@@ -24,14 +31,14 @@ class Factored:
     """Ridge problem without targets: the decompositions that `fit_block` needs, and no betas."""
 
     used: Integers  # (n_used,) rows of targets that have trials
-    share: Float64  # (n_used,) proportion of the trials that each has
-    n_rows: int
+    proportion: Float64  # (n_used,) proportion of all trials that belong to each used row
+    n_rows: int  # number of trials
     voxel_mean: Float32  # (n_voxels,)
     voxel_scale: Float32  # (n_voxels,)
-    whole: Decomposition  # of all rows; its rotation is (n_voxels, rank)
-    folds: tuple[Decomposition, ...]  # without the held-out rows of each fold; empty where nothing is held out
+    all_rows: Decomposition  # of all rows; its rotation is (n_voxels, rank)
+    folds: tuple[Decomposition, ...]  # of the training rows of each fold; empty if nothing is held out
     alphas: Float64  # (n_alphas,) ascending
-    on_trials: bool  # held-out trials are scored, not their averages by stimulus
+    on_trials: bool  # whether held-out trials are scored, or their averages by stimulus
     intercept: bool
     device: Device
 
@@ -49,17 +56,17 @@ def factor(
     seed: int = 0,
     device: str = "numpy",
 ) -> Factored:
-    """Calculate everything of `fit_ridge` that needs no targets, whose number of rows is ``n_stimuli``."""
+    """Calculate everything of `fit_ridge` that needs no targets; targets will have ``n_stimuli`` rows."""
     x, row = check_rows(betas, target_row, n_stimuli)
     grid = None if alphas is None else check_alphas(alphas)
     fold = _fold_of(groups, len(x), n_folds, seed, choice=grid is None or len(grid) > 1)
     here = Device(device)
     used, row = np.unique(row, return_inverse=True)
-    order = np.argsort(row, kind="stable")
+    order = np.argsort(row, kind="stable")  # trials of a stimulus become consecutive rows
     mean, scale = column_moments(x)
     rows, basis = here.put((x[order] - mean) / scale), None
     if x.shape[1] > len(x):
-        # K = X X' = U L U': the rows U sqrt(L) have the inner products of X, in as few columns as there are rows
+        # K = X X' = U L U': the rows of U sqrt(L) have the inner products of X in only n_trials columns
         kernel = gram_matrix(here, rows.T)
         with one_thread():
             values, vectors = eigenvectors(here, kernel)
@@ -69,19 +76,20 @@ def factor(
     held_out = [np.zeros(len(x), dtype=bool), *(fold[order] == k for k in range(fold.max() + 1))]
     matrices = {"rows": rows, "stimulus": row[order], "gram": gram_matrix(here, rows)}
     part = partial(decompose, **matrices, intercept=intercept, device=here)
-    whole, *folds = side_by_side(part, held_out, device=here, item_bytes=4 * 8 * rows.shape[1] ** 2)
+    # a decomposition needs about four float64 matrices of the Gram matrix's size
+    all_rows, *folds = map_parallel(part, held_out, device=here, item_bytes=4 * 8 * rows.shape[1] ** 2)
     if basis is not None:
         with one_thread():
-            whole = replace(whole, rotation=basis @ whole.rotation)
+            all_rows = replace(all_rows, rotation=basis @ all_rows.rotation)  # back to (n_voxels, rank)
     return Factored(
         used=used,
-        share=np.bincount(row) / len(x),
+        proportion=np.bincount(row) / len(x),
         n_rows=len(x),
         voxel_mean=mean,
         voxel_scale=scale,
-        whole=whole,
+        all_rows=all_rows,
         folds=tuple(folds),
-        alphas=default_alphas(whole.eigenvalues) if grid is None else grid,
+        alphas=default_alphas(all_rows.eigenvalues) if grid is None else grid,
         on_trials=score_on == "trials",
         intercept=intercept,
         device=here,
@@ -89,11 +97,12 @@ def factor(
 
 
 def _fold_of(groups: ArrayLike | None, n_rows: int, n_folds: int, seed: int, *, choice: bool) -> Integers:
-    """Return the fold of each row; -1 where there is no choice of penalties and too little to hold out."""
-    group = None if groups is None else np.asarray(groups)
-    if group is not None and group.shape != (n_rows,):
-        raise ShapeError(f"groups have shape {group.shape}; {n_rows} trials need ({n_rows},).")
-    n_groups = n_rows if group is None else len(np.unique(group))
+    """Return the fold of each row; -1 if there is one penalty only and there are too few groups to hold any out."""
+    group, n_groups = None, n_rows
+    if groups is not None:
+        group = np.asarray(groups)
+        check_rows_shape("groups", group, n_rows)
+        n_groups = len(np.unique(group))
     if not choice and not 2 <= n_folds <= n_groups:
         return np.full(n_rows, -1)
     return assign_folds(group, n_rows, n_folds, seed)
@@ -101,23 +110,27 @@ def _fold_of(groups: ArrayLike | None, n_rows: int, n_folds: int, seed: int, *, 
 
 @dataclass(frozen=True)
 class Scores:
-    """Sums of squares over all held-out rows for a block of targets; zeros where nothing is held out."""
+    """Sums of squares over all held-out rows for a block of targets; zeros if nothing is held out."""
 
-    error: Float64  # (n_alphas, n_targets) squared error; 0 for a target that does not vary
-    between: Float64  # (n_alphas, n_targets) squares of the predictions' means by stimulus, and
-    within: Float64  # (n_alphas, n_targets) of their deviations from these means
-    total: Float64  # (n_targets,) squared distance from the fold's training mean; 0 for a target that does not vary
+    error: Float64  # (n_alphas, n_targets) squared error; 0 for a constant target
+    between: Float64  # (n_alphas, n_targets) squares of the predictions' means by stimulus
+    within: Float64  # (n_alphas, n_targets) squares of the predictions' deviations from these means
+    total: Float64  # (n_targets,) squared distance from the fold's training mean; 0 for a constant target
 
     def noise_share(self, problem: Factored, best: Integers) -> Float64 | None:
-        """Return the proportion of variance of single-trial predictions within stimuli, at the best penalties."""
+        """Return the proportion of the variance of single-trial predictions within stimuli, at the best penalties.
+
+        It is ``(within / n_repeated) / ((between + within) / n_rows)``; ``n_repeated``, the degrees of freedom within
+        stimuli, is the number of rows less the number of held-out stimuli. Return None without repetitions.
+        """
         n_repeated = problem.n_rows - sum(len(fold.held) for fold in problem.folds)
         if not problem.folds or not n_repeated:
             return None
         target = np.arange(len(best))
         within = self.within[best, target]
         spread = self.between[best, target] + within
-        share = within / n_repeated / np.where(spread > 0, spread / problem.n_rows, 1.0)
-        return np.asarray(np.clip(share, 0.0, 1.0))
+        proportion = within / n_repeated / np.where(spread > 0, spread / problem.n_rows, 1.0)
+        return np.asarray(np.clip(proportion, 0.0, 1.0))
 
 
 def score(problem: Factored, targets: Array) -> Scores:
@@ -128,19 +141,22 @@ def score(problem: Factored, targets: Array) -> Scores:
     for fold in problem.folds:
         component, mean = fold.moments @ targets[fold.seen], fold.weight @ targets
         scale = fold.root if problem.on_trials else 1.0  # a stimulus counts as often as it has held-out rows, or once
-        distance = (targets[fold.held] - mean) * scale
+        distance = (targets[fold.held] - mean) * scale  # (n_held, n_targets)
         total += device.dots(distance, distance)
-        truth = distance if problem.intercept else targets[fold.held] * scale
+        # without an intercept, predictions are those of the targets, not of the distance from their mean
+        true = distance if problem.intercept else targets[fold.held] * scale
         for a, alpha in enumerate(problem.alphas):
             shrunken = component * fold.shrinkage(device, alpha)
             predicted = fold.between @ shrunken
             between[a] += device.dots(predicted, predicted)
-            residual = (predicted if problem.on_trials else predicted / fold.root) - truth
+            if not problem.on_trials:
+                predicted = predicted / fold.root  # from sum / sqrt(n) to the mean of a stimulus's n rows
+            residual = predicted - true
             error[a] += device.dots(residual, residual)
             if fold.within.shape[0]:
                 contrast = fold.within @ shrunken
                 within[a] += device.dots(contrast, contrast)
     if problem.on_trials:
-        error += within  # rows of a stimulus have equal targets: whatever their predictions differ by is error
+        error += within  # rows of a stimulus have the same targets, so all differences of their predictions are error
     varies = device.get(targets != targets[:1]).any(axis=0)
     return Scores(error * varies, between, within, total * varies)

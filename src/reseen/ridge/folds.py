@@ -1,4 +1,4 @@
-"""What a penalty is chosen by: the folds that hold trials out, and the grid of penalties."""
+"""Folds that hold trials out, and the grid of penalties to choose from."""
 
 from __future__ import annotations
 
@@ -12,80 +12,87 @@ from reseen.errors import DataError, ShapeError
 from reseen.ridge.device import Float64, Integers
 
 GRID_BOTTOM = 1e-3  # times the mean eigenvalue: nearly no penalty
-GRID_TOP = 100.0  # times the largest eigenvalue: nearly the training mean
+GRID_TOP = 100.0  # times the largest eigenvalue: predictions are nearly the training mean
 GRID_PER_DECADE = 2
-EDGE_SHARE = 0.2  # of the targets at one edge of the grid, above which a warning is due
+EDGE_PROPORTION = 0.2  # of the targets at one edge of the grid, above which a warning is issued
 HISTOGRAM_WIDTH = 30
 
 
 class EdgeWarning(UserWarning):
-    """The best penalties are at the edge of the grid and probably beyond it."""
+    """Warning that the best penalties are at the edge of the grid and probably beyond it."""
 
 
 def assign_folds(groups: Integers | None, n_rows: int, n_folds: int, seed: int) -> Integers:
     """Return the fold of each row, ``(n_rows,)`` in ``0 ... n_folds - 1``.
 
-    With groups, every group is in one fold and folds have nearly equally many rows; the seed decides among equals.
-    Without, folds are consecutive stretches of rows, as in sklearn's ``KFold``. Raises a ShapeError if there are fewer
-    groups (or rows) than folds, or fewer than two folds.
+    With groups, every group is in one fold, and folds have nearly equal numbers of rows; the seed orders groups of
+    equal size. Without groups, folds are consecutive rows, as in sklearn's ``KFold``. Raises a ShapeError if there are
+    fewer groups (or rows) than folds, or fewer than two folds.
     """
     n_groups = n_rows if groups is None else len(np.unique(groups))
     if not 2 <= n_folds <= n_groups:
         what = "trials" if groups is None else "stimuli (groups of trials)"
         raise ShapeError(
-            f"choosing a penalty over {n_folds} folds needs at least two folds and one group for each; "
-            f"there are {n_groups} {what}. Ask for between 2 and {n_groups} folds, or give a single alpha."
+            f"a penalty cannot be chosen on {n_folds} folds: there are {n_groups} {what}. "
+            f"Use 2 to {n_groups} folds, or a single alpha.",
+            where="n_folds",
+            expected=(2, n_groups),
+            found=n_folds,
         )
     if groups is None:
-        return np.repeat(np.arange(n_folds), [len(part) for part in np.array_split(np.arange(n_rows), n_folds)])
+        n_larger = n_rows % n_folds  # the first folds have one row more than the others
+        return np.repeat(np.arange(n_folds), n_rows // n_folds + (np.arange(n_folds) < n_larger))
     _, member, size = np.unique(groups, return_inverse=True, return_counts=True)
-    shuffled = np.random.default_rng(seed).permutation(n_groups)
+    permuted = np.random.default_rng(seed).permutation(n_groups)
     fold_of_group = np.empty(n_groups, dtype=np.int64)
-    filled = np.zeros(n_folds, dtype=np.int64)
-    for group in shuffled[np.argsort(-size[shuffled], kind="stable")]:
-        fold_of_group[group] = filled.argmin()
-        filled[fold_of_group[group]] += size[group]
+    n_in_fold = np.zeros(n_folds, dtype=np.int64)
+    for group in permuted[np.argsort(-size[permuted], kind="stable")]:  # the largest group first
+        fold_of_group[group] = n_in_fold.argmin()
+        n_in_fold[fold_of_group[group]] += size[group]
     return fold_of_group[member]
 
 
 def default_alphas(eigenvalues: ArrayLike) -> Float64:
-    """Return penalties from nearly none to nearly the training mean, two a decade, scaled to the data.
+    """Return a grid of penalties that is scaled to the data, two for each factor of ten.
 
-    ``eigenvalues`` are those of the Gram matrix that are not zero. The grid runs from a thousandth of their mean to a
-    hundred times the largest, so that it follows the number of trials and the redundancy of the voxels.
+    ``eigenvalues`` are the eigenvalues of the Gram matrix that are not zero. The grid runs from ``1e-3 * mean`` to
+    ``100 * max`` of them: from nearly no penalty to predictions that are nearly the training mean. It thus depends on
+    the number of trials and on the correlations of the voxels.
     """
     bottom, top = grid_ends(eigenvalues)
     return np.geomspace(bottom, top, int(np.ceil(np.log10(top / bottom) * GRID_PER_DECADE)) + 1)
 
 
 def grid_ends(eigenvalues: ArrayLike) -> tuple[float, float]:
-    """Return the least and the greatest penalty that can be of use."""
+    """Return the smallest and the largest penalty that are useful for these eigenvalues."""
     values = np.asarray(eigenvalues, dtype=np.float64)
     return float(GRID_BOTTOM * values.mean()), float(GRID_TOP * values.max())
 
 
 def check_alphas(alphas: Sequence[float]) -> Float64:
-    """Return the grid of a caller, positive and ascending, each penalty once."""
+    """Return a caller's grid in ascending order, each penalty once; raise a DataError unless all are positive."""
     grid = np.unique(np.asarray(alphas, dtype=np.float64))
-    if grid.ndim != 1 or not len(grid) or not np.all(np.isfinite(grid)) or grid[0] <= 0:
-        raise DataError(f"alphas must be positive numbers, at least one; found {list(alphas)}.")
+    if not len(grid) or not np.all(np.isfinite(grid)) or grid[0] <= 0:
+        raise DataError(
+            f"alphas must be positive numbers, at least one; found {list(alphas)}.", where="alphas", found=list(alphas)
+        )
     return grid
 
 
 def warn_at_edge(chosen: Float64, grid: Float64, ends: tuple[float, float]) -> None:
-    """Warn, with a histogram, where many targets chose an edge of the grid beyond which the penalty still matters.
+    """Warn, with a histogram, if many targets chose an edge of the grid and the grid does not reach its useful end.
 
     ``chosen`` are the penalties of targets that vary, ``grid`` is ascending, and ``ends`` are the `grid_ends`.
     """
     if not len(chosen) or len(grid) < 2:
         return
     edges = ("smallest", grid[0], grid[0] > 1.01 * ends[0]), ("largest", grid[-1], grid[-1] < 0.99 * ends[1])
-    for name, edge, matters in edges:
-        share = float(np.mean(chosen == edge))
-        if matters and share > EDGE_SHARE:
+    for name, edge, is_inside in edges:
+        proportion = float(np.mean(chosen == edge))
+        if is_inside and proportion > EDGE_PROPORTION:
             warnings.warn(
-                f"{share:.0%} of {len(chosen)} targets chose the {name} penalty of the grid ({edge:g}); the best one "
-                "probably lies beyond it. Widen `alphas`, or leave it out for a grid scaled to the data.\n"
+                f"{proportion:.0%} of {len(chosen)} targets chose the {name} penalty of the grid ({edge:g}); the best "
+                "penalty is probably beyond it. Extend `alphas`, or leave it out for a grid scaled to the data.\n"
                 + histogram(chosen, grid),
                 EdgeWarning,
                 stacklevel=5,
@@ -93,8 +100,10 @@ def warn_at_edge(chosen: Float64, grid: Float64, ends: tuple[float, float]) -> N
 
 
 def histogram(chosen: Float64, grid: Float64) -> str:
-    """Draw how many targets chose each penalty, one line a penalty."""
+    """Return a text histogram of the number of targets that chose each penalty, one line for each penalty."""
     counts = [int((chosen == alpha).sum()) for alpha in grid]
-    bars = ["#" * round(HISTOGRAM_WIDTH * count / max(*counts, 1)) for count in counts]
-    lines = zip(grid, bars, counts, strict=True)
-    return "\n".join(f"{alpha:>10.3g} {bar:<{HISTOGRAM_WIDTH}} {count}" for alpha, bar, count in lines)
+    most, lines = max(*counts, 1), []
+    for alpha, count in zip(grid, counts, strict=True):
+        bar = "#" * round(HISTOGRAM_WIDTH * count / most)
+        lines.append(f"{alpha:>10.3g} {bar:<{HISTOGRAM_WIDTH}} {count}")
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The fitted map of a ridge regression, its affine part included."""
+"""Fitted map of a ridge regression, including means and scales."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from numpy.typing import ArrayLike, NDArray
 
 from reseen.errors import ShapeError
 from reseen.files import opening_tensors, write_tensors
-from reseen.ridge.cores import side_by_side
+from reseen.ridge.cores import map_parallel
 from reseen.ridge.device import Float32, Float64
-from reseen.ridge.gram import check_finite
+from reseen.ridge.gram import check_finite, check_rows_shape
 
 TARGETS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RidgeMap:
-    """Fitted ridge map from voxels to targets, with means and scales; usable on a single trial.
+    """Fitted ridge map from voxels to targets, with means and scales; it predicts from a single trial, too.
 
     ``prediction = ((betas - voxel_mean) / voxel_scale) @ weights + intercept``
 
     Parameters
     ----------
     weights
-        Shape ``(n_voxels, n_targets)``, float32: target units per standard deviation of the voxel.
+        Shape ``(n_voxels, n_targets)``, float32, in units of the target per standard deviation of the voxel.
     intercept
-        Shape ``(n_targets,)``: training mean of each target over trials, zeros if fitted without.
+        Shape ``(n_targets,)``: training mean of each target over trials; zeros if fitted without intercept.
     voxel_mean, voxel_scale
         Shape ``(n_voxels,)``: training mean and standard deviation (ddof 0; 1 for a constant voxel, whose weight is 0).
-    alpha, alphas
-        Shape ``(n_targets,)``: the penalty of each target, as sklearn's ``Ridge`` counts it; ``(n_alphas,)``,
-        ascending: the grid that it was chosen from.
+    alpha
+        Shape ``(n_targets,)``: penalty of each target, on the scale of sklearn's ``Ridge``.
+    alphas
+        Shape ``(n_alphas,)``, ascending: the grid of penalties.
     cv_score
         Shape ``(n_alphas, n_targets)``: 1 - squared error / squared distance from the fold's training mean, over all
-        held-out trials (0 for a constant target), or ``None`` where nothing was held out.
+        held-out trials (0 for a constant target). ``None`` if nothing was held out.
     noise_share
-        Shape ``(n_targets,)``, in [0, 1]: proportion of the variance of held-out single-trial predictions that is trial
-        noise, by the spread over repetitions of a stimulus; ``None`` where no stimulus was repeated.
+        Shape ``(n_targets,)``, in [0, 1]: proportion of trial noise in the variance of held-out single-trial
+        predictions, from the variance over repetitions of a stimulus. ``None`` without repetitions.
 
     Examples
     --------
@@ -66,28 +67,36 @@ class RidgeMap:
         return f"{sizes}, penalties {self.alpha.min():.3g} to {self.alpha.max():.3g}"
 
     def predict(self, betas: ArrayLike, *, n_repetitions: ArrayLike | None = None) -> Float32:
-        """Predict the targets of some rows, ``(n_rows, n_targets)`` float32; the same bytes on any number of cores.
+        """Predict targets, ``(n_rows, n_targets)`` float32; the same bytes on any number of cores.
 
         Parameters
         ----------
         betas
             Shape ``(n_rows, n_voxels)``, in the units of the training betas.
         n_repetitions
-            Shape ``(n_rows,)``: how many trials each row averages. Where given, the deviation of each prediction from
-            the intercept is multiplied by `average_gain`; ones change nothing.
+            Shape ``(n_rows,)``: number of trials that each row averages. If given, the deviation of each prediction
+            from the intercept is multiplied by `average_gain`, which is 1 for single trials.
 
         Raises
         ------
-        ShapeError, DataError
-            If the voxels are not those of the fit, or counts do not fit the rows; if betas are not finite.
+        ShapeError
+            If the number of voxels is not that of the fit, or the number of counts is not the number of rows.
+        DataError
+            If betas are not finite.
         """
         rows = np.asarray(betas, dtype=np.float32)
-        if rows.ndim != 2 or rows.shape[1] != len(self.voxel_mean):
-            raise ShapeError(f"betas have shape {rows.shape}; this map needs (n_rows, {len(self.voxel_mean)}).")
+        n_voxels = len(self.voxel_mean)
+        if rows.ndim != 2 or rows.shape[1] != n_voxels:
+            raise ShapeError(
+                f"betas have shape {rows.shape}; this map needs (n_rows, {n_voxels}).",
+                where="betas",
+                expected=("n_rows", n_voxels),
+                found=rows.shape,
+            )
         check_finite("betas", rows)
         rows = (rows - self.voxel_mean) / self.voxel_scale
         starts = range(0, self.weights.shape[1], TARGETS_AT_ONCE)
-        parts = side_by_side(lambda start: rows @ self.weights[:, start : start + TARGETS_AT_ONCE], starts)
+        parts = map_parallel(lambda start: rows @ self.weights[:, start : start + TARGETS_AT_ONCE], starts)
         predicted = np.concatenate(list(parts), axis=1)
         if n_repetitions is not None:
             self.rescale(predicted, n_repetitions)
@@ -98,9 +107,8 @@ class RidgeMap:
         """Multiply deviations from the intercept, ``(n_rows, n_targets)``, by `average_gain`, in place."""
         if self.noise_share is None:
             return
-        count, n_rows = np.asarray(n_repetitions), len(deviation)
-        if count.shape != (n_rows,):
-            raise ShapeError(f"n_repetitions has shape {count.shape}; {n_rows} rows need ({n_rows},).")
+        count = np.asarray(n_repetitions)
+        check_rows_shape("n_repetitions", count, len(deviation))
         for k in np.unique(count):
             deviation[count == k] *= average_gain(self.noise_share, int(k)).astype(np.float32)
 
@@ -110,7 +118,7 @@ class RidgeMap:
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def save(self, path: Path | str, computed_by: Mapping[str, str] | None = None) -> None:
-        """Write the map as one safetensors file, complete or not at all; raise a ResultsError where that fails."""
+        """Write the map as one safetensors file, completely or not at all; raise a ResultsError on failure."""
         write_tensors(Path(path), self.arrays, computed_by or {})
 
     @classmethod
@@ -121,10 +129,11 @@ class RidgeMap:
 
 
 def average_gain(noise_share: Float64, n_repetitions: int) -> Float64:
-    """Return the factor that undoes the shrinkage of predictions from averages of ``n_repetitions`` trials.
+    """Return the factor that corrects the shrinkage of predictions from averages of ``n_repetitions`` trials.
 
-    A map fitted on single trials is shrunken as much as single trials are noisy: the slope of truth on prediction is
-    ``cov(truth, prediction) / var(prediction)``. Averaging k trials leaves the covariance and divides the noise part of
-    the variance by k, so that the best slope grows by ``1 / (1 - noise_share * (1 - 1/k))``: between 1 and k.
+    A map fitted on single trials shrinks its predictions by the noise of single trials. The best slope is
+    ``cov(target, prediction) / var(prediction)``. An average of k trials has the same covariance, and the noise part
+    of its variance is divided by k. The best slope therefore grows by ``1 / (1 - noise_share * (1 - 1/k))``, a factor
+    between 1 and k.
     """
     return np.asarray(1.0 / (1.0 - noise_share * (1.0 - 1.0 / n_repetitions)))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.ridge.cores import side_by_side
+from reseen.ridge.cores import map_parallel
 from reseen.simulate.filters import RandomNetwork, batches, early_channels, receptive_fields
 
 Array = NDArray[np.float32]
@@ -154,7 +154,7 @@ class Cortex:
             seen = (early_channels(images[rows]), *self.network.look(images[rows]))
             return rows, [_pool(planes, *reading) for planes, reading in zip(seen, read, strict=True)]
 
-        for rows, pooled in side_by_side(look, batches(len(images))):
+        for rows, pooled in map_parallel(look, batches(len(images))):
             pooled[0] **= self.compression[used[0]]
             for k, v in enumerate(used):
                 parts[k][rows, v] = pooled[k]
