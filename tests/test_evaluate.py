@@ -304,6 +304,20 @@ def test_decoding_the_training_mean_for_everyone_scores_nothing():
     assert the_row(table, metric="target_r")["value"] == 0
 
 
+@pytest.mark.parametrize("spread", [0.5, 1.0])
+def test_the_interval_of_the_correlation_of_many_targets_holds_its_value_with_eight_stimuli(spread):
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(8, 2000))
+    decoded = truth + spread * rng.normal(size=truth.shape)
+    table = evaluate_features(
+        "s", "c", decoded, truth, np.zeros(2000), stimulus_id=np.arange(8), subsets={}, recipe=RECIPE, seed=0
+    )
+    row = the_row(table, metric="target_r")
+    assert row["low"] < row["value"] < row["high"]
+    replicates = metrics.bootstrap_target_r(truth, decoded, statistics.bootstrap_weights(np.arange(8), 200, seed=0))
+    assert statistics.interval(replicates)[1] < row["value"]  # all resamplings repeat stimuli, which lowers r
+
+
 def test_features_that_do_not_belong_together_are_refused():
     decoded, truth, mean = decoded_features(1.0)
     with pytest.raises(ShapeError, match=r"z: decoded \(14, 30\).*13 stimulus ids"):
@@ -372,7 +386,8 @@ def test_of_a_distance_less_is_better_for_p_and_for_the_way_to_the_ceiling():
         "result": Score(0.6, np.full(5, 0.6), far, permuted=far),
         "oracle": Score(0.4, np.full(5, 0.4), np.empty(0), permuted=np.empty(0)),
     }
-    table = {row["metric"] + " " + row["level"]: row["value"] for row in rows_of(where, scores, 20)}
+    pool = pools(np.arange(20), {}, EvaluateRecipe(n_derangements=5, n_bootstrap=5), 0)[0]
+    table = {row["metric"] + " " + row["level"]: row["value"] for row in rows_of(where, scores, pool)}
     assert table["distance mismatched"] == pytest.approx(0.8)
     assert table["distance_p result"] == pytest.approx(1 / 20)
     assert table["distance_gap_closed result"] == pytest.approx(0.5)
@@ -452,7 +467,7 @@ def test_the_gap_closed_is_undefined_where_the_ceiling_lies_near_the_floor():
 
     def gap(ceiling):
         scores = {"result": matrix_score(right, pool, "original"), "oracle": matrix_score(ceiling, pool, "original")}
-        return next(row for row in rows_of(fixed, scores, 8) if row["metric"].endswith("_gap_closed"))
+        return next(row for row in rows_of(fixed, scores, pool) if row["metric"].endswith("_gap_closed"))
 
     assert gap(right)["value"] == 1.0
     for near in (noise, -right):
@@ -463,12 +478,12 @@ def test_the_interval_of_the_permuted_level_is_that_of_its_permutations():
     pool = pools(np.arange(8), {}, EvaluateRecipe(n_derangements=5, n_bootstrap=20), 0)[0]
     rng = np.random.default_rng(0)
     parts = [matrix_score(rng.standard_normal((8, 8)), pool, "original") for _ in range(3)]
-    row = rows_of({"metric": "identification"}, {"permuted": mean_score(parts)}, 8)[0]
+    row = rows_of({"metric": "identification"}, {"permuted": mean_score(parts)}, pool)[0]
     values = np.array([part.value for part in parts])
     half = 4.302653 * values.std(ddof=1) / np.sqrt(3)
     assert row["value"] == pytest.approx(values.mean())
     assert (row["low"], row["high"]) == pytest.approx((max(0, values.mean() - half), min(1, values.mean() + half)))
-    alone = rows_of({"metric": "identification"}, {"permuted": mean_score(parts[:1])}, 8)[0]
+    alone = rows_of({"metric": "identification"}, {"permuted": mean_score(parts[:1])}, pool)[0]
     assert np.isnan([alone["low"], alone["high"]]).all()
 
 

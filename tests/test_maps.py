@@ -13,11 +13,12 @@ from encoding_results import LAYERS, made_up_maps, made_up_table, made_up_voxels
 from test_report import Page, contents, subject
 
 from reseen import plot, report
+from reseen.datasets.fsaverage import load_points
 from reseen.pipeline import maps as mapping
 from reseen.pipeline.context import Run
 from reseen.plot import colours, wording
 from reseen.plot.analysis_figures import draw_bars
-from reseen.plot.cortex_views import SMALL_WIDTH, Cortex
+from reseen.plot.cortex_views import LETTER, LINE, SMALL_WIDTH, Cortex
 from reseen.plot.figure import page_svg
 from reseen.recipe import EncodeRecipe, Recipe, with_settings
 from reseen.results import ResultsFolder
@@ -90,6 +91,19 @@ def test_names_of_regions_stand_inside_of_them(cortex, maps):
     for number, (x, y) in enumerate(places.values()):
         around = seen[int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2, 0]
         assert abs(np.median(around) / 25.5 - number) < 0.3
+
+
+def test_names_of_small_neighbouring_regions_do_not_overlap(maps):
+    used = np.flatnonzero(maps.regions["lh"] >= 0)
+    x, y = load_points("flat", "lh")[used, :2].T
+    near = used[np.hypot(x - np.median(x), y - np.median(y)).argsort()[:210]]
+    small = {side: np.where(maps.regions[side] >= 0, 7, -1) for side in maps.regions}
+    small["lh"][near] = np.arange(210) // 30  # seven rings
+    places = np.array(list(Cortex(small, [f"ring {k}" for k in range(8)]).label_places().values()))
+    assert len(places) == 8
+    for k, (x, y) in enumerate(places):
+        others = np.delete(places, k, axis=0)
+        assert np.all((abs(others[:, 0] - x) >= 6 * LETTER) | (abs(others[:, 1] - y) >= LINE))
 
 
 def test_every_view_of_the_inflated_cortex_shows_its_side(cortex, anatomy, surface):

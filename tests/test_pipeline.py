@@ -79,9 +79,7 @@ def test_the_report_ranks_images_by_what_the_table_says_of_each(finished):
     late = (each["network"] == "classifier") & (each["layer"] == "late") & (each["direction"] == "original")
     mine = each[late & (each["condition"] == "zc") & (each["level"] == "result") & (each["metric"] == "identification")]
     sample = declared_sample(mine["value"].to_numpy(), n_random=2)
-    expected = {
-        (str(mine["stimulus_id"].iloc[place]), f"{mine['value'].iloc[place]:.2f}") for _, place in sample.labelled
-    }
+    expected = {(str(mine["stimulus_id"].iloc[place]), f"{mine['value'].iloc[place]:.2f}") for place in sample.labelled}
     page = (finished / "report.html").read_text(encoding="utf-8")
     gallery = page[page.index("Presented and reconstructed images") :]
     assert set(re.findall(r"stimulus (\d+)\D*score (\d\.\d\d)", gallery)) == expected

@@ -8,10 +8,9 @@ from test_report import contents
 
 from reseen.errors import ResultsError
 from reseen.protocols import PROTOCOLS
-from reseen.published import published_beside, published_values
+from reseen.published import published_of, published_values
 from reseen.report import report
-from reseen.report.marks import read_marks
-from reseen.report.scores import published as published_of
+from reseen.report.scores import published as rows_of_report
 from reseen.scores import Scores
 from reseen.tables import SCORE_COLUMNS
 
@@ -89,8 +88,9 @@ def test_a_value_of_an_unknown_protocol_is_never_beside_a_result():
     for value in brain_it:
         words = {name: getattr(value, name) for name in ("metric", "network", "layer")}
         for protocol in PROTOCOLS:
-            found = published_beside(condition="zc", protocol=protocol, **words, n=1000, subjects=FOUR)
-            assert value not in found
+            for n in (0, 1000):
+                score = {"condition": "zc", "protocol": protocol, **words, "subset": "all", "n": n}
+                assert value not in published_of(score, FOUR)
 
 
 def test_the_headline_and_the_notebook_show_it():
@@ -105,7 +105,7 @@ def test_the_headline_and_the_notebook_show_it():
 
 
 def test_the_report_shows_it_only_where_protocol_n_and_subjects_match():
-    same = published_of(read_marks(table()))
+    same = rows_of_report(table())
     assert [(row["system"], row["result"], row["value"], row["n"]) for row in same] == [
         ("MindEye2", "90\u00a0%", "93\u00a0%", "1000")
     ]
@@ -113,9 +113,9 @@ def test_the_report_shows_it_only_where_protocol_n_and_subjects_match():
     assert "Published values" in page
     assert "Scotti et al. 2024" in page
     for other in (table(n=982), table(FOUR[:2]), pd.concat([table(FOUR[:3]), table(FOUR[3:], n=900)])):
-        assert published_of(read_marks(other)) == []
+        assert rows_of_report(other) == []
     assert "Published values" not in report(contents(scores=table(n=982)))
-    [unverified] = published_of(read_marks(table(protocol="takagi2023", layer="image_embeds", n=982)))
+    [unverified] = rows_of_report(table(protocol="takagi2023", layer="image_embeds", n=982))
     assert unverified["system"] == "Takagi & Nishimoto 2023 (unverified)"
 
 

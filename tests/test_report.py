@@ -304,7 +304,8 @@ def test_examples_for_print_are_those_of_the_page_by_subject_or_by_condition():
     one, other = subject(), subject("subj02", stimulus_id=np.arange(105, 105 + N))
     columns, rows, images = shown(examples(contents(one, other)))
     assert columns == ["original", "subj01", "subj02"]
-    assert rows[0] == "best,\nstimulus 111"  # they share 105 to 111; scores rise with the number
+    # they share 105 to 111, scores rise with the number, and the best image is selected at random too
+    assert rows[0] == "best, random,\nstimulus 111"
     place = int(rows[0].split()[-1])
     expected = (one.presented[place - 100], one.images["result", "zc"][place - 100, 0])
     np.testing.assert_array_equal(images[:2], expected)
@@ -313,6 +314,15 @@ def test_examples_for_print_are_those_of_the_page_by_subject_or_by_condition():
     assert columns == ["original", "z", "c", "zc"]
     assert rows[:3] == ["best,\nstimulus 111", "median,\nstimulus 106", "worst,\nstimulus 100"]
     assert examples(contents(subject(images={}))) is None
+
+
+def test_examples_show_no_stimulus_twice():
+    of_trials = subject(stimulus_id=np.repeat(np.arange(100, 100 + N // 2), 2))
+    rows = [text.get_text() for text in examples(contents(of_trials)).axes[0].get_yticklabels()]
+    stimuli = [text.split()[-1] for text in rows]
+    assert len(set(stimuli)) == len(stimuli)
+    groups = [name for text in rows for name in text.partition(",\n")[0].split(", ")]
+    assert sorted(groups) == ["best", "median", "random", "random", "random", "random", "worst"]
 
 
 def test_one_subject_without_sequences_encoding_or_decoders_makes_a_page():

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from reseen.errors import ResultsError
 from reseen.files import read_text
@@ -76,34 +77,24 @@ def published_values() -> tuple[Published, ...]:
         raise ResultsError(f"{_FILE} is damaged ({error}). Install reseen again.") from error
 
 
-def published_beside(
-    *,
-    condition: str,
-    protocol: str,
-    metric: str,
-    network: str,
-    layer: str,
-    n: int,
-    subjects: Collection[str],
-) -> list[Published]:
-    """Return the published values that a result may be compared with.
+def published_of(score: Mapping[Any, Any], subjects: Collection[str]) -> list[Published]:
+    """Return the published values that a score may be compared with.
 
     Parameters
     ----------
-    condition, protocol, metric, network, layer
-        What the result is of, as in a table of scores.
-    n
-        Number of test images of each subject.
+    score
+        Row of `reseen.wide.wide` with its words and ``n``; scores of a subset of the images have none.
     subjects
-        Subjects that the result is a mean over.
+        Subjects that the score is a mean over.
     """
-    wanted = (protocol, metric, network, layer, n, frozenset(subjects))
-    return [
-        value
-        for value in published_values()
-        if (value.protocol, value.metric, value.network, value.layer, value.n, frozenset(value.subjects)) == wanted
-        and value.condition in ("", condition)
-    ]
+    if score["subset"] != "all":
+        return []
+    found = []
+    for value in published_values():
+        same = all(getattr(value, name) == score[name] for name in ("protocol", "metric", "network", "layer", "n"))
+        if same and set(value.subjects) == set(subjects) and value.condition in ("", score["condition"]):
+            found.append(value)
+    return found
 
 
 def _published(row: dict[str, str]) -> Published:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reseen import statistics
-from reseen.published import published_beside
+from reseen.published import published_of
 from reseen.tables import GAP_CLOSED, IDENTIFICATION, NULL_SD, P_VALUE, SCORE_COLUMNS
 
 if TYPE_CHECKING:
@@ -112,11 +112,9 @@ def _published(found: pd.DataFrame) -> list[str]:
     subjects = _subjects(found)
     listed = []
     for key, n in zip(found.index, found["n"], strict=True):
-        of = dict(zip(WORDS, key, strict=True))
-        averaged = subjects if of["subject"] == _mean_of(subjects) else [of["subject"]]
-        words = {name: of[name] for name in ("condition", "protocol", "metric", "network", "layer")}
-        values = published_beside(**words, n=int(n), subjects=averaged) if of["subset"] == "all" else []
-        listed.append("; ".join(map(str, values)))
+        score = {**dict(zip(WORDS, key, strict=True)), "n": n}
+        averaged = subjects if score["subject"] == _mean_of(subjects) else [score["subject"]]
+        listed.append("; ".join(map(str, published_of(score, averaged))))
     return listed
 
 

@@ -86,7 +86,7 @@ def evaluate_features(
                         scores[level] = mean_score([_target_score(true, array, pool) for array in arrays])
                     else:
                         scores[level] = mean_score([matrix_score(r, pool, direction) for r in matrices[level]])
-                rows += rows_of({**fixed, "metric": metric, "direction": direction}, scores, len(pool.items))
+                rows += rows_of({**fixed, "metric": metric, "direction": direction}, scores, pool)
     return table(rows)
 
 

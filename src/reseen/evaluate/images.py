@@ -144,7 +144,7 @@ def evaluate(
                 named = {"subject": subject, "condition": condition, "protocol": panel.protocol.name}
                 for where, scores in _image_scores(truth, levels, panel, pool, recipe, seed):
                     fixed = {**named, "subset": pool.subset, **where}
-                    rows += rows_of(fixed, scores, len(pool.items))
+                    rows += rows_of(fixed, scores, pool)
                     if pool.subset == "all":
                         each += each_of(fixed, scores, pool)
     if keep_each is not None:

@@ -185,8 +185,9 @@ def mean_score(scores: Sequence[Score]) -> Score:
     )
 
 
-def rows_of(where: Mapping[str, str], scores: Mapping[str, Score], n_items: int) -> list[dict[str, object]]:
-    """Return the rows of one score: its levels, then the numbers derived from them."""
+def rows_of(where: Mapping[str, str], scores: Mapping[str, Score], pool: Pool) -> list[dict[str, object]]:
+    """Return the rows of one score of a pool: its levels, then the numbers derived from them."""
+    n_items, n_stimuli = len(pool.items), len(np.unique(pool.labels))
 
     def row(metric: str, level: str, value: float, low: float = np.nan, high: float = np.nan) -> dict[str, object]:
         return {**where, "metric": metric, "level": level, "value": value, "low": low, "high": high, "n": n_items}
@@ -196,7 +197,7 @@ def rows_of(where: Mapping[str, str], scores: Mapping[str, Score], n_items: int)
         null = statistics.permutation_null(result.value, result.wrong)
         rows.append(row(metric, "mismatched", null.mean, null.low, null.high))
     levels = [level for level in IMAGE_LEVELS if level in scores]
-    rows += [row(metric, k, scores[k].value, *_interval(metric, k, scores[k])) for k in levels]
+    rows += [row(metric, k, scores[k].value, *_interval(metric, k, scores[k], n_stimuli)) for k in levels]
     if result is not None:
         rows.append(row(metric + NULL_SD, "result", null.sd))
         sign = -1 if lower_is_better(metric) else 1
@@ -212,12 +213,15 @@ def rows_of(where: Mapping[str, str], scores: Mapping[str, Score], n_items: int)
     return rows
 
 
-def _interval(metric: str, level: str, score: Score) -> tuple[float, float]:
+def _interval(metric: str, level: str, score: Score, n_stimuli: int) -> tuple[float, float]:
     """Return a level's interval: over resampled stimuli, or for the permuted level over permutations."""
-    if level != "permuted":
-        return statistics.interval(score.replicates)
-    low, high = statistics.t_interval(score.parts)
-    return (max(low, 0.0), min(high, 1.0)) if metric == "identification" else (low, high)
+    if level == "permuted":
+        low, high = statistics.t_interval(score.parts)
+        return (max(low, 0.0), min(high, 1.0)) if metric == "identification" else (low, high)
+    if metric == "target_r":
+        # a correlation across stimuli is no mean over stimuli: the middle of its replicates may miss it
+        return statistics.interval_around(score.value, score.replicates, n_stimuli)
+    return statistics.interval(score.replicates)
 
 
 def each_of(where: Mapping[str, str], scores: Mapping[str, Score], pool: Pool) -> list[DataFrame]:

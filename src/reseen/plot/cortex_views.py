@@ -27,6 +27,8 @@ SMOOTH = 2
 GYRUS, SULCUS = 0.93, 0.78
 OUTLINE = 0.25
 MARGIN_MM = 12.0
+LETTER, LINE = 6.5, 13.0
+"""Width of a letter and height of a line of the names of regions, in pixels of the map."""
 NEARLY_ALL = 99.5
 """Percentile of the used vertices at which the flat cortex is cut; otherwise a single outlier would shrink the map."""
 SMALL_VIEWS = ("lateral", "medial", "ventral")
@@ -116,21 +118,26 @@ class Cortex:
     def label_places(self) -> dict[str, tuple[float, float]]:
         """Return the position of each region's name on the left flat cortex, in pixels from the left and the top.
 
-        It is the pixel farthest from the region's borders.
+        It is the pixel farthest from the region's borders at which the name overlaps no name of a smaller region; where
+        there is none in the region, the nearest one outside of it.
         """
         from scipy.ndimage import distance_transform_edt
 
         shown = self._regions["lh"][0]
         top = (self.size[1] - len(shown) // SMOOTH) // 2
-        places = {}
-        for number, name in enumerate(self.names):
-            inside = shown == number
-            if inside.any():
-                row, column = np.unravel_index(
-                    distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1].argmax(), inside.shape
-                )
-                places[name] = (SMALL_WIDTH + GAP + column / SMOOTH, top + row / SMOOTH)
-        return places
+        sizes = {number: np.count_nonzero(shown == number) for number in range(len(self.names))}
+        places: dict[int, tuple[float, float]] = {}
+        for number in sorted((number for number, size in sizes.items() if size), key=lambda number: sizes[number]):
+            inside = np.pad(shown == number, 1)
+            # in pixels: above 0 inside of the region, below 0 outside
+            depth = (distance_transform_edt(inside) - distance_transform_edt(~inside))[1:-1, 1:-1]
+            y, x = (axis / SMOOTH for axis in np.ogrid[: len(shown), : shown.shape[1]])
+            for other, (other_x, other_y) in places.items():
+                apart = LETTER * (len(self.names[number]) + len(self.names[other]) + 1) / 2
+                depth[(abs(x - other_x) < apart) & (abs(y - other_y) < LINE)] = -np.inf
+            row, column = np.unravel_index(depth.argmax(), depth.shape)
+            places[number] = (column / SMOOTH, row / SMOOTH)
+        return {self.names[number]: (SMALL_WIDTH + GAP + x, top + y) for number, (x, y) in sorted(places.items())}
 
     @property
     def size(self) -> tuple[int, int]:

@@ -134,7 +134,7 @@ def across(contents: ReportInput) -> dict[str, Any] | None:
     condition, items, sample = shared
     first = contents.subjects[0]
     rows = []
-    for name, position in sample.labelled:
+    for position, name in sample.labelled.items():
         item = f"stimulus {first.stimulus_id[items[0][position]]}"
         cells = [_shown(first.presented[items[0][position]], "presented", "the presented image", "presented")]
         for subject, mine in zip(contents.subjects, items, strict=True):
@@ -167,8 +167,9 @@ def _few(score: NDArray[np.floating[Any]], contents: ReportInput) -> Sample:
 def examples(contents: ReportInput) -> Figure | None:
     """Draw a few images for print, the paper's Figure 4; ``None`` if there is no reconstruction.
 
-    The declared rule selects the rows. Columns are subjects if they share stimuli, otherwise conditions of the
-    first subject. Every image is sample 0.
+    The declared rule selects the rows, among the first trials of all stimuli. An image that it selects twice is drawn
+    once. Columns are subjects if they share stimuli, otherwise conditions of the first subject. Every image is
+    sample 0.
     """
     shared, first = _shared(contents), contents.subjects[0]
     if shared is not None:
@@ -179,13 +180,13 @@ def examples(contents: ReportInput) -> Figure | None:
             for subject, mine in zip(contents.subjects, items, strict=True)
         }
     else:
-        sample, rows = _few(first.score, contents), list(range(len(first.stimulus_id)))
-        columns = {name: stack[:, 0] for (level, name), stack in first.images.items() if level == "result"}
+        rows = sorted(np.unique(first.stimulus_id, return_index=True)[1].tolist())
+        sample = _few(first.score[rows], contents)
+        columns = {name: stack[rows, 0] for (level, name), stack in first.images.items() if level == "result"}
     if not columns or not sample.labelled:
         return None
-    titles = [f"{name},\nstimulus {first.stimulus_id[rows[k]]}" for name, k in sample.labelled]
-    chosen = [k for _, k in sample.labelled]
-    return plot.images(first.presented[rows], columns, rows=chosen, titles=titles)
+    titles = [f"{name},\nstimulus {first.stimulus_id[rows[k]]}" for k, name in sample.labelled.items()]
+    return plot.images(first.presented[rows], columns, rows=list(sample.labelled), titles=titles)
 
 
 def sequence_strip(subject: SubjectReport, sequence: DenoisingSequence) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def report(contents: ReportInput) -> str:
         score_columns=SCORE_COLUMNS,
         score_rows=_table_rows(contents.scores, SCORE_COLUMNS),
         chance_levels=scores.chance_levels(found, head),
-        published=scores.published(found),
+        published=scores.published(contents.scores),
         diagnostics=_diagnostics(contents),
         diagnostic_columns=DIAGNOSTIC_COLUMNS[1:],
         alphas=[alpha for subject in contents.subjects for alpha in _alphas(subject)],

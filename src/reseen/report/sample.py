@@ -40,9 +40,13 @@ class Sample:
         return tuple((name, positions) for name, positions in named if positions)
 
     @property
-    def labelled(self) -> list[tuple[str, int]]:
-        """Name of its group and position of each image, group after group."""
-        return [(name, position) for name, positions in self.groups for position in positions]
+    def labelled(self) -> dict[int, str]:
+        """Position of each image -> names of its groups, such as ``"best, random"``; group after group."""
+        found: dict[int, str] = {}
+        for name, positions in self.groups:
+            for position in positions:
+                found[position] = f"{found[position]}, {name}" if position in found else name
+        return found
 
     def rule(self, score_name: str) -> str:
         """Return the rule of selection in words, given the name of the score."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reseen.headline import Headline
 from reseen.plot import wording
-from reseen.published import published_beside
+from reseen.published import published_of
 from reseen.report import charts, marks
-from reseen.report.marks import Key, Mark
+from reseen.report.marks import Mark
 from reseen.tables import BUILTIN, FEATURES, IDENTIFICATION, first_protocol
+from reseen.wide import wide
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PIXEL_METRICS = ("pixcorr", "ssim")
 
@@ -97,35 +101,28 @@ def chance_levels(found: Sequence[Mark], head: Headline | None) -> list[dict[str
     return rows
 
 
-def published(found: Sequence[Mark]) -> list[dict[str, str]]:
-    """Return published values and the mean over subjects: rows of the same protocol, score, n and subjects.
-
-    Empty if there is no such value.
-    """
-    groups: dict[Key, list[Mark]] = {}
-    for mark in found:
-        if mark.key.subset in ("", "all") and math.isfinite(mark.result):
-            groups.setdefault(mark.key._replace(subject=""), []).append(mark)
+def published(scores: pd.DataFrame) -> list[dict[str, str]]:
+    """Return published values of the same protocol, score, n and subjects as the mean over subjects; may be empty."""
+    table = wide(scores).reset_index()
+    subjects = marks.unique(scores["subject"])
+    is_mean = table["subject"].isin(table["subject"].tail(1))  # the mean over subjects, or the only subject
     rows = []
-    for key, mine in groups.items():
-        counts, subjects = {mark.n for mark in mine}, [mark.key.subject for mark in mine]
-        if len(counts) > 1:
-            continue
-        words = {name: getattr(key, name) for name in ("condition", "protocol", "metric", "network", "layer")}
-        for value in published_beside(**words, n=counts.pop(), subjects=subjects):
-            by = f"by {wording.words(key.network)}" if key.network else ""
-            score = [" ".join(word for word in (wording.words(key.metric), by) if word), key.layer, key.condition]
-            rows.append(
-                {
-                    "score": ", ".join(word for word in score if word),
-                    "subjects": ", ".join(subjects),
-                    "n": str(value.n),
-                    "result": marks.show(sum(mark.result for mark in mine) / len(mine), key.metric),
-                    "system": value.system + ("" if value.checked else " (unverified)"),
-                    "value": marks.show(value.value, key.metric),
-                    "source": value.source,
-                }
-            )
+    for score in table[is_mean & table["result"].notna()].to_dict("records"):
+        metric, network = score["metric"], score["network"]
+        by = f" by {wording.words(network)}" if network else ""
+        words = [wording.words(metric) + by, score["layer"], score["condition"]]
+        rows += [
+            {
+                "score": ", ".join(word for word in words if word),
+                "subjects": ", ".join(subjects),
+                "n": str(value.n),
+                "result": marks.show(score["result"], metric),
+                "system": value.system + ("" if value.checked else " (unverified)"),
+                "value": marks.show(value.value, metric),
+                "source": value.source,
+            }
+            for value in published_of(score, subjects)
+        ]
     return rows
 
 
