@@ -211,7 +211,12 @@ def _check_together(stacks: Levels, truth: NDArray[np.uint8]) -> None:
 def _panel(name: str, builtin: Sequence[EvaluationNetwork], device: str) -> Panel:
     """Load the evaluation networks of a protocol, and warn of those that are missing."""
     if name not in PROTOCOL_NAMES:
-        raise RecipeError(f"there is no protocol {name!r}; reseen has {', '.join(PROTOCOL_NAMES)}.")
+        raise RecipeError(
+            f"there is no protocol {name!r}; reseen has {', '.join(PROTOCOL_NAMES)}.",
+            where="protocol",
+            expected=PROTOCOL_NAMES,
+            found=name,
+        )
     known: ProtocolName = name
     panel, missing = load_panel(PROTOCOLS[known], builtin, device=device)
     if not panel.networks and not panel.protocol.pixel_metrics:

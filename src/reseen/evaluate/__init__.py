@@ -1,4 +1,4 @@
-"""Score decoded features and reconstructions, and compute their diagnostics: one row of a tidy table a number."""
+"""Score decoded features and reconstructions, and compute their diagnostics: a tidy table with one row per number."""
 
 from reseen.evaluate.decoded import diagnose_features
 from reseen.evaluate.features import evaluate_features, nearest_training

@@ -46,18 +46,18 @@ def diagnose_features(
     recipe: EvaluateRecipe,
     seed: int,
 ) -> DataFrame:
-    """Compute the diagnostics of decoded features, which tell image-specific from category-level decoding.
+    """Compute diagnostics of decoded features, which distinguish image-specific from category-level decoding.
 
-    Features are compared by correlation across targets, less the mean of the decoder's training stimuli. The original
-    is held fixed; among training stimuli the decoded item is.
+    Features are compared by correlation across targets, after the mean of the decoder's training stimuli is subtracted.
+    The original is held fixed; in comparisons with training stimuli the decoded item is.
 
     ============ ============================ =====================================================================
     diagnostic   setting                      value
     ============ ============================ =====================================================================
     n_way        2, 10, 50, all               identification among so many, the mean over all sets of distractors
     pairs        nearest 10                   two-way, among the 10 test images of most similar true features
-    pairs        within <sort>, between <..>  two-way, among images of the same category, and of others
-    pairs        <sort> alone                 what a decoder of the category alone would give, all pairs
+    pairs        within <name>, between <..>  two-way, among images of the same category, and of others
+    pairs        <name> alone                 expected for a decoder of the category alone, all pairs
     zero_shot    2, top 1, top 10, top 50     true features among them and those of all training stimuli
     novelty      nearest training             correlation of true features with the nearest training stimulus
     novelty      near duplicates              proportion of test images with ``NEAR_DUPLICATE`` or more
@@ -79,16 +79,17 @@ def diagnose_features(
     folds
         Training and test stimuli of each decoder.
     categories
-        Ways to sort the images (`Stimuli.categories`); those that pair fewer than three test images are left out.
+        Categorisations of the images by name (`Stimuli.categories`). Those that pair fewer than three test images are
+        left out.
     recipe, seed
-        How many permutations (``n_derangements``) and resamplings, and their seed.
+        Number of permutations (``n_derangements``) and of resamplings, and their seed.
 
     Returns
     -------
-    A table of `DIAGNOSTIC_COLUMNS`. ``low`` and ``high``: the middle 95 % of resamplings of images, for ``pairs`` and
-    ``bottleneck`` as fixed images and as distractors, elsewhere as fixed images. ``chance``, ``chance_sd`` and the
-    one-sided ``p``: the same number with permuted originals, for ``within`` permuted within each category. ``n``:
-    number of items with a value. A number that is not defined for a diagnostic is NaN.
+    A table of `DIAGNOSTIC_COLUMNS`. ``low`` and ``high`` are the middle 95 % of resamplings of images; ``pairs`` and
+    ``bottleneck`` resample fixed images and distractors, the others fixed images. ``chance``, ``chance_sd`` and the
+    one-sided ``p`` are of the same number with permuted originals, for ``within`` permuted within each category. ``n``
+    is the number of items with a value. A number that is not defined for a diagnostic is NaN.
 
     Raises
     ------
@@ -112,17 +113,17 @@ def _prepare(
 ) -> tuple[Items, _Training]:
     """Compare items with training stimuli, with the training features of one fold in memory at a time."""
     labels, n = decoded.stimulus_id, len(decoded)
-    guess, truth = decoded.flat, true.rows(labels).reshape(n, -1)
-    items = items_of(labels, np.empty_like(guess), np.empty_like(truth), recipe, seed)
-    counts = [np.zeros((n, n), dtype=np.int64) for _ in range(2)]
-    training = _Training(np.zeros(n, dtype=np.int64), counts[0], counts[1], np.zeros(n), np.zeros(n))
+    predicted, truth = decoded.flat, true.rows(labels).reshape(n, -1)
+    items = items_of(labels, np.empty_like(predicted), np.empty_like(truth), recipe, seed)
+    beaten, tied = np.zeros((2, n, n), dtype=np.int64)
+    training = _Training(np.zeros(n, dtype=np.int64), beaten, tied, np.zeros(n), np.zeros(n))
     for train, test in folds:
         rows = np.flatnonzero(np.isin(labels, test))
         known = true.rows(train).reshape(len(train), -1)
         mean = known.mean(axis=0, dtype=np.float64)
-        items.decoded[rows], items.truth[rows] = guess[rows] - mean, truth[rows] - mean
-        right = metrics.correlation_matrix(truth - mean, items.decoded[rows])
-        wrong = diagnostics.similarity_to_training(items.decoded[rows], known, mean)
+        items.decoded[rows], items.truth[rows] = predicted[rows] - mean, truth[rows] - mean
+        right = metrics.correlation_matrix(truth - mean, items.decoded[rows])  # (n, len(rows))
+        wrong = diagnostics.similarity_to_training(items.decoded[rows], known, mean)  # (len(rows), n_training)
         training.beaten[:, rows], training.tied[:, rows] = diagnostics.count_among(right, wrong)
         training.n_training[rows] = len(train)
         training.nearest[rows] = diagnostics.similarity_to_training(items.truth[rows], known, mean).max(axis=1)
@@ -143,7 +144,8 @@ def _training_rows(items: Items, training: _Training, accuracy: Floats) -> Itera
     yield mean_row("novelty", "nearest training", training.nearest, items)
     yield mean_row("novelty", "near duplicates", (training.nearest >= NEAR_DUPLICATE).astype(np.float64), items)
     if len(items) >= 3 * len(THIRDS):
-        for third, members in zip(THIRDS, np.array_split(np.argsort(training.nearest, kind="stable"), 3), strict=True):
+        by_similarity = np.argsort(training.nearest, kind="stable")
+        for third, members in zip(THIRDS, np.array_split(by_similarity, len(THIRDS)), strict=True):
             yield mean_row("novelty", third, np.where(np.isin(own, members), accuracy, np.nan), items)
     value = diagnostics.rank_correlation(accuracy, training.nearest)[0]
     replicates = diagnostics.rank_correlation(accuracy, training.nearest, items.weights)
@@ -153,16 +155,16 @@ def _training_rows(items: Items, training: _Training, accuracy: Floats) -> Itera
 
 def _variance_rows(items: Items, training: _Training) -> Iterator[Row]:
     total = np.einsum("ij,ij->i", items.truth, items.truth, dtype=np.float64)
-    missed = np.einsum("ij,ij->i", *[(items.truth - items.decoded).astype(np.float64)] * 2)
-    for setting, explained in (("best", np.minimum(training.in_span, total)), ("decoded", total - missed)):
-        value = statistics.ratio(explained.sum(), total.sum())
-        yield row(
-            "variance",
-            setting,
-            float(value),
-            statistics.ratio(items.weights @ explained, items.weights @ total),
-            n=len(items),
-        )
+    error = (items.truth - items.decoded).astype(np.float64)
+    # explained variance is 1 - sum ||truth - decoded||² / sum ||truth||², over items and targets
+    explained_by = {
+        "best": np.minimum(training.in_span, total),
+        "decoded": total - np.einsum("ij,ij->i", error, error),
+    }
+    for setting, explained in explained_by.items():
+        value = float(statistics.ratio(explained.sum(), total.sum()))
+        replicates = statistics.ratio(items.weights @ explained, items.weights @ total)
+        yield row("variance", setting, value, replicates, n=len(items))
     for setting, features in (("true", items.truth), ("decoded", items.decoded)):
         yield row("dimensions", setting, diagnostics.participation_ratio(features), n=len(items))
 

@@ -1,4 +1,4 @@
-"""Score decoded features before any image is made, and find what retrieval alone would show."""
+"""Score decoded features before any image is generated, and find the nearest training stimuli for retrieval."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def evaluate_features(
     seed: int,
     shuffled: Sequence[NDArray[Any]] = (),
 ) -> DataFrame:
-    """Score decoded features themselves, before any image is made.
+    """Score decoded features themselves, before any image is generated.
 
     Parameters
     ----------
@@ -44,33 +44,33 @@ def evaluate_features(
     decoded, truth
         Shape ``(n, n_targets)``, rows of the same items.
     training_mean
-        Shape ``(n_targets,)``, or ``(n, n_targets)`` where folds differ: mean of the training stimuli's features,
-        removed from both.
+        Shape ``(n_targets,)``, or ``(n, n_targets)`` where folds differ: mean of the training stimuli's features, which
+        is subtracted from both.
     stimulus_id, subsets, recipe, seed
         See `evaluate`.
     shuffled
-        For each permutation, shape ``(n, n_targets)``: decoded by a decoder fitted on permuted labels. The scores of
+        For each permutation, shape ``(n, n_targets)``: features from a decoder fitted on permuted labels. The scores of
         ``permuted`` are means over permutations.
 
     Returns
     -------
     A table of `COLUMNS`, network ``"features"``. Metrics: ``target_r`` (of each target across items, averaged over
-    targets), ``image_r`` (of each item across targets, averaged over items) and ``identification``.
+    targets), ``image_r`` (of each item across targets, averaged over items) and ``identification``. The interval of
+    ``target_r`` is `reseen.statistics.interval_around` its value.
 
     Raises
     ------
     ShapeError
-        If the arrays do not fit each other or there are fewer than three stimuli.
+        If the arrays do not belong together or there are fewer than three stimuli.
     """
-    levels = {"result": [decoded], **({"permuted": list(shuffled)} if len(shuffled) else {})}
     for array in (decoded, *shuffled):
-        means = training_mean.shape in (truth.shape, truth.shape[1:])
-        if array.shape != truth.shape or len(truth) != len(stimulus_id) or not means:
-            raise ShapeError(
-                f"{name}: decoded {array.shape}, truth {truth.shape}, training mean {training_mean.shape} and "
-                f"{len(stimulus_id)} stimulus ids do not belong together; (n, n_targets) twice, (n_targets,) or "
-                "(n, n_targets), and n do."
-            )
+        _check_shape(name, "decoded", array.shape, truth.shape)
+    _check_shape(name, "stimulus_id", stimulus_id.shape, truth.shape[:1])
+    if training_mean.shape != truth.shape:
+        _check_shape(name, "training_mean", training_mean.shape, truth.shape[1:])
+    levels = {"result": [decoded]}
+    if len(shuffled):
+        levels["permuted"] = list(shuffled)
     true = truth - training_mean
     found = {level: [array - training_mean for array in arrays] for level, arrays in levels.items()}
     matrices = {level: [metrics.correlation_matrix(true, array) for array in arrays] for level, arrays in found.items()}
@@ -90,18 +90,28 @@ def evaluate_features(
     return table(rows)
 
 
+def _check_shape(name: str, where: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if found != expected:
+        raise ShapeError(
+            f"{name}: {where} has shape {found}; expected {expected}, as the true features.",
+            where=where,
+            expected=expected,
+            found=found,
+        )
+
+
 def nearest_training(decoded: Features, training: Features) -> NDArray[np.int64]:
     """Find the training stimulus whose features are nearest to each decoded item.
 
-    Near is correlation across targets, after the training stimuli's mean is removed. What the images found score is
-    what retrieval alone would reach: a baseline that any reconstruction has to beat.
+    The similarity is the correlation across targets, after the training stimuli's mean is subtracted. The scores of
+    these training images are those of retrieval alone: a baseline that reconstructions have to exceed.
 
     Parameters
     ----------
     decoded
         ``(n, ...)``: decoded features.
     training
-        ``(n_training, ...)``: features of the stimuli the decoder was fitted on, one row each.
+        ``(n_training, ...)``: features of the stimuli that the decoder was fitted on, one row each.
 
     Returns
     -------

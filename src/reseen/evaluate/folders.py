@@ -30,7 +30,7 @@ def read_folders(images: Path, truth: Path) -> tuple[NDArray[np.uint8], NDArray[
     ----------
     images
         Reconstructions, named after their originals: ``<id>.png``, or ``<id>_<sample>.png`` where there are several
-        of each; of single trials ``<id>-t<trial>_<sample>.png``. A results folder names its own so.
+        of each; of single trials ``<id>-t<trial>_<sample>.png``. A results folder uses the same names.
     truth
         Originals: ``<id>.png``, all of one size.
 
@@ -46,8 +46,8 @@ def read_folders(images: Path, truth: Path) -> tuple[NDArray[np.uint8], NDArray[
     """
     pairs = join_names(_files(images), _files(truth), images, truth)
     originals = _read([pairs.truth[item] for item in pairs.items])
-    made = _read([path for item in pairs.items for path in pairs.made[item]])
-    return made.reshape(len(pairs.items), -1, *made.shape[1:]), originals, pairs.stimulus_id
+    generated = _read([path for item in pairs.items for path in pairs.made[item]])
+    return generated.reshape(len(pairs.items), -1, *generated.shape[1:]), originals, pairs.stimulus_id
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,15 @@ def join_names(made: Sequence[Path], truth: Sequence[Path], images: Path, origin
     Parameters
     ----------
     made, truth
-        The files of either folder.
+        Files of the reconstructions and of the originals.
     images, originals
         The folders, for the messages.
 
     Raises
     ------
     DataError
-        If a file has no partner, two are of one name, or items differ in their number of samples; files are named.
+        If a file has no partner, two files have one name, or items differ in their number of samples. The message names
+        the files.
     """
     known = _once({name_of(path): path for path in truth}, truth, originals)
     samples: dict[str, dict[int, Path]] = {}
@@ -99,22 +100,30 @@ def join_names(made: Sequence[Path], truth: Sequence[Path], images: Path, origin
     if alone:
         raise DataError(
             f"{_some(alone)} of {shown(images)}: {shown(originals)} has no image of that name. Expected <id>.png or "
-            f"<id>_<sample>.png, where {shown(originals)} has <id>.png; rename or remove."
+            f"<id>_<sample>.png, where {shown(originals)} has <id>.png; rename or remove.",
+            where=images,
+            found=alone,
         )
     if twice:
         raise DataError(
-            f"{_some(twice)} of {shown(images)}: another file is of the same stimulus and sample. Remove one."
+            f"{_some(twice)} of {shown(images)}: another file is of the same stimulus and sample. Remove one.",
+            where=images,
+            found=twice,
         )
-    met = {_stimulus(item, known) for item in samples}
-    if left := [known[name].name for name in sorted(known) if name not in met]:
+    reconstructed = {_stimulus(item, known) for item in samples}
+    if left := [known[name].name for name in sorted(known) if name not in reconstructed]:
         raise DataError(
-            f"{_some(left)} of {shown(originals)}: {shown(images)} has no image of it. Add it, or remove what is not "
-            "to be scored."
+            f"{_some(left)} of {shown(originals)}: {shown(images)} has no image of it. Add it, or remove the original.",
+            where=originals,
+            found=left,
         )
     most = max(map(len, samples.values()))
     if few := [item for item in sorted(samples) if len(samples[item]) < most]:
         raise DataError(
-            f"{shown(images)} has {most} samples of most images, and fewer of {_some(few)}. Score as many of each."
+            f"{shown(images)} has {most} samples of most images, and fewer of {_some(few)}. Score as many of each.",
+            where=images,
+            expected=most,
+            found=few,
         )
     items = tuple(sorted(samples))
     number = {name: k for k, name in enumerate(sorted(known))}
@@ -146,21 +155,27 @@ def _once(by_name: dict[str, Path], files: Sequence[Path], folder: Path) -> dict
     twice = [path.name for path in files if by_name[name_of(path)] != path]
     if twice:
         raise DataError(
-            f"{_some(twice)} of {shown(folder)}: another file has the same name but for its ending. Remove one."
+            f"{_some(twice)} of {shown(folder)}: another file has the same name but for its ending. Remove one.",
+            where=folder,
+            found=twice,
         )
     return by_name
 
 
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise DataError(f"there is no folder {shown(folder)}.")
+        raise DataError(f"there is no folder {shown(folder)}.", where=folder)
     try:
         every = sorted(folder.iterdir())
     except OSError as error:
         raise unreadable(folder, error) from error
     files = [path for path in every if path.suffix.lower() in IMAGE_FILES and path.name[0] != "."]
     if not files:
-        raise DataError(f"{shown(folder)} holds no images: expected {', '.join(IMAGE_FILES)}.")
+        raise DataError(
+            f"{shown(folder)} contains no images: expected {', '.join(IMAGE_FILES)}.",
+            where=folder,
+            expected=IMAGE_FILES,
+        )
     return files
 
 
@@ -174,7 +189,10 @@ def _read(paths: Sequence[Path]) -> NDArray[np.uint8]:
         if image.shape != first.shape:
             raise DataError(
                 f"images of one folder must be of one size: {paths[0].name} has {first.shape[1]} x {first.shape[0]} "
-                f"pixels, {path.name} {image.shape[1]} x {image.shape[0]}. Resize one of them."
+                f"pixels, {path.name} {image.shape[1]} x {image.shape[0]}. Resize one of them.",
+                where=path,
+                expected=first.shape,
+                found=image.shape,
             )
         images[place] = image
     return images

@@ -1,4 +1,4 @@
-"""Score images by protocols: pixels, SSIM and what networks see."""
+"""Score images by protocols: pixel correlation, SSIM and activations of evaluation networks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reseen import metrics, statistics
 from reseen.errors import ShapeError
-from reseen.evaluate.matrices import BATCH, DENSE, Correlations, Rows, check_room
+from reseen.evaluate.matrices import BATCH, DENSE, Correlations, Rows, check_space
 from reseen.evaluate.scores import (
     Pool,
     Score,
@@ -39,20 +39,20 @@ Scorer = Callable[[Correlations], Score]
 
 @dataclass(frozen=True)
 class _Views:
-    """What one panel compares of a stack of images: their pixels, and each layer's activations."""
+    """Pixels of a stack of images and activations of each layer, as one panel compares them."""
 
     pixels: Rows
     layers: Mapping[tuple[str, str], Rows]
 
     @property
     def image_bytes(self) -> int:
-        """Bytes of what is kept of one image."""
+        """Bytes that are kept of one image."""
         return sum(rows.row_bytes for rows in (self.pixels, *self.layers.values()))
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What one stack of images scores against every original: correlations, and SSIM with the right one."""
+class _Compared:
+    """Correlations of one stack of images with every original, and SSIM with the right one."""
 
     pixels: Correlations
     layers: Mapping[tuple[str, str], Correlations]
@@ -101,7 +101,7 @@ def evaluate(
     progress
         Called with ``("evaluate", done, total)``.
     keep_each
-        Called with the scores of each image among all: a table of `reseen.tables.IMAGE_COLUMNS`.
+        Called with the scores of each image in the pool of all: a table of `reseen.tables.IMAGE_COLUMNS`.
     size
         Height and width at which images are compared where the protocol leaves it open; left out: those of the
         first stack, or of the first generated one.
@@ -116,29 +116,29 @@ def evaluate(
     Raises
     ------
     ShapeError
-        If the arrays do not fit each other or there are fewer than three stimuli.
+        If the arrays do not belong together or there are fewer than three stimuli.
     ResultsError
-        If the temporary folder has too little room for the features of many images.
+        If the temporary folder has too little space for the features of many images.
     """
     _check(truth_images, stimulus_id, images)
     scored = pools(stimulus_id, subsets, recipe, seed)
     size = size or _first_size(images, len(stimulus_id))
     if len(stimulus_id) > DENSE:
         n_bytes = sum(_view(truth_images[:1], panel, size).image_bytes for panel in panels)
-        check_room(len(stimulus_id), n_bytes, len(images))
+        check_space(len(stimulus_id), n_bytes, len(images))
     truths = [_view(truth_images, panel, size) for panel in panels]
-    seen: list[dict[str, dict[str, list[_Seen]]]] = [{} for _ in panels]
+    compared: list[dict[str, dict[str, list[_Compared]]]] = [{} for _ in panels]  # condition -> level -> samples
     for done, (level, condition) in enumerate(images):
         stack = _stack(images, (level, condition), len(stimulus_id))
-        for panel, truth, found in zip(panels, truths, seen, strict=True):
+        for panel, truth, found in zip(panels, truths, compared, strict=True):
             apart = level == "permuted" or panel.protocol.samples == "each"
             alone = np.split(stack, stack.shape[1], axis=1) if apart else [stack]
-            found.setdefault(condition, {})[level] = [_look(truth, part, panel, size) for part in alone]
+            found.setdefault(condition, {})[level] = [_compare(truth, part, panel, size) for part in alone]
         if progress is not None:
             progress("evaluate", done + 1, len(images))
     rows: list[dict[str, object]] = []
     each: list[DataFrame] = []
-    for panel, truth, found in zip(panels, truths, seen, strict=True):
+    for panel, truth, found in zip(panels, truths, compared, strict=True):
         for condition, levels in found.items():
             for pool in scored:
                 named = {"subject": subject, "condition": condition, "protocol": panel.protocol.name}
@@ -154,13 +154,13 @@ def evaluate(
 
 def _image_scores(
     truth: _Views,
-    levels: Mapping[str, list[_Seen]],
+    levels: Mapping[str, list[_Compared]],
     panel: Panel,
     pool: Pool,
     recipe: EvaluateRecipe,
     seed: int,
 ) -> Iterator[tuple[dict[str, str], dict[str, Score]]]:
-    """Return each score of one condition: what it is called, and its levels."""
+    """Yield the words that identify each score of one condition, and its levels."""
     protocol, nowhere = panel.protocol, {"network": "", "layer": "", "direction": ""}
     distance: dict[str, Scorer] = {"": partial(_layer_score, panel=panel, pool=pool, direction="")}
     identified: dict[str, Scorer] = {
@@ -170,7 +170,7 @@ def _image_scores(
     of_pixels = dict(identified) if "identification" in protocol.pixel_metrics else {}
     if "pixcorr" in protocol.pixel_metrics:
         of_pixels["pixcorr"] = lambda r: matrix_score(r, pool, "")
-    pixels = _score_levels(levels, lambda seen: seen.pixels, of_pixels)
+    pixels = _score_levels(levels, lambda compared: compared.pixels, of_pixels)
     if "pixcorr" in pixels:
         yield {"metric": "pixcorr", **nowhere}, pixels["pixcorr"]
     if "ssim" in protocol.pixel_metrics:
@@ -187,7 +187,7 @@ def _image_scores(
 
 
 def _score_levels(
-    levels: Mapping[str, list[_Seen]], correlations: Callable[[_Seen], Correlations], ways: Mapping[str, Scorer]
+    levels: Mapping[str, list[_Compared]], correlations: Callable[[_Compared], Correlations], ways: Mapping[str, Scorer]
 ) -> dict[str, dict[str, Score]]:
     """Score the correlations of every level in each way: ``{way: {level: score}}``.
 
@@ -196,17 +196,17 @@ def _score_levels(
     found: dict[str, dict[str, Score]] = {way: {} for way in ways}
     for level, parts in levels.items():
         scores: dict[str, list[Score]] = {way: [] for way in ways}
-        for seen in parts:
+        for compared in parts:
             for way, score in ways.items():
-                scores[way].append(score(correlations(seen)))
-            correlations(seen).release()
+                scores[way].append(score(correlations(compared)))
+            correlations(compared).release()
         for way in ways:
             found[way][level] = mean_score(scores[way])
     return found
 
 
-def _layer_of(seen: _Seen, key: tuple[str, str]) -> Correlations:
-    return seen.layers[key]
+def _layer_of(compared: _Compared, key: tuple[str, str]) -> Correlations:
+    return compared.layers[key]
 
 
 def _layer_score(r: Correlations, panel: Panel, pool: Pool, direction: str) -> Score:
@@ -215,9 +215,9 @@ def _layer_score(r: Correlations, panel: Panel, pool: Pool, direction: str) -> S
 
 
 def _ssim_score(
-    truth: _Views, parts: list[_Seen], panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int, level: str
+    truth: _Views, parts: list[_Compared], panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int, level: str
 ) -> Score:
-    values = np.mean([seen.ssim for seen in parts], axis=0)[pool.items]
+    values = np.mean([compared.ssim for compared in parts], axis=0)[pool.items]
     wrong = np.empty(0)
     if level == "result":
         wrong = _wrong_ssim(truth.pixels, parts[0].first_sample, panel, pool, recipe, seed)
@@ -227,29 +227,33 @@ def _ssim_score(
 def _wrong_ssim(truth: Rows, images: Rows, panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int) -> Floats:
     """Return SSIM against mismatched images, ``(n_derangements,)``, from about a thousand pairs of first samples.
 
-    SSIM has no matrix to be read off, so each image is compared with a few mismatched images, and a wrong pairing takes
-    one of them for each image at random.
+    There is no matrix of SSIM, so each image is compared with a few mismatched images. Each wrong pairing takes one of
+    them for each image at random.
     """
     n_items = len(pool.items)
     partners = pool.wrong_rows[: max(2, min(10, 1000 // n_items))]
-    met = np.stack([_ssim(truth, pool.items[rows], images, pool.items, panel) for rows in partners])
+    # (n_partners, n_items)
+    known = np.stack([_ssim(truth, pool.items[rows], images, pool.items, panel) for rows in partners])
     rng = np.random.default_rng([seed, 3])
-    chosen = rng.integers(len(met), size=(recipe.n_derangements, n_items))
-    wrong: Floats = met[chosen, np.arange(n_items)].mean(axis=1)
+    chosen = rng.integers(len(known), size=(recipe.n_derangements, n_items))
+    wrong: Floats = known[chosen, np.arange(n_items)].mean(axis=1)
     return wrong
 
 
 def _ssim(
-    truth: Rows, shown: NDArray[np.int64], images: Rows, made: NDArray[np.int64], panel: Panel
+    truth: Rows, originals: NDArray[np.int64], images: Rows, reconstructions: NDArray[np.int64], panel: Panel
 ) -> NDArray[np.float64]:
-    """Compute the SSIM of originals with reconstructions, both by row, a batch at a time."""
-    parts = (slice(start, start + BATCH) for start in range(0, len(made), BATCH))
-    found = [metrics.ssim(truth[shown[k]], images[made[k]], variant=panel.protocol.ssim) for k in parts]
+    """Compute the SSIM of originals with reconstructions, both by row number, a batch at a time."""
+    found = []
+    for start in range(0, len(originals), BATCH):
+        batch = slice(start, start + BATCH)
+        a, b = truth[originals[batch]], images[reconstructions[batch]]
+        found.append(metrics.ssim(a, b, variant=panel.protocol.ssim))
     return np.concatenate(found)
 
 
 def _view(images: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Views:
-    """Prepare images ``(n, H, W, 3)`` as a protocol says and pass them through its networks, a batch at a time."""
+    """Prepare images ``(n, H, W, 3)`` by a protocol and pass them through its networks, a batch at a time."""
     pixels = Rows(len(images))
     layers: dict[tuple[str, str], Rows] = {}
     for start in range(0, len(images), BATCH):
@@ -262,8 +266,8 @@ def _view(images: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Vi
     return _Views(pixels, layers)
 
 
-def _look(truth: _Views, stack: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Seen:
-    """View a stack ``(n, n_samples, H, W, 3)`` and correlate it with every original, averaged over its samples."""
+def _compare(truth: _Views, stack: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Compared:
+    """Correlate a stack ``(n, n_samples, H, W, 3)`` with every original, averaged over its samples."""
     n_items, n_samples = stack.shape[:2]
     every, ssim = np.arange(n_items), np.zeros(n_items)
     pixels = Correlations(truth.pixels, n_items, n_samples)
@@ -277,13 +281,13 @@ def _look(truth: _Views, stack: NDArray[np.uint8], panel: Panel, size: tuple[int
             ssim += _ssim(truth.pixels, every, view.pixels, every, panel) / n_samples
         for key, rows in view.layers.items():
             layers[key].add(rows)
-    return _Seen(pixels, layers, ssim, first_sample)
+    return _Compared(pixels, layers, ssim, first_sample)
 
 
 def _first_size(images: Mapping[tuple[str, str], NDArray[np.uint8]], n_items: int) -> tuple[int, int]:
     """Return the side lengths of generated images; retrieved ones may have another size."""
-    made = [key for key in images if not is_retrieved(key[1])] or list(images)
-    height, width = _stack(images, made[0], n_items).shape[2:4]
+    generated = [key for key in images if not is_retrieved(key[1])] or list(images)
+    height, width = _stack(images, generated[0], n_items).shape[2:4]
     return height, width
 
 
@@ -294,12 +298,22 @@ def _check(
 ) -> None:
     n_items = len(stimulus_id)
     if truth_images.ndim != 4 or len(truth_images) != n_items or truth_images.shape[3] != 3:
-        raise ShapeError(f"{n_items} stimulus ids need images ({n_items}, H, W, 3); found {truth_images.shape}.")
+        raise ShapeError(
+            f"{n_items} stimulus ids need images ({n_items}, H, W, 3); found {truth_images.shape}.",
+            where="truth_images",
+            expected=(n_items, "H", "W", 3),
+            found=truth_images.shape,
+        )
     if not images:
-        raise ShapeError("there are no images to score; reconstruct some first.")
+        raise ShapeError("there are no images to score; reconstruct some first.", where="images")
     for level, _ in images:
         if level not in IMAGE_LEVELS:
-            raise ShapeError(f"unknown level {level!r}; images are of {', '.join(IMAGE_LEVELS)}.")
+            raise ShapeError(
+                f"unknown level {level!r}; expected {', '.join(IMAGE_LEVELS)}.",
+                where="images",
+                expected=IMAGE_LEVELS,
+                found=level,
+            )
 
 
 def _stack(
@@ -309,6 +323,9 @@ def _stack(
     if stack.ndim != 5 or len(stack) != n_items or stack.shape[4] != 3 or stack.dtype != np.uint8:
         raise ShapeError(
             f"images of {'/'.join(key)} must be uint8 ({n_items}, n_samples, H, W, 3); "
-            f"found {stack.dtype} {stack.shape}."
+            f"found {stack.dtype} {stack.shape}.",
+            where="images",
+            expected=("uint8", n_items, "n_samples", "H", "W", 3),
+            found=(stack.dtype.name, *stack.shape),
         )
     return stack

@@ -32,7 +32,7 @@ class Items:
     labels
         Shape ``(n,)``: stimulus id of each item.
     decoded, truth
-        Shape ``(n, n_targets)`` each, less the mean of the training stimuli.
+        Shape ``(n, n_targets)`` each, with the mean of the training stimuli subtracted.
     weights
         Shape ``(n_bootstrap, n)``: see `statistics.bootstrap_weights`.
     orders
@@ -59,7 +59,7 @@ def items_of(
 
 
 def training_mean(stimulus_id: NDArray[np.int64], true: Features, folds: Folds) -> NDArray[np.float32]:
-    """Return, for each decoded item, the mean of the features its decoder was trained on, ``(n, n_targets)``."""
+    """Return for each item the mean of the features that its decoder was trained on, ``(n, n_targets)``."""
     mean = np.zeros((len(stimulus_id), true.flat.shape[1]), dtype=np.float32)
     for train, test in folds:
         rows = np.isin(stimulus_id, test)
@@ -96,7 +96,7 @@ def row(
     *,
     n: int,
 ) -> Row:
-    """Return one row of the table: a number with its interval and its chance level, where they are known."""
+    """Return one row of the table: a number with its interval and its chance level; NaN where they are unknown."""
     low, high = statistics.interval(np.empty(0) if replicates is None else replicates)
     null = statistics.permutation_null(value, np.empty(0) if wrong is None else wrong)
     return {

@@ -1,7 +1,7 @@
 """Correlations of every original with every reconstruction, in bounded memory however many there are.
 
-Up to `DENSE` items the matrix is computed and kept. Of more items the features are kept, in temporary files where they
-are large; the matrix is computed from them once, block by block, into a temporary file.
+Up to `DENSE` items the matrix itself is kept. For more items the features are kept, in temporary files if they are
+large, and the matrix is computed from them block by block into a temporary file.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from reseen.errors import ResultsError
 from reseen.metrics import Direction, Floats, correlation_matrix
 
 DENSE = 1024
-"""Items of which the whole matrix is kept: 8 MB."""
+"""Largest number of items whose complete matrix is kept: 8 MB."""
 BATCH = 256
 """Images that are prepared and passed through networks together."""
 _IN_MEMORY = 64e6  # bytes of features, or of a matrix, that are not written to a file
@@ -34,7 +35,7 @@ class Rows:
     Parameters
     ----------
     n_rows
-        How many there will be.
+        Number of rows in the end.
     """
 
     def __init__(self, n_rows: int) -> None:
@@ -50,7 +51,7 @@ class Rows:
         Raises
         ------
         ResultsError
-            If the temporary folder has no room for them.
+            If the temporary folder has no space for them.
         """
         self._shape, self._dtype = block.shape[1:], block.dtype
         if self._file is None and self._n_rows * math.prod(self._shape) * block.itemsize > _IN_MEMORY:
@@ -63,8 +64,9 @@ class Rows:
             self._file.write(np.ascontiguousarray(block).data)
         except OSError as error:
             raise ResultsError(
-                f"cannot write features to the temporary folder {tempfile.gettempdir()}: {error.strerror}. Make room "
-                "there, or name another folder in TMPDIR."
+                f"cannot write features to the temporary folder {tempfile.gettempdir()}: {error.strerror}. Free space "
+                "there, or name another folder in TMPDIR.",
+                where=Path(tempfile.gettempdir()),
             ) from error
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -86,7 +88,7 @@ class Rows:
         return self[rows].reshape(len(rows), -1)
 
     def columns(self, columns: NDArray[np.int64]) -> NDArray[Any]:
-        """Read columns of all rows of numbers by number, ``(n_rows, n)``; those between them are read too."""
+        """Read columns by number, ``(n_rows, n)``, of one-dimensional rows; columns between them are read too."""
         if self._file is None:
             return self[np.arange(self._n_rows)][:, columns]
         first, last = int(columns.min()), int(columns.max()) + 1
@@ -110,25 +112,25 @@ class Correlations:
     truth
         Features of the originals.
     n_items, n_samples
-        How many originals, and how many samples there will be.
+        Number of originals, and number of samples in the end.
     """
 
     def __init__(self, truth: Rows, n_items: int, n_samples: int) -> None:
         self._truth, self._n_items, self._n_samples = truth, n_items, n_samples
-        self._drawn: list[Rows] = []
+        self._samples: list[Rows] = []
         self._matrix = np.zeros((n_items, n_items)) if n_items <= DENSE else None
         self._rows: Rows | None = None
 
-    def add(self, drawn: Rows) -> None:
+    def add(self, sample: Rows) -> None:
         """Add the features of one sample of each reconstruction."""
         if self._matrix is None:
-            self._drawn.append(drawn)
+            self._samples.append(sample)
             return
         every = np.arange(self._n_items)
-        self._matrix += correlation_matrix(self._truth.flat(every), drawn.flat(every)) / self._n_samples
+        self._matrix += correlation_matrix(self._truth.flat(every), sample.flat(every)) / self._n_samples
 
     def release(self) -> None:
-        """Free a matrix that was computed from kept features; it is computed again if it is asked for."""
+        """Free a matrix that was computed from kept features; it is computed again when it is needed."""
         self._rows = None
 
     def stripes(self, items: NDArray[np.int64], direction: Direction) -> Iterator[tuple[int, Floats]]:
@@ -153,30 +155,30 @@ class Correlations:
         for fixed in parts:
             rows = np.zeros((len(fixed), self._n_items))
             features = self._truth.flat(fixed)
-            for drawn in self._drawn:
+            for sample in self._samples:
                 for others in parts:
-                    r = correlation_matrix(features, drawn.flat(others))
+                    r = correlation_matrix(features, sample.flat(others))
                     rows[:, others[0] : others[-1] + 1] += r / self._n_samples
             found.append(rows)
         return found
 
 
-def check_room(n_items: int, n_bytes: int, n_stacks: int) -> None:
-    """Check that the temporary folder has room for the features of many items and for one matrix.
+def check_space(n_items: int, n_bytes: int, n_stacks: int) -> None:
+    """Check that the temporary folder has space for the features of many items and for one matrix.
 
     Parameters
     ----------
     n_items
-        How many originals.
+        Number of originals.
     n_bytes
         Bytes of the features of one image.
     n_stacks
-        How many images are scored for each original.
+        Number of images that are scored for each original.
 
     Raises
     ------
     ResultsError
-        If there is too little room. The message states how many images would fit.
+        If there is too little space. The message states how many images would fit.
     """
     folder = tempfile.gettempdir()
     each, free = n_bytes * (1 + n_stacks), shutil.disk_usage(folder).free
@@ -185,8 +187,11 @@ def check_room(n_items: int, n_bytes: int, n_stacks: int) -> None:
         fit = int((math.sqrt(each**2 + 32 * free) - each) / 16)  # 8 n**2 + each * n = free
         raise ResultsError(
             f"{n_items:,} images need {needed / 1e9:.3g} GB in the temporary folder {folder}, where "
-            f"{free / 1e9:.3g} GB are free: enough for {max(fit, DENSE):,} images. Make room there, name another "
-            "folder in TMPDIR, or score fewer images."
+            f"{free / 1e9:.3g} GB are free: enough for {max(fit, DENSE):,} images. Free space there, name another "
+            "folder in TMPDIR, or score fewer images.",
+            where=Path(folder),
+            expected=needed,
+            found=free,
         )
 
 
@@ -200,13 +205,13 @@ def stripes(
     matrix
         Shape ``(n, n)``: original, reconstruction.
     items
-        Shape ``(n_items,)``: rows and columns that count.
+        Shape ``(n_items,)``: rows and columns to yield.
     direction
         Whether rows are originals or reconstructions.
 
     Yields
     ------
-    Number of the first row among the items, and rows ``(n_fixed, n_items)``.
+    Position of the first row among the items, and rows ``(n_fixed, n_items)``.
     """
     if isinstance(matrix, Correlations):
         yield from matrix.stripes(items, direction)

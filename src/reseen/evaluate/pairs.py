@@ -41,18 +41,20 @@ def hard_rows(r: Floats, items: Items, categories: Categories, seed: int) -> Ite
     """Identify each item among those most similar to it, among those of its category, and among those of others."""
     yield from _nearest_rows(r, items)
     wins, _ = metrics.pairwise_wins(r)
-    for sort, of_stimulus in categories.items():
+    for categorisation, of_stimulus in categories.items():
         names = np.array([of_stimulus.get(int(stimulus), "") for stimulus in items.labels])
         within, between = diagnostics.pairs_by_category(names, items.labels)
         if min(within.any(axis=1).sum(), between.any(axis=1).sum()) < 3:
             continue
         inside = statistics.permutations(items.labels, len(items.orders), seed=seed, groups=names)
-        yield _pairs_row(f"within {sort}", r, within, items, inside)
-        yield _pairs_row(f"between {sort}", r, between, items, items.orders)
-        share = within.sum() / (within.sum() + between.sum())
-        alone = diagnostics.from_category_alone(diagnostics.won(wins, between), share)
-        replicates = diagnostics.from_category_alone(diagnostics.bootstrap_won(wins, between, items.weights), share)
-        yield row("pairs", f"{sort} alone", float(alone), replicates, n=int((within | between).any(axis=1).sum()))
+        yield _pairs_row(f"within {categorisation}", r, within, items, inside)
+        yield _pairs_row(f"between {categorisation}", r, between, items, items.orders)
+        fraction = within.sum() / (within.sum() + between.sum())
+        alone = diagnostics.from_category_alone(diagnostics.won(wins, between), fraction)
+        replicates = diagnostics.from_category_alone(diagnostics.bootstrap_won(wins, between, items.weights), fraction)
+        yield row(
+            "pairs", f"{categorisation} alone", float(alone), replicates, n=int((within | between).any(axis=1).sum())
+        )
 
 
 def _nearest_rows(r: Floats, items: Items) -> Iterator[Row]:
@@ -65,7 +67,10 @@ def _nearest_rows(r: Floats, items: Items) -> Iterator[Row]:
 def _pairs_row(setting: str, r: Floats, pairs: Mask, items: Items, orders: NDArray[np.int64]) -> Row:
     """Return the row of some pairs; where originals are permuted, their distractors are permuted with them."""
     wins, _ = metrics.pairwise_wins(r)
-    wrong = [diagnostics.won(metrics.pairwise_wins(r[order])[0], pairs[np.ix_(order, order)]) for order in orders]
+    wrong = []
+    for order in orders:
+        permuted_wins, _ = metrics.pairwise_wins(r[order])
+        wrong.append(diagnostics.won(permuted_wins, pairs[np.ix_(order, order)]))
     replicates = diagnostics.bootstrap_won(wins, pairs, items.weights)
     n = int(pairs.any(axis=1).sum())
     return row("pairs", setting, diagnostics.won(wins, pairs), replicates, np.array(wrong), n=n)

@@ -1,4 +1,4 @@
-"""Diagnostics that take other decoded features: of decoders fitted without a cluster, and of single repetitions."""
+"""Diagnostics with other decoded features: from decoders fitted without a cluster, and from single repetitions."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ def diagnose_left_out(
     """Compute how well a decoder identifies images of a cluster that it was not trained on.
 
     Each test image is decoded by a decoder trained without the images of its cluster, and by a decoder trained without
-    as many images of all clusters. Diagnostic ``left_out``; settings ``clusters``, ``at random``, and ``lost``: the
-    second less the first, image by image.
+    as many images of all clusters. Diagnostic ``left_out``; settings ``clusters``, ``at random``, and ``lost``
+    (``at random`` minus ``clusters``, image by image).
 
     Parameters
     ----------
     subject
         Name, for the table.
     decoded
-        ``CLUSTERS`` and ``AT_RANDOM`` -> the same items, decoded, with training and test stimuli of each decoder.
+        ``CLUSTERS`` and ``AT_RANDOM`` -> decoded features of the same items, and training and test stimuli of each
+        decoder.
     true, recipe, seed
         See `diagnose_features`.
 
@@ -72,17 +73,18 @@ def diagnose_repetitions(
     recipe: EvaluateRecipe,
     seed: int,
 ) -> DataFrame:
-    """Compare what is decoded from the first repetition of each image with what is decoded from the others.
+    """Compare features decoded from the first repetition of each image with features decoded from the others.
 
-    Diagnostic ``repetitions``; settings ``first and others``, two-way identification between the two, which measures
-    reliability and not correctness; ``first`` and ``others``, each against the true features.
+    Diagnostic ``repetitions``; settings ``first and others`` (two-way identification between the two, which measures
+    reliability and not correctness), ``first`` and ``others`` (each against the true features).
 
     Parameters
     ----------
     subject
         Name, for the table.
     first, others
-        The same stimuli in the same order: decoded from the first repetition, and from the mean of the others.
+        Features of the same stimuli in the same order: decoded from the first repetition, and from the mean of the
+        others.
     true, folds, recipe, seed
         See `diagnose_features`.
 

@@ -42,15 +42,15 @@ def diagnose_images(
     samples      best of <n>             two-way accuracy of that sample of each image that is most like its original
     ============ ======================= ==========================================================================
 
-    The choice of the best sample uses the original. Its ``chance`` is therefore what the same choice gives with
-    permuted originals, which is above one half. No other number here is of chosen samples.
+    The choice of the best sample uses the original. Its ``chance`` is therefore the accuracy of the same choice with
+    permuted originals, which is above one half. No other number here is about chosen samples.
 
     Parameters
     ----------
     subject, condition
         For the table; the ``feature`` is ``"<condition> images"``.
     network
-        What computed the activations, see `reseen.headline.Headline.comparison`.
+        Name of the network and the layer, see `reseen.headline.Headline.comparison`.
     activations
         Shape ``(n, n_samples, n_features)``: activations of the reconstructions.
     true_activations
@@ -62,7 +62,7 @@ def diagnose_images(
 
     Returns
     -------
-    A table of `DIAGNOSTIC_COLUMNS`; without ``samples`` where there is one sample.
+    A table of `DIAGNOSTIC_COLUMNS`; without ``samples`` if there is one sample.
     """
     samples = range(activations.shape[1])
     matrices = np.stack([metrics.correlation_matrix(true_activations, activations[:, k]) for k in samples])

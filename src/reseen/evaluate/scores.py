@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 
 NEAR_CHANCE = 3
-"""The gap closed is undefined unless the oracle is more null standard deviations than this above the chance level."""
-
+"""The gap closed is undefined unless the oracle is more than so many null standard deviations above chance level."""
 
 _REDUCED = 64  # resamplings or pairings at a time
 
@@ -55,10 +54,20 @@ class Pool:
 
 @dataclass(frozen=True)
 class Score:
-    """Score, its resamplings ``(n_bootstrap,)``, scores of mismatched and permuted pairings, and of its items.
+    """Score with its resamplings and with the scores of wrong pairings.
 
-    ``wrong`` and ``permuted`` have shape ``(n_derangements,)``, ``each`` has ``(n_items,)``. ``parts`` holds the values
-    that a mean score is the mean of, ``(n_parts,)``.
+    Parameters
+    ----------
+    value
+        The score.
+    replicates
+        Shape ``(n_bootstrap,)``: the score of each resampling.
+    wrong, permuted
+        Shape ``(n_derangements,)``: scores of mismatched and of permuted pairings.
+    each
+        Shape ``(n_items,)``: the score of each item by itself; empty if there is none.
+    parts
+        Shape ``(n_parts,)``: values that a mean score is the mean of.
     """
 
     value: float
@@ -86,8 +95,10 @@ def pools(
         if len(np.unique(labels)) < 3:
             if subset == "all":
                 raise ShapeError(
-                    f"two-way identification needs at least three test images; found {len(np.unique(labels))}. "
-                    "Ask for more test images."
+                    f"two-way identification needs at least three test images; found {len(np.unique(labels))}.",
+                    where="stimulus_id",
+                    expected=3,
+                    found=len(np.unique(labels)),
                 )
             continue
         wrong_rows = statistics.derangements(labels, recipe.n_derangements, seed=seed)
@@ -100,9 +111,9 @@ def pools(
 def matrix_score(
     matrix: Floats | Correlations, pool: Pool, direction: str, ties: Ties = "half", *, distance: bool = False
 ) -> Score:
-    """Score a matrix of a pool: identification in a direction, or with none the mean of the right pairs.
+    """Score a matrix of a pool: identification in a direction, or without a direction the mean of the right pairs.
 
-    ``distance`` takes 1 - r in the place of r.
+    With ``distance`` the value of a pair is ``1 - r``.
     """
     if not direction:
         return _pair_score(matrix, pool, distance)
@@ -149,7 +160,7 @@ def _pair_score(matrix: Floats | Correlations, pool: Pool, distance: bool) -> Sc
 def _pairs(
     pairing: NDArray[np.int64], rows: range, direction: Direction
 ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield each fixed row that pairings meet, in which draws and for which items, and what it is paired with there."""
+    """Yield each fixed row of some pairings, and for it arrays of pairing number, item, and paired item."""
     if direction == "original":
         sample, item = np.nonzero((pairing >= rows.start) & (pairing < rows.stop))
         fixed, other = pairing[sample, item], item
@@ -167,10 +178,11 @@ def _pairs(
 
 def _in_parts(reduce: Callable[..., Floats], *arrays: Floats) -> Floats:
     """Reduce the last axis of arrays of equal length, some rows at a time, to bound the memory."""
-    parts = [
-        reduce(*(array[start : start + _REDUCED] for array in arrays)) for start in range(0, len(arrays[0]), _REDUCED)
-    ]
-    return np.concatenate(parts) if parts else np.empty(0)
+    found = np.empty(len(arrays[0]))
+    for start in range(0, len(found), _REDUCED):
+        part = slice(start, start + _REDUCED)
+        found[part] = reduce(*(array[part] for array in arrays))
+    return found
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
@@ -205,6 +217,7 @@ def rows_of(where: Mapping[str, str], scores: Mapping[str, Score], pool: Pool) -
         rows.append(row(metric + P_VALUE, "result", p))
         if (oracle := scores.get("oracle")) is not None:
             gap, low, high = np.nan, np.nan, np.nan
+            # an oracle near chance level makes the ratio arbitrary
             if sign * (oracle.value - null.mean) > NEAR_CHANCE * null.sd:
                 gap = float(statistics.gap_closed(sign * result.value, sign * null.mean, sign * oracle.value))
                 spread = statistics.gap_closed(sign * result.replicates, sign * null.mean, sign * oracle.replicates)
@@ -225,7 +238,7 @@ def _interval(metric: str, level: str, score: Score, n_stimuli: int) -> tuple[fl
 
 
 def each_of(where: Mapping[str, str], scores: Mapping[str, Score], pool: Pool) -> list[DataFrame]:
-    """Return the score of each item of a pool by itself, at the levels that images are compared at."""
+    """Return the score of each item of a pool by itself, at the levels at which images are compared."""
     import pandas as pd
 
     return [
@@ -236,7 +249,7 @@ def each_of(where: Mapping[str, str], scores: Mapping[str, Score], pool: Pool) -
 
 
 def each_table(parts: Sequence[DataFrame]) -> DataFrame:
-    """Make the table of `IMAGE_COLUMNS`."""
+    """Return the table of `IMAGE_COLUMNS`."""
     import pandas as pd
 
     empty = pd.DataFrame(columns=list(IMAGE_COLUMNS))
@@ -244,7 +257,7 @@ def each_table(parts: Sequence[DataFrame]) -> DataFrame:
 
 
 def table(rows: list[dict[str, object]]) -> DataFrame:
-    """Make the tidy table."""
+    """Return the tidy table."""
     import pandas as pd
 
     return pd.DataFrame(rows, columns=list(COLUMNS))

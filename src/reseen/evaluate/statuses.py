@@ -61,12 +61,12 @@ def run_checks(
     if scores is not None and len(scores):
         rule = choose(scores, stimuli)
         for subject, found in summary(scores, rule).groupby("subject", sort=False):
-            made = _check_scores(found.to_dict("records"), rule, n_permutations)
-            rows += [{"subject": subject, **row} for row in made]
+            checked = _check_scores(found.to_dict("records"), rule, n_permutations)
+            rows += [{"subject": subject, **row} for row in checked]
     if diagnostics is not None:
         for key, found in diagnostics.groupby(["subject", "feature"], sort=False):
-            made = _check_diagnostics(str(key[1]), found.to_dict("records"), rule)
-            rows += [{"subject": key[0], **row} for row in made]
+            checked = _check_diagnostics(str(key[1]), found.to_dict("records"), rule)
+            rows += [{"subject": key[0], **row} for row in checked]
     table = pd.DataFrame(rows, columns=list(CHECK_COLUMNS))
     return table.sort_values("subject", key=lambda names: pd.factorize(names)[0], kind="stable", ignore_index=True)
 
@@ -87,12 +87,12 @@ def _score(row: Mapping[Any, Any], chance: str = "chance_mismatched") -> Number:
 def _check_scores(rows: list[dict[Any, Any]], rule: Headline | None, n_permutations: int) -> Iterator[Row]:
     """Yield the checks of one subject's scores, from the rows of `reseen.headline.summary`."""
     first = [row for row in rows if rule is not None and row["score"] == rows[0]["score"]]
-    whole = {str(row["condition"]): row for row in first if row["subset"] == "all"}
-    made = [name for name in whole or [row["condition"] for row in rows] if not is_retrieved(name)]
-    main = main_condition(made)
-    if rule is not None and main in whole:
+    complete = {str(row["condition"]): row for row in first if row["subset"] == "all"}
+    conditions = list(complete) or [row["condition"] for row in rows]
+    main = main_condition(name for name in conditions if not is_retrieved(name))
+    if rule is not None and main in complete:
         subsets = {str(row["subset"]): row for row in first if row["condition"] == main}
-        yield from _check_headline(f"{main} images ({rule.comparison})", main, whole, subsets)
+        yield from _check_headline(f"{main} images ({rule.comparison})", main, complete, subsets)
     for row in rows:
         if row["score"] in ("pixcorr", "ssim") and row["condition"] == main and math.isfinite(row["chance_mean"]):
             name = "pixel correlation" if row["score"] == "pixcorr" else "SSIM"
@@ -103,10 +103,13 @@ def _check_scores(rows: list[dict[Any, Any]], rule: Headline | None, n_permutati
 
 
 def _check_headline(
-    feature: str, main: str, whole: Mapping[str, Mapping[Any, Any]], subsets: Mapping[str, Mapping[Any, Any]]
+    feature: str, main: str, complete: Mapping[str, Mapping[Any, Any]], subsets: Mapping[str, Mapping[Any, Any]]
 ) -> Iterator[Row]:
-    """Yield the checks of the headline: ``whole`` has a row for each condition, ``subsets`` those of the main one."""
-    row = whole[main]
+    """Yield the checks of the headline.
+
+    ``complete`` has the row of all images for each condition, ``subsets`` that of each subset for the main one.
+    """
+    row = complete[main]
     result = _score(row)
     for subset, part in subsets.items():
         yield by_chance("identification", feature, _score(part), "" if subset == "all" else f" of {subset} images")
@@ -115,7 +118,7 @@ def _check_headline(
         # gap_closed in scores.csv is NaN where the oracle is not above chance
         found: Found = ("pass", "above") if math.isfinite(row["gap_closed"]) else ("fail", "not above")
         yield check_row("oracle", feature, oracle, found, oracle.threshold)
-    scored = {name: _score(other) for name, other in whole.items() if name != main}
+    scored = {name: _score(other) for name, other in complete.items() if name != main}
     for name in scored:
         if not is_retrieved(name):
             yield against("one condition", feature, result, scored[name], name)
@@ -136,10 +139,10 @@ def _check_headline(
 def _check_permuted(rows: list[dict[Any, Any]], rule: Headline | None, n_permutations: int) -> Iterator[Row]:
     """Compare decoders fitted on permuted labels with one half, by every identification that is printed.
 
-    A score differs from one half if it does by Student's t over the permutations, at 5 % for all scores together
-    (Bonferroni), and by three standard deviations of wrong pairings over the square root of the number of permutations:
-    one permutation makes all images lean to one side, so that scores of permutations spread more than wrong pairings.
-    Yields the scores that differ, or else the one furthest from one half.
+    A score differs from one half if both hold: Student's t over the permutations is significant at 5 % for all scores
+    together (Bonferroni), and the difference is three standard deviations of wrong pairings over the square root of the
+    number of permutations. Images of one permutation share a bias, so scores of permutations vary more than those of
+    wrong pairings. Yields the scores that differ, or else the one furthest from one half.
     """
     pixels = ("pixcorr", "ssim")
     found = [row for row in rows if row["subset"] == "all" and row["score"] not in pixels]
@@ -171,7 +174,8 @@ def _differs(row: Mapping[Any, Any], n_scores: int, n_permutations: int) -> bool
     from scipy.stats import t
 
     value, low, high = (float(row[name]) for name in ("chance_permuted", "permuted_low", "permuted_high"))
-    half, distance = max(value - low, high - value), abs(value - 0.5)  # one end may be cut off at 0 or 1
+    # half of the interval is t(0.975) * sd / sqrt(k); one end may be cut off at 0 or 1
+    half, distance = max(value - low, high - value), abs(value - 0.5)
     if n_permutations < 2 or not distance > PASS * float(row["chance_sd"]) / math.sqrt(n_permutations):
         return False
     freedom = n_permutations - 1
@@ -189,9 +193,8 @@ def _check_diagnostics(feature: str, rows: list[dict[Any, Any]], rule: Headline 
     feature = f"{feature} ({network})" if network else f"decoded {feature}"
     for name, check in CHECKS.items():
         for line, number in lines.items():
-            is_headline = (
-                line == "n_way 2" and rule is not None and network == rule.comparison
-            )  # checked with the scores
+            # the headline is checked with the scores
+            is_headline = line == "n_way 2" and rule is not None and network == rule.comparison
             if line.startswith(check.reads) and not is_headline and math.isfinite(number.value):
                 yield _check_diagnostic(name, feature, line, number, lines)
 
@@ -212,7 +215,7 @@ def _check_diagnostic(name: str, feature: str, line: str, number: Number, lines:
         nothing = number._replace(value=math.nan)
         alone, every = (lines.get(line, nothing) for line in (f"pairs {setting} alone", "n_way 2"))
         words = {"between": between.value, "alone": alone.value, "every": every.value}
-        # few pairs prove nothing: the interval has to end nearer to one half than to the value between categories
+        # with few pairs: the interval has to end nearer to one half than to the value between categories
         is_apart = number.high < min(between.low, (0.5 + between.value) / 2)
         if found[0] == "fail" and not (between.sds >= PASS and is_apart):
             found = "warn", found[1]
