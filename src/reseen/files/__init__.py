@@ -1,15 +1,15 @@
-"""Files: written complete or not at all, read or refused with a reason, and folders that one process holds at a time.
+"""Files: complete or absent, read or refused with a reason; and locks of folders.
 
 ::
 
-    reading.py     what stands before every reader: regular files only, and one sentence for whatever went wrong
+    reading.py     checks before a file is opened, and one error for every failure
     text.py        text and JSON
     images.py      images
-    archives.py    the checksums of zip archives
+    archives.py    checksums of zip archives
     tensors.py     arrays as safetensors files, with checksums
     sealing.py     images as PNG files, with checksums
     writing.py     files and folders that are complete or absent
-    locking.py     a folder that one process holds
+    locking.py     locks of folders
 """
 
 from reseen.files.archives import check_archive
@@ -19,7 +19,7 @@ from reseen.files.reading import check_regular, file_state, reading, shown, unre
 from reseen.files.sealing import verify_sealed, write_sealed
 from reseen.files.tensors import check_tensors, opening_tensors, verify_tensors, write_tensors
 from reseen.files.text import read_json, read_text
-from reseen.files.writing import sweep, write_json, write_text, writing, writing_folder
+from reseen.files.writing import check_vacant, sweep, write_json, write_text, writing, writing_folder
 
 GB = 1e9
 """Bytes."""
@@ -30,6 +30,7 @@ __all__ = [
     "check_archive",
     "check_regular",
     "check_tensors",
+    "check_vacant",
     "file_state",
     "lock",
     "opening_tensors",

@@ -1,4 +1,4 @@
-"""Check zip archives, such as what PyTorch saves, by the checksums that the format carries."""
+"""Check zip archives, such as those that PyTorch saves, by the checksums in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ZIP = b"PK\x03\x04"
 
 
 def check_archive(path: Path, error: type[ReseenError], fix: str) -> None:
-    """Compare the checksum of every member of a zip archive; a file of another format is not read.
+    """Check the checksum of every member of a zip archive; a file of another format passes unread.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def check_archive(path: Path, error: type[ReseenError], fix: str) -> None:
     error
         Type of the error.
     fix
-        What to do if it is damaged.
+        Advice for a damaged file.
 
     Raises
     ------
@@ -35,4 +35,5 @@ def check_archive(path: Path, error: type[ReseenError], fix: str) -> None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     if damaged is not None:
-        raise error(f"{shown(path)} is damaged: the checksum of its member {shown(damaged)} does not fit. {fix}")
+        message = f"{shown(path)} is damaged: the checksum of its member {shown(damaged)} differs. {fix}"
+        raise error(message, where=path, found=damaged)

@@ -1,4 +1,4 @@
-"""Read images: of a known format, complete, of 8 bits a channel, opaque, and no larger than memory allows."""
+"""Read images: of a known format, complete, with 8 bits a channel, opaque, and small enough for memory."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 MAX_BYTES = 512 * 2**20
 """Largest image file in bytes."""
 MAX_PIXELS = 100_000_000
-"""Most pixels of an image; 300 MB once it is read."""
+"""Largest number of pixels of an image; as RGB they need 300 MB of memory."""
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF")
 _PNG = b"\x89PNG\r\n\x1a\n"
-_DEEP_MODES = ("I", "F")  # Pillow's modes of integers of 16 and 32 bits, and of floats
-_DEEP_RAW = (";16", ";12", ";32")  # how a channel of more bits than 8 is stored, which Pillow cuts to 8
+_DEEP_MODES = ("I", "F")  # Pillow's modes for integers of 16 and 32 bits, and for floats
+_DEEP_RAW = (";16", ";12", ";32")  # Pillow's names of channels with more than 8 bits, of which it reads the upper 8
 
 
 def read_image(path: Path | str, error: type[ReseenError] = DataError) -> NDArray[np.uint8]:
-    """Read an image as a screen shows it, ``(height, width, 3)`` uint8: turned as its camera says.
+    """Read an image as a screen shows it, ``(height, width, 3)`` uint8, rotated as its EXIF orientation says.
 
     Parameters
     ----------
@@ -39,17 +39,19 @@ def read_image(path: Path | str, error: type[ReseenError] = DataError) -> NDArra
     Raises
     ------
     ReseenError
-        Of type ``error``: if it is no regular file, damaged or incomplete, too large, or has several frames; or if
-        what it looks like is not known: it is transparent in places, or has more than 8 bits a channel.
+        Of type ``error``: if the file is not regular, damaged, incomplete or too large, or if the image has several
+        frames, transparent pixels, whose background is unknown, or more than 8 bits a channel.
     """
     import warnings
 
     from PIL import Image, UnidentifiedImageError
 
-    if check_regular(path, error) > MAX_BYTES:
-        raise error(f"the image {shown(path)} has more than {MAX_BYTES:,} bytes. Save it with fewer pixels.")
+    n_bytes = check_regular(path, error)
+    if n_bytes > MAX_BYTES:
+        message = f"the image {shown(path)} has more than {MAX_BYTES:,} bytes. Save it with fewer pixels."
+        raise error(message, where=Path(path), expected=MAX_BYTES, found=n_bytes)
     with reading(path, error, "Restore it or remove it."), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow: damage is refused below, sizes are checked here
+        warnings.simplefilter("ignore")  # Pillow warns of damage and sizes, which are refused below
         content = Path(path).read_bytes()
         _check_content(path, content, error)
         try:
@@ -57,7 +59,9 @@ def read_image(path: Path | str, error: type[ReseenError] = DataError) -> NDArra
         except UnidentifiedImageError as cause:
             raise error(
                 f"cannot read the image {shown(path)}: it is none of {', '.join(_FORMATS)}, or damaged. Restore it "
-                "or remove it."
+                "or remove it.",
+                where=Path(path),
+                expected=_FORMATS,
             ) from cause
         with image:
             _check_header(path, image, content, error)
@@ -65,7 +69,7 @@ def read_image(path: Path | str, error: type[ReseenError] = DataError) -> NDArra
 
 
 def _check_content(path: Path | str, content: bytes, error: type[ReseenError]) -> None:
-    """Compare the checksums and the end marks that formats carry."""
+    """Check the checksums and end marks that formats define."""
     damage = None
     if content.startswith(_PNG):
         damage = _png_damage(content)
@@ -75,41 +79,49 @@ def _check_content(path: Path | str, content: bytes, error: type[ReseenError]) -
         damage = "it is empty"
     if damage:
         raise error(
-            f"cannot read the image {shown(path)}: {damage}. It seems truncated or damaged. Restore it or remove it."
+            f"cannot read the image {shown(path)}: {damage}. It seems truncated or damaged. Restore it or remove it.",
+            where=Path(path),
         )
 
 
 def _png_damage(content: bytes) -> str | None:
-    """Return what is wrong with a PNG: a checksum of a chunk differs, or its end is missing."""
-    place = len(_PNG)
-    while place + 12 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, place)
-        end = place + 8 + length
+    """Return the damage of a PNG, a chunk whose checksum differs or a missing end; None if there is none."""
+    start = len(_PNG)
+    # a chunk: 4 bytes of length, 4 of type, the data, and 4 of the CRC of type and data
+    while start + 12 <= len(content):
+        length, chunk_type = struct.unpack_from(">I4s", content, start)
+        end = start + 8 + length
         if end + 4 > len(content):
             break
-        if zlib.crc32(memoryview(content)[place + 4 : end]) != struct.unpack_from(">I", content, end)[0]:
-            return f"the checksum of its part at byte {place:,} differs"
-        if kind == b"IEND":
+        if zlib.crc32(memoryview(content)[start + 4 : end]) != struct.unpack_from(">I", content, end)[0]:
+            return f"the checksum of its part at byte {start:,} differs"
+        if chunk_type == b"IEND":
             return None
-        place = end + 4
+        start = end + 4
     return "its end is missing"
 
 
 def _check_header(path: Path | str, image: ImageFile, content: bytes, error: type[ReseenError]) -> None:
-    """Refuse what the header alone tells, before pixels are allocated."""
+    """Check the facts in the header, before memory for the pixels is allocated."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise error(
             f"the image {shown(path)} has {width:,} x {height:,} pixels; at most {MAX_PIXELS:,} are read. Save it "
-            "with fewer."
+            "with fewer.",
+            where=Path(path),
+            expected=MAX_PIXELS,
+            found=width * height,
         )
     n_frames = getattr(image, "n_frames", 1)
-    if n_frames > 1 and image.format != "MPO":  # cameras keep a preview in a second frame
-        raise error(f"the image {shown(path)} has {n_frames} frames. Save the one that was shown by itself.")
+    if n_frames > 1 and image.format != "MPO":  # the second frame of MPO, a camera's format, is a preview
+        message = f"the image {shown(path)} has {n_frames} frames. Save the presented frame as an image of its own."
+        raise error(message, where=Path(path), expected=1, found=n_frames)
     if image.mode.startswith(_DEEP_MODES) or (_is_cut(image) and not _is_widened(content)):
         raise error(
-            f"the image {shown(path)} has more than 8 bits a pixel and channel (Pillow's mode {image.mode}): what "
-            "is white in it is not known. Save it with 8 bits."
+            f"the image {shown(path)} has more than 8 bits a pixel and channel (Pillow's mode {image.mode}): its value "
+            "for white is unknown. Save it with 8 bits.",
+            where=Path(path),
+            expected=8,
         )
 
 
@@ -120,14 +132,14 @@ def _is_cut(image: ImageFile) -> bool:
 
 
 def _is_widened(content: bytes) -> bool:
-    """Return whether a colour PNG of 16 bits holds 8-bit values in full range: both bytes of each value are equal."""
+    """Return whether a colour PNG of 16 bits has 8-bit values in full range: both bytes of each value are equal."""
     import numpy as np
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as upper, Image.open(io.BytesIO(content)) as lower:
         if upper.format != "PNG" or upper.tile[0].args not in ("RGB;16B", "RGBA;16B"):
             return False
-        raw = str(upper.tile[0].args).replace("16B", "16L")  # the other byte order: Pillow then takes the lower bytes
+        raw = str(upper.tile[0].args).replace("16B", "16L")  # in the other byte order, Pillow reads the lower bytes
         lower.tile = [lower.tile[0]._replace(args=raw)]
         return np.array_equal(np.asarray(upper), np.asarray(lower))
 
@@ -138,7 +150,8 @@ def _pixels(path: Path | str, image: ImageFile, error: type[ReseenError]) -> NDA
 
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         raise error(
-            f"the image {shown(path)} is transparent in places: what is seen behind it is not known. Lay it on the "
-            "background that it is shown on, and save it without an alpha channel."
+            f"the image {shown(path)} is transparent in places, and its background is unknown. Put it on the "
+            "background of the experiment and save it without an alpha channel.",
+            where=Path(path),
         )
     return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))

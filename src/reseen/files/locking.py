@@ -1,4 +1,4 @@
-"""Locks of folders, so that no two processes write to one at the same time."""
+"""Locks of folders: one process at a time writes to a folder."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from reseen.files.reading import shown
 LOCK = ".lock"
 """Name of the file in a folder that is locked."""
 CLAIM = ".lock.held"
-"""Name of the file that stands for the lock on a disk without locks: who creates it holds the folder."""
+"""Name of the file that replaces the lock on a disk without locks: the process that creates it holds the folder."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class Held:
-    """A folder that this process holds until it is closed, or until the process ends."""
+    """Folder that this process holds until :meth:`close`, or until the process ends."""
 
     def __init__(self, file: int, claim: Path | None = None) -> None:
         self._file, self._claim = file, claim
@@ -36,10 +36,10 @@ class Held:
 
 
 def lock(path: Path) -> Held:
-    """Lock a folder by an advisory lock, which the system releases when the process ends, however it ends.
+    """Lock a folder by an advisory lock, which the system releases when the process ends, also when it is killed.
 
-    On a disk without locks a file that only one process can create stands for it. Such a file outlives a process that
-    is killed; another process of the same machine then removes it, and on another machine the message names it.
+    On a disk without locks, a file that only one process can create replaces the lock. Such a file remains when its
+    process is killed. Another process of the same machine removes it; on another machine, the error message names it.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def lock(path: Path) -> Held:
     Raises
     ------
     ResultsError
-        If another process holds the folder, nothing can be written there, or the system has no locks of this type.
+        If another process holds the folder, it cannot be written, or the system has no locks of this type.
     """
     try:
         import fcntl
@@ -66,17 +66,18 @@ def lock(path: Path) -> Held:
     try:
         file = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
     except OSError as error:
-        raise ResultsError(f"cannot write to the results folder {shown(path)}: {error.strerror}.") from error
+        message = f"cannot write to the results folder {shown(path)}: {error.strerror}."
+        raise ResultsError(message, where=path) from error
     try:
-        claim = _take(path, file, fcntl)
+        claim = _lock_file(path, file, fcntl)
     except BaseException:
         os.close(file)
         raise
     return Held(file, claim)
 
 
-def _take(path: Path, file: int, fcntl: Any) -> Path | None:
-    """Lock the open file and write in it who holds it; return the file that stands for the lock, where it has none."""
+def _lock_file(path: Path, file: int, fcntl: Any) -> Path | None:
+    """Lock the open file and write the name of this process in it; return the file that replaces a missing lock."""
     me = f"process {os.getpid()} on {socket.gethostname()}"
     claim = None
     try:
@@ -85,16 +86,17 @@ def _take(path: Path, file: int, fcntl: Any) -> Path | None:
         raise _in_use(path, os.pread(file, 200, 0).decode(errors="replace")) from error
     except OSError as error:
         if error.errno not in _NO_LOCKS:
-            raise ResultsError(f"cannot lock the results folder {shown(path)}: {error.strerror}.") from error
+            message = f"cannot lock the results folder {shown(path)}: {error.strerror}."
+            raise ResultsError(message, where=path) from error
         claim = _create(path / CLAIM, me)
-    with suppress(OSError):  # a full disk: the lock holds all the same
+    with suppress(OSError):  # on a full disk, the lock holds without the name
         os.ftruncate(file, 0)
         os.pwrite(file, f"{me}\n".encode(), 0)
     return claim
 
 
 def _create(claim: Path, me: str) -> Path:
-    """Create the file that stands for a lock, after removing one whose process on this machine has ended."""
+    """Create the file that replaces a lock, after removing one whose process on this machine has ended."""
     try:
         if claim.exists() and _has_ended(_holder(claim)):
             _remove_ended(claim)
@@ -103,19 +105,20 @@ def _create(claim: Path, me: str) -> Path:
     except FileExistsError:
         raise _in_use(claim.parent, _holder(claim), f" If that process has ended, delete {shown(claim)}.") from None
     except OSError as error:
-        raise ResultsError(f"cannot write to the results folder {shown(claim.parent)}: {error.strerror}.") from error
+        message = f"cannot write to the results folder {shown(claim.parent)}: {error.strerror}."
+        raise ResultsError(message, where=claim.parent) from error
     return claim
 
 
 def _remove_ended(claim: Path) -> None:
-    """Remove the file of a process that has ended, unless somebody else replaced it in the meantime."""
+    """Remove the file of a process that has ended, unless another process replaced it in the meantime."""
     aside = claim.with_name(f"{claim.name}.{os.getpid()}")
-    with suppress(FileNotFoundError):  # somebody else removed it
+    with suppress(FileNotFoundError):  # another process removed it
         claim.rename(aside)
-        if not _has_ended(_holder(aside)):
-            aside.rename(claim)
-        else:
+        if _has_ended(_holder(aside)):
             aside.unlink()
+        else:
+            aside.rename(claim)
 
 
 def _holder(claim: Path) -> str:
@@ -126,11 +129,11 @@ def _holder(claim: Path) -> str:
 
 def _has_ended(holder: str) -> bool:
     """Return whether a holder is a process of this machine that has ended."""
-    words = holder.split()
+    words = holder.split()  # "process NUMBER on HOST"
     if len(words) != 4 or words[3] != socket.gethostname() or not words[1].isdigit():
         return False
     try:
-        os.kill(int(words[1]), 0)
+        os.kill(int(words[1]), 0)  # signal 0 only checks that the process exists
     except ProcessLookupError:
         return True
     except OSError:
@@ -140,4 +143,5 @@ def _has_ended(holder: str) -> bool:
 
 def _in_use(path: Path, holder: str, more: str = "") -> ResultsError:
     who = shown(holder.strip()) or "another process"
-    return ResultsError(f"{shown(path)} is in use by {who}. Wait for it to end, or choose another --out.{more}")
+    message = f"{shown(path)} is in use by {who}. Wait for it to end, or choose another --out.{more}"
+    return ResultsError(message, where=path, found=who)

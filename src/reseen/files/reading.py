@@ -1,4 +1,4 @@
-"""Check files before they are opened, and turn whatever a library raises about one into one sentence."""
+"""Check files before they are opened, and turn each error of a library into one of reseen's errors."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pathlib import Path
 from reseen.errors import DataError, ReseenError
 
 FIX = "Restore it from a copy, or download or write it again."
-"""How a file that is damaged is replaced, unless the reader knows better."""
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
+"""Default advice for a damaged file."""
+_IRREGULAR = (
+    (stat.S_ISDIR, "folder"),
+    (stat.S_ISFIFO, "pipe"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
 )
-_LOCK_FAILED = re.compile(r"unable to (?:un)?lock file, errno = (\d+)")  # HDF5's words
+_LOCK_FAILED = re.compile(r"unable to (?:un)?lock file, errno = (\d+)")  # in messages of HDF5
 _HELD = (errno.EAGAIN, errno.EACCES)
 _NO_LOCKS = (errno.ENOLCK, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _OF_SYSTEM = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM)
-_HARMFUL = re.compile(r"pickle|weights_only|trust", re.IGNORECASE)  # advice of libraries to load a file unsafely
+_HARMFUL = re.compile(r"pickle|weights_only|trust", re.IGNORECASE)  # libraries advise to load a file unsafely
 
 
 def check_regular(path: Path | str, error: type[ReseenError] = DataError) -> int:
@@ -34,7 +34,7 @@ def check_regular(path: Path | str, error: type[ReseenError] = DataError) -> int
     Parameters
     ----------
     path
-        The file. It is not opened: opening a pipe waits for whoever writes to it.
+        The file. It is not opened, since opening a pipe waits for a process that writes to it.
     error
         Type of the error.
 
@@ -53,9 +53,10 @@ def check_regular(path: Path | str, error: type[ReseenError] = DataError) -> int
         found = Path(path).stat()
     except (OSError, ValueError) as cause:
         raise unreadable(path, cause, error) from cause
-    for is_kind, words in _KINDS:
-        if is_kind(found.st_mode):
-            raise error(f"{shown(path)} is {words}. A regular file is expected here.")
+    for is_type, name in _IRREGULAR:
+        if is_type(found.st_mode):
+            message = f"{shown(path)} is a {name}. A regular file is expected here."
+            raise error(message, where=Path(path), expected="regular file", found=name)
     if not os.access(path, os.R_OK):
         forbidden = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         raise unreadable(path, forbidden, error) from forbidden
@@ -63,7 +64,7 @@ def check_regular(path: Path | str, error: type[ReseenError] = DataError) -> int
 
 
 def file_state(path: Path | str, error: type[ReseenError] = DataError) -> tuple[int, int, int]:
-    """Return the inode, size and time of change of a file: as long as they are the same, so is its content.
+    """Return inode, size in bytes and time of change in ns of a file; while they are equal, its content is too.
 
     Raises
     ------
@@ -85,40 +86,45 @@ def unreadable(
     path
         The file.
     cause
-        What was raised while it was read.
+        The error that was raised while it was read.
     error
         Type of the error that is returned.
     fix
-        What to do if the file is damaged; `FIX` by default.
+        Advice for a damaged file; `FIX` by default.
 
     Returns
     -------
     ReseenError
         Its message depends on the cause: a lock, permissions, a missing file, memory, the system, or a damaged file.
+        ``where`` is the path.
     """
-    name, code = shown(path), _code(cause)
-    if _lock_code(cause) is not None:
-        return error(_locked(name, _lock_code(cause)))
+    return error(_message(path, cause, fix or FIX), where=Path(path))
+
+
+def _message(path: Path | str, cause: BaseException, fix: str) -> str:
+    name, code, lock_code = shown(path), _code(cause), _lock_code(cause)
+    if lock_code is not None:
+        return _locked(name, lock_code)
     if isinstance(cause, MemoryError):
-        return error(f"{name} declares more data than fit in memory. Check that it is complete and the right file.")
+        return f"{name} declares more data than fit in memory. Check that it is complete and the right file."
     if code in (errno.EACCES, errno.EPERM):
-        return error(f"no permission to read {name}. Ask its owner for read access to the file and to its folders.")
+        return f"no permission to read {name}. Ask its owner for read access to the file and to its folders."
     if code in (errno.ENOENT, errno.ENOTDIR):
-        return error(f"{name} is missing. Check the path.")
+        return f"{name} is missing. Check the path."
     if code == errno.ELOOP:
-        return error(f"{name} is a symbolic link that leads back to itself. Replace it by the file.")
+        return f"{name} is a symbolic link that leads back to itself. Replace it by the file."
     if code == errno.EISDIR:
-        return error(f"{name} is a folder. A regular file is expected here.")
+        return f"{name} is a folder. A regular file is expected here."
     if code == errno.ENAMETOOLONG or (isinstance(cause, ValueError) and "\0" in str(path)):
-        return error(f"{name} is no path that this system can open. Check the path.")
+        return f"{name} is no path that this system can open. Check the path."
     if code in _OF_SYSTEM:
-        return error(f"{name} could not be read: {_reason(cause)}. The file itself may be whole: try again.")
+        return f"{name} could not be read: {_reason(cause)}. The file itself may be intact: try again."
     size = f"It has {Path(path).stat().st_size:,} bytes" if Path(path).is_file() else "It"
-    return error(f"{name} cannot be read ({_reason(cause)}). {size} and seems truncated or damaged. {fix or FIX}")
+    return f"{name} cannot be read ({_reason(cause)}). {size} and seems truncated or damaged. {fix}"
 
 
 def is_blocked(error: ReseenError) -> bool:
-    """Return whether an error of `unreadable` is about a file that may be whole: locked, forbidden or out of reach."""
+    """Return whether an error of `unreadable` is about a file that may be intact: locked, forbidden or out of reach."""
     cause = error.__cause__
     if cause is None:
         return False
@@ -127,7 +133,7 @@ def is_blocked(error: ReseenError) -> bool:
 
 @contextmanager
 def reading(path: Path | str, error: type[ReseenError] = DataError, fix: str | None = None) -> Iterator[None]:
-    """Check a file, then turn whatever a library raises while it is read into one of reseen's errors.
+    """Check a file, then turn each error of a library in the ``with`` block into one of reseen's errors.
 
     Parameters
     ----------
@@ -136,7 +142,7 @@ def reading(path: Path | str, error: type[ReseenError] = DataError, fix: str | N
     error
         Type of the error.
     fix
-        What to do if the file is damaged; `FIX` by default.
+        Advice for a damaged file; `FIX` by default.
 
     Raises
     ------
@@ -149,13 +155,14 @@ def reading(path: Path | str, error: type[ReseenError] = DataError, fix: str | N
     except ReseenError:
         raise
     except BaseException as cause:
-        if not isinstance(cause, Exception) and type(cause).__name__ != "PanicException":  # Rust libraries' own
+        # libraries in Rust raise PanicException, which is no Exception
+        if not isinstance(cause, Exception) and type(cause).__name__ != "PanicException":
             raise
         raise unreadable(path, cause, error, fix) from cause
 
 
 def shown(path: Path | str) -> str:
-    """Return a path as it may be printed: escape sequences and line breaks in names never reach a terminal."""
+    """Return a path for printing, with control characters and line breaks escaped."""
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in str(path))
 
 
@@ -165,18 +172,18 @@ def _code(cause: BaseException) -> int | None:
 
 
 def _lock_code(cause: BaseException) -> int | None:
-    """Return the system's error number where a file could not be locked."""
+    """Return the system's error number if a file could not be locked, or None."""
     found = _LOCK_FAILED.search(str(cause))
     if found is not None:
         return int(found[1])
     return _code(cause) if _code(cause) in (errno.EAGAIN, errno.ENOLCK) else None
 
 
-def _locked(name: str, code: int | None) -> str:
+def _locked(name: str, code: int) -> str:
     if code in _HELD:
         return (
             f"{name} is locked: another process has it open for writing. Wait for that process to end, or close the "
-            "file there; if nobody writes to it, set HDF5_USE_FILE_LOCKING=FALSE."
+            "file there. If no process writes to it, set HDF5_USE_FILE_LOCKING=FALSE."
         )
     return (
         f"{name} cannot be locked: its disk has no locks. Set HDF5_USE_FILE_LOCKING=FALSE in the environment and run "
@@ -185,8 +192,7 @@ def _locked(name: str, code: int | None) -> str:
 
 
 def _reason(cause: BaseException) -> str:
-    """Return what a library said, on one line, without advice that would do harm."""
-    said = str(getattr(cause, "strerror", None) or cause)
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    first = shown(lines[0])[:200].rstrip(". ") if lines else ""
-    return first if first and not _HARMFUL.search(said) else type(cause).__name__
+    """Return the first line of a library's message, or the error's type if the message gives harmful advice."""
+    message = str(getattr(cause, "strerror", None) or cause)
+    first = shown(message.strip().partition("\n")[0])[:200].rstrip(". ")
+    return first if first and not _HARMFUL.search(message) else type(cause).__name__

@@ -1,4 +1,4 @@
-"""Images that carry a checksum of their content and of where they belong."""
+"""Images with a checksum of their content and of their place, in the image file itself."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FIX = "Delete it and run the recipe again: it is made again."
-_KEY = b"tEXtreseen sha256\0"  # type and keyword of a PNG chunk of text
-_END = b"\0\0\0\0IEND\xaeB`\x82"
-_SIZE = 4 + len(_KEY) + 64 + 4 + len(_END)  # bytes of the seal and of the end of a PNG behind it
+FIX = "Delete it and run the recipe again, which generates it again."
+_KEY = b"tEXtreseen sha256\0"  # type and keyword of a PNG's text chunk
+_END = b"\0\0\0\0IEND\xaeB`\x82"  # last chunk of every PNG
+_SIZE = 4 + len(_KEY) + 64 + 4 + len(_END)  # bytes: length, key, checksum and CRC of the chunk, then the end
 
 
 def write_sealed(path: Path, image: NDArray[np.uint8], belongs: str) -> None:
-    """Write an image as PNG, complete or not at all, with a checksum of its bytes and of where it belongs.
+    """Write an image as PNG, complete or not at all, with a checksum of its bytes and of its place.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def write_sealed(path: Path, image: NDArray[np.uint8], belongs: str) -> None:
     image
         Shape ``(height, width, 3)``.
     belongs
-        Which image it is and what it was computed by. The same is needed to verify it.
+        Place of the image and the settings that it was computed by. The same text is needed to verify it.
 
     Raises
     ------
@@ -53,31 +53,39 @@ def write_sealed(path: Path, image: NDArray[np.uint8], belongs: str) -> None:
 
 
 def verify_sealed(path: Path, belongs: str) -> None:
-    """Compare an image with its checksum, without decoding it.
+    """Check an image against its checksum, without decoding it.
 
     Parameters
     ----------
     path
         A file that `write_sealed` wrote.
     belongs
-        What it was written with.
+        As in `write_sealed`.
 
     Raises
     ------
     ResultsError
         If it is missing, was changed or damaged, belongs elsewhere, or was not written by reseen.
     """
-    if check_regular(path, ResultsError) > MAX_BYTES:
-        raise ResultsError(f"{shown(path)} has more than {MAX_BYTES:,} bytes: it is no image of reseen. {FIX}")
+    n_bytes = check_regular(path, ResultsError)
+    if n_bytes > MAX_BYTES:
+        message = f"{shown(path)} has more than {MAX_BYTES:,} bytes: it is no image of reseen. {FIX}"
+        raise ResultsError(message, where=path, expected=MAX_BYTES, found=n_bytes)
     with reading(path, ResultsError, FIX):
         content = path.read_bytes()
     body, tail = content[:-_SIZE], content[-_SIZE:]
-    if tail[4 : 4 + len(_KEY)] != _KEY:
-        raise ResultsError(f"{shown(path)} has no checksum: this version of reseen did not write it, or damage. {FIX}")
-    if tail[4 + len(_KEY) : 4 + len(_KEY) + 64] != _checksum(body, belongs):
+    key_end = 4 + len(_KEY)
+    if tail[4:key_end] != _KEY:
+        message = f"{shown(path)} has no checksum: it is damaged, or this version of reseen did not write it. {FIX}"
+        raise ResultsError(message, where=path)
+    expected, found = tail[key_end : key_end + 64], _checksum(body, belongs)
+    if found != expected:
         raise ResultsError(
             f"{shown(path)} is not the image that was written there: its checksum differs. It was damaged, changed, or "
-            f"copied from elsewhere. {FIX}"
+            f"copied from elsewhere. {FIX}",
+            where=path,
+            expected=expected.decode(errors="replace"),
+            found=found.decode(),
         )
 
 

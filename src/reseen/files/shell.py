@@ -1,4 +1,4 @@
-"""Lines for a shell: every word is quoted, so that a name in a printed command is never more than a name."""
+"""Commands for a shell, with every word quoted, so that a file's name cannot act as a command."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import shlex
 def shell_line(*words: object) -> str:
     """Return words as one line that a shell reads as exactly these words.
 
-    A word with control characters is written as ``$'...'``, which bash and zsh read, so that none of them reaches a
-    terminal.
+    A word with control characters is written as ``$'...'``, which bash and zsh read, and is safe to print.
     """
     return " ".join(_quoted(str(word)) for word in words)
 

@@ -1,4 +1,4 @@
-"""Write and read arrays as safetensors files that say what they were computed by and carry a checksum of every byte."""
+"""Write and read arrays as safetensors files, with the settings they were computed by and a checksum of every byte."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FIX = "Delete it and run the recipe again."
-"""What to do with a damaged file of a results folder: the stage that wrote it writes it again."""
+"""Advice for a damaged file of a results folder: its stage writes it again."""
 CHECKSUM = "sha256"
-"""Key of the checksum among what an array was computed by."""
-_BLANK = "0" * 64  # in the place of the checksum while it is computed
+"""Key of the checksum in the settings of a file."""
+_BLANK = "0" * 64  # replaces the checksum in the header while it is computed
 _MAX_HEADER = 100_000_000  # safetensors' own limit
-_AT_ONCE = 2**20
+_AT_ONCE = 2**20  # bytes
 
-_verified: dict[str, tuple[int, int, int]] = {}
+_verified: dict[str, tuple[int, int, int]] = {}  # path -> inode, size and time of change when it was verified
 _lock = threading.Lock()
 
 
@@ -40,7 +40,7 @@ def write_tensors(path: Path, arrays: Mapping[str, NDArray[Any]], computed_by: M
     arrays
         Name -> array of any shape.
     computed_by
-        What they were computed by. A checksum of the whole file is added to it.
+        Settings that they were computed by. A checksum of the complete file is added.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def write_tensors(path: Path, arrays: Mapping[str, NDArray[Any]], computed_by: M
     from safetensors.numpy import save_file
 
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    # one entry of metadata, since the order of several is not fixed
+    # one entry of metadata, since the order of several entries is not fixed and equal runs write equal bytes
     metadata = {"computed_by": json.dumps({**computed_by, CHECKSUM: _BLANK}, sort_keys=True)}
     with writing(path) as part:
         save_file(contiguous, str(part), metadata=metadata)
@@ -65,15 +65,15 @@ def write_tensors(path: Path, arrays: Mapping[str, NDArray[Any]], computed_by: M
 
 @contextmanager
 def opening_tensors(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
-    """Open a file that `write_tensors` wrote, and yield it with what its arrays were computed by.
+    """Open a file that `write_tensors` wrote, and yield it with the settings that its arrays were computed by.
 
-    Every byte is compared with the checksum, once in a process unless the file changes.
+    The checksum of all bytes is verified, once in a process unless the file changes.
 
     Raises
     ------
     ResultsError
-        If it is missing or damaged, or changed after it was written. Whatever a library raises within the block counts
-        as damage.
+        If it is missing or damaged, or changed after it was written. An error of a library within the block counts as
+        damage.
     """
     from safetensors import safe_open
 
@@ -84,7 +84,7 @@ def opening_tensors(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
 
 
 def verify_tensors(path: Path) -> dict[str, str]:
-    """Compare a file with its checksum, and return what its arrays were computed by.
+    """Check a file against its checksum, and return the settings that its arrays were computed by.
 
     Raises
     ------
@@ -98,21 +98,21 @@ def verify_tensors(path: Path) -> dict[str, str]:
 def check_tensors(path: Path, error: type[ReseenError] = ResultsError, fix: str = FIX) -> None:
     """Check that a safetensors file has the length that its header declares; no tensor is read.
 
-    Libraries that load one which is damaged may read all of it, however large it is, to find out why.
+    Libraries may read all of a damaged file, which may be large, before they report it.
 
     Parameters
     ----------
     path
-        The file; anybody may have written it.
+        The file, of any origin.
     error
         Type of the error.
     fix
-        What to do if it is damaged.
+        Advice for a damaged file.
 
     Raises
     ------
     ReseenError
-        Of type ``error``: if it is no regular file, or its header and its length differ.
+        Of type ``error``: if the file is not regular, or its header and its length differ.
     """
     with reading(path, error, fix), path.open("rb") as file:
         _check_length(file, *_read_header(file))
@@ -121,29 +121,30 @@ def check_tensors(path: Path, error: type[ReseenError] = ResultsError, fix: str 
 def _verify(path: Path) -> dict[str, str]:
     check_regular(path, ResultsError)
     with path.open("rb") as file:
-        found = os.fstat(file.fileno())
+        status = os.fstat(file.fileno())
         header, start = _read_header(file)
         _check_length(file, header, start)
-        computed_by = _made_by(header)
-        claimed = computed_by.pop(CHECKSUM, None)
-        if claimed is None:
-            raise ResultsError(f"{shown(path)} has no checksum: this version of reseen did not write it. {FIX}")
-        state = (found.st_ino, found.st_size, found.st_mtime_ns)
+        computed_by = _settings(header)
+        expected = computed_by.pop(CHECKSUM, None)
+        if expected is None:
+            message = f"{shown(path)} has no checksum: this version of reseen did not write it. {FIX}"
+            raise ResultsError(message, where=path)
+        state = (status.st_ino, status.st_size, status.st_mtime_ns)
         with _lock:
             known = _verified.get(str(path)) == state
         if not known:
-            blank = header.replace(claimed.encode(), _BLANK.encode())
-            if len(claimed) != len(_BLANK) or _checksum(file, blank) != claimed:
-                raise ResultsError(
-                    f"{shown(path)} was changed or damaged after it was written: its checksum differs. {FIX}"
-                )
+            # a checksum of another length would change the length of the header
+            found = _checksum(file, header.replace(expected.encode(), _BLANK.encode()))
+            if len(expected) != len(_BLANK) or found != expected:
+                message = f"{shown(path)} was changed or damaged after it was written: its checksum differs. {FIX}"
+                raise ResultsError(message, where=path, expected=expected, found=found)
             with _lock:
                 _verified[str(path)] = state
     return computed_by
 
 
 def _read_header(file: BinaryIO) -> tuple[bytes, int]:
-    """Return the JSON header of a safetensors file and where it starts; its size is checked against the file."""
+    """Return the JSON header of a safetensors file and its first byte, after a check of its size against the file."""
     size = int.from_bytes(file.read(8), "little")
     if size > min(_MAX_HEADER, os.fstat(file.fileno()).st_size - 8):
         raise EOFError("its header is longer than the file")
@@ -158,7 +159,7 @@ def _check_length(file: BinaryIO, header: bytes, start: int) -> None:
         raise EOFError(f"its header declares {expected:,} bytes")
 
 
-def _made_by(header: bytes) -> dict[str, str]:
+def _settings(header: bytes) -> dict[str, str]:
     from pydantic import TypeAdapter
 
     text = json.loads(header).get("__metadata__", {}).get("computed_by", "{}")
@@ -166,7 +167,7 @@ def _made_by(header: bytes) -> dict[str, str]:
 
 
 def _checksum(file: BinaryIO, header: bytes) -> str:
-    """Return the SHA-256 of a header, as it is given, and of all data behind it in the file."""
+    """Return the SHA-256 of a header, as it is given, and of all data after it in the file."""
     total = hashlib.sha256(header)
     file.seek(8 + len(header))
     while block := file.read(_AT_ONCE):

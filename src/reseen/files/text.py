@@ -1,4 +1,4 @@
-"""Read text and JSON: UTF-8 of a bounded size, and JSON of one declared shape."""
+"""Read text and JSON: UTF-8 of limited size, and JSON of a declared type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 AT_MOST = 64 * 2**20
-"""Largest size in bytes of a text file, unless its reader says otherwise."""
+"""Default limit of the size of a text file, in bytes."""
 
 
 def read_text(path: Path | str, error: type[ReseenError] = DataError, at_most: int = AT_MOST) -> str:
@@ -26,30 +26,36 @@ def read_text(path: Path | str, error: type[ReseenError] = DataError, at_most: i
     error
         Type of the error.
     at_most
-        Largest size in bytes. It is checked before anything is read.
+        Largest size in bytes, checked before the file is read.
 
     Raises
     ------
     ReseenError
-        Of type ``error``: if it is no regular file, too large, in another encoding or no text.
+        Of type ``error``: if the file is not regular, too large, in another encoding or not text.
     """
     n_bytes = check_regular(path, error)
     if n_bytes > at_most:
-        raise error(f"{shown(path)} has {n_bytes:,} bytes; at most {at_most:,} are expected of such a file.")
+        message = f"{shown(path)} has {n_bytes:,} bytes; at most {at_most:,} are expected of such a file."
+        raise error(message, where=Path(path), expected=at_most, found=n_bytes)
     with reading(path, error), Path(path).open("rb") as file:
-        content = file.read(at_most + 1)  # a file of /proc has no size
+        content = file.read(at_most + 1)  # one byte more: a file of /proc has no size
     if len(content) > at_most:
-        raise error(f"{shown(path)} is larger than the {at_most:,} bytes that are expected of such a file.")
+        message = f"{shown(path)} is larger than the {at_most:,} bytes that are expected of such a file."
+        raise error(message, where=Path(path), expected=at_most)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as cause:
         found = "UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "another encoding"
         raise error(
             f"{shown(path)} is not UTF-8: byte {cause.start:,} is in {found}. Save it as UTF-8 text, or restore it if "
-            "it was UTF-8 before."
+            "it was UTF-8 before.",
+            where=Path(path),
+            expected="UTF-8",
+            found=found,
         ) from cause
     if "\0" in text:
-        raise error(f"{shown(path)} is no text: it has NUL bytes. Save it as UTF-8 text, or restore it.")
+        message = f"{shown(path)} is no text: it has NUL bytes. Save it as UTF-8 text, or restore it."
+        raise error(message, where=Path(path))
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -60,29 +66,29 @@ def read_json(
     at_most: int = AT_MOST,
     fix: str | None = None,
 ) -> Any:
-    """Read a JSON file of a declared shape.
+    """Read a JSON file of a declared type.
 
     Parameters
     ----------
     path
         The file, in UTF-8.
     schema
-        Any type that `pydantic.TypeAdapter` takes, such as ``dict[str, str]``. Types are strict: ``"1"`` is no number.
+        Any type of `pydantic.TypeAdapter`, such as ``dict[str, str]``. Types are strict: ``"1"`` is no number.
     error
         Type of the error.
     at_most
         Largest size in bytes.
     fix
-        What to do if the file is damaged.
+        Advice for a damaged file.
 
     Returns
     -------
-    What the schema describes.
+    Value of the type ``schema``.
 
     Raises
     ------
     ReseenError
-        Of type ``error``: if it is no regular file, no text, no JSON, nested too deep or of another shape.
+        Of type ``error``: if the file is not regular, not text, not JSON, nested too deeply or of another type.
     """
     from pydantic import ValidationError
 
@@ -93,9 +99,10 @@ def read_json(
     except error as raised:
         if not isinstance(raised.__cause__, ValidationError):
             raise
-        what, where = _first(raised.__cause__)
+        what, place = _first(raised.__cause__)
         advice = fix or "Restore it from a copy, or write it again."
-        raise error(f"{shown(path)} does not hold the expected JSON{where}: {what}. {advice}") from raised.__cause__
+        message = f"{shown(path)} does not hold the expected JSON{place}: {what}. {advice}"
+        raise error(message, where=Path(path)) from raised.__cause__
 
 
 @lru_cache(maxsize=64)
@@ -106,7 +113,7 @@ def _adapter(schema: Any) -> TypeAdapter[Any]:
 
 
 def _first(cause: Any) -> tuple[str, str]:
-    """Return what is wrong at the first place, and where that is."""
+    """Return the first problem of a validation, and its place in the JSON."""
     details = cause.errors(include_url=False, include_context=False, include_input=False)[0]
     place = " -> ".join(shown(str(part))[:60] for part in details["loc"][:6])
     message = shown(details["msg"])[:200].rstrip(".")
