@@ -66,15 +66,18 @@ def test_a_subject_is_added_to_a_folder_that_is_there(recipe, together, tmp_path
 
 
 def test_folders_of_other_recipes_or_of_the_same_subject_are_not_merged(recipe, apart, tmp_path):
-    with pytest.raises(ResultsError, match="holds subj01, which another folder holds too"):
+    with pytest.raises(ResultsError) as raised:
         pipeline.merge([apart[0], apart[0]], tmp_path / "merged")
+    assert (raised.value.where, raised.value.found) == (apart[0], "subj01")
     other = with_changes(recipe, {"data.subjects": ["subj02"], "reconstruct.n_steps": 3})
     pipeline.run(other, tmp_path / "other", until="simulate")
-    with pytest.raises(ResultsError, match=r"(?s)another recipe than.*reconstruct\.n_steps"):
+    with pytest.raises(ResultsError, match=r"(?s)another recipe than.*reconstruct\.n_steps") as raised:
         pipeline.merge([apart[0], tmp_path / "other"], tmp_path / "merged")
+    assert raised.value.where == tmp_path / "other"
     assert not (tmp_path / "merged").exists()
-    with pytest.raises(ResultsError, match="is not empty"):
+    with pytest.raises(ResultsError, match="is not empty") as raised:
         pipeline.merge(apart, tmp_path / "other")
+    assert raised.value.where == tmp_path / "other"
 
 
 def test_a_changed_table_is_not_merged(apart, tmp_path):

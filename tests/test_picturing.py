@@ -1,4 +1,4 @@
-"""Images on workers: a unit that is said to be done is done only when its files are there."""
+"""Images on workers: a task is complete only when its files exist."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from reseen.recipe import load_recipe, with_settings
 
 
 class Forgetful:
-    """An executor whose workers say that they are done and write only the first image of each unit."""
+    """An executor whose workers report complete tasks and write only the first image of each."""
 
     progress: Progress | None = None
 
-    def run(self, work: Callable[[Any, Any], Any], units: Sequence[Any], context: Any) -> Iterator[tuple[int, Any]]:
-        for number, unit in enumerate(units):
-            first, path = next(iter(unit.paths.items()))
-            yield number, work(context, picturing.Batch(**{**vars(unit), "paths": {first: path}}))
+    def run(self, work: Callable[[Any, Any], Any], tasks: Sequence[Any], context: Any) -> Iterator[tuple[int, Any]]:
+        for number, task in enumerate(tasks):
+            first, path = next(iter(task.paths.items()))
+            yield number, work(context, picturing.Batch(**{**vars(task), "paths": {first: path}}))
 
 
 def test_images_that_workers_did_not_write_are_missed_and_made_by_the_next_run(
@@ -33,8 +33,12 @@ def test_images_that_workers_did_not_write_are_missed_and_made_by_the_next_run(
     settings = [f"model.name={tiny_model}", "evaluate.n_permutations=0", 'reconstruct.conditions=["z"]']
     recipe = with_settings(load_recipe("tiny"), [*settings, 'encode.features=["z"]', "evaluate.oracle=false"])
     pipeline.run(recipe, tmp_path / "out", until="decode")
-    with pytest.raises(ResultsError, match=r"7 images that were written are not there; the first is .*\.png"):
+    with pytest.raises(ResultsError) as raised:
         pipeline.run(recipe, tmp_path / "out", until="reconstruct", executor=Forgetful())
+    error = raised.value
+    assert (error.expected, error.found) == (8, 1)
+    assert error.where.suffix == ".png"
+    assert not error.where.exists()
     assert len(list((tmp_path / "out").rglob("images/**/*.png"))) == 1
     pipeline.run(recipe, tmp_path / "out", until="reconstruct")
     assert len(list((tmp_path / "out").rglob("images/**/*.png"))) == 8

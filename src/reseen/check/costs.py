@@ -122,13 +122,17 @@ def effort(inputs: Inputs) -> Iterator[Finding]:
         total = count_evaluations(inputs.recipe, sizes) + n_subjects * recording.n_evaluations(sizes.n_stimuli)
         section = inputs.recipe.reconstruct
         seconds = total * seconds_per_evaluation(ldm, together=section.batch_size * _passes(section))
-        unit, size = ("s", 1) if seconds < 120 else ("min", 60) if seconds < 7200 else ("h", 3600)
-        return (
-            f"{total:,} U-Net evaluations, about {seconds / size:.0f} {unit} on {ldm.device}; all else is added to that"
-        )
+        return f"{total:,} U-Net evaluations, about {duration(seconds)} on {ldm.device}; all else is added to that"
 
     if inputs.has_model and look_at("encoding features", lambda: _told(inputs)).ok:
         yield look_at("time", measure)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in seconds, minutes or hours, such as ``"3 min"``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def seconds_per_evaluation(ldm: LatentDiffusion, *, together: int) -> float:

@@ -5,14 +5,14 @@
     stages.py        STAGES and run(): for each subject, for each stage
     context.py       Run and SubjectRun: recipe, folder, model, data and features that stages share
     simulate.py extract.py decode.py encode.py reconstruct.py evaluate.py report.py
-    controls.py      what a full run decodes beside the result
-    stacks.py        the images of a subject, read when they are asked for
+    controls.py      chance levels without responses, decoders without some images, and repetitions
+    stacks.py        images of a subject, read on demand
     tables.py        one table of each subject, and all of them joined
     maps.py          encoding results as maps, figures and files for other programs
-    image_writer.py  images go to disk in threads of their own
+    image_writer.py  threads that write images
     merge.py         join results folders of different subjects
-    raters.py        a test for people as raters
-    log.py           dated lines of what is being done
+    raters.py        a test with people as raters
+    log.py           dated lines of progress
 """
 
 from reseen.pipeline.merge import merge

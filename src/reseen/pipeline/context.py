@@ -32,7 +32,7 @@ from reseen.tables import main_condition
 from reseen.trials import Split, Trials
 
 N_HASHED_IMAGES = 16
-"""Images of a subject that its fingerprint covers, spread over all that were shown."""
+"""Number of images in a subject's fingerprint, at equal distances among the presented ones."""
 
 
 class Run:
@@ -49,9 +49,9 @@ class Run:
     progress
         Callback ``(step, n_done, n_total)``.
     executor
-        Computes the tasks of decoding and reconstruction. Left out: this process.
+        Executor of the tasks of decoding and reconstruction. Left out: this process.
     inputs
-        Loader of data and model, with what it loaded to check the recipe. Left out: a new one.
+        Loader of data and model, which keeps what it loaded to check the recipe. Left out: a new one.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class Run:
         self.inputs = inputs or Inputs(recipe, results.path, device=device, fetch=True, progress=progress)
         self.data = self.inputs.data
         self.writer: Writer | None = None
-        """Writes images in threads of its own, while the stage that generates them here lasts."""
+        """Writer of images in its own threads, while this process generates them."""
         self.panels: list[Panel] | None = None
-        """Evaluation networks of the recipe's protocols, once they are loaded."""
+        """Evaluation networks of the recipe's protocols, after they are loaded."""
         self._subjects: dict[str, SubjectRun] = {}
         self._current: SubjectRun | None = None
 
@@ -84,7 +84,7 @@ class Run:
         return self.device.startswith("cuda")
 
     def share(self, _folder: Path) -> Callable[[], Run]:
-        """Return a function that makes the same run on a worker, which loads data and model by itself."""
+        """Return a function that creates the same run on a worker, which loads data and model by itself."""
         return partial(_join, self.recipe, self.results.path.resolve(), self.device)
 
     def subject(self, name: str) -> SubjectRun:
@@ -130,25 +130,25 @@ class Run:
     def keeps_decoder(self, name: str) -> bool:
         """Return whether the decoder of a feature is written to the results folder.
 
-        An estimator of a user's own would be a pickle, and predictions that were made elsewhere have no decoder.
+        A user's own estimator could only be stored as a pickle, and predictions from elsewhere have no decoder.
         """
         return self.recipe.decode.decoder == RIDGE and self.recipe.decode.elsewhere(name) is None
 
-    def tell(self, doing: str, done: int, total: int) -> None:
-        """Report progress."""
+    def report_progress(self, step: str, n_done: int, n_total: int) -> None:
+        """Call ``progress``, if there is one."""
         if self.progress is not None:
-            self.progress(doing, done, total)
+            self.progress(step, n_done, n_total)
 
-    def counter(self, doing: str) -> Callable[[int, int], None]:
-        """Return a callback ``(done, total)`` for one step."""
-        return lambda done, total: self.tell(doing, done, total)
+    def counter(self, step: str) -> Callable[[int, int], None]:
+        """Return a callback ``(n_done, n_total)`` for one step."""
+        return partial(self.report_progress, step)
 
     @contextmanager
-    def noting_warnings(self) -> Iterator[None]:
-        """Record each warning for the report when it comes, and warn as usual."""
+    def recording_warnings(self) -> Iterator[None]:
+        """Record each warning for the report as it occurs, and warn as usual."""
         filters, show = list(warnings.filters), warnings.showwarning
 
-        def note(
+        def record(
             message: Warning | str,
             category: type[Warning],
             filename: str,
@@ -164,7 +164,7 @@ class Run:
 
         with warnings.catch_warnings():
             warnings.simplefilter("always")
-            warnings.showwarning = note
+            warnings.showwarning = record
             yield
 
 
@@ -175,7 +175,7 @@ def _join(recipe: Recipe, path: Path, device: str) -> Run:
 
 
 class SubjectRun:
-    """One subject of a run: data, features and decoded features, each read when it is first used.
+    """One subject of a run: data, features and decoded features, each read at its first use.
 
     Parameters
     ----------
@@ -194,8 +194,8 @@ class SubjectRun:
         self._trials: Trials | None = None
         self._facts: Trials | None = None
         self._label_check = ""
-        # z and c are kept, and no more: true z of 10,000 stimuli takes 0.26 GB, true c 2.4 GB. So are z and c of the
-        # held-out stimuli, true and decoded: images are generated from both.
+        # Only z and c are cached: true z of 10,000 stimuli needs 0.26 GB, true c 2.4 GB. Images are generated from z
+        # and c of the held-out stimuli, true and decoded, which are cached too.
         self.true = lru_cache(maxsize=2)(self._read_true)
         self.true_of_tested = lru_cache(maxsize=2)(self._read_true_of_tested)
         self.stored = lru_cache(maxsize=2)(self._read_stored)
@@ -205,23 +205,21 @@ class SubjectRun:
     def _open(self) -> Subject:
         """Return the subject's data after a comparison of its stimuli with those that the results were started with."""
         if self._opened is None:
-            keep = self.results.kept_folder(self.name)
-            with self.run.noting_warnings():
-                self._opened = self.run.inputs.open_subject(
-                    self.name, keep=keep, progress=self.run.counter(f"read {self.name}")
-                )
+            keep, progress = self.results.kept_folder(self.name), self.run.counter(f"read {self.name}")
+            with self.run.recording_warnings():
+                self._opened = self.run.inputs.open_subject(self.name, keep=keep, progress=progress)
             fingerprint = stimuli_fingerprint(self._opened.stimuli, self._opened.split)
             self.results.claim(f"images and captions of {self.name}", fingerprint)
         return self._opened
 
     @cached_property
     def stimuli(self) -> Stimuli:
-        """Images and captions; no betas are needed for them."""
+        """Images and captions; no betas are read."""
         return self._open().stimuli
 
     @cached_property
     def split(self) -> Split:
-        """Training and test stimuli; no betas are needed for them."""
+        """Training and test stimuli; no betas are read."""
         return self._open().split
 
     @property
@@ -231,7 +229,7 @@ class SubjectRun:
 
     @property
     def facts(self) -> Trials:
-        """Trials without betas: stimulus ids, sessions, ROIs, noise ceilings and places of the voxels."""
+        """Trials without betas: stimulus ids, sessions, ROIs, noise ceilings and voxel positions."""
         if self._facts is None:
             self._read_trials()
         assert self._facts is not None
@@ -239,18 +237,18 @@ class SubjectRun:
 
     @property
     def label_check(self) -> str:
-        """Sentence that says whether responses to the same image are alike: whether ids belong to the betas."""
+        """Sentence on how similar the responses to the same image are, which shows whether ids fit the betas."""
         _ = self.facts  # the labels are checked when the trials are read
         return self._label_check
 
     def _read_trials(self) -> Trials:
         """Read the trials; warn of labels that do not fit the betas and of approximate noise ceilings."""
-        doing = f"read {self.name}"
-        self.run.tell(doing, 0, 1)
+        progress = self.run.counter(f"read {self.name}")
+        progress(0, 1)
         data = self._open()
-        with self.run.noting_warnings():
+        with self.run.recording_warnings():
             trials = data.trials
-            self.run.tell(doing, 1, 1)
+            progress(1, 1)
             checked = trials.check_labels(seed=self.recipe.seed)
             if checked.problem:
                 warnings.warn(f"{self.name}: {checked.problem}", stacklevel=2)
@@ -262,7 +260,7 @@ class SubjectRun:
                     stacklevel=2,
                 )
         self.results.claim(f"data of {self.name}", trials_fingerprint(trials, data.split))
-        no_betas = np.broadcast_to(np.float32(0), trials.betas.shape)  # takes no memory
+        no_betas = np.broadcast_to(np.float32(0), trials.betas.shape)  # a view of one number
         self._facts = replace(trials, betas=no_betas, scaling=None)
         self._label_check = checked.comparison
         self._trials = trials
@@ -277,15 +275,15 @@ class SubjectRun:
     # -------------------------------------------------------------------------------------------------- features
 
     def _read_true(self, name: str) -> Features:
-        """Return the features that the model computes from what the subject was shown."""
+        """Return the features that the model computes from the presented stimuli."""
         return self.blocks(name).load()
 
     def blocks(self, name: str) -> FeatureBlocks:
-        """Return the same features, to be read block by block where they do not fit in memory."""
+        """Return the same features, to be read block by block if they do not fit in memory."""
         return self.results.feature_blocks(f"{self.name}/{name}")
 
     def decoded(self, name: str, *, permutation: int | None = None) -> Features:
-        """Return decoded features of the held-out items; of a permutation, by decoders fitted on permuted labels."""
+        """Return decoded features of the held-out items, of a permutation by decoders fitted on permuted labels."""
         return self.stored(decoded_stem(name, permutation))
 
     def _read_true_of_tested(self, name: str) -> Features:
@@ -309,12 +307,12 @@ class SubjectRun:
             seed=recipe.seed,
             train_trials=recipe.data.train_trials,
             test_trials=recipe.data.test_trials,
-            # on a CPU numpy is faster than torch
+            # numpy is faster than torch on a CPU
             device=self.run.device if self.run.needs_gpu else "numpy",
         )
 
     def computed_by(self, stage: str) -> dict[str, str]:
-        """Return what a stage's arrays are computed by: see `ResultsFolder.computed_by`."""
+        """Return the settings that a stage's arrays are computed by: see `ResultsFolder.computed_by`."""
         return self.results.computed_by(stage, self.name)
 
     def decode_path(self, stem: str) -> Path:
@@ -323,12 +321,12 @@ class SubjectRun:
 
 
 def decoded_stem(name: str, permutation: int | None) -> str:
-    """Name the file of a decoded feature: ``z``, or ``permuted0_z`` for the first permutation."""
+    """Return the file stem of a decoded feature: ``z``, or ``permuted0_z`` for the first permutation."""
     return name if permutation is None else f"permuted{permutation}_{name}"
 
 
 def stimuli_fingerprint(stimuli: Stimuli, split: Split) -> str:
-    """Return the SHA-256 of the stimuli that are used: ids, captions, and a sample of the images."""
+    """Return the SHA-256 of the ids and captions of all stimuli that are used, and of some of their images."""
     total = hashlib.sha256(np.ascontiguousarray(split.used).data)
     for stimulus in split.used:
         total.update("\n".join(stimuli.captions(int(stimulus))).encode() + b"\0")

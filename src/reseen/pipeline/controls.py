@@ -1,7 +1,7 @@
-"""Controls: what a full run decodes and makes beside the result, and what a finished decoder says of repetitions.
+"""Controls of a full run: chance levels without responses, decoders without some images, and repetitions.
 
-``chance_mean``, ``chance_random`` and ``chance_noise`` use no responses: they are generated from the mean z and c of
-the training stimuli, from z and c of a random training stimulus for each test stimulus, and from neither.
+Images of ``chance_mean`` are generated from the mean z and c of the training stimuli, those of ``chance_random`` from
+z and c of a random training stimulus for each test stimulus, and those of ``chance_noise`` from neither.
 """
 
 from __future__ import annotations
@@ -20,73 +20,74 @@ from reseen.trials import Split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
 
 N_CLUSTERS = 8
-"""Kinds of images, by c, of which one at a time is left out of the training."""
+"""Number of clusters of images, by c; one at a time is left out of the training."""
 STORED_WITHOUT_RESPONSES: tuple[Level, ...] = ("chance_mean", "chance_random")
-"""Levels without responses whose features are kept; the third, ``chance_noise``, has none."""
+"""Levels without responses whose features are stored; the third, ``chance_noise``, has none."""
 _FILE = {CLUSTERS: "without_cluster", AT_RANDOM: "without_some"}
 _CLUSTERS = "clusters"
 
 
 def decode_controls(subject: SubjectRun) -> bool:
-    """Decode what a full run needs beside the result; each file is written once."""
+    """Compute the features of the controls that are not stored yet; return whether any were missing."""
     worked = False
     for name in subject.run.decoded_names:
         for level in STORED_WITHOUT_RESPONSES:
-            if not _is_there(subject, f"{level}_{name}"):
+            if not _is_stored(subject, f"{level}_{name}"):
                 _save(subject, f"{level}_{name}", _without_responses(subject, name, level))
                 worked = True
-        for how in _FILE if subject.recipe.decode.elsewhere(name) is None else ():
-            if not _is_there(subject, f"{_FILE[how]}_{name}"):
-                _save(subject, f"{_FILE[how]}_{name}", _left_out(subject, name, how))
+        if subject.recipe.decode.elsewhere(name) is not None:
+            continue  # no decoder is fitted here
+        for how, stem in _FILE.items():
+            if not _is_stored(subject, f"{stem}_{name}"):
+                _save(subject, f"{stem}_{name}", _left_out(subject, name, how))
                 worked = True
     return worked
 
 
 def chance_features(subject: SubjectRun, level: Level, name: str) -> Features:
-    """Return the features from which images of a level without responses are generated, one row for each image."""
+    """Return the features that images of a level without responses are generated from, one row for each image."""
     return subject.stored(f"{level}_{name}")
 
 
 def left_out(subject: SubjectRun, name: str) -> dict[str, tuple[Features, Split]]:
-    """Return what decoders without some of the training images make of the test images, and what these were."""
+    """Return the features that decoders without some training images predict, and the split of these decoders."""
     return {how: (subject.stored(f"{stem}_{name}"), _split(subject, how)) for how, stem in _FILE.items()}
 
 
 def repetitions(subject: SubjectRun, name: str) -> tuple[Features, Features]:
-    """Decode the first showing of each test stimulus that was shown again, and the mean of its other showings."""
+    """Decode the first presentation of each repeated test stimulus, and the mean of its other presentations."""
     shape = subject.true(name).array.shape[1:]
-    parts: tuple[list[Features], list[Features]] = ([], [])
+    decoded_first, decoded_others = [], []
     for fold, (_, test) in enumerate(subject.split.folds):
-        shown = subject.trials.select(test)
-        ids, first, count = np.unique(shown.stimulus_id, return_index=True, return_counts=True)
-        again = first[count > 1]
-        if not len(again):
+        trials = subject.trials.select(test)
+        ids, first, count = np.unique(trials.stimulus_id, return_index=True, return_counts=True)
+        repeated = first[count > 1]
+        if not len(repeated):
             continue
-        others = np.setdiff1d(np.flatnonzero(np.isin(shown.stimulus_id, ids[count > 1])), again)
-        decoder = Decoder.from_arrays(*subject.results.load_arrays(_path(subject, f"{name}_fold{fold}")))
-        for part, rows in zip(parts, (shown.take(again), shown.take(others).average()), strict=True):
-            part.append(decoder.predict(rows))
-    return _join(name, shape, parts[0]), _join(name, shape, parts[1])
+        others = np.setdiff1d(np.flatnonzero(np.isin(trials.stimulus_id, ids[count > 1])), repeated)
+        decoder = Decoder.from_arrays(*subject.results.load_arrays(subject.decode_path(f"{name}_fold{fold}")))
+        decoded_first.append(decoder.predict(trials.take(repeated)))
+        decoded_others.append(decoder.predict(trials.take(others).average()))
+    return _join(name, shape, decoded_first), _join(name, shape, decoded_others)
 
 
 def _without_responses(subject: SubjectRun, name: str, level: Level) -> Features:
-    """Return one row for each test stimulus, or where all get the same, for the first of each fold."""
+    """Return one row for each test stimulus; for ``chance_mean``, whose rows are equal, only one for each fold."""
     true = subject.true(name)
     rows, ids = [], []
     for fold, (train, test) in enumerate(subject.split.folds):
         if level == "chance_mean":
-            known = true.rows(train)
-            rows.append(known.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32))
+            mean = true.rows(train).mean(axis=0, dtype=np.float64, keepdims=True)
+            rows.append(mean.astype(np.float32))
             ids.append(test[:1])
         else:
-            drawn = np.random.default_rng([subject.recipe.seed, 6, fold]).choice(train, len(test))
-            rows.append(true.rows(drawn))
+            rng = np.random.default_rng([subject.recipe.seed, 6, fold])
+            rows.append(true.rows(rng.choice(train, len(test))))
             ids.append(test)
     return _in_order(Features(name, np.concatenate(rows), np.concatenate(ids)))
 
@@ -99,40 +100,39 @@ def _left_out(subject: SubjectRun, name: str, how: str) -> Features:
 
 def _split(subject: SubjectRun, how: str) -> Split:
     """Return the split that tests each stimulus with a decoder fitted without its group."""
-    split = subject.split
-    path = _path(subject, _CLUSTERS)
-    if not _is_there(subject, _CLUSTERS):
-        ids = np.unique(np.concatenate([part for fold in split.folds for part in fold]))
-        sorted_by = subject.run.decoded_names[-1]  # c, but where z alone is decoded
-        shown = Features(sorted_by, subject.true(sorted_by).rows(ids), ids)
-        groups = sort_stimuli(shown, split, seed=subject.recipe.seed)
+    split, path = subject.split, subject.decode_path(_CLUSTERS)
+    if not _is_stored(subject, _CLUSTERS):
+        ids = split.used
+        feature = subject.run.decoded_names[-1]  # c, or z if only z is decoded
+        true = Features(feature, subject.true(feature).rows(ids), ids)
+        groups = sort_stimuli(true, split, seed=subject.recipe.seed)
         arrays = {"stimulus_id": ids, **{stem: groups[how] for how, stem in _FILE.items()}}
         subject.results.save_arrays(path, arrays, subject.computed_by("decode"))
-    kept, _ = subject.results.load_arrays(path)
-    return without_groups(split, kept["stimulus_id"], kept[_FILE[how]])
+    stored, _ = subject.results.load_arrays(path)
+    return without_groups(split, stored["stimulus_id"], stored[_FILE[how]])
 
 
 def sort_stimuli(features: Features, split: Split, *, seed: int) -> dict[str, NDArray[np.int64]]:
-    """Sort stimuli into clusters of their features, and into groups of the same sizes that hold stimuli of all kinds.
+    """Divide stimuli into clusters of their features, and into random groups of the same sizes.
 
     Returns
     -------
-    ``CLUSTERS`` and ``AT_RANDOM`` -> the group of each stimulus, ``(n_stimuli,)``. Each group has as many test stimuli
-    as the cluster of its number, and as many others. Where all features are alike, both are groups of all kinds.
+    ``CLUSTERS`` and ``AT_RANDOM`` -> the group of each stimulus, ``(n_stimuli,)``. Each random group has as many test
+    and as many training stimuli as the cluster of its number. If all features are equal, both are random.
     """
-    found = diagnostics.clusters(features.flat, N_CLUSTERS, seed=seed)
+    cluster = diagnostics.clusters(features.flat, N_CLUSTERS, seed=seed)
     rng = np.random.default_rng([seed, 7])
-    if not found.any():
-        found = rng.permutation(np.arange(len(found)) % N_CLUSTERS)
-    mixed = found.copy()
+    if not cluster.any():
+        cluster = rng.permutation(np.arange(len(cluster)) % N_CLUSTERS)
+    at_random = cluster.copy()
     tested = np.isin(features.stimulus_id, split.test_ids)
     for part in (tested, ~tested):
-        mixed[part] = rng.permutation(found[part])
-    return {CLUSTERS: found, AT_RANDOM: mixed}
+        at_random[part] = rng.permutation(cluster[part])
+    return {CLUSTERS: cluster, AT_RANDOM: at_random}
 
 
 def without_groups(split: Split, stimulus_id: NDArray[np.int64], group: NDArray[np.int64]) -> Split:
-    """Test the test stimuli of each group with what is trained on all training stimuli of other groups."""
+    """Return the split with one fold for each group: its test stimuli, and the training stimuli of other groups."""
     known = np.unique(np.concatenate([train for train, _ in split.folds]))
     folds = []
     for number in np.unique(group):
@@ -145,8 +145,8 @@ def without_groups(split: Split, stimulus_id: NDArray[np.int64], group: NDArray[
 def _join(name: str, shape: Sequence[int], parts: Sequence[Features]) -> Features:
     if not parts:
         return Features(name, np.empty((0, *shape), dtype=np.float32), np.empty(0, dtype=np.int64))
-    array, ids = (np.concatenate([getattr(part, what) for part in parts]) for what in ("array", "stimulus_id"))
-    return _in_order(Features(name, array, ids))
+    array = np.concatenate([part.array for part in parts])
+    return _in_order(Features(name, array, np.concatenate([part.stimulus_id for part in parts])))
 
 
 def _in_order(features: Features) -> Features:
@@ -154,13 +154,9 @@ def _in_order(features: Features) -> Features:
     return Features(features.name, features.array[order], features.stimulus_id[order])
 
 
-def _path(subject: SubjectRun, stem: str) -> Path:
-    return subject.decode_path(stem)
-
-
-def _is_there(subject: SubjectRun, stem: str) -> bool:
-    return subject.results.has_arrays(_path(subject, stem), subject.computed_by("decode"))
+def _is_stored(subject: SubjectRun, stem: str) -> bool:
+    return subject.results.has_arrays(subject.decode_path(stem), subject.computed_by("decode"))
 
 
 def _save(subject: SubjectRun, stem: str, features: Features) -> None:
-    subject.results.save_features(_path(subject, stem), features, subject.computed_by("decode"))
+    subject.results.save_features(subject.decode_path(stem), features, subject.computed_by("decode"))

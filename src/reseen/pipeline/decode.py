@@ -16,7 +16,7 @@ from reseen.plugins import fingerprint_of, load_object
 
 
 def decode(subject: SubjectRun) -> bool:
-    """Fit the decoders of z and c and predict the held-out items; return whether there was anything to do."""
+    """Fit the decoders of z and c and predict the held-out items; return whether any result was missing."""
     run, results = subject.run, subject.results
     own = run.recipe.decode.decoder
     if own != RIDGE:
@@ -38,7 +38,7 @@ def decode(subject: SubjectRun) -> bool:
 
 
 def _copy_predictions(subject: SubjectRun, name: str) -> None:
-    """Copy predictions that were made elsewhere into the results folder."""
+    """Copy predictions of other software into the results folder."""
     path = subject.recipe.decode.elsewhere(name)
     assert path is not None
     ids = held_out(subject.facts, subject.split, test_trials=subject.recipe.data.test_trials).stimulus_id
@@ -47,13 +47,13 @@ def _copy_predictions(subject: SubjectRun, name: str) -> None:
     subject.results.claim(f"predictions of {name} of {subject.name}", digest)
     subject.results.add_warning(
         f"{name} of {subject.name} was predicted elsewhere and read from {shown(path)}. No decoder was fitted here, so "
-        "that there are no scores of decoders fitted on permuted labels."
+        "there are no scores of decoders fitted on permuted labels."
     )
     subject.results.save_features(subject.decode_path(name), found, subject.computed_by("decode"))
 
 
 def _decode(subject: SubjectRun, name: str, permutations: Sequence[int | None]) -> None:
-    """Fit one feature's decoders; predictions are written last: once they are there, all of a permutation is there."""
+    """Fit one feature's decoders; predictions are written last, and mark a permutation as complete."""
     run, results = subject.run, subject.results
     linear = subject.decoding(name, subject.split)
     computed_by = subject.computed_by("decode")
@@ -74,7 +74,7 @@ def _decode(subject: SubjectRun, name: str, permutations: Sequence[int | None]) 
 
 
 def _save_decoders(subject: SubjectRun, stem: str, decoders: Sequence[Decoder], computed_by: Mapping[str, str]) -> None:
-    """Write the decoder of each fold; there is none of a permutation."""
+    """Write the decoder of each fold; with permuted labels there are none."""
     for fold, decoder in enumerate(decoders):
         arrays, described = decoder.describe()
         subject.results.save_arrays(subject.decode_path(f"{stem}_fold{fold}"), arrays, {**computed_by, **described})
@@ -82,8 +82,8 @@ def _save_decoders(subject: SubjectRun, stem: str, decoders: Sequence[Decoder], 
 
 @contextmanager
 def _decoding(subject: SubjectRun, what: str) -> Iterator[Callable[[int, int], None]]:
-    """Report a decoding, record its warnings, and return the counter of its blocks."""
-    doing = f"decode {what} of {subject.name}"
-    subject.run.tell(doing, 0, 1)  # the number of blocks is known when the first is done
-    with subject.run.noting_warnings():
-        yield subject.run.counter(doing)
+    """Yield the progress callback of a decoding, and record its warnings."""
+    progress = subject.run.counter(f"decode {what} of {subject.name}")
+    progress(0, 1)  # the number of blocks is known after the first one
+    with subject.run.recording_warnings():
+        yield progress

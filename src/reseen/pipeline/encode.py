@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def encode(subject: SubjectRun) -> bool:
-    """Fit the encoding models and write their table, voxels and maps; return whether there was anything to do."""
+    """Fit the encoding models and write their table, voxels and maps; return whether any result was missing."""
     worked = make_table(subject, "encoding", _encode)
     return export_maps(subject) or worked
 
@@ -34,8 +34,9 @@ def _encode(subject: SubjectRun) -> pd.DataFrame:
 
 
 def _features_in_turn(subject: SubjectRun, names: Sequence[str]) -> Iterator[encoding.Columns]:
-    """Yield feature spaces one at a time; a space is done when the next one is asked for."""
-    for done, name in enumerate(names):
-        subject.run.tell(f"encode {subject.name}", done, len(names))
+    """Yield feature spaces one at a time, and report progress: a request for the next one means one is done."""
+    progress = subject.run.counter(f"encode {subject.name}")
+    for n_done, name in enumerate(names):
+        progress(n_done, len(names))
         yield subject.blocks(name)
-    subject.run.tell(f"encode {subject.name}", len(names), len(names))
+    progress(len(names), len(names))

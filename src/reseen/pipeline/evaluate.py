@@ -32,7 +32,7 @@ _AGAIN = "to add them later, delete scores.csv here and in each subject's folder
 def prepare_networks(run: Run) -> None:
     """Compare the evaluation networks with those that the results were started with, before hours of sampling.
 
-    Where nothing is scored yet, warnings of missing networks are dropped: what is still missing is warned of again.
+    If nothing is scored yet, warnings of missing networks are deleted; networks that are still missing warn again.
     """
     for name in run.recipe.evaluate.networks:
         run.results.claim(f"network {name}", load_evaluation_network(name).fingerprint)
@@ -41,7 +41,7 @@ def prepare_networks(run: Run) -> None:
 
 
 def evaluate(subject: SubjectRun) -> bool:
-    """Score decoded features and images, and diagnose them; return whether there was anything to do."""
+    """Score decoded features and images, and diagnose them; return whether any table was missing."""
     scored = make_table(subject, "scores", _score)
     scored = make_table(subject, "images", _score_each_image) or scored
     return make_table(subject, "diagnostics", _diagnose) or scored
@@ -58,7 +58,7 @@ def _score(subject: SubjectRun) -> pd.DataFrame:
 
 
 def _score_each_image(subject: SubjectRun) -> pd.DataFrame:
-    """Score each image again, where a folder has the scores alone."""
+    """Return the score of each image, for a folder that has only the means."""
     kept: list[pd.DataFrame] = []
     _score_images(subject, kept.append)
     return kept[0]
@@ -71,8 +71,8 @@ def _score_features(subject: SubjectRun) -> pd.DataFrame:
     run = subject.run
     tables = []
     for name in run.decoded_names:
-        doing = f"score decoded {name} of {subject.name}"
-        run.tell(doing, 0, 1)
+        progress = run.counter(f"score decoded {name} of {subject.name}")
+        progress(0, 1)
         decoded, true = subject.decoded(name), subject.true(name)
         mean = scores.training_mean(decoded.stimulus_id, true, subject.split.folds)
         table = scores.evaluate_features(
@@ -87,27 +87,27 @@ def _score_features(subject: SubjectRun) -> pd.DataFrame:
             seed=run.recipe.seed,
             shuffled=[_permuted(subject, name, permutation, mean) for permutation in range(run.recipe.n_permuted)],
         )
-        run.tell(doing, 1, 1)
+        progress(1, 1)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
 def _permuted(subject: SubjectRun, name: str, permutation: int, mean: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what decoders fitted on permuted labels predict, moved from their training mean to that of the result.
+    """Return predictions of decoders fitted on permuted labels, with the training mean of the result.
 
-    With a fixed test set the two means are the same. Where stimuli are left out in turn, the permuted features of a
-    fold are not those of its stimuli.
+    With a fixed test set, both decoders have the same training mean. With folds, the permutation mixes the stimuli of
+    all folds, so that the means differ: the permuted one is replaced.
     """
     split, stimulus_id, seed = subject.split, subject.facts.stimulus_id, subject.recipe.seed
-    found = subject.decoded(name, permutation=permutation)
+    predicted = subject.decoded(name, permutation=permutation)
     permuted = permuted_stimuli(split, stimulus_id)
     if permuted is None:
-        return found.flat
+        return predicted.flat
     folds = []
     for train, test in split.folds:
-        seen = np.intersect1d(train, stimulus_id)
-        folds.append((shuffled(seen, permuted, seed, permutation), test))
-    return found.flat - scores.training_mean(found.stimulus_id, subject.true(name), folds) + mean
+        trained = np.intersect1d(train, stimulus_id)
+        folds.append((shuffled(trained, permuted, seed, permutation), test))
+    return predicted.flat - scores.training_mean(predicted.stimulus_id, subject.true(name), folds) + mean
 
 
 def _diagnose(subject: SubjectRun) -> pd.DataFrame:
@@ -115,10 +115,10 @@ def _diagnose(subject: SubjectRun) -> pd.DataFrame:
 
     tables: list[pd.DataFrame] = []
     for name in subject.run.decoded_names:
-        doing = f"diagnose decoded {name} of {subject.name}"
-        subject.run.tell(doing, 0, 1)
+        progress = subject.run.counter(f"diagnose decoded {name} of {subject.name}")
+        progress(0, 1)
         tables += _diagnose_features(subject, name)
-        subject.run.tell(doing, 1, 1)
+        progress(1, 1)
     tables.append(_diagnose_images(subject))
     return pd.concat([table for table in tables if len(table)], ignore_index=True)
 
@@ -141,12 +141,13 @@ def _diagnose_images(subject: SubjectRun) -> pd.DataFrame:
     stacks, condition = Stacks(subject), subject.run.main_condition
     head = headline_of(subject)
     activations = _activations(subject, head, stacks.size)
-    made = stacks["result", condition]
+    reconstructions = stacks["result", condition]  # (n_items, n_samples, height, width, 3)
+    of_samples = [activations(reconstructions[:, sample]) for sample in range(reconstructions.shape[1])]
     return scores.diagnose_images(
         subject.name,
         condition,
         "pixel correlation" if head is None else head.comparison,
-        np.stack([activations(made[:, sample]) for sample in range(made.shape[1])], axis=1),
+        np.stack(of_samples, axis=1),  # (n_items, n_samples, n_features)
         activations(subject.stimuli.images(stacks.stimulus_id)),
         stacks.stimulus_id,
         categories=subject.stimuli.categories,
@@ -164,9 +165,9 @@ def headline_of(subject: SubjectRun) -> Headline | None:
 def _activations(
     subject: SubjectRun, head: Headline | None, size: tuple[int, int]
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Return the function from images to what the headline compares, ``(n, n_features)``.
+    """Return the function from images to the activations that the headline compares, ``(n, n_features)``.
 
-    Without a headline, where no image was identified, that is pixels.
+    Without a headline, as no image was identified, it returns pixels.
     """
     name = BUILTIN if head is None else head.protocol
     protocol = next(known for known in PROTOCOLS.values() if known.name == name)
@@ -177,42 +178,42 @@ def _activations(
         network = next(network for network in panel.networks if network.name == head.network)
 
     def activations(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        shown = prepare(images, protocol.first, size=size)
+        prepared = prepare(images, protocol.first, size=size)
         if network is None or head is None:
-            return prepare(shown, protocol.pixels).reshape(len(images), -1).astype(np.float32)
-        return network.look(shown)[head.layer].reshape(len(images), -1)
+            return prepare(prepared, protocol.pixels).reshape(len(images), -1).astype(np.float32)
+        return network.look(prepared)[head.layer].reshape(len(images), -1)
 
     return activations
 
 
 def _score_images(subject: SubjectRun, keep_each: Callable[[pd.DataFrame], None]) -> pd.DataFrame:
     results, stimuli, stacks = subject.results, subject.stimuli, Stacks(subject)
-    truth = stimuli.images(stacks.stimulus_id)
+    presented = stimuli.images(stacks.stimulus_id)
     height, width = stacks.size
-    results.claim(TEST_IMAGES_OF + subject.name, image_digest(stacks.stimulus_id, truth))
-    results.claim(STIMULI_OF + subject.name, kind_of(truth, drawn=stimuli.drawn))
+    results.claim(TEST_IMAGES_OF + subject.name, image_digest(stacks.stimulus_id, presented))
+    results.claim(STIMULI_OF + subject.name, kind_of(presented, drawn=stimuli.drawn))
     results.claim(SCORED_SIZE_OF + subject.name, f"{width} x {height}")
-    doing = f"score images of {subject.name}"
+    count = subject.run.counter(f"score images of {subject.name}")
     return scores.evaluate(
         subject.name,
-        truth,
+        presented,
         stacks.stimulus_id,
         stacks,
         load_panels(subject.run),
         stimuli.subsets,
         subject.recipe.evaluate,
         subject.recipe.seed,
-        progress=lambda _, done, total: subject.run.tell(doing, done, total),
+        progress=lambda _, n_done, n_total: count(n_done, n_total),
         keep_each=keep_each,
         size=(height, width),
     )
 
 
 def load_panels(run: Run) -> list[Panel]:
-    """Load the evaluation networks of the recipe's protocols, once; a missing one costs its scores and a warning."""
+    """Load the evaluation networks of the recipe's protocols once; warn of missing ones, which have no scores."""
     if run.panels is None:
         own = [load_evaluation_network(name) for name in run.recipe.evaluate.networks]
-        with run.noting_warnings():
+        with run.recording_warnings():
             run.panels = [_load_panel(run, PROTOCOLS[name], own) for name in run.recipe.evaluate.protocols]
     return run.panels
 

@@ -1,8 +1,9 @@
-"""Extract: z and c of the stimuli that a subject was shown, and the features that the encoding analyses need."""
+"""Extract: z and c of the presented stimuli of a subject, and the features of the encoding analyses."""
 
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from reseen.analyses import UNDENOISED, true_features
 from reseen.blocks import are_whole
 from reseen.errors import ResultsError
-from reseen.files import GB
+from reseen.files import GB, shown
 from reseen.ldm import denoised_features, extraction
 from reseen.ldm.recording_plan import plan_for
 from reseen.pipeline.context import SubjectRun
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def extract(subject: SubjectRun) -> bool:
-    """Extract the features of every stimulus that the subject was shown; return whether there was anything to do."""
+    """Extract the features of every presented stimulus of the subject; return whether any were missing."""
     extracted = _extract(subject)
     return _record(subject) or extracted
 
@@ -33,39 +34,43 @@ def _extract(subject: SubjectRun) -> bool:
     missing = [name for name, path in paths.items() if not results.has_arrays(path, computed_by)]
     if not missing:
         return False
-    stimuli, shown = subject.stimuli, subject.split.used
+    stimuli, used = subject.stimuli, subject.split.used
     counter = run.counter(f"extract {subject.name}")
-    with run.noting_warnings():
-        found = extraction.extract(stimuli, shown, run.model, missing, recipe=run.recipe.extract, progress=counter)
+    with run.recording_warnings():
+        found = extraction.extract(stimuli, used, run.model, missing, recipe=run.recipe.extract, progress=counter)
     for name in missing:
+        # read again: loading the model recorded its fingerprint, which is one of the settings
         results.save_features(paths[name], found[name], subject.computed_by("extract"))
     return True
 
 
 def _record(subject: SubjectRun) -> bool:
-    """Record what the encoding analyses need while the true z and c are denoised, block by block."""
+    """Record the features of the encoding analyses while the true z and c are denoised, block by block."""
     run, results = subject.run, subject.results
-    names = {name for analysis in run.analyses() for name in analysis.features}.difference(UNDENOISED)
+    names = set[str]()
+    for analysis in run.analyses():
+        names.update(analysis.features)
+    names.difference_update(UNDENOISED)
     if all(are_whole(results.feature_files(f"{subject.name}/{name}")) for name in names):
         return False
     plan = plan_for(run.recipe, run.model)
     z, c = subject.blocks("z").load(), subject.blocks("c").load()
     blocks = plan.blocks(z.stimulus_id)
     computed_by = {**subject.computed_by("record"), "n_files": str(len(blocks))}
-    paths = [
-        {name: results.block_path(f"{subject.name}/{name}", number) for name in plan.shapes}
-        for number in range(len(blocks))
-    ]
+
+    def path_of(number: int, name: str) -> Path:
+        return results.block_path(f"{subject.name}/{name}", number)
 
     def done(number: int) -> bool:
-        return all(path.is_file() for path in paths[number].values())
+        return all(path_of(number, name).is_file() for name in plan.shapes)
 
     def write(number: int, ids: NDArray[np.int64], arrays: dict[str, NDArray[Any]]) -> None:
         for name, array in arrays.items():
             tensors = {"array": array, "stimulus_id": ids}
-            results.save_arrays(paths[number][name], tensors, {"name": name, **computed_by})
+            results.save_arrays(path_of(number, name), tensors, {"name": name, **computed_by})
 
-    _check_room(subject, plan.n_bytes(sum(len(ids) for number, ids in enumerate(blocks) if not done(number))))
+    n_missing = sum(len(ids) for number, ids in enumerate(blocks) if not done(number))
+    _check_space(subject, plan.n_bytes(n_missing))
     denoised_features.record_features(
         plan,
         run.model,
@@ -81,13 +86,16 @@ def _record(subject: SubjectRun) -> bool:
     return True
 
 
-def _check_room(subject: SubjectRun, needed: int) -> None:
-    """Check before hours of denoising that the disk has room for what is to be written."""
+def _check_space(subject: SubjectRun, needed: int) -> None:
+    """Check before hours of denoising that the disk has ``needed`` bytes free."""
     folder = subject.results.path
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ResultsError(
-            f"the features for the encoding analyses take {needed / GB:.3g} GB more in {folder}, where "
+            f"the features for the encoding analyses need {needed / GB:.3g} GB more in {shown(folder)}, where "
             f"{free / GB:.3g} GB are free. Free some, name fewer encode.layers or encode.layer_progress, or choose "
-            "another --out."
+            "another --out.",
+            where=folder,
+            expected=needed,
+            found=free,
         )

@@ -1,4 +1,4 @@
-"""Writing: images go to disk in threads of their own, while the next ones are made."""
+"""Writer: threads that write images to disk while the next ones are generated."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ Save = Callable[[Path, "NDArray[np.uint8]"], None]
 
 
 class Writer:
-    """Writer of images in threads of its own, in the order in which they are put; use it as a context manager.
+    """Writer of images in threads of its own, in the order of :meth:`put`; use it as a context manager.
 
-    At the end of the ``with`` block every image is on disk, also where the block is left by an error. What stops the
-    writing, such as a full disk, is raised by the next :meth:`put` or at the end; images after it are not written,
-    and the next run makes them again.
+    At the end of the ``with`` block every image is on disk, also after an error in the block. An error of the writing,
+    such as a full disk, is raised by the next :meth:`put` or at the end of the block. Images after it are not written,
+    and the next run generates them again.
 
     Parameters
     ----------
     save
-        Writes one image to a path, whole or not at all.
+        Function that writes one image to a path, complete or not at all.
     at_most
-        So many images wait to be written; whoever makes more waits too. That bounds the memory and what a kill costs.
+        Maximum number of images that wait to be written; with more, :meth:`put` waits. This limits the memory, and the
+        images that a kill loses.
     n_threads
-        How many threads write, each an image of its own. Compression and the disk let others work meanwhile.
+        Number of threads. Compression and disk access release Python's lock, so that threads run in parallel.
     """
 
     def __init__(self, save: Save, at_most: int, *, n_threads: int = 1) -> None:
@@ -44,12 +45,12 @@ class Writer:
         ]
 
     def put(self, path: Path, image: NDArray[np.uint8]) -> None:
-        """Have an image written, ``(height, width, 3)`` uint8; wait while too many are waiting already.
+        """Queue an image ``(height, width, 3)`` uint8 for writing; wait while the queue is full.
 
         Raises
         ------
         ResultsError
-            If an earlier one could not be written.
+            If an earlier image could not be written.
         """
         self._raise()
         self._waiting.put((path, image))
@@ -63,7 +64,7 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait until all is written; say what went wrong, unless something else went wrong before."""
+        """Wait until all images are written; raise an error of the writing unless the block raised one."""
         for _ in self._threads:
             self._waiting.put(None)
         for thread in self._threads:
@@ -76,7 +77,7 @@ class Writer:
             if self._error is None:
                 try:
                     self._save(*job)
-                except BaseException as error:  # it is raised where the images are made
+                except BaseException as error:  # `put` and `__exit__` raise it in the main thread
                     self._error = error
 
     def _raise(self) -> None:

@@ -1,4 +1,4 @@
-"""Log: what is being done as dated lines of text, on standard error where that is no terminal and in ``log.txt``."""
+"""Log: dated lines of progress, in ``log.txt`` and on a standard error that is no terminal."""
 
 from __future__ import annotations
 
@@ -11,93 +11,94 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from reseen.check.costs import duration
 from reseen.check.inputs import Progress
 
 LOG = "log.txt"
-"""Name of the log of a results folder; it is appended to by every run, and is no part of the results."""
+"""Name of the log of a results folder; every run appends to it, and it is no part of the results."""
 
 SECONDS_BETWEEN = 30.0
-"""Seconds between two lines about the same piece of work, at least."""
+"""Minimum of the seconds between two lines about the same step."""
 
 
 @dataclass
 class Lines:
-    """Turn calls ``(doing, done, total)`` into lines: at the start and the end of each piece of work, and in between.
+    """Progress callback ``(step, n_done, n_total)`` that writes lines: at the start and end of a step, and in between.
 
     Parameters
     ----------
     write
-        Called with each line.
+        Function that writes a line.
     clock
-        Returns seconds that never run backwards.
+        Function that returns monotonic seconds.
     """
 
     write: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
-    _began: dict[str, tuple[float, int]] = field(default_factory=dict, repr=False)
-    _said: dict[str, float] = field(default_factory=dict, repr=False)
+    _started: dict[str, tuple[float, int]] = field(default_factory=dict, repr=False)
+    _last: dict[str, float] = field(default_factory=dict, repr=False)
     _ended: set[str] = field(default_factory=set, repr=False)
 
-    def __call__(self, doing: str, done: int, total: int) -> None:
+    def __call__(self, step: str, n_done: int, n_total: int) -> None:
         """Write a line if one is due."""
         now = self.clock()
-        ended = done >= total
-        if doing not in self._began or (doing in self._ended and not ended):  # again, such as another block of it
-            self._began[doing] = now, done
-            self._ended.discard(doing)
-        elif doing in self._ended or (not ended and now - self._said[doing] < SECONDS_BETWEEN):
+        ended = n_done >= n_total
+        if step not in self._started or (step in self._ended and not ended):  # a step can start again
+            self._started[step] = now, n_done
+            self._ended.discard(step)
+        elif step in self._ended or (not ended and now - self._last[step] < SECONDS_BETWEEN):
             return
-        self._said[doing] = now
+        self._last[step] = now
         if ended:
-            self._ended.add(doing)
-        began, before = self._began[doing]
-        self.write(dated(f"{doing}: {done:,} of {total:,}{_remaining(now - began, done - before, total - done)}"))
+            self._ended.add(step)
+        started, n_before = self._started[step]
+        remaining = _remaining(now - started, n_done - n_before, n_total - n_done)
+        self.write(dated(f"{step}: {n_done:,} of {n_total:,}{remaining}"))
 
 
 def dated(text: str) -> str:
-    """Return a text behind the local time, ``2026-01-31T12:00:00+01:00``."""
+    """Return a text after the local time, ``2026-01-31T12:00:00+01:00``."""
     return f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}"
 
 
-def _remaining(spent: float, done: int, left: int) -> str:
-    if done <= 0 or left <= 0:
+def _remaining(seconds: float, n_done: int, n_left: int) -> str:
+    if n_done <= 0 or n_left <= 0:
         return ""
-    seconds = spent / done * left
-    unit, size = ("s", 1) if seconds < 120 else ("min", 60) if seconds < 7200 else ("h", 3600)
-    return f", about {seconds / size:.0f} {unit} left"
+    return f", about {duration(seconds / n_done * n_left)} left"
 
 
 @contextmanager
 def logging(folder: Path, what: str, progress: Progress | None) -> Iterator[Progress]:
-    """Append what a run does to the log of its results folder, and yield what is to be told of its progress.
+    """Append lines about a run to the log of its results folder, and yield the run's progress callback.
 
     Parameters
     ----------
     folder
         The results folder.
     what
-        What is run.
+        Description of the run.
     progress
-        Called with the same as the log, if anybody else wants to know.
+        Another progress callback, which gets the same calls.
     """
 
     def write(line: str) -> None:
         path = folder / LOG
         if os.path.lexists(path) and not path.is_file():
             return
-        with suppress(OSError), path.open("a", encoding="utf-8", errors="backslashreplace") as file:  # of a full disk
+        # on a full disk a run continues without its log
+        with suppress(OSError), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(" ".join(line.splitlines()) + "\n")
 
     lines = Lines(write)
 
-    def tell(doing: str, done: int, total: int) -> None:
-        lines(doing, done, total)
+    def both(step: str, n_done: int, n_total: int) -> None:
+        lines(step, n_done, n_total)
         if progress is not None:
-            progress(doing, done, total)
+            progress(step, n_done, n_total)
 
     write(dated(f"begin {what}, process {os.getpid()} on {socket.gethostname()}"))
     try:
-        yield tell
+        yield both
     except BaseException as error:
         write(dated(f"stopped by {type(error).__name__}: {error}"))
         raise

@@ -1,4 +1,4 @@
-"""Mapping: from each voxel's encoding numbers to maps, figures and files for other programs."""
+"""Maps: encoding results of the voxels as maps, figures and files for other programs."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from reseen.trials import Trials
 
 NOT_MAPPED = ("voxel_index", "alpha", "p")
-"""What of the voxels' numbers is not written as a map; q says what p says."""
+"""Arrays of the voxels that are not written as maps; q, which is written, is computed from p."""
 
 
 def cortical_maps(subject: SubjectRun) -> tuple[plot.CorticalMaps | None, str]:
-    """Carry a subject's encoding numbers to fsaverage5; where that cannot be, give a sentence that says why."""
+    """Map a subject's encoding results to fsaverage5; if that is impossible, return None and the reason."""
     trials = subject.facts
     if trials.voxel_index is None or trials.volume_shape is None:
         return None, "There are no maps: these voxels have no place in a volume."
@@ -37,15 +37,19 @@ def cortical_maps(subject: SubjectRun) -> tuple[plot.CorticalMaps | None, str]:
         return None, f"There are no maps: {error}"
     voxels, computed_by = subject.results.load_arrays(subject.results.encode_path(subject.name))
     index = trials.voxel_index
-    significant = {
-        name.removeprefix("q/"): surface.labels((q <= subject.recipe.encode.fdr).astype(np.int64), index)
-        for name, q in voxels.items()
-        if name.startswith("q/")
-    }
+    values, significant, winners = {}, {}, {}
+    for name, array in voxels.items():  # "r/MODEL", "split/...", "q/MODEL", "winner/ANALYSIS", each (n_voxels,)
+        statistic, _, model = name.partition("/")
+        if statistic in ("r", "split"):
+            values[name] = surface.values(array, index)
+        elif statistic == "q":
+            significant[model] = surface.labels((array <= subject.recipe.encode.fdr).astype(np.int64), index)
+        elif statistic == "winner":
+            winners[model] = surface.labels(array, index)
     maps = plot.CorticalMaps(
-        values={k: surface.values(v, index) for k, v in voxels.items() if k.startswith(("r/", "split/"))},
+        values=values,
         significant=significant,
-        winners={k.removeprefix("winner/"): surface.labels(v, index) for k, v in voxels.items() if "winner/" in k},
+        winners=winners,
         layers=tuple(json.loads(computed_by.get("layers", "[]"))),
         regions=surface.labels(_regions(trials), index),
         region_names=tuple(trials.rois),
@@ -54,7 +58,7 @@ def cortical_maps(subject: SubjectRun) -> tuple[plot.CorticalMaps | None, str]:
 
 
 def _regions(trials: Trials) -> NDArray[np.int64]:
-    """Return the number of each voxel's ROI; of several that overlap the first, in the order of the recipe."""
+    """Return the number of each voxel's ROI, -1 outside; where ROIs overlap, the first in the order of the recipe."""
     masks = np.stack(list(trials.rois.values()))
     return np.where(masks.any(axis=0), masks.argmax(axis=0), -1)
 
@@ -67,26 +71,26 @@ def write_figures(subject: SubjectRun, analyses: Sequence[report.AnalysisReport]
 
 def save_figure(results: ResultsFolder, name: str, figure: Figure) -> None:
     """Write a figure for print as PNG and as SVG."""
-    for kind in ("png", "svg"):
-        plot.save(figure, results.figure_path(name, kind))
-        figure.set_layout_engine("none")  # the parts stay where the first file has them
+    for suffix in ("png", "svg"):
+        plot.save(figure, results.figure_path(name, suffix))
+        figure.set_layout_engine("none")  # both files have the same layout
 
 
 def export_maps(subject: SubjectRun) -> bool:
-    """Write the maps that the recipe asks for and that are not there yet; return whether there were any.
+    """Write the maps of ``encode.export`` that are missing; return whether any were missing.
 
     Raises
     ------
     ResultsError
-        If the voxels have no place in a volume.
+        If the voxels have no positions in a volume.
     DataError
         If a transform file is missing.
     """
     name, data = subject.name, subject.run.data
     root = subject.results.path / "derivatives"
     missing = [kind for kind in subject.recipe.encode.export if not (root / f".{name}_{kind}").is_file()]
-    for done, kind in enumerate(missing):
-        subject.run.tell(f"write maps of {name}", done, len(missing))
+    for n_done, kind in enumerate(missing):
+        subject.run.report_progress(f"write maps of {name}", n_done, len(missing))
         describe_folder(root)
         trials = subject.facts
         check_placed(name, trials.volume_shape)

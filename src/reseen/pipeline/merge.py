@@ -8,7 +8,7 @@ from pathlib import Path
 
 from reseen.check.inputs import Progress
 from reseen.errors import ResultsError
-from reseen.files.reading import shown
+from reseen.files import check_vacant, shown
 from reseen.pipeline.stages import STAGES, needed, run
 from reseen.pipeline.tables import COLUMNS
 from reseen.recipe import Recipe, differences, with_changes
@@ -18,10 +18,10 @@ from reseen.results import ResultsFolder
 def merge(
     folders: Sequence[Path | str], out: Path | str, *, device: str = "cpu", progress: Progress | None = None
 ) -> ResultsFolder:
-    """Join the results of several folders in a new one, as if one run had computed all of their subjects.
+    """Join the results of several folders in a new one, as if one run had computed all subjects.
 
-    What the folders hold is copied. Then the joint recipe is run up to the last stage that all folders reached, which
-    joins the tables and writes the report.
+    The results of each subject are copied. Then the joint recipe is run up to the last stage that all folders reached,
+    which joins the tables and writes the report.
 
     Parameters
     ----------
@@ -35,14 +35,13 @@ def merge(
     Raises
     ------
     ResultsError
-        If recipes, models or versions differ, a subject is in two folders, a file was changed since it was written, or
+        If recipes, models or versions differ, a subject is in two folders, a file was changed after it was written, or
         the new folder is not empty.
     """
     parts = [ResultsFolder.read(folder) for folder in folders]
     recipe = _joint_recipe(parts)
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ResultsError(f"{shown(out)} is not empty. Name a new folder for the joint results with --out.")
+    check_vacant(out)
     with ResultsFolder.open(out, recipe) as joint:
         for part in parts:
             for name, value in part.provenance.items():
@@ -70,14 +69,18 @@ def _joint_recipe(parts: Sequence[ResultsFolder]) -> Recipe:
     subjects: list[str] = []
     for part in parts:
         own = part.recipe.data.subjects
-        if twice := [subject for subject in own if subject in subjects]:
-            raise ResultsError(f"{shown(part.path)} holds {twice[0]}, which another folder holds too. Leave one out.")
+        twice = [subject for subject in own if subject in subjects]
+        if twice:
+            message = f"{shown(part.path)} has results of {twice[0]}, and so has another folder. Leave one out."
+            raise ResultsError(message, where=part.path, found=twice[0])
         same_subjects = with_changes(part.recipe, {"data.subjects": list(first.recipe.data.subjects)})
-        if differ := differences(same_subjects, first.recipe):
+        differ = differences(same_subjects, first.recipe)
+        if differ:
+            listed = "\n  ".join(differ)
             raise ResultsError(
-                f"{shown(part.path)} holds the results of another recipe than {shown(first.path)}:\n  "
-                + "\n  ".join(differ)
-                + "\nOnly folders of one recipe can be merged."
+                f"{shown(part.path)} has results of another recipe than {shown(first.path)}:\n  {listed}\n"
+                "Only folders of one recipe can be merged.",
+                where=part.path,
             )
         subjects += own
     data = first.recipe.data.path or (first.path / "data").resolve()
@@ -85,7 +88,7 @@ def _joint_recipe(parts: Sequence[ResultsFolder]) -> Recipe:
 
 
 def _copy_subject(part: ResultsFolder, joint: ResultsFolder, subject: str) -> None:
-    """Copy everything that was computed for one subject; tables are compared with their checksums."""
+    """Copy all results of one subject; the checksums of tables are verified."""
     for place in (f"features/{subject}", f"{subject}/decode", f"{subject}/images", f"{subject}/encode"):
         if (part.path / place).is_dir():
             shutil.copytree(part.path / place, joint.path / place)

@@ -1,4 +1,4 @@
-"""Raters: a test for people as raters, from the images of a results folder."""
+"""Raters: a test with people as raters, from the images of a results folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from reseen import raters, report
 from reseen.errors import RecipeError, ResultsError
+from reseen.files import shown
 from reseen.files.shell import shell_line
 from reseen.pipeline.context import Run, SubjectRun
 from reseen.pipeline.reconstruct import images_of
@@ -34,44 +35,43 @@ def write_page(
     n_catch: int = 6,
     seed: int = 0,
 ) -> raters.Design:
-    """Write the page for raters, ``raters/index.html``, and the design that answers are scored with beside it.
+    """Write the page for raters, ``raters/index.html``, and the design that scores answers, ``raters/design.json``.
 
     Parameters
     ----------
     results
-        A results folder whose images are made.
+        A results folder with images.
     data
-        Where the data lie, if no longer where the recipe says.
+        Folder or file of the data, if they were moved since the run.
     conditions
-        Which images; left out: all that were made.
+        Conditions of the images; left out: all of the recipe.
     n_images
-        How many test images of each subject are asked about at most; which ones, the seed says.
+        Maximum number of test images of each subject; the seed chooses them.
     n_raters, n_catch, seed
         See `reseen.raters.draw_design`.
 
     Raises
     ------
     RecipeError
-        If there are no such conditions, or a number makes no sense.
+        If a condition is unknown, or a number is too small.
     ResultsError
-        If images are missing, or another test lies there.
+        If images are missing, or the folder has another test.
     DataError
         If the data cannot be read.
     """
+    for name, value, least in (("n_images", n_images, 2), ("n_raters", n_raters, 1), ("n_catch", n_catch, 0)):
+        if value < least:
+            message = f"{name} is {value}; a test for raters needs {least} or more."
+            raise RecipeError(message, where=name, expected=least, found=value)
     recipe = results.recipe if data is None else with_settings(results.recipe, [f"data.path={data.resolve()}"])
     run = Run(recipe, results)
     wanted = _conditions(run, conditions)
-    if n_images < 2 or n_raters < 1 or n_catch < 0:
-        raise RecipeError(
-            f"a test for raters needs 2 images or more, 1 rater or more and no fewer than 0 catch questions; found "
-            f"{n_images}, {n_raters} and {n_catch}."
-        )
     stimuli = {subject.name: _chosen(subject, n_images, seed) for subject in run.subjects}
     uris, digests = {}, []
-    for which, image in _images(run, stimuli, wanted):
+    for which, image in _images(run, stimuli, wanted):  # which: subject, condition, stimulus
         uris[which] = report.image_uri(image, largest=LARGEST_SIDE)
         digests.append([*which, image_digest(np.array([which[2]]), image)])
-    drawn = raters.draw_design(
+    sampled = raters.draw_design(
         stimuli,
         wanted,
         n_raters=n_raters,
@@ -80,21 +80,22 @@ def write_page(
         results=results.fingerprint,
         images=digest(digests),
     )
-    design = drawn.save(results.path / "raters" / "design.json")
+    design = sampled.save(results.path / "raters" / "design.json")
     results.save_text("raters/index.html", raters.page(design, uris, title=recipe.name))
     return design
 
 
 def _conditions(run: Run, conditions: Sequence[str]) -> tuple[str, ...]:
-    made = run.recipe.reconstruct.conditions
-    unknown = [condition for condition in conditions if condition not in made]
-    if unknown:
-        raise RecipeError(f"{run.results.path} has no images of {', '.join(unknown)}; it has {', '.join(made)}.")
-    return tuple(condition for condition in made if condition in (conditions or made))
+    known = run.recipe.reconstruct.conditions
+    for condition in conditions:
+        if condition not in known:
+            message = f"{shown(run.results.path)} has no images of {condition}; it has {', '.join(known)}."
+            raise RecipeError(message, where="conditions", expected=known, found=condition)
+    return tuple(condition for condition in known if condition in (conditions or known))
 
 
 def _chosen(subject: SubjectRun, n_images: int, seed: int) -> NDArray[np.int64]:
-    """Choose test stimuli of a subject at random, and return them in order."""
+    """Choose test stimuli of a subject at random, and return their ids in ascending order."""
     ids = np.unique(next(images_of(subject)).stimulus_id)
     return np.sort(np.random.default_rng([seed, 7]).permutation(ids)[:n_images])
 
@@ -102,7 +103,7 @@ def _chosen(subject: SubjectRun, n_images: int, seed: int) -> NDArray[np.int64]:
 def _images(
     run: Run, stimuli: Mapping[str, NDArray[np.int64]], conditions: Sequence[str]
 ) -> Iterator[tuple[tuple[str, str, int], NDArray[np.uint8]]]:
-    """Read what was shown and the first sample of each condition; of single trials, the first trial."""
+    """Yield the presented images and the first sample of each condition; of single trials, the first trial."""
     for subject in run.subjects:
         chosen = stimuli[subject.name].tolist()
         for which in chosen:
@@ -115,5 +116,5 @@ def _images(
                 if not path.is_file():
                     folder = run.results.path
                     line = shell_line("reseen", "reconstruct", folder / "recipe.toml", "--out", folder)
-                    raise ResultsError(f"there is no {path} yet. Run `{line}` first.")
+                    raise ResultsError(f"{shown(path)} does not exist yet. Run `{line}` first.", where=path)
                 yield (subject.name, images.condition, which), run.results.load_image(path)

@@ -1,4 +1,4 @@
-"""Reconstruct: which images of a subject there are, their paths, and the batches in which they are generated."""
+"""Reconstruct: the images of a subject, their paths, and the batches in which they are generated."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 N_WRITERS = 8
 """Number of threads that write the images of a task on a worker."""
 SEEN_SECONDS = 90
-"""How long a file that another machine wrote may take to be seen."""
+"""Maximum delay, in seconds, until a file of another machine is visible on a network disk."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Images:
     Parameters
     ----------
     subject, level, condition
-        Which.
+        Name of the subject, and level and condition of the images.
     stimulus_id
-        Shape ``(n_items,)``.
+        Stimulus of each item, ``(n_items,)``.
     paths
         For each item, a path for each sample.
     """
@@ -57,21 +57,25 @@ class Images:
 
     @property
     def label(self) -> str:
-        """Name of the work, for progress."""
+        """Name of the step, for progress."""
         return f"reconstruct {self.subject} {self.level} {self.condition}"
 
     def missing(self, results: ResultsFolder) -> dict[tuple[int, int], Path]:
-        """Return the path of each image that is not made yet, by item and sample; those that are there are verified."""
-        every = {(item, sample): path for item, row in enumerate(self.paths) for sample, path in enumerate(row)}
-        return {which: path.absolute() for which, path in every.items() if not results.has_image(path)}
+        """Return the path of each missing image, by item and sample; existing images are verified."""
+        missing = {}
+        for item, row in enumerate(self.paths):
+            for sample, path in enumerate(row):
+                if not results.has_image(path):
+                    missing[item, sample] = path.absolute()
+        return missing
 
 
 def images_of(subject: SubjectRun) -> Iterator[Images]:
     """Yield every set of images of a subject, level by level.
 
-    Items of ``result`` and ``permuted`` are those decoded, which may be single trials; those of ``chance_mean``
-    one stimulus of each fold, which stands for all of them; those of other levels the stimuli themselves, each once.
-    Sample k of ``permuted`` is made from the features of permutation k.
+    ``result`` and ``permuted`` have the decoded items, which may be single trials; ``chance_mean`` has the first test
+    stimulus of each fold, since its images are equal within a fold; other levels have each test stimulus once. Sample k
+    of ``permuted`` is generated from the features of permutation k.
     """
     recipe = subject.recipe
     decoded = subject.decoded(recipe.reconstruct.conditions[0][-1]).stimulus_id
@@ -86,29 +90,29 @@ def images_of(subject: SubjectRun) -> Iterator[Images]:
 def _paths(
     subject: SubjectRun, level: Level, condition: Condition, ids: NDArray[np.int64]
 ) -> tuple[tuple[Path, ...], ...]:
-    """Return for each item the path of each of its images; the number of the item distinguishes single trials."""
+    """Return the paths of each item's images; names of single trials have the number of the item."""
     n_samples = samples_at(subject.recipe, level, condition)
     single = len(np.unique(ids)) < len(ids)
     paths = []
     for item, stimulus in enumerate(ids.tolist()):
         trial = item if single else None
-        place = partial(subject.results.image_path, subject.name, level, condition, stimulus, trial=trial)
-        paths.append(tuple(place(sample) for sample in range(n_samples)))
+        path_of = partial(subject.results.image_path, subject.name, level, condition, stimulus, trial=trial)
+        paths.append(tuple(map(path_of, range(n_samples))))
     return tuple(paths)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One task: some images of one subject, level and condition that are not made yet.
+    """One task: some missing images of one subject, level and condition.
 
     Parameters
     ----------
     label, subject, level, condition, stimulus_id
-        Of the `Images` they belong to.
+        As in their `Images`.
     permutation
         Permutation whose features they are generated from, at level ``permuted``.
     paths
-        ``(item, sample)`` -> where to write.
+        ``(item, sample)`` -> path of the image.
     """
 
     label: str
@@ -121,44 +125,45 @@ class Batch:
 
 
 def reconstruct(subject: SubjectRun) -> bool:
-    """Generate every image of the subject that is not there yet; return whether there was anything to do."""
+    """Generate every missing image of the subject; return whether any were missing."""
     run = subject.run
     name = run.recipe.reconstruct.sampler
     if name != "ddim":
         run.results.claim(f"sampler {name}", fingerprint_of(reconstruction.find_sampler(name)))
-    every = list(images_of(subject))
-    batches = [batch for images in every for batch in _batches(run, images)]
-    total = {images.label: sum(map(len, images.paths)) for images in every}
-    done = dict(total)
-    for batch in batches:
-        done[batch.label] -= len(batch.paths)
-    with run.noting_warnings(), _writing_behind(run):
+    batches: list[Batch] = []
+    n_total, n_done = {}, {}
+    for images in images_of(subject):
+        missing = list(_batches(run, images))
+        n_total[images.label] = sum(map(len, images.paths))
+        n_done[images.label] = n_total[images.label] - sum(len(batch.paths) for batch in missing)
+        batches += missing
+    with run.recording_warnings(), _writing_behind(run):
         for number, _ in run.executor.run(_reconstruct, batches, run):
             label = batches[number].label
-            done[label] += len(batches[number].paths)
-            run.tell(label, done[label], total[label])
+            n_done[label] += len(batches[number].paths)
+            run.report_progress(label, n_done[label], n_total[label])
     _check_written(batches)
     return bool(batches)
 
 
 def _batches(run: Run, images: Images) -> Iterator[Batch]:
-    """Divide the images that are missing into tasks; with permuted labels each sample is a task of its own."""
+    """Divide the missing images into tasks; a task of level ``permuted`` has images of one permutation."""
     parts: dict[int | None, list[tuple[tuple[int, int], Path]]] = {}
     for (item, sample), path in images.missing(run.results).items():
         permutation = sample if images.level == "permuted" else None
         parts.setdefault(permutation, []).append(((item, sample), path))
     size = run.recipe.reconstruct.batch_size
-    of = images.label, images.subject, images.level, images.condition, images.stimulus_id
+    common = images.label, images.subject, images.level, images.condition, images.stimulus_id
     for permutation, part in parts.items():
         for start in range(0, len(part), size):
-            yield Batch(*of, permutation, dict(part[start : start + size]))
+            yield Batch(*common, permutation, dict(part[start : start + size]))
 
 
 @contextmanager
 def _writing_behind(run: Run) -> Iterator[None]:
     """Write images of this process while the next ones are generated; at the end all are on disk.
 
-    A kill costs the batch that is being generated and what waits of the one before.
+    A kill loses the batch that is being generated, and the images of the previous batch that are not written yet.
     """
     try:
         with Writer(run.results.save_image, run.recipe.reconstruct.batch_size) as run.writer:
@@ -170,7 +175,8 @@ def _writing_behind(run: Run) -> Iterator[None]:
 def _reconstruct(run: Run, batch: Batch) -> None:
     """Generate the images of one batch, except those that another process has written in the meantime."""
     subject = run.subject(batch.subject)
-    z, c = (_given(subject, batch, name) if name in batch.condition else None for name in ("z", "c"))
+    z = _features(subject, batch, "z") if "z" in batch.condition else None
+    c = _features(subject, batch, "c") if "c" in batch.condition else None
     with _saving(run) as save:
         reconstruction.generate(
             run.model,
@@ -187,9 +193,9 @@ def _reconstruct(run: Run, batch: Batch) -> None:
 
 @contextmanager
 def _saving(run: Run) -> Iterator[Save]:
-    """Yield a function that writes an image: of the run's writer, or on a worker of a writer for the task.
+    """Yield a function that writes an image, by the run's writer or, on a worker, by a writer of the task.
 
-    A task of a worker ends when its images are on disk. Several threads write them, so that a GPU waits little.
+    A worker's task ends when its images are on disk. Several threads write them, so that the GPU waits little.
     """
     if run.writer is not None:
         yield run.writer.put
@@ -201,25 +207,29 @@ def _saving(run: Run) -> Iterator[Save]:
 def _check_written(batches: Sequence[Batch]) -> None:
     """Check that every image of completed tasks is there.
 
-    On a network disk, a file that another machine wrote can take up to a minute to be seen.
+    On a network disk, a file of another machine can be invisible for up to a minute.
 
     Raises
     ------
     ResultsError
-        If one is missing.
+        If an image is missing.
     """
     end = time.monotonic() + SEEN_SECONDS
     missing = [path for batch in batches for path in batch.paths.values()]
+    n_written = len(missing)
     while missing := [path for path in missing if not path.is_file()]:
         if time.monotonic() >= end:
             raise ResultsError(
-                f"{len(missing)} images that were written are not there; the first is {shown(missing[0])}. Check that "
-                "every worker sees the same results folder and run the same command again: it makes them again."
+                f"{len(missing)} images that were written are missing; the first is {shown(missing[0])}. Check that "
+                "every worker uses the same results folder, and run the same command again to generate them.",
+                where=missing[0],
+                expected=n_written,
+                found=n_written - len(missing),
             )
         time.sleep(1)
 
 
-def _given(subject: SubjectRun, batch: Batch, name: str) -> Features:
+def _features(subject: SubjectRun, batch: Batch, name: str) -> Features:
     """Return the features that a set of images is generated from, one row for each item."""
     if batch.level in STORED_WITHOUT_RESPONSES:
         return chance_features(subject, batch.level, name)

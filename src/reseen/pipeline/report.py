@@ -1,4 +1,4 @@
-"""Report: read what the report shows from the results folder, and write it."""
+"""Report: read the contents of the report from the results folder, and write it."""
 
 from __future__ import annotations
 
@@ -31,20 +31,23 @@ THUMBNAIL = 128
 
 
 def report(run: Run) -> bool:
-    """Write the report; return whether there was anything to do."""
+    """Write the report; return whether it was missing."""
     results = run.results
     if (results.path / "report.html").is_file():
         return False
-    scores, diagnostics, encoding = (results.load_table(name) for name in ("scores", "diagnostics", "encoding"))
+    scores, diagnostics = results.load_table("scores"), results.load_table("diagnostics")
+    encoding = results.load_table("encoding")
     stimuli = stimuli_of(results.provenance, run.recipe.data.subjects)
     head = choose(scores, stimuli)
     ranking = _ranking(run, head)
     n_subjects = len(run.recipe.data.subjects)
+    progress = run.counter("write the report")
     subjects = []
-    for done, subject in enumerate(run.subjects):
-        run.tell("write the report", done, n_subjects)
-        ranked, encoded = (table[table["subject"] == subject.name] for table in (ranking, encoding))
-        subjects.append(_report_subject(subject, ranked, encoded))
+    for n_done, subject in enumerate(run.subjects):
+        progress(n_done, n_subjects)
+        own_ranking = ranking[ranking["subject"] == subject.name]
+        own_encoding = encoding[encoding["subject"] == subject.name]
+        subjects.append(_report_subject(subject, own_ranking, own_encoding))
         write_figures(subject, subjects[-1].encoding)
     contents = page.ReportInput(
         recipe=run.recipe,
@@ -63,7 +66,7 @@ def report(run: Run) -> bool:
     if head is not None:
         save_figure(results, "identification", plot.scores(Scores(scores, stimuli=stimuli), every_network=True))
     results.save_text("report.html", page.report(contents))
-    run.tell("write the report", n_subjects, n_subjects)
+    progress(n_subjects, n_subjects)
     return True
 
 
@@ -72,17 +75,21 @@ def _report_subject(subject: SubjectRun, ranking: pd.DataFrame, encoding: pd.Dat
     cortical, no_maps = cortical_maps(subject)
     stacks = Stacks(subject, largest=THUMBNAIL)
     ids = stacks.stimulus_id
-    images = {key: stacks[key] for key in stacks if not is_retrieved(key[1]) and key[0] not in WITHOUT_RESPONSES}
-    images |= {
-        key: stacks[key][:, :1] for key in stacks if key[0] in WITHOUT_RESPONSES and key[1] == run.main_condition
-    }
+    images: dict[tuple[str, str], NDArray[np.uint8]] = {}
+    without_responses: dict[tuple[str, str], NDArray[np.uint8]] = {}
+    for level, condition in stacks:
+        if level in WITHOUT_RESPONSES:
+            if condition == run.main_condition:
+                without_responses[level, condition] = stacks[level, condition][:, :1]  # one sample
+        elif not is_retrieved(condition):
+            images[level, condition] = stacks[level, condition]
     score = ranking["value"].to_numpy() if len(ranking) else np.full(len(ids), np.nan)
     ridges = [name for name in run.decoded_names if run.keeps_decoder(name)]
     return page.SubjectReport(
         subject=subject.name,
         stimulus_id=ids,
         presented=subject.stimuli.images(ids),
-        images=images,
+        images=images | without_responses,
         score=score,
         alphas={name: _of_folds(subject, name, "alpha") for name in ridges},
         alpha_grid={name: np.unique(_of_folds(subject, name, "alphas")) for name in ridges},
@@ -96,7 +103,7 @@ def _report_subject(subject: SubjectRun, ranking: pd.DataFrame, encoding: pd.Dat
 
 
 def _probable(subject: SubjectRun) -> tuple[tuple[tuple[float, str], ...], ...]:
-    """Return each item's most probable captions, where c was decoded under them: of each candidate the first."""
+    """Return each item's most probable candidates under ``decode.c_prior``: probability and first caption of each."""
     if not subject.run.uses_prior("c"):
         return ()
     found, _ = subject.results.load_arrays(subject.decode_path("c_candidates"))
@@ -108,21 +115,22 @@ def _probable(subject: SubjectRun) -> tuple[tuple[tuple[float, str], ...], ...]:
 
 
 def _ranking(run: Run, head: Headline | None) -> pd.DataFrame:
-    """Return the rows of ``images.csv`` that rank images: the score of each by the headline."""
+    """Return the rows of ``images.csv`` that rank images: the headline score of each image."""
     each = run.results.load_table("images")
     rows = each[(each["level"] == "result") & (each["condition"] == run.main_condition)]
     return rows.iloc[:0] if head is None else head.rows(rows)
 
 
 def _of_folds(subject: SubjectRun, name: str, which: str) -> NDArray[np.float64]:
-    """Read one array of every fold's decoder, and leave its weights on the disk."""
+    """Read one array of every fold's decoder, without its weights."""
     arrays = []
     for fold in range(len(subject.split.folds)):
         path = subject.decode_path(f"{name}_fold{fold}")
         if not subject.results.has_arrays(path, subject.computed_by("decode")):
             raise ResultsError(
-                f"{shown(path)} is missing. Delete {shown(subject.decode_path(name))} too and run the recipe again: "
-                "both are made again."
+                f"{shown(path)} is missing. Delete {shown(subject.decode_path(name))} too and run the recipe again, "
+                "which writes both.",
+                where=path,
             )
         with opening_tensors(path) as (file, _):
             arrays.append(file.get_tensor(which))
@@ -130,26 +138,27 @@ def _of_folds(subject: SubjectRun, name: str, which: str) -> NDArray[np.float64]
 
 
 def _noise_ceilings(trials: Trials, ids: NDArray[np.int64]) -> dict[str, NDArray[np.floating[Any]]]:
-    """Return each ROI's noise ceilings for the test responses as they were decoded: averaged or single."""
+    """Return each ROI's noise ceilings for the test responses as they are decoded: averaged or single trials."""
     if trials.ncsnr is None:
         return {}
     tested = trials.select(ids)
     averaged = len(np.unique(ids)) == len(ids)
     n_repetitions = tested.average().n_repetitions if averaged else tested.n_repetitions
+    # ncsnr² / (ncsnr² + 1/k) for averages of k trials
     ceiling = metrics.noise_ceiling(trials.ncsnr, n_repetitions)
     return {name: ceiling[mask] for name, mask in trials.rois.items()}
 
 
 def _sequences(subject: SubjectRun, score: NDArray[np.float64]) -> tuple[page.DenoisingSequence, ...]:
-    """Record the denoising of the first sample of the first few images that the report draws at random."""
+    """Record the denoising of the first sample of the first few images that the report chooses at random."""
     run, condition = subject.run, subject.run.main_condition
     if "c" not in condition or not run.recipe.report.n_sequences:
         return ()
-    sample = page.declared_sample(score, n_random=run.recipe.report.n_random, seed=run.recipe.seed)
+    chosen = page.declared_sample(score, n_random=run.recipe.report.n_random, seed=run.recipe.seed)
     z = subject.decoded("z") if "z" in condition else None
     c = subject.decoded("c")
     sequences = []
-    for item in sample.random[: run.recipe.report.n_sequences]:
+    for item in chosen.random[: run.recipe.report.n_sequences]:
         frames = reconstruction.denoising_sequence(
             run.model,
             None if z is None else z.array[item],
@@ -164,15 +173,18 @@ def _sequences(subject: SubjectRun, score: NDArray[np.float64]) -> tuple[page.De
 
 
 def _provenance(run: Run) -> dict[str, Any]:
-    known = run.results.provenance
+    fingerprints, versions = {}, {}
+    for name, value in run.results.provenance.items():
+        if name.startswith(VERSION_OF):
+            versions[name.removeprefix(VERSION_OF)] = value
+        else:
+            fingerprints[name] = value
     return {
         "fingerprint": run.results.fingerprint,
-        "safety_checker": "off: every image is shown as the model made it",
+        "safety_checker": "off: every image is shown as the model generated it",
         "warnings": run.results.warnings,
-        "times": "times.json holds the seconds and the device of each stage: they differ between two equal runs",
+        "times": "times.json has the seconds and the device of each stage, which differ between two equal runs",
         "same images": {subject.name: subject.label_check for subject in run.subjects},
-        "fingerprints": {name: value for name, value in known.items() if not name.startswith(VERSION_OF)},
-        "versions": {
-            name.removeprefix(VERSION_OF): value for name, value in known.items() if name.startswith(VERSION_OF)
-        },
+        "fingerprints": fingerprints,
+        "versions": versions,
     }

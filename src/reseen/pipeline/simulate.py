@@ -1,4 +1,4 @@
-"""Simulate: write the simulated subjects that a recipe decodes, unless the data are there already."""
+"""Simulate: write the simulated subjects of a recipe, if they do not exist yet."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from reseen.simulate import write_data_set
 
 
 def simulate(run: Run) -> bool:
-    """Write the data set; return whether there was anything to do."""
+    """Write the data set; return whether it was missing."""
     path = run.data.path
     if not run.inputs.to_simulate or path is None:
         return False
-    _ = run.model  # a model that cannot be loaded is reported before a data set is written
+    _ = run.model  # an error of the model comes before a data set is written
     write_data_set(run.recipe, path, progress=run.progress)
     return True

@@ -1,7 +1,8 @@
-"""Stacks: the images of a subject in the results folder, read when they are asked for."""
+"""Stacks: the images of a subject in the results folder, read on demand."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -19,17 +20,17 @@ if TYPE_CHECKING:
 
 
 class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
-    """Read a subject's images as they are asked for: ``(level, condition) -> (n_items, n_samples, H, W, 3)``.
+    """Images of a subject, read on demand: ``(level, condition) -> (n_items, n_samples, H, W, 3)`` uint8.
 
-    Beside the images made stand, under the conditions ``nearest_z`` and ``nearest_c``, the training images whose
-    features are nearest to those decoded.
+    Conditions ``nearest_z`` and ``nearest_c`` of level ``result`` are the training images whose features are nearest
+    to the decoded ones.
 
     Parameters
     ----------
     subject
         The subject.
     largest
-        Shrink images to at most this side; left out: as they are.
+        Maximum side of the images in pixels; larger ones are shrunk. Left out: no limit.
     """
 
     def __init__(self, subject: SubjectRun, *, largest: int | None = None) -> None:
@@ -37,18 +38,20 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
         self._sets: dict[tuple[str, str], Images] = {(p.level, p.condition): p for p in images_of(subject)}
         self.stimulus_id = next(iter(self._sets.values())).stimulus_id
         self._nearest = {("result", retrieved_by(name)): name for name in subject.run.decoded_names}
-        noise = self._sets.pop(("chance_noise", "c"), None)  # the same images, whatever else a condition is made from
-        if noise is not None:
-            conditions = [condition for condition in subject.recipe.reconstruct.conditions if "c" in condition]
-            self._sets |= {("chance_noise", condition): noise for condition in conditions}
+        noise = self._sets.pop(("chance_noise", "c"), None)
+        if noise is not None:  # its images are the same for conditions c and zc
+            for condition in subject.recipe.reconstruct.conditions:
+                if "c" in condition:
+                    self._sets["chance_noise", condition] = noise
 
     def __getitem__(self, key: tuple[str, str]) -> NDArray[np.uint8]:
         if key in self._nearest:
             return self._shrunk(self._retrieved(self._nearest[key]))
         images = self._sets[key]
-        wanted = self._stands_for() if images.level == "chance_mean" else self.stimulus_id
-        rows = np.arange(len(self.stimulus_id))
-        if images.level not in ("result", "permuted"):
+        if images.level in ("result", "permuted"):
+            rows = np.arange(len(self.stimulus_id))
+        else:
+            wanted = self._first_of_fold() if images.level == "chance_mean" else self.stimulus_id
             rows = find_rows(images.label, images.stimulus_id, wanted)
         return np.stack([self._shrunk(read_stack(self._subject.results, images.paths[row])) for row in rows])
 
@@ -64,25 +67,28 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
     def __len__(self) -> int:
         return len(self._sets) + len(self._nearest)
 
-    def _stands_for(self) -> NDArray[np.int64]:
-        """Return for each item the stimulus of its fold that stands for all of them."""
+    def _first_of_fold(self) -> NDArray[np.int64]:
+        """Return for each item the first test stimulus of its fold, whose image all of them share."""
         first = self.stimulus_id.copy()
         for _, test in self._subject.split.folds:
             first[np.isin(self.stimulus_id, test)] = test[0]
         return first
 
     def _retrieved(self, name: str) -> NDArray[np.uint8]:
+        """Return the nearest training image of each item, as its only sample."""
         decoded, true = self._subject.decoded(name), self._subject.true(name)
-        found = np.zeros(len(decoded), dtype=np.int64)
+        nearest = np.zeros(len(decoded), dtype=np.int64)
         for train, test in self._subject.split.folds:
             rows = np.isin(decoded.stimulus_id, test)
             part = Features(name, decoded.array[rows], decoded.stimulus_id[rows])
-            found[rows] = nearest_training(part, Features(name, true.rows(train), np.asarray(train, dtype=np.int64)))
-        return self._subject.stimuli.images(found)[:, None]
+            trained = Features(name, true.rows(train), np.asarray(train, dtype=np.int64))
+            nearest[rows] = nearest_training(part, trained)
+        return self._subject.stimuli.images(nearest)[:, None]
 
     def _shrunk(self, stack: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        step = 1 if self._largest is None else -(-max(stack.shape[-3:-1]) // self._largest)
-        return shrink(stack, step)
+        if self._largest is None:
+            return stack
+        return shrink(stack, math.ceil(max(stack.shape[-3:-1]) / self._largest))
 
 
 def read_stack(results: ResultsFolder, paths: tuple[object, ...]) -> NDArray[np.uint8]:
@@ -91,7 +97,7 @@ def read_stack(results: ResultsFolder, paths: tuple[object, ...]) -> NDArray[np.
 
 
 def shrink(stack: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """Average blocks of ``step`` by ``step`` pixels of images ``(..., height, width, 3)``; odd rims are cut off."""
+    """Average blocks of ``step`` by ``step`` pixels of images ``(..., height, width, 3)``, without incomplete ones."""
     if step <= 1:
         return stack
     height, width = (side // step for side in stack.shape[-3:-1])

@@ -35,16 +35,18 @@ class Stage:
     Parameters
     ----------
     work
-        Function of a `SubjectRun`, or of the `Run` without ``by_subject``. It computes missing results and returns
+        Function of a `SubjectRun`, or of the `Run` if ``by_subject`` is False. It computes missing results and returns
         whether any were missing.
     after
         Stages that must have run before.
     reads
-        Parts of the data that it reads: ``"stimuli"`` are images and captions, ``"trials"`` betas too.
+        Parts of the data that it reads: ``"stimuli"`` means images and captions, ``"trials"`` also betas.
     writes
-        Patterns of the files that it writes in the results folder; ``*/`` stands for a subject.
+        Patterns of the files that it writes in the results folder; ``*/`` matches a subject's folder.
     tables
-        Tables of the subjects that it writes and that are joined once every subject has one.
+        Tables that it writes for each subject, and that are joined when every subject has one.
+    by_subject
+        Whether it runs for each subject, or once for the complete run.
     """
 
     work: Callable[[Any], bool]
@@ -130,7 +132,8 @@ def run(
         If the executor cannot reach its workers, or loses them.
     """
     if until not in STAGES:
-        raise RecipeError(f"there is no stage {until!r}; the stages are {', '.join(STAGES)}.")
+        message = f"there is no stage {until!r}; the stages are {', '.join(STAGES)}."
+        raise RecipeError(message, where="until", expected=tuple(STAGES), found=until)
     out = Path(out)
     if data is not None:
         recipe = with_changes(recipe, {"data.path": data})
@@ -143,15 +146,15 @@ def run(
     inputs = Inputs(recipe, out, device=device, fetch=True, needs_trials=needs_trials, progress=progress)
     require(inputs, missing)
     with (
-        _leaving_nothing(out),
+        _removing_empty(out),
         ResultsFolder.open(out, recipe) as results,
-        logging(results.path, f"{until} on {device}", progress) as tell,
+        logging(results.path, f"{until} on {device}", progress) as logged,
     ):
         executor = executor or Serial()
-        executor.progress = tell
+        executor.progress = logged
         if report_anew:
             (results.path / "report.html").unlink(missing_ok=True)
-        _run_stages(Run(recipe, results, device, progress=tell, executor=executor, inputs=inputs), wanted)
+        _run_stages(Run(recipe, results, device, progress=logged, executor=executor, inputs=inputs), wanted)
     return results
 
 
@@ -171,17 +174,25 @@ def _run_stages(run: Run, wanted: Sequence[str]) -> None:
 
 
 def _run_stage(run: Run, stage: str, part: Run | SubjectRun) -> None:
-    with _timed(run, stage) as note:
-        note(STAGES[stage].work(part))
+    """Run a stage and record its time, also after an error; a stage without missing results adds no time."""
+    start = time.monotonic()
+    run.results.begin_stage(stage, run.device)
+    try:
+        worked = STAGES[stage].work(part)
+    except BaseException:
+        with suppress(ResultsError):  # for example of a full disk: the first error is raised
+            run.results.end_stage(stage, time.monotonic() - start)
+        raise
+    run.results.end_stage(stage, time.monotonic() - start if worked else None)
 
 
 @contextmanager
-def _leaving_nothing(out: Path) -> Iterator[None]:
+def _removing_empty(out: Path) -> Iterator[None]:
     """Remove the records of a run that failed before its first result, and the folders that were created for it.
 
-    So a first command that fails does not claim the folder for its recipe.
+    A first command that fails then does not reserve the folder for its recipe.
     """
-    made = [path for path in (out, *out.parents) if not path.exists()]
+    created = [path for path in (out, *out.parents) if not path.exists()]
     is_new = not (out / "recipe.toml").exists()
     try:
         yield
@@ -190,13 +201,13 @@ def _leaving_nothing(out: Path) -> Iterator[None]:
             with suppress(OSError):
                 for path in out.iterdir():
                     path.unlink()
-                for path in made:
+                for path in created:
                     path.rmdir()
         raise
 
 
 def needed(until: str) -> list[str]:
-    """Return the stages that a stage needs and itself, in the order of running."""
+    """Return a stage and all stages that it needs, in the order of running."""
     wanted: set[str] = set()
     stack = [until]
     while stack:
@@ -204,18 +215,3 @@ def needed(until: str) -> list[str]:
         wanted.add(stage)
         stack += STAGES[stage].after
     return [stage for stage in STAGES if stage in wanted]
-
-
-@contextmanager
-def _timed(run: Run, stage: str) -> Iterator[Callable[[bool], None]]:
-    """Add up the time of a stage, also after an error; a stage without missing results adds nothing."""
-    worked = [True]
-    start = time.monotonic()
-    run.results.begin_stage(stage, run.device)
-    try:
-        yield lambda did: worked.__setitem__(0, did)
-    except BaseException:
-        with suppress(ResultsError):  # of a full disk, say: what broke the stage off is the error to report
-            run.results.end_stage(stage, time.monotonic() - start)
-        raise
-    run.results.end_stage(stage, time.monotonic() - start if worked[0] else None)

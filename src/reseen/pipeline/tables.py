@@ -17,13 +17,13 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "images": IMAGE_COLUMNS,
     "diagnostics": DIAGNOSTIC_COLUMNS,
 }
-"""Columns of each table; one with other columns, as an older version wrote it, is made anew."""
+"""Columns of each table; a table of an older version with other columns is computed again."""
 
 
 def make_table(subject: SubjectRun, name: str, make: Callable[[SubjectRun], pd.DataFrame]) -> bool:
-    """Make one of a subject's tables if it is not there; return whether it was made.
+    """Compute and write one of a subject's tables if it is missing; return whether it was.
 
-    The joined table and the report, which would no longer fit it, are deleted.
+    The joined table and the report, which are then outdated, are deleted.
     """
     results = subject.results
     if results.has_table(f"{subject.name}/{name}", COLUMNS[name]):
@@ -35,7 +35,7 @@ def make_table(subject: SubjectRun, name: str, make: Callable[[SubjectRun], pd.D
 
 
 def join_tables(run: Run, names: Sequence[str]) -> None:
-    """Join the tables of all subjects, each where it is not there."""
+    """Join the tables of all subjects, each if it is missing."""
     import pandas as pd
 
     for name in names:
