@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from reseen import pipeline
 from reseen.imports import hide_broken_torchvision
@@ -94,6 +96,23 @@ def brain_file(tmp_path_factory) -> Path:
         ncsnr=np.full(40, 0.5),
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def trial_table(brain_file, tmp_path_factory) -> Path:
+    """The same data as a trial table, a matrix of responses, image files and captions."""
+    arrays = np.load(brain_file)
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "images").mkdir()
+    for number, image in enumerate(arrays["stimulus_images"]):
+        Image.fromarray(image).save(folder / "images" / f"image_{number}.png")
+    trials = pd.DataFrame({"image": [f"image_{number}.png" for number in arrays["stimulus_id"]], "run": arrays["run"]})
+    trials.to_csv(folder / "trials.csv", index=False)
+    np.save(folder / "responses.npy", arrays["betas"])
+    names = [f"image_{number}.png" for number in range(8)]
+    captions = pd.DataFrame({"image": names, "caption": arrays["captions"]})
+    captions.to_csv(folder / "images" / "captions.csv", index=False)
+    return folder
 
 
 @pytest.fixture(scope="session")

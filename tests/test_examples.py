@@ -22,11 +22,14 @@ WITHOUT_EXAMPLE = {"Diagnostics", "ReseenError", "LatentDiffusion", "denoise", "
 @pytest.mark.parametrize(
     "name", [*sorted(set(reseen.__all__) - {"plot"}), *(f"plot.{name}" for name in reseen.plot.__all__)]
 )
-def test_the_examples_of_public_names_run(name, simulated_tree, brain_file, finished, tmp_path, monkeypatch):
+def test_the_examples_of_public_names_run(
+    name, simulated_tree, brain_file, trial_table, finished, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     found = attrgetter(name)(reseen)
     module = importlib.import_module(getattr(found, "__module__", None) or found.__name__)
-    here = {**vars(module), "simulated_tree": simulated_tree, "own_data": brain_file, "finished_run": finished}
+    given = {"simulated_tree": simulated_tree, "own_data": brain_file, "finished_run": finished}
+    here = {**vars(module), **given, "trial_table": trial_table}
     tests = doctest.DocTestFinder(recurse=True).find(found, name, module=module, globs=here)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     said: list[str] = []

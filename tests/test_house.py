@@ -30,6 +30,7 @@ PUBLIC = {
     "extract_features",
     "fit_ridge",
     "load_arrays",
+    "load_data",
     "load_model",
     "load_nsd",
     "load_recipe",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reseen import plot
-    from reseen.datasets import load_arrays, load_nsd, open_subject
+    from reseen.datasets import load_arrays, load_data, load_nsd, open_subject
     from reseen.decode import Decoder
     from reseen.diagnosis import Diagnostics, diagnose
     from reseen.diffusion import denoise
@@ -51,6 +51,7 @@ _WHERE = {
     "extract_features": ("ldm.denoised_features", "extract_features"),
     "fit_ridge": ("ridge", "fit_ridge"),
     "load_arrays": ("datasets", "load_arrays"),
+    "load_data": ("datasets", "load_data"),
     "load_model": ("ldm", "load_model"),
     "load_nsd": ("datasets", "load_nsd"),
     "load_recipe": ("recipe", "load_recipe"),
@@ -81,6 +82,7 @@ __all__ = [
     "extract_features",
     "fit_ridge",
     "load_arrays",
+    "load_data",
     "load_model",
     "load_nsd",
     "load_recipe",

@@ -37,6 +37,8 @@ class Stimuli:
         Ways to sort the images, such as ``"background"``, each ``stimulus_id -> category``.
     drawn
         Whether the images are the drawn scenes of a simulated subject, on which the built-in networks were trained.
+    names
+        Name of each image, such as its file, in the order of ``stimulus_id``. Left out: the id.
     fit
         How an image that is not square becomes square; see `square`.
 
@@ -66,6 +68,7 @@ class Stimuli:
         subsets: Mapping[str, frozenset[int]] | None = None,
         categories: Mapping[str, Mapping[int, str]] | None = None,
         drawn: bool = False,
+        names: Sequence[str] | None = None,
         fit: Fit = "crop",
     ) -> None:
         if fit not in get_args(Fit):
@@ -75,6 +78,7 @@ class Stimuli:
         self.categories = dict(categories or {})
         self.drawn = drawn
         self.fit = fit
+        self._names = {} if names is None else dict(zip(map(int, self.stimulus_id), names, strict=True))
         self._row = {int(stimulus): row for row, stimulus in enumerate(self.stimulus_id)}
         self._read_image = images if callable(images) else _from_sequence(_check_images(images), self._row)
         self._described = captions is not None
@@ -128,6 +132,11 @@ class Stimuli:
         """Return the captions of one image, in the data set's order."""
         self._check(stimulus_id)
         return tuple(self._read_captions(int(stimulus_id)))
+
+    def name(self, stimulus_id: int) -> str:
+        """Return the name of one image: its file, or its id as text."""
+        self._check(stimulus_id)
+        return self._names.get(int(stimulus_id), str(stimulus_id))
 
     def _check(self, stimulus_id: int) -> None:
         if int(stimulus_id) not in self._row:

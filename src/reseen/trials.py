@@ -107,6 +107,12 @@ class Trials:
     volume_shape
         Shape of the volume that the voxels are in, in the axes of its NIfTI files, or ``None``. On the vertices of
         fsaverage it is (2, 163842, 1): hemisphere (left first), vertex.
+    space
+        Name of the volume's space, or of the surface, such as ``"T1w"`` or ``"fsaverage5"``; empty if unknown.
+    affine
+        Shape ``(4, 4)``: from voxels of the volume to millimetres, or ``None``.
+    run
+        Shape ``(n_trials,)``: scanner run. Left out: the session.
     subject
         Name, such as ``"subj01"``.
     scaling
@@ -141,6 +147,9 @@ class Trials:
     ncsnr: NDArray[np.float32] | None = None
     voxel_index: NDArray[np.int64] | None = None
     volume_shape: tuple[int, int, int] | None = None
+    space: str = ""
+    affine: NDArray[np.float64] | None = None
+    run: NDArray[np.int64] = None  # type: ignore[assignment]
     subject: str = ""
     scaling: SessionScaling | None = None
 
@@ -150,12 +159,14 @@ class Trials:
         kept: dict[str, Any] = {"betas": betas, "stimulus_id": _whole_numbers("stimulus_id", self.stimulus_id)}
         session = np.zeros(n_trials, dtype=np.int64) if self.session is None else self.session
         kept["session"] = _whole_numbers("session", session, at_least=None)
+        run = kept["session"] if self.run is None else self.run
+        kept["run"] = _whole_numbers("run", run, at_least=None)
         count = np.ones(n_trials, dtype=np.int64) if self.n_repetitions is None else self.n_repetitions
         kept["n_repetitions"] = _whole_numbers("n_repetitions", count, at_least=1)
         kept["rois"] = {ALL: np.ones(n_voxels, dtype=bool)} if self.rois is None else _masks(self.rois)
         for name, value in kept.items():
             object.__setattr__(self, name, value)
-        for name in ("stimulus_id", "session", "n_repetitions"):
+        for name in ("stimulus_id", "session", "run", "n_repetitions"):
             if kept[name].shape != (n_trials,):
                 raise _wrong_shape(name, kept[name].shape, (n_trials,), f"{n_trials} trials")
         for name, per_voxel in (*self.rois.items(), ("ncsnr", self.ncsnr), ("voxel_index", self.voxel_index)):
@@ -220,6 +231,7 @@ class Trials:
             betas=self.betas[rows],
             stimulus_id=self.stimulus_id[rows],
             session=self.session[rows],
+            run=self.run[rows],
             n_repetitions=self.n_repetitions[rows],
         )
 
@@ -239,6 +251,7 @@ class Trials:
             betas=betas,
             stimulus_id=ids.astype(np.int64),
             session=np.full(len(ids), -1, dtype=np.int64),
+            run=np.full(len(ids), -1, dtype=np.int64),
             n_repetitions=count,
         )
 

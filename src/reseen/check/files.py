@@ -50,7 +50,7 @@ def _files(inputs: Inputs) -> Iterator[Finding]:
         return
     if path is not None and inputs.recipe.model.name == "builtin":
         yield from _other_images(path)
-    if section.kind == "arrays" and not inputs.thorough:
+    if not section.is_nsd and not inputs.thorough:
         return  # what would be checked here is read whole for `held_out`
     told: dict[Path, FileCheck] = {}
     wished: list[FileCheck] = []
@@ -126,7 +126,7 @@ def _needed(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> Findi
 def _as_read(data: DataRecipe, subject: str, first: FileCheck) -> ReseenError:
     """Return what the reader says of files that cannot be used, or else what is wrong with the first of them."""
     try:
-        if data.kind != "arrays":
+        if data.is_nsd:
             datasets.outline(data, subject)
     except ReseenError as error:
         return error
@@ -135,7 +135,7 @@ def _as_read(data: DataRecipe, subject: str, first: FileCheck) -> ReseenError:
 
 def _holds(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> str:
     """Return what whole files hold: of arrays what the reader says, of NSD sessions and ROIs."""
-    if data.kind == "arrays":
+    if not data.is_nsd:
         return "; ".join(file.note for file in files)
     sessions = len({file.path.name.partition("betas_")[2] for file in files if "betas_session" in file.path.name})
     rois = [file.note for file in files if "voxels" in file.note]

@@ -190,7 +190,7 @@ class Inputs:
     def _outline(self, subject: str) -> Outline:
         if self.to_simulate:
             return _planned(self.recipe)
-        if self.data.kind != "arrays":
+        if self.data.is_nsd:
             return datasets.outline(self.data, subject) if self.needs_trials else self._outline_of_stimuli(subject)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -50,8 +50,8 @@ def guess_sizes(recipe: Recipe) -> Sizes:
     """Estimate a subject's sizes from the recipe, without reading the data."""
     data, made = recipe.data, recipe.simulate
     simulated = (made.n_train + made.n_test, made.n_test, 2500, made.n_sessions * made.trials_per_session)
-    known = {"nsd": _NSD, "simulated": simulated, "arrays": _UNKNOWN}
-    n_stimuli, n_shared, n_voxels, n_trials = known[data.kind]
+    known = {"nsd": _NSD, "simulated": simulated}
+    n_stimuli, n_shared, n_voxels, n_trials = known.get(data.kind, _UNKNOWN)
     folds = data.test == "folds"
     n_tested = n_stimuli if folds else data.n_test or n_shared
     n_shown = max(round(n_trials / n_stimuli), 1) if data.test_trials == "single" else 1

@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from reseen.datasets import arrays, nsd, nsd_inventory
+from reseen.datasets import arrays, lab, nsd, nsd_inventory
 from reseen.datasets.inventory import FileCheck
 from reseen.datasets.outline import Outline
-from reseen.recipe import DataRecipe
+from reseen.recipe import DataKind, DataRecipe
 from reseen.stimuli import Fit
 from reseen.subject import Subject
 
-__all__ = ["FileCheck", "Outline", "extras", "inventory", "load_arrays", "load_nsd", "open_subject", "outline"]
+__all__ = [
+    "FileCheck",
+    "Outline",
+    "extras",
+    "inventory",
+    "load_arrays",
+    "load_data",
+    "load_nsd",
+    "open_subject",
+    "outline",
+]
 
 
 def load_nsd(
@@ -156,6 +166,84 @@ def load_arrays(
     return open_subject(data, subject)
 
 
+def load_data(
+    path: Path | str,
+    kind: DataKind,
+    subject: str = "subj01",
+    *,
+    rois: Sequence[str] = ("all",),
+    responses: Path | str | None = None,
+    trials: Path | str | None = None,
+    images: Path | str | None = None,
+    captions: Path | str | None = None,
+    mask: Path | str | None = None,
+    roi_files: Sequence[Path | str] = (),
+    zscore_sessions: bool = True,
+    n_test: int | None = None,
+    n_folds: int | None = None,
+    fit: Fit = "crop",
+) -> Subject:
+    """Open a lab's data in the layout that they have on disk; responses are read at first use.
+
+    Parameters
+    ----------
+    path
+        Folder or file of the data.
+    kind
+        Layout, such as ``"trials"``, ``"bids"`` or ``"glmsingle"``. ``docs/own_data.md`` lists the layouts.
+    subject
+        Name of the subject.
+    rois
+        ROIs to read; ``"all"`` is every voxel.
+    responses, trials
+        File or folder of the responses, and of the trial table, where the layout does not determine them. Relative
+        paths are in ``path``, or else in the working directory.
+    images, captions
+        Folder of the image files, and table of captions.
+    mask
+        Brain mask of the responses, NIfTI.
+    roi_files
+        Files of ROIs, or folders of them.
+    zscore_sessions
+        Standardise each voxel within each session, or each run if sessions are unknown.
+    n_test
+        Number of images of the fixed test set to use. Default: all.
+    n_folds
+        Number of folds, which leave all trials of a stimulus out together. Default: the fixed test set, or 10 folds if
+        there is none.
+    fit
+        How to make images square.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, damaged, of another layout, or does not fit the others.
+    RecipeError
+        If ``n_folds`` or ``n_test`` exceeds the number of stimuli.
+
+    Examples
+    --------
+    >>> load_data(trial_table, kind="trials", n_folds=4)
+    Subject subj01: 8 stimuli, each tested in one of 4 folds
+      Stimuli: 8 images with captions
+      Trials: read when they are first used
+    """
+    given = {"responses": responses, "trials": trials, "images": images, "captions": captions, "mask": mask}
+    data = _section(
+        kind=kind,
+        path=Path(path),
+        subjects=(subject,),
+        rois=tuple(rois),
+        roi_files=tuple(map(Path, roi_files)),
+        zscore_sessions=zscore_sessions,
+        n_test=n_test,
+        fit=fit,
+        **{name: None if place is None else Path(place) for name, place in given.items()},
+        **_folds(n_folds),
+    )
+    return open_subject(data, subject)
+
+
 def _section(**values: object) -> DataRecipe:
     return DataRecipe().model_copy(update=values)
 
@@ -198,6 +286,8 @@ def open_subject(
         if progress is not None:
             progress(1, 1)
         return found
+    if not data.is_nsd:
+        return lab.open_subject(data, subject)
     return nsd.open_subject(data, subject, keep=keep, progress=progress)
 
 
@@ -209,7 +299,7 @@ def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:
     DataError
         If no data folder was given.
     """
-    return {} if data.kind == "arrays" else nsd_inventory.extras(data, subject)
+    return nsd_inventory.extras(data, subject) if data.is_nsd else {}
 
 
 def inventory(data: DataRecipe, subject: str, *, with_trials: bool = True) -> list[FileCheck]:
@@ -226,6 +316,8 @@ def inventory(data: DataRecipe, subject: str, *, with_trials: bool = True) -> li
     """
     if data.kind == "arrays":
         return arrays.inventory(data, subject)
+    if not data.is_nsd:
+        return lab.inventory(data, subject)
     return nsd_inventory.inventory(data, subject, with_trials=with_trials)
 
 

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from reseen.datasets.array_files import ROI, Arrays, find_arrays, join_names, read_arrays
 from reseen.datasets.array_stimuli import Images, count_copies, read_captions, read_categories, read_images
 from reseen.datasets.array_types import labels, mask, numbers, whole_numbers
-from reseen.datasets.inventory import FileCheck, check_file
+from reseen.datasets.inventory import FileCheck, check_file, describe_labels
 from reseen.datasets.splits import make_split
 from reseen.errors import DataError
 from reseen.files.reading import shown
@@ -138,16 +138,7 @@ def _describe(found: Arrays, data: DataRecipe, trials: Trials, stimuli: Stimuli,
         said.append(f"{n_leaked} test images are also training images, under other ids")
     elif n_copies:
         said.append(f"{n_copies} stimuli show the same image as another one")
-    return [*said, _describe_labels(trials), *([f"not read: {found.unread_with_advice}"] if found.unread else [])]
-
-
-def _describe_labels(trials: Trials) -> str:
-    checked = trials.check_labels()
-    if checked.problem:
-        return f"WARNING: {checked.problem}"
-    if np.isnan(checked.value):
-        return f"labels not checked ({checked.n_pairs} pairs of trials of one stimulus)"
-    return f"labels fit the betas ({checked.value:.1f} permutation standard deviations)"
+    return [*said, describe_labels(trials), *([f"not read: {found.unread_with_advice}"] if found.unread else [])]
 
 
 def _betas(found: Arrays) -> NDArray[np.float32]:

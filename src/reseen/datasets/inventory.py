@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from reseen.errors import DataError
 from reseen.files import check_regular
 from reseen.files.reading import is_blocked
+from reseen.trials import Trials
 
 
 class FileCheck(NamedTuple):
@@ -61,7 +64,21 @@ def check_file(path: Path, describe: Callable[[], str], *, missing: str, expecte
         return FileCheck(path, None, False, missing, expected)
     size = None
     try:
-        size = sum(map(check_regular, path.glob("*.npy"))) if path.is_dir() else check_regular(path)
+        size = _folder_size(path) if path.is_dir() else check_regular(path)
         return FileCheck(path, size, True, describe(), expected)
     except DataError as error:
         return FileCheck(path, size or 0, False, str(error), expected, blocked=is_blocked(error))
+
+
+def _folder_size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def describe_labels(trials: Trials) -> str:
+    """Return a sentence that says whether the stimulus ids fit the betas."""
+    checked = trials.check_labels()
+    if checked.problem:
+        return f"WARNING: {checked.problem}"
+    if np.isnan(checked.value):
+        return f"labels not checked ({checked.n_pairs} pairs of trials of one stimulus)"
+    return f"labels fit the betas ({checked.value:.1f} permutation standard deviations)"

@@ -231,7 +231,7 @@ def read_affine(data: DataRecipe, subject: str, volume_shape: tuple[int, int, in
 
 
 def _files(data: DataRecipe, subject: str) -> NsdFiles:
-    if data.path is None or data.kind == "arrays":
+    if data.path is None or not data.is_nsd:
         raise DataError("maps on fsaverage need a tree in NSD's layout; plain arrays say nothing of a surface.")
     return NsdFiles(data.path, subject, data.space, data.betas)
 

@@ -108,7 +108,7 @@ def way_to_fsaverage(data: DataRecipe, subject: str, volume_shape: tuple[int, in
     DataError
         If a transform file is needed and missing, damaged, or does not fit the others.
     """
-    if data.space == FSAVERAGE and data.kind != "arrays":
+    if data.space == FSAVERAGE and data.is_nsd:
         return Vertices()
     return read_surface(data, subject, volume_shape)
 

@@ -252,7 +252,7 @@ class SubjectRun:
             checked = trials.check_labels(seed=self.recipe.seed)
             if checked.problem:
                 warnings.warn(f"{self.name}: {checked.problem}", stacklevel=2)
-            standardised = self.recipe.data.zscore_sessions or self.recipe.data.kind == "arrays"
+            standardised = self.recipe.data.zscore_sessions or not self.recipe.data.is_nsd
             if trials.ncsnr is not None and not standardised:
                 warnings.warn(
                     f"{self.name}: NSD's ncsnr is defined on betas standardised within sessions, and "

@@ -2,10 +2,13 @@
 
 ::
 
-    sections.py   every key, its default and its description
+    section.py    base class of the sections
+    data.py       the section of the data
+    sections.py   the other sections: every key, its default and its description
     files.py      reading and writing TOML, single settings, differences of two recipes
 """
 
+from reseen.recipe.data import FSAVERAGE, DataKind, DataRecipe, Rows
 from reseen.recipe.files import (
     differences,
     growth,
@@ -18,9 +21,7 @@ from reseen.recipe.files import (
 )
 from reseen.recipe.sections import (
     CONDITIONS,
-    FSAVERAGE,
     Condition,
-    DataRecipe,
     DecodeRecipe,
     EncodeRecipe,
     EvaluateRecipe,
@@ -29,7 +30,6 @@ from reseen.recipe.sections import (
     Recipe,
     ReconstructRecipe,
     ReportRecipe,
-    Rows,
     SimulateRecipe,
 )
 
@@ -37,6 +37,7 @@ __all__ = [
     "CONDITIONS",
     "FSAVERAGE",
     "Condition",
+    "DataKind",
     "DataRecipe",
     "DecodeRecipe",
     "EncodeRecipe",

@@ -15,7 +15,8 @@ from pydantic.fields import FieldInfo
 from reseen.errors import RecipeError
 from reseen.files.reading import shown
 from reseen.files.text import read_text
-from reseen.recipe.sections import NOT_IDENTITY, Recipe, problems
+from reseen.recipe.section import NOT_IDENTITY, problems
+from reseen.recipe.sections import Recipe
 
 LARGEST_RECIPE = 1_000_000
 """Bytes."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from pydantic_core import PydanticCustomError
 
-from reseen.errors import RecipeError
 from reseen.protocols import ProtocolName
+from reseen.recipe.data import FSAVERAGE, DataRecipe
+from reseen.recipe.section import NOT_IDENTITY, Section
 from reseen.recipe.types import (
     DecoderName,
-    FolderName,
     Folds,
     ListOf,
     Location,
@@ -26,97 +26,11 @@ from reseen.recipe.types import (
 )
 from reseen.tables import BUILTIN_NETWORKS
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Self
-
 Condition = Literal["z", "c", "zc"]
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
-Rows = Literal["averaged", "single"]
-FSAVERAGE = "fsaverage"
-"""The only space in which NSD's betas are on the vertices of a surface, not in a volume."""
-NOT_IDENTITY: dict[str, Any] = {"identity": False}  # may change between runs into one results folder
 
 
-def problems(error: ValidationError) -> list[str]:
-    """Return one sentence for each value that pydantic refuses: its key, the expected and the found value."""
-    lines = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"])
-        found = f"; found {problem['input']!r}"
-        known = {
-            "extra_forbidden": "unknown key",
-            "tuple_type": f'expected a list such as ["a", "b"], within single quotes in a shell{found}',
-            "too_short": "expected at least one; found an empty list",
-        }
-        what = known.get(problem["type"], problem["msg"] + found * problem["msg"].startswith("Input "))
-        lines.append(f"  {where}{': ' if where else ''}{what}. Run `reseen recipe` to see every key.")
-    return lines
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with some values changed; they are checked like the values of a file.
-
-        Raises
-        ------
-        RecipeError
-            If a key is unknown, or a value has the wrong type or is out of range.
-        """
-        copied = super().model_copy(deep=deep)
-        if not update:
-            return copied
-        try:
-            return type(self).model_validate({**dict(copied), **update})
-        except ValidationError as error:
-            raise RecipeError("the changed values:\n" + "\n".join(problems(error))) from error
-
-
-class DataRecipe(_Section):
-    """Subjects, responses and images."""
-
-    kind: Literal["nsd", "simulated", "arrays"] = Field(
-        "nsd",
-        description="nsd: a tree in NSD's layout; simulated: simulate one first; arrays: a folder or npz of arrays",
-    )
-    path: Location | None = Field(
-        None, description="folder or file of the data; --data replaces it", json_schema_extra=NOT_IDENTITY
-    )
-    subjects: Once[FolderName] = Field(("subj01",), description="subjects, by folder name")
-    sessions: PositiveInt | None = Field(None, description="number of sessions, from the first; left out: all")
-    space: FolderName = Field("func1pt8mm", description="space of NSD's betas: func1pt8mm, func1mm or fsaverage")
-    betas: FolderName = Field("betas_fithrf_GLMdenoise_RR", description="NSD's preparation of the betas")
-    rois: Some[Text] = Field(
-        ("early", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal"),
-        description="ROIs whose voxels are read",
-    )
-    scale_int16: bool = Field(True, description="divide NSD's int16 betas by 300, to per cent signal change")
-    zscore_sessions: bool = Field(True, description="standardise each voxel within each session")
-    fit: Literal["crop", "pad", "squeeze"] = Field(
-        "crop",
-        description="for images that are not square: crop to the middle square, pad with black, or squeeze (distorts)",
-    )
-    test: Literal["shared", "folds"] = Field(
-        "shared", description="shared: NSD's shared images are the test set; folds: leave stimuli out in turn"
-    )
-    n_folds: Folds = Field(10, description="number of folds where test is 'folds'")
-    n_test: PositiveInt | None = Field(None, description="number of test images to use, half of them novel if known")
-    test_trials: Rows = Field("averaged", description="average the repetitions of a test image or not")
-    train_trials: Rows = Field("single", description="average the repetitions of a training image or not")
-
-    @model_validator(mode="after")
-    def _check_test(self) -> DataRecipe:
-        if self.test == "folds" and self.n_test is not None:
-            raise PydanticCustomError(
-                "test",
-                "n_test chooses from a fixed test set, and test is 'folds', which tests every one; leave n_test out",
-            )
-        return self
-
-
-class SimulateRecipe(_Section):
+class SimulateRecipe(Section):
     """Simulated subjects, where data.kind is 'simulated'."""
 
     n_subjects: PositiveInt = Field(1, description="number of simulated subjects")
@@ -132,7 +46,7 @@ class SimulateRecipe(_Section):
     seed: NonNegativeInt = Field(1, description="the same seed writes the same bytes")
 
 
-class ModelRecipe(_Section):
+class ModelRecipe(Section):
     """Latent diffusion model."""
 
     name: Text = Field(
@@ -153,7 +67,7 @@ class ModelRecipe(_Section):
     )
 
 
-class ExtractRecipe(_Section):
+class ExtractRecipe(Section):
     """Extraction of z and c from images and captions."""
 
     z_size: PositiveInt | None = Field(
@@ -162,14 +76,14 @@ class ExtractRecipe(_Section):
     posterior: Literal["mean", "sample"] = Field("mean", description="the autoencoder's posterior mean, or one sample")
 
 
-class PredictionsRecipe(_Section):
+class PredictionsRecipe(Section):
     """Predictions of z and c from other software."""
 
     z: Location | None = Field(None, description="npz file with stimulus_id and z")
     c: Location | None = Field(None, description="npz file with stimulus_id and c")
 
 
-class DecodeRecipe(_Section):
+class DecodeRecipe(Section):
     """Decoding of z and c from betas."""
 
     z_rois: Some[Text] = Field(("early",), description="ROIs that predict z")
@@ -209,7 +123,7 @@ class DecodeRecipe(_Section):
         return {"z": self.z_rois, "c": self.c_rois}[feature]
 
 
-class ReconstructRecipe(_Section):
+class ReconstructRecipe(Section):
     """Reconstruction of images from decoded z and c."""
 
     conditions: Once[Condition] = Field(CONDITIONS, description="decoded features that images are generated from")
@@ -241,7 +155,7 @@ class ReconstructRecipe(_Section):
     )
 
 
-class EvaluateRecipe(_Section):
+class EvaluateRecipe(Section):
     """Settings of scoring."""
 
     protocols: Once[ProtocolName] = Field(
@@ -269,7 +183,7 @@ class EvaluateRecipe(_Section):
     n_bootstrap: PositiveInt = Field(1000, description="bootstrap samples of images for each interval")
 
 
-class EncodeRecipe(_Section):
+class EncodeRecipe(Section):
     """Encoding models, from features to voxels."""
 
     features: ListOf[Condition] = Field(
@@ -308,14 +222,14 @@ class EncodeRecipe(_Section):
     )
 
 
-class ReportRecipe(_Section):
+class ReportRecipe(Section):
     """Contents of the report."""
 
     n_random: PositiveInt = Field(6, description="number of random test images shown next to best, median and worst")
     n_sequences: PositiveInt = Field(2, description="number of images whose denoising is shown step by step")
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """All settings of a run; one TOML section for each field.
 
     Name, data path, batch size, compilation and exported maps may change between runs into one folder. Subjects,

@@ -1,0 +1,76 @@
+"""Readers of data as labs keep them; each kind of data has one reader, which returns `LabData`.
+
+::
+
+    data.py       LabData and its conversion into a subject
+    table.py      trial tables
+    images.py     folders of images, and captions
+    place.py      grids and surfaces of voxels
+    rois.py       ROIs in files
+    volumes.py    responses in NIfTI files
+    assemble.py   complete a reader's trials and responses with images, captions and ROIs
+    trials.py     the reader of a trial table and the responses next to it; the other readers have a module each
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from reseen.datasets.inventory import FileCheck, check_file, describe_labels
+from reseen.datasets.lab import trials
+from reseen.datasets.lab.assemble import need_root
+from reseen.datasets.lab.data import LabData, Responses, to_subject
+from reseen.recipe import DataRecipe
+from reseen.subject import Subject
+
+__all__ = ["READERS", "LabData", "Responses", "inventory", "open_subject", "to_subject"]
+
+READERS: Mapping[str, Callable[[DataRecipe, str], LabData]] = {"trials": trials.read}
+"""Reader of a subject's data by ``data.kind``."""
+
+
+def open_subject(data: DataRecipe, subject: str) -> Subject:
+    """Open one subject: read the trial table now, and responses at first use.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, damaged or does not fit the others.
+    RecipeError
+        If the number of folds or test images exceeds the number of stimuli.
+    """
+    return to_subject(READERS[data.kind](data, subject), data, subject)
+
+
+def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
+    """Check a subject's data: read them as a run does.
+
+    Raises
+    ------
+    DataError
+        If no data folder was given.
+    """
+    root = need_root(data)
+
+    def describe() -> str:
+        found = READERS[data.kind](data, subject)
+        opened = to_subject(found, data, subject)
+        return ", ".join(_describe(found, opened))
+
+    return [check_file(root, describe, missing="missing")]
+
+
+def _describe(found: LabData, opened: Subject) -> list[str]:
+    trials, stimuli = opened.trials, opened.stimuli
+    undescribed = sum(not stimuli.captions(int(stimulus)) for stimulus in stimuli.stimulus_id)
+    facts = [
+        f"{len(trials)} trials of {len(stimuli)} images",
+        f"{trials.betas.shape[1]} voxels" + (f" in {trials.space}" if trials.space else ""),
+        f"{len(np.unique(trials.run))} runs",
+        f"ROIs {', '.join(sorted(found.rois)) or 'none'}",
+    ]
+    if undescribed:
+        facts.append(f"{undescribed} images without a caption")
+    return [*facts, *found.notes, describe_labels(trials)]

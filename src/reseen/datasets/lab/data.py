@@ -1,0 +1,236 @@
+"""A lab's data of one subject, as every reader returns them, and their conversion into a subject."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.datasets.lab.place import Place
+from reseen.datasets.lab.table import TrialTable
+from reseen.datasets.splits import make_split
+from reseen.errors import DataError
+from reseen.files.reading import shown
+from reseen.recipe import DataRecipe
+from reseen.stimuli import Stimuli
+from reseen.subject import Subject
+from reseen.trials import ALL, Trials
+
+Float32 = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Responses:
+    """Responses to all trials, of which chosen voxels are read.
+
+    Parameters
+    ----------
+    n_trials, n_voxels
+        Number of trials, and of voxels before ROIs are chosen.
+    read
+        Function of voxel numbers ``(n,)``, ascending, that returns ``(n_trials, n)`` float32. NaN marks a voxel without
+        data. Its peak memory follows the voxels asked for.
+    place
+        Place of the voxels; None if it is unknown.
+    ncsnr
+        Shape ``(n_voxels,)``: noise ceiling signal-to-noise ratio; None if it is unknown.
+    """
+
+    n_trials: int
+    n_voxels: int
+    read: Callable[[NDArray[np.int64]], Float32]
+    place: Place | None = None
+    ncsnr: Float32 | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LabData:
+    """A lab's data of one subject.
+
+    Parameters
+    ----------
+    source
+        File or folder of the data, for messages.
+    table
+        Trials, in order of presentation.
+    stimulus_id
+        Shape ``(n_trials,)``: stimulus of each trial, 0-based; -1 for a trial without an image.
+    stimuli
+        Images and captions.
+    responses
+        Responses to the trials of the table.
+    rois
+        Name -> mask of all voxels, ``(n_voxels,)``. The ROI ``"all"`` is added.
+    notes
+        Facts about the data that `reseen check` prints.
+    """
+
+    source: Path
+    table: TrialTable
+    stimulus_id: NDArray[np.int64]
+    stimuli: Stimuli
+    responses: Responses
+    rois: Mapping[str, Mask]
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.table) != self.responses.n_trials:
+            raise DataError(
+                f"{shown(self.source)}: the trial table has {len(self.table)} trials and the responses have "
+                f"{self.responses.n_trials}. Give every response one row of the table, in the same order.",
+                where=self.source,
+                expected=self.responses.n_trials,
+                found=len(self.table),
+            )
+
+
+def to_subject(found: LabData, data: DataRecipe, subject: str) -> Subject:
+    """Return a subject whose responses are read at first use.
+
+    Trials without an image are left out.
+
+    Raises
+    ------
+    DataError
+        If an ROI is unknown or empty.
+    RecipeError
+        If the number of folds or test images exceeds the number of stimuli.
+    """
+    rows = np.flatnonzero(found.stimulus_id >= 0)
+    stimulus_id, table = found.stimulus_id[rows], found.table.take(rows)
+    rois = choose_rois(found, data.rois)
+    test = _fixed_test(found.source, table, stimulus_id)
+    split = make_split(data, np.unique(stimulus_id), {}, test=test)
+
+    def read() -> Trials:
+        return _read(found, rois, rows, data, subject)
+
+    return Subject(read, found.stimuli, split, name=subject)
+
+
+def choose_rois(found: LabData, wanted: tuple[str, ...]) -> dict[str, Mask]:
+    """Return the masks of some ROIs over all voxels, ``(n_voxels,)``.
+
+    Raises
+    ------
+    DataError
+        If an ROI is unknown or has no voxel.
+    """
+    known = {**found.rois, ALL: np.ones(found.responses.n_voxels, dtype=bool)}
+    for name in wanted:
+        if name not in known:
+            raise DataError(
+                f"{shown(found.source)} has no ROI {name!r}; it has {', '.join(sorted(known))}. Set data.rois to some "
+                "of these, or name files of ROIs: data.roi_files.",
+                where="data.rois",
+                expected=tuple(sorted(known)),
+                found=name,
+            )
+        if not known[name].any():
+            raise DataError(
+                f"{shown(found.source)}: the ROI {name!r} has no voxel among the responses. Take it out of data.rois.",
+                where="data.rois",
+                found=name,
+            )
+    return {name: known[name] for name in wanted}
+
+
+def _read(found: LabData, rois: Mapping[str, Mask], rows: NDArray[np.int64], data: DataRecipe, subject: str) -> Trials:
+    """Read the voxels of the ROIs in the trials with an image."""
+    columns = np.flatnonzero(np.logical_or.reduce(list(rois.values())))
+    betas = found.responses.read(columns)[rows]
+    whole = _varying(betas)
+    if not whole.all():
+        _leave_out(found, rois, columns[~whole])
+        betas, columns = betas[:, whole], columns[whole]
+    place, ncsnr = found.responses.place, found.responses.ncsnr
+    table = found.table.take(rows)
+    trials = Trials(
+        betas,
+        found.stimulus_id[rows],
+        session=_numbers(table.session if any(table.session) else table.run),
+        run=_numbers(table.run_labels),
+        rois={name: mask[columns] for name, mask in rois.items()},
+        ncsnr=None if ncsnr is None else ncsnr[columns],
+        voxel_index=None if place is None else place.index[columns],
+        volume_shape=None if place is None else place.shape,
+        space="" if place is None else place.space,
+        affine=None if place is None else place.affine,
+        subject=subject,
+    )
+    return zscore(found.source, trials) if data.zscore_sessions else trials
+
+
+def _varying(betas: Float32) -> Mask:
+    """Return which voxels have finite numbers in all trials that are not all equal, ``(n_voxels,)``."""
+    whole: Mask = np.zeros(betas.shape[1], dtype=bool)
+    for voxel, values in enumerate(betas.T):
+        whole[voxel] = np.isfinite(values).all() and np.ptp(values) > 0
+    return whole
+
+
+def _leave_out(found: LabData, rois: Mapping[str, Mask], columns: NDArray[np.int64]) -> None:
+    """Warn of voxels without data; refuse an ROI that loses more than half of its voxels."""
+    for name, mask in rois.items():
+        n_lost, n_voxels = int(mask[columns].sum()), int(mask.sum())
+        if (name != ALL and n_lost > n_voxels / 2) or n_lost == n_voxels:
+            raise DataError(
+                f"{shown(found.source)}: {n_lost} of the {n_voxels} voxels of {name} have missing (NaN), infinite or "
+                "constant values. Take the ROI out of data.rois, or remove trials or runs that lack these voxels.",
+                where=found.source,
+                expected=n_voxels,
+                found=n_voxels - n_lost,
+            )
+    n_read = int(np.logical_or.reduce(list(rois.values())).sum())
+    warnings.warn(
+        f"{shown(found.source)}: {len(columns)} of {n_read} voxels have missing (NaN), infinite or constant values in "
+        "some trial and are left out.",
+        stacklevel=3,
+    )
+
+
+def _numbers(labels: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return text labels as numbers from 0, in alphabetical order."""
+    return np.unique(np.array(labels, dtype=object), return_inverse=True)[1].astype(np.int64)
+
+
+def _fixed_test(source: Path, table: TrialTable, stimulus_id: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return the stimuli of the trials whose split is ``"test"``; None if the table has no split."""
+    if not table.split:
+        return None
+    tested = np.array([side == "test" for side in table.split])
+    test, train = np.unique(stimulus_id[tested]), np.unique(stimulus_id[~tested])
+    both = np.intersect1d(test, train)
+    if len(both):
+        raise DataError(
+            f"{shown(source)}: {len(both)} images are shown in training and in test trials. Correct the column split, "
+            'or leave runs out: data.test = "runs".',
+            where="split",
+            found=len(both),
+        )
+    return test
+
+
+def zscore(source: Path, trials: Trials) -> Trials:
+    """Standardise within sessions; a session needs three trials or more for a mean and a standard deviation.
+
+    Raises
+    ------
+    DataError
+        If a session has fewer.
+    """
+    sessions, counts = np.unique(trials.session, return_counts=True)
+    if counts.min() < 3:
+        raise DataError(
+            f"{shown(source)}: session {sessions[counts.argmin()]} has {counts.min()} trials, too few to standardise "
+            "voxels within sessions. Set data.zscore_sessions to false.",
+            where="data.zscore_sessions",
+            expected=3,
+            found=int(counts.min()),
+        )
+    return trials.zscore_sessions()

@@ -1,0 +1,107 @@
+"""Section ``data`` of a recipe: where a subject's trials, images and ROIs are, and how they are read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt, model_validator
+from pydantic_core import PydanticCustomError
+
+from reseen.recipe.section import NOT_IDENTITY, Section
+from reseen.recipe.types import FolderName, Folds, ListOf, Location, Once, Some, Text
+
+Rows = Literal["averaged", "single"]
+FSAVERAGE = "fsaverage"
+"""The only space in which NSD's betas are on the vertices of a surface, not in a volume."""
+DataKind = Literal[
+    "nsd",
+    "simulated",
+    "arrays",
+    "trials",
+    "bids",
+    "glmsingle",
+    "gifti",
+    "cifti",
+    "bdata",
+    "things",
+    "algonauts",
+    "bold5000",
+    "mindeye",
+]
+"""Layouts of data that reseen reads."""
+
+
+class DataRecipe(Section):
+    """Subjects, responses and images."""
+
+    kind: DataKind = Field(
+        "nsd",
+        description="nsd: a tree in NSD's layout; simulated: simulate one first; arrays: a folder or npz of arrays; "
+        "trials: a trial table and responses; bids, glmsingle, gifti, cifti, bdata, things, algonauts, bold5000, "
+        "mindeye: the layouts of docs/own_data.md",
+    )
+    path: Location | None = Field(
+        None, description="folder or file of the data; --data replaces it", json_schema_extra=NOT_IDENTITY
+    )
+    responses: Location | None = Field(
+        None,
+        description="file or folder of the responses, where the layout does not say it; relative to data.path",
+        json_schema_extra=NOT_IDENTITY,
+    )
+    trials: Location | None = Field(
+        None, description="trial table or folder of events files; relative to data.path", json_schema_extra=NOT_IDENTITY
+    )
+    images: Location | None = Field(
+        None,
+        description="folder of the image files; left out: stimuli or images in data.path or next to it",
+        json_schema_extra=NOT_IDENTITY,
+    )
+    captions: Location | None = Field(
+        None,
+        description="table of captions, columns image and caption; left out: captions.csv in the folder of images",
+        json_schema_extra=NOT_IDENTITY,
+    )
+    mask: Location | None = Field(
+        None, description="brain mask of the responses, NIfTI; relative to data.path", json_schema_extra=NOT_IDENTITY
+    )
+    roi_files: ListOf[Location] = Field(
+        (),
+        description="files of ROIs, or folders of them: masks, atlases, GIFTI or CIFTI labels; left out: the folder "
+        "rois in data.path",
+        json_schema_extra=NOT_IDENTITY,
+    )
+    subjects: Once[FolderName] = Field(("subj01",), description="subjects, by folder name")
+    sessions: PositiveInt | None = Field(None, description="number of sessions, from the first; left out: all")
+    space: FolderName = Field("func1pt8mm", description="space of NSD's betas: func1pt8mm, func1mm or fsaverage")
+    betas: FolderName = Field("betas_fithrf_GLMdenoise_RR", description="NSD's preparation of the betas")
+    rois: Some[Text] = Field(
+        ("early", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal"),
+        description="ROIs whose voxels are read",
+    )
+    scale_int16: bool = Field(True, description="divide NSD's int16 betas by 300, to per cent signal change")
+    zscore_sessions: bool = Field(True, description="standardise each voxel within each session")
+    fit: Literal["crop", "pad", "squeeze"] = Field(
+        "crop",
+        description="for images that are not square: crop to the middle square, pad with black, or squeeze (distorts)",
+    )
+    test: Literal["shared", "folds"] = Field(
+        "shared", description="shared: NSD's shared images are the test set; folds: leave stimuli out in turn"
+    )
+    n_folds: Folds = Field(10, description="number of folds where test is 'folds'")
+    n_test: PositiveInt | None = Field(None, description="number of test images to use, half of them novel if known")
+    test_trials: Rows = Field("averaged", description="average the repetitions of a test image or not")
+    train_trials: Rows = Field("single", description="average the repetitions of a training image or not")
+
+    @property
+    def is_nsd(self) -> bool:
+        """Whether the data are in NSD's layout, as simulated subjects are."""
+        return self.kind in ("nsd", "simulated")
+
+    @model_validator(mode="after")
+    def _check_test(self) -> DataRecipe:
+        if self.test == "folds" and self.n_test is not None:
+            raise PydanticCustomError(
+                "test",
+                "n_test chooses from a fixed test set, and test is 'folds', which tests every one; leave n_test out",
+            )
+        return self
