@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
+from fields import raises_with
 from tiny_ldm import DIM, N_TOKENS, tiny_unet, tiny_vae
 from torch import Tensor
 
@@ -68,23 +69,23 @@ def test_released_script_noises_to_801_and_denoises_from_781() -> None:
 
 def test_full_strength_takes_every_step_and_is_refused_with_the_compvis_index() -> None:
     assert SCHEDULE.partial_timesteps(50, 1.0)[1] == SCHEDULE.timesteps(50)
-    with pytest.raises(RecipeError, match="noises one step further"):
+    with raises_with(RecipeError, where="reconstruct.noise_index", expected="diffusers"):
         SCHEDULE.partial_timesteps(50, 1.0, "compvis")
 
 
 @pytest.mark.parametrize("n_steps", [0, 1000, 2000])
 def test_a_number_of_steps_that_the_schedule_has_no_room_for_is_refused(n_steps: int) -> None:
-    with pytest.raises(RecipeError, match="samples in 1 to 999 steps"):
+    with raises_with(RecipeError, where="reconstruct.n_steps", expected=(1, 999), found=n_steps):
         SCHEDULE.timesteps(n_steps)
 
 
 def test_a_strength_that_leaves_no_step_is_refused() -> None:
-    with pytest.raises(RecipeError, match="leaves no step"):
+    with raises_with(RecipeError, where="reconstruct.strength", found=0.05):
         SCHEDULE.partial_timesteps(10, 0.05)
 
 
 def test_a_schedule_must_fall() -> None:
-    with pytest.raises(ShapeError, match="falling"):
+    with raises_with(ShapeError, where="signal_level"):
         Schedule(np.array([0.5, 0.9]))
 
 
@@ -216,7 +217,7 @@ def test_guidance_without_the_empty_caption_and_odd_batches_are_refused() -> Non
     def never(latents: Tensor, _timestep: int, _conditioning: Tensor) -> Tensor:
         raise AssertionError
 
-    with pytest.raises(ShapeError, match="empty caption"):
+    with raises_with(ShapeError, where="unconditional"):
         denoise(never, draw(*SHAPE), draw(3, 2, 2), schedule=SCHEDULE, timesteps=(1,), guidance=2.0)
-    with pytest.raises(ShapeError, match="as many conditionings"):
+    with raises_with(ShapeError, where="conditioning", expected=3, found=2):
         denoise(never, draw(*SHAPE), draw(2, 2, 2), schedule=SCHEDULE, timesteps=(1,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from fields import raises_with
 from PIL import Image
 from tiny_ldm import write_tiny_ldm
 
@@ -95,14 +96,14 @@ def test_an_image_without_captions_is_named(ldm: LatentDiffusion) -> None:
 
 
 def test_no_stimulus_at_all_is_refused(ldm: LatentDiffusion) -> None:
-    with pytest.raises(DataError, match="no stimulus"):
+    with raises_with(DataError, where="stimulus_id", found=0):
         extract(STIMULI, [], ldm, recipe=RECIPE)
 
 
 def test_a_size_that_the_autoencoder_cannot_halve_is_refused(ldm: LatentDiffusion) -> None:
     assert z_size(ldm, RECIPE) == 20
     assert z_size(ldm, ExtractRecipe(z_size=32)) == 32
-    with pytest.raises(RecipeError, match="a multiple of 4, such as 20"):
+    with raises_with(RecipeError, where="extract.z_size", expected=20, found=21):
         z_size(ldm, ExtractRecipe(z_size=21))
 
 
@@ -253,7 +254,7 @@ def test_what_a_recording_costs_is_what_it_takes(
     (block,) = collect(ldm, true).values()
     assert sum(counted) == plan.n_evaluations(5) == 5 * 2 * (4 + 2)
     assert sum(block[name].nbytes for name in WANTED) == plan.n_bytes(5)
-    assert plan.told(5) == "5 features of 5 images, 2.6e-05 GB, 60 U-Net evaluations"
+    assert plan.describe(5) == "5 features of 5 images, 2.6e-05 GB, 60 U-Net evaluations"
     assert plan_recording(ldm, ("z", "c"), recipe=SAMPLING).runs == ()
 
 
@@ -271,7 +272,7 @@ def test_a_share_of_the_steps_is_the_nearest_number_of_steps(progress: float | N
 
 
 def test_what_cannot_be_denoised_is_refused_beforehand(ldm: LatentDiffusion) -> None:
-    with pytest.raises(RecipeError, match="no step to denoise"):
+    with raises_with(RecipeError, where="reconstruct.strength", found=0.1):
         plan_recording(ldm, ["zc@strength=0.1"], recipe=SAMPLING)
-    with pytest.raises(RecipeError, match="no module 'nosuch'"):
+    with raises_with(RecipeError, where="encode.layers", found="nosuch"):
         plan_recording(ldm, ["unet/nosuch@progress=1.0"], recipe=SAMPLING)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from fields import raises_with
 from tiny_ldm import write_tiny_ldm
 
 from reseen import ldm as door
@@ -103,7 +104,7 @@ def test_a_posterior_sample_is_its_mean_and_the_noise_times_its_spread(folder: P
     expected = (posterior.mean + posterior.std * torch.from_numpy(noise)) * pipeline.vae.config.scaling_factor
     np.testing.assert_allclose(ldm.image_to_latent(images, noise=noise), expected.numpy(), atol=2e-5)
     np.testing.assert_array_equal(ldm.image_to_latent(images, noise=0 * noise), ldm.image_to_latent(images))
-    with pytest.raises(ShapeError, match=r"latents' shape \(2, 4, 8, 8\); found \(1, 4, 8, 8\)"):
+    with raises_with(ShapeError, where="noise", expected=(2, 4, 8, 8), found=(1, 4, 8, 8)):
         ldm.image_to_latent(images, noise=noise[:1])
 
 
@@ -199,18 +200,18 @@ def test_the_fingerprint_follows_the_weights_and_not_the_place(folder: Path, cop
 
 
 def test_images_that_do_not_fit_are_refused(ldm: LatentDiffusion) -> None:
-    with pytest.raises(ShapeError, match="divisible by 4"):
+    with raises_with(ShapeError, where="images", found=(1, 30, 30, 3)):
         ldm.image_to_latent(some_images(1, size=30))
-    with pytest.raises(ShapeError, match="height, width, 3"):
+    with raises_with(ShapeError, where="images", expected=("n", "height", "width", 3)):
         ldm.image_to_latent(some_images(1)[..., 0])
-    with pytest.raises(ShapeError, match="no row"):
+    with raises_with(ShapeError, where="inputs", found=0):
         ldm.latent_to_image(np.zeros((0, 4, 8, 8), dtype=np.float32))
-    with pytest.raises(ShapeError, match="no caption"):
+    with raises_with(ShapeError, where="captions", found=0):
         ldm.text_to_conditioning([])
 
 
 def test_latents_that_are_not_finite_are_refused(ldm: LatentDiffusion) -> None:
-    with pytest.raises(ModelError, match="not finite"):
+    with raises_with(ModelError, where="latents"):
         ldm.latent_to_image(np.full((1, 4, 8, 8), np.nan, dtype=np.float32))
 
 
@@ -225,7 +226,9 @@ def test_a_folder_that_lacks_a_part_is_named(copy: Path, lost: str) -> None:
 def test_truncated_weights_are_an_error_with_a_message(copy: Path) -> None:
     weights = next((copy / "unet").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(ModelError, match=r"unet/.* cannot be read .its header is longer than the file.*copy the model"):
+    with pytest.raises(
+        ModelError, match=r"unet/.* cannot be read .its header is longer than the file.*copy the complete model"
+    ):
         load_model(str(copy))
 
 
@@ -279,7 +282,7 @@ def test_a_part_that_the_hubs_local_cache_lacks_is_named_with_the_command_that_f
 
 @pytest.mark.parametrize("name", ["nowhere", "./no/such/folder", "a/b/c", "/absent"])
 def test_a_name_that_is_nothing_is_refused(name: str) -> None:
-    with pytest.raises(ModelError, match="there is no model"):
+    with raises_with(ModelError, where="model.name", found=name):
         load_model(name)
 
 
@@ -319,7 +322,7 @@ def test_a_device_that_is_not_there_is_refused(folder: Path, device: str, monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(ModelError, match=f"device '{device}'"):
+    with raises_with(ModelError, where="device", found=device):
         load_model(str(folder), device=device)
 
 

@@ -354,7 +354,7 @@ def test_check_fetches_no_model(small_recipe, tmp_path, monkeypatch):
     found = {finding.what: finding for finding in check(recipe, tmp_path / "out")}
     assert asked["local_files_only"]
     assert not found["model"].ok
-    assert "is not here" in found["model"].found
+    assert "cannot be loaded from the hub's local cache" in found["model"].found
     assert "`hf download CompVis/stable-diffusion-v1-4 --include" in found["model"].found
     assert "time" not in found
 

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from fields import raises_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -73,9 +74,8 @@ def test_held_out_predictions_are_those_of_a_loop_over_folds(n_voxels: int, inte
     assert np.isnan(predicted[5]).all()
     assert fold[5] == -1
     alone = factor(betas, len(targets), target_row=row, alphas=[1.0], n_folds=1)
-    with pytest.raises(ShapeError) as caught:
+    with raises_with(ShapeError, where="factored"):
         predict_held_out(alone, targets, fitted)
-    assert caught.value.where == "factored"
 
 
 @pytest.mark.parametrize("n_voxels", [12, 300], ids=["primal", "dual"])
@@ -253,9 +253,8 @@ def test_what_cannot_be_fitted_is_refused(
 ) -> None:
     rng = np.random.default_rng(0)
     given_: dict[str, object] = {"betas": rng.standard_normal((6, 3)), "targets": rng.standard_normal((6, 2)), **change}
-    with pytest.raises(error) as caught:
+    with raises_with(error, where=where, expected=expected, found=found):
         fit_ridge(given_.pop("betas"), given_.pop("targets"), **given_)  # type: ignore[arg-type]
-    assert (caught.value.where, caught.value.expected, caught.value.found) == (where, expected, found)
 
 
 def test_an_error_about_numbers_names_the_first_row() -> None:
@@ -296,9 +295,8 @@ def test_a_file_that_is_no_map_is_refused(tmp_path) -> None:
 
 def test_predicting_from_other_voxels_or_nan_is_refused() -> None:
     fitted = fit_ridge([[1.0], [2.0]], [[1.0], [2.0]], alphas=[1.0])
-    with pytest.raises(ShapeError) as caught:
+    with raises_with(ShapeError, where="betas", expected=("n_rows", 1), found=(1, 2)):
         fitted.predict(np.ones((1, 2)))
-    assert (caught.value.where, caught.value.expected, caught.value.found) == ("betas", ("n_rows", 1), (1, 2))
     with pytest.raises(DataError, match="not finite"):
         fitted.predict([[np.nan]])
 
@@ -350,10 +348,8 @@ def test_folds_without_groups_are_those_of_kfold() -> None:
 def test_every_group_lies_in_one_fold_and_folds_are_balanced(groups: list[int], n_folds: int, seed: int) -> None:
     group = np.array(groups)
     if len(np.unique(group)) < n_folds:
-        with pytest.raises(ShapeError) as caught:
+        with raises_with(ShapeError, where="n_folds", expected=(2, len(np.unique(group))), found=n_folds):
             assign_folds(group, len(group), n_folds, seed)
-        assert (caught.value.where, caught.value.found) == ("n_folds", n_folds)
-        assert caught.value.expected == (2, len(np.unique(group)))
         return
     fold = assign_folds(group, len(group), n_folds, seed)
     assert all(len(np.unique(fold[group == g])) == 1 for g in group)

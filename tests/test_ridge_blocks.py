@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fields import raises_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -165,9 +166,8 @@ def test_torch_gives_what_numpy_gives(n_voxels: int) -> None:
 
 def test_a_device_that_is_not_here_is_refused_and_not_replaced() -> None:
     for device in ("cuda:63", "nosuch"):
-        with pytest.raises(DataError) as caught:
+        with raises_with(DataError, where="device", found=device):
             fit_ridge(np.eye(6), np.eye(6), device=device)
-        assert (caught.value.where, caught.value.found) == ("device", device)
 
 
 class Column:
@@ -219,20 +219,15 @@ def test_targets_may_be_a_zarr_array(tmp_path: Any) -> None:
 def test_a_block_of_other_stimuli_or_a_penalty_off_the_grid_is_refused() -> None:
     betas, targets, row = problem(n_stimuli=40, n_voxels=20, repeats=3)
     factored = factor(betas, len(targets), target_row=row, groups=row, alphas=ALPHAS)
-    with pytest.raises(ShapeError) as shape:
+    with raises_with(ShapeError, where="targets", expected=(40, "n_targets"), found=(30, targets.shape[1])):
         fit_block(factored, targets[:30])
-    assert (shape.value.where, shape.value.expected) == ("targets", (40, "n_targets"))
-    assert shape.value.found == (30, targets.shape[1])
-    with pytest.raises(DataError) as caught:
+    with raises_with(DataError, where="alpha", expected=list(ALPHAS), found=3.0):
         fit_block(factored, targets, alpha=3.0)
-    assert (caught.value.where, caught.value.expected, caught.value.found) == ("alpha", list(ALPHAS), 3.0)
     for wrong in (np.ones(40), targets[:, :0]):
-        with pytest.raises(ShapeError) as shape:
+        with raises_with(ShapeError, where="targets", found=wrong.shape):
             fit_ridge(betas, wrong, target_row=row)
-        assert (shape.value.where, shape.value.found) == ("targets", wrong.shape)
-    with pytest.raises(ShapeError) as shape:
+    with raises_with(ShapeError, where="blocks"):
         assemble(targets.shape[1], [])
-    assert shape.value.where == "blocks"
 
 
 def test_averages_choose_smaller_penalties_than_single_trials() -> None:

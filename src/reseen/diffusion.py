@@ -1,7 +1,7 @@
-"""Diffusion: the noise schedule, noising, and denoising by DDIM, over any model that is a callable.
+"""Diffusion: the noise schedule, noising, and denoising by DDIM with any function that predicts noise.
 
-The sampler is that of Song et al. 2021 ("Denoising diffusion implicit models", equation 12) with eta 0, under
-classifier-free guidance (Ho & Salimans 2021). It knows nothing of brains, files or particular models.
+The sampler is that of Song et al. 2021 ("Denoising diffusion implicit models", equation 12) with eta = 0, under
+classifier-free guidance (Ho & Salimans 2021). This module does not depend on data, files or particular models.
 """
 
 from __future__ import annotations
@@ -27,24 +27,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Noise schedule: the proportion of the signal at each timestep of training.
+    """Noise schedule: the proportion of signal at each timestep of training.
 
     Parameters
     ----------
     signal_level
-        Shape ``(n_timesteps,)``, float64, falling: the share of the variance that is signal (alpha-bar in the papers).
+        Shape ``(n_timesteps,)``, float64, descending: proportion of the variance that is signal (alpha-bar in the
+        papers).
     offset
-        Added to every timestep that is sampled; 1 for Stable Diffusion.
+        Number that is added to every sampled timestep; 1 for Stable Diffusion.
     final_level
-        Signal level after the last step; left out: that of timestep 0, as in Stable Diffusion.
+        Signal level after the last step. Left out: that of timestep 0, as in Stable Diffusion.
     spacing
-        Which end of the schedule sampled timesteps are counted from: ``"leading"`` from the clean end, as in Stable
-        Diffusion, or ``"trailing"`` from the noisy end, where the offset has no part.
+        End of the schedule from which sampled timesteps are counted: ``"leading"`` from the clean end, as in Stable
+        Diffusion, or ``"trailing"`` from the noisy end, where the offset is not used.
 
     Raises
     ------
     ShapeError
-        If the levels are not a falling row of numbers between 0 and 1.
+        If the levels are not one-dimensional, or do not descend from at most 1 to above 0.
     """
 
     signal_level: NDArray[np.float64]
@@ -55,7 +56,12 @@ class Schedule:
     def __post_init__(self) -> None:
         level = self.signal_level
         if level.ndim != 1 or not len(level) or level[0] > 1 or level[-1] <= 0 or np.any(np.diff(level) >= 0):
-            raise ShapeError("a schedule needs a one-dimensional, falling signal level between 1 and 0.")
+            raise ShapeError(
+                f"signal_level must be one-dimensional and descend from at most 1 to above 0; found shape {level.shape}.",
+                where="signal_level",
+                expected=("n_timesteps",),
+                found=level.shape,
+            )
 
     @classmethod
     def scaled_linear(
@@ -68,74 +74,90 @@ class Schedule:
         final_level: float | None = None,
         spacing: Literal["leading", "trailing"] = "leading",
     ) -> Schedule:
-        """Make Stable Diffusion's schedule: the square root of the noise variance grows linearly from start to end."""
+        """Return Stable Diffusion's schedule: the square root of beta, the noise variance, grows linearly."""
+        # beta_t = (sqrt(start) + t / (T - 1) * (sqrt(end) - sqrt(start)))^2; alpha-bar_t is the product of 1 - beta
         variance = np.linspace(start**0.5, end**0.5, n_timesteps, dtype=np.float64) ** 2
         return cls(np.cumprod(1.0 - variance, dtype=np.float64), offset, final_level, spacing)
 
     def timesteps(self, n_steps: int) -> tuple[int, ...]:
-        """Return the timesteps of a whole sampling run, falling and evenly spaced.
+        """Return the timesteps of a complete sampling run, descending and evenly spaced.
 
         Raises
         ------
         RecipeError
-            If the schedule has no room for so many steps, or if trailing steps cannot be of equal length.
+            If the schedule has fewer timesteps, or if trailing steps do not have equal length.
         """
         n_timesteps = len(self.signal_level)
         if self.spacing == "trailing":
             if n_steps < 1 or n_timesteps % n_steps:
-                # elsewhere diffusers rounds the timesteps one way and the step before them another
+                # for such numbers diffusers rounds the timesteps and the previous timesteps differently
                 raise RecipeError(
                     f"n_steps is {n_steps}; this model's scheduler spaces steps from the noisy end (timestep_spacing "
-                    f"'trailing'), and n_steps must divide {n_timesteps}."
+                    f"'trailing'), and n_steps must divide {n_timesteps}.",
+                    where="reconstruct.n_steps",
+                    found=n_steps,
                 )
             return tuple(range(n_timesteps - 1, -1, -(n_timesteps // n_steps)))
         spacing = n_timesteps // n_steps if n_steps > 0 else 0
         if spacing == 0 or (n_steps - 1) * spacing + self.offset >= n_timesteps:
-            raise RecipeError(f"n_steps is {n_steps}; this model samples in 1 to {n_timesteps - self.offset} steps.")
+            most = n_timesteps - self.offset
+            raise RecipeError(
+                f"n_steps is {n_steps}; this model samples in 1 to {most} steps.",
+                where="reconstruct.n_steps",
+                expected=(1, most),
+                found=n_steps,
+            )
         return tuple(step * spacing + self.offset for step in reversed(range(n_steps)))
 
     def partial_timesteps(
         self, n_steps: int, strength: float, noise_index: Literal["diffusers", "compvis"] = "diffusers"
     ) -> tuple[int, tuple[int, ...]]:
-        """Return where an image is noised to, and the timesteps that undo it.
+        """Return the timestep to which an image is noised, and the timesteps that denoise it.
 
         Parameters
         ----------
         n_steps
-            Steps of the whole run.
+            Steps of the complete run.
         strength
-            Share of them that is undone: ``int(n_steps * strength)`` steps.
+            Proportion of the steps that are noised and denoised again: ``int(n_steps * strength)`` steps.
         noise_index
-            ``"diffusers"`` noises to the timestep that denoising starts at, as diffusers' image-to-image pipeline does.
-            ``"compvis"`` noises one step further, as ``stochastic_encode`` and ``decode`` of the original Stable
-            Diffusion code do: with 50 steps and strength 0.8 to timestep 801, denoising from 781.
+            ``"diffusers"`` noises to the timestep at which denoising starts, like diffusers' image-to-image pipeline.
+            ``"compvis"`` noises one step further, like ``stochastic_encode`` and ``decode`` of the original Stable
+            Diffusion code: with 50 steps and strength 0.8 to timestep 801, denoising from 781.
 
         Returns
         -------
         tuple
-            The timestep of the noised image, and the falling timesteps of denoising.
+            The timestep of the noised image, and the descending timesteps of denoising.
 
         Raises
         ------
         RecipeError
-            If no step is left to undo, or if there is no further step to noise to.
+            If no step is left to denoise, or if there is no further step to noise to.
         """
         timesteps = self.timesteps(n_steps)
         start = n_steps - min(int(n_steps * strength), n_steps)
         if start == n_steps:
-            raise RecipeError(f"strength {strength} of {n_steps} steps leaves no step to denoise; raise one of them.")
+            raise RecipeError(
+                f"strength {strength} of {n_steps} steps leaves no step to denoise; increase one of them.",
+                where="reconstruct.strength",
+                found=strength,
+            )
         if noise_index == "diffusers":
             return timesteps[start], timesteps[start:]
         if start == 0:
             raise RecipeError(
                 f"noise_index 'compvis' noises one step further than denoising starts, and strength {strength} starts "
-                "at the first step. Lower strength or use noise_index 'diffusers'."
+                "at the first step. Decrease strength or use noise_index 'diffusers'.",
+                where="reconstruct.noise_index",
+                expected="diffusers",
+                found="compvis",
             )
         return timesteps[start - 1], timesteps[start:]
 
 
 def add_noise(latents: Tensor, noise: Tensor, timestep: int, schedule: Schedule) -> Tensor:
-    """Mix latents with noise as they are at a timestep.
+    """Add noise to latents at the level of a timestep.
 
     Parameters
     ----------
@@ -172,7 +194,7 @@ def denoise(
     Parameters
     ----------
     predict_noise
-        ``(latents, timestep, conditioning) -> noise``. The unconditional and the conditional half are one call.
+        ``(latents, timestep, conditioning) -> noise``. One call predicts the unconditional and the conditional half.
     latents
         Shape ``(n, channels, height, width)``, noised to about the first of ``timesteps``.
     conditioning
@@ -180,13 +202,13 @@ def denoise(
     schedule
         The model's noise schedule.
     timesteps
-        Falling; after the last one the latents are clean.
+        Descending; after the last one the latents are clean.
     guidance
-        Scale of classifier-free guidance; at 1 the unconditional half is left out.
+        Scale of classifier-free guidance. At 1 the unconditional half is not computed.
     unconditional
-        Shape ``(1, n_tokens, dim)``: the conditioning of the empty caption. Needed where ``guidance`` is not 1.
+        Shape ``(1, n_tokens, dim)``: the conditioning of the empty caption. Required if ``guidance`` is not 1.
     on_step
-        Called after every step with the step (0-based), its timestep, the latents, and the clean latents predicted.
+        Called after every step with the step (0-based), its timestep, the latents, and the predicted clean latents.
 
     Returns
     -------
@@ -196,25 +218,32 @@ def denoise(
     Raises
     ------
     ShapeError
-        If latents and conditioning do not belong together, or guidance lacks the unconditional conditioning.
+        If latents and conditioning differ in number, or guidance lacks the unconditional conditioning.
     """
     import torch
 
     if len(latents) != len(conditioning):
-        raise ShapeError(f"{len(latents)} latents need as many conditionings; found {len(conditioning)}.")
+        raise ShapeError(
+            f"{len(latents)} latents need as many conditionings; found {len(conditioning)}.",
+            where="conditioning",
+            expected=len(latents),
+            found=len(conditioning),
+        )
     guided = guidance != 1.0
     if guided:
         if unconditional is None:
-            raise ShapeError(f"guidance {guidance} needs the conditioning of the empty caption.")
+            raise ShapeError(f"guidance {guidance} needs the conditioning of the empty caption.", where="unconditional")
         conditioning = torch.cat([unconditional.expand_as(conditioning), conditioning])
     end = float(schedule.signal_level[0] if schedule.final_level is None else schedule.final_level)
     levels = [float(schedule.signal_level[t]) for t in timesteps] + [end]
     for step, timestep in enumerate(timesteps):
         noise = predict_noise(torch.cat([latents, latents]) if guided else latents, timestep, conditioning)
         if guided:
-            without, under = noise.chunk(2)
-            noise = without + guidance * (under - without)
+            # classifier-free guidance: e = e(empty) + guidance * (e(c) - e(empty))
+            unconditional_noise, conditional_noise = noise.chunk(2)
+            noise = unconditional_noise + guidance * (conditional_noise - unconditional_noise)
         level, next_level = levels[step], levels[step + 1]
+        # Song et al., equation 12 with sigma = 0: x0 = (x - sqrt(1 - a) e) / sqrt(a); x' = sqrt(a') x0 + sqrt(1 - a') e
         clean = (latents - math.sqrt(1.0 - level) * noise) / math.sqrt(level)
         latents = math.sqrt(next_level) * clean + math.sqrt(1.0 - next_level) * noise
         if on_step is not None:

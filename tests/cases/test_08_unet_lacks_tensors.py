@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from fields import raises_with
 from safetensors.torch import load_file, save_file
 
 from reseen.errors import ModelError
@@ -31,7 +32,7 @@ def test_a_part_whose_weights_are_not_finite_is_refused(tiny_model, tmp_path, pa
     tensors = load_file(file)
     sorted(tensors.items())[-1][1].view(-1)[0] = number
     save_file(tensors, file, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=f"of the {part} hold NaN or infinite numbers"):
+    with pytest.raises(ModelError, match=f"of the {part} contain NaN or infinite numbers"):
         load_model(str(model))
 
 
@@ -40,5 +41,5 @@ def test_a_tensor_too_many_is_refused(tiny_model, tmp_path):
     file = model / "unet" / "diffusion_pytorch_model.safetensors"
     tensors = load_file(file)
     save_file({**tensors, "extra.weight": tensors["conv_out.bias"].clone()}, file, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"has tensors that the unet of its configuration lacks: extra.weight"):
+    with raises_with(ModelError, where=model / "unet", found=["extra.weight"]):
         load_model(str(model))

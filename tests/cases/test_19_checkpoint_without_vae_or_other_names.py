@@ -28,9 +28,9 @@ def lora_only(weights):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (without_vae, "has no autoencoder under a name that is known"),
-        (text_model_left_out_of_names, "has no text encoder under names that are known"),
-        (lora_only, "holds a LoRA"),
+        (without_vae, "has no autoencoder under a known name"),
+        (text_model_left_out_of_names, "has no text encoder under a known name"),
+        (lora_only, "is a LoRA"),
     ],
 )
 def test_it_is_refused_by_what_it_lacks(tiny_model, tmp_path, change, said):

@@ -64,7 +64,7 @@ def encoding_features(inputs: Inputs) -> Iterator[Finding]:
 
 def _told(inputs: Inputs) -> str:
     recording = plan_for(inputs.recipe, inputs.model)
-    return f"{recording.told(inputs.sizes.n_stimuli)}, for each subject" if recording.runs else ""
+    return f"{recording.describe(inputs.sizes.n_stimuli)}, for each subject" if recording.runs else ""
 
 
 def space(inputs: Inputs) -> Iterator[Finding]:

@@ -130,21 +130,21 @@ def load_model(
     Parameters
     ----------
     name
-        ``"builtin"``; the path of a diffusers folder; the path of an original ``.safetensors`` or ``.ckpt`` file; or a
-        hub id such as ``"CompVis/stable-diffusion-v1-4"`` (Stable Diffusion 1.x and 2.x); or ``"module:name"`` of a
-        your own function, called with ``device``, that returns a `LatentDiffusion`.
+        One of: ``"builtin"``; the path of a diffusers folder; the path of an original ``.safetensors`` or ``.ckpt``
+        file; a hub id such as ``"CompVis/stable-diffusion-v1-4"`` (Stable Diffusion 1.x and 2.x); ``"module:name"`` of
+        your own function that is called with ``device`` and returns a `LatentDiffusion`.
     revision
         Commit of a hub model.
     precision
-        Of the noise predictor; ``"auto"`` is what `reseen.ldm.devices.choose_precision` returns. Autoencoder and text
-        encoder always compute in fp32: they cost little, and half precision in the autoencoder causes black
+        Precision of the noise predictor; ``"auto"`` is chosen by `reseen.ldm.devices.choose_precision`. Autoencoder
+        and text encoder always compute in fp32: they cost little, and half precision in the autoencoder causes black
         images.
     device
-        Such as ``"cpu"``, ``"cuda"``, ``"cuda:1"`` or ``"mps"``.
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or similar.
     compiled
-        Compile the noise predictor with `torch.compile`: minutes at the start, less time for each image.
+        Compile the noise predictor with `torch.compile`: it takes minutes at the start, and less time for each image.
     fetch
-        Download a hub model that is not in the local cache; if false, this is an error.
+        Download a hub model that is not in the local cache. If false, a missing model is an error.
 
     Raises
     ------
@@ -176,14 +176,14 @@ def load_model(
         parts = load_single_file(path, name, fetch=fetch)
     else:
         folder = _find(name, revision, fetch=fetch)
-        # the hub keeps each commit in a folder of that name, so the folder's name pins the weights
-        fix = f"Where there is a network, run `{fetch_command(name, revision)}`."
+        # the hub stores each commit in a folder of its name, so that this name determines the weights
+        fix = f"With a network connection, run `{fetch_command(name, revision)}`."
         parts = load_folder(folder, name, fingerprint=f"{name}@{folder.name}", fix=fix)
     return assemble(parts, precision=choose_precision(precision, device), device=device, compiled=compiled)
 
 
 def _make_own(name: str, device: str) -> LatentDiffusion:
-    """Return a model of the user's own, after a check that it has every attribute of the protocol.
+    """Return the user's own model, after a check that it has every attribute of the protocol.
 
     Raises
     ------
@@ -197,14 +197,17 @@ def _make_own(name: str, device: str) -> LatentDiffusion:
         model = found(device=device)
     except Exception as error:
         raise ModelError(
-            f"{name}(device={device!r}) failed: {error}. It must return a model on that device."
+            f"{name}(device={device!r}) failed: {error}. It must return a model on that device.", where="model.name"
         ) from error
     wanted = [attribute for attribute in vars(LatentDiffusion) if not attribute.startswith("_")]
     missing = [attribute for attribute in wanted if not hasattr(model, attribute)]
     if missing:
         raise ModelError(
             f"{name} returned {type(model).__name__}, which lacks {', '.join(missing)}. See "
-            "reseen.LatentDiffusion for the attributes of a model."
+            "reseen.LatentDiffusion for the attributes of a model.",
+            where="model.name",
+            expected=missing,
+            found=type(model).__name__,
         )
     own: LatentDiffusion = model
     return own
@@ -216,7 +219,9 @@ def _find(name: str, revision: str | None, *, fetch: bool) -> Path:
     if not (owner and slash and model) or "/" in model or name.startswith((".", "~")):
         raise ModelError(
             f"there is no model {name!r}: expected 'builtin', a diffusers folder, a .safetensors or .ckpt file, or a "
-            "hub id such as CompVis/stable-diffusion-v1-4."
+            "hub id such as CompVis/stable-diffusion-v1-4.",
+            where="model.name",
+            found=name,
         )
     import huggingface_hub
 
@@ -229,10 +234,12 @@ def _find(name: str, revision: str | None, *, fetch: bool) -> Path:
             local_files_only=not fetch,
         )
     except Exception as error:  # the hub's client raises a dozen types, from a wrong name to a lost connection
-        what = f"cannot get the model {name} from the hub or its local cache" if fetch else f"{name} is not here"
+        places = "the hub or its local cache" if fetch else "the hub's local cache"
         raise ModelError(
-            f"{what} ({type(error).__name__}). "
-            f"Where there is a network, run `{fetch_command(name, revision)}`, or give the path of a local copy."
+            f"the model {name} cannot be loaded from {places} ({type(error).__name__}). With a network connection, run "
+            f"`{fetch_command(name, revision)}`, or use the path of a local copy.",
+            where="model.name",
+            found=name,
         ) from error
     return Path(folder)
 

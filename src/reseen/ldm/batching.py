@@ -2,18 +2,18 @@
 
 On a CPU: the same bytes whatever the batch
 -------------------------------------------
-An image must not depend on the other images of its batch. The fast kernels do depend on the number
-of rows: with 1 to 12 rows they choose other algorithms than with 16, and if rows cannot be divided evenly among the
-threads, the same row gives other bytes in another position. So on a CPU every network runs on a fixed number of rows,
-the last batch is filled up, and the threads that work on it are a power of two that divides the rows. Measured with
-the built-in sizes: equal to the last bit in any order and batch, and between 1, 2, 4, 8 and 16 threads, and not on 3,
-5 or 7. Big models on a CPU run row by row; there the bytes are the same only for one number of threads.
+An image must not depend on the other images of its batch. The fast kernels do depend on the number of rows: with 1 to
+12 rows they choose other algorithms than with 16. If rows cannot be divided evenly among the threads, the same row has
+other bytes in another position. On a CPU every network therefore runs on a fixed number of rows, the last batch is
+padded, and the number of threads is a power of two that divides the number of rows. Measured with the built-in sizes:
+equal to the last bit in any order and batch, and on 1, 2, 4, 8 and 16 threads, but not on 3, 5 or 7. Big models on a
+CPU run row by row; there the bytes are the same only for one number of threads.
 
-On a GPU: as many rows as memory holds
---------------------------------------
+On a GPU: as many rows as fit into memory
+-----------------------------------------
 The first row of a type runs alone and its memory is measured. Then as many rows as fit into free memory run together,
-a power of two. If memory still runs out, the number of rows is halved and the work continues. The last batch is
-filled up to a power of two only. The values of a row are the same up to rounding in any batch.
+a power of two. If memory still runs out, the number of rows is halved and the run continues. The last batch is
+padded to a power of two only. The values of a row are the same up to rounding in any batch.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Batching:
         most = self._most_for(scores)
         n = len(inputs[0])
         if n == 0:
-            raise ShapeError("there is nothing to compute: the array has no row.")
+            raise ShapeError("there is nothing to compute: the array has no row.", where="inputs", expected=1, found=0)
         key = (kind, *inputs[0].shape[1:])
         outputs: list[Tensor] = []
         start = 0
@@ -135,14 +135,17 @@ class Batching:
         if fit == 0:
             raise ModelError(
                 f"the attention scores of one image of {self.name} take {scores / 2**30:.1f} GiB, and {self.device} "
-                "ends the process at 4 GiB. Leave --device out to run on the CPU."
+                "ends the process at 4 GiB. Leave --device out to run on the CPU.",
+                where="device",
+                expected=LARGEST_BUFFER - 1,
+                found=scores,
             )
         return min(self.most, power_of_two(fit))
 
     def _attempt(
         self, key: tuple[object, ...], network: Callable[..., Tensor], batch: list[Tensor], most: int
     ) -> Tensor | None:
-        """Run one batch; none is given where memory ran out, and fewer rows run from then on."""
+        """Run one batch; return None if memory ran out, after which fewer rows run together."""
         unknown = self.device.startswith("cuda") and key not in self.rows
         before = _begin_measuring(self.device) if unknown else 0
         try:
@@ -154,7 +157,9 @@ class Batching:
             if len(batch[0]) == 1:
                 raise ModelError(
                     f"{self.name} does not fit into the memory of {self.device}, not even for one image. Set "
-                    "model.precision to 'fp16' or 'bf16', free the device of other work, or leave --device out."
+                    "model.precision to 'fp16' or 'bf16', end other programs on the device, or leave --device out.",
+                    where="device",
+                    found=self.device,
                 ) from error
         else:
             if unknown:
@@ -162,7 +167,7 @@ class Batching:
             elif key not in self.rows:
                 self.rows[key] = most
             return output
-        self._halve(key, len(batch[0]))  # past the handler: the error holds what was computed so far
+        self._halve(key, len(batch[0]))  # after the handler: the error references the tensors computed so far
         return None
 
     def _halve(self, key: tuple[object, ...], rows: int) -> None:
@@ -189,15 +194,15 @@ def rows_that_fit(free: int, for_one: int, most: int) -> int:
     free
         Bytes that are free.
     for_one
-        Bytes that one row took beyond the weights.
+        Bytes that one row needed in addition to the weights.
     most
-        No more than so many.
+        Upper limit.
     """
     return min(power_of_two(max(int(FREE_SHARE * free) // max(for_one, 1), 1)), most)
 
 
 def power_of_two(n: int, *, up: bool = False) -> int:
-    """Return the power of two at or below ``n``, or, ``up``, at or above it."""
+    """Return the largest power of two that is at most ``n``; with ``up``, the smallest that is at least ``n``."""
     return 1 << ((n - 1).bit_length() if up else n.bit_length() - 1)
 
 
@@ -220,8 +225,8 @@ def _measured(device: str, before: int) -> tuple[int, int]:
     import torch
 
     free, _ = torch.cuda.mem_get_info(device)
-    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # free too, for PyTorch
-    return free + held, torch.cuda.max_memory_allocated(device) - before
+    reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # PyTorch can use it, too
+    return free + reserved, torch.cuda.max_memory_allocated(device) - before
 
 
 @contextmanager

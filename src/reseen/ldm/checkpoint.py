@@ -56,10 +56,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         head = file.read(512)
     if head.startswith(b"version https://git-lfs"):
         raise ModelError(
-            f"{shown(path)} is a pointer of Git LFS, and not the checkpoint itself. Run `git lfs pull` in its folder."
+            f"{shown(path)} is a pointer of Git LFS, and not the checkpoint itself. Run `git lfs pull` in its folder.",
+            where=path,
         )
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise ModelError(f"{shown(path)} is a web page, and not a checkpoint. Download the file itself.")
+        raise ModelError(f"{shown(path)} is a web page, and not a checkpoint. Download the file itself.", where=path)
     if head[8:9] == b"{":
         return _read_safetensors(path)
     if head.startswith(b"PK\x03\x04"):
@@ -67,7 +68,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     elif not head.startswith(_PICKLE):
         raise ModelError(
             f"{shown(path)} is neither safetensors nor a checkpoint of PyTorch: it starts with {head[:8]!r}. Download "
-            f"the file again, such as by `{FETCH}`."
+            f"the file again, such as by `{FETCH}`.",
+            where=path,
+            found=head[:8],
         )
     return _read_torch(path)
 
@@ -93,9 +96,12 @@ def _read_torch(path: Path) -> dict[str, Any]:
         if named is None:
             raise unreadable(path, error, ModelError) from error
         raise ModelError(
-            f"{shown(path)} names {named[1]}, which no tensor needs: loading it could run code in the file, "
-            "so it is refused. Use a safetensors file of the same model."
+            f"{shown(path)} contains {named[1]}, which no tensor needs: loading it could run code in the file. Use a "
+            "safetensors file of the same model.",
+            where=path,
+            found=named[1],
         ) from error
+    # files of training have the tensors under "state_dict", next to counters and optimizers
     found = content.get("state_dict", content) if isinstance(content, dict) else {}
     if not isinstance(found, dict):
         return {}

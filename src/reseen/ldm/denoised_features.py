@@ -237,9 +237,11 @@ def _check_finite(arrays: Arrays, stimulus_id: NDArray[np.int64], ldm: LatentDif
     for feature, array in arrays.items():
         bad = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
         if bad.any():
+            first = int(stimulus_id[np.argmax(bad)])
             raise ModelError(
-                f"{ldm.name} computed numbers in {feature} that are not finite, for stimulus "
-                f"{stimulus_id[int(np.argmax(bad))]} and {bad.sum() - 1} more of its block. If only activations are "
-                "affected, they exceed half precision: set encode.activations to 'fp32'. Otherwise set "
-                "model.precision to 'fp32'. Finished blocks are kept."
+                f"{ldm.name} computed numbers in {feature} that are not finite, for stimulus {first} and "
+                f"{bad.sum() - 1} more of its block. If only activations are affected, they exceed half precision: set "
+                "encode.activations to 'fp32'. Otherwise set model.precision to 'fp32'; finished blocks are kept.",
+                where=feature,
+                found=first,
             )

@@ -43,12 +43,23 @@ def check_device(device: str) -> None:
     try:
         torch.device(device)
     except RuntimeError as error:
-        raise ModelError(f"there is no device {device!r}; expected cpu, cuda, cuda:N or mps.") from error
-    there = ["cpu", "mps"] if torch.backends.mps.is_available() else ["cpu"]
+        expected = ("cpu", "cuda", "cuda:N", "mps")
+        raise ModelError(
+            f"there is no device {device!r}; expected {', '.join(expected)}.",
+            where="device",
+            expected=expected,
+            found=device,
+        ) from error
+    available = ["cpu", "mps"] if torch.backends.mps.is_available() else ["cpu"]
     if torch.cuda.is_available():
-        there += ["cuda", *(f"cuda:{card}" for card in range(torch.cuda.device_count()))]
-    if device not in there:
-        raise ModelError(f"the device {device!r} is not available here. Leave it out to run on the CPU.")
+        available += ["cuda", *(f"cuda:{card}" for card in range(torch.cuda.device_count()))]
+    if device not in available:
+        raise ModelError(
+            f"the device {device!r} is not available on this machine. Leave it out to run on the CPU.",
+            where="device",
+            expected=tuple(available),
+            found=device,
+        )
 
 
 @contextmanager

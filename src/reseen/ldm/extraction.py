@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -70,7 +71,7 @@ def extract(
     """
     ids = np.asarray(stimulus_id, dtype=np.int64)
     if not len(ids):
-        raise DataError("there is no stimulus to extract features of.")
+        raise DataError("there is no stimulus to extract features of.", where="stimulus_id", expected=1, found=0)
     size = z_size(ldm, recipe)
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     for start, images, captions in _read_ahead(stimuli, ids, size, described="c" in parts):
@@ -119,10 +120,13 @@ def check_varies(name: str, array: NDArray[np.float32], n_cut: int) -> None:
     """
     if len(array) < 2 or (array != array[0]).any():
         return
-    cause = "their images are all the same" if name == "z" else "their captions are all the same"
-    if name == "c" and n_cut:
-        cause = "their captions are cut off before they differ: shorten them, or put what differs first"
-    raise DataError(f"{name} is the same for all {len(array)} stimuli: {cause}.")
+    if name == "z":
+        cause = "their images are all the same"
+    elif n_cut:
+        cause = "their captions are cut off before they differ: shorten them, or put the different words first"
+    else:
+        cause = "their captions are all the same"
+    raise DataError(f"{name} is the same for all {len(array)} stimuli: {cause}.", where=name)
 
 
 def z_size(ldm: LatentDiffusion, recipe: ExtractRecipe) -> int:
@@ -135,9 +139,12 @@ def z_size(ldm: LatentDiffusion, recipe: ExtractRecipe) -> int:
     """
     size = recipe.z_size or ldm.image_size * 5 // 8
     if size % ldm.factor:
+        near = max(size // ldm.factor, 1) * ldm.factor
         raise RecipeError(
-            f"extract.z_size is {size}; the model {ldm.name} needs a multiple of {ldm.factor}, such as "
-            f"{max(size // ldm.factor, 1) * ldm.factor}."
+            f"extract.z_size is {size}; the model {ldm.name} needs a multiple of {ldm.factor}, such as {near}.",
+            where="extract.z_size",
+            expected=near,
+            found=size,
         )
     return size
 
@@ -157,10 +164,10 @@ def mean_conditioning(ldm: LatentDiffusion, captions: Sequence[Sequence[str]]) -
     ndarray
         Shape ``(n, n_tokens, dim)``, float32.
     """
-    counts = [len(own) for own in captions]
-    each = ldm.text_to_conditioning([caption for own in captions for caption in own])
-    ends = np.cumsum(counts)
-    return np.stack([each[end - n : end].mean(axis=0) for n, end in zip(counts, ends, strict=True)])
+    # all captions are encoded together, then split again by stimulus
+    each = ldm.text_to_conditioning(list(itertools.chain.from_iterable(captions)))
+    ends = np.cumsum([len(own) for own in captions])
+    return np.stack([own.mean(axis=0) for own in np.split(each, ends[:-1])])
 
 
 def _read_ahead(
@@ -192,8 +199,11 @@ def captions_of(stimuli: Stimuli, stimulus_id: int) -> tuple[str, ...]:
     captions = stimuli.captions(stimulus_id)
     if not captions:
         raise DataError(
-            f"stimulus {stimulus_id} has no caption, and c is the mean over an image's captions. "
-            'Give each image at least one, or do without c: reconstruct.conditions = ["z"], encode.features = ["z"].'
+            f"stimulus {stimulus_id} has no caption, and c is the mean over an image's captions. Give each image at "
+            'least one, or leave c out: reconstruct.conditions = ["z"], encode.features = ["z"].',
+            where="captions",
+            expected=1,
+            found=0,
         )
     return captions
 
@@ -209,7 +219,7 @@ def _resized(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 def _posterior_noise(
     ldm: LatentDiffusion, recipe: ExtractRecipe, start: int, shape: tuple[int, ...]
 ) -> NDArray[np.float32] | None:
-    """Draw the noise of a batch of stimuli by its position in the list, if the posterior is sampled."""
+    """Draw the noise of a batch of stimuli by its position in the list; None if the posterior's mean is used."""
     if recipe.posterior == "mean":
         return None
     seed = int(np.random.SeedSequence((RELEASED_SEED, start)).generate_state(1, np.uint64)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,76 +108,108 @@ def assemble(
 def _check_purpose(name: str, parts: dict[str, Any]) -> None:
     """Check that a model is for images from text, is not distilled, and has parts that fit each other."""
     unet, vae, text_encoder = (parts[part].config for part in ("unet", "vae", "text_encoder"))
-    if type(unet.sample_size) is not int or unet.sample_size < 1:
-        raise ModelError(f"{name}: sample_size of the U-Net is {unet.sample_size!r}, and a number above 0 is expected.")
-    if not isinstance(vae.scaling_factor, float | int) or not 0 < vae.scaling_factor < float("inf"):
-        raise ModelError(
-            f"{name}: scaling_factor of the autoencoder is {vae.scaling_factor!r}, and a number above 0 is expected."
-        )
-    shift = getattr(vae, "shift_factor", None) or 0.0
-    if not isinstance(shift, float | int) or not abs(shift) < float("inf"):
-        raise ModelError(f"{name}: shift_factor of the autoencoder is {shift!r}, and a number is expected.")
+    _check_number(name, "sample_size", "U-Net", unet.sample_size, type(unet.sample_size) is int, above=0)
+    scale, shift = vae.scaling_factor, getattr(vae, "shift_factor", None) or 0.0
+    _check_number(name, "scaling_factor", "autoencoder", scale, isinstance(scale, float | int), above=0)
+    _check_number(name, "shift_factor", "autoencoder", shift, isinstance(shift, float | int))
     if unet.in_channels != vae.latent_channels:
         raise ModelError(
             f"{name} needs {unet.in_channels} channels and its latents have {vae.latent_channels}: it is for "
-            "inpainting, depth or editing. Use a plain text-to-image Stable Diffusion 1.x or 2.x."
+            "inpainting, depth or editing. Use a plain text-to-image Stable Diffusion 1.x or 2.x.",
+            where="in_channels",
+            expected=vae.latent_channels,
+            found=unet.in_channels,
         )
     if getattr(unet, "time_cond_proj_dim", None) is not None:
         raise ModelError(
             f"{name} is distilled for LCM sampling (time_cond_proj_dim), which DDIM with guidance does not sample. Use "
-            "the model that it was distilled from."
+            "the model from which it was distilled.",
+            where="time_cond_proj_dim",
+            found=unet.time_cond_proj_dim,
         )
     if unet.cross_attention_dim != text_encoder.hidden_size:
         raise ModelError(
             f"{name}: the U-Net needs conditioning of width {unet.cross_attention_dim}, and the text encoder returns "
-            f"{text_encoder.hidden_size}. The parts are of different models."
+            f"{text_encoder.hidden_size}. The parts are of different models.",
+            where="cross_attention_dim",
+            expected=text_encoder.hidden_size,
+            found=unet.cross_attention_dim,
         )
-    if getattr(unet, "class_embed_type", None) or getattr(unet, "addition_embed_type", None):
-        raise ModelError(f"{name} needs more than latents and captions. Use a plain Stable Diffusion 1.x or 2.x.")
+    for setting in ("class_embed_type", "addition_embed_type"):
+        if found := getattr(unet, setting, None):
+            raise ModelError(
+                f"{name} needs more than latents and captions ({setting}). Use a plain Stable Diffusion 1.x or 2.x.",
+                where=setting,
+                found=found,
+            )
+
+
+def _check_number(name: str, setting: str, part: str, value: Any, is_number: bool, above: float = -math.inf) -> None:
+    """Check that a setting of a part is a finite number above a limit."""
+    if not is_number or not above < value < math.inf:
+        expected = "a finite number" if above == -math.inf else f"a finite number above {above}"
+        raise ModelError(
+            f"{name}: {setting} of the {part} is {value!r}; expected {expected}.", where=setting, found=value
+        )
 
 
 def _check_compiler(device: str) -> None:
-    """Check that `torch.compile` can run; otherwise it would fail after hours of work."""
-    needed = ("c++", "g++", "clang++") if not device.startswith("cuda") else ("cc", "gcc", "clang")
-    if not any(shutil.which(compiler) for compiler in needed):
+    """Check that `torch.compile` can run; otherwise it would fail only after hours."""
+    on_gpu = device.startswith("cuda")
+    compilers = ("cc", "gcc", "clang") if on_gpu else ("c++", "g++", "clang++")
+    if not any(shutil.which(compiler) for compiler in compilers):
         raise ModelError(
-            f"model.compiled needs a compiler ({', '.join(needed)}), and none is on the PATH. Install one, or set "
-            "model.compiled to false."
+            f"model.compiled needs a compiler ({', '.join(compilers)}), and none is on the PATH. Install one, or set "
+            "model.compiled to false.",
+            where="model.compiled",
+            expected=compilers,
         )
-    if device.startswith("cuda") and find_spec("triton") is None:
-        raise ModelError("model.compiled needs Triton on a GPU, and it is not installed. Set model.compiled to false.")
+    if on_gpu and find_spec("triton") is None:
+        raise ModelError(
+            "model.compiled needs Triton on a GPU, and it is not installed. Set model.compiled to false.",
+            where="model.compiled",
+            expected="triton",
+        )
 
 
 def _check_folder(folder: Path, name: str, fix: str) -> None:
+    """Check that a folder has the files of every part."""
     if (folder / "text_encoder_2").exists():
-        raise ModelError(f"{shown(name)} is a Stable Diffusion XL; reseen works with Stable Diffusion 1.x and 2.x.")
+        raise ModelError(
+            f"{shown(name)} is a Stable Diffusion XL; reseen works with Stable Diffusion 1.x and 2.x.", where=folder
+        )
     for part in NETWORKS:
         _check_part(folder, part, name, fix)
-        weights = sorted(file.name for file in (folder / part).iterdir() if file.name.endswith(".safetensors"))
-        plain = [file for file in weights if ".fp16." not in file]
-        if weights and not plain:
-            raise ModelError(
-                f"the model {shown(name)} has only half-precision weights in {shown(folder / part)} ({weights[0]}). "
-                "Fetch those without .fp16 in their names, too."
-            )
+        own = folder / part
+        weights = sorted(file.name for file in own.glob("*.safetensors"))
         if not weights:
-            also = (
-                " (it has .bin files, which are pickles and are not read)" if any((folder / part).glob("*.bin")) else ""
-            )
+            has_pickles = any(own.glob("*.bin"))
+            also = " (its .bin files are pickles, which reseen does not read)" if has_pickles else ""
             raise ModelError(
-                f"the model {shown(name)} lacks safetensors weights in {shown(folder / part)}{also}. {fix}"
+                f"the model {shown(name)} lacks safetensors weights in {shown(own)}{also}. {fix}", where=own
+            )
+        if all(".fp16." in file for file in weights):
+            raise ModelError(
+                f"the model {shown(name)} has only half-precision weights in {shown(own)} ({weights[0]}). "
+                "Download those without .fp16 in their names, too.",
+                where=own,
+                found=weights[0],
             )
     _check_part(folder, "scheduler", name, fix)
     if not (folder / "tokenizer").is_dir():
-        raise ModelError(f"the model {shown(name)} lacks {shown(folder / 'tokenizer')}. {fix}")
+        raise _lacks(name, folder / "tokenizer", fix)
 
 
 def _check_part(folder: Path, part: str, name: str, fix: str) -> None:
     """Check that the settings of a part are a regular file."""
     file = folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
     if not file.exists():
-        raise ModelError(f"the model {shown(name)} lacks {shown(file)}. {fix}")
+        raise _lacks(name, file, fix)
     check_regular(file, ModelError)
+
+
+def _lacks(name: str, path: Path, fix: str) -> ModelError:
+    return ModelError(f"the model {shown(name)} lacks {shown(path)}. {fix}", where=path)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -195,7 +228,11 @@ def digest(files: Sequence[Path], root: Path, *, also: str = "") -> str:
     total = hashlib.sha256()
     for file in files:
         if file.suffix in (".json", ".txt") and check_regular(file, ModelError) > AT_MOST:
-            raise ModelError(f"{shown(file)} has more than {AT_MOST:,} bytes, too many for settings. Remove it.")
+            raise ModelError(
+                f"{shown(file)} has more than {AT_MOST:,} bytes, too many for settings. Remove it.",
+                where=file,
+                expected=AT_MOST,
+            )
         with reading(file, ModelError), file.open("rb") as opened:
             content = hashlib.file_digest(opened, "sha256").digest()
         total.update(f"{file.relative_to(root).as_posix()}\n".encode() + content)

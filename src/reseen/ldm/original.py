@@ -1,8 +1,7 @@
-"""The original format of Stable Diffusion: what a checkpoint holds, read from names and shapes of its tensors.
+"""Original format of Stable Diffusion: settings of a checkpoint's networks, from names and shapes of its tensors.
 
-A checkpoint holds weights and no settings. Widths and numbers of layers are shapes; what no shape says (attention
-heads, activation, schedule) follows from the family: Stable Diffusion 1.x has CLIP's text encoder, 2.x that of
-OpenCLIP.
+A checkpoint has weights and no settings. Widths and numbers of layers follow from shapes. Attention heads, activation
+function and schedule follow from the family: Stable Diffusion 1.x has CLIP's text encoder, 2.x that of OpenCLIP.
 """
 
 from __future__ import annotations
@@ -30,40 +29,36 @@ SCHEDULE = {
     "steps_offset": 1,
     "set_alpha_to_one": False,
 }
-"""Of every Stable Diffusion 1.x and 2.x; `check_original` compares it with the levels that a checkpoint carries."""
+"""Schedule of every Stable Diffusion 1.x and 2.x; `check_original` compares it with the checkpoint's signal levels."""
 PUBLISHED = {768: (320, 640, 1280, 1280), 1024: (320, 640, 1280, 1280)}
-"""Widths of the U-Net by the width of the captions' code, as published: 1.x and 2.x."""
+"""Published widths of the U-Net, by the width of c: 768 of 1.x, 1024 of 2.x."""
 HEAD = 64
-"""Channels of an attention head in CLIP's text encoders and in the U-Net of 2.x; that of 1.x has eight heads."""
+"""Channels of an attention head in CLIP's text encoders and in the U-Net of 2.x; the U-Net of 1.x has eight heads."""
 OPEN_CLIP_LAYERS = 24
 """Layers of OpenCLIP's text encoder. The last is not used: c is the output of the penultimate one."""
 
+_ONE_PART = "has one part of a model under diffusers' names; use the folder of the complete model instead"
 _FOREIGN = (
     ("conditioner.embedders.", "is a Stable Diffusion XL"),
-    ("lora_", "holds a LoRA, which is a change of a model, and no model"),
+    ("lora_", "is a LoRA, a change of a model without the model"),
     ("double_blocks.", "is a Flux model"),
     ("model.diffusion_model.joint_blocks.", "is a Stable Diffusion 3"),
     ("model.diffusion_model.double_blocks.", "is a Flux model"),
     ("control_model.", "is a ControlNet"),
-    ("down_blocks.", "holds one part of a model under diffusers' names; name the folder of the whole model instead"),
-    (
-        "encoder.down_blocks.",
-        "holds one part of a model under diffusers' names; name the folder of the whole model instead",
-    ),
-    ("text_model.", "holds a text encoder alone"),
+    ("down_blocks.", _ONE_PART),
+    ("encoder.down_blocks.", _ONE_PART),
+    ("text_model.", "has only a text encoder"),
 )
-_CHANNELS = {
-    5: "for depth (5 channels)",
-    7: "for upscaling (7 channels)",
-    8: "for editing by instructions (8 channels)",
-}
+"""First part of a tensor's name -> other model or part that has it."""
+_CHANNELS = {5: "for depth", 7: "for upscaling", 8: "for editing by instructions", 9: "for inpainting"}
+"""Input channels of the U-Net -> purpose of the model; a text-to-image model has 4."""
 _PARTS = ((UNET, "U-Net"), (VAE, "autoencoder"), (TEXT, "text encoder"))
 
 Weights = Mapping[str, Any]
 
 
 def check_original(weights: Weights, path: Path) -> Literal[1, 2]:
-    """Check that a checkpoint holds all of a Stable Diffusion for images from text, and return its family.
+    """Check that a checkpoint is a complete text-to-image Stable Diffusion, and return its family.
 
     Parameters
     ----------
@@ -75,12 +70,12 @@ def check_original(weights: Weights, path: Path) -> Literal[1, 2]:
     Returns
     -------
     int
-        1 or 2, of Stable Diffusion 1.x and 2.x.
+        1 for Stable Diffusion 1.x, 2 for 2.x.
 
     Raises
     ------
     ModelError
-        If it is another model, lacks a part, or was trained under another schedule.
+        If it is another model, lacks a part, or was trained with another schedule.
     """
     _refuse_foreign(weights, path)
     _compare_levels(weights, path)
@@ -102,7 +97,7 @@ def read_settings(part: str, weights: Weights, family: Literal[1, 2], path: Path
     Returns
     -------
     dict
-        Configuration in diffusers' and transformers' words: what differs from the defaults of their classes.
+        Settings that differ from the defaults of the classes of diffusers and transformers.
 
     Raises
     ------
@@ -114,46 +109,61 @@ def read_settings(part: str, weights: Weights, family: Literal[1, 2], path: Path
         return readers[part](weights, family)
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise ModelError(
-            f"{shown(path)} is not whole, or of another size: its {part} lacks {shown(str(error))}. Fetch or copy it "
-            f"again. If it has another size, put its configuration into {shown(path.with_suffix(''))}."
+            f"{shown(path)} is not complete, or has another size: its {part} lacks {shown(str(error))}. Download or "
+            f"copy it again. If it has another size, put its configuration into {shown(path.with_suffix(''))}.",
+            where=path,
         ) from error
 
 
 def _refuse_foreign(weights: Weights, path: Path) -> None:
-    keys = list(weights)
+    def first_name(*starts: str) -> str | None:
+        return next((key for key in weights if key.startswith(starts)), None)
+
     for start, what in _FOREIGN:
-        if any(key.startswith(start) for key in keys):
-            raise ModelError(f"{shown(path)} {what}. reseen works with Stable Diffusion 1.x and 2.x.")
-    for start, part in _PARTS:
-        if not any(key.startswith(start) for key in keys):
+        if name := first_name(start):
             raise ModelError(
-                f"{shown(path)} has no {part} under a name that is known ({start}...). Name a checkpoint of the whole "
-                "model, or a diffusers folder."
+                f"{shown(path)} {what}. reseen works with Stable Diffusion 1.x and 2.x.", where=path, found=name
             )
-    if not any(key.startswith((CLIP, OPEN_CLIP)) for key in keys):
+    for start, part in _PARTS:
+        if first_name(start) is None:
+            raise ModelError(
+                f"{shown(path)} has no {part} under a known name ({start}...). Use a checkpoint of the complete model, "
+                "or a diffusers folder.",
+                where=path,
+                expected=start,
+            )
+    if first_name(CLIP, OPEN_CLIP) is None:
+        other = first_name(TEXT)
         raise ModelError(
-            f"{shown(path)} has no text encoder under names that are known: expected {CLIP}... or {OPEN_CLIP}..., "
-            f"found {shown(next(key for key in keys if key.startswith(TEXT)))}. Take one with the original names."
+            f"{shown(path)} has no text encoder under a known name: expected {CLIP}... or {OPEN_CLIP}..., found "
+            f"{shown(str(other))}. Use a checkpoint with the original names.",
+            where=path,
+            expected=(CLIP, OPEN_CLIP),
+            found=other,
         )
-    first = weights.get(f"{UNET}input_blocks.0.0.weight")
+    first = weights.get(f"{UNET}input_blocks.0.0.weight")  # (width, input channels, 3, 3)
     channels = first.shape[1] if first is not None and first.ndim == 4 else 4
     if channels != 4:
-        what = _CHANNELS.get(channels, "for inpainting (9 channels)" if channels == 9 else f"of {channels} channels")
         raise ModelError(
-            f"{shown(path)} is a model {what}. Use a plain text-to-image Stable Diffusion 1.x or 2.x (4 channels)."
+            f"{shown(path)} is a model {_CHANNELS.get(channels, 'of another type')} ({channels} channels). Use a plain "
+            "text-to-image Stable Diffusion 1.x or 2.x (4 channels).",
+            where=path,
+            expected=4,
+            found=channels,
         )
 
 
 def _numbers(weights: Weights, pattern: str) -> list[int]:
-    """Return the different numbers that stand at the group of a pattern in the tensors' names, ascending."""
-    found = (re.match(pattern, key) for key in weights)
-    return sorted({int(match[1]) for match in found if match})
+    """Return the different numbers at the group of a pattern in the tensors' names, ascending."""
+    matches = (re.match(pattern, key) for key in weights)
+    return sorted({int(match[1]) for match in matches if match})
 
 
 def _unet(weights: Weights, family: int) -> dict[str, Any]:
+    # input_blocks.0 is the first convolution; then each level has its layers and, except the last, a downsampling
     n_input = len(_numbers(weights, re.escape(UNET) + r"input_blocks\.(\d+)\."))
     downs = [n for n in range(n_input) if f"{UNET}input_blocks.{n}.0.op.weight" in weights]
-    ends = [*downs, n_input]  # each level ends with its downsampling, the last with the last block
+    ends = [*downs, n_input]
     starts = [1, *(down + 1 for down in downs)]
     per_level = {end - start for start, end in zip(starts, ends, strict=True)}
     if len(per_level) != 1:
@@ -165,8 +175,9 @@ def _unet(weights: Weights, family: int) -> dict[str, Any]:
     caption = int(weights[f"{UNET}middle_block.1.transformer_blocks.0.attn2.to_k.weight"].shape[1])
     if PUBLISHED.get(caption) != tuple(widths):
         warnings.warn(
-            "the checkpoint has not the size of a published Stable Diffusion 1.x or 2.x. Its numbers of attention "
-            "heads are not in the file and are taken as theirs would be; unet/config.json beside it can state them.",
+            "the checkpoint does not have the size of a published Stable Diffusion 1.x or 2.x. The file does not have "
+            "its numbers of attention heads; they are chosen by the rule of the published models. To set them, put a "
+            "unet/config.json next to the file.",
             stacklevel=2,
         )
     return {
@@ -197,17 +208,16 @@ def _vae(weights: Weights, _family: int) -> dict[str, Any]:
 
 def _text(weights: Weights, family: int) -> dict[str, Any]:
     if family == 1:
-        words, places = (
-            weights[f"{CLIP}embeddings.token_embedding.weight"],
-            f"{CLIP}embeddings.position_embedding.weight",
-        )
+        words = weights[f"{CLIP}embeddings.token_embedding.weight"]
+        positions = weights[f"{CLIP}embeddings.position_embedding.weight"]
         layers = len(_numbers(weights, re.escape(CLIP) + r"encoder\.layers\.(\d+)\."))
         inner, act = weights[f"{CLIP}encoder.layers.0.mlp.fc1.weight"], "quick_gelu"
     else:
-        words, places = weights[f"{OPEN_CLIP}token_embedding.weight"], f"{OPEN_CLIP}positional_embedding"
-        found = len(_numbers(weights, re.escape(OPEN_CLIP) + r"transformer\.resblocks\.(\d+)\."))
-        if found not in (OPEN_CLIP_LAYERS - 1, OPEN_CLIP_LAYERS):
-            raise ValueError(f"a text encoder of {OPEN_CLIP_LAYERS} layers, not {found},")
+        words = weights[f"{OPEN_CLIP}token_embedding.weight"]
+        positions = weights[f"{OPEN_CLIP}positional_embedding"]
+        n_found = len(_numbers(weights, re.escape(OPEN_CLIP) + r"transformer\.resblocks\.(\d+)\."))
+        if n_found not in (OPEN_CLIP_LAYERS - 1, OPEN_CLIP_LAYERS):
+            raise ValueError(f"a text encoder of {OPEN_CLIP_LAYERS} layers, not {n_found},")
         layers = OPEN_CLIP_LAYERS - 1
         inner, act = weights[f"{OPEN_CLIP}transformer.resblocks.0.mlp.c_fc.weight"], "gelu"
     n_words, width = (int(n) for n in words.shape)
@@ -217,15 +227,15 @@ def _text(weights: Weights, family: int) -> dict[str, Any]:
         "intermediate_size": int(inner.shape[0]),
         "num_hidden_layers": layers,
         "num_attention_heads": max(1, width // HEAD),
-        "max_position_embeddings": int(weights[places].shape[0]),
+        "max_position_embeddings": int(positions.shape[0]),
         "hidden_act": act,
-        "bos_token_id": n_words - 2,
+        "bos_token_id": n_words - 2,  # the last two words of CLIP's vocabulary mark start and end of a caption
         "eos_token_id": n_words - 1,
     }
 
 
 def _compare_levels(weights: Weights, path: Path) -> None:
-    """Compare the schedule of the family with the signal levels in a checkpoint of the original code."""
+    """Check that the signal levels of a checkpoint, if it has any, are those of Stable Diffusion's schedule."""
     from reseen.diffusion import Schedule
 
     levels = weights.get("alphas_cumprod")
@@ -235,6 +245,7 @@ def _compare_levels(weights: Weights, path: Path) -> None:
     found = levels.double().numpy()
     if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=1e-4):
         raise ModelError(
-            f"{shown(path)} was trained under another noise schedule than Stable Diffusion's (alphas_cumprod). Use a "
-            "Stable Diffusion 1.x or 2.x with the scaled-linear schedule."
+            f"{shown(path)} was trained with another noise schedule than Stable Diffusion's (alphas_cumprod). Use a "
+            "Stable Diffusion 1.x or 2.x with the scaled-linear schedule.",
+            where=path,
         )

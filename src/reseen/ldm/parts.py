@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from reseen.ldm.stable import StableDiffusion
 
 NETWORKS = ("vae", "unet", "text_encoder")
-FIX = "Fetch or copy the model again, whole."
+FIX = "Download or copy the complete model again."
 """Default advice for an incomplete model."""
 HARMLESS = ("position_ids", "text_projection.weight", "text_projection", "logit_scale")
-"""Endings of names of tensors that no part needs: counters, and CLIP's tensors besides its hidden states."""
+"""Ends of names of tensors that no part needs: counters, and tensors of CLIP that its hidden states do not depend on."""
 SMOKE_CAPTIONS = ("a cat", "two red houses")
 _SPARE_TOKENS = 10_000  # numbers that a vocabulary may leave out
-_NAMED = 3  # tensors that an error names
+_NAMED = 3  # number of tensors that an error message names
 
 
 def load_parts(folder: Path, fix: str = FIX) -> dict[str, Any]:
@@ -89,12 +89,24 @@ def check_network(
     tensors = network.state_dict()
     lost = {*missing, *(key for key, tensor in tensors.items() if tensor.is_meta)}
     if lost := {key for key in lost if not key.endswith(HARMLESS)}:
-        raise ModelError(f"{shown(where)} lacks {_some(lost)} of the {name} ({len(tensors)} tensors). {fix}")
+        raise ModelError(
+            f"{shown(where)} lacks {_some(lost)} of the {name} ({len(tensors)} tensors). {fix}",
+            where=where,
+            expected=sorted(lost),
+        )
     if more := {key for key in unexpected if not key.endswith(HARMLESS)}:
-        raise ModelError(f"{shown(where)} has tensors that the {name} of its configuration lacks: {_some(more)}. {fix}")
-    broken = {key for key, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()}
-    if broken:
-        raise ModelError(f"{shown(where)}: {_some(broken)} of the {name} hold NaN or infinite numbers. {fix}")
+        raise ModelError(
+            f"{shown(where)} has tensors that the {name} of its configuration lacks: {_some(more)}. {fix}",
+            where=where,
+            found=sorted(more),
+        )
+    floats = {key: tensor for key, tensor in tensors.items() if tensor.is_floating_point()}
+    if broken := [key for key, tensor in floats.items() if not torch.isfinite(tensor).all()]:
+        raise ModelError(
+            f"{shown(where)}: {_some(broken)} of the {name} contain NaN or infinite numbers. {fix}",
+            where=where,
+            found=sorted(broken),
+        )
 
 
 def load_tokenizer(folder: Path, fix: str = FIX) -> Any:
@@ -109,17 +121,21 @@ def load_tokenizer(folder: Path, fix: str = FIX) -> Any:
 
     there = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
     if "tokenizer.json" not in there and not {"vocab.json", "merges.txt"} <= there:
-        raise ModelError(f"{shown(folder)} lacks tokenizer.json, or vocab.json and merges.txt. {fix}")
+        raise ModelError(f"{shown(folder)} lacks tokenizer.json, or vocab.json and merges.txt. {fix}", where=folder)
     if "tokenizer_config.json" not in there:
-        raise ModelError(f"{shown(folder)} lacks tokenizer_config.json. {fix}")
+        raise ModelError(
+            f"{shown(folder)} lacks tokenizer_config.json. {fix}", where=folder, expected="tokenizer_config.json"
+        )
     _check_files(folder)
     for file in sorted(folder.glob("*.json")):
         found = read_json(file, dict[str, Any], ModelError, fix=fix)
-        # the library allocates one entry for each number up to the highest, and aborts the process where it cannot
+        # the library allocates an entry for every number up to the highest; if memory runs out, it aborts the process
         numbers = _token_numbers(found if file.name == "vocab.json" else found.get("model"))
         if max(numbers, default=0) > 2 * len(numbers) + _SPARE_TOKENS:
             raise ModelError(
-                f"{shown(file)} numbers {len(numbers):,} words up to {max(numbers):,}: it is damaged. {fix}"
+                f"{shown(file)} numbers {len(numbers):,} words up to {max(numbers):,}: it is damaged. {fix}",
+                where=file,
+                found=max(numbers),
             )
     if "merges.txt" in there:
         read_text(folder / "merges.txt", ModelError)  # its size and its encoding
@@ -127,22 +143,25 @@ def load_tokenizer(folder: Path, fix: str = FIX) -> Any:
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     length = tokenizer.model_max_length
     if not isinstance(length, int | float) or not 2 <= length < float("inf"):
+        file = folder / "tokenizer_config.json"
         raise ModelError(
-            f"model_max_length in {shown(folder / 'tokenizer_config.json')} is {length!r}, and 2 or more is expected. "
-            f"{fix}"
+            f"model_max_length in {shown(file)} is {length!r}; expected 2 or more. {fix}",
+            where=file,
+            expected=2,
+            found=length,
         )
     return tokenizer
 
 
 def _token_numbers(model: Any) -> list[int]:
-    """Return the numbers of the words of a vocabulary, or of a model with one; else an empty list."""
+    """Return the numbers of the words of a vocabulary, or of a model that contains one; else an empty list."""
     vocabulary = model.get("vocab", model) if isinstance(model, dict) else None
     words = vocabulary.values() if isinstance(vocabulary, dict) else ()
     return [number for number in words if isinstance(number, int)]
 
 
 def _check_files(folder: Path) -> None:
-    """Check that files are regular and readable; a library would wait for a pipe, or report damage."""
+    """Check that files are regular and readable; a library would wait for a pipe, or report a damaged file."""
     for file in sorted(folder.iterdir()):
         if not file.is_dir():
             check_regular(file, ModelError)
@@ -164,15 +183,22 @@ def check_tokenizer(tokenizer: Any, vocab_size: int, where: Path | str, fix: str
         if len(vocabulary) != vocab_size:
             raise ModelError(
                 f"the tokenizer of {shown(where)} has {len(vocabulary):,} entries, and the text encoder "
-                f"{vocab_size:,}. {fix}"
+                f"{vocab_size:,}. {fix}",
+                where=where,
+                expected=vocab_size,
+                found=len(vocabulary),
             )
         merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
-        made = {"".join(pair) if isinstance(pair, list) else pair.replace(" ", "") for pair in merges}
+        # a merge is a pair, or in older files a string with a space; it creates the word of both parts
+        merged = {"".join(pair) if isinstance(pair, list) else pair.replace(" ", "") for pair in merges}
         words = {word for word in vocabulary if len(word.removesuffix("</w>")) > 1}
-        if odd := (words ^ made) - set(tokenizer.get_added_vocab()):
+        if odd := (words ^ merged) - set(tokenizer.get_added_vocab()):
             raise ModelError(
                 f"the tokenizer of {shown(where)} is not complete: merges and vocabulary differ in {len(odd):,} "
-                f"entries. {fix}"
+                f"entries. {fix}",
+                where=where,
+                expected=0,
+                found=len(odd),
             )
 
 
@@ -187,15 +213,18 @@ def smoke_test(ldm: StableDiffusion) -> None:
     captions = ldm.text_to_conditioning(SMOKE_CAPTIONS)
     if not np.isfinite(captions).all() or np.array_equal(captions[0], captions[1]):
         raise ModelError(
-            f"{ldm.name}: the text encoder returns the same or no finite conditioning for two different captions. Its "
-            f"tokenizer or its weights are damaged. {FIX}"
+            f"{ldm.name}: the text encoder returns equal or not finite conditioning for two different captions. Its "
+            f"tokenizer or its weights are damaged. {FIX}",
+            where="text_encoder",
         )
     side = 8 * ldm.factor
     ramp = np.linspace(0, 1, side, dtype=np.float32)
     image = np.broadcast_to(ramp[None, :, None, None], (1, side, side, 3)).copy()
     latent = ldm.image_to_latent(image)
     if not np.isfinite(latent).all() or not np.ptp(latent):
-        raise ModelError(f"{ldm.name}: the autoencoder encodes an image as one or no finite number. {FIX}")
+        raise ModelError(
+            f"{ldm.name}: the autoencoder encodes an image as equal or not finite numbers. {FIX}", where="vae"
+        )
     ldm.latent_to_image(latent)
 
 
@@ -209,7 +238,7 @@ def quiet() -> Iterator[None]:
     before = [(log.is_progress_bar_enabled(), log.get_verbosity()) for log in logs]
     for log in logs:
         log.disable_progress_bar()
-        log.set_verbosity_error()  # this module checks the same and raises errors
+        log.set_verbosity_error()  # this module checks the same facts and raises errors
     try:
         yield
     finally:
@@ -228,8 +257,9 @@ def _as_model_error(what: str, fix: str) -> Iterator[None]:
     except BaseException as error:  # the libraries raise a dozen types, from TypeError to a panic of Rust
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
-        said = shown((str(error).strip().splitlines() or [""])[0])[:200].rstrip(". ")
-        raise ModelError(f"{what} ({said or type(error).__name__}). {fix}") from error
+        first_line = str(error).strip().partition("\n")[0]
+        reason = shown(first_line)[:200].rstrip(". ") or type(error).__name__
+        raise ModelError(f"{what} ({reason}). {fix}") from error
 
 
 def _some(names: Iterable[str]) -> str:

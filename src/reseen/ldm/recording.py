@@ -146,31 +146,39 @@ def layer_shapes(ldm: LatentDiffusion) -> dict[str, tuple[int, ...]]:
     import torch
 
     n_rows = 2
-    given: dict[str, list[tuple[int, ...]]] = {}
+    shapes_of: dict[str, list[tuple[int, ...]]] = {}  # one shape for each run of a module
     with torch.device("meta"), torch.inference_mode():
         network = type(ldm.unet).from_config(ldm.unet.config).eval()
         for name, module in network.named_modules():
             if name:
                 module.register_forward_hook(
-                    lambda _module, _inputs, output, name=name: given.setdefault(name, []).append(_shape(output))
+                    lambda _module, _inputs, output, name=name: shapes_of.setdefault(name, []).append(_shape(output))
                 )
         latents, conditioning = torch.zeros(n_rows, *ldm.latent_shape), torch.zeros(n_rows, *ldm.conditioning_shape)
         network(latents, 0, encoder_hidden_states=conditioning, return_dict=False)
-    return {name: found[0][1:] for name, found in given.items() if len(found) == 1 and found[0][:1] == (n_rows,)}
+    recordable = {}
+    for name, shapes in shapes_of.items():
+        if len(shapes) == 1 and shapes[0][:1] == (n_rows,):
+            recordable[name] = shapes[0][1:]
+    return recordable
 
 
 def default_layers(ldm: LatentDiffusion) -> tuple[str, ...]:
     """Choose up to five layers: two of the encoder, the bottleneck and two of the decoder.
 
-    Of the encoder, the outermost level and the middle one (the first and the third of Stable Diffusion's four); of
-    the decoder, the same levels. Of a level, the last attention, or the last residual block where it has no
-    attention: the last output before the resolution changes.
+    From the encoder, the outermost and the middle level are chosen (the first and the third of Stable Diffusion's
+    four); from the decoder, the same levels. The layer of a level is its last attention, or its last residual block if
+    it has no attention: the last output before the resolution changes.
     """
     down, up = ldm.unet.down_blocks, ldm.unet.up_blocks
     levels = list(dict.fromkeys((0, len(down) // 2)))
-    encoder = [_end(f"down_blocks.{level}", down[level]) for level in levels]
-    decoder = [_end(f"up_blocks.{len(up) - 1 - level}", up[len(up) - 1 - level]) for level in reversed(levels)]
-    return (*encoder, *(["mid_block"] if ldm.unet.mid_block is not None else []), *decoder)
+    layers = [_end(f"down_blocks.{level}", down[level]) for level in levels]
+    if ldm.unet.mid_block is not None:
+        layers.append("mid_block")
+    for level in reversed(levels):
+        block = len(up) - 1 - level  # the decoder's blocks are in the reverse order
+        layers.append(_end(f"up_blocks.{block}", up[block]))
+    return tuple(layers)
 
 
 def check_layers(ldm: LatentDiffusion, layers: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -184,9 +192,13 @@ def check_layers(ldm: LatentDiffusion, layers: Sequence[str]) -> dict[str, tuple
     shapes = layer_shapes(ldm) if layers else {}
     unknown = [layer for layer in layers if layer not in shapes]
     if unknown:
+        defaults = default_layers(ldm)
         raise RecipeError(
             f"the U-Net of {ldm.name} has no module {unknown[0]!r} that can be recorded; the default layers are "
-            f"{', '.join(default_layers(ldm))}. Run `reseen layers` with the recipe to see every name."
+            f"{', '.join(defaults)}. Run `reseen layers` with the recipe to list every name.",
+            where="encode.layers",
+            expected=defaults,
+            found=unknown[0],
         )
     return {layer: shapes[layer] for layer in layers}
 
@@ -204,6 +216,7 @@ def _shape(output: Any) -> tuple[int, ...]:
 
 
 def _end(name: str, block: Any) -> str:
+    """Return the name of the last attention of a block, or of its last residual block."""
     kind = "attentions" if len(getattr(block, "attentions", None) or ()) else "resnets"
     return f"{name}.{kind}.{len(getattr(block, kind)) - 1}"
 

@@ -84,16 +84,15 @@ class RecordingPlan:
 
     def n_bytes(self, n_stimuli: int) -> int:
         """Count the bytes that the features take up on disk."""
-        return n_stimuli * sum(
-            math.prod(shape) * self.dtype(feature).itemsize for feature, shape in self.shapes.items()
-        )
+        each = [math.prod(shape) * self.dtype(feature).itemsize for feature, shape in self.shapes.items()]
+        return n_stimuli * sum(each)
 
     def dtype(self, feature: str) -> np.dtype[Any]:
         """Return the data type in which a feature is stored."""
         half = self.activations == "fp16" and parse_feature(feature).layer is not None
         return np.dtype(np.float16 if half else np.float32)
 
-    def told(self, n_stimuli: int) -> str:
+    def describe(self, n_stimuli: int) -> str:
         """Describe the features and the cost of recording ``n_stimuli`` stimuli."""
         return (
             f"{len(self.shapes)} features of {n_stimuli:,} images, {self.n_bytes(n_stimuli) / GB:.2g} GB, "
@@ -127,22 +126,24 @@ def plan_recording(
         If a feature's name is unknown, the U-Net has no such module, or no step is left to denoise.
     """
     names = {feature: parse_feature(feature) for feature in dict.fromkeys(features) if feature not in UNDENOISED}
-    layers = check_layers(ldm, list(dict.fromkeys(name.layer for name in names.values() if name.layer is not None)))
+    needed = [name.layer for name in names.values() if name.layer is not None]
+    layers = check_layers(ldm, list(dict.fromkeys(needed)))
     by_strength: dict[float, list[str]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for feature, name in names.items():
-        by_strength.setdefault(recipe.strength if name.strength is None else name.strength, []).append(feature)
+        strength = recipe.strength if name.strength is None else name.strength
+        by_strength.setdefault(strength, []).append(feature)
+        shapes[feature] = ldm.latent_shape if name.layer is None else layers[name.layer]
     return RecordingPlan(
         runs=tuple(_run(ldm, strength, own, recipe) for strength, own in by_strength.items()),
-        shapes={
-            feature: ldm.latent_shape if name.layer is None else layers[name.layer] for feature, name in names.items()
-        },
+        shapes=shapes,
         activations=activations,
         n_passes=2 if recipe.guidance > 1 else 1,
     )
 
 
 def steps_taken(progress: float | None, n_steps: int) -> int:
-    """Return the number of steps of a proportion, rounded to the nearest; all steps where it is None."""
+    """Return the number of steps of a proportion, rounded to the nearest; all steps if it is None."""
     return n_steps if progress is None else int(progress * n_steps + 0.5)
 
 

@@ -75,7 +75,7 @@ def coarse_noise(
     subject: str,
     stimulus_id: Sequence[int] | NDArray[np.int64],
 ) -> NDArray[np.float32] | None:
-    """Draw the noise that samples the posterior of each stimulus's coarse image; None where its mean is used.
+    """Draw the noise that samples the posterior of each stimulus's coarse image; None if its mean is used.
 
     Returns
     -------
@@ -108,8 +108,9 @@ def coarse_latents(
     ndarray
         Shape ``(n, *latent_shape)``, float32.
     """
-    parts = [z] if noise is None else [z, noise]
-    keys = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+    keys = z.reshape(len(z), -1)
+    if noise is not None:
+        keys = np.concatenate([keys, noise.reshape(len(noise), -1)], axis=1)
     _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     own = None if noise is None else noise[first]
     return ldm.image_to_latent(coarse_images(ldm, z[first], recipe), noise=own)[which.reshape(-1)]
@@ -161,5 +162,5 @@ def _resize_float(image: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         return image
     planes = [Image.fromarray(np.ascontiguousarray(image[..., colour])) for colour in range(3)]
     resized = [plane.resize((size, size), Image.Resampling.BICUBIC) for plane in planes]
-    # bicubic weights overshoot
+    # bicubic interpolation can leave the range 0 to 1
     return np.clip(np.stack([np.asarray(plane, dtype=np.float32) for plane in resized], axis=-1), 0, 1)

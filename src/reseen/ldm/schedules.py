@@ -64,14 +64,15 @@ def read_scheduler(path: Path) -> tuple[Schedule, Prediction]:
     settings: SchedulerSettings = read_json(path, SchedulerSettings, ModelError)
     if reason := _unusable(settings):
         raise ModelError(
-            f"{shown(path)}: {reason} Use a Stable Diffusion 1.x or 2.x that predicts noise or velocity under the "
-            "scaled-linear schedule."
+            f"{shown(path)}: {reason} Use a Stable Diffusion 1.x or 2.x that predicts noise or velocity with the "
+            "scaled-linear schedule.",
+            where=path,
         )
     schedule = Schedule.scaled_linear(
         settings.beta_start,
         settings.beta_end,
         settings.num_train_timesteps,
-        offset=1,  # also where the file says 0: diffusers' own pipelines correct the earliest files to 1
+        offset=1,  # also if the file has 0: diffusers' own pipelines correct the earliest files to 1
         final_level=1.0 if settings.set_alpha_to_one else None,
         spacing="trailing" if settings.timestep_spacing == "trailing" else "leading",
     )

@@ -1,10 +1,10 @@
-"""Single files: a Stable Diffusion in the original format, ``sd-v1-4.ckpt`` or ``.safetensors``, without a network.
+"""Single files: load a Stable Diffusion in the original format, ``sd-v1-4.ckpt`` or ``.safetensors``.
 
-The settings of its networks are read from names and shapes (`reseen.ldm.original`). A folder of the same name beside
-the file (``sd-v1-4.ckpt`` -> ``sd-v1-4/``), in diffusers' layout, may state them instead: ``unet/config.json``,
-``scheduler/scheduler_config.json``, ``tokenizer/`` and so on. The tokenizer is that of the authors' code where none is
-beside the file: from the hub's local cache, or fetched from the hub if that is allowed, at one commit. Its vocabulary
-is part of the model's fingerprint.
+The settings of its networks are read from names and shapes (`reseen.ldm.original`). A folder of the same name next to
+the file (``sd-v1-4.ckpt`` -> ``sd-v1-4/``), in diffusers' layout, can provide them instead: ``unet/config.json``,
+``scheduler/scheduler_config.json``, ``tokenizer/`` and so on. If this folder has no tokenizer, that of the authors'
+code is used, at a fixed commit: from the hub's local cache, or downloaded if that is allowed. Its vocabulary is part of
+the model's fingerprint.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from reseen.ldm.schedules import Prediction, read_scheduler
 TOKENIZER, TOKENIZER_COMMIT = "openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df71cc41"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
 NOISE_FROM, VELOCITY_TO = 0.7, 0.3
-"""Correlations with pure noise from which a U-Net's output counts as noise, and up to which as velocity."""
-_SIDE = 32  # of the latents that this is measured on
+"""A U-Net predicts noise if its output correlates at least 0.7 with pure noise, and velocity if at most 0.3."""
+_SIDE = 32  # height and width of the latents for this measurement
 
 
 def load_single_file(path: Path, name: str, *, fetch: bool = True) -> Loaded:
@@ -41,64 +41,69 @@ def load_single_file(path: Path, name: str, *, fetch: bool = True) -> Loaded:
     Parameters
     ----------
     path
-        safetensors, or a checkpoint of PyTorch. If it has both trained and averaged (EMA) weights, the averaged are
-        taken.
+        safetensors, or a checkpoint of PyTorch. If it has trained and averaged (EMA) weights, the averaged weights are
+        used.
     name
-        What the user calls it.
+        Name that the user gave.
     fetch
-        Fetch the tokenizer from the hub if it is neither beside the file nor in the local cache.
+        Download the tokenizer from the hub if it is neither next to the file nor in the local cache.
 
     Raises
     ------
     ModelError
-        If the file or its tokenizer is missing, damaged, or of a kind that cannot be used.
+        If the file or its tokenizer is missing, damaged, or of a type that is not supported.
     """
     hide_broken_torchvision()  # before transformers, which imports it
     weights = read_checkpoint(path)
     family = check_original(weights, path)
-    beside = path.with_suffix("")
-    with tempfile.TemporaryDirectory() as made:
-        settings = Path(made)
-        _lay_settings(settings, weights, family, path)
+    beside = path.with_suffix("")  # folder next to the file
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder)
+        _write_settings(settings, weights, family, path)
         schedule, prediction = read_scheduler(settings / "scheduler" / "scheduler_config.json")
         tokenizer, fix = _tokenizer(beside, family, fetch=fetch)
         text_settings = read_json(settings / "text_encoder" / "config.json", dict[str, Any], ModelError)
-        check_tokenizer(tokenizer, text_settings.get("vocab_size", 49408), path, fix)  # before minutes of work
+        # 49408 words: the default of CLIPTextConfig; checked here, before the conversion, which takes minutes
+        check_tokenizer(tokenizer, text_settings.get("vocab_size", 49408), path, fix)
         parts = {**_networks(weights, settings, path), "tokenizer": tokenizer}
-    stated = os.path.lexists(beside / "scheduler" / "scheduler_config.json")
-    if family == 2 and not stated:
+    if family == 2 and not os.path.lexists(beside / "scheduler" / "scheduler_config.json"):
         prediction = _measure_prediction(parts, path, schedule_length=len(schedule.signal_level))
     if not os.path.lexists(beside / "unet" / "config.json"):
+        # published models of 768 pixels predict velocity, those of 512 pixels noise; a latent has 1/8 of the side
         parts["unet"].register_to_config(sample_size=96 if prediction == "v_prediction" else 64)
     files = [path, *sorted(file for file in beside.rglob("*") if file.is_file() and file.suffix in (".json", ".txt"))]
     fingerprint = digest(files, path.parent, also=json.dumps(sorted(parts["tokenizer"].get_vocab().items())))
     return Loaded(name, fingerprint, schedule, prediction, parts)
 
 
-def _lay_settings(made: Path, weights: Weights, family: Literal[1, 2], path: Path) -> None:
-    """Write the settings of every part into a folder: those beside the file, or those that are read from it."""
+def _write_settings(folder: Path, weights: Weights, family: Literal[1, 2], path: Path) -> None:
+    """Write the settings of every part into a folder: those next to the file, or those read from its tensors."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    # diffusers converts by the configuration as it is in the file, so that its own defaults have to be in it
+    # diffusers converts by the configuration file alone, so that it must contain the defaults of the class as well
     defaults = {"unet": _defaults(UNet2DConditionModel), "vae": _defaults(AutoencoderKL)}
     for part in (*NETWORKS, "scheduler"):
         file = "scheduler_config.json" if part == "scheduler" else "config.json"
-        stated, target = path.with_suffix("") / part / file, made / part / file
-        target.parent.mkdir(parents=True)
-        if os.path.lexists(stated):
-            target.write_text(json.dumps(read_json(stated, dict[str, Any], ModelError)), encoding="utf-8")
+        own, target = path.with_suffix("") / part / file, folder / part / file
+        settings: dict[str, Any]
+        if os.path.lexists(own):
+            settings = read_json(own, dict[str, Any], ModelError)
+        elif part == "scheduler":
+            settings = SCHEDULE
         else:
-            own = SCHEDULE if part == "scheduler" else read_settings(part, weights, family, path)
-            target.write_text(json.dumps({**defaults.get(part, {}), **own}), encoding="utf-8")
+            settings = {**defaults.get(part, {}), **read_settings(part, weights, family, path)}
+        target.parent.mkdir(parents=True)
+        target.write_text(json.dumps(settings), encoding="utf-8")
 
 
-def _defaults(kind: Any) -> dict[str, Any]:
-    parameters = inspect.signature(kind.__init__).parameters
+def _defaults(network: Any) -> dict[str, Any]:
+    """Return the default values of the settings of a class."""
+    parameters = inspect.signature(network.__init__).parameters
     return {name: value.default for name, value in parameters.items() if value.default is not inspect.Parameter.empty}
 
 
 def _networks(weights: Weights, settings: Path, path: Path) -> dict[str, Any]:
-    """Convert the tensors by diffusers' own tables, and check that each was used."""
+    """Convert the tensors to diffusers' names, and check that each tensor is used."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
     from transformers import CLIPTextModel
@@ -107,7 +112,7 @@ def _networks(weights: Weights, settings: Path, path: Path) -> dict[str, Any]:
     make_text_encoder: Any = create_diffusers_clip_model_from_ldm
     where: dict[str, Any] = {"config": str(settings), "local_files_only": True}
     beside = shown(path.with_suffix(""))
-    fix = f"It is not whole: fetch or copy it again. If it has another size, put its configuration into {beside}."
+    fix = f"It is not complete: download or copy it again. If it has another size, put its settings into {beside}."
     with quiet(), reading(path, ModelError, fix):
         parts = {
             "unet": UNet2DConditionModel.from_single_file(weights, subfolder="unet", extract_ema=averaged, **where),
@@ -116,17 +121,28 @@ def _networks(weights: Weights, settings: Path, path: Path) -> dict[str, Any]:
         }
     for part in NETWORKS:
         check_network(part, parts[part], (), (), path, fix)
-    for part, start in (("unet", UNET), ("vae", VAE)):  # one tensor becomes one tensor
+    for part, start in (("unet", UNET), ("vae", VAE)):  # the conversion maps each tensor to one tensor
         n_found, n_used = sum(key.startswith(start) for key in weights), len(parts[part].state_dict())
         if n_found != n_used:
-            raise ModelError(f"{shown(path)} has {n_found} tensors of a {part} that has {n_used}. {fix}")
+            raise ModelError(
+                f"{shown(path)} has {n_found} tensors of a {part} that has {n_used}. {fix}",
+                where=path,
+                expected=n_used,
+                found=n_found,
+            )
     return parts
 
 
 def _tokenizer(beside: Path, family: int, *, fetch: bool) -> tuple[Any, str]:
-    """Load the tokenizer from beside the file, the hub's cache or the hub; also return how to get a complete one."""
+    """Load the tokenizer from the folder next to the file, the hub's cache or the hub; also return advice for errors.
+
+    Raises
+    ------
+    ModelError
+        If it is in none of these places.
+    """
     command = shell_line("hf", "download", TOKENIZER, "--revision", TOKENIZER_COMMIT, *TOKENIZER_FILES)
-    fix = f"Run `{command}` where there is a network, or put these files into {shown(beside / 'tokenizer')}."
+    fix = f"With a network connection, run `{command}`, or put these files into {shown(beside / 'tokenizer')}."
     if (beside / "tokenizer").is_dir():
         return load_tokenizer(beside / "tokenizer", fix), fix
     import huggingface_hub
@@ -137,47 +153,52 @@ def _tokenizer(beside: Path, family: int, *, fetch: bool) -> tuple[Any, str]:
             folder = huggingface_hub.snapshot_download(
                 TOKENIZER, revision=TOKENIZER_COMMIT, allow_patterns=list(TOKENIZER_FILES), local_files_only=local
             )
-        except Exception as error:  # the hub's client raises a dozen kinds
+        except Exception as error:  # the hub's client raises a dozen types
             failed = error
             continue
         tokenizer = load_tokenizer(Path(folder), fix)
         if family == 2:
-            tokenizer.pad_token = "!"  # the captions of 2.x are filled up with token 0
+            tokenizer.pad_token = "!"  # captions of 2.x are padded with token 0
         return tokenizer, fix
-    raise ModelError(f"the tokenizer that a Stable Diffusion needs is not here ({type(failed).__name__}). {fix}")
+    raise ModelError(
+        f"the tokenizer that a Stable Diffusion needs is not on this machine ({type(failed).__name__}). {fix}",
+        where=TOKENIZER,
+    )
 
 
 def _measure_prediction(parts: dict[str, Any], path: Path, *, schedule_length: int) -> Prediction:
-    """Find out whether a U-Net predicts noise or velocity, which a checkpoint of 2.x does not say.
+    """Measure whether a U-Net predicts noise or velocity, which a checkpoint of 2.x does not contain.
 
-    At the last timestep the latents are noise almost alone. A U-Net that predicts noise gives them back; velocity,
-    ``sqrt(level) * noise - sqrt(1 - level) * clean``, is then the clean image, which has nothing to do with them.
+    At the last timestep the latents are almost pure noise. A U-Net that predicts noise returns them. Velocity,
+    ``sqrt(level) * noise - sqrt(1 - level) * clean``, is then almost ``-clean``, which does not correlate with them.
 
     Raises
     ------
     ModelError
-        If the output is between the two.
+        If the correlation is between the two limits.
     """
     import torch
 
     with torch.no_grad():
         words = parts["tokenizer"]([""], padding="max_length", max_length=77, truncation=True).input_ids
         length = parts["text_encoder"].config.max_position_embeddings
-        c = parts["text_encoder"].float()(torch.tensor(words)[:, :length])[0]
+        c = parts["text_encoder"].float()(torch.tensor(words)[:, :length])[0]  # (1, n_tokens, dim)
         noise = torch.randn((1, 4, _SIDE, _SIDE), generator=torch.Generator().manual_seed(0))
         output = parts["unet"].float()(noise, schedule_length - 1, encoder_hidden_states=c).sample
         r = float(torch.corrcoef(torch.stack([noise.flatten(), output.flatten()]))[0, 1])
+    fix = f"put its scheduler_config.json into {shown(path.with_suffix('') / 'scheduler')}."
     if VELOCITY_TO < r < NOISE_FROM:
         raise ModelError(
-            f"{shown(path)} is a Stable Diffusion 2.x. Whether it predicts noise or velocity is neither in the file "
-            f"nor clear from its output (r = {r:.2f} with pure noise). Put its scheduler_config.json into "
-            f"{shown(path.with_suffix('') / 'scheduler')}."
+            f"{shown(path)} is a Stable Diffusion 2.x. Neither the file nor its output (r = {r:.2f} with pure noise) "
+            f"shows whether it predicts noise or velocity. To set it, {fix}",
+            where=path,
+            found=r,
         )
-    predicts = "noise" if r >= NOISE_FROM else "velocity"
+    prediction: Prediction = "epsilon" if r >= NOISE_FROM else "v_prediction"
+    predicts = "noise" if prediction == "epsilon" else "velocity"
     warnings.warn(
-        f"{shown(path)} does not say whether it predicts noise or velocity. It is taken to predict {predicts}: its "
-        f"output for pure noise correlates {r:.2f} with that noise. To state it, put its scheduler_config.json into "
-        f"{shown(path.with_suffix('') / 'scheduler')}.",
+        f"{shown(path)} does not contain whether it predicts noise or velocity. reseen assumes {predicts}: the output "
+        f"for pure noise correlates {r:.2f} with that noise. To set it, {fix}",
         stacklevel=2,
     )
-    return "epsilon" if r >= NOISE_FROM else "v_prediction"
+    return prediction

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -149,15 +149,24 @@ class StableDiffusion:
         if colours != 3 or height % self.factor or width % self.factor:
             raise ShapeError(
                 f"images of shape (n, height, width, 3) with sides divisible by {self.factor} are needed; "
-                f"found {images.shape}."
+                f"found {images.shape}.",
+                where="images",
+                expected=("n", "height", "width", 3),
+                found=images.shape,
             )
         shape = (n, self.latent_shape[0], height // self.factor, width // self.factor)
         if noise is not None and noise.shape != shape:
-            raise ShapeError(f"the noise of the posterior must have the latents' shape {shape}; found {noise.shape}.")
+            raise ShapeError(
+                f"the noise of the posterior must have the latents' shape {shape}; found {noise.shape}.",
+                where="noise",
+                expected=shape,
+                found=noise.shape,
+            )
         drawn = np.zeros(shape, dtype=np.float32) if noise is None else noise
 
         def encode(images: Tensor, drawn: Tensor) -> Tensor:
             scaled = images.float() / 255 if images.dtype == torch.uint8 else images
+            # from 0 ... 1 to -1 ... 1, and from (n, height, width, 3) to (n, 3, height, width)
             posterior = self.vae.encode((scaled * 2 - 1).permute(0, 3, 1, 2).contiguous()).latent_dist
             latents: Tensor = posterior.mean if noise is None else posterior.mean + posterior.std * drawn
             return (latents - self._shift) * self._scale
@@ -193,7 +202,8 @@ class StableDiffusion:
         if not np.isfinite(images).all():
             raise ModelError(
                 f"the autoencoder of {self.name} decoded an image that is not finite. Check that the latents "
-                "(the decoded z) are finite."
+                "(the decoded z) are finite.",
+                where="latents",
             )
         clipped: NDArray[np.float32] = np.clip(np.ascontiguousarray(images), 0, 1)
         return clipped
@@ -214,7 +224,7 @@ class StableDiffusion:
         import torch
 
         if not captions:
-            raise ShapeError("there is no caption to encode.")
+            raise ShapeError("there is no caption to encode.", where="captions", expected=1, found=0)
         words = self.tokenizer(
             list(captions), padding="max_length", max_length=self.conditioning_shape[0], truncation=True
         )
@@ -255,14 +265,14 @@ class StableDiffusion:
         import torch
 
         dtype = self.unet.dtype
-        # a tensor, since a number is a constant to torch.compile, which would compile anew for each
+        # a tensor: torch.compile treats a number as a constant and compiles again for each timestep
         at = torch.tensor(timestep, device=self.device)
         # a compiled U-Net does not call hooks that were added later
         hooked = self.compiled is None or any(module._forward_hooks for module in self.unet.modules())
         fast = self.unet if hooked else self.compiled
 
         def predict(latents: Tensor, conditioning: Tensor) -> Tensor:
-            # the row that memory is measured on runs alone; torch.compile would take minutes for that number of rows
+            # the first row runs alone to measure memory; torch.compile would need minutes for that number of rows
             network = fast if self.batching.knows("unet", latents) else self.unet
             output: Tensor = network(
                 latents.to(dtype), at, encoder_hidden_states=conditioning.to(dtype), return_dict=False
@@ -293,8 +303,10 @@ class StableDiffusion:
         import torch
 
         half = self.unet.dtype != torch.float32
-        # a U-Net in half precision multiplies no fp32; torch.compile cannot read the switches after they were set
-        switches = nullcontext() if half and kind == "unet" else tensor_float(self.device.startswith("cuda") and half)
+        switches: AbstractContextManager[None] = tensor_float(self.device.startswith("cuda") and half)
+        if half and kind == "unet":
+            # it multiplies no fp32, and torch.compile cannot read the switches after they were set
+            switches = nullcontext()
         with switches:
             return self.batching.run(kind, network, inputs, self._scores(kind, inputs[0]))
 
@@ -318,21 +330,20 @@ def attention_bytes(config: Any, n_tokens: int) -> int:
     n_tokens
         Height times width of the latents. Each level below the first has a quarter of the tokens of the one above.
     """
-    # diffusers has always named the number of heads attention_head_dim
+    # attention_head_dim is the number of heads: the name is an old mistake of diffusers
     heads = config.num_attention_heads or config.attention_head_dim
     kinds = config.down_block_types
     each = [heads] * len(kinds) if isinstance(heads, int) else heads
-    levels = [
-        4 * n_heads * (n_tokens // 4**level) ** 2
-        for level, (kind, n_heads) in enumerate(zip(kinds, each, strict=True))
-        if "Attn" in kind
-    ]
-    middle = 4 * each[-1] * (n_tokens // 4 ** (len(kinds) - 1)) ** 2
-    return int(max([*levels, middle]))
+    last = len(kinds) - 1
+    most = 4 * each[-1] * (n_tokens // 4**last) ** 2  # of the middle block: 4 bytes * heads * tokens^2
+    for level, (kind, n_heads) in enumerate(zip(kinds, each, strict=True)):
+        if "Attn" in kind:
+            most = max(most, 4 * n_heads * (n_tokens // 4**level) ** 2)
+    return int(most)
 
 
 def as_tensor(array: NDArray[Any]) -> Tensor:
-    """Return an array as a tensor, without a copy where that is safe: PyTorch has no read-only tensors."""
+    """Return an array as a tensor, without a copy if the array is writable: PyTorch has no read-only tensors."""
     import torch
 
     return torch.from_numpy(np.require(array, requirements=["C", "W"]))

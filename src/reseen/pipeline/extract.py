@@ -81,7 +81,7 @@ def _record(subject: SubjectRun) -> bool:
         subject=subject.name,
         write=write,
         done=done,
-        progress=run.counter(f"extract {subject.name}: {plan.told(len(z))}"),
+        progress=run.counter(f"extract {subject.name}: {plan.describe(len(z))}"),
     )
     return True
 
