@@ -26,7 +26,7 @@ NETWORKS = ("vae", "unet", "text_encoder")
 FIX = "Download or copy the complete model again."
 """Default advice for an incomplete model."""
 HARMLESS = ("position_ids", "text_projection.weight", "text_projection", "logit_scale")
-"""Ends of names of tensors that no part needs: counters, and tensors of CLIP that its hidden states do not depend on."""
+"""Ends of names of tensors that no part needs: counters, and those of CLIP that do not affect its hidden states."""
 SMOKE_CAPTIONS = ("a cat", "two red houses")
 _SPARE_TOKENS = 10_000  # numbers that a vocabulary may leave out
 _NAMED = 3  # number of tensors that an error message names
