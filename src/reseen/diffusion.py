@@ -57,7 +57,7 @@ class Schedule:
         level = self.signal_level
         if level.ndim != 1 or not len(level) or level[0] > 1 or level[-1] <= 0 or np.any(np.diff(level) >= 0):
             raise ShapeError(
-                f"signal_level has shape {level.shape}; it must be one-dimensional and descend from at most 1 to above 0.",
+                f"signal_level has shape {level.shape}; it must have one axis and descend from at most 1 to above 0.",
                 where="signal_level",
                 expected=("n_timesteps",),
                 found=level.shape,
