@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fields import raises_with
 
 from reseen import blocks as module
-from reseen.blocks import FeatureBlocks, are_whole, rows_at_once
+from reseen.blocks import FeatureBlocks, are_complete, rows_at_once
 from reseen.errors import ResultsError
 from reseen.files import write_tensors
 
@@ -63,12 +64,12 @@ def test_slices_hold_every_feature_of_all_items_once(files: list[Path], bytes_at
 
 
 def test_a_part_is_not_taken_for_the_whole(files: list[Path]) -> None:
-    assert are_whole(files)
-    assert not are_whole(files[:2])
-    assert not are_whole([])
-    with pytest.raises(ResultsError, match="zc are not there, or not whole: 2 of 3 files"):
+    assert are_complete(files)
+    assert not are_complete(files[:2])
+    assert not are_complete([])
+    with raises_with(ResultsError, where="zc", expected=3, found=2):
         FeatureBlocks.open("zc", files[:2])
-    with pytest.raises(ResultsError, match="not there"):
+    with raises_with(ResultsError, where="zc", found=0):
         FeatureBlocks.open("zc", [])
 
 
@@ -80,7 +81,7 @@ def test_a_damaged_file_is_named(files: list[Path]) -> None:
 
 def test_files_of_different_shapes_are_refused(tmp_path: Path) -> None:
     paths = [write(tmp_path / "a", 0, 3, 2), write(tmp_path / "b", 3, 6, 2, (6,))]
-    with pytest.raises(ResultsError, match="different shapes"):
+    with raises_with(ResultsError, where="zc", found=[(2, 3), (6,)]):
         FeatureBlocks.open("zc", paths)
 
 

@@ -31,7 +31,7 @@ class RandomObserver:
     def __init__(self, name, seed):
         self.name, self.seed, self.n_looks = name, seed, 0
 
-    def look(self, images):
+    def activations(self, images):
         self.n_looks += 1
         flat = images.reshape(len(images), -1).astype(np.float32) / 255
         rng = np.random.default_rng(self.seed)
@@ -428,7 +428,7 @@ class Corners:
 
     name, fingerprint, layers = "classifier", "none", ("late",)
 
-    def look(self, images):
+    def activations(self, images):
         return {"late": images[:, ::5, ::5].reshape(len(images), -1).astype(np.float32)}
 
 

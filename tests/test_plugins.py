@@ -39,7 +39,7 @@ def test_an_object_of_a_module_in_the_current_folder_is_found(here):
 def test_what_cannot_be_used_is_refused_with_its_key(here, name, message):
     with pytest.raises(RecipeError, match=message) as raised:
         load_object(name, "decode.decoder")
-    assert "decode.decoder" in str(raised.value)
+    assert raised.value.where == "decode.decoder"
 
 
 def test_a_fingerprint_changes_with_the_file(here):

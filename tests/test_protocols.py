@@ -310,7 +310,7 @@ def test_the_modules_are_those_of_torchvisions_networks(torchvision, name, netwo
     known = NETWORKS[look.architecture]
     built = torchvision.models.get_model(known.model, weights=None, **dict(known.options)).eval()
     image = np.random.default_rng(5).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
-    looked = PretrainedNetwork(network, "random", built, look.layers, look.given).look(image)
+    looked = PretrainedNetwork(network, "random", built, look.layers, look.given).activations(image)
     assert [part.shape[1] for part in looked.values()] == UNITS[name, network]
 
 

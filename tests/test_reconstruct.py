@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fields import raises_with
 from PIL import Image
 from tiny_ldm import write_tiny_ldm
 
@@ -269,18 +270,18 @@ def test_a_denoising_sequence_without_z_starts_from_noise(ldm: LatentDiffusion) 
 
 
 def test_features_that_do_not_fit_are_refused(ldm: LatentDiffusion) -> None:
-    with pytest.raises(ShapeError, match=r"needs c of shape \(24, 32\); found \(77, 768\)"):
+    with raises_with(ShapeError, where="c", expected=(24, 32), found=(77, 768)):
         run(ldm, c=features("c", 77, 768))
-    with pytest.raises(ShapeError, match="needs z of shape"):
+    with raises_with(ShapeError, where="z", expected=(4, "height", "width"), found=(100,)):
         run(ldm, z=features("z", 100))
-    with pytest.raises(ShapeError, match="stimulus ids differ"):
+    with raises_with(ShapeError, where="stimulus_id"):
         run(ldm, c=Features("c", C.array, IDS[::-1].copy()))
-    with pytest.raises(ShapeError, match="needs c; found none"):
+    with raises_with(ShapeError, where="c", found=None):
         run(ldm, c=None)
 
 
 def test_a_strength_that_leaves_no_step_is_refused(ldm: LatentDiffusion) -> None:
-    with pytest.raises(RecipeError, match="leaves no step"):
+    with raises_with(RecipeError, where="reconstruct.strength", found=0.1):
         run(ldm, recipe=RECIPE.model_copy(update={"strength": 0.1}))
 
 
@@ -288,7 +289,7 @@ def test_numbers_that_are_not_finite_name_the_stimulus_and_are_never_written(ldm
     broken = C.array.copy()
     broken[2] = np.nan
     made: Images = {}
-    with pytest.raises(ModelError, match="not finite for stimulus 8, sample 0"):
+    with raises_with(ModelError, found=(8, 0)):
         run(ldm, c=Features("c", broken, IDS), made=made)
     assert all(item < 2 for item, _ in made)
 
@@ -372,7 +373,7 @@ def test_what_is_not_finite_in_single_precision_either_is_an_error(ldm: LatentDi
     faulty = dataclasses.replace(ldm, unet=Faulty(ldm.unet, [], 0.0))  # type: ignore[type-var]
     with (
         pytest.warns(ImageWarning, match="computed again"),
-        pytest.raises(ModelError, match="not finite for stimulus 8, sample 0"),
+        raises_with(ModelError, found=(8, 0)),
     ):
         run(faulty, c=Features("c", broken, IDS))
 

@@ -217,9 +217,9 @@ def test_a_network_is_named_by_importable_object(module):
 
     network = load_evaluation_network("my_networks:mean_colour")
     images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
-    np.testing.assert_allclose(network.look(images)["output"], mean_colour(images))
+    np.testing.assert_allclose(network.activations(images)["output"], mean_colour(images))
     assert network.fingerprint == f"my_networks:mean_colour sha256:{hashlib.sha256(MODULE.encode()).hexdigest()}"
-    assert load_evaluation_network("my_networks:Networks.corner").look(images)["output"].shape == (2, 12)
+    assert load_evaluation_network("my_networks:Networks.corner").activations(images)["output"].shape == (2, 12)
     assert load_evaluation_network("classifier").name == "classifier"
 
 

@@ -1,7 +1,7 @@
 """Blocks: one feature space on disk, in files of some stimuli each, read by stimuli or by features.
 
 Every file is a safetensors file of ``array (n, ...)``, in single or half precision, and ``stimulus_id (n,)``. Its
-metadata say of how many files the whole is made, so that a part is not taken for it.
+metadata contain the number of all files, so that an incomplete feature space is detected.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +20,7 @@ from reseen.features import Features, find_rows
 from reseen.files import opening_tensors
 
 BYTES_AT_ONCE = 256_000_000
-"""A block takes up no more memory than this, in single precision, unless one stimulus does."""
+"""Largest memory of a block, in single precision; a block of one stimulus may be larger."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class FeatureBlocks:
     Parameters
     ----------
     name
-        What the features are.
+        Name of the features.
     shape
         ``(n_items, ...)``, at least two axes.
     stimulus_id
@@ -50,20 +51,29 @@ class FeatureBlocks:
         Raises
         ------
         ResultsError
-            If there is none, one is damaged or missing, or they do not belong together.
+            If there is no file, a file is damaged or missing, or their shapes differ.
         """
-        found = [_look(path) for path in paths]
-        wanted = found[0][2] if found else 0
-        if not found or len(found) != wanted:
+        headers = [_header(path) for path in paths]
+        n_files = headers[0].n_files if headers else 0
+        if not headers or len(headers) != n_files:
             raise ResultsError(
-                f"the features {name} are not there, or not whole: {len(found)} of {wanted or 'their'} files are. "
-                "Run the recipe again, up to the stage extract or further."
+                f"the features {name} are missing or not complete: found {len(headers)} of {n_files or 'their'} files. "
+                "Run the recipe again, up to the stage extract or further.",
+                where=name,
+                expected=n_files or None,
+                found=len(headers),
             )
-        shapes = {shape[1:] for shape, _, _ in found}
+        shapes = {header.shape[1:] for header in headers}
         if len(shapes) > 1:
-            raise ResultsError(f"the files of {name} hold rows of different shapes. Delete them and run again.")
-        parts = [(path, *rows) for path, (shape, _, _) in zip(paths, found, strict=True) for rows in _stretches(shape)]
-        ids = np.concatenate([ids for _, ids, _ in found])
+            raise ResultsError(
+                f"the files of {name} have rows of different shapes. Delete them and run again.",
+                where=name,
+                found=sorted(shapes),
+            )
+        parts: list[tuple[Path, int, int]] = []
+        for path, header in zip(paths, headers, strict=True):
+            parts += [(path, start, end) for start, end in _row_ranges(header.shape)]
+        ids = np.concatenate([header.stimulus_id for header in headers])
         return cls(name, (len(ids), *shapes.pop()), ids, tuple(parts))
 
     def __len__(self) -> int:
@@ -71,7 +81,7 @@ class FeatureBlocks:
         return len(self.stimulus_id)
 
     def __iter__(self) -> Iterator[Features]:
-        """Read block after block, in single precision, with the ids of its stimuli."""
+        """Yield one block after the other, in single precision, with the ids of its stimuli."""
         start = 0
         for path, row, stop in self.parts:
             end = start + stop - row
@@ -79,14 +89,14 @@ class FeatureBlocks:
             start = end
 
     def slices(self, bytes_at_once: int = 4 * BYTES_AT_ONCE) -> Iterator[NDArray[np.float32]]:
-        """Read slice after slice of the features, each for all items, so that every byte is read once.
+        """Yield slices of the features, each for all items; every byte is read once.
 
-        This is what accumulates a Gram matrix of the items: the sum of ``slice @ slice.T`` over all slices.
+        The Gram matrix of the items is the sum of ``slice @ slice.T`` over all slices.
 
         Parameters
         ----------
         bytes_at_once
-            Memory of a slice; one is as many channels (rows of the first axis of one item) as fit, and at least one.
+            Memory of a slice. It has as many channels (rows of the first axis of an item) as fit, and at least one.
 
         Yields
         ------
@@ -105,21 +115,21 @@ class FeatureBlocks:
             yield array.reshape(len(self), -1)
 
     def columns(self, stimulus_id: ArrayLike, width: int) -> Iterator[NDArray[np.float32]]:
-        """Return the rows of these stimuli a few columns at a time, ``(n_stimuli, n_columns)`` float32.
+        """Yield the rows of these stimuli, some columns at a time, ``(n_stimuli, n_columns)`` float32.
 
-        Blocks hold about ``width`` columns: as many channels as fit, and at least one.
+        A block has about ``width`` columns: as many channels as fit, and at least one.
 
         Raises
         ------
         ShapeError
-            If a stimulus has no row here, or several.
+            If a stimulus has no row, or several rows.
         """
         rows = find_rows(self.name, self.stimulus_id, stimulus_id)
         for part in self.slices(4 * len(self) * width):
             yield part[rows]
 
     def load(self) -> Features:
-        """Read the whole, in single precision, for those that fit in memory."""
+        """Read all features, in single precision, into memory."""
         array = np.empty(self.shape, dtype=np.float32)
         start = 0
         for block in self:
@@ -128,32 +138,40 @@ class FeatureBlocks:
         return Features(self.name, array, self.stimulus_id)
 
 
-def are_whole(paths: Sequence[Path]) -> bool:
-    """Return whether these are all the files of a feature space."""
-    return bool(paths) and _look(paths[0])[2] == len(paths)
+def are_complete(paths: Sequence[Path]) -> bool:
+    """Return whether these are all files of a feature space."""
+    return bool(paths) and _header(paths[0]).n_files == len(paths)
 
 
 def rows_at_once(bytes_per_row: int) -> int:
-    """Return how many stimuli a block has: at most 64, a multiple of 8 where it can be, and at least one."""
+    """Return the number of stimuli of a block: from 1 to 64, and a multiple of 8 from 8 on."""
     fitting = min(max(BYTES_AT_ONCE // max(bytes_per_row, 1), 1), 64)
     return fitting if fitting < 8 else fitting // 8 * 8
 
 
-def _look(path: Path) -> tuple[tuple[int, ...], NDArray[np.int64], int]:
-    """Return the shape of a file's array, its stimulus ids, and of how many files it is one."""
+class _Header(NamedTuple):
+    """Shape of a file's array, its stimulus ids, and the number of all files of the feature space."""
+
+    shape: tuple[int, ...]
+    stimulus_id: NDArray[np.int64]
+    n_files: int
+
+
+def _header(path: Path) -> _Header:
     with opening_tensors(path) as (file, computed_by):
         shape = tuple(file.get_slice("array").get_shape())
-        return shape, file.get_tensor("stimulus_id"), int(computed_by.get("n_files", "1"))
+        return _Header(shape, file.get_tensor("stimulus_id"), int(computed_by.get("n_files", "1")))
 
 
 def _read(path: Path, row: int, stop: int, first: int = 0, end: int | None = None) -> NDArray[np.float32]:
-    """Read some rows of a file, and of each the channels from first to end."""
+    """Read rows from ``row`` to ``stop`` of a file, and of each the channels from ``first`` to ``end``."""
     with opening_tensors(path) as (file, _):
         rows: NDArray[np.float32] = file.get_slice("array")[row:stop, first:end].astype(np.float32, copy=False)
         return rows
 
 
-def _stretches(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+def _row_ranges(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """Yield start and end of ranges of rows that fit into `BYTES_AT_ONCE`."""
     at_once = max(BYTES_AT_ONCE // max(4 * math.prod(shape[1:]), 1), 1)
     for start in range(0, shape[0], at_once):
         yield start, min(start + at_once, shape[0])

@@ -1,4 +1,4 @@
-"""Estimator: the part of scikit-learn's contract that decoders and encoders keep, without importing scikit-learn."""
+"""Estimator: the methods that scikit-learn requires of decoders and encoders, without importing scikit-learn."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from typing import Any, Self
 
 
 class Estimator:
-    """Base of what is fitted: parameters are the arguments of ``__init__``, kept under the same names.
+    """Base class of estimators, whose parameters are the arguments of ``__init__`` under the same names.
 
-    ``sklearn.base.clone``, pipelines and searches over parameters need no more. Importing scikit-learn would take
-    longer than the rest of reseen.
+    ``sklearn.base.clone``, pipelines and parameter searches need only these methods. Importing scikit-learn would take
+    longer than importing the rest of reseen.
     """
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters by name; ``deep`` adds those of an estimator among them, as ``name__parameter``."""
+        """Return the parameters by name; ``deep`` adds those of inner estimators, as ``name__parameter``."""
         names = list(inspect.signature(type(self).__init__).parameters)[1:]
         found = {name: getattr(self, name) for name in names}
         if deep:
             for name in names:
-                if hasattr(found[name], "get_params") and not isinstance(found[name], type):
-                    found |= {f"{name}__{key}": value for key, value in found[name].get_params().items()}
+                inner = found[name]
+                if hasattr(inner, "get_params") and not isinstance(inner, type):
+                    for key, value in inner.get_params().items():
+                        found[f"{name}__{key}"] = value
         return found
 
     def set_params(self, **params: Any) -> Self:

@@ -1,4 +1,4 @@
-"""Features: an array about stimuli, with the ids of the stimuli it is about."""
+"""Features: an array with one row for each item, and the stimulus ids of the rows."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Features:
     Parameters
     ----------
     name
-        What the array is: ``"z"``, ``"c"``, ``"zc@strength=0.8"``, ...
+        Name of the feature: ``"z"``, ``"c"``, ``"zc@strength=0.8"``, ...
     array
         Shape ``(n_items, ...)``, float32.
     stimulus_id
-        Shape ``(n_items,)``, 0-based. Ids repeat where items are single trials.
+        Shape ``(n_items,)``, 0-based. Ids repeat if items are single trials.
 
     Raises
     ------
@@ -48,7 +48,10 @@ class Features:
         if self.stimulus_id.shape != self.array.shape[:1]:
             raise ShapeError(
                 f"{self.name}: one stimulus id for each row is needed; "
-                f"found {self.stimulus_id.shape} ids for an array of shape {self.array.shape}."
+                f"found {self.stimulus_id.shape} ids for an array of shape {self.array.shape}.",
+                where="stimulus_id",
+                expected=self.array.shape[:1],
+                found=self.stimulus_id.shape,
             )
 
     def __repr__(self) -> str:
@@ -82,19 +85,19 @@ class Features:
         Raises
         ------
         ShapeError
-            If a stimulus has no row here, or several.
+            If a stimulus has no row, or several rows.
         """
         return find_rows(self.name, self.stimulus_id, stimulus_id)
 
     def columns(self, stimulus_id: ArrayLike, width: int) -> Iterator[NDArray[np.float32]]:
-        """Return the rows of these stimuli a few columns at a time, ``(n_stimuli, <=width)`` float32.
+        """Yield the rows of these stimuli, some columns at a time, ``(n_stimuli, <=width)`` float32.
 
-        Of an array that is mapped from a file, no more than that is ever in memory.
+        If the array is mapped from a file, only these columns are in memory.
 
         Raises
         ------
         ShapeError
-            If a stimulus has no row here, or several.
+            If a stimulus has no row, or several rows.
         """
         rows = self.where(stimulus_id)
         for start in range(0, self.flat.shape[1], width):
@@ -107,19 +110,26 @@ def find_rows(name: str, known: NDArray[np.int64], wanted: ArrayLike) -> NDArray
     Raises
     ------
     ShapeError
-        If a stimulus has no row, or several.
+        If a stimulus has no row, or several rows.
     """
     ids = np.asarray(wanted, dtype=np.int64)
     order = np.argsort(known, kind="stable")
     known = known[order]
-    if np.any(known[1:] == known[:-1]):
-        raise ShapeError(f"{name} holds several rows for one stimulus; one row for each is needed.")
+    repeated = known[1:][known[1:] == known[:-1]]
+    if len(repeated):
+        raise ShapeError(
+            f"{name} has several rows for stimulus {repeated[0]}; one row for each stimulus is needed.",
+            where=name,
+            found=int(repeated[0]),
+        )
     at = np.minimum(np.searchsorted(known, ids), max(len(known) - 1, 0))
     missing = ids[known[at] != ids] if len(known) else ids
     if len(missing):
         raise ShapeError(
-            f"{name} has no row for {len(np.unique(missing))} of the stimuli asked for "
-            f"(the first is {missing[0]}). Extract the features of these stimuli first."
+            f"{name} has no row for {len(np.unique(missing))} of the requested stimuli (the first is {missing[0]}). "
+            "Extract the features of these stimuli first.",
+            where=name,
+            expected=int(missing[0]),
         )
     row: NDArray[np.int64] = order[at]
     return row

@@ -1,8 +1,7 @@
 """Import of torchvision, whose compiled part may not fit the installed torch.
 
-transformers imports torchvision by itself wherever it is installed. A torchvision that was built for another torch
-fails at its import, and takes transformers and every diffusion model with it. The functions here are called before
-either is imported.
+transformers imports torchvision if it is installed. A torchvision that was built for another torch fails at its import,
+and with it the import of transformers and of every diffusion model. Call these functions before importing either.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ from types import ModuleType
 from typing import Any
 
 _OPERATORS = ("nms", "qnms")
-"""The operators that torchvision describes at its import, before anything has called one."""
+"""Operators that torchvision describes at its import, before any is called."""
 _FIRST_MINOR = 15  # torchvision 0.20 belongs to torch 2.5, 0.28 to 2.13, 0.29 to 2.14
 
 
 def import_torchvision() -> ModuleType:
-    """Import torchvision, or hide it from other libraries where that fails.
+    """Import torchvision, or hide it from other libraries if the import fails.
 
-    A wheel of torchvision that was built for CUDA cannot load its compiled part beside a torch for CPUs, and its import
-    ends with ``operator torchvision::nms does not exist``. Two operators are declared then, without an implementation,
-    and the import is repeated. The networks, their weights and the transforms of Pillow images need neither.
+    A wheel of torchvision that was built for CUDA cannot load its compiled part with a torch for CPUs, and its import
+    ends with ``operator torchvision::nms does not exist``. Two operators are then declared without an implementation,
+    and the import is repeated. The networks, their weights and the transforms of Pillow images do not need them.
 
-    Where torchvision cannot be imported for another reason, ``sys.modules`` marks it as absent: transformers then works
-    as if it were not installed.
+    If torchvision cannot be imported for another reason, ``sys.modules`` marks it as absent: transformers then works as
+    if it were not installed.
 
     Raises
     ------
@@ -50,12 +49,12 @@ def import_torchvision() -> ModuleType:
         return import_module("torchvision")
     except Exception as error:
         _forget()
-        sys.modules["torchvision"] = None  # type: ignore[assignment]  # Python's own mark of a module that is not there
+        sys.modules["torchvision"] = None  # type: ignore[assignment]  # Python's own mark of an absent module
         raise ImportError(f"torchvision is installed and its import fails: {error}", name="torchvision") from error
 
 
 def hide_broken_torchvision() -> None:
-    """Make sure that a torchvision that cannot be imported does not break transformers."""
+    """Prevent a torchvision that cannot be imported from breaking transformers."""
     with suppress(ImportError):
         import_torchvision()
 
@@ -75,7 +74,7 @@ def torchvision_command() -> str:
 
 @cache
 def _declare_operators() -> Any:
-    """Declare the operators that a compiled torchvision would bring; the declarations last as long as the result."""
+    """Declare the operators of a compiled torchvision; the declarations last as long as the returned object."""
     import torch
 
     library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
@@ -85,6 +84,6 @@ def _declare_operators() -> Any:
 
 
 def _forget() -> None:
-    """Drop the modules of an import that failed half way."""
+    """Remove the modules of an incomplete import."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]

@@ -1,4 +1,4 @@
-"""Plug-ins: objects of a user's own that a recipe names as ``"module:name"``."""
+"""Plug-ins: a user's own objects, which a recipe names as ``"module:name"``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load_object(name: str, key: str) -> Any:
     name
         ``"module:name"``, such as ``"my_lab.decoders:make_mlp"``.
     key
-        The key of the recipe, for messages.
+        Key of the recipe, for messages.
 
     Raises
     ------
@@ -43,7 +43,9 @@ def load_object(name: str, key: str) -> Any:
         If the module cannot be imported or has no such object, or the object cannot be called.
     """
     if not is_importable(name):
-        raise RecipeError(f"{key}: {name!r} is not of the form 'module:name', such as 'my_module:my_function'.")
+        raise RecipeError(
+            f"{key}: {name!r} is not of the form 'module:name', such as 'my_module:my_function'.", where=key, found=name
+        )
     module_name, _, attribute = name.partition(":")
     here = os.getcwd()  # noqa: PTH109 (sys.path holds text)
     if here not in sys.path and "" not in sys.path:
@@ -53,21 +55,29 @@ def load_object(name: str, key: str) -> Any:
         for part in attribute.split("."):
             found = getattr(found, part)
     except AttributeError as error:
-        raise RecipeError(f"{key}: module {module_name} has no {attribute}. Check the part after it.") from error
+        raise RecipeError(
+            f"{key}: module {module_name} has no {attribute}. Check the name after the colon.", where=key, found=name
+        ) from error
     except Exception as error:
         raise RecipeError(
             f"{key}: module {module_name} cannot be imported ({type(error).__name__}: {error}). Run reseen from the "
-            "folder that holds it, or install it."
+            "folder that contains it, or install it.",
+            where=key,
+            found=name,
         ) from error
     if not callable(found):
-        raise RecipeError(f"{key}: {name} is a {type(found).__name__}; a class or a function is expected.")
+        raise RecipeError(
+            f"{key}: {name} is a {type(found).__name__}; a class or a function is expected.",
+            where=key,
+            found=type(found).__name__,
+        )
     return found
 
 
 def fingerprint_of(found: Any) -> str:
     """Return text that changes when the file that defines an object changes: its name and the file's SHA-256."""
     named = f"{getattr(found, '__module__', '')}:{getattr(found, '__qualname__', type(found).__qualname__)}"
-    defined = found if hasattr(found, "__qualname__") else type(found)  # an object is as its class says
+    defined = found if hasattr(found, "__qualname__") else type(found)  # the class of an instance
     try:
         source = Path(inspect.getfile(defined))
     except (TypeError, OSError):

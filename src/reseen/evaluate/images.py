@@ -261,7 +261,7 @@ def _view(images: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Vi
         if panel.protocol.pixel_metrics:
             pixels.append(prepare(shown, panel.protocol.pixels))
         for network in panel.networks:
-            for layer, found in network.look(shown).items():
+            for layer, found in network.activations(shown).items():
                 layers.setdefault((network.name, layer), Rows(len(images))).append(found.reshape(len(found), -1))
     return _Views(pixels, layers)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -303,10 +303,9 @@ class StableDiffusion:
         import torch
 
         half = self.unet.dtype != torch.float32
-        switches: AbstractContextManager[None] = tensor_float(self.device.startswith("cuda") and half)
-        if half and kind == "unet":
-            # it multiplies no fp32, and torch.compile cannot read the switches after they were set
-            switches = nullcontext()
+        # a U-Net in half precision multiplies no fp32, and torch.compile cannot read the switches after they were set
+        unused = half and kind == "unet"
+        switches = nullcontext() if unused else tensor_float(self.device.startswith("cuda") and half)
         with switches:
             return self.batching.run(kind, network, inputs, self._scores(kind, inputs[0]))
 

@@ -1,12 +1,12 @@
-"""Evaluation networks: networks that look at an image, so that images can be compared by what is seen in them.
+"""Evaluation networks: networks whose activations compare images.
 
 ::
 
-    builtin.py    the two that come with reseen: classifier and image_encoder
+    builtin.py    the networks that come with reseen: classifier and image_encoder
     pretrained.py AlexNet, Inception, CLIP and others, from torchvision and transformers, with their weights
     own.py        a user's own network: any callable from images to activations
-    inputs.py     images, made into what a protocol gives to a network
-    panel.py      a protocol and the evaluation networks that it asks for
+    inputs.py     images in the size and normalisation of a protocol
+    panel.py      a protocol and its evaluation networks
 """
 
 from reseen.networks.builtin import LAYERS, BuiltinNetwork, as_input, load_builtin_network, make_network

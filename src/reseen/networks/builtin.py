@@ -1,7 +1,8 @@
-"""The evaluation networks that come with reseen.
+"""Built-in evaluation networks.
 
-``classifier`` is the independent one: trained to name what is there, on images of its own. ``image_encoder`` was
-trained together with the text encoder whose output is c: scores by it say so, since images generated from c suit it.
+``classifier`` is independent of the diffusion model: it was trained to name the objects of other simulated images.
+``image_encoder`` was trained together with the text encoder whose output is c. Its scores are marked, since it favours
+images generated from c.
 """
 
 from __future__ import annotations
@@ -25,23 +26,25 @@ if TYPE_CHECKING:
 LAYERS = ("early", "middle", "late")
 _FOLDER = Path(__file__).parents[1] / "network_weights"
 _FIX = "Install reseen again."
-_BATCH = 100
+_BATCH = 100  # images at a time
 
 
 @dataclass(frozen=True)
 class BuiltinNetwork:
-    """At images through one frozen network.
+    """Built-in evaluation network.
 
     Parameters
     ----------
     name
-        What scores call it.
+        Name of the network in tables of scores.
     fingerprint
         SHA-256 of its weights.
     labels
-        What it can name, one for each output; empty where its outputs are an embedding.
+        Label of each output; empty if the outputs are an embedding.
     network
-        Gives the layers of a batch of images, see ``make_network``.
+        Network that returns the layers of a batch of images, see `make_network`.
+    layers
+        Names of the layers.
     """
 
     name: str
@@ -50,9 +53,9 @@ class BuiltinNetwork:
     network: nn.Module
     layers: tuple[str, ...] = LAYERS
 
-    def look(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """Return each layer's response to images ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
-        return self._respond(images, self.layers)
+    def activations(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """Compute the activations of each layer for images ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
+        return self._outputs(images, self.layers)
 
     def name_contents(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the log-odds of each label in each image, ``(n, n_labels)``.
@@ -60,21 +63,26 @@ class BuiltinNetwork:
         Raises
         ------
         ModelError
-            If this network names nothing.
+            If this network has no labels.
         """
         if not self.labels:
-            raise ModelError(f"the evaluation network {self.name} has no labels; ask the classifier.")
-        return self._respond(images, ("output",))["output"]
+            raise ModelError(
+                f"the evaluation network {self.name} has no labels; use the classifier.",
+                where="name",
+                expected="classifier",
+                found=self.name,
+            )
+        return self._outputs(images, ("output",))["output"]
 
-    def _respond(self, images: NDArray[np.uint8], layers: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
+    def _outputs(self, images: NDArray[np.uint8], layers: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
         import torch
 
         parts: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in layers}
         with torch.inference_mode():
             for start in range(0, len(images), _BATCH):
-                responses = self.network(as_input(images[start : start + _BATCH]))
+                outputs = self.network(as_input(images[start : start + _BATCH]))
                 for layer in layers:
-                    parts[layer].append(responses[layer].flatten(1).numpy())
+                    parts[layer].append(outputs[layer].flatten(1).numpy())
         return {layer: np.concatenate(part) for layer, part in parts.items()}
 
 
@@ -88,8 +96,13 @@ def load_builtin_network(name: str) -> BuiltinNetwork:
     """
     weights, about = _FOLDER / f"{name}.safetensors", _FOLDER / f"{name}.json"
     if not os.path.lexists(weights):
-        known = ", ".join(sorted(path.stem for path in _FOLDER.glob("*.safetensors"))) or "none"
-        raise ModelError(f"there is no network {name!r}; reseen has {known}.")
+        known = sorted(path.stem for path in _FOLDER.glob("*.safetensors"))
+        raise ModelError(
+            f"there is no network {name!r}; reseen has {', '.join(known) or 'none'}.",
+            where="evaluate.networks",
+            expected=tuple(known),
+            found=name,
+        )
     import safetensors.torch
 
     labels = tuple(read_json(about, dict[Literal["labels"], list[str]], ModelError, fix=_FIX).get("labels", ()))
@@ -99,12 +112,14 @@ def load_builtin_network(name: str) -> BuiltinNetwork:
         network = make_network(state["output.weight"].shape[0])
         network.load_state_dict({key: value.float() for key, value in state.items()})
     if not_finite(network) or len(labels) not in (0, len(state["output.weight"])):
-        raise ModelError(f"the weights of the evaluation network {name} in {weights} are damaged. {_FIX}")
+        raise ModelError(
+            f"the weights of the evaluation network {name} in {weights} are damaged. {_FIX}", where=weights
+        )
     return BuiltinNetwork(name, hashlib.sha256(weights.read_bytes()).hexdigest(), labels, network.eval())
 
 
 def as_input(images: NDArray[np.uint8]) -> Any:
-    """Return images as the networks take them: a tensor ``(n, 3, 64, 64)`` in -1...1, resized where needed."""
+    """Return images as input of the networks: a tensor ``(n, 3, 64, 64)`` in -1...1, resized if needed."""
     import torch
 
     x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -114,9 +129,10 @@ def as_input(images: NDArray[np.uint8]) -> Any:
 
 
 def make_network(n_outputs: int) -> nn.Module:
-    """Make an untrained network: five convolutions and one hidden layer.
+    """Return an untrained network: five convolutions and one hidden layer.
 
-    Its ``forward`` gives ``early`` (32, 32, 32), ``middle`` (128, 8, 8), ``late`` (128,) and ``output`` (n_outputs,).
+    Its ``forward`` returns ``early`` (32, 32, 32), ``middle`` (128, 8, 8), ``late`` (128,) and ``output``
+    (n_outputs,) of each image.
     """
     from torch import nn
 

@@ -1,4 +1,4 @@
-"""Inputs: images, made into what a protocol compares or gives to a network."""
+"""Inputs: images in the size and normalisation that a protocol compares or a network needs."""
 
 from __future__ import annotations
 
@@ -11,46 +11,51 @@ from reseen.errors import ShapeError
 from reseen.protocols import Input
 
 Images = NDArray[np.uint8] | NDArray[np.float32]
-_AT_ONCE = 64  # images that become float tensors together
+_AT_ONCE = 64  # images that are float tensors at a time
 
 
 def prepare(images: Images, given: Input | None, *, size: tuple[int, int] | None = None) -> Images:
-    """Resize images as a protocol says.
+    """Resize images by a protocol's rule.
 
     Parameters
     ----------
     images
-        Shape ``(n, H, W, 3)``, uint8, or float32 in 0...1 where tensors are resized.
+        Shape ``(n, H, W, 3)``, uint8, or float32 in 0...1 if tensors are resized.
     given
-        How; None: as they are.
+        Rule of the protocol. None: images are returned unchanged.
     size
-        Height and width where ``given`` leaves the size open.
+        Height and width, for a rule without a size.
 
     Returns
     -------
-    Shape ``(n, height, width, 3)``: uint8 where Pillow resized, float32 where torch did. Colours are not normalised.
+    Shape ``(n, height, width, 3)``: uint8 if resized by Pillow, float32 if by torch. Colours are not normalised.
 
     Raises
     ------
     ShapeError
-        If no size is given, or Pillow is to resize what is not 8-bit.
+        If there is no size, or if the rule is Pillow's and images are not 8-bit.
     """
     if given is None:
         return images
     side = size if given.size is None else (given.size, given.size)
     if side is None:
-        raise ShapeError("the images' size is left open by the protocol; give it.")
+        raise ShapeError("the protocol has no image size; pass size.", where="size")
     if given.by == "tensor":
         return _by_torch(images, side)
     if images.dtype != np.uint8:
-        raise ShapeError(f"Pillow resizes 8-bit images; found {images.dtype}.")
+        raise ShapeError(
+            f"Pillow resizes 8-bit images; found {images.dtype}.",
+            where="images",
+            expected="uint8",
+            found=str(images.dtype),
+        )
     if images.shape[1:3] == side:
         return images
     return np.stack([_by_pillow(image, given, side) for image in images])
 
 
 def as_tensor(images: Images, given: Input) -> Any:
-    """Return prepared images ``(n, H, W, 3)`` as a tensor ``(n, 3, H, W)``, normalised as ``given`` says."""
+    """Return prepared images ``(n, H, W, 3)`` as a tensor ``(n, 3, H, W)``, normalised by the protocol's rule."""
     import torch
 
     x = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
@@ -68,12 +73,16 @@ def _by_pillow(pixels: NDArray[np.uint8], given: Input, side: tuple[int, int]) -
     image = Image.fromarray(pixels)
     if given.shape == "square":
         return np.asarray(image.resize((side[1], side[0]), kernel))
+    # scale the shorter side, then crop the centre, with the rounding of each library
     short = side[0]
     width, height = image.size
     scaled = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
     image = image.resize(scaled, kernel)
-    spare = [length - short for length in scaled]
-    left, top = (round(s / 2) if given.shape == "crop" else s // 2 for s in spare)
+    left, top = ((length - short) / 2 for length in scaled)
+    if given.shape == "crop":
+        left, top = round(left), round(top)  # torchvision's CenterCrop
+    else:
+        left, top = int(left), int(top)
     return np.asarray(image.crop((left, top, left + short, top + short)))
 
 

@@ -25,7 +25,7 @@ _TAKEN = (*BUILTIN_NETWORKS, PIXELS, FEATURES)
 
 @dataclass(frozen=True)
 class OwnNetwork:
-    """Evaluation network that is a callable.
+    """Evaluation network from a callable.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class OwnNetwork:
     function: Activations
     layers: tuple[str, ...] = (OUTPUT,)
 
-    def look(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    def activations(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """Compute the activations for images ``(n, height, width, 3)``: ``"output"`` -> ``(n, n_units)``.
 
         Raises
@@ -57,15 +57,22 @@ class OwnNetwork:
         except (TypeError, ValueError) as error:
             raise ModelError(
                 f"the evaluation network {self.name} returned {type(found).__name__}; expected an array of numbers "
-                f"({len(images)}, ...)."
+                f"({len(images)}, ...).",
+                where=self.name,
+                found=type(found).__name__,
             ) from error
         if activations.ndim < 2 or len(activations) != len(images):
             raise ModelError(
                 f"the evaluation network {self.name} returned an array of shape {activations.shape} for {len(images)} "
-                f"images; expected ({len(images)}, ...), a row of activations for each image."
+                f"images; expected ({len(images)}, ...), a row of activations for each image.",
+                where=self.name,
+                expected=(len(images), "n_units"),
+                found=activations.shape,
             )
         if not np.isfinite(activations).all():
-            raise ModelError(f"the evaluation network {self.name} returned activations that are not finite.")
+            raise ModelError(
+                f"the evaluation network {self.name} returned activations that are not finite.", where=self.name
+            )
         return {OUTPUT: activations.reshape(len(activations), -1)}
 
 
@@ -79,7 +86,7 @@ def load_evaluation_network(name: str) -> EvaluationNetwork:
     ModelError
         If there is no built-in network of this name, or its weights are missing or damaged.
     RecipeError
-        If the callable cannot be imported, or is none.
+        If the callable cannot be imported, or is not callable.
     """
     if ":" not in name:
         return load_builtin_network(name)
@@ -87,7 +94,9 @@ def load_evaluation_network(name: str) -> EvaluationNetwork:
     if inspect.isclass(found):
         raise RecipeError(
             f"evaluate.networks: {name} is a class; expected a function or another callable object, from images "
-            "(n, height, width, 3) uint8 to activations (n, ...)."
+            "(n, height, width, 3) uint8 to activations (n, ...).",
+            where="evaluate.networks",
+            found=name,
         )
     return OwnNetwork(name, fingerprint_of(found), found)
 
@@ -102,26 +111,42 @@ def evaluation_networks(networks: Named | Sequence[Named] | Mapping[str, Activat
     """
     if isinstance(networks, str) or callable(networks):
         networks = [networks]
+    found: list[EvaluationNetwork] = []
     if isinstance(networks, Mapping):
         found = [_own(name, function) for name, function in networks.items()]
     else:
-        found = [
-            load_evaluation_network(network) if isinstance(network, str) else _own(_name_of(network), network)
-            for network in networks
-        ]
+        for network in networks:
+            if isinstance(network, str):
+                found.append(load_evaluation_network(network))
+            else:
+                found.append(_own(_name_of(network), network))
     names = [network.name for network in found]
     if not names:
-        raise RecipeError("no evaluation network was given; leave networks out for the built-in ones.")
+        raise RecipeError(
+            "no evaluation network was given; leave networks out for the built-in ones.", where="networks"
+        )
     if len(set(names)) < len(names):
-        raise RecipeError(f"evaluation networks need different names; found {', '.join(names)}. Give a dict of them.")
+        raise RecipeError(
+            f"evaluation networks need different names; found {', '.join(names)}. Pass a dict from names to networks.",
+            where="networks",
+            found=names,
+        )
     return found
 
 
 def _own(name: str, function: Activations) -> EvaluationNetwork:
     if not callable(function):
-        raise RecipeError(f"the evaluation network {name!r} is {type(function).__name__}; expected a callable.")
+        raise RecipeError(
+            f"the evaluation network {name!r} is {type(function).__name__}; expected a callable.",
+            where="networks",
+            found=type(function).__name__,
+        )
     if name in _TAKEN:
-        raise RecipeError(f"the name {name!r} is that of a score of reseen; give the evaluation network another name.")
+        raise RecipeError(
+            f"the name {name!r} is that of a score of reseen; use another name for the evaluation network.",
+            where="networks",
+            found=name,
+        )
     return OwnNetwork(name, f"callable {name}", function)
 
 

@@ -1,4 +1,4 @@
-"""Panel: a protocol, and the evaluation networks that look at images for it."""
+"""Panel: a protocol and its evaluation networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reseen.protocols import Input, Look, Protocol
 if TYPE_CHECKING:
     from torch import nn
 
-_BATCH = 32
+_BATCH = 32  # images at a time
 
 
 class EvaluationNetwork(Kind):
@@ -37,24 +37,24 @@ class EvaluationNetwork(Kind):
     def fingerprint(self) -> str:
         """Text that differs between different weights."""
 
-    def look(self, images: Any) -> dict[str, NDArray[np.float32]]:
+    def activations(self, images: Any) -> dict[str, NDArray[np.float32]]:
         """Compute the activations of each layer for images ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
 
 
 @dataclass(frozen=True)
 class PretrainedNetwork:
-    """Through a network at modules that are picked by name.
+    """Evaluation network whose layers are outputs of modules of a pretrained network.
 
     Parameters
     ----------
     name, fingerprint
-        What scores call it; what tells its weights from others.
+        Name of the network in tables of scores; text that differs between different weights.
     network
-        Any network that takes ``(n, 3, H, W)``; modules are those of its ``named_modules``.
+        Any network with input ``(n, 3, H, W)``; modules are those of its ``named_modules``.
     modules
-        What scores call a layer, and the module whose output it is.
+        Name of each layer in tables of scores, and the module whose output it is.
     given
-        How images become what the network takes.
+        Size and normalisation of the network's input.
     device
         Device of the network.
     """
@@ -67,19 +67,24 @@ class PretrainedNetwork:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        known = {name for name, _ in self.network.named_modules()}
+        known = sorted(name for name, _ in self.network.named_modules() if name)
         for _, module in self.modules:
-            if module not in known:
-                beside = ", ".join(sorted(known - {""})[:12])
-                raise ModelError(f"{self.name} has no module {module!r}; it has {beside} ... Is it the right network?")
+            if module and module not in known:
+                raise ModelError(
+                    f"{self.name} has no module {module!r}; it has {', '.join(known[:12])} ... Check that it is the "
+                    "right network.",
+                    where=self.name,
+                    expected=known,
+                    found=module,
+                )
 
     @property
     def layers(self) -> tuple[str, ...]:
         """Names of its layers."""
         return tuple(layer for layer, _ in self.modules)
 
-    def look(self, images: Images) -> dict[str, NDArray[np.float32]]:
-        """Return each layer's response to images ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
+    def activations(self, images: Images) -> dict[str, NDArray[np.float32]]:
+        """Compute the activations of each layer for images ``(n, height, width, 3)``: layer -> ``(n, n_units)``."""
         import torch
 
         parts: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in self.layers}
@@ -122,22 +127,25 @@ def load_panel(
     device: str = "cpu",
     load: Callable[..., tuple[nn.Module, str]] = load_network,
 ) -> tuple[Panel, list[str]]:
-    """Load the networks of a protocol, as far as they are there.
+    """Load those networks of a protocol whose weights are on this machine.
 
     Parameters
     ----------
     protocol
-        Which.
+        The protocol.
     builtin
         The evaluation networks of a protocol that names no network.
     device
         Device of the networks.
     load
-        Loads one of `reseen.networks.NETWORKS` by name.
+        Function that loads one of `reseen.networks.NETWORKS` by name.
 
     Returns
     -------
-    The panel, and why networks are missing, with the command that helps; their scores are left out.
+    panel
+        The protocol and the networks that were loaded.
+    messages
+        For each cause, the missing networks and the command that installs them. Their scores are left out.
     """
     if not protocol.looks:
         return Panel(protocol, tuple(builtin)), []
@@ -148,8 +156,8 @@ def load_panel(
             found.append(_pretrained(look, *load(look.architecture, device=device), device))
         except ModelError as error:
             missing.setdefault(str(error), []).append(look.network)
-    said = [f"protocol {protocol.name} goes without {', '.join(names)}: {why}" for why, names in missing.items()]
-    return Panel(protocol, tuple(found)), said
+    messages = [f"protocol {protocol.name} goes without {', '.join(names)}: {why}" for why, names in missing.items()]
+    return Panel(protocol, tuple(found)), messages
 
 
 def _pretrained(look: Look, network: nn.Module, fingerprint: str, device: str) -> PretrainedNetwork:

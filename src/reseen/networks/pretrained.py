@@ -1,6 +1,6 @@
-"""Networks of others: AlexNet, Inception, EfficientNet and ResNet from torchvision, CLIP from transformers.
+"""Pretrained networks: AlexNet, Inception, EfficientNet and ResNet from torchvision, CLIP from transformers.
 
-Nothing is fetched here; weights that are missing are named with the command that fetches them.
+This module downloads nothing; if weights are missing, the error has the command that downloads them.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class Network:
     Parameters
     ----------
     source
-        The library that builds it.
+        Library that builds it.
     model
-        torchvision's name of it, or the model's name on the hub.
+        Name of the model in torchvision, or on the hub.
     weights
-        The address of the weights, or the commit on the hub.
+        URL of the weights, or the commit on the hub.
     options
         Further arguments of the builder.
     may_lack
-        Tensors of the network that a file of weights need not hold: prefixes of layers that no protocol records.
+        Tensors of the network that may be missing in the file of weights: prefixes of layers that no protocol records.
     may_hold
-        Tensors of a file of weights that the network does not have: prefixes.
+        Tensors of the file of weights that the network does not have: prefixes.
     """
 
     source: Literal["torchvision", "transformers"]
@@ -48,7 +48,7 @@ class Network:
 
 
 MOST_BYTES = 4 * 2**30
-"""Largest size of a file of weights; the largest that is read, CLIP's, has 1.7 GB."""
+"""Largest allowed size of a file of weights, in bytes; the largest of `NETWORKS`, CLIP's, has 1.7 GB."""
 _PYTORCH = "https://download.pytorch.org/models/"
 
 NETWORKS: dict[str, Network] = {
@@ -57,7 +57,7 @@ NETWORKS: dict[str, Network] = {
         "torchvision",
         "inception_v3",
         _PYTORCH + "inception_v3_google-0cc3c7bd.pth",
-        # as torchvision itself builds it for these weights: colours are converted to those it was trained with
+        # torchvision's own options for these weights: colours are converted to those of the training
         (("transform_input", True), ("init_weights", False)),
     ),
     "efficientnet_b1_v1": Network(
@@ -68,7 +68,7 @@ NETWORKS: dict[str, Network] = {
         "torchvision",
         "resnet50",
         "https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar",
-        # SwAV has a projection head of its own and no classifier
+        # SwAV has a projection head and no classifier
         may_lack=("fc.",),
         may_hold=("projection_head.", "prototypes."),
     ),
@@ -76,7 +76,7 @@ NETWORKS: dict[str, Network] = {
         "transformers",
         "openai/clip-vit-large-patch14",
         "32bd64288804d66eefd0ccbe215aa642df71cc41",
-        # the published file holds the text side of CLIP too
+        # the published file also contains CLIP's text encoder
         may_hold=("text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids"),
     ),
 }
@@ -84,7 +84,7 @@ NETWORKS: dict[str, Network] = {
 
 
 def fetch_command(name: str) -> str:
-    """Return the shell command that fetches the weights of one of `NETWORKS`."""
+    """Return the shell command that downloads the weights of one of `NETWORKS`."""
     network = NETWORKS[name]
     if network.source == "transformers":
         return f"hf download {network.model} --revision {network.weights} config.json model.safetensors"
@@ -95,16 +95,16 @@ def fetch_command(name: str) -> str:
 
 
 def load_network(name: str, *, device: str = "cpu") -> tuple[nn.Module, str]:
-    """Load one of `NETWORKS`, frozen, with the weights in the usual caches.
+    """Load one of `NETWORKS`, frozen, with the weights in the caches of torch or the hub.
 
-    Every tensor is compared: none may be missing, unexpected or not finite.
+    Every tensor is checked: none may be missing, unexpected or not finite.
 
     Parameters
     ----------
     name
-        Which.
+        Name in `NETWORKS`.
     device
-        Where to put it.
+        Device of the network.
 
     Returns
     -------
@@ -113,11 +113,12 @@ def load_network(name: str, *, device: str = "cpu") -> tuple[nn.Module, str]:
     Raises
     ------
     ModelError
-        If the library that builds it is not installed, or its weights are not there, damaged or of another network;
-        with the command that helps.
+        If the library that builds it is not installed, or if its weights are missing, damaged or of another network.
+        The message has the command that installs them.
     """
     network = NETWORKS[name]
-    found, fingerprint = _torchvision(name, network) if network.source == "torchvision" else _clip(name, network)
+    load = _torchvision if network.source == "torchvision" else _clip
+    found, fingerprint = load(name, network)
     return found.float().to(device).eval().requires_grad_(False), fingerprint
 
 
@@ -127,7 +128,11 @@ def _torchvision(name: str, network: Network) -> tuple[nn.Module, str]:
     try:
         import_torchvision()
     except ImportError as error:
-        raise ModelError(f"{name} needs torchvision ({error}). To install it: {torchvision_command()}") from error
+        raise ModelError(
+            f"{name} needs torchvision ({error}). To install it: {torchvision_command()}",
+            where=name,
+            expected="torchvision",
+        ) from error
     from torchvision import models
 
     path = Path(torch.hub.get_dir()) / "checkpoints" / network.weights.rpartition("/")[2]
@@ -138,11 +143,9 @@ def _torchvision(name: str, network: Network) -> tuple[nn.Module, str]:
         state = torch.load(path, map_location="cpu", weights_only=True)
         state = {key.removeprefix("module."): value for key, value in state.items()}
         lacks, surplus = built.load_state_dict(state, strict=False)
-    except Exception as error:  # torch raises many kinds for a file that is not what it should be
-        raise ModelError(
-            f"the weights of {name} in {path} are damaged or of another network. Delete them; {_fetch(name)}"
-        ) from error
-    _compare(name, str(path), lacks, surplus, built)
+    except Exception as error:  # torch raises many types of errors for damaged files
+        raise _damaged(name, path, " or of another network") from error
+    _compare(name, path, lacks, surplus, built)
     return built, fingerprint
 
 
@@ -154,7 +157,7 @@ def _clip(name: str, network: Network) -> tuple[nn.Module, str]:
 
     path = try_to_load_from_cache(network.model, "model.safetensors", revision=network.weights)
     if not isinstance(path, str):
-        raise ModelError(f"the weights of {name} are not there; {_fetch(name)}")
+        raise _missing(name)
     try:
         loaded: Any = CLIPVisionModelWithProjection.from_pretrained(
             network.model,
@@ -163,17 +166,15 @@ def _clip(name: str, network: Network) -> tuple[nn.Module, str]:
             use_safetensors=True,
             output_loading_info=True,
         )
-    except Exception as error:  # transformers and safetensors raise many kinds for a file that is not what it should be
-        raise ModelError(
-            f"the weights of {name} in {path} are damaged or of another network. Delete them; {_fetch(name)}"
-        ) from error
+    except Exception as error:  # transformers and safetensors raise many types of errors for damaged files
+        raise _damaged(name, Path(path), " or of another network") from error
     built, info = loaded
-    _compare(name, path, info["missing_keys"], info["unexpected_keys"], built)
+    _compare(name, Path(path), info["missing_keys"], info["unexpected_keys"], built)
     return built, f"{network.model}@{network.weights}"
 
 
-def _compare(name: str, path: str, lacks: Iterable[str], surplus: Iterable[str], built: nn.Module) -> None:
-    """Refuse weights of which a tensor is missing, unexpected or not finite."""
+def _compare(name: str, path: Path, lacks: Iterable[str], surplus: Iterable[str], built: nn.Module) -> None:
+    """Raise a ModelError if a tensor is missing, unexpected or not finite."""
     network = NETWORKS[name]
     faults = {
         "missing": sorted(key for key in lacks if not key.startswith(network.may_lack)),
@@ -184,30 +185,40 @@ def _compare(name: str, path: str, lacks: Iterable[str], surplus: Iterable[str],
         if keys:
             raise ModelError(
                 f"the weights of {name} in {path} are not those of this network: {len(keys)} tensors are {fault}, "
-                f"the first is {keys[0]}. Delete the file; {_fetch(name)}"
+                f"the first is {keys[0]}. Delete the file; {_fetch(name)}",
+                where=path,
+                found=keys,
             )
 
 
 def not_finite(network: nn.Module) -> list[str]:
-    """List the tensors of a network that hold NaN or infinity."""
+    """List the tensors of a network that contain NaN or infinity."""
     import torch
 
     return [key for key, tensor in network.state_dict().items() if not torch.isfinite(tensor).all()]
 
 
 def _checked(name: str, path: Path) -> str:
-    """Return the SHA-256 of a file; torchvision's names end with the first digits of it."""
+    """Return the SHA-256 of a file; torchvision's file names end with its first digits, which are checked."""
     if not path.is_file():
-        raise ModelError(f"the weights of {name} are not there; {_fetch(name)}")
+        raise _missing(name)
     if check_regular(path, ModelError) > MOST_BYTES:
-        raise ModelError(f"the weights of {name} in {path} are damaged. Delete them; {_fetch(name)}")
+        raise _damaged(name, path)
     with reading(path, ModelError), path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     promised = path.stem.rpartition("-")[2]
     if "-" in path.stem and not found.startswith(promised):
-        raise ModelError(f"the weights of {name} in {path} are damaged. Delete them; {_fetch(name)}")
+        raise _damaged(name, path)
     return f"sha256:{found}"
 
 
+def _missing(name: str) -> ModelError:
+    return ModelError(f"the weights of {name} are missing; {_fetch(name)}", where=name)
+
+
+def _damaged(name: str, path: Path, also: str = "") -> ModelError:
+    return ModelError(f"the weights of {name} in {path} are damaged{also}. Delete them; {_fetch(name)}", where=path)
+
+
 def _fetch(name: str) -> str:
-    return f"to fetch them: {fetch_command(name)}"
+    return f"to download them: {fetch_command(name)}"

@@ -181,7 +181,7 @@ def _activations(
         prepared = prepare(images, protocol.first, size=size)
         if network is None or head is None:
             return prepare(prepared, protocol.pixels).reshape(len(images), -1).astype(np.float32)
-        return network.look(prepared)[head.layer].reshape(len(images), -1)
+        return network.activations(prepared)[head.layer].reshape(len(images), -1)
 
     return activations
 

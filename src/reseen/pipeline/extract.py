@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reseen.analyses import UNDENOISED, true_features
-from reseen.blocks import are_whole
+from reseen.blocks import are_complete
 from reseen.errors import ResultsError
 from reseen.files import GB, shown
 from reseen.ldm import denoised_features, extraction
@@ -51,7 +51,7 @@ def _record(subject: SubjectRun) -> bool:
     for analysis in run.analyses():
         names.update(analysis.features)
     names.difference_update(UNDENOISED)
-    if all(are_whole(results.feature_files(f"{subject.name}/{name}")) for name in names):
+    if all(are_complete(results.feature_files(f"{subject.name}/{name}")) for name in names):
         return False
     plan = plan_for(run.recipe, run.model)
     z, c = subject.blocks("z").load(), subject.blocks("c").load()

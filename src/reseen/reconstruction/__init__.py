@@ -59,7 +59,7 @@ def reconstruct(
     n_samples
         Images of each item, each from its own noise; z alone has only one.
     n_steps
-        DDIM steps of the whole schedule.
+        DDIM steps of the complete schedule.
     strength
         Proportion of the steps that are noised and denoised again.
     guidance
@@ -112,7 +112,7 @@ def reconstruct(
     items = {name: _as_features(name, given) for name, given in (("z", z), ("c", c)) if given is not None}
     condition = _CONDITION_OF.get("".join(items))
     if condition is None:
-        raise ShapeError("reconstruct needs decoded z, decoded c, or both; found neither.")
+        raise ShapeError("reconstruct needs decoded z, decoded c, or both; found neither.", expected=("z", "c"))
     n_items = len(next(iter(items.values())))
     n_kept = 0 if write is not None else n_items
     images = np.empty((n_kept, count_samples(condition, recipe), model.image_size, model.image_size, 3), dtype=np.uint8)

@@ -159,7 +159,7 @@ def denoising_sequence(
     recipe, seed, subject
         As given to `generate`.
     stimulus_id, sample
-        Which sample.
+        The stimulus and the number of the sample.
 
     Returns
     -------
@@ -177,6 +177,7 @@ def denoising_sequence(
         seen.append(clean)
 
     last = _sample(ldm, rows, recipe, denoise_with, remember)
+    # `generate` computes such an image again in single precision, and so does its sequence
     if _broken(last).any() or _black(ldm.latent_to_image(last)).any():
         seen.clear()
         last = _sample(ldm.in_single_precision, rows, recipe, denoise_with, remember)
@@ -213,22 +214,22 @@ def _make(
     images = np.zeros((len(broken), ldm.image_size, ldm.image_size, 3), dtype=np.float32)
     if not broken.all():
         images[~broken] = ldm.latent_to_image(latents.cpu()[~broken])
-    spoilt = _black(images)
-    if not spoilt.any():
+    failed = _black(images)  # images of broken latents are still zeros
+    if not failed.any():
         return images
     exact = ldm.in_single_precision  # a second U-Net in memory, loaded only if needed
     if exact is ldm:
         _check_finite(broken, rows, ldm)
     else:
-        first = int(np.argmax(spoilt))
+        first = int(np.argmax(failed))
         warnings.warn(
-            f"{spoilt.sum()} of {len(spoilt)} images of condition {condition} were black or not finite in half "
+            f"{failed.sum()} of {len(failed)} images of condition {condition} were black or not finite in half "
             f"precision and were computed again in single precision; the first is of stimulus "
             f"{rows.stimulus_id[first]}, sample {rows.sample[first]}.",
             ImageWarning,
             stacklevel=3,
         )
-        images[spoilt] = _make(exact, rows.at(spoilt), recipe, condition, denoise_with)
+        images[failed] = _make(exact, rows.at(failed), recipe, condition, denoise_with)
     return images
 
 
@@ -252,8 +253,12 @@ def _sample(
         on_step=on_step,
     )
     if clean.shape != latents.shape:
+        found, expected = tuple(clean.shape), tuple(latents.shape)
         raise ShapeError(
-            f"the sampler returned latents of shape {tuple(clean.shape)}; expected {tuple(latents.shape)}."
+            f"the sampler returned latents of shape {found}; expected {expected}.",
+            where="reconstruct.sampler",
+            expected=expected,
+            found=found,
         )
     return clean
 
@@ -288,7 +293,9 @@ def _black(images: NDArray[np.float32]) -> NDArray[np.bool_]:
 def _to_uint8(images: NDArray[np.float32], recipe: ReconstructRecipe) -> NDArray[np.uint8]:
     """Convert pixel values in 0...1 to 8 bits by the recipe's rule."""
     scaled = images * 255
-    stored: NDArray[np.uint8] = (scaled if recipe.to_8_bits == "truncate" else np.round(scaled)).astype(np.uint8)
+    if recipe.to_8_bits == "round":
+        scaled = np.round(scaled)
+    stored: NDArray[np.uint8] = scaled.astype(np.uint8)  # truncates
     return stored
 
 
@@ -310,30 +317,43 @@ def _check(ldm: LatentDiffusion, condition: Condition, z: Features | None, c: Fe
     for name in condition:
         part = given[name]
         if part is None:
-            raise ShapeError(f"condition {condition!r} needs {name}; found none.")
+            raise ShapeError(f"condition {condition!r} needs {name}; found none.", where=name)
         parts.append(part)
-    if "c" in condition and parts[-1].array.shape[1:] != ldm.conditioning_shape:
+    first, last = parts[0], parts[-1]
+    shape, channels = last.array.shape[1:], ldm.latent_shape[0]
+    if "c" in condition and shape != ldm.conditioning_shape:
         raise ShapeError(
-            f"{ldm.name} needs c of shape {ldm.conditioning_shape}; found {parts[-1].array.shape[1:]}. "
-            "Extract and decode with the same model."
+            f"{ldm.name} needs c of shape {ldm.conditioning_shape}; found {shape}. Extract and decode with the same "
+            "model.",
+            where="c",
+            expected=ldm.conditioning_shape,
+            found=shape,
         )
-    if "z" in condition and (parts[0].array.ndim != 4 or parts[0].array.shape[1] != ldm.latent_shape[0]):
+    shape = first.array.shape[1:]
+    if "z" in condition and (len(shape) != 3 or shape[0] != channels):
         raise ShapeError(
-            f"{ldm.name} needs z of shape ({ldm.latent_shape[0]}, height, width); found {parts[0].array.shape[1:]}. "
-            "Extract and decode with the same model."
+            f"{ldm.name} needs z of shape ({channels}, height, width); found {shape}. Extract and decode with the same "
+            "model.",
+            where="z",
+            expected=(channels, "height", "width"),
+            found=shape,
         )
-    if not np.array_equal(parts[0].stimulus_id, parts[-1].stimulus_id):
-        raise ShapeError("z and c must be of the same items in the same order; their stimulus ids differ.")
-    return parts[0].stimulus_id
+    if not np.array_equal(first.stimulus_id, last.stimulus_id):
+        raise ShapeError(
+            "z and c must be of the same items in the same order; their stimulus ids differ.", where="stimulus_id"
+        )
+    return first.stimulus_id
 
 
 def _check_finite(broken: NDArray[np.bool_], rows: _Rows, ldm: LatentDiffusion) -> None:
     if broken.any():
         first = int(np.argmax(broken))
+        stimulus, sample = int(rows.stimulus_id[first]), int(rows.sample[first])
         raise ModelError(
-            f"{ldm.name} computed numbers that are not finite for stimulus {rows.stimulus_id[first]}, sample "
-            f"{rows.sample[first]} ({broken.sum()} of {len(broken)} in this batch), in single precision. Check that "
-            "the decoded z and c are finite. Finished images are kept."
+            f"{ldm.name} computed numbers that are not finite for stimulus {stimulus}, sample {sample} "
+            f"({broken.sum()} of {len(broken)} in this batch), in single precision. Check that the decoded z and c are "
+            "finite. Finished images are kept.",
+            found=(stimulus, sample),
         )
 
 

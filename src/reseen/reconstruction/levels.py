@@ -9,11 +9,14 @@ from reseen.tables import WITHOUT_RESPONSES, Level
 
 def levels_of(recipe: Recipe) -> tuple[Level, ...]:
     """Return the levels at which images are generated."""
-    wanted: list[Level] = ["result"]
-    wanted += ["permuted"] if recipe.n_permuted else []
-    wanted += WITHOUT_RESPONSES if recipe.evaluate.full else ()
-    wanted += ["oracle"] if recipe.evaluate.oracle else []
-    return tuple(wanted)
+    levels: list[Level] = ["result"]
+    if recipe.n_permuted:
+        levels.append("permuted")
+    if recipe.evaluate.full:
+        levels.extend(WITHOUT_RESPONSES)
+    if recipe.evaluate.oracle:
+        levels.append("oracle")
+    return tuple(levels)
 
 
 def conditions_at(recipe: Recipe, level: Level) -> tuple[Condition, ...]:

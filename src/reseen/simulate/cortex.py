@@ -122,7 +122,7 @@ class Cortex:
     def _standardised(self, images: NDArray[np.uint8]) -> Cortex:
         """Standardise the network's units on some images, and decorrelate them in part."""
         network = self.network.tuned(images)
-        middle, late = network.look(images)
+        middle, late = network.activations(images)
         return replace(
             self,
             network=network,
@@ -151,7 +151,7 @@ class Cortex:
         read = [(field, weight[:, v]) for field, weight, v in zip(fields, weights, used, strict=True)]
 
         def look(rows: slice) -> tuple[slice, list[Array]]:
-            seen = (early_channels(images[rows]), *self.network.look(images[rows]))
+            seen = (early_channels(images[rows]), *self.network.activations(images[rows]))
             return rows, [_pool(planes, *reading) for planes, reading in zip(seen, read, strict=True)]
 
         for rows, pooled in map_parallel(look, batches(len(images))):

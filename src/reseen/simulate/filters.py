@@ -121,7 +121,7 @@ class RandomNetwork:
     shift: tuple[Array, ...] = ()
     scale: tuple[Array, ...] = ()
 
-    def look(self, images: NDArray[np.uint8]) -> tuple[Array, Array]:
+    def activations(self, images: NDArray[np.uint8]) -> tuple[Array, Array]:
         """Return the middle layer ``(n, 128, 8, 8)`` and the last one ``(n, 256, 8, 8)``."""
         middle = last = _as_input(images)
         for layer in range(len(self.weights)):
