@@ -121,22 +121,37 @@ def test_a_disk_without_locks_holds_a_folder_by_a_file(tmp_path, monkeypatch):
 
 def test_without_locks_a_process_that_ended_holds_nothing_and_one_elsewhere_does(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSYS, "no flock")))
-    ended = subprocess.Popen(["true"])
-    ended.wait()
     claim = tmp_path / ".lock.held"
-    claim.write_text(f"process {ended.pid} on {socket.gethostname()}")
+    code = "import filelock, os, sys; held = filelock.SoftFileLock(sys.argv[1]); held.acquire(); os._exit(0)"
+    subprocess.run([sys.executable, "-c", code, str(claim)], check=True)
+    number, host, *rest = claim.read_text().split()
+    elsewhere = "\n".join([number, f"not-{host}", *rest, ""])
     lock(tmp_path).close()
     assert not claim.exists()
-    claim.write_text(f"process {ended.pid} on another")
+    claim.write_text(elsewhere)
     with pytest.raises(ResultsError, match="in use by") as raised:
         lock(tmp_path)
-    assert raised.value.found == f"process {ended.pid} on another"
+    assert raised.value.found == f"process {number} on not-{host}"
 
 
-def test_a_system_without_file_locks_gets_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    with pytest.raises(ResultsError, match=r"Linux and macOS only.*WSL"):
-        lock(tmp_path)
+def test_a_system_without_the_locks_of_unix_imports_reseen_and_locks_folders(tmp_path):
+    """Windows has no fcntl; there, filelock uses the locks of Windows, which cannot be tested here."""
+    code = """
+import sys
+sys.modules["fcntl"] = sys.modules["resource"] = sys.modules["pwd"] = sys.modules["termios"] = None
+from pathlib import Path
+import reseen, reseen.cli, reseen.pipeline, reseen.executor, reseen.check, reseen.report, reseen.raters
+from reseen.files import lock
+held = lock(Path(sys.argv[1]))
+try:
+    lock(Path(sys.argv[1]))
+except reseen.ReseenError as error:
+    print(type(error).__name__)
+held.close()
+lock(Path(sys.argv[1])).close()
+"""
+    ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "ResultsError\n"), ran.stderr
 
 
 def test_the_umask_decides_who_may_read_what_any_library_wrote(tmp_path):
