@@ -55,8 +55,9 @@ def test_a_name_is_read_and_written_back(name: str, expected: FeatureName) -> No
     ],
 )
 def test_a_name_that_says_nothing_known_is_refused(name: str) -> None:
-    with pytest.raises(RecipeError, match="there is no feature"):
+    with pytest.raises(RecipeError, match="there is no feature") as refused:
         parse_feature(name)
+    assert refused.value.found == name
 
 
 def test_a_models_name_tells_its_spaces_and_its_stage() -> None:

@@ -116,8 +116,8 @@ def test_several_folders_are_each_set_beside_the_first(reference, tmp_path, nois
     ("changes", "says"),
     [
         ({"images": "sha256:b"}, "other test images of subj01 .* 40 there, 40 here, 40 ids in common"),
-        ({"size": "32 x 32"}, "other protocols, for subj01: scored size of subj01 is 64 x 64 there, 32 x 32 here"),
-        ({"network": "net:2"}, "other protocols, for subj01: network classifier is net:1 there, net:2 here"),
+        ({"size": "32 x 32"}, "in different ways for subj01: scored size of subj01 is 64 x 64 there, 32 x 32 here"),
+        ({"network": "net:2"}, "in different ways for subj01: network classifier is net:1 there, net:2 here"),
         ({"recipe": with_settings(Recipe(name="made"), ['data.subjects=["subj02"]'])}, "share no subject"),
     ],
 )
@@ -180,7 +180,7 @@ def test_a_folder_that_was_not_scored_is_refused(reference, tmp_path):
 
 
 def test_one_folder_alone_is_refused(reference):
-    with pytest.raises(ResultsError, match="two results folders or more"):
+    with pytest.raises(ResultsError, match="at least two results folders"):
         compare(reference, [])
 
 

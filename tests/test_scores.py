@@ -10,6 +10,7 @@ from reseen.errors import ResultsError, ShapeError
 from reseen.headline import choose
 from reseen.scores import Scores
 from reseen.tables import SCORE_COLUMNS
+from reseen.wide import WORDS
 
 
 def rows(
@@ -60,8 +61,9 @@ def test_the_headline_is_that_of_the_one_rule():
     assert head.upper_bound == 0.95
     assert scores.headline("z").value == 0.6
     assert math.isnan(scores.headline("z").upper_bound)
-    with pytest.raises(ShapeError, match=r"condition 'c'; there are 'zc', 'z', 'nearest_z'"):
+    with pytest.raises(ShapeError, match="no scores of the condition 'c'") as refused:
         scores.headline("c")
+    assert (refused.value.expected, refused.value.found) == (("zc", "z", "nearest_z"), "c")
 
 
 @pytest.mark.parametrize(("stimuli", "caveat"), [("scenes", False), ("images", True), ("", True)])
@@ -122,21 +124,23 @@ def test_two_objects_are_compared_and_hashed_without_an_error():
 
 
 @pytest.mark.parametrize(
-    ("broken", "says"),
+    ("broken", "says", "expected", "found"),
     [
-        (FULL.drop(columns="n"), "no column 'n'; it needs subject, condition"),
-        (FULL.iloc[:0], "has no rows"),
-        (pd.concat([FULL, FULL.iloc[:1]]), r"two rows of one score: s, zc, builtin, .*mismatched. Remove"),
+        (FULL.drop(columns="n"), "no column 'n'", "n", tuple(FULL.columns.drop("n"))),
+        (FULL.iloc[:0], "has no rows", None, 0),
+        (pd.concat([FULL, FULL.iloc[:1]]), "two rows of one score", None, tuple(FULL.iloc[0][[*WORDS, "level"]])),
     ],
 )
-def test_a_table_that_is_none_is_refused(broken, says):
-    with pytest.raises(ShapeError, match=says):
+def test_a_table_that_has_no_scores_is_refused(broken, says, expected, found):
+    with pytest.raises(ShapeError, match=says) as refused:
         Scores(broken)
+    assert (refused.value.where, refused.value.expected, refused.value.found) == ("table", expected, found)
 
 
 def test_an_unknown_category_of_stimuli_is_refused():
-    with pytest.raises(ShapeError, match="stimuli: expected one of scenes, figures, images; found 'photos'"):
+    with pytest.raises(ShapeError, match="stimuli: ") as refused:
         Scores(FULL, stimuli="photos")
+    assert (refused.value.expected, refused.value.found) == (("scenes", "figures", "images"), "photos")
 
 
 def test_the_users_table_is_not_changed_and_empty_words_may_be_missing():

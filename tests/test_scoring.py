@@ -11,6 +11,7 @@ from reseen.tables import SCORE_COLUMNS
 
 N = 6
 FEW = {"n_pairings": 19, "n_bootstrap": 10}
+STACK = "(n, H, W, 3) or (n, n_samples, H, W, 3)"
 
 
 @pytest.fixture(scope="module")
@@ -83,32 +84,40 @@ def test_the_oracle_is_the_upper_bound_and_ids_may_repeat(images):
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "hint", "where", "expected", "found"),
     [
-        ({"made": lambda a: a / 255}, r"reconstructions: expected uint8.*found float64. Convert"),
-        ({"originals": lambda a: a.astype(np.int64)}, r"originals: expected uint8 values from 0 to 255; found int64.$"),
-        ({"made": lambda a: a[..., :1]}, r"found \(6, 2, 32, 32, 1\)"),
-        ({"originals": lambda a: a.transpose(0, 3, 1, 2)}, r"\(6, 3, 40, 40\). Move the axis of the colours"),
-        ({"originals": lambda a: a[:, None]}, r"originals: expected the shape \(n, H, W, 3\); found \(6, 1"),
-        ({"made": lambda a: a[:5]}, r"reconstructions: 5 images; expected 6, one for each original"),
-        ({"made": lambda a: {"z": a, "c": a[:, :, ::2]}}, r"must be of one size; found 32 x 32 \(recon.*z\), 16 x 32"),
-        ({"made": lambda a: a[:2], "originals": lambda a: a[:2]}, "at least three"),
-        ({"made": lambda _: "folder"}, "both be folders, or both be arrays"),
-        ({"stimulus_id": [0, 1]}, r"stimulus_id: expected 6 integers.*found int64 \(2,\)"),
-        ({"stimulus_id": np.linspace(0, 1, N)}, r"stimulus_id: expected 6 integers.*float64"),
-        ({"oracle": np.zeros((5, 32, 32, 3), np.uint8)}, "oracle: 5 images; expected 6"),
+        ({"made": lambda a: a / 255}, "Convert", "reconstructions", "uint8", "float64"),
+        ({"originals": lambda a: a.astype(np.int64)}, "found int64.$", "originals", "uint8", "int64"),
+        ({"made": lambda a: a[..., :1]}, "found", "reconstructions", STACK, (6, 2, 32, 32, 1)),
+        (
+            {"originals": lambda a: a.transpose(0, 3, 1, 2)},
+            "Move the axis of the colours",
+            "originals",
+            "(n, H, W, 3)",
+            (6, 3, 40, 40),
+        ),
+        ({"originals": lambda a: a[:, None]}, "found", "originals", "(n, H, W, 3)", (6, 1, 40, 40, 3)),
+        ({"made": lambda a: a[:5]}, "one for each original", "reconstructions", 6, 5),
+        ({"made": lambda a: {"z": a, "c": a[:, :, ::2]}}, "Resize", "reconstructions", None, ((32, 32), (16, 32))),
+        ({"made": lambda a: a[:2], "originals": lambda a: a[:2]}, "at least three", "stimulus_id", 3, 2),
+        ({"made": lambda _: "folder"}, "both be folders, or both be arrays", None, None, None),
+        ({"stimulus_id": [0, 1]}, "6 integers", "stimulus_id", (6,), (2,)),
+        ({"stimulus_id": np.linspace(0, 1, N)}, "6 integers, .*float64", "stimulus_id", (6,), (6,)),
+        ({"oracle": np.zeros((5, 32, 32, 3), np.uint8)}, "one for each", "oracle", 6, 5),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(images, change, says):
+def test_arrays_that_do_not_belong_together_are_refused(images, change, hint, where, expected, found):
     given = {"made": images[0], "originals": images[1], **{k: v for k, v in change.items() if not callable(v)}}
     given |= {name: make(given[name]) for name, make in change.items() if callable(make)}
-    with pytest.raises(ShapeError, match=says):
+    with pytest.raises(ShapeError, match=hint) as refused:
         reseen.score(given.pop("made"), given.pop("originals"), **given, **FEW)
+    assert (refused.value.where, refused.value.expected, refused.value.found) == (where, expected, found)
 
 
 def test_ids_are_not_for_folders(folders):
-    with pytest.raises(ShapeError, match="joined by name"):
+    with pytest.raises(ShapeError, match="joined by name") as refused:
         reseen.score(*folders, stimulus_id=range(N))
+    assert refused.value.where == "stimulus_id"
 
 
 @pytest.mark.parametrize(
@@ -172,10 +181,12 @@ def test_a_network_that_cannot_be_used_is_refused(images, networks, error, says)
 
 
 def test_a_published_protocol_has_its_own_networks(images):
-    with pytest.raises(RecipeError, match="mindeye2 has its own"):
+    with pytest.raises(RecipeError, match="mindeye2 has its own") as refused:
         reseen.score(*images, protocol="mindeye2", networks="classifier")
-    with pytest.raises(RecipeError, match="no protocol 'mindeye3'"):
+    assert refused.value.where == "networks"
+    with pytest.raises(RecipeError, match="no protocol 'mindeye3'") as refused:
         reseen.score(*images, protocol="mindeye3")
+    assert (refused.value.where, refused.value.found) == ("protocol", "mindeye3")
 
 
 def test_progress_is_reported(images):

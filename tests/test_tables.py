@@ -25,18 +25,18 @@ def test_a_retrieved_condition_is_known_by_its_name():
         ("layer,value,n\nlate,0.5,3\nla", "is not complete"),
         ("layer,value,n\nlate,0.5", "is not complete"),
         ("layer,value,n\nlate,0.5,3", "is not complete"),
-        ("layer,value,n\nlate,half,3\n", "value has text in place of numbers"),
-        ("layer,value,n\nlate,0.5,2.5\n", "no whole numbers"),
-        ("layer,value,n\nlate,0.5,-1\n", "no whole numbers"),
+        ("layer,value,n\nlate,half,3\n", "value has text instead of numbers"),
+        ("layer,value,n\nlate,0.5,2.5\n", "not integers from 0"),
+        ("layer,value,n\nlate,0.5,-1\n", "not integers from 0"),
         ("layer,value,n\nlate,0.5,3,4,5\nlate,0.5\n", "is not complete"),
     ],
 )
 def test_a_table_is_checked_when_it_is_read(tmp_path, content, words):
     path = tmp_path / "some.csv"
     path.write_text(content)
-    with pytest.raises(ResultsError, match=words) as raised:
+    with pytest.raises(ResultsError, match=words) as refused:
         read_table(path)
-    assert str(path) in str(raised.value)
+    assert str(path) in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["scores", "images", "diagnostics", "encoding"])

@@ -1,7 +1,7 @@
-"""reseen: reconstruct what a person saw from their fMRI, with a frozen latent diffusion model.
+"""reseen: reconstruct seen images from fMRI, with a frozen latent diffusion model.
 
-Everything a notebook needs has one import, ``import reseen``: load data and a model, decode, reconstruct and score.
-Names load when they are first used, so that ``import reseen`` stays fast.
+``import reseen`` is the only import that a notebook needs: load data and a model, decode, reconstruct and score.
+Names load when they are first used, so that ``import reseen`` is fast.
 """
 
 from __future__ import annotations

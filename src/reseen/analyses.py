@@ -1,13 +1,13 @@
-"""Analyses: what a recipe asks of the diffusion model's components, and the names of the features it takes.
+"""Analyses: encoding analyses of the diffusion model's components, and the names of their features.
 
-A feature's name says what it is; it is used in recipes, file names and tables alike.
+Recipes, file names and tables use the same names of features.
 
 ======================================  ============================================================================
 ``z``, ``c``                            the image's latent; its captions' conditioning
 ``zc``                                  z's image, encoded again, noised and denoised under c to the end
 ``zc@strength=0.2``                     the same at another strength than the recipe's
-``zc@progress=0.44``                    the latent after that share of the denoising steps; at 0 the noised latent
-``unet/mid_block@progress=1.0``         what that module of the U-Net gave at the step at that share; at 1 the last
+``zc@progress=0.44``                    the latent after that fraction of the denoising steps; at 0 the noised latent
+``unet/mid_block@progress=1.0``         output of that U-Net module at the step at that fraction; at 1 the last step
 ======================================  ============================================================================
 """
 
@@ -42,9 +42,10 @@ class FeatureName:
     layer
         Name of the U-Net module, for ``"unet"``.
     strength
-        Share of the steps noised and undone, where it is not the recipe's.
+        Fraction of the steps that are noised and denoised again, where it is not the recipe's.
     progress
-        Share of the denoising steps after which, or at which, it was taken; left out: after all.
+        Fraction of the denoising steps after which (latents), or at which (activations), the feature is recorded; left
+        out: after all steps.
     """
 
     source: str
@@ -53,7 +54,7 @@ class FeatureName:
     progress: float | None = None
 
     def __str__(self) -> str:
-        """Write the name as recipes, files and tables have it."""
+        """Return the name that recipes, files and tables use."""
         text = self.source if self.layer is None else f"{self.source}/{self.layer}"
         if self.strength is not None:
             return f"{text}@strength={self.strength}"
@@ -67,10 +68,10 @@ class Analysis:
     Parameters
     ----------
     name
-        ``"features"`` and ``"layers"`` hold models of one feature each, ``"noise"`` and ``"denoising"`` joint models of
+        ``"features"`` and ``"layers"`` have models of one feature each, ``"noise"`` and ``"denoising"`` joint models of
         z with a zc.
     models
-        For each model the names of its features.
+        Names of the features of each model.
     """
 
     name: AnalysisName
@@ -83,19 +84,23 @@ class Analysis:
 
 
 def decoded_features(conditions: Iterable[str]) -> tuple[str, ...]:
-    """Return the features that images of some conditions are made from."""
-    asked = set().union(*conditions)
-    return tuple(name for name in UNDENOISED if name in asked)
+    """Return the features from which the images of some conditions are generated."""
+    needed = set().union(*conditions)
+    return tuple(name for name in UNDENOISED if name in needed)
 
 
 def true_features(conditions: Iterable[str], analyses: Iterable[Analysis]) -> tuple[str, ...]:
-    """Return the features that need no denoising and are wanted: to be decoded, encoded from, or denoised."""
-    asked = {*decoded_features(conditions), *(name for analysis in analyses for name in analysis.features)}
-    return tuple(name for name in UNDENOISED if name in asked or not asked <= set(UNDENOISED))
+    """Return the features without denoising that are needed: to decode, to encode from, or to denoise."""
+    needed = set(decoded_features(conditions))
+    for analysis in analyses:
+        needed.update(analysis.features)
+    if needed <= set(UNDENOISED):
+        return tuple(name for name in UNDENOISED if name in needed)
+    return UNDENOISED  # denoising needs both
 
 
 def analysis_of(name: str) -> AnalysisName:
-    """Return the analysis that a feature belongs to: the first where the name is one's own."""
+    """Return the analysis that a feature belongs to; ``"features"`` for a feature of the user's own."""
     try:
         feature = parse_feature(name)
     except RecipeError:
@@ -108,43 +113,45 @@ def analysis_of(name: str) -> AnalysisName:
 
 
 def model_of(spaces: Iterable[str]) -> str:
-    """Name the model of feature spaces that are fitted together, such as ``"z+zc@strength=0.8"``."""
+    """Return the name of the model of feature spaces that are fitted together, such as ``"z+zc@strength=0.8"``."""
     return _JOINED.join(spaces)
 
 
 def spaces_of(model: str) -> tuple[str, ...]:
-    """List the feature spaces that a model is named after."""
+    """Return the feature spaces in the name of a model."""
     return tuple(model.split(_JOINED))
 
 
 def stage_of(name: str) -> str:
-    """Return at which strength or share of the denoising a feature or a model was taken, such as ``"progress=0.2"``."""
+    """Return the strength or the progress in the name of a feature or a model, such as ``"progress=0.2"``."""
     return name.partition("@")[2]
 
 
 def layers_of(names: Iterable[str]) -> list[str]:
-    """List the U-Net modules among features, each once, in the order in which they come."""
+    """Return the U-Net modules among features, each once, in order of appearance."""
     layers = (parse_feature(name).layer for name in names)
     return list(dict.fromkeys(layer for layer in layers if layer is not None))
 
 
 def in_order(found: Iterable[Analysis]) -> list[str]:
-    """List the features of analyses, each once, `ANCHOR` first."""
+    """Return the features of analyses, each once, `ANCHOR` first."""
     names = dict.fromkeys(name for analysis in found for name in analysis.features)
     return sorted(names, key=lambda name: name != ANCHOR)
 
 
 def analyses(recipe: EncodeRecipe, *, auto: Sequence[str] = ()) -> tuple[Analysis, ...]:
-    """List the analyses that a recipe asks for; one whose list is empty is left out.
+    """Return the analyses of a recipe; those whose list is empty are left out.
 
     Parameters
     ----------
     recipe
-        The section about encoding.
+        Section about encoding.
     auto
-        The U-Net modules that ``"auto"`` stands for in ``layers``.
+        U-Net modules that replace ``"auto"`` in ``layers``.
     """
-    layers = dict.fromkeys(name for layer in recipe.layers for name in (auto if layer == AUTO else (layer,)))
+    layers: dict[str, None] = {}
+    for layer in recipe.layers:
+        layers |= dict.fromkeys(auto if layer == AUTO else (layer,))
     noise = [FeatureName("zc", strength=strength) for strength in recipe.noise]
     denoising = [FeatureName("zc", progress=progress) for progress in recipe.denoising]
     inside = [FeatureName("unet", layer, progress=progress) for progress in recipe.layer_progress for layer in layers]
@@ -158,26 +165,27 @@ def analyses(recipe: EncodeRecipe, *, auto: Sequence[str] = ()) -> tuple[Analysi
 
 
 def parse_feature(name: str) -> FeatureName:
-    """Read a feature's name.
+    """Return the parts of a feature's name.
 
     Raises
     ------
     RecipeError
-        If it has another form than those above.
+        If the name has another form than those above.
     """
     text, at, tail = name.partition("@")
     source, slash, layer = text.partition("/")
     key, _, value = tail.partition("=")
     keys = {"z": (), "c": (), "zc": ("strength", "progress"), "unet": ("progress",)}.get(source, ())
     try:
-        share = float(value) if key in keys else None
+        number = float(value) if key in keys else None
     except ValueError:
-        share = None
+        number = None
     if source in ("z", "c", "zc") and not slash and not at:
         return FeatureName(source)
-    if share is None or not 0 <= share <= 1 or bool(layer) != (source == "unet"):
+    if number is None or not 0 <= number <= 1 or bool(layer) != (source == "unet"):
         raise RecipeError(
             f"there is no feature {name!r}; expected z, c, zc, zc@strength=0.2, zc@progress=0.44 or "
-            "unet/mid_block@progress=0.2, numbers from 0 to 1."
+            "unet/mid_block@progress=0.2, numbers from 0 to 1.",
+            found=name,
         )
-    return FeatureName(source, layer or None, **{key: share})
+    return FeatureName(source, layer or None, **{key: number})

@@ -23,7 +23,7 @@ CHECK_COLUMNS = (
     *("subject", "feature", "check", "setting", "value", "low", "high"),
     *("chance", "threshold", "status", "n", "sentence"),
 )
-"""Columns of a table of checks; ``threshold`` is the value from which the check passes or no longer passes."""
+"""Columns of a table of checks; ``threshold`` is the value at which the check starts or stops passing."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Check:
     reads
         Beginnings of rows of ``diagnostics.csv`` (diagnostic, setting); empty for a check of scores alone.
     notes
-        Status, or relation to the reference -> end of the sentence.
+        Status, or relation to the reference -> last part of the sentence.
     is_proportion
         Whether the value is a proportion, which is printed in per cent.
     """
@@ -195,7 +195,7 @@ Found = tuple[Status, str]
 def check_row(
     name: str, feature: str, number: Number, found: Found, threshold: float, setting: str = "", **words: float | str
 ) -> Row:
-    """Return a row of the table with its sentence, which has the words and numbers of ``words`` in it."""
+    """Return a row of the table with its sentence, in which ``words`` are filled in."""
     check, (status, relation) = CHECKS[name], found
 
     def shown(value: float | str) -> str:
@@ -229,7 +229,7 @@ def by_chance(name: str, feature: str, number: Number, setting: str = "") -> Row
 
 
 def against(name: str, feature: str, number: Number, other: Number, setting: str, *, mildly: bool = False) -> Row:
-    """Return the comparison with another score, in the place of chance; ``mildly``: level passes and below warns."""
+    """Return the comparison with another score instead of chance; ``mildly``: level passes and below warns."""
     relation = number.against(other)
     statuses: tuple[Status, Status] = ("pass", "warn") if mildly else ("warn", "fail")
     status: Status = {"above": "pass", "level with": statuses[0]}.get(relation, statuses[1])

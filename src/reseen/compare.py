@@ -1,7 +1,7 @@
-"""Compare: results folders side by side, test image by test image.
+"""Compare: paired differences between results folders, test image by test image.
 
-Two runs are compared by what each test image scores in both, from ``images.csv``: the images are harder or easier
-alike, so their differences say more than two intervals beside each other. What is not the same quantity is refused.
+Two runs are compared by the scores of each test image in ``images.csv``. An image is hard or easy in both runs, so
+paired differences are more precise than two separate intervals. Different quantities are refused.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WORDS = tuple(column for column in IMAGE_COLUMNS if column not in ("level", "stimulus_id", "value"))
-"""What a number is of; two numbers are paired where all of this is the same."""
+"""Columns that identify a number; two numbers are paired where all of them are equal."""
 COLUMNS = ("results", *WORDS, "reference", "value", "difference", "low", "high", "p", "p_holm", "n")
-"""The columns of a comparison: which other folder; its ``value`` beside the ``reference``'s, and their difference."""
+"""Columns of a comparison; ``results`` is the other folder, and ``value`` its score."""
 
-_SCORED_BY, _OF_PROTOCOL = "network ", " of "  # an evaluation network of a protocol; of reseen's own, its name alone
+# keys of the provenance: "network <name> of <protocol>", of the protocol builtin "network <name>"
+_SCORED_BY, _OF_PROTOCOL = "network ", " of "
 _SCORING_LIBRARIES = ("scikit-image", "pillow", "torch")
 
 
@@ -48,26 +49,28 @@ def compare(
     reference, others
         Results folders that were scored.
     level
-        Of which images: ``"result"``, or ``"oracle"`` for what the generators make of the true z and c.
+        Level of the images: ``"result"``, or ``"oracle"`` for images generated from the true z and c.
     n_bootstrap, n_permutations, seed
-        How many resamplings of stimuli and how many exchanges of the two results, and their seed.
+        Number of resamplings of stimuli, number of exchanges of the two results, and their seed.
 
     Returns
     -------
-    A table of `COLUMNS`. ``difference`` is the mean over stimuli of other minus reference, items of one stimulus
-    averaged first; ``low`` and ``high`` are the middle 95 % of resamplings of stimuli; ``p`` is two-sided, from
-    exchanging the two values of a stimulus by chance; ``p_holm`` is corrected for all rows of the same folder in which
-    any image differs.
+    A table of `COLUMNS`. ``difference`` is the mean over stimuli of other minus reference; items of one stimulus are
+    averaged first. ``low`` and ``high`` are the middle 95 % of resamplings of stimuli. ``p`` is two-sided, from random
+    exchanges of the two values of a stimulus. ``p_holm`` is corrected for all rows of the same folder in which any
+    image differs.
 
     Raises
     ------
     ResultsError
-        If a folder was not scored, or if two were scored on other images or otherwise: the message says in what.
+        If a folder was not scored, or if two were scored on different images or in different ways.
     """
     import pandas as pd
 
     if not others:
-        raise ResultsError("comparing needs two results folders or more; the first is the reference.")
+        raise ResultsError(
+            "a comparison needs at least two results folders; the first is the reference.", where="others"
+        )
     tables = []
     for other in others:
         subjects = _shared_subjects(reference, other)
@@ -84,7 +87,7 @@ def compare(
 
 
 def settings_that_differ(reference: ResultsFolder, other: ResultsFolder) -> list[str]:
-    """Name each value of the recipe that differs and could change a result: the reference's, then the other's."""
+    """Return each setting of the recipe that differs and could change a result: the reference's, then the other's."""
     ours, theirs = identity(reference.recipe), identity(other.recipe)
     return [
         f"{where}: {json.dumps(ours.get(where))} -> {json.dumps(theirs.get(where))}"
@@ -93,7 +96,7 @@ def settings_that_differ(reference: ResultsFolder, other: ResultsFolder) -> list
     ]
 
 
-# ------------------------------------------------------------------------------------------------ may they be compared
+# ------------------------------------------------------------------------------------------------ what is comparable
 
 
 def _shared_subjects(reference: ResultsFolder, other: ResultsFolder) -> list[str]:
@@ -102,27 +105,33 @@ def _shared_subjects(reference: ResultsFolder, other: ResultsFolder) -> list[str
     if not shared:
         raise ResultsError(
             f"{reference.path} and {other.path} share no subject: {', '.join(ours)} there, {', '.join(theirs)} here. "
-            "Subjects are compared one by one."
+            "Each subject is compared separately.",
+            where=other.path,
+            expected=ours,
+            found=theirs,
         )
     if set(ours) != set(theirs):
-        warnings.warn(f"{reference.path} and {other.path} share {', '.join(shared)} alone.", stacklevel=3)
+        warnings.warn(f"{reference.path} and {other.path} share only {', '.join(shared)}.", stacklevel=3)
     return shared
 
 
 def _check_images(reference: ResultsFolder, other: ResultsFolder, subject: str) -> None:
-    """Refuse scores of other test images, known by the digest that was stored with them."""
-    ours, theirs = (_claimed(results, TEST_IMAGES_OF + subject) for results in (reference, other))
+    """Refuse scores of different test images, by the digest that is stored with them."""
+    ours, theirs = (_recorded(results, TEST_IMAGES_OF + subject) for results in (reference, other))
     if ours != theirs:
         ids = [set(_scored(results, subject)["stimulus_id"]) for results in (reference, other)]
         raise ResultsError(
             f"{other.path} was scored on other test images of {subject} than {reference.path}: {len(ids[0])} there, "
             f"{len(ids[1])} here, {len(ids[0] & ids[1])} ids in common. A score depends on its images and their "
-            "number: run both recipes on the same data, with the same data.test, n_test and test_trials."
+            "number: run both recipes on the same data, with the same data.test, n_test and test_trials.",
+            where=other.path,
+            expected=ours,
+            found=theirs,
         )
 
 
 def _warn_of_versions(reference: ResultsFolder, other: ResultsFolder) -> None:
-    """Warn where a library that scores are made by is another."""
+    """Warn if the version of a library that computes scores differs."""
     for library in _SCORING_LIBRARIES:
         versions = [results.provenance.get(VERSION_OF + library) for results in (reference, other)]
         if versions[0] != versions[1]:
@@ -134,9 +143,9 @@ def _warn_of_versions(reference: ResultsFolder, other: ResultsFolder) -> None:
 
 
 def _protocols_apart(reference: ResultsFolder, other: ResultsFolder, subject: str) -> dict[str, str]:
-    """Return the protocols whose numbers are other quantities in the two, and in what: another network or another size.
+    """Return the protocols whose numbers are different quantities, with the difference: another network or size.
 
-    reseen's own protocol scores images at the size at which they were generated; the others say a size.
+    reseen's own protocol scores images at the size at which they were generated; the others define a size.
     """
     ours, theirs = reference.provenance, other.provenance
     found = {}
@@ -147,12 +156,14 @@ def _protocols_apart(reference: ResultsFolder, other: ResultsFolder, subject: st
     return found
 
 
-def _claimed(results: ResultsFolder, name: str) -> str:
+def _recorded(results: ResultsFolder, name: str) -> str:
     known = results.provenance
     if name not in known:
         raise ResultsError(
             f"{results.path} has no record of the {name}: it was not scored, or by an older reseen. "
-            f"Run `{shell_line('reseen', 'evaluate', results.path / 'recipe.toml', '--out', results.path)}`."
+            f"Run `{shell_line('reseen', 'evaluate', results.path / 'recipe.toml', '--out', results.path)}`.",
+            where=results.path,
+            expected=name,
         )
     return known[name]
 
@@ -161,7 +172,7 @@ def _claimed(results: ResultsFolder, name: str) -> str:
 
 
 def _scored(results: ResultsFolder, subject: str) -> pd.DataFrame:
-    """Read what each image of a subject scores by itself."""
+    """Read the score of each image of a subject by itself."""
     table = results.load_table("images")
     return table[table["subject"] == subject]
 
@@ -169,14 +180,15 @@ def _scored(results: ResultsFolder, subject: str) -> pd.DataFrame:
 def _paired(
     reference: ResultsFolder, other: ResultsFolder, subjects: Sequence[str], level: str
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Return each subject's numbers that both have, and what each stimulus scores, twice ``(n_numbers, n_stimuli)``."""
+    """Yield for each subject the scores of each stimulus in both folders, ``(n_numbers, n_stimuli)`` each."""
     for subject in subjects:
         unlike = _protocols_apart(reference, other, subject)
         ours, theirs = (_matrix(results, subject, level, without=unlike) for results in (reference, other))
         if unlike:
+            listed = "; ".join(f"{protocol}: {why}" for protocol, why in unlike.items())
             warnings.warn(
-                f"left out, for they are other quantities in {reference.path} (there) and {other.path} (here): scores "
-                f"of {subject} by protocol {'; '.join(f'{protocol}: {why}' for protocol, why in unlike.items())}.",
+                f"left out, since they are different quantities in {reference.path} (there) and {other.path} (here): "
+                f"scores of {subject} by protocol {listed}.",
                 stacklevel=4,
             )
         both = ours.index[ours.index.isin(theirs.index)]
@@ -195,19 +207,26 @@ def _paired(
 
 
 def _matrix(results: ResultsFolder, subject: str, level: str, *, without: Mapping[str, str]) -> pd.DataFrame:
-    """Arrange one level: a row for each number, a column for each stimulus; items of one stimulus are averaged."""
+    """Return one level: a row for each number, a column for each stimulus; items of one stimulus are averaged."""
     import pandas as pd
 
     scored = _scored(results, subject)
     chosen = scored[scored["level"] == level]
     if chosen.empty:
         known = ", ".join(scored["level"].unique())
-        raise ResultsError(f"{results.path} has no scores of {subject} at level {level!r}; it has {known}.")
+        raise ResultsError(
+            f"{results.path} has no scores of {subject} at level {level!r}; it has {known}.",
+            where=results.path,
+            expected=level,
+            found=tuple(scored["level"].unique()),
+        )
     chosen = chosen[~chosen["protocol"].isin(without)]
     if chosen.empty:
         raise ResultsError(
-            f"{results.path} and what it is compared with were scored by other protocols, for {subject}: "
-            f"{'; '.join(without.values())}. These are other quantities under one name; score both in the same way."
+            f"{results.path} and the other folder were scored in different ways for {subject}: "
+            f"{'; '.join(without.values())}. These are different quantities of one name; score both in the same way.",
+            where=results.path,
+            found=tuple(without),
         )
     words = [column for column in WORDS if column in scored]
     values = chosen.groupby([*words, "stimulus_id"])["value"].mean().unstack("stimulus_id")
@@ -216,7 +235,7 @@ def _matrix(results: ResultsFolder, subject: str, level: str, *, without: Mappin
 
 
 def _apart(ours: pd.Index[Any], theirs: pd.Index[Any]) -> str:
-    """Return which words only one of the two has."""
+    """Return the words that only one of the two has."""
     found = []
     for word in map(str, ours.names):
         first, second = (set(index.get_level_values(word)) for index in (ours, theirs))
@@ -234,7 +253,7 @@ def _rows(
     difference = after - before
     weights = statistics.bootstrap_weights(ours.columns.to_numpy(), n_bootstrap, seed=seed)
     p = statistics.sign_flip_p(difference, n_permutations, seed=seed)
-    p[(np.nan_to_num(difference) == 0).all(axis=0)] = np.nan  # the same images: there is nothing to be tested
+    p[(np.nan_to_num(difference) == 0).all(axis=0)] = np.nan  # equal scores: there is nothing to test
     for number, key in enumerate(ours.index):
         low, high = statistics.interval(statistics.bootstrap_mean(difference[:, number], weights))
         yield {

@@ -28,7 +28,7 @@ class Diagnostics:
     Parameters
     ----------
     table
-        Every number, with the columns of `reseen.tables.DIAGNOSTIC_COLUMNS`; docs/scores.md explains each.
+        All numbers, with the columns of `reseen.tables.DIAGNOSTIC_COLUMNS`; docs/scores.md explains each.
     checks
         Value, chance level, threshold, status (``"pass"``, ``"warn"`` or ``"fail"``) and sentence of each check, with
         the columns of `reseen.checks.CHECK_COLUMNS`; `reseen.checks.CHECKS` lists the checks.
@@ -98,7 +98,10 @@ def diagnose(
     """
     if decoded.array.shape[1:] != true.array.shape[1:]:
         raise ShapeError(
-            f"decoded features have shape {decoded.array.shape[1:]}; the true ones {true.array.shape[1:]}."
+            f"decoded features have shape {decoded.array.shape[1:]}; the true ones {true.array.shape[1:]}.",
+            where="decoded",
+            expected=true.array.shape[1:],
+            found=decoded.array.shape[1:],
         )
     recipe = EvaluateRecipe().model_copy(update={"n_bootstrap": n_bootstrap})
     known = categories or {}

@@ -18,7 +18,7 @@ from reseen.statistics import ratio
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_ROWS, _COLUMNS = 256, 4096  # of the training features, in float64 at a time
+_ROWS, _COLUMNS = 256, 4096  # block of the training features that is in float64 at a time
 _PROJECTED = 64  # dimensions used for clustering
 _SMALLEST = 1e-10
 """Directions with a smaller fraction of the largest variance are rounding errors, not part of a span."""
@@ -27,14 +27,14 @@ _SMALLEST = 1e-10
 def n_way(beaten: ArrayLike, tied: ArrayLike, n_distractors: ArrayLike, n_choices: int) -> Floats:
     """Return the probability of identifying the right item among ``n_choices``: itself and random distractors.
 
-    The exact mean over all sets of distractors without replacement (hypergeometric), ties divided
-    among tied items: ``(C(b + t + 1, n) - C(b, n)) / ((t + 1) C(N, n - 1))`` for ``b`` beaten and ``t`` tied of
+    It is the exact mean over all sets of distractors without replacement (hypergeometric). Ties are divided among tied
+    items: ``(C(b + t + 1, n) - C(b, n)) / ((t + 1) C(N, n - 1))`` for ``b`` beaten and ``t`` tied of
     ``N`` distractors.
 
     Parameters
     ----------
     beaten, tied, n_distractors
-        Of one shape: how many distractors lose to the right one, how many tie with it, and how many there are.
+        Of one shape: number of distractors that lose to the right one, that tie with it, and of all distractors.
     n_choices
         Two or more.
 
@@ -96,26 +96,27 @@ def bootstrap_won(wins: Floats, pairs: Mask, weights: Floats) -> Floats:
     return ratio(above, ((weights @ pairs.astype(np.float64)) * weights).sum(axis=1))
 
 
-def from_category_alone(between: ArrayLike, share_within: ArrayLike) -> Floats:
+def from_category_alone(between: ArrayLike, fraction_within: ArrayLike) -> Floats:
     """Return the two-way accuracy of a decoder of the category alone.
 
-    With ``k`` equally frequent categories ``share_within`` is about ``1 / k``: Shirakawa and others (2025) show that
+    With ``k`` equally frequent categories ``fraction_within`` is about ``1 / k``: Shirakawa and others (2025) show that
     ten categories identified perfectly give 95 % without image-specific information.
     """
-    share, q = np.asarray(share_within, dtype=np.float64), np.asarray(between, dtype=np.float64)
-    expected: Floats = share * 0.5 + (1 - share) * q
+    within = np.asarray(fraction_within, dtype=np.float64)
+    # pairs within a category are at chance
+    expected: Floats = within * 0.5 + (1 - within) * np.asarray(between, dtype=np.float64)
     return expected
 
 
 def similarity_to_training(centred: NDArray[Any], training: NDArray[Any], mean: Floats) -> Floats:
-    """Correlate items with training stimuli, a few of these at a time.
+    """Correlate items with training stimuli, some training stimuli at a time.
 
     Parameters
     ----------
     centred
         Shape ``(n, n_targets)``, with the training stimuli's mean subtracted.
     training
-        Shape ``(n_training, n_targets)``, as they are.
+        Shape ``(n_training, n_targets)``, without their mean subtracted.
     mean
         Shape ``(n_targets,)``: their mean.
 
@@ -133,9 +134,9 @@ def count_among(right: Floats, wrong: Floats) -> tuple[NDArray[np.int64], NDArra
     Parameters
     ----------
     right
-        Shape ``(n_truths, n)``: how similar each possible truth is to each item.
+        Shape ``(n_truths, n)``: similarity of each possible ground truth to each item.
     wrong
-        Shape ``(n, n_candidates)``: how similar the wrong candidates are to each item.
+        Shape ``(n, n_candidates)``: similarity of the wrong candidates to each item.
 
     Returns
     -------
@@ -165,6 +166,7 @@ def length_in_span(centred: NDArray[Any], training: NDArray[Any], mean: Floats) 
     Shape ``(n,)``; divided by an item's squared length, the highest possible proportion of its variance.
     """
     n_training, n_targets = training.shape
+    # an eigendecomposition of the smaller of X'X (n_targets, n_targets) and XX' (n_training, n_training)
     if n_targets < n_training:
         moments = np.zeros((n_targets, n_targets))
         for start in range(0, n_training, _ROWS):
@@ -194,7 +196,7 @@ def participation_ratio(items: NDArray[Any]) -> float:
 
 
 def through_bottleneck(true: NDArray[Any], decoded: NDArray[Any]) -> Iterator[tuple[int, Floats]]:
-    """Correlate every original with reconstructions of which only the leading principal dimensions are left.
+    """Correlate every original with reconstructions that are reduced to their leading principal dimensions.
 
     The dimensions are those of the decoded items about their mean, which is kept. Only products of items are computed,
     so that the cost does not depend on the number of targets.
@@ -216,7 +218,9 @@ def through_bottleneck(true: NDArray[Any], decoded: NDArray[Any]) -> Iterator[tu
     length = np.sqrt(np.einsum("ij,ij->i", y, y))
     axes = np.linalg.eigh(inner - mean @ inner - inner @ mean + mean @ inner @ mean)[1][:, ::-1]
     smallest = 1e-20 * np.trace(inner)
-    for n_dimensions in [*(2**k for k in range(n_items.bit_length()) if 2**k < n_items - 1), n_items - 1]:
+    powers = [2**k for k in range(n_items.bit_length()) if 2**k < n_items - 1]
+    for n_dimensions in [*powers, n_items - 1]:
+        # projection in the space of items: onto their mean and the leading dimensions about it
         kept = mean + axes[:, :n_dimensions] @ axes[:, :n_dimensions].T
         if n_dimensions == n_items - 1:
             kept = np.eye(n_items)
@@ -233,8 +237,8 @@ def best_samples(matrices: Floats, order: NDArray[np.int64]) -> Floats:
     matrices
         Shape ``(n_samples, n, n)``: sample, original, reconstruction.
     order
-        Shape ``(n,)``: the original paired with each reconstruction. A permutation gives
-        the chance level of the selection.
+        Shape ``(n,)``: the original paired with each reconstruction. A permutation gives the chance level of the
+        selection.
 
     Returns
     -------
@@ -256,7 +260,7 @@ def clusters(features: NDArray[Any], n_clusters: int, *, seed: int) -> NDArray[n
     n_clusters
         Largest number of clusters; at most the number of different items. Empty clusters are left out.
     seed
-        Of the projection and of the first centres.
+        Seed of the projection and of the first centres.
 
     Returns
     -------
@@ -273,7 +277,7 @@ def clusters(features: NDArray[Any], n_clusters: int, *, seed: int) -> NDArray[n
         reduced += (part - part.mean(axis=0, dtype=np.float64)) @ axes
     n_distinct = len(np.unique(reduced, axis=0))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a cluster that lost all its items
+        warnings.simplefilter("ignore", UserWarning)  # about a cluster that lost all its items
         _, found = kmeans2(reduced, min(n_clusters, n_distinct), minit="++", seed=rng)
     return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
@@ -285,17 +289,17 @@ def rank_correlation(a: Floats, b: Floats, weights: Floats | None = None) -> Flo
     """
     from scipy.stats import rankdata
 
-    share = np.ones((1, len(a))) if weights is None else weights
-    share = share / share.sum(axis=1, keepdims=True)
+    weight = np.ones((1, len(a))) if weights is None else weights
+    weight = weight / weight.sum(axis=1, keepdims=True)
     x, y = (rankdata(values) - (len(values) + 1) / 2 for values in (a, b))
-    mean_x, mean_y = share @ x, share @ y
-    spread = (share @ x**2 - mean_x**2) * (share @ y**2 - mean_y**2)
-    known = np.where(spread > 1e-12, spread, 0.0)
-    return ratio(share @ (x * y) - mean_x * mean_y, np.sqrt(known))
+    mean_x, mean_y = weight @ x, weight @ y
+    variances = (weight @ x**2 - mean_x**2) * (weight @ y**2 - mean_y**2)
+    known = np.where(variances > 1e-12, variances, 0.0)
+    return ratio(weight @ (x * y) - mean_x * mean_y, np.sqrt(known))
 
 
 def _products(rows: NDArray[Any]) -> Floats:
     """Return the inner products of rows, ``(n, n)`` float64."""
-    whole = np.asarray(rows, dtype=np.float64)
-    product: Floats = whole @ whole.T
+    rows = np.asarray(rows, dtype=np.float64)
+    product: Floats = rows @ rows.T
     return product

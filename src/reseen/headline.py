@@ -1,17 +1,17 @@
-"""Headline: the one score that sums up a table of scores, wherever scores are summed up.
+"""Headline: the one score that summarises a table of scores, in tables, reports and rankings.
 
-`choose` contains the only rule. It depends on the category of the stimuli and on the scores that there are:
+`choose` contains the only rule. It depends on the category of the stimuli and on the available scores:
 
 ==================  =================================================================================
 stimuli             two-way identification by
 ==================  =================================================================================
 drawn scenes        the built-in networks, which were trained on drawn scenes
 plain figures       pixel correlation
-all other images    the networks of a published protocol, else a network of the user's own, else the
-                    built-in networks, the last two with a caveat
+all other images    the networks of a published protocol, or else a network of the user, or else the
+                    built-in networks; the last two with a caveat
 ==================  =================================================================================
 
-Where the first choice has no score, the next one in `_ORDER` is taken.
+If the first choice has no score, the next one in `_ORDER` is used.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
 Stimuli = Literal["scenes", "figures", "images"]
 """Categories of stimuli: drawn scenes of a simulated subject, plain figures, all other images."""
 STIMULI_OF = "stimuli of "
-"""Name, before a subject's, of the category of stimuli in the provenance of a results folder."""
+"""Key of the category of stimuli in the provenance of a results folder; the name of the subject follows."""
 PLAIN_COLOURS = 16
-"""Most colours that the test images of a subject may have together to be plain figures."""
+"""Test images of a subject that have at most so many colours together are plain figures."""
 _CLASSIFIER = "classifier"
 _VALUES = ("value", "low", "high", "p", "upper_bound", "gap_closed")
 _ORDER: dict[str, tuple[str, ...]] = {
@@ -58,17 +58,16 @@ _ORDER: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Headline:
-    """The score that a table of scores is summed up by: two-way identification by one network or by pixels.
+    """Rule for the headline: two-way identification by one network or by pixels.
 
     Parameters
     ----------
     protocol, network, direction
         As in the table.
     layers
-        The layer of the headline first, then the layer at the network's other end; one empty name where there are no
-        layers.
+        Layer of the headline, then the layer at the network's other end; one empty name where there are no layers.
     why
-        The reason for the choice, in a sentence.
+        Reason for the choice, in a sentence.
     caveat
         Limit of the choice, in a sentence; empty if there is none.
     """
@@ -108,7 +107,7 @@ class Headline:
 
 @dataclass(frozen=True, eq=False)
 class HeadlineScore:
-    """The one score that sums up a table of scores, by the rule of `choose`.
+    """Score that summarises a table of scores, by the rule of `choose`.
 
     Parameters
     ----------
@@ -126,8 +125,8 @@ class HeadlineScore:
     chance
         Name of each chance level -> its accuracy.
     upper_bound, gap_closed
-        Accuracy of reconstructions from the true latents (oracle), and where between chance and oracle the value is, as
-        a proportion; NaN where they are not known.
+        Accuracy of reconstructions from the true latents (oracle), and the fraction of the way from chance to oracle
+        that the value reaches; NaN where they are not known.
     published
         Published values of the same protocol, layer, number of test images and subjects, in words; empty for none.
     """
@@ -163,33 +162,43 @@ class HeadlineScore:
     @property
     def sentence(self) -> str:
         """The headline in a sentence: value, interval, p, n, chance level and oracle."""
-        facts = [f"95 % interval {percent(self.low)} to {percent(self.high)}"] if math.isfinite(self.low) else []
-        facts += [f"p = {self.p:.4f}"] if math.isfinite(self.p) else []
-        facts += [f"n = {self.n}"] if self.n else []
+        facts = []
+        if math.isfinite(self.low):
+            facts.append(f"95 % interval {percent(self.low)} to {percent(self.high)}")
+        if math.isfinite(self.p):
+            facts.append(f"p = {self.p:.4f}")
+        if self.n:
+            facts.append(f"n = {self.n}")
         text = f"{self.condition} images are identified in {percent(self.value)} of the pairs by {self.rule.comparison}"
-        text += f" ({', '.join(facts)})" if facts else ""
+        if facts:
+            text += f" ({', '.join(facts)})"
         text += f"; chance level {percent(self.chance.get('mismatched', 0.5))}"
-        text += f", oracle {percent(self.upper_bound)}" if math.isfinite(self.upper_bound) else ""
-        text += f", gap closed {percent(self.gap_closed)}" if math.isfinite(self.gap_closed) else ""
+        if math.isfinite(self.upper_bound):
+            text += f", oracle {percent(self.upper_bound)}"
+        if math.isfinite(self.gap_closed):
+            text += f", gap closed {percent(self.gap_closed)}"
         return f"{text}."
 
     def __repr__(self) -> str:
-        interval = f" [{self.low:.3f}, {self.high:.3f}]" if math.isfinite(self.low) else ""
-        facts = [f"{self.value:.3f}{interval}"]
-        facts += [f"p = {self.p:.4f}"] if math.isfinite(self.p) else []
-        facts += [f"n = {self.n} images"] if self.n else []
+        facts = [f"{self.value:.3f}"]
+        if math.isfinite(self.low):
+            facts[0] += f" [{self.low:.3f}, {self.high:.3f}]"
+        if math.isfinite(self.p):
+            facts.append(f"p = {self.p:.4f}")
+        if self.n:
+            facts.append(f"n = {self.n} images")
         chance = ", ".join(f"{name} {value:.3f}" for name, value in self.chance.items())
         bound = f"{self.upper_bound:.3f} (oracle)" if math.isfinite(self.upper_bound) else "not computed"
         of = ", ".join(word for word in (self.subject, self.condition) if word)
         lines = [
             f"{of}: {self.name}" if of else self.name,
-            f"  {', '.join(facts)}",
-            f"  chance levels: {chance or 'not computed'}; upper bound: {bound}",
-            f"  {self.why}",
-            f"  {self.caveat}",
-            f"  {self.published and 'published: ' + self.published}",
+            ", ".join(facts),
+            f"chance levels: {chance or 'not computed'}; upper bound: {bound}",
+            self.why,
+            self.caveat,
+            f"published: {self.published}" if self.published else "",
         ]
-        return "\n".join(line for line in lines if line.strip())
+        return "\n  ".join(line for line in lines if line)
 
 
 def headlines(scores: pd.DataFrame, stimuli: str = "", condition: str | None = None) -> list[HeadlineScore]:
@@ -206,7 +215,7 @@ def headlines(scores: pd.DataFrame, stimuli: str = "", condition: str | None = N
 
     Returns
     -------
-    Empty where no image was identified.
+    Empty if the table has no identification of images.
 
     Raises
     ------
@@ -225,7 +234,12 @@ def headlines(scores: pd.DataFrame, stimuli: str = "", condition: str | None = N
         condition = main_condition(name for name in conditions if not is_retrieved(name))
     if condition not in conditions:
         listed = ", ".join(repr(name) for name in conditions)
-        raise ShapeError(f"there are no scores of the condition {condition!r}; there are {listed}.")
+        raise ShapeError(
+            f"there are no scores of the condition {condition!r}; there are {listed}.",
+            where="condition",
+            expected=tuple(conditions),
+            found=condition,
+        )
     return [_headline_score(rule, row) for row in rows[rows["condition"] == condition].to_dict("records")]
 
 
@@ -243,14 +257,14 @@ def _headline_score(rule: Headline, row: Mapping[Any, Any]) -> HeadlineScore:
 
 
 def summary(scores: pd.DataFrame, rule: Headline | None) -> pd.DataFrame:
-    """Return the rows of the wide table that sum it up: the headline, its other end, pixel scores, decoded features.
+    """Return a summary of the wide table: the headline, its other end, pixel scores and decoded features.
 
     Parameters
     ----------
     scores
         Tidy table with the columns `reseen.tables.SCORE_COLUMNS`, of any number of subjects.
     rule
-        What `choose` returned.
+        Result of `choose`.
 
     Returns
     -------
@@ -295,12 +309,13 @@ def choose(scores: pd.DataFrame, stimuli: str = "") -> Headline | None:
     """
     words = ["protocol", "network", "layer", "direction"]
     identified = scores[(scores["metric"] == IDENTIFICATION) & (scores["network"] != FEATURES)]
-    known = [tuple(map(str, row)) for row in identified[words].fillna("").drop_duplicates().itertuples(index=False)]
+    distinct = identified[words].fillna("").astype(str).drop_duplicates()
+    known = list(distinct.itertuples(index=False, name=None))
     groups: dict[str, list[tuple[str, ...]]] = {"builtin": [], "own": [], "published": [], "pixels": []}
     for row in known:
         groups[_group(protocol=row[0], network=row[1])].append(row)
-    kind = stimuli if stimuli in get_args(Stimuli) else "images"
-    chosen = next((name for name in _ORDER[kind] if groups[name]), None)
+    category = stimuli if stimuli in get_args(Stimuli) else "images"
+    chosen = next((name for name in _ORDER[category] if groups[name]), None)
     if chosen is None:
         return None
     rows = groups[chosen]
@@ -311,7 +326,7 @@ def choose(scores: pd.DataFrame, stimuli: str = "") -> Headline | None:
     directions = [row[3] for row in mine]
     direction = "original" if "original" in directions else directions[0]
     layers = _ends([row[2] for row in mine if row[3] == direction])
-    return Headline(protocol, network, layers, direction, _why(chosen, kind), _caveat(chosen, kind))
+    return Headline(protocol, network, layers, direction, _why(chosen, category), _caveat(chosen, category))
 
 
 def _group(*, protocol: str, network: str) -> str:
@@ -325,8 +340,8 @@ def _group(*, protocol: str, network: str) -> str:
 
 def stimuli_of(provenance: Mapping[str, str], subjects: Sequence[str]) -> str:
     """Return the category of stimuli of a results folder: that of all subjects, or ``"images"`` where they differ."""
-    kinds = {provenance.get(STIMULI_OF + subject, "") for subject in subjects}
-    return kinds.pop() if len(kinds) == 1 else "images"
+    categories = {provenance.get(STIMULI_OF + subject, "") for subject in subjects}
+    return categories.pop() if len(categories) == 1 else "images"
 
 
 def kind_of(images: NDArray[np.uint8], *, drawn: bool) -> Stimuli:
@@ -335,6 +350,7 @@ def kind_of(images: NDArray[np.uint8], *, drawn: bool) -> Stimuli:
         return "scenes"
     colours: set[int] = set()
     for image in images:
+        # red, green and blue as one number
         packed = image.reshape(-1, 3).astype(np.int64) @ np.array([65536, 256, 1])
         colours.update(np.unique(packed).tolist())
         if len(colours) > PLAIN_COLOURS:
@@ -349,9 +365,10 @@ def _ends(layers: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((layers[-1], layers[0])))
 
 
-def _why(chosen: str, kind: str) -> str:
+def _why(chosen: str, category: str) -> str:
     if chosen == "pixels":
-        reason = "plain figures differ in their pixels" if kind == "figures" else "no network scored the images"
+        is_plain = category == "figures"
+        reason = "plain figures differ in their pixels" if is_plain else "no network scored the images"
         return f"Identification is by pixel correlation, since {reason}."
     if chosen == "published":
         return "Identification is by a network of a published protocol, which was trained on photographs."
@@ -360,13 +377,13 @@ def _why(chosen: str, kind: str) -> str:
     return "Identification is by a built-in network, which was trained on drawn scenes of 64 pixels."
 
 
-def _caveat(chosen: str, kind: str) -> str:
+def _caveat(chosen: str, category: str) -> str:
     if chosen == "own":
         return (
             "reseen does not know what this network was trained on: compare its scores with the pixel scores, or add a "
             "published protocol to evaluate.protocols."
         )
-    if chosen != "builtin" or kind == "scenes":
+    if chosen != "builtin" or category == "scenes":
         return ""
     return (
         "The built-in network was trained on drawn scenes of 64 pixels, and not on images such as these: it may miss "

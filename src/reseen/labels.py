@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 N_TRIALS = 1500
 """Maximum number of trials that are compared: trials of repeated images, spread over the experiment."""
 N_VOXELS = 2000
+"""Maximum number of voxels that are compared."""
 N_PERMUTATIONS = 200
 MIN_PAIRS = 50
 """Minimum number of pairs of the same image."""
@@ -135,7 +136,7 @@ def _pairs(ids: NDArray[np.int64]) -> Pairs:
 
 def _pattern_correlations(betas: NDArray[np.float32], session: NDArray[np.int64]) -> Floats:
     """Return the correlation of the patterns of all pairs of trials, after subtracting each session's mean pattern."""
-    patterns = betas.astype(np.float64)
+    patterns = betas.astype(np.float64)  # (n_trials, n_voxels)
     for number in np.unique(session):
         patterns[session == number] -= patterns[session == number].mean(axis=0)
     patterns -= patterns.mean(axis=1, keepdims=True)

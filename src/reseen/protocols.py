@@ -1,8 +1,8 @@
-"""Protocols: how images are scored, down to the pixel, by name, so that a number can be compared with a published one.
+"""Protocols: exact definitions of scores, by name, so that a number can be compared with a published one.
 
-A protocol is data: which networks look, at which of their modules, at images of which size and resized how; whether
-images are identified or their distance is taken; which side is held fixed; what a tie counts; and what becomes of
-several samples. Numbers of different protocols are different quantities, and are never compared.
+A protocol defines the networks and their layers; size and resizing of the images; identification or distance; the side
+that is held fixed; the value of a tie; and the treatment of several samples. Numbers of different protocols are
+different quantities, and are never compared.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Normal = tuple[Triple, Triple]
 IMAGENET: Normal = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Mean and standard deviation of red, green and blue that torchvision's networks were trained with."""
 CLIP: Normal = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-"""The same of OpenAI's CLIP."""
+"""Mean and standard deviation of red, green and blue for OpenAI's CLIP."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Input:
     Parameters
     ----------
     size
-        Side in pixels; None: that of the generated images.
+        Side length in pixels; None: that of the generated images.
     by
-        ``"pil"``: 8-bit images by Pillow, which averages where it shrinks (antialiasing). ``"tensor"``: numbers in
-        0...1 by torch, which does not.
+        ``"pil"``: 8-bit images by Pillow, with antialiasing where it reduces. ``"tensor"``: numbers in 0...1 by torch,
+        without antialiasing.
     kernel
-        What is interpolated with.
+        Interpolation kernel.
     shape
-        ``"square"``: squeezed into a square. ``"crop"``: the shorter side becomes ``size`` and the middle is cut out,
-        its corner rounded as torchvision does. ``"crop_down"``: the same, rounded down as transformers does.
+        ``"square"``: resized to a square. ``"crop"``: the shorter side becomes ``size`` and the centre is cropped, its
+        corner rounded as torchvision does. ``"crop_down"``: the same, rounded down as transformers does.
     normal
-        Mean and standard deviation of each colour, taken away and divided by before a network looks; None: not.
+        Mean and standard deviation of each colour, by which the input of a network is normalised; None: it is not.
     """
 
     size: int | None
@@ -52,18 +52,18 @@ class Input:
 
 @dataclass(frozen=True)
 class Look:
-    """Network, and the modules in it, by which images are compared.
+    """Evaluation network and its layers, by which images are compared.
 
     Parameters
     ----------
     network
-        What scores call it.
+        Name in tables of scores.
     architecture
         A key of `reseen.networks.NETWORKS`.
     layers
-        What scores call a layer, and the module whose output it is, flattened.
+        Name of each layer in tables of scores, and the module whose flattened output it is.
     given
-        What the network is given.
+        Input of the network.
     metric
         ``"identification"``: two-way. ``"distance"``: one minus the correlation of the right pairs; lower is better.
     """
@@ -82,26 +82,26 @@ class Protocol:
     Parameters
     ----------
     name
-        Stored with every number.
+        Name, which is stored with every number.
     about
-        Whose it is, and where it was read.
+        Authors and source.
     looks
-        The networks; none: the evaluation networks that the recipe names.
+        Evaluation networks; empty: those of the recipe.
     directions
-        Which side identification holds fixed; see `reseen.metrics.identification_from_correlations`.
+        Sides that identification holds fixed; see `reseen.metrics.identification_from_correlations`.
     ties
-        ``"half"``: a tie counts one half. ``"lose"``: it counts nothing.
+        ``"half"``: a tie counts one half. ``"lose"``: it counts 0.
     samples
         ``"mean_r"``: correlations are averaged over an image's samples before items are compared. ``"each"``: every
-        sample is scored as if it were the only one, and scores are averaged: no sample is selected.
+        sample is scored separately, and scores are averaged: no sample is selected.
     first
-        How all images are resized before anything else; None: they are not.
+        First resizing of all images; None: there is none.
     pixels
-        How they are resized for pixel correlation and SSIM; None: no further.
+        Further resizing for pixel correlation and SSIM; None: there is none.
     pixel_metrics
-        Which of ``pixcorr``, ``ssim`` and ``identification`` by pixel correlation.
+        Some of ``pixcorr``, ``ssim`` and ``identification`` by pixel correlation.
     ssim
-        Which SSIM: see `reseen.metrics.ssim`.
+        Variant of SSIM: see `reseen.metrics.ssim`.
     """
 
     name: ProtocolName
@@ -116,7 +116,7 @@ class Protocol:
     ssim: SsimVariant = "plane"
 
     def metric_of(self, network: str) -> str:
-        """Return what an evaluation network's layers are compared by."""
+        """Return the metric by which the layers of an evaluation network are compared."""
         return next((look.metric for look in self.looks if look.network == network), "identification")
 
 
@@ -131,7 +131,7 @@ def _mindeye(size: int, normal: Normal | None = IMAGENET) -> Input:
 PROTOCOLS: dict[ProtocolName, Protocol] = {
     "builtin": Protocol(
         "builtin",
-        "reseen's own: the recipe's networks, both directions, images of the size of the generated ones",
+        "reseen's own: networks of the recipe, both directions, images of the size of the generated ones",
         looks=(),
         directions=DIRECTIONS,
         ties="half",
@@ -143,13 +143,13 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
         "takagi2023",
         "Takagi & Nishimoto 2023 as released: img2feat_decoded.py and identification.py",
         looks=(
-            Look("inception", "inception_v3", (("flatten", "avgpool"),), _TAKAGI),  # in between is but a dropout
+            Look("inception", "inception_v3", (("flatten", "avgpool"),), _TAKAGI),  # only a dropout is between the two
             Look("alexnet", "alexnet", tuple((m, m) for m in ("features.5", "features.12", "classifier.5")), _TAKAGI),
             Look(
                 "clip",
                 "clip_vit_l14",
                 (
-                    ("hidden_states.6", "vision_model.encoder.layers.5"),  # the first of them is the embedding
+                    ("hidden_states.6", "vision_model.encoder.layers.5"),  # hidden_states.0 is the embedding
                     ("hidden_states.12", "vision_model.encoder.layers.11"),
                     ("image_embeds", "visual_projection"),
                 ),
@@ -184,7 +184,7 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
     ),
     "mindeye2": Protocol(
         "mindeye2",
-        "Scotti et al. 2024: final_evaluations.ipynb, without the blurry image that is blended in there",
+        "Scotti et al. 2024: final_evaluations.ipynb, without blending in the blurry image",
         looks=(
             Look("alexnet", "alexnet", (("2", "features.4"), ("5", "features.11")), _mindeye(256)),
             Look("inception", "inception_v3", (("avgpool", "avgpool"),), _mindeye(342)),
@@ -200,4 +200,4 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
         pixel_metrics=("pixcorr", "ssim"),
     ),
 }
-"""The protocols by name."""
+"""Name -> protocol."""

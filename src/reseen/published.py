@@ -1,7 +1,7 @@
 """Published values: scores of other systems, with protocol, number of test images, subjects and source.
 
 A published value is shown next to a result only if protocol, metric, network, layer, number of test images and
-subjects are the same. That the test images themselves are the same is not known from these.
+subjects are the same. The test images themselves may still differ.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Published:
     subjects
         Subjects that the value is a mean over.
     checked
-        Whether value, protocol and layer were read in a table, a paper's text or released code; if not, the value is
-        shown as unverified.
+        Whether value, protocol and layer are from a table, a paper's text or released code; if not, the value is shown
+        as unverified.
     source
-        Where the value was read, in words.
+        Source of the value, in words.
     """
 
     system: str
@@ -74,7 +74,7 @@ def published_values() -> tuple[Published, ...]:
     try:
         return tuple(_published(row) for row in rows)
     except (KeyError, TypeError, ValueError) as error:
-        raise ResultsError(f"{_FILE} is damaged ({error}). Install reseen again.") from error
+        raise ResultsError(f"{_FILE} is damaged ({error}). Install reseen again.", where=_FILE) from error
 
 
 def published_of(score: Mapping[Any, Any], subjects: Collection[str]) -> list[Published]:

@@ -64,16 +64,19 @@ class Scores:
     def __post_init__(self) -> None:
         missing = [name for name in SCORE_COLUMNS if name not in self.table.columns]
         if missing:
-            raise ShapeError(f"the table of scores has no column {missing[0]!r}; it needs {', '.join(SCORE_COLUMNS)}.")
+            message = f"the table of scores has no column {missing[0]!r}; it needs {', '.join(SCORE_COLUMNS)}."
+            raise ShapeError(message, where="table", expected=missing[0], found=tuple(self.table.columns))
         if not len(self.table):
-            raise ShapeError("the table of scores has no rows.")
+            raise ShapeError("the table of scores has no rows.", where="table", found=0)
         if self.stimuli not in ("", *get_args(Stimuli)):
-            raise ShapeError(f"stimuli: expected one of {', '.join(get_args(Stimuli))}; found {self.stimuli!r}.")
+            message = f"stimuli: expected one of {', '.join(get_args(Stimuli))}; found {self.stimuli!r}."
+            raise ShapeError(message, where="stimuli", expected=get_args(Stimuli), found=self.stimuli)
         table = self.table[list(SCORE_COLUMNS)].fillna(dict.fromkeys((*WORDS, "level"), ""))
         twice = table[table.duplicated([*WORDS, "level"])]
         if len(twice):
-            of = ", ".join(str(twice.iloc[0][word]) for word in (*WORDS, "level"))
-            raise ShapeError(f"the table of scores has two rows of one score: {of}. Remove one of them.")
+            words = tuple(twice.iloc[0][[*WORDS, "level"]])
+            message = f"the table of scores has two rows of one score: {', '.join(words)}. Remove one of them."
+            raise ShapeError(message, where="table", found=words)
         object.__setattr__(self, "table", table.reset_index(drop=True))
 
     @classmethod
@@ -114,7 +117,7 @@ class Scores:
         return wide(self.table)
 
     def headline(self, condition: str | None = None) -> HeadlineScore | None:
-        """Return the score that sums up the table, by the rule of `reseen.headline.choose`.
+        """Return the score that summarises the table, by the rule of `reseen.headline.choose`.
 
         Parameters
         ----------
@@ -123,8 +126,8 @@ class Scores:
 
         Returns
         -------
-        The score with its chance levels and upper bound, which prints itself; of several subjects their mean. ``None``
-        where no image was identified.
+        The score with its chance levels and upper bound; of several subjects their mean. ``None`` if the table has no
+        identification of images.
 
         Raises
         ------
@@ -139,8 +142,11 @@ class Scores:
         return plot.scores(self)
 
     def __repr__(self) -> str:
-        words = {name: [word for word in dict.fromkeys(self.table[name]) if word] for name in WORDS[:3]}
-        parts = [f"{name}{'s' * (len(names) > 1)} {', '.join(names)}" for name, names in words.items() if names]
+        parts = []
+        for name in WORDS[:3]:
+            words = [word for word in self.table[name].unique() if word]
+            if words:
+                parts.append(f"{name}{'s' * (len(words) > 1)} {', '.join(words)}")
         head = self.headline()
         lines = [f"Scores of {'; '.join(parts) or 'one condition'}", *repr(head).splitlines()]
         return "\n".join(lines[: 1 if head is None else 6])

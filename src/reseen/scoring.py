@@ -121,7 +121,11 @@ def score(
     _check_together(stacks, truth)
     names = [protocol] if isinstance(protocol, str) else list(dict.fromkeys(protocol))
     if networks is not None and "builtin" not in names:
-        raise RecipeError(f"networks are those of the protocol builtin; {', '.join(names)} has its own. Leave one out.")
+        raise RecipeError(
+            f"networks are those of the protocol builtin; {', '.join(names)} has its own. Leave one out.",
+            where="networks",
+            found=tuple(names),
+        )
     builtin = evaluation_networks(BUILTIN_NETWORKS if networks is None else networks) if "builtin" in names else []
     each: list[pd.DataFrame] = []
     table = evaluate(
@@ -146,9 +150,10 @@ def _folders(
     if not isinstance(reconstructions, (str, Path)) or not isinstance(originals, (str, Path)):
         raise ShapeError("reconstructions and originals must both be folders, or both be arrays.")
     if stimulus_id is not None:
-        raise ShapeError("stimulus_id is for arrays; the files of two folders are joined by name.")
-    made, truth, ids = read_folders(Path(reconstructions), Path(originals))
-    return {("result", condition): made}, truth, ids
+        message = "stimulus_id is for arrays; the files of two folders are joined by name."
+        raise ShapeError(message, where="stimulus_id")
+    images, truth, ids = read_folders(Path(reconstructions), Path(originals))
+    return {("result", condition): images}, truth, ids
 
 
 def _stacks(images: Images, level: str, condition: str) -> Levels:
@@ -174,10 +179,13 @@ def _images(array: ArrayLike, what: str, *, samples: bool) -> NDArray[np.uint8]:
     shapes = "(n, H, W, 3) or (n, n_samples, H, W, 3)" if samples else "(n, H, W, 3)"
     if found.dtype != np.uint8:
         hint = "Convert values in 0...1 by (255 * images).round().astype('uint8')." * (found.dtype.kind == "f")
-        raise ShapeError(f"{what}: expected uint8 values from 0 to 255; found {found.dtype}. {hint}".rstrip())
-    if found.ndim not in ((4, 5) if samples else (4,)) or found.shape[-1] != 3 or 0 in found.shape:
+        message = f"{what}: expected uint8 values from 0 to 255; found {found.dtype}. {hint}".rstrip()
+        raise ShapeError(message, where=what, expected="uint8", found=found.dtype.name)
+    right_axes = found.ndim == 4 or (samples and found.ndim == 5)
+    if not right_axes or found.shape[-1] != 3 or 0 in found.shape:
         hint = "Move the axis of the colours to the end." * (found.ndim > 3 and found.shape[-3] == 3)
-        raise ShapeError(f"{what}: expected the shape {shapes}; found {found.shape}. {hint}".rstrip())
+        message = f"{what}: expected the shape {shapes}; found {found.shape}. {hint}".rstrip()
+        raise ShapeError(message, where=what, expected=shapes, found=found.shape)
     return found
 
 
@@ -188,7 +196,10 @@ def _ids(stimulus_id: ArrayLike | None, n_items: int) -> NDArray[np.int64]:
     found = np.asarray(stimulus_id)
     if found.shape != (n_items,) or found.dtype.kind not in "iu":
         raise ShapeError(
-            f"stimulus_id: expected {n_items} integers, one for each original; found {found.dtype} {found.shape}."
+            f"stimulus_id: expected {n_items} integers, one for each original; found {found.dtype} {found.shape}.",
+            where="stimulus_id",
+            expected=(n_items,),
+            found=found.shape,
         )
     return found.astype(np.int64)
 
@@ -201,11 +212,15 @@ def _check_together(stacks: Levels, truth: NDArray[np.uint8]) -> None:
         sizes[stack.shape[2:4]] = name
         if len(stack) != len(truth):
             raise ShapeError(
-                f"{name}: {len(stack)} images; expected {len(truth)}, one for each original in the same order."
+                f"{name}: {len(stack)} images; expected {len(truth)}, one for each original in the same order.",
+                where=name,
+                expected=len(truth),
+                found=len(stack),
             )
     if len(sizes) > 1:
         found = ", ".join(f"{height} x {width} ({name})" for (height, width), name in sizes.items())
-        raise ShapeError(f"reconstructions must be of one size; found {found}. Resize them first.")
+        message = f"reconstructions must be of one size; found {found}. Resize them first."
+        raise ShapeError(message, where="reconstructions", found=tuple(sizes))
 
 
 def _panel(name: str, builtin: Sequence[EvaluationNetwork], device: str) -> Panel:

@@ -1,7 +1,7 @@
-"""Tables: the words of ``scores.csv``, ``diagnostics.csv`` and other tables that one verb writes and another reads.
+"""Tables: columns and words of ``scores.csv``, ``diagnostics.csv`` and other tables that stages write and read.
 
-Each table is tidy: a row holds one number, and says what it is of, between which ends it lies (``low``, ``high``) and
-from how many test items (``n``) it comes.
+Each table is tidy: a row has one number, the words that identify it, its interval (``low``, ``high``) and its number of
+test items (``n``).
 """
 
 from __future__ import annotations
@@ -33,50 +33,58 @@ SCORE_COLUMNS = (
     "high",
     "n",
 )
-"""The columns of ``scores.csv``; a score is told from others by those up to ``level``."""
+"""Columns of ``scores.csv``; those up to ``level`` identify a number."""
 BUILTIN = "builtin"
-"""The protocol of reseen's own; see `reseen.protocols`."""
+"""reseen's own protocol; see `reseen.protocols`."""
 IDENTIFICATION = "identification"
-"""The metric that counts pairs in which the right image is identified."""
+"""Metric: proportion of pairs in which the right image is identified."""
 PIXELS = "pixels"
-"""The evaluation network of identification by pixel correlation, which is no network and has no layers."""
+"""Name in place of an evaluation network for identification by pixel correlation; it has no layers."""
 BUILTIN_NETWORKS = ("classifier", "image_encoder")
-"""The evaluation networks that come with reseen."""
+"""Evaluation networks that come with reseen."""
 FEATURES = "features"
-"""The evaluation network of decoded features, which looks at no image."""
+"""Name in place of an evaluation network for scores of decoded features."""
 
 IMAGE_COLUMNS = (
     *(column for column in SCORE_COLUMNS if column not in ("subset", "value", "low", "high", "n")),
     *("stimulus_id", "value"),
 )
-"""The columns of ``images.csv``: what each test image scores by itself, in the pool of all."""
+"""Columns of ``images.csv``: the score of each test image by itself, in the pool of all."""
 
 DIAGNOSTIC_COLUMNS = (
     *("subject", "feature", "network", "diagnostic", "setting"),
     *("value", "low", "high", "chance", "chance_sd", "p", "n"),
 )
-"""The columns of ``diagnostics.csv``."""
+"""Columns of ``diagnostics.csv``."""
 
 THIRDS = ("least like training", "between", "most like training")
-"""The settings of the novelty curve in ``diagnostics.csv``."""
+"""Settings of the novelty curve in ``diagnostics.csv``."""
 
 ENCODING_COLUMNS = (
     *("subject", "analysis", "model", "feature", "roi", "n_voxels"),
     *("statistic", "value", "low", "high", "n"),
 )
-"""The columns of ``encoding.csv``."""
+"""Columns of ``encoding.csv``."""
 
 _MAY_LACK = ["value", "low", "high", "chance", "chance_sd", "p"]  # numbers that not every row has
 _NUMBERS = (*_MAY_LACK, "n", "n_voxels", "stimulus_id")
-_COUNTS = ("n", "n_voxels", "stimulus_id")  # whole numbers from 0
+_COUNTS = ("n", "n_voxels", "stimulus_id")  # integers from 0
 TABLES = {
     "scores": SCORE_COLUMNS,
     "images": IMAGE_COLUMNS,
     "diagnostics": DIAGNOSTIC_COLUMNS,
     "encoding": ENCODING_COLUMNS,
 }
-"""The columns of the tables of a results folder, by name."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")  # what spreadsheets run, and the apostrophe that guards it
+"""Name of each table of a results folder -> its columns."""
+_FORMULA = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "'",
+)  # these start a formula in spreadsheets; and the apostrophe
 FIX = "Delete it and run the recipe again."
 MOST_BYTES = 2 * 2**30
 """Largest size of a table."""
@@ -85,45 +93,45 @@ WORDS = tuple(
     for column in dict.fromkeys((*SCORE_COLUMNS, *IMAGE_COLUMNS, *DIAGNOSTIC_COLUMNS, *ENCODING_COLUMNS))
     if column not in _NUMBERS
 )
-"""The columns of any table that hold words, whatever these look like."""
+"""Columns of all tables that have words, which may look like numbers."""
 
 Level = Literal["chance_mean", "chance_noise", "chance_random", "permuted", "result", "oracle"]
-"""A level that images are made at."""
+"""Level at which images are generated."""
 IMAGE_LEVELS: tuple[Level, ...] = get_args(Level)
 WITHOUT_RESPONSES: tuple[Level, ...] = ("chance_mean", "chance_noise", "chance_random")
-"""Those whose images no brain had a part in; a full run makes them."""
+"""Levels whose images do not depend on responses; a full run generates them."""
 
 NULL_SD, P_VALUE, GAP_CLOSED = "_null_sd", "_p", "_gap_closed"
-"""Endings of metrics that say something about a score: how it spreads at chance, how sure it is, how far it got."""
+"""Endings of metrics about a score: its standard deviation at chance, its p, and the gap closed."""
 
 _RETRIEVED = "nearest_"
 _DISTANCES = ("distance",)
 
 
 def first_protocol(protocols: Iterable[str]) -> str:
-    """Choose the protocol that is shown first: reseen's own, or else the first there is; empty for none."""
+    """Return the protocol that is shown first: reseen's own, or else the first one; empty for none."""
     known = list(protocols)
     return BUILTIN if BUILTIN in known else next(iter(known), "")
 
 
 def main_condition(conditions: Iterable[str]) -> str:
-    """Choose the condition that the headline is about: zc, or else c, or else the first there is; empty for none."""
+    """Return the condition of the headline: zc, or else c, or else the first one; empty for none."""
     known = list(conditions)
     return next((condition for condition in ("zc", "c", *known) if condition in known), "")
 
 
 def lower_is_better(metric: str) -> bool:
-    """Return whether less of a metric is better: a distance from the truth."""
+    """Return whether lower values of a metric are better: a distance from the original."""
     return metric in _DISTANCES
 
 
 def retrieved_by(feature: str) -> str:
-    """Name the condition whose images are the training images nearest to a decoded feature: ``nearest_z``."""
+    """Return the condition whose images are the training images nearest to a decoded feature: ``nearest_z``."""
     return _RETRIEVED + feature
 
 
 def is_retrieved(condition: str) -> bool:
-    """Return whether the images of a condition were retrieved, not made."""
+    """Return whether the images of a condition were retrieved, not generated."""
     return condition.startswith(_RETRIEVED)
 
 
@@ -133,9 +141,9 @@ def percent(value: float) -> str:
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """Return a table as CSV in which no text is taken for a formula by a spreadsheet: an apostrophe stands before it.
+    """Return a table as CSV, with an apostrophe before texts that a spreadsheet would read as a formula.
 
-    Numbers are unchanged. `read_table` takes the apostrophe away.
+    Numbers are unchanged. `read_table` removes the apostrophe.
     """
     words = {column: table[column].map(_guarded) for column in table.columns if not is_numeric(table[column])}
     text: str = table.assign(**words).to_csv(index=False)
@@ -143,13 +151,13 @@ def to_csv(table: pd.DataFrame) -> str:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table of a results folder; words stay words, a layer named ``"2"`` too, and may be empty.
+    """Read a table of a results folder; words are text, also a layer named ``"2"``, and may be empty.
 
     Raises
     ------
     ResultsError
-        If it is missing or damaged: no table, a column is missing or twice, text is in place of a number, it has no
-        rows, or one is cut short.
+        If it is missing or damaged: it is no table, lacks a column, has a column twice, has text instead of a number,
+        has no rows, or has a row that is not complete.
     """
     import pandas as pd
 
@@ -174,15 +182,15 @@ def _check_table(path: Path, table: pd.DataFrame, text: str) -> None:
     elif not text.endswith("\n") or table.drop(columns=_MAY_LACK, errors="ignore").isna().any(axis=None):
         problem = "a row of it is not complete"
     elif words := [name for name in table.columns if name in _NUMBERS and not is_numeric(table[name])]:
-        problem = f"{words[0]} has text in place of numbers"
+        problem = f"{words[0]} has text instead of numbers"
     elif whole := [name for name in table.columns if name in _COUNTS and not _are_counts(table[name])]:
-        problem = f"{whole[0]} has values that are no whole numbers from 0"
+        problem = f"{whole[0]} has values that are not integers from 0"
     if problem:
-        raise ResultsError(f"{shown(path)} is no table that reseen wrote: {problem}. {FIX}")
+        raise ResultsError(f"{shown(path)} is no table that reseen wrote: {problem}. {FIX}", where=path)
 
 
 def is_numeric(column: pd.Series[Any]) -> bool:
-    """Return whether a column holds numbers alone."""
+    """Return whether a column has only numbers."""
     return column.dtype.kind in "iufb"
 
 

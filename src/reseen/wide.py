@@ -25,8 +25,8 @@ CHANCE = {
 }
 """Levels of the tidy table that are chance levels, and their columns in the wide table.
 
-The reconstructions paired with other images; decoders fitted on permuted labels; the mean features of the training
-stimuli; noise without a caption; the features of a random training stimulus.
+In this order: reconstructions paired with other images; decoders fitted on permuted labels; the mean features of the
+training stimuli; noise without a caption; the features of a random training stimulus.
 """
 _LEVELS = {"result": "result", **CHANCE, "oracle": "upper_bound"}
 _ABOUT = {GAP_CLOSED: "gap_closed", P_VALUE: "p", NULL_SD: "chance_sd"}
@@ -47,7 +47,7 @@ def wide(table: pd.DataFrame, *, with_mean: bool = True) -> pd.DataFrame:
     Parameters
     ----------
     table
-        Tidy table with the columns `reseen.tables.SCORE_COLUMNS`; of two rows of one number the last one counts.
+        Tidy table with the columns `reseen.tables.SCORE_COLUMNS`; of two rows of one number the last one is used.
     with_mean
         Append the mean over subjects of each score that every one of several subjects has.
 
@@ -64,7 +64,7 @@ def wide(table: pd.DataFrame, *, with_mean: bool = True) -> pd.DataFrame:
     table = table.fillna(dict.fromkeys((*WORDS, "level"), ""))
     column = table["level"].map(_LEVELS)
     metric = table["metric"]
-    for ending, name in _ABOUT.items():
+    for ending, name in _ABOUT.items():  # "ssim_p" is the p of "ssim", not a metric
         is_about = metric.str.endswith(ending)
         column = column.mask(is_about, name)
         metric = metric.where(~is_about, metric.str.removesuffix(ending))

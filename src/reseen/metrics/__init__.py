@@ -1,7 +1,7 @@
-"""Scores of decoded arrays and of images. Arrays in, arrays out; `reseen.statistics` says how sure they are.
+"""Scores of decoded arrays and of images. Arrays in, arrays out; `reseen.statistics` computes their uncertainty.
 
 Every two-way score comes from one matrix: ``r[i, j]``, the correlation of original ``i`` with reconstruction ``j``.
-Wrong pairings, intervals and nulls are read off the same matrix, so no network looks at an image twice.
+Mismatched pairings, intervals and nulls come from the same matrix, so activations of an image are computed once.
 """
 
 from reseen.metrics.pairs import (

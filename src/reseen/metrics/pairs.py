@@ -19,7 +19,7 @@ Ties = Literal["half", "lose"]
 
 TIE = 1e-7
 """Correlations closer than this are a tie: float32 features differ by about as much by rounding."""
-_WORTH: dict[Ties, float] = {"half": 0.5, "lose": 0.0}
+_TIE_VALUE: dict[Ties, float] = {"half": 0.5, "lose": 0.0}
 
 
 def identification(
@@ -57,18 +57,19 @@ def identification_from_correlations(
     r
         Shape ``(n, n)``: original ``i`` (row) with reconstruction ``j`` (column).
     direction
-        Which side is held fixed. ``"original"``: the right reconstruction against each other reconstruction (Takagi
+        Side that is held fixed. ``"original"``: the right reconstruction against each other reconstruction (Takagi
         & Nishimoto's ``identification.py``). ``"reconstruction"``: the right original against each other original
-        (Brain-Diffuser, MindEye). They differ where some reconstructions resemble everything.
+        (Brain-Diffuser, MindEye). They differ if some reconstructions are similar to all originals.
     labels
-        Shape ``(n,)``: which stimulus each item is of. Pairs of one stimulus are dropped. Left out: all differ.
+        Shape ``(n,)``: stimulus of each item. Pairs of one stimulus are dropped. Left out: all differ.
     ties
-        What a distractor within `TIE` of the right one counts: ``"half"``, so that one answer for everything scores
-        one half, or nothing: ``"lose"``, as in the released code of the field.
+        Value of a distractor within `TIE` of the right one: ``"half"``, so that identical reconstructions score one
+        half, or ``"lose"`` (0), as in the released code of the field.
 
     Returns
     -------
-    Shape ``(n,)``: the proportion of distractors that lose to the right one; NaN where an item has no distractor.
+    Shape ``(n,)``: proportion of distractors that are less similar than the right one; NaN for an item without
+    distractors.
     """
     wins, valid = pairwise_wins(r, direction=direction, labels=labels, ties=ties)
     n_distractors = valid.sum(axis=1)
@@ -82,7 +83,7 @@ def pairwise_wins(
 
     Returns
     -------
-    ``wins (n, n)``: fixed item, distractor; 1, 0, or what a tie counts. ``valid (n, n)``: whether the pair counts.
+    ``wins (n, n)``: fixed item, distractor; 1, 0, or the value of a tie. ``valid (n, n)``: whether the pair counts.
     """
     fixed, known = _oriented(r, direction, labels)
     right = np.diagonal(fixed)[:, None]
@@ -107,8 +108,8 @@ def pairing_accuracy(
     r, direction, labels, ties
         See `identification_from_correlations`.
     exchanged
-        Leave the right answer among the wrong ones, as it is in data whose truths were exchanged: what a permutation
-        test has to score.
+        Keep the right answer among the distractors, as it is in data with permuted ground truths. A permutation test
+        needs this.
 
     Returns
     -------
@@ -125,7 +126,7 @@ def pairing_accuracy(
 
 @dataclass(frozen=True)
 class Kin:
-    """Which items are of the same stimulus.
+    """Items of the same stimulus.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ class Kin:
 
 
 def kin_of(labels: NDArray[Any]) -> Kin:
-    """Return which items share a stimulus, from the stimulus of each, ``(n,)``."""
+    """Return the items of each stimulus, from the stimulus of each item, ``(n,)``."""
     _, stimulus, count = np.unique(labels, return_inverse=True, return_counts=True)
     order = np.argsort(stimulus, kind="stable")
     first = np.cumsum(count) - count
@@ -170,7 +171,7 @@ def row_accuracy(
     fixed
         Row of the fixed item.
     candidates
-        Shape ``(n_candidates,)``: rows of the items that are taken for its right match in turn.
+        Shape ``(n_candidates,)``: rows of the items that are its right match in turn.
     kin, ties, exchanged
         See `kin_of` and `pairing_accuracy`.
 
@@ -179,9 +180,10 @@ def row_accuracy(
     Shape ``(n_candidates,)``; NaN where a pairing has no distractor.
     """
     right = values[candidates]
+    # count the items below and the ties by binary search, then subtract those of the two paired stimuli
     below = np.searchsorted(ranked, right - TIE, side="left")
     tied = np.searchsorted(ranked, right + TIE, side="right") - below
-    beaten = below + _WORTH[ties] * tied
+    beaten = below + _TIE_VALUE[ties] * tied
     apart = kin.label[candidates] != kin.label[fixed]
     for place in range(kin.members.shape[1]):
         own = kin.size[candidates] > place
@@ -202,7 +204,7 @@ def bootstrap_identification(
 ) -> Floats:
     """Score identification for each resampling of the images, as rows and as columns together.
 
-    An image drawn twice is no distractor of itself: pairs of one stimulus are dropped.
+    An image that a resampling contains twice is no distractor of itself: pairs of one stimulus are dropped.
 
     Parameters
     ----------
@@ -235,36 +237,39 @@ def resampled_accuracy(values: Floats, first: int, weights: Floats, kin: Kin, ti
 
     Returns
     -------
-    Shape ``(n_bootstrap, n_fixed)``; NaN where no distractor was drawn.
+    Shape ``(n_bootstrap, n_fixed)``; NaN where the resampling has no distractor.
     """
     rows = np.arange(first, first + len(values))
     wins = _beats(values[np.arange(len(rows)), rows][:, None], values, ties)
     wins *= kin.label[rows][:, None] != kin.label[None, :]
-    drawn = np.repeat(weights.sum(axis=1, keepdims=True), len(rows), axis=1)
+    n_distractors = np.repeat(weights.sum(axis=1, keepdims=True), len(rows), axis=1)  # (n_bootstrap, n_fixed)
     for place in range(kin.members.shape[1]):
-        drawn -= weights[:, kin.members[rows, place]] * (kin.size[rows] > place)
-    return ratio(weights @ wins.T, drawn)
+        n_distractors -= weights[:, kin.members[rows, place]] * (kin.size[rows] > place)
+    return ratio(weights @ wins.T, n_distractors)
 
 
 def resampled_mean(accuracy: Floats, weights: Floats) -> Floats:
-    """Average accuracies ``(n_bootstrap, n)`` over items, each counted as often as it was drawn."""
+    """Return the mean of accuracies ``(n_bootstrap, n)`` over items, weighted by their number in each resampling."""
     known = np.isfinite(accuracy)
     return ratio((weights * np.where(known, accuracy, 0.0)).sum(axis=1), (weights * known).sum(axis=1))
 
 
 def _beats(candidate: Floats, distractor: Floats, ties: Ties) -> Floats:
     above = (distractor < candidate - TIE).astype(np.float64)
-    if _WORTH[ties]:
-        above += _WORTH[ties] * ((distractor <= candidate + TIE) - above)
+    if _TIE_VALUE[ties]:
+        above += _TIE_VALUE[ties] * ((distractor <= candidate + TIE) - above)
     return above
 
 
 def _oriented(r: Floats, direction: Direction, labels: ArrayLike | None) -> tuple[Floats, NDArray[Any]]:
     if r.ndim != 2 or r.shape[0] != r.shape[1]:
-        raise ShapeError(f"identification needs one reconstruction for each original; found {r.shape}.")
-    if direction not in ("original", "reconstruction"):
-        raise ShapeError(f"direction is 'original' or 'reconstruction', not {direction!r}.")
+        message = f"identification needs one reconstruction for each original; found {r.shape}."
+        raise ShapeError(message, where="r", expected=("n", "n"), found=r.shape)
+    if direction not in DIRECTIONS:
+        message = f"direction: expected 'original' or 'reconstruction'; found {direction!r}."
+        raise ShapeError(message, where="direction", expected=DIRECTIONS, found=direction)
     known = np.arange(len(r)) if labels is None else np.asarray(labels)
     if known.shape != (len(r),):
-        raise ShapeError(f"{len(r)} items need {len(r)} labels; found shape {known.shape}.")
+        message = f"{len(r)} items need {len(r)} labels; found shape {known.shape}."
+        raise ShapeError(message, where="labels", expected=(len(r),), found=known.shape)
     return (r if direction == "original" else r.T), known

@@ -15,15 +15,15 @@ Floats = NDArray[np.float64]
 
 SSIM_VARIANTS: dict[SsimVariant, str] = {
     "plane": "scikit-image, grey, gaussian_weights, sigma 1.5, use_sample_covariance=False, data_range 1",
-    "columns": "the same of each column by itself, averaged: what scikit-image before 0.20 made of multichannel=True",
+    "columns": "the same for each column separately, averaged: scikit-image before 0.20 with multichannel=True",
 }
-"""Which of the several numbers called SSIM ``ssim`` gives."""
+"""Variants of SSIM that `ssim` computes."""
 
 _CHUNK = 1 << 14
 
 
 def correlation_matrix(a: NDArray[Any], b: NDArray[Any]) -> Floats:
-    """Correlate every row of ``a`` with every row of ``b``, in float64, a slab of columns at a time.
+    """Correlate every row of ``a`` with every row of ``b``, in float64, a block of columns at a time.
 
     Parameters
     ----------
@@ -37,13 +37,14 @@ def correlation_matrix(a: NDArray[Any], b: NDArray[Any]) -> Floats:
     Raises
     ------
     ShapeError
-        If the rows differ in length or hold numbers that are not finite.
+        If the rows differ in length or have numbers that are not finite.
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ShapeError(f"correlating rows needs (n, d) and (m, d); found {a.shape} and {b.shape}.")
+        message = f"correlating rows needs (n, d) and (m, d); found {a.shape} and {b.shape}."
+        raise ShapeError(message, where="b", expected=("m", *a.shape[1:]), found=b.shape)
     means = [rows.mean(axis=1, dtype=np.float64, keepdims=True) for rows in (a, b)]
     if not all(np.isfinite(mean).all() for mean in means):
-        raise ShapeError("cannot correlate rows that hold NaN or infinity; look for what made them so.")
+        raise ShapeError("cannot correlate rows that contain NaN or infinity. Check the features or activations.")
     product = np.zeros((len(a), len(b)))
     squares = [np.zeros(len(a)), np.zeros(len(b))]
     largest = [np.zeros(len(a)), np.zeros(len(b))]
@@ -54,6 +55,7 @@ def correlation_matrix(a: NDArray[Any], b: NDArray[Any]) -> Floats:
             squares[k] += np.einsum("ij,ij->i", part, part)
             largest[k] = np.maximum(largest[k], np.abs(part + means[k]).max(axis=1))
     norms = []
+    # a row whose deviations are rounding errors is constant: its norm is set to infinity, and its r to 0
     for square, size in zip(squares, largest, strict=True):
         norm = np.sqrt(square)
         constant = norm <= 1e-10 * size * np.sqrt(a.shape[1])
@@ -63,7 +65,7 @@ def correlation_matrix(a: NDArray[Any], b: NDArray[Any]) -> Floats:
 
 
 def pixcorr(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
-    """Correlate each image with its reconstruction over pixels and colours; ``(n, H, W, 3)`` twice to ``(n,)``."""
+    """Correlate each image with its reconstruction over pixels and colours; ``(n, H, W, 3)`` both, returns ``(n,)``."""
     _check_images(true, predicted)
     pairs = zip(true, predicted, strict=True)
     return np.array([correlation_matrix(t.reshape(1, -1), p.reshape(1, -1))[0, 0] for t, p in pairs])
@@ -77,7 +79,7 @@ def ssim(true: NDArray[Any], predicted: NDArray[Any], *, variant: SsimVariant = 
     true, predicted
         Shape ``(n, H, W, 3)``, uint8 or floats in 0...1, at least 11 pixels a side.
     variant
-        Which of `SSIM_VARIANTS`.
+        A key of `SSIM_VARIANTS`.
 
     Returns
     -------
@@ -93,8 +95,9 @@ def ssim(true: NDArray[Any], predicted: NDArray[Any], *, variant: SsimVariant = 
 
     _check_images(true, predicted)
     if min(true.shape[1:3]) < 11:
-        raise ShapeError(f"SSIM needs images of at least 11 pixels a side; found {true.shape[1]}x{true.shape[2]}.")
-    similarity: Callable[..., float] = structural_similarity  # scikit-image leaves it without types
+        message = f"SSIM needs images of at least 11 pixels a side; found {true.shape[1]}x{true.shape[2]}."
+        raise ShapeError(message, where="true", expected=11, found=true.shape[1:3])
+    similarity: Callable[..., float] = structural_similarity  # scikit-image has no types for it
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
     pairs = ((rgb2gray(t), rgb2gray(p)) for t, p in zip(true, predicted, strict=True))
     if variant == "columns":
@@ -103,22 +106,23 @@ def ssim(true: NDArray[Any], predicted: NDArray[Any], *, variant: SsimVariant = 
 
 
 def _ssim_of_columns(a: Floats, b: Floats) -> float:
-    """Return what scikit-image gives for each column of grey images ``(H, W)``, averaged, in one go."""
+    """Return the SSIM of scikit-image for each column of grey images ``(H, W)``, averaged, computed together."""
     from scipy.ndimage import gaussian_filter1d
 
     a, b = a.astype(np.float64), b.astype(np.float64)
     mean_a, mean_b, aa, bb, ab = (gaussian_filter1d(x, 1.5, axis=0, truncate=3.5) for x in (a, b, a * a, b * b, a * b))
+    # Wang et al. 2004, equation 13, with K1 = 0.01, K2 = 0.03 and a dynamic range of 1
     variances, covariance = (aa - mean_a**2) + (bb - mean_b**2), ab - mean_a * mean_b
     c1, c2 = 0.01**2, 0.03**2
     found = (2 * mean_a * mean_b + c1) * (2 * covariance + c2) / ((mean_a**2 + mean_b**2 + c1) * (variances + c2))
-    return float(found[5:-5].mean())  # half a window is left out at either end
+    return float(found[5:-5].mean())  # without half a window at each end
 
 
 def target_products(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
     """Return the matrix whose mean diagonal is the mean correlation of each target across items.
 
-    With both sides standardised over items, the correlation of a target is a mean over items of products; averaging
-    over targets first leaves a matrix of items against items, from which wrong pairings are read as from any other.
+    With both sides standardised over items, the correlation of a target is the mean of products over items. The mean
+    over targets is therefore a matrix of items by items, and mismatched pairings are its other elements.
 
     Parameters
     ----------
@@ -127,7 +131,7 @@ def target_products(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
 
     Returns
     -------
-    Shape ``(n, n)``. Targets that do not vary in truth are left out; predictions that do not vary correlate 0.
+    Shape ``(n, n)``. Targets whose true values do not vary are left out; predictions that do not vary correlate 0.
 
     Raises
     ------
@@ -135,13 +139,14 @@ def target_products(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
         If the shapes differ.
     """
     if true.ndim != 2 or true.shape != predicted.shape:
-        raise ShapeError(f"truth and prediction must have one shape (n, n_targets): {true.shape}, {predicted.shape}.")
+        message = f"truth and prediction must have one shape (n, n_targets): {true.shape}, {predicted.shape}."
+        raise ShapeError(message, where="predicted", expected=true.shape, found=predicted.shape)
     products = np.zeros((len(true), len(true)))
     n_targets = 0
     for start in range(0, true.shape[1], _CHUNK):
         standard, varies = _standardise(true[:, start : start + _CHUNK])
-        guess, _ = _standardise(predicted[:, start : start + _CHUNK])
-        products += standard @ guess.T
+        standard_predicted, _ = _standardise(predicted[:, start : start + _CHUNK])
+        products += standard @ standard_predicted.T
         n_targets += int(varies.sum())
     return products / n_targets if n_targets else np.full_like(products, np.nan)
 
@@ -158,17 +163,18 @@ def bootstrap_target_r(true: NDArray[Any], predicted: NDArray[Any], weights: Flo
 
     Returns
     -------
-    Shape ``(n_bootstrap,)``.
+    Shape ``(n_bootstrap,)``. A resampling repeats stimuli, so that its correlations are lower than those of all stimuli:
+    see `reseen.statistics.interval_around`.
     """
-    share = weights / weights.sum(axis=1, keepdims=True)
+    weight = weights / weights.sum(axis=1, keepdims=True)  # (n_bootstrap, n)
     total, n_targets = np.zeros(len(weights)), 0
     for start in range(0, true.shape[1], 1024):
         y, varies = _standardise(true[:, start : start + 1024])
         y = y[:, varies]
         x, _ = _standardise(predicted[:, start : start + 1024][:, varies])
-        mean_y, mean_x = share @ y, share @ x
-        covariance = share @ (y * x) - mean_y * mean_x
-        variances = (share @ (y * y) - mean_y**2) * (share @ (x * x) - mean_x**2)
+        mean_y, mean_x = weight @ y, weight @ x  # (n_bootstrap, n_targets)
+        covariance = weight @ (y * x) - mean_y * mean_x
+        variances = (weight @ (y * y) - mean_y**2) * (weight @ (x * x) - mean_x**2)
         defined = variances > 1e-20
         total += np.where(defined, covariance / np.sqrt(np.where(defined, variances, 1.0)), 0.0).sum(axis=1)
         n_targets += int(varies.sum())
@@ -183,7 +189,7 @@ def noise_ceiling(ncsnr: ArrayLike, n_repetitions: ArrayLike) -> Floats:
     ncsnr
         Shape ``(n_voxels,)``: noise-ceiling signal-to-noise ratio.
     n_repetitions
-        Shape ``(n_stimuli,)``, or one number: how many trials each response averages; they may differ.
+        Shape ``(n_stimuli,)``, or one number: number of trials that each response averages.
 
     Returns
     -------
@@ -197,13 +203,16 @@ def noise_ceiling(ncsnr: ArrayLike, n_repetitions: ArrayLike) -> Floats:
     """
     repetitions = np.atleast_1d(np.asarray(n_repetitions, dtype=np.float64))
     if not len(repetitions) or repetitions.min() < 1:
-        raise ShapeError("a noise ceiling needs at least one repetition of each stimulus.")
+        raise ShapeError(
+            "a noise ceiling needs at least one repetition of each stimulus.", where="n_repetitions", expected=1
+        )
     signal = np.asarray(ncsnr, dtype=np.float64) ** 2
     ceiling: Floats = signal / (signal + np.mean(1 / repetitions))
     return ceiling
 
 
 def _standardise(columns: NDArray[Any]) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return columns with mean 0 and variance 1, or 0 where they do not vary, and whether each column varies."""
     centred = columns - columns.mean(axis=0, dtype=np.float64)
     norm = np.sqrt((centred**2).sum(axis=0))
     varies = norm > 1e-7 * np.abs(columns).max(axis=0, initial=0.0) * np.sqrt(len(columns))
@@ -213,4 +222,5 @@ def _standardise(columns: NDArray[Any]) -> tuple[Floats, NDArray[np.bool_]]:
 
 def _check_images(true: NDArray[Any], predicted: NDArray[Any]) -> None:
     if true.ndim != 4 or true.shape[3] != 3 or true.shape != predicted.shape:
-        raise ShapeError(f"images must both be (n, H, W, 3); found {true.shape} and {predicted.shape}.")
+        message = f"images must both be (n, H, W, 3); found {true.shape} and {predicted.shape}."
+        raise ShapeError(message, where="predicted", expected=true.shape, found=predicted.shape)

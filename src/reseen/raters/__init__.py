@@ -1,14 +1,14 @@
 """Raters: people choose which of two images was reconstructed from the one above them.
 
 The two-alternative test of Takagi & Nishimoto's Figure 5: an original, its reconstruction and that of another test
-image, both made in the same way. A page asks, without a server or a network; files of answers come back and are
-scored.
+image, both generated in the same way. A page shows the questions, without a server or the internet, and saves files of
+answers, which are scored.
 
 ::
 
     design.py    pairs of images, their sides and order: random by a seed, balanced
     page.py      the design and its images as one HTML page (page.html.j2, page.css, page.js)
-    answers.py   the files that the page saves, and what is refused
+    answers.py   the files that the page saves, checked against the design
     scoring.py   accuracy of each condition, with intervals and signed-rank tests
 """
 

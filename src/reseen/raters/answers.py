@@ -1,4 +1,4 @@
-"""Answers: the files that raters send back, read and held against the design they answer."""
+"""Answers: files of raters, read and checked against their design."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _HINT = "It should be a file that the page for raters saved, unchanged."
 
 
 class _Answer(BaseModel):
-    """The side chosen at a question, and how long that took."""
+    """Side chosen at a question, and time to the answer in seconds."""
 
     side: Side
     seconds: float = Field(ge=0, allow_inf_nan=False)
 
 
 class _Saved(BaseModel):
-    """What the page for raters saves."""
+    """File that the page for raters saves."""
 
     format: Literal["reseen raters 1"]
     design: str
@@ -41,11 +41,11 @@ class Answers:
     path
         The file.
     rater
-        The rater's number, from 1: which sheet was answered.
+        Number of the rater and of the sheet, from 1.
     sides
-        The side chosen at each question of the sheet, in its order.
+        Side chosen at each question of the sheet, in its order.
     seconds
-        How long each took.
+        Time to each answer.
     """
 
     path: Path
@@ -60,17 +60,19 @@ def read_answers(design: Design, paths: Sequence[Path]) -> tuple[Answers, ...]:
     Raises
     ------
     DataError
-        If there is none, or one cannot be read, is of another design or not complete, or if two are of one rater.
+        If there is no file, or one cannot be read, is of another design or not complete, or if two are of one rater.
     """
     if not paths:
-        raise DataError("there are no answers to score; give the files that the raters saved.")
+        raise DataError("there are no answers to score; pass the files that the raters saved.", where="paths")
     found: dict[int, Answers] = {}
     for path in paths:
         answers = _read(design, path)
         if answers.rater in found:
             raise DataError(
                 f"{found[answers.rater].path} and {path} are both of rater {answers.rater}; each rater has one number, "
-                "and answers once. Leave one file out."
+                "and answers once. Leave one file out.",
+                where=path,
+                found=answers.rater,
             )
         found[answers.rater] = answers
     return tuple(found[rater] for rater in sorted(found))
@@ -81,17 +83,26 @@ def _read(design: Design, path: Path) -> Answers:
     if saved.design != design.fingerprint:
         raise DataError(
             f"{shown(path)} answers another test: expected design {design.fingerprint[:12]}, found "
-            f"{shown(saved.design)[:12]}. Score it with the results folder whose page the rater had."
+            f"{shown(saved.design)[:12]}. Score it with the results folder whose page the rater had.",
+            where=path,
+            expected=design.fingerprint,
+            found=saved.design,
         )
     if not 1 <= saved.rater <= len(design.sheets):
         raise DataError(
-            f"{shown(path)} is of rater {saved.rater}; the test has raters 1 to {len(design.sheets)}. {_HINT}"
+            f"{shown(path)} is of rater {saved.rater}; the test has raters 1 to {len(design.sheets)}. {_HINT}",
+            where=path,
+            expected=len(design.sheets),
+            found=saved.rater,
         )
     n_asked = len(design.sheets[saved.rater - 1])
     if len(saved.answers) != n_asked:
         raise DataError(
             f"{shown(path)} is not complete: rater {saved.rater} answered {len(saved.answers)} of {n_asked} questions. "
-            "Opened again in the same browser, the page continues where it was; or leave the file out."
+            "Open the page again in the same browser to continue, or leave the file out.",
+            where=path,
+            expected=n_asked,
+            found=len(saved.answers),
         )
     sides = tuple(answer.side for answer in saved.answers)
     return Answers(path, saved.rater, sides, tuple(answer.seconds for answer in saved.answers))

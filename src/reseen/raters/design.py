@@ -1,9 +1,10 @@
-"""Design: the questions of every rater, drawn from a seed, balanced, and known by a fingerprint."""
+"""Design: the questions of every rater, sampled from a seed, balanced, and identified by a fingerprint."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,21 +23,21 @@ Side = Literal["left", "right"]
 SIDES: tuple[Side, Side] = ("left", "right")
 _FIX = "Delete it and make the page for raters again from the same seed."
 CATCH = "catch"
-"""The condition of questions whose right answer is the original itself: who looks gets them right."""
+"""Condition of questions whose right answer is the original itself: attentive raters answer them correctly."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """Which of two images was reconstructed from the one above them.
+    """One question: which of two images was reconstructed from the image above them?
 
     Parameters
     ----------
     subject, condition
         Subject, and condition of both images.
     stimulus_id
-        What was shown.
+        Stimulus that was presented.
     distractor
-        Stimulus of the distractor.
+        Stimulus of the wrong image.
     side
         Side of the right image.
     """
@@ -49,7 +50,7 @@ class Question:
 
 
 class _Saved(BaseModel):
-    """A design as it is written."""
+    """Design as it is written."""
 
     fingerprint: str
     results: str
@@ -60,18 +61,18 @@ class _Saved(BaseModel):
 
 @dataclass(frozen=True)
 class Design:
-    """All questions of a rating.
+    """All questions of a test.
 
     Parameters
     ----------
     results
-        Fingerprint that the results folder had when the test was made.
+        Fingerprint of the results folder at the time of the design.
     images
         Digest of the images.
     seed
-        What the sheets were drawn from.
+        Seed of the sheets.
     sheets
-        Each rater's questions in the order they are asked; rater 1 has the first sheet.
+        Questions of each rater, in order; rater 1 has the first sheet.
     """
 
     results: str
@@ -81,7 +82,7 @@ class Design:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all questions, by which answers are recognised."""
+        """Digest of all questions, which answers contain."""
         return digest(self._plain())
 
     def _plain(self) -> dict[str, Any]:
@@ -89,15 +90,15 @@ class Design:
         return {"results": self.results, "images": self.images, "seed": self.seed, "sheets": sheets}
 
     def save(self, path: Path) -> Design:
-        """Write it as JSON, unless the same test lies there, and give what lies there then.
+        """Write the design as JSON, or return the design in the file if it is the same test.
 
-        The same questions about the same images are the same test, whatever was scored or recorded since it was made:
-        it keeps its fingerprint, and answers to it still count.
+        The same questions about the same images are the same test, even if other scores or records were added to the
+        results since: the design keeps its fingerprint, and answers to it remain valid.
 
         Raises
         ------
         ResultsError
-            If another design lies there, or it cannot be written.
+            If the file has another design, or cannot be written.
         """
         if not path.is_file():
             write_json(path, {"fingerprint": self.fingerprint, **self._plain()})
@@ -105,8 +106,11 @@ class Design:
         known = Design.load(path)
         if replace(self, results=known.results) != known:
             raise ResultsError(
-                f"{path.parent} holds another test, and answers to it could no longer be scored if it went. "
-                "Ask for the same test again, or delete the folder first."
+                f"{path.parent} has another test, whose answers could not be scored without it. "
+                "Make the same test again, or delete the folder first.",
+                where=path,
+                expected=known.fingerprint,
+                found=self.fingerprint,
             )
         return known
 
@@ -117,18 +121,23 @@ class Design:
         Raises
         ------
         ResultsError
-            If it is not there.
+            If there is no such file.
         DataError
-            If it is not what `save` wrote.
+            If it is not a file that `save` wrote.
         """
         if not path.is_file():
             line = shell_line("reseen", "raters", path.parents[1])
-            raise ResultsError(f"there is no {shown(path)}. Write the page for raters first: {line}")
+            raise ResultsError(f"there is no {shown(path)}. Write the page for raters first: {line}", where=path)
         found: _Saved = read_json(path, _Saved, fix=_FIX)
         sheets = tuple(tuple(Question(*question) for question in sheet) for sheet in found.sheets)
         design = cls(found.results, found.images, found.seed, sheets)
         if design.fingerprint != found.fingerprint:
-            raise DataError(f"{path} was changed after it was made. Delete it and make it again from the same seed.")
+            raise DataError(
+                f"{path} was changed after it was written. Delete it and make it again from the same seed.",
+                where=path,
+                expected=found.fingerprint,
+                found=design.fingerprint,
+            )
         return design
 
 
@@ -144,22 +153,22 @@ def draw_design(
 ) -> Design:
     """Draw the questions of every rater.
 
-    On each sheet every image is once the original and once the distractor in each condition of each subject; the
-    right answer stands as often on the left as on the right, give or take one; an original comes back only after all
-    others were shown. Orders, sides and pairs differ from rater to rater.
+    On each sheet every image is once the original and once the distractor in each condition of each subject. The numbers
+    of right answers on the left and on the right differ by at most one. An original is repeated only after all others
+    were shown. Orders, sides and pairs differ between raters.
 
     Parameters
     ----------
     stimuli
-        Of each subject, which test stimuli are asked about, each once.
+        Subject -> ids of the test stimuli in the questions, each once.
     conditions
-        Which images.
+        Conditions of the reconstructions.
     n_raters
-        How many sheets.
+        Number of sheets.
     n_catch
-        Questions on each sheet of which one answer is the original itself.
+        Number of questions on each sheet in which one answer is the original itself.
     seed
-        Of the sample.
+        Seed of all random choices.
     results, images
         See `Design`.
 
@@ -171,8 +180,8 @@ def draw_design(
     rng = np.random.default_rng([seed, 6])
     sheets = []
     for _ in range(n_raters):
-        asked = [_cell(subject, condition, ids, rng) for subject, ids in stimuli.items() for condition in conditions]
-        questions = list(_spread([asked[cell] for cell in rng.permutation(len(asked))], rng))
+        cells = [_cell(subject, condition, ids, rng) for subject, ids in stimuli.items() for condition in conditions]
+        questions = list(_spread([cells[number] for number in rng.permutation(len(cells))], rng))
         for place, question in enumerate(_catches(stimuli, n_catch, rng), start=1):
             questions.insert(round(place * len(questions) / (n_catch + 1)), question)
         sheets.append(tuple(questions))
@@ -190,20 +199,20 @@ def _cell(subject: str, condition: str, ids: NDArray[np.int64], rng: np.random.G
 def _spread(cells: Sequence[Sequence[Question]], rng: np.random.Generator) -> Iterator[Question]:
     """Return the questions in rounds in which each original is shown once, with the conditions mixed."""
     of_stimulus: dict[int, list[Question]] = {}
-    for question in (question for cell in cells for question in cell):
+    for question in chain.from_iterable(cells):
         of_stimulus.setdefault(question.stimulus_id, []).append(question)
     before = -1
     for number in range(len(cells)):
-        turn = [
-            asked[(start + number) % len(asked)]
-            for start, asked in enumerate(of_stimulus.values())
-            if number < len(asked)
-        ]
-        order = rng.permutation(len(turn))
-        if len(order) > 1 and turn[order[0]].stimulus_id == before:
-            order = np.roll(order, 1)
-        yield from (turn[place] for place in order)
-        before = turn[order[-1]].stimulus_id
+        questions = []
+        for start, mine in enumerate(of_stimulus.values()):
+            if number < len(mine):
+                # stimuli start at different conditions, so that each round mixes the conditions
+                questions.append(mine[(start + number) % len(mine)])
+        order = rng.permutation(len(questions))
+        if len(order) > 1 and questions[order[0]].stimulus_id == before:
+            order = np.roll(order, 1)  # the same original is not shown twice in a row
+        yield from (questions[place] for place in order)
+        before = questions[order[-1]].stimulus_id
 
 
 def _catches(stimuli: Mapping[str, NDArray[np.int64]], n_catch: int, rng: np.random.Generator) -> Iterator[Question]:

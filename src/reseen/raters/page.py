@@ -1,4 +1,4 @@
-"""Page: the questions of all raters and their images as one file that needs nothing outside itself."""
+"""Page: the questions of all raters and their images as one self-contained file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from reseen.raters.design import CATCH, Design, Question
 
 PRESENTED = "presented"
-"""In the place of a condition: the image that was shown."""
+"""Name in place of a condition for the original image."""
 Image = tuple[str, str, int]
 """Subject, condition or `PRESENTED`, stimulus."""
 
@@ -15,27 +15,30 @@ Image = tuple[str, str, int]
 def shown(question: Question) -> tuple[Image, Image, Image]:
     """Return the images of a question: the original, the one on the left and the one on the right."""
     condition = PRESENTED if question.condition == CATCH else question.condition
-    right, wrong = ((question.subject, condition, which) for which in (question.stimulus_id, question.distractor))
+    right, wrong = (
+        (question.subject, condition, question.stimulus_id),
+        (question.subject, condition, question.distractor),
+    )
     pair = (right, wrong) if question.side == "left" else (wrong, right)
     return ((question.subject, PRESENTED, question.stimulus_id), *pair)
 
 
 def page(design: Design, images: Mapping[Image, str], *, title: str) -> str:
-    """Make the page that asks.
+    """Return the page for raters.
 
     Parameters
     ----------
     design
-        What is asked.
+        The questions.
     images
         Every image of the questions as a data URI.
     title
-        What the raters' files are named after, such as the recipe's name.
+        First part of the names of the raters' files, such as the recipe's name.
 
     Returns
     -------
     str
-        HTML; write it as UTF-8. The right answers are not in it, and images stand in an order that tells nothing.
+        HTML; write it as UTF-8. It does not contain the right answers, and the order of the images does not reveal them.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -44,6 +47,10 @@ def page(design: Design, images: Mapping[Image, str], *, title: str) -> str:
     )
     every = sorted(set(images.values()))
     place = {uri: number for number, uri in enumerate(every)}
-    sheets = [[[place[images[which]] for which in shown(question)] for question in sheet] for sheet in design.sheets]
+
+    def numbers(question: Question) -> list[int]:
+        return [place[images[which]] for which in shown(question)]
+
+    sheets = [[numbers(question) for question in sheet] for sheet in design.sheets]
     data = {"design": design.fingerprint, "title": title, "images": every, "sheets": sheets}
     return pages.get_template("page.html.j2").render(title=title, n_raters=len(sheets), data=data)

@@ -1,4 +1,4 @@
-"""Scoring: how often people chose the right image, how sure that is, and which condition they read best."""
+"""Scoring: accuracy of raters in each condition, with intervals and tests, and differences between conditions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLUMNS = (
     *("statistic", "subject", "condition", "against", "rater"),
     *("value", "low", "high", "p", "p_holm", "n_raters", "n_images"),
 )
-"""The columns of ``raters.csv``."""
+"""Columns of ``raters.csv``."""
 CHANCE = 0.5
 
 Floats = NDArray[np.float64]
@@ -35,30 +35,30 @@ def score_answers(
     Parameters
     ----------
     design
-        What was asked.
+        The questions.
     answers
-        Of each rater (`reseen.raters.read_answers`).
+        Answers of each rater (`reseen.raters.read_answers`).
     n_bootstrap, seed
-        How many resamplings, and their seed.
+        Number of resamplings, and their seed.
 
     Returns
     -------
-    A table of `COLUMNS`. ``accuracy``: of each condition, over all subjects and of each; ``difference``: of two
-    conditions. An image that several subjects saw is one image: it is averaged over them first. ``low`` and ``high``
-    are the middle 95 % of resamplings of raters and of images, both at once. ``p`` is a two-sided signed-rank test
-    over images, each averaged over raters, against one half or against the other condition; ``p_holm`` is corrected
-    for all tests of the same kind. ``rater_accuracy``, ``rater_catch`` and ``rater_seconds`` (median) tell of each
+    A table of `COLUMNS`. ``accuracy`` is that of each condition, over all subjects and for each; ``difference`` is
+    between two conditions. An image that several subjects saw is one image: it is averaged over them first. ``low`` and
+    ``high`` are the middle 95 % of resamplings of raters and of images together. ``p`` is a two-sided signed-rank test
+    over images, each averaged over raters, against one half or against the other condition. ``p_holm`` is corrected for
+    all tests of the same statistic. ``rater_accuracy``, ``rater_catch`` and ``rater_seconds`` (median) are of each
     rater.
     """
     import pandas as pd
 
     correct = _correct(design, answers)
     rows: list[dict[str, Any]] = []
-    for statistic, made in (
-        ("accuracy", _accuracies(correct, n_bootstrap, seed)),
-        ("difference", _differences(correct, n_bootstrap, seed)),
-    ):
-        found = list(made)
+    tested = {
+        "accuracy": list(_accuracies(correct, n_bootstrap, seed)),
+        "difference": list(_differences(correct, n_bootstrap, seed)),
+    }
+    for statistic, found in tested.items():
         corrected = statistics.holm([row["p"] for row in found])
         rows += [{"statistic": statistic, **row, "p_holm": p} for row, p in zip(found, corrected, strict=True)]
     rows += _by_subject(correct, n_bootstrap, seed)
@@ -67,7 +67,7 @@ def score_answers(
 
 
 def _correct(design: Design, answers: Sequence[Answers]) -> dict[str, dict[_Item, Floats]]:
-    """Return, for each condition and image, whether each rater chose right, ``(n_raters,)``."""
+    """Return for each condition and image whether each rater chose the right answer, ``(n_raters,)``."""
     table: dict[str, dict[_Item, Floats]] = {}
     for row, given in enumerate(answers):
         for question, side in zip(design.sheets[given.rater - 1], given.sides, strict=True):
@@ -79,12 +79,12 @@ def _correct(design: Design, answers: Sequence[Answers]) -> dict[str, dict[_Item
 
 
 def _by_length(entry: tuple[str, object]) -> tuple[int, int]:
-    """Order conditions as everywhere: z, c, zc."""
+    """Return a key that sorts conditions in the order z, c, zc."""
     return len(entry[0]), -ord(entry[0][0])
 
 
 def _by_image(items: Mapping[_Item, Floats]) -> Floats:
-    """Average over the subjects who saw an image, ``(n_raters, n_images)``: to them all it is easy or hard alike."""
+    """Return the mean over the subjects who saw an image, ``(n_raters, n_images)``; an image is one sample of images."""
     of_image: dict[int, list[Floats]] = {}
     for (_, stimulus_id), right in items.items():
         of_image.setdefault(stimulus_id, []).append(right)
@@ -95,13 +95,8 @@ def _accuracies(correct: Mapping[str, Mapping[_Item, Floats]], n_bootstrap: int,
     for condition, items in correct.items():
         matrix = _by_image(items)
         p = statistics.signed_rank_p(matrix.mean(axis=0) - CHANCE)
-        yield {
-            "subject": "all",
-            "condition": condition,
-            "against": "chance",
-            **_mean(matrix, n_bootstrap, seed),
-            "p": p,
-        }
+        words = {"subject": "all", "condition": condition, "against": "chance"}
+        yield {**words, **_mean(matrix, n_bootstrap, seed), "p": p}
 
 
 def _differences(
@@ -110,15 +105,17 @@ def _differences(
     for against, condition in combinations(correct, 2):
         matrix = _by_image(correct[condition]) - _by_image(correct[against])
         p = statistics.signed_rank_p(matrix.mean(axis=0))
-        yield {"subject": "all", "condition": condition, "against": against, **_mean(matrix, n_bootstrap, seed), "p": p}
+        words = {"subject": "all", "condition": condition, "against": against}
+        yield {**words, **_mean(matrix, n_bootstrap, seed), "p": p}
 
 
 def _by_subject(correct: Mapping[str, Mapping[_Item, Floats]], n_bootstrap: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Return each subject's accuracy, where there is more than one."""
+    """Return each subject's accuracy if there are several subjects."""
     subjects = sorted({subject for items in correct.values() for subject, _ in items})
     for subject in subjects if len(subjects) > 1 else ():
         for condition, items in correct.items():
-            matrix = np.stack([found for (whose, _), found in items.items() if whose == subject], axis=1)
+            mine = [found for (item_subject, _), found in items.items() if item_subject == subject]
+            matrix = np.stack(mine, axis=1)
             words = {"statistic": "accuracy", "subject": subject, "condition": condition}
             yield {**words, **_mean(matrix, n_bootstrap, seed)}
 
@@ -136,10 +133,11 @@ def _by_rater(design: Design, answers: Sequence[Answers]) -> Iterator[dict[str, 
 
 
 def _mean(matrix: Floats, n_bootstrap: int, seed: int) -> dict[str, Any]:
-    """Average over raters and images ``(n_raters, n_images)``, with an interval over both."""
+    """Return the mean over raters and images ``(n_raters, n_images)``, with an interval over both."""
     n_raters, n_images = matrix.shape
     raters = statistics.bootstrap_weights(np.arange(n_raters), n_bootstrap, seed=seed)
     images = statistics.bootstrap_weights(np.arange(n_images), n_bootstrap, seed=seed + 1)
+    # (n_bootstrap, n_images); the weights of each resampling add up to n_raters and to n_images
     replicates = ((raters @ matrix) * images).sum(axis=1) / matrix.size
     low, high = statistics.interval(replicates)
     return {"value": float(matrix.mean()), "low": low, "high": high, "n_raters": n_raters, "n_images": n_images}
