@@ -163,8 +163,8 @@ def bootstrap_target_r(true: NDArray[Any], predicted: NDArray[Any], weights: Flo
 
     Returns
     -------
-    Shape ``(n_bootstrap,)``. A resampling repeats stimuli, so that its correlations are lower than those of all stimuli:
-    see `reseen.statistics.interval_around`.
+    Shape ``(n_bootstrap,)``. A resampling repeats stimuli, so its correlations are lower than those of all stimuli: see
+    `reseen.statistics.interval_around`.
     """
     weight = weights / weights.sum(axis=1, keepdims=True)  # (n_bootstrap, n)
     total, n_targets = np.zeros(len(weights)), 0

@@ -28,7 +28,7 @@ CATCH = "catch"
 
 @dataclass(frozen=True)
 class Question:
-    """One question: which of two images was reconstructed from the image above them?
+    """Question which of two images was reconstructed from the image above them.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class Design:
         known = Design.load(path)
         if replace(self, results=known.results) != known:
             raise ResultsError(
-                f"{path.parent} has another test, whose answers could not be scored without it. "
+                f"{path.parent} contains another test. Its answers could not be scored without its design. "
                 "Make the same test again, or delete the folder first.",
                 where=path,
                 expected=known.fingerprint,
@@ -153,9 +153,9 @@ def draw_design(
 ) -> Design:
     """Draw the questions of every rater.
 
-    On each sheet every image is once the original and once the distractor in each condition of each subject. The numbers
-    of right answers on the left and on the right differ by at most one. An original is repeated only after all others
-    were shown. Orders, sides and pairs differ between raters.
+    On each sheet every image is once the original and once the distractor in each condition of each subject. The
+    numbers of right answers on the left and on the right differ by at most one. An original is repeated only after all
+    others were shown. Orders, sides and pairs differ between raters.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ def page(design: Design, images: Mapping[Image, str], *, title: str) -> str:
     Returns
     -------
     str
-        HTML; write it as UTF-8. It does not contain the right answers, and the order of the images does not reveal them.
+        HTML; write it as UTF-8. It does not contain the right answers; the order of the images does not reveal them.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -84,7 +84,7 @@ def _by_length(entry: tuple[str, object]) -> tuple[int, int]:
 
 
 def _by_image(items: Mapping[_Item, Floats]) -> Floats:
-    """Return the mean over the subjects who saw an image, ``(n_raters, n_images)``; an image is one sample of images."""
+    """Return the mean over the subjects of each image, ``(n_raters, n_images)``: images are sampled, not subjects."""
     of_image: dict[int, list[Floats]] = {}
     for (_, stimulus_id), right in items.items():
         of_image.setdefault(stimulus_id, []).append(right)
