@@ -1,4 +1,5 @@
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -108,11 +109,10 @@ def test_there_is_no_room_for_odds_and_ends():
 
 
 def test_nothing_is_printed_or_pickled_by_the_library():
+    # pickletools lists the instructions of a pickle and loads nothing
+    refused = re.compile(r"\s*(print\(|(import|from) pickle\b)")
     for path in (ROOT / "src").rglob("*.py"):
-        lines = path.read_text().splitlines()
-        assert not [line for line in lines if line.lstrip().startswith(("print(", "import pickle", "from pickle"))], (
-            path
-        )
+        assert not [line for line in path.read_text().splitlines() if refused.match(line)], path
 
 
 def test_every_module_has_its_test():
