@@ -8,6 +8,8 @@
     place.py      grids and surfaces of voxels
     rois.py       ROIs in files
     volumes.py    responses in NIfTI files
+    surfaces.py   values of vertices in GIFTI and CIFTI files
+    runs.py       files of runs and their events, by the names of BIDS
     assemble.py   complete a reader's trials and responses with images, captions and ROIs
     trials.py     the reader of a trial table and the responses next to it; the other readers have a module each
 """
@@ -19,7 +21,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from reseen.datasets.inventory import FileCheck, check_file, describe_labels
-from reseen.datasets.lab import trials
+from reseen.datasets.lab import cifti, gifti, trials
 from reseen.datasets.lab.assemble import need_root
 from reseen.datasets.lab.data import LabData, Responses, to_subject
 from reseen.recipe import DataRecipe
@@ -27,7 +29,11 @@ from reseen.subject import Subject
 
 __all__ = ["READERS", "LabData", "Responses", "inventory", "open_subject", "to_subject"]
 
-READERS: Mapping[str, Callable[[DataRecipe, str], LabData]] = {"trials": trials.read}
+READERS: Mapping[str, Callable[[DataRecipe, str], LabData]] = {
+    "trials": trials.read,
+    "gifti": gifti.read,
+    "cifti": cifti.read,
+}
 """Reader of a subject's data by ``data.kind``."""
 
 
