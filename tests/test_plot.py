@@ -9,6 +9,7 @@ import matplotlib.figure
 import numpy as np
 import pandas as pd
 import pytest
+from fields import raises_with
 from PIL import Image
 from test_scores import FULL, pixels, rows, table
 
@@ -65,18 +66,18 @@ def test_of_many_images_the_first_eight_are_drawn():
 
 
 @pytest.mark.parametrize(
-    ("given", "options", "says"),
+    ("given", "options", "where", "expected", "found"),
     [
-        ((ORIGINALS / 255, SAMPLES), {}, r"originals: expected uint8 images \(n, H, W, 3\); found float64"),
-        ((SAMPLES, SAMPLES), {}, r"originals: .*found uint8 \(10, 4, 12, 16, 3\)"),
-        ((ORIGINALS, {"z": SAMPLES[:9]}), {}, "reconstructions z: expected 10 images.*found 9"),
-        ((ORIGINALS, SAMPLES), {"rows": [10]}, r"rows: expected numbers from 0 to 9; found \[10\]"),
-        ((ORIGINALS, SAMPLES), {"rows": []}, "rows: expected numbers"),
-        ((ORIGINALS, SAMPLES), {"titles": ["a"]}, "titles: expected 8, one for each row drawn; found 1"),
+        ((ORIGINALS / 255, SAMPLES), {}, "originals", "(n, H, W, 3)", ("float64", 10, 12, 16, 3)),
+        ((SAMPLES, SAMPLES), {}, "originals", "(n, H, W, 3)", ("uint8", 10, 4, 12, 16, 3)),
+        ((ORIGINALS, {"z": SAMPLES[:9]}), {}, "reconstructions z", 10, 9),
+        ((ORIGINALS, SAMPLES), {"rows": [10]}, "rows", 9, [10]),
+        ((ORIGINALS, SAMPLES), {"rows": []}, "rows", 9, []),
+        ((ORIGINALS, SAMPLES), {"titles": ["a"]}, "titles", 8, 1),
     ],
 )
-def test_images_that_do_not_fit_are_refused(given, options, says):
-    with pytest.raises(ShapeError, match=says):
+def test_images_that_do_not_belong_together_are_refused(given, options, where, expected, found):
+    with raises_with(ShapeError, where=where, expected=expected, found=found):
         plot.images(*given, **options)
 
 
@@ -86,9 +87,9 @@ def test_a_denoising_sequence_starts_and_ends_with_its_ends():
     assert columns == ["original", "start", "33 % denoised", "67 % denoised", "result"]
     np.testing.assert_array_equal(found, [SAMPLES[0, 0], *ORIGINALS[[0, 3, 6, 9]]])
     assert len(plot.denoising(ORIGINALS[:3]).axes[0].images) == 3
-    with pytest.raises(ShapeError, match="two frames or more; found 1"):
+    with raises_with(ShapeError, where="frames", expected=2, found=1):
         plot.denoising(ORIGINALS[:1])
-    with pytest.raises(ShapeError, match="two frames or more; found 1"):
+    with raises_with(ShapeError, where="frames", expected=2, found=1):
         plot.denoising(ORIGINALS, n_frames=1)
 
 
@@ -146,7 +147,7 @@ def test_subjects_have_rows_of_their_own_and_their_mean():
 
 def test_without_a_score_of_images_there_is_nothing_to_draw():
     features = rows(network="features", layer="")
-    with pytest.raises(ShapeError, match="no score of images"):
+    with raises_with(ShapeError, where="scores"):
         plot.scores(Scores(table(features)))
     only_pixels = plot.scores(Scores(pd.DataFrame(pixels(), columns=list(SCORE_COLUMNS))))
     assert [axes.get_title() for axes in only_pixels.axes] == ["Pixel correlation"]
@@ -179,9 +180,9 @@ def test_the_flat_map_shows_the_significant_vertices_up_to_the_end_of_the_scale(
 
 
 def test_a_map_that_is_not_there_is_named_with_those_there_are(maps):
-    with pytest.raises(ShapeError, match="no map 'zc'; there are those of z, c"):
+    with raises_with(ShapeError, where="name", expected=("z", "c"), found="zc"):
         plot.flat_map(maps, "zc")
-    with pytest.raises(ShapeError, match=r"vmax: expected a number above vmin, 0\.2; found 0\.1"):
+    with raises_with(ShapeError, where="vmax", expected=0.2, found=0.1):
         plot.flat_map(maps, "z", vmin=0.2, vmax=0.1)
 
 
@@ -242,7 +243,7 @@ def test_equal_figures_are_written_as_equal_bytes(tmp_path, kind):
     first = (tmp_path / f"one.{kind}").read_bytes()
     assert len(first) > 5000
     assert first == (tmp_path / f"two.{kind}").read_bytes()
-    with pytest.raises(ShapeError, match=r"figure\.gif: expected a name that ends in \.png, \.svg or \.pdf"):
+    with raises_with(ShapeError, where=tmp_path / "figure.gif", expected=("png", "svg", "pdf"), found="gif"):
         plot.save(plot.scores(Scores(FULL)), tmp_path / "figure.gif")
 
 

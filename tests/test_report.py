@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from fields import raises_with
 
 from reseen.errors import ShapeError
 from reseen.evaluate import run_checks
@@ -480,13 +481,13 @@ def test_large_images_are_shrunk():
 
 
 def test_arrays_that_do_not_belong_together_are_refused():
-    with pytest.raises(ShapeError, match="score has 3 rows; 12 items need 12"):
+    with raises_with(ShapeError, where="score", expected=N, found=3):
         subject(score=np.zeros(3))
-    with pytest.raises(ShapeError, match="must be \\(n_items, n_samples"):
+    with raises_with(ShapeError, where="images of result z", found=(N, 8, 8, 3)):
         subject(images={("result", "z"): images(0, N)})
-    with pytest.raises(ShapeError, match="sequence of stimulus 4"):
+    with raises_with(ShapeError, where="frames", found=(8, 8, 3)):
         DenoisingSequence(4, np.zeros((8, 8, 3)))
-    with pytest.raises(ShapeError, match="no column 'n'"):
+    with raises_with(ShapeError, where="scores", expected="n"):
         contents(scores=scores().drop(columns="n"))
 
 
@@ -548,7 +549,7 @@ def test_captions_that_a_prior_found_probable_stand_below_their_image():
     page = report(contents(subject(probable=probable)))
     assert "Most probable captions: <b>0.62</b> a &lt;red&gt; boat" in page
     assert "Most probable captions" not in report(contents())
-    with pytest.raises(ShapeError, match=f"probable captions has 1 rows; {N} items need {N}"):
+    with raises_with(ShapeError, where="probable", expected=N, found=1):
         subject(probable=probable[:1])
 
 

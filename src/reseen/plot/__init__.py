@@ -1,8 +1,8 @@
 """Plot: figures of images, scores, decoders and encoding models, drawn by matplotlib.
 
-Each public function returns a matplotlib ``Figure`` that a notebook displays and `save` writes; ``ax=``
-draws into given axes. They do not use ``pyplot``, so that no figure stays open. The same functions draw the report
-and the files for print.
+Each public function returns a matplotlib ``Figure`` that a notebook displays and `save` writes; with ``ax=`` it draws
+into given axes. No function uses ``pyplot``, so no figure stays open. The same functions draw the report and the files
+for print.
 
 ::
 

@@ -8,9 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from reseen.analyses import NAMES, parse_feature, stage_of
 from reseen.errors import ShapeError
 from reseen.plot import colours, wording
@@ -20,9 +17,11 @@ from reseen.plot.flat_maps import TOP, CorticalMaps, Kind, draw_key, draw_map, p
 from reseen.plot.rows import Row, draw_bound, draw_dot, height_of, limits_of, place_rows
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 TITLES = {
     "features": "Prediction accuracy of each feature",
@@ -84,7 +83,8 @@ def encoding(
     """
     bars = bars_of(table, analysis)
     if bars.empty:
-        raise ShapeError(f"the table has no values of an analysis {analysis!r}; analyses are {', '.join(NAMES)}.")
+        message = f"the table has no values of an analysis {analysis!r}; analyses are {', '.join(NAMES)}."
+        raise ShapeError(message, where="analysis", expected=NAMES, found=analysis)
     if ax is not None:
         return draw_bars(bars, KINDS[analysis], limits, ax)
     cortex = None if maps is None else Cortex(maps.regions, maps.region_names)
@@ -102,7 +102,8 @@ def bars_of(table: pd.DataFrame, analysis: str) -> pd.DataFrame:
     ``ceiling`` (median noise ceiling, or NaN) and ``colour``.
     """
     kind = KINDS[analysis]
-    mine = table[table["analysis"] == analysis].reindex(columns=list(dict.fromkeys([*table.columns, "low", "high"])))
+    columns = dict.fromkeys([*table.columns, "low", "high"])  # intervals may be missing
+    mine = table[table["analysis"] == analysis].reindex(columns=list(columns))
     rows = mine[mine["statistic"] == _STATISTIC[kind]].copy()
     rows["ceiling"] = math.nan
     if kind == "one":
@@ -120,9 +121,8 @@ def bars_of(table: pd.DataFrame, analysis: str) -> pd.DataFrame:
         rows["part"] = rows["feature"].map(wording.layer)
         names = list(rows["part"].unique())
         rows["colour"] = rows["part"].map(dict(zip(names, colours.layer_palette(names), strict=True)))
-    order = rows["roi"].map({roi: k for k, roi in enumerate(rows["roi"].unique())})
-    kept = rows.iloc[np.argsort(order.to_numpy(), kind="stable")]
-    return kept[["roi", "row", "part", "value", "low", "high", "ceiling", "colour"]].reset_index(drop=True)
+    kept = rows.sort_values("roi", key=lambda column: column.factorize()[0], kind="stable", ignore_index=True)
+    return kept[["roi", "row", "part", "value", "low", "high", "ceiling", "colour"]]
 
 
 def legend_of(bars: pd.DataFrame, analysis: str) -> dict[str, str]:
@@ -138,12 +138,16 @@ def paint_all(
     high = TOP.get(kind, 1.0) if vmax is None else vmax
     mine = table[table["analysis"] == analysis]
     names = list(maps.winners) if kind == "layers" else list(mine["model"].unique())
-    titles = {
-        name: str(name) if kind == "one" else wording.stage(name if kind == "layers" else stage_of(name))
-        for name in names
-        if maps.kind_of(name) == kind
+    title_of: dict[Kind, Callable[[str], str]] = {
+        "one": str,
+        "two": lambda model: wording.stage(stage_of(model)),
+        "layers": wording.stage,
     }
-    return {title: paint(cortex, maps, name, vmin, high) for name, title in titles.items()}
+    painted = {}
+    for name in names:
+        if maps.kind_of(name) == kind:
+            painted[title_of[kind](name)] = paint(cortex, maps, name, vmin, high)
+    return painted
 
 
 def draw_bars(

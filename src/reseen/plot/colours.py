@@ -24,7 +24,7 @@ PAGE = {
     "zc": ("#007a5a", "#3ccf9e"),
     "other": ("#6b4fa0", "#b79df0"),
 }
-"""Name -> colour on light and on dark paper; of conditions the feature of the same name has their colour."""
+"""Name -> colour on light and on dark paper; a feature has the colour of the condition of its name."""
 INK, SOFT, LINE, REACH, NULL, BAR, EDGE = (
     PAGE[name][0] for name in ("ink", "soft", "line", "reach", "null", "bar", "edge")
 )
@@ -41,7 +41,7 @@ def of_condition(name: str) -> str:
 
 
 def css(colour: str) -> str:
-    """Return a colour for a style sheet: by name, where the page has another one on dark paper."""
+    """Return a colour for a style sheet: its name, if the page has another colour on dark paper."""
     return f"var(--{_NAMES[colour]})" if colour in _NAMES else colour
 
 
@@ -67,6 +67,7 @@ def two(first: Floats, second: Floats, low: float, high: float) -> Floats:
     """
     proportions = [_proportion(values, low, high)[..., None] for values in (first, second)]
     inks = [np.array(rgb(colour)) for colour in (FIRST, SECOND)]
+    # an ink multiplies the light by its colour, in proportion to its amount
     mixed = np.array(_WEAK) * np.prod([1 - p * (1 - ink) for p, ink in zip(proportions, inks, strict=True)], axis=0)
     known = np.isfinite(first) & np.isfinite(second)
     return np.concatenate([mixed, known[..., None]], axis=-1)
@@ -84,13 +85,12 @@ def _proportion(values: Floats, low: float, high: float) -> Floats:
 
 def layer_palette(layers: Sequence[str]) -> list[str]:
     """Return a colour for each layer of a U-Net: encoder blue, outermost darkest; bottleneck black; decoder orange."""
-    starts = {"down": ("conv_in", "down_"), "up": ("up_", "conv_norm_out", "conv_out")}
-    sides = [next((side for side, names in starts.items() if layer.startswith(names)), "mid") for layer in layers]
     palette = [_MIDDLE] * len(layers)
-    for side, ends in (("down", _ENCODER), ("up", _DECODER)):
-        places = [place for place, found in enumerate(sides) if found == side]
+    sides = {_ENCODER: ("conv_in", "down_"), _DECODER: ("up_", "conv_norm_out", "conv_out")}
+    for (first, last), names in sides.items():
+        places = [place for place, layer in enumerate(layers) if layer.startswith(names)]
+        start, end = np.array(rgb(first)), np.array(rgb(last))
         for place, fraction in zip(places, np.linspace(0, 1, len(places)), strict=True):
-            start, end = np.array(rgb(ends[0])), np.array(rgb(ends[1]))
             palette[place] = as_hex(start + (end - start) * fraction)
     return palette
 

@@ -1,7 +1,7 @@
 """Cortex: paint a number for each vertex of fsaverage5 as an image of the cortex, flat and inflated, in milliseconds.
 
-Every view is rastered once: the front triangle of each pixel and the position in it. Painting a map is then an index
-operation. A pixel is coloured if at least half of its triangle, by weight, has a value. Sulci are light grey below.
+Every view is rasterised once: the front triangle of each pixel and the position in it. Painting a map is then an index
+operation. A pixel is coloured if at least half of its triangle, by weight, has a value. Sulci are grey behind it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SMALL_VIEWS = ("lateral", "medial", "ventral")
 
 @dataclass(frozen=True)
 class View:
-    """Voxel or vertex at each pixel.
+    """Triangle of the cortical surface at each pixel.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ class View:
     weights
         Shape ``(height, width, 3)`` float32: barycentric weights; they add up to 1.
     there
-        Shape ``(height, width)`` bool: whether there is cortex at all.
+        Shape ``(height, width)`` bool: whether the pixel shows cortex.
     grey
-        Shape ``(height, width)``: the sulci below.
+        Shape ``(height, width)``: brightness of the background, darker in sulci.
     """
 
     vertices: NDArray[np.int32]
@@ -149,23 +149,26 @@ class Cortex:
 
 
 def _paint(view: View, over: Floats, edge: NDArray[np.bool_]) -> Image.Image:
-    """Paint colours over the sulci, at the size that is shown."""
+    """Paint colours over the background, at the final size."""
     opacity = over[..., 3:]
     painted = view.grey[..., None] * (1 - opacity) + over[..., :3] * opacity
     painted[edge] = OUTLINE
-    whole = np.concatenate([painted, view.there[..., None]], axis=2)
-    return Image.fromarray(np.round(whole.clip(0, 1) * 255).astype(np.uint8)).reduce(SMOOTH)
+    image = np.concatenate([painted, view.there[..., None]], axis=2)
+    return Image.fromarray(np.round(image.clip(0, 1) * 255).astype(np.uint8)).reduce(SMOOTH)
 
 
 def _reach(side: str, regions: NDArray[np.int64]) -> float:
-    """Return how far the regions reach from the back end of the flat cortex, in mm."""
+    """Return the extent of the regions from the posterior end of the flat cortex, in mm."""
     used = np.unique(load_faces("flat", side))
     back = _from_the_back(side)
-    read = used[regions[used] >= 0]
-    return float(np.percentile(back[read], NEARLY_ALL) if len(read) else back[used].max())
+    in_region = used[regions[used] >= 0]
+    if not len(in_region):
+        return float(back[used].max())
+    return float(np.percentile(back[in_region], NEARLY_ALL))
 
 
 def _from_the_back(side: str) -> Floats:
+    """Return the distance of each vertex from the posterior end of the flat cortex, in mm."""
     across = load_points("flat", side)[:, 0] * (1 if side == "lh" else -1)
     used = np.unique(load_faces("flat", side))
     return np.asarray(across[used].max() - across)
@@ -183,7 +186,7 @@ def _flat_view(side: str, reach: int) -> View:
 
 @lru_cache(maxsize=8)
 def _small_view(side: str, name: str) -> View:
-    """Draw the inflated cortex from one side; every view has the size that the longest one needs."""
+    """Return a view of the inflated cortex from one side; all views have the same width."""
     x, y, z = load_points("infl", side).T
     outer = -1 if side == "lh" else 1
     sides = {
@@ -193,7 +196,7 @@ def _small_view(side: str, name: str) -> View:
     }
     across, up, near = sides[name]
     long, tall = (np.ptp(up), np.ptp(across)) if name == "ventral" else (np.ptp(across), np.ptp(up))
-    if name == "ventral":  # lie it down, the front to the outside as in the views beside it
+    if name == "ventral":  # rotate it, anterior to the outside as in the other views
         across, up = outer * up, -outer * across
     width = SMALL_WIDTH * SMOOTH
     return _view(side, *_raster(across, up, near, load_faces("infl", side), width, round(width * tall / long)))
@@ -230,7 +233,7 @@ def _raster(
     column = (x - x[used].min()) * scale + (width - np.ptp(x[used]) * scale) / 2
     row = (y[used].max() - y) * scale + (height - np.ptp(y[used]) * scale) / 2
     points = np.stack([column, row], axis=1)
-    faces = faces[np.argsort(near[faces].mean(axis=1), kind="stable")]  # the nearest is painted last
+    faces = faces[np.argsort(near[faces].mean(axis=1), kind="stable")]  # the nearest triangle is drawn last
     numbers = Image.new("I", (width, height), -1)
     pen = ImageDraw.Draw(numbers)
     for number, corners in enumerate(points[faces].reshape(-1, 6).tolist()):
@@ -239,8 +242,9 @@ def _raster(
     vertices = faces[np.maximum(found, 0)].astype(np.int32)
     first, second, third = np.moveaxis(points[vertices], 2, 0)
     pixel = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=2)
-    area = np.where((whole := _cross(second - first, third - first)) == 0, 1, whole)
-    # barycentric weights; a pixel on the outside of an edge takes the edge's own
+    area = _cross(second - first, third - first)
+    area = np.where(area == 0, 1, area)
+    # barycentric weights; a pixel outside of an edge has the weights of a point on the edge
     weights = np.stack([_cross(third - second, pixel - second), _cross(first - third, pixel - third)], axis=2)
     weights = np.clip(weights / area[..., None], 0, 1)
     weights = np.concatenate([weights, np.clip(1 - weights.sum(axis=2, keepdims=True), 0, 1)], axis=2)
@@ -253,7 +257,7 @@ def _cross(one: Floats, other: Floats) -> Floats:
 
 
 def _edges(regions: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Find the pixels at which one region ends, two pixels wide."""
+    """Return the pixels at borders of regions, two pixels wide."""
     edge = np.zeros(regions.shape, dtype=bool)
     for axis in (0, 1):
         differ = np.diff(regions, axis=axis) != 0

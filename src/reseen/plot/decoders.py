@@ -48,10 +48,8 @@ def penalties(chosen: ArrayLike, grid: ArrayLike | None = None, *, ax: Axes | No
         at_end = place in (0, len(tried) - 1)
         if at_end:
             bar.set_color(colours.of_condition("c"))
-        tip(
-            bar,
-            f"alpha {wording.penalty(tried[place])}{' (end of the grid)' if at_end else ''}: {counts[place]} targets",
-        )
+        note = " (end of the grid)" if at_end else ""
+        tip(bar, f"alpha {wording.penalty(tried[place])}{note}: {counts[place]} targets")
     every = range(0, len(tried), math.ceil(len(tried) / 9))
     axes.set_xticks(every, [wording.penalty(tried[place]) for place in every], size=8, color=colours.SOFT)
     axes.set(xlim=(-0.5, len(tried) - 0.5), yticks=[])
@@ -65,6 +63,7 @@ def count_penalties(chosen: NDArray[np.floating[Any]], grid: NDArray[np.floating
     """Count how often each penalty of an ascending grid was chosen, by the nearest one on a log scale."""
     known = chosen[np.isfinite(chosen)]
     tiny = np.finfo(np.float64).tiny
+    # geometric means of neighbours; a penalty of 0 has no logarithm
     edges = np.sqrt(np.maximum(grid[1:], tiny) * np.maximum(grid[:-1], tiny))
     return np.bincount(np.searchsorted(edges, known), minlength=len(grid))
 
@@ -78,7 +77,7 @@ def noise_ceilings(
     ----------
     ceilings
         ROI -> proportion in [0, 1] of the variance of the responses that a stimulus can explain, ``(n_voxels,)``; NaN
-        where it is unknown.
+        if unknown.
     n_voxels
         ROI -> number of voxels; left out: that of ``ceilings``. ROIs without ceilings have an empty row.
     ax
@@ -99,13 +98,13 @@ def noise_ceilings(
     for y, name in enumerate(names):
         values = known.get(name, np.zeros(0))
         axes.axhline(y, color=colours.SOFT, lw=0.8)
-        said = "–"
+        median = "–"
         if len(values):
             heights, edges = np.histogram(values.clip(0, 1), bins=25, range=(0, 1))
             axes.stairs(y - 0.75 * heights / heights.max(), edges, baseline=y, fill=True, color=colours.BAR)
-            said = wording.percent(float(np.median(values)))
-            draw_bound(axes, y - 0.375, float(np.median(values)), f"{name}: median {said}", half=0.375)
-        axes.text(1.02, y - 0.3, said, transform=axes.get_yaxis_transform(), size=9, weight="bold", va="center")
+            median = wording.percent(float(np.median(values)))
+            draw_bound(axes, y - 0.375, float(np.median(values)), f"{name}: median {median}", half=0.375)
+        axes.text(1.02, y - 0.3, median, transform=axes.get_yaxis_transform(), size=9, weight="bold", va="center")
     written = [f"{name}\n{counts[name]} voxels" for name in names]
     axes.set_yticks(np.arange(len(names)) - 0.3, written, size=8.5, color=colours.INK)
     axes.set(xlim=(0, 1), ylim=(max(len(names), 1) - 0.95, -0.95))
@@ -138,7 +137,7 @@ def curves(curves: Sequence[Curve], *, limits: tuple[float, float] = (0.0, 1.02)
     Parameters
     ----------
     curves
-        What to draw; curves of the same place have the same chance level.
+        The curves; all of them have the same chance level at the same place.
     limits
         Ends of the axis of proportions.
     ax
@@ -154,13 +153,15 @@ def curves(curves: Sequence[Curve], *, limits: tuple[float, float] = (0.0, 1.02)
     """
     from matplotlib.ticker import FuncFormatter
 
-    places = list(dict.fromkeys(place for curve in curves for place in curve.places))
+    chance: dict[str, float] = {}
+    for curve in curves:
+        chance |= dict(zip(curve.places, curve.chance, strict=True))
+    places = list(chance)
     figure, axes = axes_of(ax, CHART_WIDTH, 2.1)
-    chance = {place: value for curve in curves for place, value in zip(curve.places, curve.chance, strict=True)}
-    axes.plot([chance[place] for place in places], color=colours.SOFT, lw=1.2, ls=(0, (4, 3)))
+    axes.plot(list(chance.values()), color=colours.SOFT, lw=1.2, ls=(0, (4, 3)))
     for k, curve in enumerate(curves):
         colour = colours.of_condition(curve.name.partition(" ")[0])
-        # neighbours are set apart, so that intervals at one place can be identified
+        # curves are shifted, so that intervals at one place do not overlap
         across = [places.index(place) + 0.05 * (k - (len(curves) - 1) / 2) for place in curve.places]
         axes.plot(across, curve.values, color=colour, lw=1.6)
         axes.vlines(across, curve.low, curve.high, color=colour, lw=1.6)

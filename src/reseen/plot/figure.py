@@ -1,4 +1,4 @@
-"""Figure: new figures, complete files with the same bytes each time, and SVG for a web page."""
+"""Figure: new figures, reproducible files, and SVG for a web page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NO_DATE = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in inches that a notebook shows and pyplot does not keep."""
+    """Return an empty figure of a size in inches, which a notebook shows and pyplot does not keep."""
     from matplotlib.figure import Figure
 
     class NotebookFigure(Figure):
@@ -55,7 +55,7 @@ def axes_of(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]
 
 
 def tip(artist: Artist, text: str) -> None:
-    """Set the text that SVG shows for an artist under the mouse, and reads aloud."""
+    """Set the title of an artist in SVG: a tooltip, which screen readers read aloud."""
     artist.set_gid(_TIP + text)
 
 
@@ -77,7 +77,8 @@ def save(figure: Figure, path: Path | str) -> None:
     """
     kind = Path(path).suffix.removeprefix(".")
     if kind not in ("png", "svg", "pdf"):
-        raise ShapeError(f"{path}: expected a name that ends in .png, .svg or .pdf.")
+        message = f"{path}: expected a name that ends in .png, .svg or .pdf."
+        raise ShapeError(message, where=path, expected=("png", "svg", "pdf"), found=kind)
     if kind == "svg":
         content = _titles(_svg(figure, "reseen")).encode()
     else:
@@ -114,7 +115,7 @@ def page_svg(figure: Figure, label: str) -> Markup:
     body = re.sub(r"#[0-9a-f]{6}", lambda colour: colours.css(colour[0]), body)
     body = re.sub(r"\s*\n\s*", " ", re.sub(r'<g id="(?!tip:)[^"]*">', "<g>", body))
     body = re.sub(r'<defs>\s*</defs>|<g id="[^"]*"/>', "", body)
-    while (shorter := _GROUP.sub(r"\1", body)) != body:
+    while (shorter := _GROUP.sub(r"\1", body)) != body:  # groups may be nested
         body = shorter
     return Markup(f'<svg {box[0]} role="img" aria-label="{escape(label)}">{_titles(body)}')
 
@@ -129,5 +130,5 @@ def _svg(figure: Figure, salt: str) -> str:
 
 
 def _titles(svg: str) -> str:
-    """Replace the names of groups that `tip` set by titles."""
+    """Replace the names of groups from `tip` by titles."""
     return re.sub(rf'<g id="{_TIP}([^"]*)">', r"<g><title>\1</title>", svg)

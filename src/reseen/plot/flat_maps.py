@@ -35,8 +35,8 @@ class CorticalMaps:
     Parameters
     ----------
     values
-        Name, such as ``"r/z"`` or ``"split/z+zc@strength=0.8/z"`` -> hemisphere -> numbers; NaN where no voxel was
-        read.
+        Name, such as ``"r/z"`` or ``"split/z+zc@strength=0.8/z"`` -> hemisphere -> numbers; NaN where there is no
+        voxel.
     significant
         Model -> hemisphere -> 1 where its correlation is significant, 0 where not, -1 where there is no voxel.
     winners
@@ -104,7 +104,7 @@ def flat_map(
     significant_only
         Whether only significant vertices are coloured, where ``maps.significant`` has the model.
     title
-        Title; left out: what is drawn.
+        Title; left out: a description of the map.
     ax
         Axes to draw in; left out: a new figure.
 
@@ -125,10 +125,12 @@ def flat_map(
     """
     kind = maps.kind_of(name)
     if kind is None:
-        raise ShapeError(f"there is no map {name!r}; there are those of {', '.join(maps.names) or 'none'}.")
+        message = f"there is no map {name!r}; there are those of {', '.join(maps.names) or 'none'}."
+        raise ShapeError(message, where="name", expected=maps.names, found=name)
     high = TOP.get(kind, 1.0) if vmax is None else vmax
     if not high > vmin:
-        raise ShapeError(f"vmax: expected a number above vmin, {vmin:g}; found {high:g}.")
+        message = f"vmax: expected a number above vmin, {vmin:g}; found {high:g}."
+        raise ShapeError(message, where="vmax", expected=vmin, found=high)
     cortex = Cortex(maps.regions, maps.region_names)
     width, height = cortex.size
     figure, axes = axes_of(ax, 9.0, 9.0 * height / width + (1.9 if kind == "two" else 1.1))

@@ -66,18 +66,22 @@ def images(
     stacks = {name: _images(array, f"reconstructions {name}", (4, 5)) for name, array in named.items()}
     for name, stack in stacks.items():
         if len(stack) != len(truth):
-            raise ShapeError(f"reconstructions {name}: expected {len(truth)} images, as originals; found {len(stack)}.")
+            message = f"reconstructions {name}: expected {len(truth)} images, as originals; found {len(stack)}."
+            raise ShapeError(message, where=f"reconstructions {name}", expected=len(truth), found=len(stack))
     chosen = list(range(min(len(truth), MOST_IMAGES))) if rows is None else list(rows)
     if not chosen or min(chosen) < 0 or max(chosen) >= len(truth):
-        raise ShapeError(f"rows: expected numbers from 0 to {len(truth) - 1}; found {chosen}.")
+        message = f"rows: expected numbers from 0 to {len(truth) - 1}; found {chosen}."
+        raise ShapeError(message, where="rows", expected=len(truth) - 1, found=chosen)
     names = [f"image {row}" for row in chosen] if titles is None else list(titles)
     if len(names) != len(chosen):
-        raise ShapeError(f"titles: expected {len(chosen)}, one for each row drawn; found {len(names)}.")
+        message = f"titles: expected {len(chosen)}, one for each row drawn; found {len(names)}."
+        raise ShapeError(message, where="titles", expected=len(chosen), found=len(names))
     columns = [("original", truth)]
     for name, stack in stacks.items():
         samples = stack[:, None] if stack.ndim == 4 else stack[:, : max(n_samples, 1)]
-        endings = [f",\nsample {k}" for k in range(samples.shape[1])] if samples.shape[1] > 1 else [""]
-        columns += [(words(name) + ending, samples[:, k]) for k, ending in enumerate(endings)]
+        for k in range(samples.shape[1]):
+            title = words(name) if samples.shape[1] == 1 else f"{words(name)},\nsample {k}"
+            columns.append((title, samples[:, k]))
     grid = [[stack[row] for _, stack in columns] for row in chosen]
     return _grid(grid, [title for title, _ in columns], names, ax)
 
@@ -113,7 +117,9 @@ def denoising(
     """
     sequence = _images(frames, "frames", (4,))
     if min(len(sequence), n_frames) < 2:
-        raise ShapeError(f"a denoising sequence needs two frames or more; found {min(len(sequence), n_frames)}.")
+        n_shown = min(len(sequence), n_frames)
+        message = f"a denoising sequence needs two frames or more; found {n_shown}."
+        raise ShapeError(message, where="frames", expected=2, found=n_shown)
     places = np.unique(np.linspace(0, len(sequence) - 1, min(n_frames, len(sequence))).round().astype(int))
     shown = [(f"{100 * place / (len(sequence) - 1):.0f} % denoised", sequence[place]) for place in places]
     shown[0], shown[-1] = ("start", sequence[0]), ("result", sequence[-1])
@@ -127,7 +133,8 @@ def _images(array: ArrayLike, what: str, n_axes: tuple[int, ...]) -> NDArray[np.
     found: NDArray[Any] = np.asarray(array)
     if found.dtype != np.uint8 or found.ndim not in n_axes or found.shape[-1] != 3 or 0 in found.shape:
         shapes = " or ".join("(n, n_samples, H, W, 3)" if n == 5 else "(n, H, W, 3)" for n in n_axes)
-        raise ShapeError(f"{what}: expected uint8 images {shapes}; found {found.dtype} {found.shape}.")
+        message = f"{what}: expected uint8 images {shapes}; found {found.dtype} {found.shape}."
+        raise ShapeError(message, where=what, expected=shapes, found=(found.dtype.name, *found.shape))
     return found
 
 

@@ -32,7 +32,7 @@ class Row:
     Parameters
     ----------
     label
-        Text to the left.
+        Text on the left.
     value, low, high
         Value and its interval; NaN where there is none.
     colour
@@ -44,7 +44,7 @@ class Row:
     group
         Heading above the row and the other rows of the group.
     text
-        Text to the right.
+        Text on the right.
     """
 
     label: str
@@ -99,7 +99,7 @@ def chart(
 def limits_of(
     rows: Sequence[Row], *, low: float = 0.0, high: float | None = None, step: float = 0.1
 ) -> tuple[float, float]:
-    """Return ends of an axis: all numbers, in steps, at least from ``low``, and to ``high`` where it is given."""
+    """Return ends of an axis with all numbers, in steps, from ``low`` or less, and to ``high`` if it is given."""
     numbers = [number for row in rows for number in row.numbers] or [low, low + 1]
     left = min(low, math.floor(min(numbers) / step) * step)
     top = math.ceil(max(numbers) / step) * step if max(numbers) <= 1 else max(numbers) * 1.05
@@ -109,7 +109,7 @@ def limits_of(
 def place_rows(
     axes: Axes, rows: Sequence[Row], limits: tuple[float, float], *, show: Callable[[float], str], named: bool = True
 ) -> list[float]:
-    """Write headings and labels of rows, which `draw_rows` describes, and return their heights."""
+    """Draw headings and labels of rows (see `draw_rows`) and return the positions of the rows."""
     places, y = [], -1.0
     across = axes.get_yaxis_transform()  # x from the left of the axes to the right, y a row
     heads = _heads(rows)
@@ -148,7 +148,7 @@ def draw_rows(
 
 
 def style_value_axis(axes: Axes, show: Callable[[float], str]) -> None:
-    """Draw a grid and few ticks along the values, and nothing else around them."""
+    """Draw a grid and few ticks along the values, without a frame."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
@@ -171,15 +171,15 @@ def draw_dot(axes: Axes, y: float, row: Row, show: Callable[[float], str], *, si
         tip(dot, f"{row.label} {show(row.value)}{between}")
 
 
-def draw_bound(axes: Axes, y: float, value: float, said: str, half: float = 0.36) -> None:
+def draw_bound(axes: Axes, y: float, value: float, text: str, half: float = 0.36) -> None:
     """Draw an upper bound as a vertical tick."""
     if math.isfinite(value):
         (line,) = axes.plot([value] * 2, [y - half, y + half], color=colours.INK, lw=1.9, solid_capstyle="butt")
-        tip(line, said)
+        tip(line, text)
 
 
 def _heads(rows: Sequence[Row]) -> set[int]:
-    """Return the numbers of the rows that a heading comes before."""
+    """Return the numbers of the rows with a heading above them."""
     groups = [row.group for row in rows]
     return {k for k, group in enumerate(groups) if group and (k == 0 or groups[k - 1] != group)}
 

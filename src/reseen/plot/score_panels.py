@@ -13,19 +13,14 @@ from reseen.plot.figure import axes_of, new_figure
 from reseen.plot.rows import CHANCE_MARKERS, Row, draw_rows, limits_of
 from reseen.plot.wording import words
 from reseen.tables import FEATURES, IDENTIFICATION
+from reseen.wide import CHANCE
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CHANCE = dict(
-    zip(
-        ("chance_mismatched", "chance_permuted", "chance_mean", "chance_noise", "chance_random"),
-        CHANCE_MARKERS,
-        strict=True,
-    )
-)
+_CHANCE = dict(zip(CHANCE.values(), CHANCE_MARKERS, strict=True))
 """Column of a wide table of scores -> name of the chance level."""
 _AXES = {
     IDENTIFICATION: "identification accuracy",
@@ -42,7 +37,7 @@ class _HasScores(Protocol):
         """Return one row for each score."""
 
     def headline(self, condition: str | None = None) -> Any:
-        """Return the score that sums up the table."""
+        """Return the score that summarises the table."""
 
 
 def scores(
@@ -87,7 +82,7 @@ def scores(
     head = scores.headline()
     panels = _panels(wide, None if head is None else head.rule, every_network=every_network)
     if not panels:
-        raise ShapeError("there is no score of images to draw.")
+        raise ShapeError("there is no score of images to draw.", where="scores")
     panels = panels if ax is None else panels[:1]
     labels = list(dict.fromkeys(label for _, rows in panels for label in _labels(rows)))
     drawn = {title: _rows(rows, labels) for title, rows in panels}
@@ -149,11 +144,13 @@ def _panels(wide: pd.DataFrame, rule: Headline | None, *, every_network: bool) -
 
 
 def _labels(rows: pd.DataFrame) -> list[str]:
+    """Return the label of each row: condition, and subject if there are several."""
     several = rows["subject"].nunique() > 1
-    return [
-        ", ".join(part for part in (words(condition), subject if several else "") if part) or "reconstructions"
-        for condition, subject in zip(rows["condition"], rows["subject"], strict=True)
-    ]
+    labels = []
+    for condition, subject in zip(rows["condition"], rows["subject"], strict=True):
+        parts = [words(condition), subject] if several else [words(condition)]
+        labels.append(", ".join(part for part in parts if part) or "reconstructions")
+    return labels
 
 
 def _rows(table: pd.DataFrame, labels: Sequence[str]) -> list[Row]:

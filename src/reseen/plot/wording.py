@@ -7,7 +7,7 @@ import math
 from reseen.analyses import layers_of
 
 PERCENT = "\u00a0%"
-"""The sign, kept on the line of its number."""
+"""Per cent sign after a no-break space."""
 _WORDS = {
     "identification": "two-way identification",
     "pixcorr": "pixel correlation",

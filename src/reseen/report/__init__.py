@@ -1,7 +1,7 @@
 """Report: one self-contained HTML page from tables, images and denoising sequences.
 
-``report(contents)`` returns the page as text. It reads no file, fetches nothing and runs no script.
-Its argument contains everything that the page shows, so plain arrays are enough.
+``report(contents)`` returns the page as text. It reads no file and needs no internet; the page has no script.
+The argument has all contents of the page, so plain arrays are enough.
 
 ::
 

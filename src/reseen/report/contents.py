@@ -45,7 +45,10 @@ class DenoisingSequence:
         if self.frames.ndim != 4 or len(self.frames) == 0 or self.frames.shape[-1] != 3:
             raise ShapeError(
                 f"the sequence of stimulus {self.stimulus_id} needs frames (n_steps, height, width, 3); "
-                f"found {self.frames.shape}."
+                f"found {self.frames.shape}.",
+                where="frames",
+                expected=("n_steps", "height", "width", 3),
+                found=self.frames.shape,
             )
 
 
@@ -107,16 +110,22 @@ class SubjectReport:
     def __post_init__(self) -> None:
         n_items = len(self.stimulus_id)
         rows = {"presented": len(self.presented), "score": len(self.score)}
-        rows |= {"probable captions": len(self.probable)} if self.probable else {}
-        rows |= {f"images of {level} {condition}": len(array) for (level, condition), array in self.images.items()}
+        if self.probable:
+            rows["probable"] = len(self.probable)
+        for (level, condition), array in self.images.items():
+            rows[f"images of {level} {condition}"] = len(array)
         for name, n_rows in rows.items():
             if n_rows != n_items:
-                raise ShapeError(f"{self.subject}: {name} has {n_rows} rows; {n_items} items need {n_items}.")
+                message = f"{self.subject}: {name} has {n_rows} rows; {n_items} items need {n_items}."
+                raise ShapeError(message, where=name, expected=n_items, found=n_rows)
         for (level, condition), array in self.images.items():
             if array.ndim != 5 or array.shape[-1] != 3 or array.shape[1] == 0:
                 raise ShapeError(
                     f"{self.subject}: images of {level} {condition} must be (n_items, n_samples, height, width, 3); "
-                    f"found {array.shape}."
+                    f"found {array.shape}.",
+                    where=f"images of {level} {condition}",
+                    expected=(n_items, "n_samples", "height", "width", 3),
+                    found=array.shape,
                 )
 
 
@@ -165,7 +174,8 @@ class ReportInput:
     def __post_init__(self) -> None:
         missing = [name for name in SCORE_COLUMNS if name not in self.scores.columns]
         if missing:
-            raise ShapeError(f"the scores have no column {missing[0]!r}; they need {', '.join(SCORE_COLUMNS)}.")
+            message = f"the scores have no column {missing[0]!r}; they need {', '.join(SCORE_COLUMNS)}."
+            raise ShapeError(message, where="scores", expected=missing[0], found=tuple(self.scores.columns))
 
     @property
     def score_name(self) -> str:

@@ -43,11 +43,11 @@ def diagnostic_section(diagnostics: pd.DataFrame | None, checks: pd.DataFrame | 
     for subject, rows in diagnostics.groupby("subject", sort=False):
         records = rows.to_dict("records")
         lines = {(str(row["feature"]), str(row["diagnostic"]), str(row["setting"])): row for row in records}
-        charts = [
-            {"title": title, "about": about, "chart": _chart(lines, kind, f"{title}, {subject}")}
-            for kind, (title, about) in CURVES.items()
-            if any(key[1] == kind and _in_curve(*key[1:]) for key in lines)
-        ]
+        charts = []
+        for kind, (title, about) in CURVES.items():
+            if any(key[1] == kind and _in_curve(*key[1:]) for key in lines):
+                chart = _chart(lines, kind, f"{title}, {subject}")
+                charts.append({"title": title, "about": about, "chart": chart})
         listed = [] if checks is None else checks[checks["subject"] == subject].to_dict("records")
         sections.append(
             {
@@ -71,15 +71,13 @@ def _in_curve(diagnostic: str, setting: str) -> bool:
 
 
 def _chart(lines: Lines, kind: str, label: str) -> Any:
-    drawn = []
+    """Return the chart of one diagnostic, with a curve for each feature."""
+    drawn, summaries = [], []
     for feature in unique(key[0] for key in lines if key[1] == kind):
-        mine = [(key[2], row) for key, row in lines.items() if key[:2] == (feature, kind) and _in_curve(*key[1:])]
-        chance = [float(row["chance"]) if kind == "n_way" else 0.5 for _, row in mine]
-        value, low, high = (tuple(float(row[name]) for _, row in mine) for name in ("value", "low", "high"))
-        drawn.append(Curve(feature, tuple(setting for setting, _ in mine), value, low, high, tuple(chance)))
-    said = "; ".join(
-        f"{curve.name}: "
-        + ", ".join(f"{place} {percent(v)}" for place, v in zip(curve.places, curve.values, strict=True))
-        for curve in drawn
-    )
-    return page_svg(curves(drawn), f"{label}. {said}")
+        mine = {key[2]: row for key, row in lines.items() if key[:2] == (feature, kind) and _in_curve(*key[1:])}
+        value, low, high = (tuple(float(row[name]) for row in mine.values()) for name in ("value", "low", "high"))
+        chance = tuple(float(row["chance"]) if kind == "n_way" else 0.5 for row in mine.values())
+        drawn.append(Curve(feature, tuple(mine), value, low, high, chance))
+        values = ", ".join(f"{place} {percent(v)}" for place, v in zip(mine, value, strict=True))
+        summaries.append(f"{feature}: {values}")
+    return page_svg(curves(drawn), f"{label}. {'; '.join(summaries)}")

@@ -44,9 +44,8 @@ def sprite_uri(frames: NDArray[Any]) -> tuple[str, int]:
     Returns its data URI and its number of frames: at most ``MOST_FRAMES``, evenly spaced, with the first and the
     last frame.
     """
-    kept = [
-        _shrink(Image.fromarray(as_uint8(frames[step])), SEQUENCE_SIDE) for step in evenly(len(frames), MOST_FRAMES)
-    ]
+    steps = evenly(len(frames), MOST_FRAMES)
+    kept = [_shrink(Image.fromarray(as_uint8(frames[step])), SEQUENCE_SIDE) for step in steps]
     width, height = kept[0].size
     sheet = Image.new("RGB", (width * len(kept), height))
     for place, frame in enumerate(kept):
@@ -56,7 +55,7 @@ def sprite_uri(frames: NDArray[Any]) -> tuple[str, int]:
 
 def evenly(n_steps: int, n_kept: int) -> tuple[int, ...]:
     """Return at most ``n_kept`` evenly spaced steps out of ``n_steps``, from the first to the last."""
-    return tuple(dict.fromkeys(int(step) for step in np.linspace(0, n_steps - 1, min(n_steps, n_kept)).round()))
+    return tuple(np.unique(np.linspace(0, n_steps - 1, min(n_steps, n_kept)).round().astype(int)).tolist())
 
 
 def _shrink(image: Image.Image, side: int) -> Image.Image:

@@ -99,7 +99,7 @@ def analysis_reports(
         panels = paint_all(cortex, maps, table, name) if cortex and maps else {}
         places = cortex.label_places() if cortex else {}
         about = _about(KINDS[name], rows, recipe, mapped=bool(panels))
-        found.append(AnalysisReport(name, bars, panels, places, about, _reading(KINDS[name], bars)))
+        found.append(AnalysisReport(name, bars, panels, places, about, _summary(KINDS[name], bars)))
     return tuple(found)
 
 
@@ -107,6 +107,7 @@ def analysis_reports(
 
 
 def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, *, mapped: bool) -> str:
+    """Return the description of an analysis: quantity, n, threshold and null."""
     n = int(number(next((row["n"] for row in rows), 0)))
     shown = {
         "one": "Correlation r of predicted with measured responses (Pearson; with folds: of deviations from each "
@@ -124,21 +125,22 @@ def _about(kind: Kind, rows: Sequence[Mapping[Any, Any]], recipe: EncodeRecipe, 
     threshold = (
         f"q\u00a0≤\u00a0{correlation(recipe.fdr)} (false discovery rate over all voxels, one-sided, null: {null})"
     )
-    reached = [
-        f"{row['model']} {percent(number(row['value']))}"
-        for row in rows
-        if row["statistic"] == "share_significant"
-        and row["roi"] == "all"
-        and (kind == "one" or len(spaces_of(str(row["model"]))) > 1)
-    ]
-    significant = f"; of all voxels {', '.join(reached)}" if reached and kind != "layers" else ""
-    where = (
-        f" {'Coloured' if mapped else 'Significant'}: {threshold}{significant}." if mapped or kind == "layers" else ""
-    )
-    return f"{shown}; n\u00a0=\u00a0{n} held-out images.{where}"
+    about = f"{shown}; n\u00a0=\u00a0{n} held-out images."
+    if not mapped and kind != "layers":
+        return about
+    about += f" {'Coloured' if mapped else 'Significant'}: {threshold}"
+    significant = []
+    for row in rows:
+        is_drawn = kind == "one" or len(spaces_of(str(row["model"]))) > 1
+        if row["statistic"] == "share_significant" and row["roi"] == "all" and is_drawn:
+            significant.append(f"{row['model']} {percent(number(row['value']))}")
+    if significant and kind != "layers":
+        about += f"; of all voxels {', '.join(significant)}"
+    return f"{about}."
 
 
-def _reading(kind: Kind, bars: pd.DataFrame) -> str:
+def _summary(kind: Kind, bars: pd.DataFrame) -> str:
+    """Return a sentence about the values of an analysis."""
     known = bars[bars["value"].notna()]
     if known.empty:
         return "There are no values to show."
@@ -152,12 +154,12 @@ def _reading(kind: Kind, bars: pd.DataFrame) -> str:
             f"{correlation(start['value'])} ({start['row']}) to {correlation(end['value'])} ({end['row']})."
         )
     apart = known[known["roi"] != "all"]
-    said = []
+    best_of_each = []
     for roi, mine in (known if apart.empty else apart).groupby("roi", sort=False):
         best = mine.iloc[int(mine["value"].argmax())]
         amount = correlation(best["value"]) if kind == "one" else f"{percent(best['value'])}, {best['row']}"
-        said.append(f"{roi} {best['part']} ({amount})")
-    return f"{'Highest' if kind == 'one' else 'Most often the best'}: {', '.join(said)}."
+        best_of_each.append(f"{roi} {best['part']} ({amount})")
+    return f"{'Highest' if kind == 'one' else 'Most often the best'}: {', '.join(best_of_each)}."
 
 
 # -------------------------------------------------------------------------------------------------- on the page
@@ -165,15 +167,12 @@ def _reading(kind: Kind, bars: pd.DataFrame) -> str:
 
 def encoding_section(contents: ReportInput) -> list[dict[str, Any]]:
     """Return the section of each subject's encoding models."""
-    return [
-        {
-            "subject": subject.subject,
-            "no_maps": subject.no_maps,
-            "analyses": [_shown(subject.subject, analysis) for analysis in subject.encoding],
-        }
-        for subject in contents.subjects
-        if subject.encoding
-    ]
+    sections = []
+    for subject in contents.subjects:
+        if subject.encoding:
+            analyses = [_shown(subject.subject, analysis) for analysis in subject.encoding]
+            sections.append({"subject": subject.subject, "no_maps": subject.no_maps, "analyses": analyses})
+    return sections
 
 
 def _shown(subject: str, analysis: AnalysisReport) -> dict[str, Any]:

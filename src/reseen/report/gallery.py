@@ -50,17 +50,17 @@ def gallery(subject: SubjectReport, contents: ReportInput) -> dict[str, Any]:
     kinds = _kinds(subject)
     last = next((kind for kind in reversed(kinds) if kind[0] == "result"), None)
     n_samples = {array.shape[1] for array in subject.images.values()}
-    groups = [
-        {"title": TITLES[name], "rows": [_row(subject, item, f"{name} {k + 1}", kinds) for k, item in enumerate(items)]}
-        for name, items in sample.groups
-    ]
+    groups = []
+    for name, items in sample.groups:
+        rows = [_row(subject, item, f"{name} {k}", kinds) for k, item in enumerate(items, start=1)]
+        groups.append({"title": TITLES[name], "rows": rows})
     samples = []
-    shown = dict.fromkeys(item for _, items in sample.groups for item in items)
+    shown = list(sample.labelled)
     if last is not None and subject.images[last[:2]].shape[1] > 1:
         samples = [_all_samples(subject, item, last[1]) for item in shown]
     return {
         "subject": subject.subject,
-        "without_responses": _without_responses(subject, list(shown)),
+        "without_responses": _without_responses(subject, shown),
         "rule": sample.rule(contents.score_name),
         "under_prior": bool(subject.probable),
         "several": max(n_samples, default=1) > 1,
@@ -77,14 +77,13 @@ def _row(subject: SubjectReport, item: int, label: str, kinds: Sequence[tuple[st
         alt = f"{name}: {_describe(level, condition)}"
         cells.append(_shown(subject.images[level, condition][item, 0], heading, alt, level))
     score = float(subject.score[item])
+    probable = subject.probable[item] if subject.probable else ()
     return {
         "label": label,
         "item": name,
         "score": "no score" if math.isnan(score) else f"score {score:.2f}",
         "cells": cells,
-        "probable": [(f"{probability:.2f}", caption) for probability, caption in subject.probable[item]]
-        if subject.probable
-        else [],
+        "probable": [(f"{probability:.2f}", caption) for probability, caption in probable],
     }
 
 
@@ -150,7 +149,7 @@ def _shared(contents: ReportInput) -> tuple[str, list[list[int]], Sample] | None
     subjects = contents.subjects
     if len(subjects) < 2:
         return None
-    stimuli = sorted(set.intersection(*({int(i) for i in subject.stimulus_id} for subject in subjects)))
+    stimuli = sorted(set.intersection(*(set(subject.stimulus_id.tolist()) for subject in subjects)))
     conditions = [c for c in reversed(CONDITIONS) if all(("result", c) in subject.images for subject in subjects)]
     if not stimuli or not conditions:
         return None
@@ -197,8 +196,11 @@ def sequence_strip(subject: SubjectReport, sequence: DenoisingSequence) -> dict[
     sprite, n_frames = sprite_uri(sequence.frames)
     strip = []
     for step in evenly(last + 1, N_STRIP):
-        caption = "result" if step == last else f"step {step}" if step else "start"
-        alt = f"{name} after step {step} of {last}" if step else f"{name} before the first step"
+        caption, alt = f"step {step}", f"{name} after step {step} of {last}"
+        if step == 0:
+            caption, alt = "start", f"{name} before the first step"
+        if step == last:
+            caption = "result"
         strip.append(_shown(sequence.frames[step], caption, alt))
     presented = None
     if len(shown):

@@ -122,7 +122,7 @@ def interval(mark: Mark) -> str:
 
 
 def reading(marks: Sequence[Mark]) -> str:
-    """Summarise a chart in one sentence: the method's last mark, and the best condition of each group."""
+    """Return a summary of a chart in one sentence: the last mark that is no retrieval, and the best of each group."""
     marks = [mark for mark in marks if not math.isnan(mark.result)]
     if not marks:
         return "There is no score to show here."
@@ -131,36 +131,39 @@ def reading(marks: Sequence[Mark]) -> str:
     place = f" at the {key.layer} layer" if key.layer else ""
     subset = f" on {key.subset} images" if key.subset not in ("", "all") else ""
     what = f"{words(key.metric)} of {key.condition}" if key.condition else words(key.metric)
-    said = f"{what}{place}{subset} is {show(last.result, key.metric)} ({_details(last)})"
+    sentence = f"{what}{place}{subset} is {show(last.result, key.metric)} ({_details(last)})"
     leaders = leaders_of(marks)
-    return f"{said[0].upper()}{said[1:]}{'; ' + leaders if leaders else ''}."
+    if leaders:
+        sentence += f"; {leaders}"
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def _details(mark: Mark) -> str:
+    """Return interval, n, chance levels and oracle of a mark as text."""
     metric = mark.key.metric
     named = (
         ("95 % interval", interval(mark)),
         ("n =", str(mark.n) if mark.n else ""),
         ("chance", "" if mark.chance is None else show(mark.chance, metric)),
-        ("mismatched", show(mark.mismatched, metric).replace("–", "")),
-        ("permuted", show(mark.permuted, metric).replace("–", "")),
-        ("oracle", show(mark.oracle, metric).replace("–", "")),
+        ("mismatched", show(mark.mismatched, metric)),
+        ("permuted", show(mark.permuted, metric)),
+        ("oracle", show(mark.oracle, metric)),
     )
-    return ", ".join(f"{name} {value}" for name, value in named if value)
+    return ", ".join(f"{name} {value}" for name, value in named if value not in ("", "–"))
 
 
 def leaders_of(marks: Sequence[Mark]) -> str:
     """Return the best condition of each group of several marks; empty if there is no such group."""
-    said = []
+    found = []
     groups = unique(group_of(mark) for mark in marks)
     for group in groups:
         rivals = [mark for mark in marks if group_of(mark) == group]
         if len(rivals) > 1:
             best = max(rivals, key=lambda mark: -mark.result if lower_is_better(mark.key.metric) else mark.result)
             name = words(best.key.condition)
-            said.append(f"{name} ({group})" if len(groups) > 1 else name)
+            found.append(f"{name} ({group})" if len(groups) > 1 else name)
     first = "nearest" if marks and lower_is_better(marks[0].key.metric) else "highest"
-    return f"{first}: " + ", ".join(said) if said else ""
+    return f"{first}: {', '.join(found)}" if found else ""
 
 
 def group_of(mark: Mark) -> str:

@@ -77,15 +77,13 @@ def _verdicts(contents: ReportInput) -> list[dict[str, Any]]:
     found = []
     for subject in dict.fromkeys([*means, *heads, *(str(row["subject"]) for row in rows)]):
         mine = [row for row in rows if row["subject"] == subject]
-        not_passed = [(row["status"], row["sentence"]) for row in mine if row["status"] != "pass"]
+        not_passed = [(row["status"], _unbroken(row["sentence"])) for row in mine if row["status"] != "pass"]
         found.append(
             {
                 "subject": subject,
                 "sentence": _unbroken(heads[subject].sentence if subject in heads else ""),
                 "counts": count_statuses([row["status"] for row in mine]) if mine else "",
-                "not_passed": [
-                    (status, _unbroken(sentence)) for status, sentence in sorted(not_passed, key=lambda row: row[0])
-                ],
+                "not_passed": sorted(not_passed, key=lambda row: row[0]),  # fail before warn
             }
         )
     return found
@@ -118,30 +116,34 @@ def _alphas(subject: SubjectReport) -> Iterator[dict[str, Any]]:
         at_edge = int(counts[0] + counts[-1]) if len(grid) > 1 else int(counts[0])
         total = int(counts.sum())
         low, high, middle = (wording.penalty(float(alpha)) for alpha in (grid[0], grid[-1], np.nanmedian(chosen)))
-        said = f"{wording.percent(at_edge / total)} of {total} choices are at the edge of the grid ({low} to {high}); "
-        said += f"the median is {middle}."
+        summary = (
+            f"{wording.percent(at_edge / total)} of {total} choices are at the edge of the grid ({low} to {high}); "
+        )
+        summary += f"the median is {middle}."
         if subject.probable and feature == "c":
-            said += " The c of the images comes from the prior, which has its own penalties."
+            summary += " The c of the images comes from the prior, which has its own penalties."
         yield {
             "subject": subject.subject,
             "feature": feature,
-            "chart": page_svg(plot.penalties(chosen, grid), f"Chosen alphas of {feature}, {subject.subject}. {said}"),
-            "reading": said,
+            "chart": page_svg(
+                plot.penalties(chosen, grid), f"Chosen alphas of {feature}, {subject.subject}. {summary}"
+            ),
+            "reading": summary,
         }
 
 
 def _rois(subject: SubjectReport) -> dict[str, Any]:
     medians = {name: float(np.nanmedian(v)) for name, v in subject.noise_ceiling.items() if np.any(np.isfinite(v))}
-    said = f"{len(subject.roi_sizes or subject.noise_ceiling)} ROIs"
+    summary = f"{len(subject.roi_sizes or subject.noise_ceiling)} ROIs"
     if medians:
         best = max(medians, key=lambda name: medians[name])
         averaged = len(np.unique(subject.stimulus_id)) == len(subject.stimulus_id)
         kind = "averaged" if averaged else "single"
         proportion = f"{wording.percent(medians[best])} of the variance of its {kind} responses"
-        said += f"; the median noise ceiling is highest in {best} ({proportion})"
-    label = f"ROI sizes and noise ceilings of {subject.subject}. {said}"
+        summary += f"; the median noise ceiling is highest in {best} ({proportion})"
+    label = f"ROI sizes and noise ceilings of {subject.subject}. {summary}"
     chart = page_svg(plot.noise_ceilings(subject.noise_ceiling, subject.roi_sizes), label)
-    return {"subject": subject.subject, "chart": chart, "reading": f"{said}. ROIs may overlap."}
+    return {"subject": subject.subject, "chart": chart, "reading": f"{summary}. ROIs may overlap."}
 
 
 def _encoding(contents: ReportInput) -> dict[str, Any] | None:

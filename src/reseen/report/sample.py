@@ -50,15 +50,13 @@ class Sample:
 
     def rule(self, score_name: str) -> str:
         """Return the rule of selection in words, given the name of the score."""
-        parts = []
-        if self.best:
-            one = len(self.best) == 1
-            parts.append(
-                f"The {self.n_ranked} images with a score are ranked by {score_name}; shown are "
-                + ("the best, the median and the worst one." if one else self._counted(len(self.best)))
-            )
-        else:
-            parts.append(f"Too few images have a score ({self.n_ranked}) to show best, median and worst.")
+        count = len(self.best)
+        parts = [f"Too few images have a score ({self.n_ranked}) to show best, median and worst."]
+        if count:
+            shown = f"the {count} best, the {count} around the median and the {count} worst"
+            if count == 1:
+                shown = "the best, the median and the worst one"
+            parts = [f"The {self.n_ranked} images with a score are ranked by {score_name}; shown are {shown}."]
         if self.random:
             verb = "are" if len(self.random) > 1 else "is"
             parts.append(
@@ -69,10 +67,6 @@ class Sample:
         if missing:
             parts.append(f"{missing} without a score {'are' if missing > 1 else 'is'} not ranked.")
         return " ".join(parts)
-
-    @staticmethod
-    def _counted(count: int) -> str:
-        return f"the {count} best, the {count} around the median and the {count} worst."
 
 
 def declared_sample(score: NDArray[np.floating[Any]], *, n_random: int, n_each: int = 3, seed: int = 0) -> Sample:
@@ -96,15 +90,11 @@ def declared_sample(score: NDArray[np.floating[Any]], *, n_random: int, n_each: 
     middle = (len(ranked) - count) // 2
     drawn = np.random.default_rng(abs(seed)).permutation(len(score))[: max(n_random, 0)]
     return Sample(
-        best=_positions(ranked[:count]),
-        median=_positions(ranked[middle : middle + count]),
-        worst=_positions(ranked[len(ranked) - count :]),
-        random=_positions(np.sort(drawn)),
+        best=tuple(ranked[:count].tolist()),
+        median=tuple(ranked[middle : middle + count].tolist()),
+        worst=tuple(ranked[len(ranked) - count :].tolist()),
+        random=tuple(np.sort(drawn).tolist()),
         n_ranked=len(ranked),
         n_items=len(score),
         seed=seed,
     )
-
-
-def _positions(array: NDArray[np.int64]) -> tuple[int, ...]:
-    return tuple(int(position) for position in array)

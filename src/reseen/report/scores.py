@@ -53,8 +53,11 @@ def headline(found: Sequence[Mark], head: Headline | None, n_permutations: int) 
     names = [layer or wording.words(key.network or key.metric) for layer in layers]
     network = f" by {wording.words(key.network)}" if key.network else ""
     about = f"{wording.words(key.metric)}{network}{_direction(key.direction)}"
-    about = f"{about[0].upper()}{about[1:]}{'' if about.endswith('?') else '.'}"
-    about += f" {head.why}" if head is not None else ""
+    about = about[0].upper() + about[1:]
+    if not about.endswith("?"):
+        about += "."
+    if head is not None:
+        about += f" {head.why}"
     permuted = f"permuted ({n_permutations})" if n_permutations else "permuted"
     columns = (*names, "mismatched", permuted, "oracle", "gap closed")
     return Table(columns, tuple(rows), about, head.caveat if head is not None else "")
@@ -137,6 +140,7 @@ def _without_network(complete: Sequence[Mark]) -> list[Mark]:
 def _headline_row(
     subject: str, condition: str, mine: Sequence[Mark], beside: Sequence[Mark], layers: Sequence[str]
 ) -> dict[str, Any]:
+    """Return the row of a subject and condition, from marks of the headline and (``beside``) of pixel scores."""
     by_layer = {mark.key.layer: mark for mark in mine}
     last = by_layer.get(layers[-1], mine[-1])
     undefined = "–" if math.isnan(last.oracle) else "undefined"
@@ -185,21 +189,22 @@ def chart_groups(found: Sequence[Mark], head: Headline | None) -> list[dict[str,
 def _figures(question: Question) -> Iterator[dict[str, Any]]:
     for subject in marks.unique(mark.key.subject for mark in question.chosen):
         mine = [mark for mark in question.chosen if mark.key.subject == subject]
-        said = marks.reading(mine)
-        chart = charts.score_chart(mine, f"{question.title}, {subject}. {said}")
-        yield {"subject": subject, "chart": chart, "reading": said}
+        summary = marks.reading(mine)
+        chart = charts.score_chart(mine, f"{question.title}, {subject}. {summary}")
+        yield {"subject": subject, "chart": chart, "reading": summary}
 
 
 def _questions(found: Sequence[Mark], head: Headline | None) -> Iterator[Question]:
     """Return the groups of charts: the headline, then scores without a network, then other networks and directions."""
-    seen = [mark for mark in found if marks.is_identification(mark.key.metric) and mark.key.network]
-    main = _of_headline(seen, head)
+    identified = [mark for mark in found if marks.is_identification(mark.key.metric) and mark.key.network]
+    main = _of_headline(identified, head)
     if main:
         yield from _family_questions(main, main=True)
-    yield from _without_networks([mark for mark in found if mark not in seen and mark.key.subset in ("", "all")])
-    for family in dict.fromkeys(_family(mark) for mark in seen):
+    others = [mark for mark in found if mark not in identified]
+    yield from _without_networks([mark for mark in others if mark.key.subset in ("", "all")])
+    for family in dict.fromkeys(_family(mark) for mark in identified):
         if not main or family != _family(main[0]):
-            yield from _family_questions([mark for mark in seen if _family(mark) == family], main=False)
+            yield from _family_questions([mark for mark in identified if _family(mark) == family], main=False)
 
 
 def _family(mark: Mark) -> tuple[str, str, str, str]:
@@ -218,17 +223,17 @@ def _family_questions(family: Sequence[Mark], *, main: bool) -> Iterator[Questio
     title = title[0].upper() + title[1:] + _by_protocol(key.protocol)
     complete = [mark for mark in family if mark.key.subset in ("", "all")]
     if complete:
-        shared = "This network shares its training with c, which favours c and zc. "
         about = _direction(key.direction).removeprefix("; ").capitalize()
-        yield Question(title, (shared if key.network == "image_encoder" else "") + about, complete, main)
+        if key.network == "image_encoder":
+            about = f"This network shares its training with c, which favours c and zc. {about}"
+        yield Question(title, about, complete, main)
     split = [mark for mark in family if mark.key.subset not in ("", "all")]
     if split:
         layer = split[-1].key.layer
         about = f"The {layer} layer's comparisons, scored" if layer else "The same comparisons, scored"
+        about += " separately for each category of test image."
         last = [mark for mark in split if mark.key.layer == layer]
-        yield Question(
-            f"{title}: by category of image", f"{about} separately for each category of test image.", last, main
-        )
+        yield Question(f"{title}: by category of image", about, last, main)
 
 
 def _without_networks(rest: Sequence[Mark]) -> Iterator[Question]:
@@ -242,7 +247,10 @@ def _without_networks(rest: Sequence[Mark]) -> Iterator[Question]:
     others = [mark for mark in rest if mark.key.metric not in PIXEL_METRICS]
     for family in dict.fromkeys(_family(mark) for mark in others):
         metric, network, direction, protocol = family
-        parts = (wording.words(metric), f"by {wording.words(network)}" if network else "")
-        title = " ".join(part for part in parts if part) + (f", {direction} held fixed" if direction else "")
+        title = wording.words(metric)
+        if network:
+            title += f" by {wording.words(network)}"
+        if direction:
+            title += f", {direction} held fixed"
         chosen = [mark for mark in others if _family(mark) == family]
         yield Question(title[0].upper() + title[1:] + _by_protocol(protocol), "", chosen, protocol in ("", BUILTIN))
