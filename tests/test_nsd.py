@@ -24,7 +24,8 @@ from scipy.io import loadmat, savemat
 
 from reseen.datasets import kept, nsd, nsd_sessions, volumes
 from reseen.datasets.nsd_design import TrialTable, read_trial_table
-from reseen.datasets.nsd_facts import ROI_LABELS, SUBJECTS, NsdFiles, find_label
+from reseen.datasets.nsd_facts import ROI_LABELS, SUBJECTS, NsdFiles
+from reseen.datasets.nsd_rois import parse_roi
 from reseen.errors import DataError, RecipeError, ResultsError
 from reseen.pipeline.context import Run
 from reseen.recipe import DecodeRecipe, Recipe
@@ -797,10 +798,28 @@ def test_facts_of_nsd_are_the_published_ones() -> None:
 
 
 def test_regions_lead_to_their_atlas_and_labels() -> None:
-    assert find_label("V1") == ("prf-visualrois", frozenset({1, 2}))
-    assert find_label("FFA-2") == ("floc-faces", frozenset({3}))
-    assert find_label("HCP_MMP1:18") == ("HCP_MMP1", frozenset({18}))
-    assert find_label("nothing") is None
+    for name, expected in {
+        "V1": ("prf-visualrois", (1, 2)),
+        "V4": ("prf-visualrois", (7,)),
+        "FFA-2": ("floc-faces", (3,)),
+        "FFA": ("floc-faces", (2, 3)),
+        "FBA": ("floc-bodies", (2, 3)),
+        "VWFA": ("floc-words", (2, 3)),
+        "mTL-faces": ("floc-faces", (4,)),
+        "mTL-bodies": ("floc-bodies", (4,)),
+        "mTL-words": ("floc-words", (5,)),
+        "OWFA": ("floc-words", (1,)),
+        "HCP_MMP1:18": ("HCP_MMP1", (18,)),
+        "streams:5,6": ("streams", (5, 6)),
+        "floc-faces:OFA, FFA": ("floc-faces", (1, 2, 3)),
+        "Kastner2015:V1v": ("Kastner2015", ("V1v",)),
+        "HCP_MMP1:'44',FFC": ("HCP_MMP1", ("44", "FFC")),
+    }.items():
+        found = parse_roi(name)
+        assert found is not None
+        assert (found.atlas, found.labels) == expected
+    for name in ("nothing", "streams:nothing", ":5", "streams:", "streams:5,"):
+        assert parse_roi(name) is None
 
 
 def test_design_is_a_matlab_file_of_version_5(whole: Path) -> None:

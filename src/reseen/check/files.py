@@ -70,7 +70,10 @@ def _files(inputs: Inputs) -> Iterator[Finding]:
                 yield Finding(f"extras of {subject}", found, absent=True)
             wished += [file for file in missing if not file.blocked]
         told.update({file.path: file for file in listed})
-    needed = [file for file in told.values() if not file.ok and not file.blocked]  # what is blocked may be whole
+    # what is blocked may be whole, and a mask of the user is nowhere to fetch
+    needed = [
+        file for file in told.values() if not file.ok and not file.blocked and _names(section).can_fetch(file.path)
+    ]
     if _is_nsds(section) and (needed or wished):
         yield _fetch(section, needed, wished)
 

@@ -14,7 +14,8 @@ from reseen import datasets
 from reseen.analyses import analyses, true_features
 from reseen.check.sizes import Sizes, guess_sizes, sizes_of
 from reseen.datasets import Outline
-from reseen.datasets.nsd_facts import TRUTH, find_label
+from reseen.datasets.nsd_facts import TRUTH
+from reseen.datasets.nsd_rois import parse_roi
 from reseen.datasets.splits import make_split
 from reseen.errors import RecipeError, ReseenError
 from reseen.ldm import LatentDiffusion, load_model
@@ -232,8 +233,8 @@ def _planned(recipe: Recipe) -> Outline:
             "Change one of them."
         )
     for roi in data.rois:
-        known = find_label(roi)
-        if known is None or known[0] not in SIMULATED_ATLASES:
+        known = parse_roi(roi)
+        if known is None or known.atlas not in SIMULATED_ATLASES:
             raise RecipeError(
                 f"data.rois: simulated subjects have no ROI {roi!r}. Name some of the atlases "
                 f"{', '.join(SIMULATED_ATLASES)}, such as early, ventral or V1."

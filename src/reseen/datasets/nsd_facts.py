@@ -97,7 +97,19 @@ ROI_LABELS: Mapping[str, Mapping[str, int]] = {
 DRAWN_ATLASES = frozenset({"prf-visualrois", "prf-eccrois", "floc-faces", "floc-bodies", "floc-places", "floc-words"})
 """Atlases drawn on each subject's own surface; labels of the other atlases are on fsaverage."""
 
-ROI_UNIONS: Mapping[str, tuple[str, ...]] = {"V1": ("V1v", "V1d"), "V2": ("V2v", "V2d"), "V3": ("V3v", "V3d")}
+ATLASES = (*ROI_LABELS, "Kastner2015", "HCP_MMP1", "corticalsulc", "MTL", "thalamus")
+"""NSD's atlases; MTL and thalamus are volumes only."""
+
+ROI_UNIONS: Mapping[str, tuple[str, ...]] = {
+    "V1": ("V1v", "V1d"),
+    "V2": ("V2v", "V2d"),
+    "V3": ("V3v", "V3d"),
+    "V4": ("hV4",),
+    "FFA": ("FFA-1", "FFA-2"),
+    "FBA": ("FBA-1", "FBA-2"),
+    "VWFA": ("VWFA-1", "VWFA-2"),
+}
+"""Names that people use -> labels of one atlas."""
 
 RESPONSE_COLUMNS = (
     "SUBJECT",
@@ -120,21 +132,6 @@ RESPONSE_COLUMNS = (
     "BUTTON",
     "MISSINGDATA",
 )
-
-
-def find_label(roi: str) -> tuple[str, frozenset[int]] | None:
-    """Return the atlas and the labels of an ROI, or None if no atlas has it.
-
-    ``"streams:5"`` names a label by its number, for atlases without a table here, such as ``"HCP_MMP1:1"``.
-    """
-    atlas, _, number = roi.rpartition(":")
-    if atlas and number.isdecimal():
-        return atlas, frozenset({int(number)})
-    parts = ROI_UNIONS.get(roi, (roi,))
-    for atlas, labels in ROI_LABELS.items():
-        if all(part in labels for part in parts):
-            return atlas, frozenset(labels[part] for part in parts)
-    return None
 
 
 @dataclass(frozen=True)
@@ -212,6 +209,11 @@ class NsdFiles:
         return self.betas_folder / f"betas_session{session:02d}.{suffix}"
 
     @property
+    def on_surface(self) -> bool:
+        """Whether the betas are on vertices, with one file per hemisphere."""
+        return self.space == FSAVERAGE
+
+    @property
     def on_fsaverage(self) -> bool:
         """Whether the betas are on the vertices of fsaverage, with one file per hemisphere."""
         return self.space == FSAVERAGE
@@ -234,8 +236,18 @@ class NsdFiles:
 
     def color_table(self, atlas: str) -> Path:
         """Return the table of an atlas's labels, a number and a name per line."""
-        whose = self.subject if atlas in DRAWN_ATLASES else FSAVERAGE
-        return self.root / f"nsddata/freesurfer/{whose}/label/{atlas}.mgz.ctab"
+        drawn, fsaverage = (self.root / f"nsddata/freesurfer/{who}/label" for who in (self.subject, FSAVERAGE))
+        return (drawn if atlas in DRAWN_ATLASES else fsaverage) / f"{atlas}.mgz.ctab"
+
+    def color_tables(self, atlas: str) -> list[Path]:
+        """List the places of an atlas's table: NSD has most tables for fsaverage and for each subject."""
+        atlas = atlas.removeprefix("lh.").removeprefix("rh.")  # a volume of one hemisphere has the table of both
+        others = [self.root / f"nsddata/freesurfer/{who}/label/{atlas}.mgz.ctab" for who in (FSAVERAGE, self.subject)]
+        return list(dict.fromkeys([self.color_table(atlas), *others]))
+
+    def has_atlas(self, atlas: str) -> bool:
+        """Return whether the labels of an atlas are in the tree."""
+        return (self.vertex_labels("lh", atlas) if self.on_surface else self.roi(atlas)).is_file()
 
     def to_layer(self, hemisphere: str, depth: int) -> Path:
         """Return the functional coordinates of each vertex of a surface (of `DEPTHS`); ``"lh"`` or ``"rh"``."""
@@ -259,6 +271,10 @@ class NsdFiles:
     def truth(self) -> Path:
         """Ground truth of simulated subjects; absent from measured data."""
         return self.root / TRUTH
+
+    def can_fetch(self, path: Path) -> bool:
+        """Return whether a path is one of NSD's or COCO's, and not a file of the user such as a mask."""
+        return path.is_relative_to(self.root) and path.relative_to(self.root).parts[0].startswith("nsddata")
 
     def fetch_command(self, path: Path) -> str:
         """Return the command that downloads a file of NSD; it works in any folder."""

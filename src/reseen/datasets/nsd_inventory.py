@@ -14,6 +14,7 @@ from reseen.datasets.inventory import FileCheck, check_file
 from reseen.datasets.nsd_design import TrialTable, check_wanted, read_design, read_responses, read_trial_table
 from reseen.datasets.nsd_facts import COCO_SPLITS, N_IMAGES, SUBJECTS, TRIALS_PER_SESSION, NsdFiles
 from reseen.datasets.nsd_images import check_images, count_images, read_coco
+from reseen.datasets.nsd_rois import find_rois, read_table
 from reseen.datasets.nsd_sessions import check_session, known_shape, list_sessions, session_paths
 from reseen.datasets.nsd_stim_info import check_shared_images, read_stim_info
 from reseen.datasets.nsd_voxels import RoiVoxels, atlas_paths, atlases, find_voxels
@@ -68,11 +69,17 @@ def inventory(data: DataRecipe, subject: str, *, with_trials: bool = True) -> li
         check_file(
             path,
             describe,
-            missing=_SIMULATE if simulated else f"missing. Fetch it: {files.fetch_command(path)}",
+            missing=_how_to_get(files, path, simulated=simulated),
             expected=None if simulated else size,
         )
         for path, size, describe in wanted
     ]
+
+
+def _how_to_get(files: NsdFiles, path: Path, *, simulated: bool) -> str:
+    if not files.can_fetch(path):
+        return "missing. Correct data.rois, which names this mask."
+    return _SIMULATE if simulated else f"missing. Fetch it: {files.fetch_command(path)}"
 
 
 _Wanted = tuple[Path, int | None, Callable[[], str]]
@@ -90,9 +97,9 @@ def _common(known: _Known) -> list[_Wanted]:
 
 
 def _atlases(known: _Known, data: DataRecipe) -> Iterator[_Wanted]:
-    for atlas, rois in atlases(data.rois).items():
-        for path in atlas_paths(known.files, atlas):
-            yield path, None, _describe_atlas(known, path, rois)
+    for rois in atlases(find_rois(known.files, data.rois)).values():
+        for path in atlas_paths(known.files, rois):
+            yield path, None, _describe_atlas(known, path, [roi.name for roi in rois])
 
 
 def _sessions(known: _Known) -> list[_Wanted]:
@@ -212,7 +219,9 @@ def _describe_captions(path: Path) -> Callable[[], str]:
 
 def _describe_atlas(known: _Known, path: Path, rois: Sequence[str]) -> Callable[[], str]:
     def describe() -> str:
-        if known.files.on_fsaverage or known.shape is None:
+        if path.suffix == ".ctab":
+            return f"{len(read_table(path)):,} names of labels"
+        if known.files.on_surface or known.shape is None:
             volume, _ = read_volume(path)
             return f"{np.sum(volume > 0):,} labelled places in {volume.shape}"
         voxels = find_voxels(known.files, rois, known.shape)

@@ -6,12 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reseen.datasets.grids import read_on_grid
-from reseen.datasets.nsd_facts import NsdFiles, find_label
+from reseen.datasets.nsd_facts import NsdFiles
+from reseen.datasets.nsd_rois import Roi, find_rois, mask_path, need_labels
 from reseen.datasets.vertices import label_files, read_labels, read_ncsnr
 from reseen.datasets.volumes import Shape
 from reseen.errors import DataError, RecipeError
@@ -40,23 +42,21 @@ class RoiVoxels:
         return RoiVoxels(self.index[mask], self.shape, {roi: rows[mask] for roi, rows in self.rois.items()})
 
 
-def atlases(rois: Sequence[str]) -> dict[str, list[str]]:
-    """Return the atlases of some ROIs, and the ROIs of each atlas.
-
-    Raises
-    ------
-    RecipeError
-        If no atlas has an ROI.
-    """
-    found: dict[str, list[str]] = {}
+def atlases(rois: Sequence[Roi]) -> dict[str, list[Roi]]:
+    """Return the ROIs of each atlas; a mask is an atlas of its own."""
+    found: dict[str, list[Roi]] = {}
     for roi in rois:
-        found.setdefault(_label(roi)[0], []).append(roi)
+        found.setdefault(roi.atlas, []).append(roi)
     return found
 
 
-def atlas_paths(files: NsdFiles, atlas: str) -> Sequence[Path]:
-    """List the files of an atlas."""
-    return label_files(files, atlas) if files.on_fsaverage else [files.roi(atlas)]
+def atlas_paths(files: NsdFiles, atlas: Sequence[Roi]) -> Sequence[Path]:
+    """List the files of the ROIs of one atlas: labels, and the table of names if one is needed."""
+    first = atlas[0]
+    if first.is_mask:
+        return [mask_path(files, first)]
+    labels = label_files(files, first.atlas) if files.on_surface else [files.roi(first.atlas)]
+    return [*labels, *([files.color_table(first.atlas)] if any(roi.needs_table for roi in atlas) else [])]
 
 
 def find_voxels(files: NsdFiles, rois: Sequence[str], shape: Shape) -> RoiVoxels:
@@ -70,15 +70,29 @@ def find_voxels(files: NsdFiles, rois: Sequence[str], shape: Shape) -> RoiVoxels
         If no atlas has an ROI.
     """
     masks: dict[str, NDArray[np.bool_]] = {}
-    for atlas, names in atlases(rois).items():
-        labels = read_labels(files, atlas) if files.on_fsaverage else read_on_grid(files, files.roi(atlas), shape)
-        for roi in names:
-            masks[roi] = np.isin(labels.ravel(), sorted(_label(roi)[1]))
-            if not masks[roi].any():
+    for atlas in atlases(find_rois(files, rois)).values():
+        labels = _read_atlas(files, atlas[0], shape).ravel()
+        for roi in atlas:
+            masks[roi.name] = labels > 0 if roi.is_mask else np.isin(labels, need_labels(files, roi))
+            if not masks[roi.name].any():
                 where = " and ".join(map(str, atlas_paths(files, atlas)))
-                raise DataError(f"{where} has no voxel labelled {roi}; take it out of data.rois.")
+                raise DataError(f"{where} has no voxel labelled {roi.name}; take it out of data.rois.")
     index = np.flatnonzero(np.logical_or.reduce(list(masks.values())))
     return RoiVoxels(index, shape, {roi: masks[roi][index] for roi in rois})
+
+
+def _read_atlas(files: NsdFiles, roi: Roi, shape: Shape) -> NDArray[Any]:
+    """Read the labels of an ROI's atlas, or its mask, on the voxels of the betas."""
+    if not roi.is_mask:
+        return read_labels(files, roi.atlas) if files.on_surface else read_on_grid(files, files.roi(roi.atlas), shape)
+    if files.on_surface:
+        raise RecipeError(
+            f"data.rois: the mask {roi.name!r} is a volume, and the betas in {files.space} are on vertices. Name "
+            "labels of an atlas, or read the betas of a volume (data.space).",
+            where="data.rois",
+            found=roi.name,
+        )
+    return read_on_grid(files, mask_path(files, roi), shape)
 
 
 def find_ncsnr(files: NsdFiles, voxels: RoiVoxels) -> NDArray[np.float32] | None:
@@ -89,7 +103,7 @@ def find_ncsnr(files: NsdFiles, voxels: RoiVoxels) -> NDArray[np.float32] | None
     DataError
         If a file is damaged or on another grid than the betas, or a value is negative or not finite.
     """
-    if files.on_fsaverage:
+    if files.on_surface:
         ncsnr = read_ncsnr(files)
     else:
         ncsnr = read_on_grid(files, files.ncsnr, voxels.shape) if os.path.lexists(files.ncsnr) else None
@@ -104,13 +118,3 @@ def find_ncsnr(files: NsdFiles, voxels: RoiVoxels) -> NDArray[np.float32] | None
             "without noise ceilings."
         )
     return found.astype(np.float32)
-
-
-def _label(roi: str) -> tuple[str, frozenset[int]]:
-    known = find_label(roi)
-    if known is None:
-        raise RecipeError(
-            f"data.rois: there is no ROI {roi!r}. Name one of NSD's (early, ventral, V1, FFA-1, nsdgeneral ...) or "
-            "atlas:label, such as HCP_MMP1:1."
-        )
-    return known

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from reseen.datasets.fsaverage import N_COARSE, N_FINE, SIDES
 from reseen.datasets.grids import maps_affine
-from reseen.datasets.nsd_facts import DEPTHS, NsdFiles, find_label
+from reseen.datasets.nsd_facts import DEPTHS, NsdFiles
+from reseen.datasets.nsd_rois import find_rois, mask_path
 from reseen.datasets.volumes import read_volume
 from reseen.errors import DataError, ShapeError
 from reseen.recipe import DataRecipe
@@ -222,12 +223,12 @@ def read_affine(data: DataRecipe, subject: str, volume_shape: tuple[int, int, in
     ------
     DataError
         If the atlas is missing or damaged.
+    RecipeError
+        If no atlas has the first ROI.
     """
-    known = find_label(data.rois[0])
-    if known is None:
-        raise DataError(f"there is no atlas with an ROI {data.rois[0]!r}. Correct data.rois.")
     files = _files(data, subject)
-    return maps_affine(files, files.roi(known[0]), volume_shape)
+    first = find_rois(files, data.rois[:1])[0]
+    return maps_affine(files, mask_path(files, first) if first.is_mask else files.roi(first.atlas), volume_shape)
 
 
 def _files(data: DataRecipe, subject: str) -> NsdFiles:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from reseen.datasets.fsaverage import N_COARSE, N_FINE, SIDES
 from reseen.datasets.nsd_facts import DRAWN_ATLASES, ROI_LABELS, NsdFiles
+from reseen.datasets.nsd_rois import read_table
 from reseen.datasets.nsd_sessions import VERTEX_SHAPE
 from reseen.datasets.surface import Surface, read_nearest, read_surface
 from reseen.datasets.volumes import read_volume
 from reseen.errors import DataError, ShapeError
-from reseen.files import read_text
 from reseen.recipe import FSAVERAGE, DataRecipe
 
 
@@ -164,8 +164,7 @@ def _check_names(path: Path, expected: Mapping[str, int]) -> None:
     """Compare the names in a colour table, if there is one, with the known names."""
     if not os.path.lexists(path):
         return
-    lines = [line.split() for line in read_text(path).splitlines()]
-    found = {words[1]: int(words[0]) for words in lines if len(words) > 1 and words[0].isdecimal()}
+    found = read_table(path)
     wrong = [name for name, number in expected.items() if found.get(name, number) != number]
     if wrong:
         raise DataError(
