@@ -116,7 +116,7 @@ def test_a_truncated_session_is_named_with_the_command_that_fetches_it_alone(che
     path.write_bytes(path.read_bytes()[:-5000])
     code, lines = check(tree)
     assert code == 1
-    assert re.search(r"NO  data of subj01 +10 files, .*: 9 whole, 1 damaged$", lines[0])
+    assert re.search(r"NO  data of subj01 +10 files, .*: 9 complete, 1 damaged$", lines[0])
     assert re.match(r" +damaged  .*betas_session02\.hdf5 cannot be read \(.*truncated", lines[1])
     fetch = next(number for number, line in enumerate(lines) if "  fetch" in line)
     assert "1.05 GB" in lines[fetch]
@@ -130,7 +130,7 @@ def test_an_empty_folder_lists_everything_and_the_commands_bring_exactly_that(ch
     code, lines = check(tmp_path / "empty", "data.sessions=37")
     text = "\n".join(lines)
     assert code == 1
-    assert re.search(r"44 files, 78\.4 GB, are needed in .*: none whole, 44 missing", lines[0])
+    assert re.search(r"44 files, 78\.4 GB, are needed in .*: none complete, 44 missing", lines[0])
     assert "missing  nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5, 39.6 GB" in text
     assert f"missing  {BETAS}/betas_session01.hdf5 to betas_session37.hdf5, 37 files, 38.8 GB" in text
     terms, first = text.index("# NSD asks you to accept its terms"), text.index("aws s3")
@@ -146,7 +146,7 @@ def test_a_folder_that_does_not_exist_is_told_from_an_empty_one(check, tmp_path:
     (tmp_path / "empty").mkdir()
     assert "does not exist" not in check(tmp_path / "empty")[1][0]
     _, lines = check(tmp_path / "mistyped")
-    assert f"are needed in {tmp_path / 'mistyped'}, which does not exist: none whole, 10 missing" in lines[0]
+    assert f"are needed in {tmp_path / 'mistyped'}, which does not exist: none complete, 10 missing" in lines[0]
 
 
 def test_two_subjects_are_told_once_of_what_they_share(check, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_wrong_subject_is_refused_or_told_from_those_that_are_there(check, who
     assert not any("aws s3" in line for line in lines)
     code, lines = check(whole, subjects='["subj02"]')
     assert code == 1
-    assert lines[0].endswith("5 whole, 5 missing; the folder holds subj01")
+    assert lines[0].endswith("5 complete, 5 missing; the folder holds subj01")
 
 
 def test_sessions_of_another_subject_are_told_by_their_shape(check, tree: Path) -> None:
@@ -281,7 +281,7 @@ def test_one_damaged_file_is_told_alone(check, tree: Path, name: str) -> None:
     content = (tree / name).read_bytes()
     (tree / name).write_bytes(content[: len(content) // 2])
     _, lines = check(tree)
-    assert lines[0].endswith("9 whole, 1 damaged")
+    assert lines[0].endswith("9 complete, 1 damaged")
     assert Path(name).name in lines[1]
     brought = fetched(tree, lines, bucket())
     assert name in brought

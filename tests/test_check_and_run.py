@@ -385,7 +385,7 @@ def test_labels_are_not_compared_by_check_where_whole_sessions_would_be_read(
             file["betas"] = betas  # contiguous: the numbers of one voxel are all over the file
     (found,) = requirements.labels(Inputs(on_a_tree("takagi2023", tree, tiny_model, {}), tmp_path / "out"))
     assert (found.what, found.mark) == ("labels of subj01", "--")
-    assert "would be read whole. The run compares them" in found.found
+    assert "would be read completely. The run compares them" in found.found
     assert read == []
 
 

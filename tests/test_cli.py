@@ -157,7 +157,7 @@ class TestOnASmallBrain:
         code, _, err = reseen("run", recipe_file, "--out", tmp_path / "out", "--set", "reconstruct.guidance=3")
         assert code == 1
         assert "reconstruct.guidance: expected 5.0, found 3.0" in err
-        assert "found is what this command asks for" in err
+        assert "found are those of this command" in err
 
     def test_an_interrupted_run_says_how_to_go_on(self, reseen, recipe_file, tmp_path, monkeypatch):
         def interrupt(*_args, **_options):

@@ -10,11 +10,19 @@ from reseen.errors import ResultsError
 from reseen.finished import Results
 from reseen.recipe import with_changes
 from reseen.results import ResultsFolder
+from reseen.tables import IMAGE_LEVELS
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def test_images_are_those_of_the_files_in_the_order_of_what_was_decoded(finished, small_recipe):
+def facts(read):
+    """Return the fields of the error that is raised."""
+    with pytest.raises(ResultsError) as raised:
+        read()
+    return raised.value.where, raised.value.expected, raised.value.found
+
+
+def test_images_are_those_of_the_files_in_the_order_of_the_decoded_features(finished, small_recipe):
     results = reseen.Results.read(finished)
     images, ids = results.images("c"), results.decoded("c").stimulus_id
     assert images.shape[:2] == (len(ids), small_recipe.reconstruct.n_samples)
@@ -25,7 +33,7 @@ def test_images_are_those_of_the_files_in_the_order_of_what_was_decoded(finished
     np.testing.assert_array_equal(results.images(), results.images("zc"))
 
 
-def test_a_decoder_of_a_run_predicts_what_the_run_decoded(finished, small_recipe):
+def test_a_decoder_of_a_run_predicts_the_features_that_the_run_decoded(finished, small_recipe):
     results = Results.read(finished)
     subject = open_subject(small_recipe.data, "subj01")
     found = results.decoder("z").predict(subject.test)
@@ -46,16 +54,11 @@ def test_the_scores_of_a_run_have_the_headline_of_its_report(finished):
 
 def test_what_a_run_did_not_write_is_named(finished, small_recipe, tmp_path):
     results = Results.read(finished)
-    with pytest.raises(ResultsError, match="no condition 'cz'; it has z, c, zc"):
-        results.images("cz")
-    with pytest.raises(ResultsError, match="no subject 'subj09'; it has subj01"):
-        results.decoded("z", "subj09")
-    with pytest.raises(ResultsError, match="no decoder of 'z' for fold 7"):
-        results.decoder("z", fold=7)
-    with pytest.raises(ResultsError, match="no images of level 'chance_mean'"):
-        results.images("z", level="chance_mean")
-    with pytest.raises(ResultsError, match="no level 'nosuch'"):
-        results.images("z", level="nosuch")
+    assert facts(lambda: results.images("cz")) == ("condition", ("z", "c", "zc"), "cz")
+    assert facts(lambda: results.decoded("z", "subj09")) == ("subject", ("subj01",), "subj09")
+    assert facts(lambda: results.images("z", level="nosuch")) == ("level", IMAGE_LEVELS, "nosuch")
+    assert facts(lambda: results.images("z", level="chance_mean")) == ("level", None, "chance_mean")
+    where, *_ = facts(lambda: results.decoder("z", fold=7))
+    assert where == results.decode_path("subj01", "z_fold7")
     pipeline.run(with_changes(small_recipe, {"data.subjects": ["subj01"]}), tmp_path, until="extract")
-    with pytest.raises(ResultsError, match=r"no decoded 'z'. Run the recipe up to decode"):
-        Results.read(tmp_path).decoded("z")
+    assert facts(lambda: Results.read(tmp_path).decoded("z")) == ("feature", None, "z")

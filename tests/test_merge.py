@@ -73,7 +73,7 @@ def test_folders_of_other_recipes_or_of_the_same_subject_are_not_merged(recipe, 
     pipeline.run(other, tmp_path / "other", until="simulate")
     with pytest.raises(ResultsError, match=r"(?s)another recipe than.*reconstruct\.n_steps") as raised:
         pipeline.merge([apart[0], tmp_path / "other"], tmp_path / "merged")
-    assert raised.value.where == tmp_path / "other"
+    assert (raised.value.where, raised.value.found) == (tmp_path / "other", {"reconstruct.n_steps": 3})
     assert not (tmp_path / "merged").exists()
     with pytest.raises(ResultsError, match="is not empty") as raised:
         pipeline.merge(apart, tmp_path / "other")

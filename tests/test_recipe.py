@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -6,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from reseen.errors import RecipeError
-from reseen.recipe import Recipe, differences, growth, identity, load_recipe, recipe_folder, to_toml, with_settings
+from reseen.recipe import (
+    Recipe,
+    differences,
+    growth,
+    identity,
+    list_differences,
+    load_recipe,
+    recipe_folder,
+    to_toml,
+    with_settings,
+)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -25,30 +36,42 @@ def test_a_recipe_is_found_by_its_bare_name():
 
 
 def test_an_unknown_recipe_lists_those_there_are(tmp_path):
-    with pytest.raises(RecipeError, match=r"cannot read the recipe nosuch.*demo.*tiny"):
+    with pytest.raises(RecipeError, match=r"cannot read the recipe nosuch.*demo.*tiny") as raised:
         load_recipe("nosuch")
+    assert raised.value.where == Path("nosuch")
 
 
 def test_an_unknown_key_is_refused_by_name(tmp_path):
-    with pytest.raises(RecipeError, match=r"reconstruct\.n_stepz: unknown key"):
+    with pytest.raises(RecipeError, match="unknown key") as raised:
         load_recipe(write(tmp_path, "[reconstruct]\nn_stepz = 3\n"))
+    assert (raised.value.where, raised.value.found) == ("reconstruct.n_stepz", 3)
 
 
 def test_a_value_out_of_range_is_refused_by_name(tmp_path):
-    with pytest.raises(RecipeError, match=r"reconstruct\.strength: .*less than or equal to 1"):
+    with pytest.raises(RecipeError, match="less than or equal to 1") as raised:
         load_recipe(write(tmp_path, "[reconstruct]\nstrength = 1.5\n"))
+    assert (raised.value.where, raised.value.found) == ("reconstruct.strength", 1.5)
 
 
-def test_what_is_no_toml_is_refused_with_the_line(tmp_path):
-    with pytest.raises(RecipeError, match=r"not valid TOML.*line 1"):
-        load_recipe(write(tmp_path, "seed == 3\n"))
+def test_several_wrong_keys_are_all_named_in_the_message(tmp_path):
+    with pytest.raises(RecipeError, match=r"(?s)strength.*n_stepz") as raised:
+        load_recipe(write(tmp_path, "[reconstruct]\nstrength = 1.5\nn_stepz = 3\n"))
+    assert (raised.value.where, raised.value.found) == (None, None)
 
 
-def test_what_is_no_text_is_refused(tmp_path):
+def test_a_file_that_is_not_toml_is_refused_with_the_line(tmp_path):
+    path = write(tmp_path, "seed == 3\n")
+    with pytest.raises(RecipeError, match=r"not valid TOML.*line 1") as raised:
+        load_recipe(path)
+    assert raised.value.where == path
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RecipeError, match="not UTF-8"):
+    with pytest.raises(RecipeError) as raised:
         load_recipe(path)
+    assert (raised.value.where, raised.value.expected, raised.value.found) == (path, "UTF-8", "UTF-16")
 
 
 def test_every_key_is_described():
@@ -129,8 +152,9 @@ def test_a_bad_setting_is_refused_with_what_was_expected(setting, message):
     ],
 )
 def test_an_empty_list_that_leaves_nothing_to_do_is_refused(field):
-    with pytest.raises(RecipeError, match=rf"{field}: expected at least one; found an empty list"):
+    with pytest.raises(RecipeError, match="expected at least one; found an empty list") as raised:
         with_settings(Recipe(), [f"{field}=[]"])
+    assert (raised.value.where, raised.value.found) == (field, [])
 
 
 @pytest.mark.parametrize(
@@ -143,26 +167,28 @@ def test_an_empty_list_that_leaves_nothing_to_do_is_refused(field):
     ],
 )
 def test_a_name_given_twice_is_refused_since_tables_would_hold_it_twice(field, name):
-    with pytest.raises(RecipeError, match=rf"{field}: expected each name once; found '{name}' again"):
+    with pytest.raises(RecipeError, match=f"expected each name once; found '{name}' again") as raised:
         with_settings(Recipe(), [f'{field}=["{name}", "{name}"]'])
+    assert (raised.value.where, raised.value.found) == (field, [name, name])
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("setting", "message", "where", "found"),
     [
-        ("seed=-1", r"seed: .*greater than or equal to 0; found -1"),
-        ("simulate.seed=-1", r"simulate\.seed: .*found -1"),
-        ("decode.alphas=[1.0, 0.0]", r"decode\.alphas\.1: .*greater than 0; found 0\.0"),
-        ("decode.alphas=[-1.0]", r"decode\.alphas\.0: .*greater than 0; found -1\.0"),
-        ("data.n_folds=1", r"data\.n_folds: .*greater than or equal to 2; found 1"),
-        ("decode.n_folds=1", r"decode\.n_folds: .*greater than or equal to 2; found 1"),
-        ("encode.n_folds=1", r"encode\.n_folds: .*greater than or equal to 2; found 1"),
-        ("decode.alphas=[inf]", r"decode\.alphas\.0: .*finite number; found inf"),
+        ("seed=-1", "greater than or equal to 0", "seed", -1),
+        ("simulate.seed=-1", "greater than or equal to 0", "simulate.seed", -1),
+        ("decode.alphas=[1.0, 0.0]", "greater than 0", "decode.alphas.1", 0.0),
+        ("decode.alphas=[-1.0]", "greater than 0", "decode.alphas.0", -1.0),
+        ("data.n_folds=1", "greater than or equal to 2", "data.n_folds", 1),
+        ("decode.n_folds=1", "greater than or equal to 2", "decode.n_folds", 1),
+        ("encode.n_folds=1", "greater than or equal to 2", "encode.n_folds", 1),
+        ("decode.alphas=[inf]", "finite number", "decode.alphas.0", math.inf),
     ],
 )
-def test_a_number_that_nothing_can_be_done_with_is_refused_beside_what_was_found(setting, message):
-    with pytest.raises(RecipeError, match=message):
+def test_a_number_out_of_range_is_refused_with_its_key(setting, message, where, found):
+    with pytest.raises(RecipeError, match=message) as raised:
         with_settings(Recipe(), [setting])
+    assert (raised.value.where, raised.value.found) == (where, found)
 
 
 @pytest.mark.parametrize(
@@ -210,20 +236,22 @@ def test_what_becomes_part_of_a_path_is_the_name_of_a_folder(setting, name):
 
 def test_name_path_and_batch_size_do_not_change_what_a_recipe_is():
     other = with_settings(Recipe(), ["name=x", "data.path=/elsewhere", "reconstruct.batch_size=3"])
-    assert differences(other, Recipe()) == []
+    assert differences(other, Recipe()) == {}
 
 
 def test_more_protocols_and_a_full_evaluation_are_growth_and_less_is_a_difference():
     more = with_settings(Recipe(), ['evaluate.protocols=["takagi2023", "builtin"]', "evaluate.full=true"])
     assert growth(more, Recipe()) == ["evaluate.protocols", "evaluate.full"]
-    assert differences(more, Recipe()) == []
+    assert differences(more, Recipe()) == {}
     assert growth(Recipe(), more) == growth(more, more) == []
     assert len(differences(Recipe(), more)) == 2
 
 
 def test_differences_name_the_field_and_both_values():
     other = with_settings(Recipe(), ["reconstruct.guidance=7.5"])
-    assert differences(other, Recipe()) == ["reconstruct.guidance: expected 5.0, found 7.5"]
+    differ = differences(other, Recipe())
+    assert differ == {"reconstruct.guidance": (5.0, 7.5)}
+    assert list_differences(differ) == "  reconstruct.guidance: expected 5.0, found 7.5"
 
 
 def test_a_recipe_from_an_editor_that_marks_utf8_is_read(tmp_path):
@@ -241,31 +269,33 @@ def test_an_empty_setting_leaves_out_what_may_be_left_out_and_nothing_else():
     recipe = with_settings(Recipe(), ["data.n_test=7", "reconstruct.n_steps=2"])
     assert with_settings(recipe, ["data.n_test="]).data.n_test is None
     for setting in ("reconstruct.n_steps=", "name= ", "data.nosuch="):
-        with pytest.raises(RecipeError, match=f"'{setting.rstrip('= ')}' has no value"):
+        with pytest.raises(RecipeError, match="has no value") as raised:
             with_settings(recipe, [setting])
+        assert raised.value.where == setting.rstrip("= ")
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("key", "value", "message"),
     [
-        ({"reconstruct.n_stepz": 20}, "reconstruct.n_stepz: unknown key"),
-        ({"reconstruct.n_steps": "20"}, "reconstruct.n_steps: Input should be a valid integer; found '20'"),
-        ({"reconstruct.n_steps": True}, "reconstruct.n_steps: Input should be a valid integer; found True"),
-        ({"reconstruct.n_steps": 20.0}, "reconstruct.n_steps: Input should be a valid integer; found 20.0"),
-        ({"reconstruct.strength": True}, "reconstruct.strength: Input should be a valid number; found True"),
-        ({"evaluate.full": 1}, "evaluate.full: Input should be a valid boolean; found 1"),
-        ({"data.rois": "early"}, "data.rois: expected a list such as"),
-        ({"data.path": 3}, "data.path: Input is not a valid path"),
-        ({"data.path": "a\nb"}, "data.path: expected text without control characters"),
-        ({"model.name": "a\x1b[2J"}, "model.name: expected text without control characters"),
-        ({"seed": None}, "'seed' has no value, and cannot be left out"),
-        ({"seed.x": 1}, "seed is not a section"),
-        ({"n_steps": 20}, "n_steps: unknown key"),
+        ("reconstruct.n_stepz", 20, "unknown key"),
+        ("reconstruct.n_steps", "20", "should be a valid integer; found '20'"),
+        ("reconstruct.n_steps", True, "should be a valid integer; found True"),
+        ("reconstruct.n_steps", 20.0, "should be a valid integer; found 20.0"),
+        ("reconstruct.strength", True, "should be a valid number; found True"),
+        ("evaluate.full", 1, "should be a valid boolean; found 1"),
+        ("data.rois", "early", "expected a list such as"),
+        ("data.path", 3, "Input is not a valid path"),
+        ("data.path", "a\nb", "expected text without control characters"),
+        ("model.name", "a\x1b[2J", "expected text without control characters"),
+        ("seed", None, "has no value, and cannot be left out"),
+        ("seed.x", 1, "seed is not a section"),
+        ("n_steps", 20, "unknown key"),
     ],
 )
-def test_changes_from_python_are_checked_as_those_of_a_file_are(changes, message):
-    with pytest.raises(RecipeError, match=re.escape(message)):
-        load_recipe("demo", changes)
+def test_changes_from_python_are_checked_as_those_of_a_file_are(key, value, message):
+    with pytest.raises(RecipeError, match=re.escape(message)) as raised:
+        load_recipe("demo", {key: value})
+    assert raised.value.where == key
 
 
 def test_changes_from_python_replace_values():

@@ -1,17 +1,17 @@
-"""Every error that reseen raises on purpose.
+"""Errors that reseen raises on purpose.
 
 ::
 
     ReseenError
-    ├── RecipeError     a recipe that cannot be read, or asks for what cannot be done
-    ├── DataError       a file of a data set is missing, truncated or not what it should be
-    ├── ShapeError      arrays that do not belong together
-    ├── ModelError      a diffusion model or an evaluation network that cannot be loaded or went wrong
-    ├── ResultsError    a results folder that holds something else, or cannot be written
+    ├── RecipeError     a recipe that cannot be read, or has impossible settings
+    ├── DataError       a file of a data set that is missing, damaged or of another format
+    ├── ShapeError      arrays whose shapes or ids do not fit
+    ├── ModelError      a diffusion model or an evaluation network that cannot be loaded, or fails
+    ├── ResultsError    a results folder with other results, or one that cannot be written
     └── ClusterError    workers that cannot be reached, or that are lost one after the other
 
-A message says what is wrong, where, what is expected and how to fix it. The command line prints it and exits with code
-1. The attributes ``where``, ``expected`` and ``found`` have the same facts as values.
+A message names the problem, its place, the expectation and the fix. The command line prints it and exits with code 1.
+The attributes ``where``, ``expected`` and ``found`` have the same facts as values.
 """
 
 
@@ -46,23 +46,23 @@ class ReseenError(Exception):
 
 
 class RecipeError(ReseenError):
-    """Report a recipe that cannot be read, or that asks for what cannot be done."""
+    """Report a recipe that cannot be read, or that has impossible settings."""
 
 
 class DataError(ReseenError):
-    """Report a data file that is missing, truncated or not what it should be."""
+    """Report a data file that is missing, damaged or of another format."""
 
 
 class ShapeError(ReseenError):
-    """Report arrays whose shapes or ids do not belong together."""
+    """Report arrays whose shapes or ids do not fit."""
 
 
 class ModelError(ReseenError):
-    """Report a diffusion model or an evaluation network that cannot be loaded or went wrong."""
+    """Report a diffusion model or an evaluation network that cannot be loaded, or fails."""
 
 
 class ResultsError(ReseenError):
-    """Report a results folder that holds something else, or that cannot be written."""
+    """Report a results folder that has other results, or that cannot be written."""
 
 
 class ClusterError(ReseenError):

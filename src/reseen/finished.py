@@ -1,10 +1,10 @@
-"""Finished: what a run wrote, as scores, images, decoded features and decoders."""
+"""Finished: results of a run, as scores, images, decoded features and decoders."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,20 @@ from reseen.diagnosis import Diagnostics
 from reseen.errors import ResultsError
 from reseen.evaluate import run_checks
 from reseen.features import Features
+from reseen.files import shown
 from reseen.headline import stimuli_of
 from reseen.reconstruction import count_samples
 from reseen.results import ResultsFolder
 from reseen.scores import Scores
 from reseen.tables import IMAGE_LEVELS, Level, main_condition
 
+Name = TypeVar("Name", bound=str)
+
 
 class Results(ResultsFolder):
-    """Results folder that a run wrote, to be read from a notebook.
+    """Results folder of a run, to be read from a notebook: ``reseen.Results.read(folder)``.
 
-    Get one by ``reseen.Results.read(folder)``. What a run did not write is refused by name.
+    Reading a result that the run did not write raises an error that names it.
 
     Examples
     --------
@@ -84,7 +87,7 @@ class Results(ResultsFolder):
         feature
             ``"z"`` or ``"c"``.
         subject
-            Which subject. Left out: the only one.
+            Name of the subject. Left out: the only one.
 
         Raises
         ------
@@ -93,11 +96,12 @@ class Results(ResultsFolder):
         """
         path = self.decode_path(self._subject(subject), feature)
         if not path.is_file():
-            raise ResultsError(f"{self.path} holds no decoded {feature!r}. Run the recipe up to decode.")
+            message = f"{shown(self.path)} has no decoded {feature!r}. Run the recipe up to decode."
+            raise ResultsError(message, where="feature", found=feature)
         return self.load_features(path)
 
     def decoder(self, feature: str, subject: str | None = None, *, fold: int = 0) -> Decoder:
-        """Return a fitted decoder; one new trial is enough for it.
+        """Return a fitted decoder, which predicts any number of new trials.
 
         Parameters
         ----------
@@ -109,13 +113,14 @@ class Results(ResultsFolder):
         Raises
         ------
         ResultsError
-            If there is no such decoder: estimators of one's own are not kept.
+            If there is no such decoder; a user's own estimators are not stored.
         """
         path = self.decode_path(self._subject(subject), f"{feature}_fold{fold}")
         if not path.is_file():
             raise ResultsError(
-                f"{self.path} holds no decoder of {feature!r} for fold {fold}. Decoders are kept where reseen's ridge "
-                "was fitted, one for each fold."
+                f"{shown(self.path)} has no decoder of {feature!r} for fold {fold}. Only decoders of reseen's ridge "
+                "are stored, one for each fold.",
+                where=path,
             )
         return Decoder.from_arrays(*self.load_arrays(path))
 
@@ -127,9 +132,9 @@ class Results(ResultsFolder):
         Parameters
         ----------
         condition
-            Such as ``"z"``, ``"c"`` or ``"zc"``. Left out: the condition of the headline.
+            ``"z"``, ``"c"`` or ``"zc"``. Left out: the condition of the headline.
         subject
-            Which subject. Left out: the only one.
+            Name of the subject. Left out: the only one.
         level
             ``"result"``, or a chance level or upper bound that the run generated.
 
@@ -144,11 +149,9 @@ class Results(ResultsFolder):
             If the condition or level was not generated, or an image was changed since.
         """
         name, conditions = self._subject(subject), self.recipe.reconstruct.conditions
-        wanted = condition if condition is not None else main_condition(conditions)
-        if wanted not in conditions:
-            raise ResultsError(f"the run has no condition {wanted!r}; it has {', '.join(conditions)}.")
-        if level not in IMAGE_LEVELS:
-            raise ResultsError(f"there is no level {level!r}; levels are {', '.join(IMAGE_LEVELS)}.")
+        named = main_condition(conditions) if condition is None else condition
+        wanted = self._one_of("condition", named, conditions)
+        self._one_of("level", level, IMAGE_LEVELS)
         items = self.decoded(conditions[0][-1], name).stimulus_id
         single = len(np.unique(items)) < len(items)
         if level not in ("result", "permuted"):
@@ -160,16 +163,21 @@ class Results(ResultsFolder):
             for sample in range(count)
         ]
         if not paths or not paths[0].is_file():
-            raise ResultsError(f"{self.path} holds no images of level {level!r}, condition {wanted!r}.")
-        return self._load_stack(paths, len(items), count)
-
-    def _load_stack(self, paths: Sequence[Path], n_items: int, n_samples: int) -> NDArray[np.uint8]:
+            message = f"{shown(self.path)} has no images of level {level!r}, condition {wanted!r}."
+            raise ResultsError(message, where="level", found=level)
         loaded = np.stack([self.load_image(path) for path in paths])
-        return loaded.reshape(n_items, n_samples, *loaded.shape[1:])
+        return loaded.reshape(len(items), count, *loaded.shape[1:])
 
     def _subject(self, subject: str | None) -> str:
-        if subject is None and len(self.subjects) > 1:
-            raise ResultsError(f"the run has several subjects: name one of {', '.join(self.subjects)}.")
-        if subject is not None and subject not in self.subjects:
-            raise ResultsError(f"the run has no subject {subject!r}; it has {', '.join(self.subjects)}.")
-        return self.subjects[0] if subject is None else subject
+        if subject is not None:
+            return self._one_of("subject", subject, self.subjects)
+        if len(self.subjects) > 1:
+            message = f"the run has several subjects: name one of {', '.join(self.subjects)}."
+            raise ResultsError(message, where="subject", expected=self.subjects)
+        return self.subjects[0]
+
+    def _one_of(self, where: str, found: str, expected: Sequence[Name]) -> Name:
+        if found not in expected:
+            message = f"{shown(self.path)} has no {where} {found!r}; it has {', '.join(expected)}."
+            raise ResultsError(message, where=where, expected=tuple(expected), found=found)
+        return expected[expected.index(found)]

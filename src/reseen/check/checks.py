@@ -18,9 +18,9 @@ from reseen.ldm.devices import check_device
 from reseen.ldm.extraction import z_size
 from reseen.networks import load_evaluation_network, load_network
 from reseen.protocols import PROTOCOLS
-from reseen.recipe import Recipe, differences, load_recipe
+from reseen.recipe import Recipe
 from reseen.reconstruction import find_sampler
-from reseen.results import lost_recipe, other_recipe
+from reseen.results import started_recipe
 
 
 def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
@@ -73,14 +73,10 @@ def results_folder(inputs: Inputs) -> Iterator[Finding]:
 
 def _folder(recipe: Recipe, out: Path) -> str:
     if out.exists() and not out.is_dir():
-        raise ResultsError(f"{shown(out)} is a file. Choose a folder for --out.")
-    if not (out / "recipe.toml").is_file():
-        if (out / "provenance.json").is_file():
-            raise lost_recipe(out)
+        message = f"{shown(out)} is a file. Choose a folder for --out."
+        raise ResultsError(message, where=out, expected="folder", found="file")
+    if started_recipe(out, recipe) is None:
         return f"{out} is new"
-    differ = differences(recipe, load_recipe(out / "recipe.toml"))
-    if differ:
-        raise other_recipe(out, differ)
     return f"{out} exists, and the run will continue it"
 
 
@@ -158,11 +154,13 @@ def denoising(inputs: Inputs) -> Iterator[Finding]:
         find_sampler(section.sampler)
         schedule = inputs.model.schedule
         n_steps = len(schedule.timesteps(section.n_steps))
-        told = [f"c in {n_steps} steps"] if "c" in section.conditions else []
+        found = []
+        if "c" in section.conditions:
+            found.append(f"c in {n_steps} steps")
         if "zc" in section.conditions:
             _, undone = schedule.partial_timesteps(n_steps, section.strength, section.noise_index)
-            told.append(f"zc in {len(undone)} of {n_steps} steps")
-        return "; ".join(told)
+            found.append(f"zc in {len(undone)} of {n_steps} steps")
+        return "; ".join(found)
 
     if "c" in "".join(section.conditions) and inputs.has_model:
         yield look_at("denoising", denoise)

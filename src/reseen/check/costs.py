@@ -17,7 +17,7 @@ from reseen.check.inputs import Inputs
 from reseen.check.sizes import Sizes
 from reseen.datasets.nsd_facts import SUBJECTS, TRIALS_PER_SESSION
 from reseen.errors import ReseenError, ResultsError
-from reseen.files import GB
+from reseen.files import GB, shown
 from reseen.ldm import LatentDiffusion
 from reseen.ldm.extraction import z_size
 from reseen.ldm.recording_plan import plan_for
@@ -57,12 +57,12 @@ def encoding_features(inputs: Inputs) -> Iterator[Finding]:
     """Check that the model can compute the features of the encoding analyses, and count them."""
     if not inputs.has_model:
         return
-    finding = look_at("encoding features", lambda: _told(inputs))
+    finding = look_at("encoding features", lambda: _recorded(inputs))
     if finding.found:
         yield finding
 
 
-def _told(inputs: Inputs) -> str:
+def _recorded(inputs: Inputs) -> str:
     recording = plan_for(inputs.recipe, inputs.model)
     return f"{recording.describe(inputs.sizes.n_stimuli)}, for each subject" if recording.runs else ""
 
@@ -80,7 +80,8 @@ def space(inputs: Inputs) -> Iterator[Finding]:
     if free > needed:
         yield Finding("space", found)
     else:
-        yield refused("space", ResultsError(f"{found} for {out}: free some, or choose another --out."))
+        message = f"{found} for {shown(out)}: free some, or choose another --out."
+        yield refused("space", ResultsError(message, where=out, expected=needed, found=free))
 
 
 def _n_bytes(inputs: Inputs) -> float:
@@ -88,8 +89,9 @@ def _n_bytes(inputs: Inputs) -> float:
     n_subjects = len(recipe.data.subjects)
     images = sum(count for _, _, count in _counted(recipe, sizes)) * ldm.image_size**2 * BYTES_PER_PIXEL
     z_side = z_size(ldm, recipe.extract) // ldm.factor
-    targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)
+    targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)  # numbers in z and c
     n_decoded = 1 + recipe.n_permuted + (3 if recipe.evaluate.full else 0)
+    # float32: features of all stimuli, decoders of all folds, decoded features
     arrays = 4 * targets * (sizes.n_stimuli + sizes.n_voxels * sizes.n_folds + sizes.n_items * n_decoded)
     recorded = plan_for(recipe, ldm).n_bytes(sizes.n_stimuli)
     return n_subjects * (images + arrays + recorded) + _kept(recipe, sizes.n_voxels)
@@ -124,7 +126,7 @@ def effort(inputs: Inputs) -> Iterator[Finding]:
         seconds = total * seconds_per_evaluation(ldm, together=section.batch_size * _passes(section))
         return f"{total:,} U-Net evaluations, about {duration(seconds)} on {ldm.device}; all else is added to that"
 
-    if inputs.has_model and look_at("encoding features", lambda: _told(inputs)).ok:
+    if inputs.has_model and look_at("encoding features", lambda: _recorded(inputs)).ok:
         yield look_at("time", measure)
 
 

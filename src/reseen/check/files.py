@@ -1,4 +1,4 @@
-"""Needs: the files of each subject that a recipe takes, which of them can be used, and how to get the others."""
+"""Files of each subject that a recipe needs: which of them can be used, and how to get the others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def find_data(recipe: Recipe, out: Path) -> Iterator[Finding]:
 
 
 def settings(inputs: Inputs) -> Iterator[Finding]:
-    """Check that simulated subjects that exist were made with the settings of the recipe."""
+    """Check that existing simulated subjects have the settings of the recipe."""
     try:
         check_settings(inputs.recipe, inputs.path)
     except ReseenError as error:
@@ -51,13 +51,13 @@ def _files(inputs: Inputs) -> Iterator[Finding]:
     if path is not None and inputs.recipe.model.name == "builtin":
         yield from _other_images(path)
     if not section.is_nsd and not inputs.thorough:
-        return  # what would be checked here is read whole for `held_out`
-    told: dict[Path, FileCheck] = {}
-    wished: list[FileCheck] = []
+        return  # `held_out` reads these files completely
+    known: dict[Path, FileCheck] = {}
+    optional: list[FileCheck] = []
     for subject in section.subjects:
         try:
             every = datasets.inventory(section, subject, with_trials=inputs.needs_trials)
-            listed = [file for file in every if file.path not in told]
+            listed = [file for file in every if file.path not in known]
             extras = datasets.extras(section, subject)
         except ReseenError as error:
             yield refused(f"data of {subject}", error)
@@ -68,14 +68,13 @@ def _files(inputs: Inputs) -> Iterator[Finding]:
             if missing:
                 found = f"no {purpose}: {missing[0].path.name}{_others(missing)} missing"
                 yield Finding(f"extras of {subject}", found, absent=True)
-            wished += [file for file in missing if not file.blocked]
-        told.update({file.path: file for file in listed})
-    # what is blocked may be whole, and a mask of the user is nowhere to fetch
-    needed = [
-        file for file in told.values() if not file.ok and not file.blocked and _names(section).can_fetch(file.path)
-    ]
-    if _is_nsds(section) and (needed or wished):
-        yield _fetch(section, needed, wished)
+            optional += [file for file in missing if not file.blocked]
+        known.update({file.path: file for file in listed})
+    # a blocked file may be intact, and masks of the user cannot be fetched
+    bad = [file for file in known.values() if not file.ok and not file.blocked]
+    needed = [file for file in bad if _names(section).can_fetch(file.path)]
+    if _is_nsds(section) and (needed or optional):
+        yield _fetch(section, needed, optional)
 
 
 def _others(files: Sequence[FileCheck]) -> str:
@@ -83,17 +82,15 @@ def _others(files: Sequence[FileCheck]) -> str:
 
 
 def _to_simulate(inputs: Inputs) -> Finding:
-    """Return what will be simulated; a folder with other content is refused, since nothing is written into it."""
+    """Return the subjects that will be simulated; refuse a folder with other content, which is never written to."""
     path = inputs.path
     assert path is not None
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        return refused(
-            "data",
-            DataError(
-                f"{shown(path)} exists and holds no simulated subjects. Name another folder with --data, or leave it "
-                "out: they are then written into the results folder."
-            ),
+        message = (
+            f"{shown(path)} exists and holds no simulated subjects. Name another folder with --data, or leave it "
+            "out: they are then written into the results folder."
         )
+        return refused("data", DataError(message, where=path))
     try:
         n_subjects = len(inputs.outlines)
     except ReseenError as error:
@@ -103,7 +100,7 @@ def _to_simulate(inputs: Inputs) -> Finding:
 
 
 def _needed(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> Finding:
-    """Sum up a subject's files, and say of those that cannot be used what is wrong."""
+    """Return the number and size of a subject's files, and the problem of each that cannot be used."""
     what, root = f"data of {subject}", data.path or Path()
     bad = [file for file in files if not file.ok]
     needed = f"{len(files)} files, {sum(file.needs for file in files) / GB:.3g} GB"
@@ -115,7 +112,7 @@ def _needed(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> Findi
     kinds = ((missing, "missing"), (damaged, "damaged"), (blocked, "not readable now"))
     counts = [f"{len(part)} {word}" for part, word in kinds if part]
     where = f"{root}{'' if root.exists() else ', which does not exist'}"
-    found = f"{needed}, are needed in {where}: {len(files) - len(bad) or 'none'} whole, {', '.join(counts)}"
+    found = f"{needed}, are needed in {where}: {len(files) - len(bad) or 'none'} complete, {', '.join(counts)}"
     here = list_subjects(root)
     if subject not in here and here:
         found += f"; the folder holds {', '.join(here)}"
@@ -127,17 +124,18 @@ def _needed(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> Findi
 
 
 def _as_read(data: DataRecipe, subject: str, first: FileCheck) -> ReseenError:
-    """Return what the reader says of files that cannot be used, or else what is wrong with the first of them."""
+    """Return the reader's error for files that cannot be used, or an error about the first of them."""
     try:
         if data.is_nsd:
             datasets.outline(data, subject)
     except ReseenError as error:
         return error
-    return DataError(f"{first.note if first.size is not None else f'{first.path} is {first.note}'}")
+    message = first.note if first.size is not None else f"{shown(first.path)} is {first.note}"
+    return DataError(message, where=first.path)
 
 
 def _holds(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> str:
-    """Return what whole files hold: of arrays what the reader says, of NSD sessions and ROIs."""
+    """Return the contents of complete files: of arrays the reader's notes, of NSD sessions and ROIs."""
     if not data.is_nsd:
         return "; ".join(file.note for file in files)
     sessions = len({file.path.name.partition("betas_")[2] for file in files if "betas_session" in file.path.name})
@@ -147,31 +145,35 @@ def _holds(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> str:
 
 
 def _listed(root: Path, missing: Sequence[FileCheck]) -> Iterator[str]:
-    """Name the missing files, folder by folder, and what each folder's take."""
+    """Name the missing files and their size, folder by folder."""
     for folder in dict.fromkeys(file.path.parent for file in missing):
         part = [file for file in missing if file.path.parent == folder]
         size = sum(file.needs for file in part)
-        names = part[0].path.name + (f" to {part[-1].path.name}, {len(part)} files" if len(part) > 2 else "")
-        names = " and ".join(file.path.name for file in part) if len(part) == 2 else names
+        if len(part) > 2:
+            names = f"{part[0].path.name} to {part[-1].path.name}, {len(part)} files"
+        else:
+            names = " and ".join(file.path.name for file in part)
         where = folder.relative_to(root) if folder.is_relative_to(root) else folder
         yield f"missing  {where}/{names}" + (f", {size / GB:.3g} GB" if size > GB / 10 else "")
 
 
-def _fetch(data: DataRecipe, needed: Sequence[FileCheck], wished: Sequence[FileCheck]) -> Finding:
-    """Return lines for a shell that fetch what cannot be used, after what NSD asks for; a disk too small is told."""
+def _fetch(data: DataRecipe, needed: Sequence[FileCheck], optional: Sequence[FileCheck]) -> Finding:
+    """Return lines for a shell that fetch unusable files, after NSD's terms; refuse a disk that is too small."""
     names = _names(data)
-    size, small = sum(file.needs for file in needed), any(not file.needs for file in (*needed, *wished))
-    gain = size - sum(file.size or 0 for file in needed)
+    size, small = sum(file.needs for file in needed), any(not file.needs for file in (*needed, *optional))
+    gain = size - sum(file.size or 0 for file in needed)  # damaged files are replaced
     folder = next(parent for parent in (names.root.resolve(), *names.root.resolve().parents) if parent.exists())
     free = shutil.disk_usage(folder).free
     much = " and ".join([f"{size / GB:.3g} GB"] * bool(size) + ["some small files"] * small)
     room = f"; only {free / GB:.3g} GB are free in {folder}. Make room, or name another folder with --data"
     lines = [f"# {TERMS}", *names.fetch_commands([file.path for file in needed if file.size is None])]
     lines += names.fetch_commands([file.path for file in needed if file.size is not None], anew=True)
-    if wished:
+    if optional:
         lines.append("# for noise ceilings and maps on the cortex, without which the recipe runs too:")
-        lines += names.fetch_commands([file.path for file in wished])
-    full = DataError(f"what is missing takes {much}{room}.") if free < gain else None
+        lines += names.fetch_commands([file.path for file in optional])
+    full = None
+    if free < gain:
+        full = DataError(f"the missing files need {much}{room}.", where=folder, expected=gain, found=free)
     return Finding("fetch", much + (room if full else "; paste into a shell:"), tuple(lines), full)
 
 
@@ -180,12 +182,12 @@ def _names(data: DataRecipe, subject: str = "") -> NsdFiles:
 
 
 def _is_nsds(data: DataRecipe) -> bool:
-    """Return whether what is missing could be fetched from NSD."""
+    """Return whether missing files can be fetched from NSD."""
     return data.kind == "nsd" and data.path is not None and not _names(data).truth.exists()
 
 
 def _other_images(path: Path) -> Iterator[Finding]:
-    """Refuse images that reseen did not draw, of which the built-in model knows nothing."""
+    """Refuse images that reseen did not draw, since the built-in model was not trained on them."""
     file = path / "truth" / "images.json"
     try:
         described = read_json(file, list[dict[str, Any]]) if os.path.lexists(file) else []
@@ -193,10 +195,8 @@ def _other_images(path: Path) -> Iterator[Finding]:
         yield refused("images", error)
         return
     if described and "file" in described[0]:
-        yield refused(
-            "images",
-            DataError(
-                f"{shown(path)} shows images of your own; the built-in model knows only scenes that reseen draws. "
-                "Name a Stable Diffusion: --model."
-            ),
+        message = (
+            f"{shown(path)} has images of your own; the built-in model knows only scenes that reseen draws. Name a "
+            "Stable Diffusion: --model."
         )
+        yield refused("images", DataError(message, where=path))

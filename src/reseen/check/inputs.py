@@ -221,26 +221,28 @@ def _planned(recipe: Recipe) -> Outline:
     """
     data, made = recipe.data, recipe.simulate
     names = [f"subj{number:02d}" for number in range(1, made.n_subjects + 1)]
-    unknown = [subject for subject in data.subjects if subject not in names]
-    if unknown:
-        raise RecipeError(f"data.subjects names {unknown[0]}; simulate makes {', '.join(names)}. Name one of these.")
-    for key, asked, only in (("space", data.space, SPACE), ("betas", data.betas, BETAS)):
-        if asked != only:
-            raise RecipeError(f"data.{key} is {asked!r}; simulated subjects have {only!r} alone. Leave data.{key} out.")
+    for subject in data.subjects:
+        if subject not in names:
+            message = f"data.subjects names {subject}; simulate writes {', '.join(names)}. Name one of these."
+            raise RecipeError(message, where="data.subjects", expected=tuple(names), found=subject)
+    for key, value, only in (("space", data.space, SPACE), ("betas", data.betas, BETAS)):
+        if value != only:
+            message = f"data.{key} is {value!r}; simulated subjects have only {only!r}. Leave data.{key} out."
+            raise RecipeError(message, where=f"data.{key}", expected=only, found=value)
     if data.sessions is not None and data.sessions > made.n_sessions:
-        raise RecipeError(
-            f"data.sessions asks for {data.sessions} sessions; simulate.n_sessions makes {made.n_sessions}. "
-            "Change one of them."
-        )
+        message = f"data.sessions is {data.sessions}, and simulate.n_sessions {made.n_sessions}. Change one of them."
+        raise RecipeError(message, where="data.sessions", expected=made.n_sessions, found=data.sessions)
     for roi in data.rois:
         known = parse_roi(roi)
         if known is None or known.atlas not in SIMULATED_ATLASES:
             raise RecipeError(
                 f"data.rois: simulated subjects have no ROI {roi!r}. Name some of the atlases "
-                f"{', '.join(SIMULATED_ATLASES)}, such as early, ventral or V1."
+                f"{', '.join(SIMULATED_ATLASES)}, such as early, ventral or V1.",
+                where="data.rois",
+                found=roi,
             )
-    shown = np.concatenate(plan_of(made)[: data.sessions])
-    seen: NDArray[np.int64] = np.unique(shown)
-    split = make_split(data, seen, {}, test=seen[seen < made.n_test])
+    stimulus_id = np.concatenate(plan_of(made)[: data.sessions])  # of each trial
+    used: NDArray[np.int64] = np.unique(stimulus_id)
+    split = make_split(data, used, {}, test=used[used < made.n_test])
     n_voxels = guess_sizes(recipe).n_voxels
-    return Outline(shown, split, {}, n_voxels, None, None)
+    return Outline(stimulus_id, split, {}, n_voxels, None, None)

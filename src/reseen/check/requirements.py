@@ -33,12 +33,10 @@ def captions(inputs: Inputs) -> Iterator[Finding]:
     """Check that every stimulus has a caption where c is needed."""
 
     def count() -> str:
-        counts = [
-            len(captions_of(outline.stimuli, int(stimulus)))
-            for outline in inputs.known.values()
-            if outline.stimuli is not None
-            for stimulus in outline.used
-        ]
+        counts = []
+        for outline in inputs.known.values():
+            if outline.stimuli is not None:
+                counts += [len(captions_of(outline.stimuli, int(stimulus))) for stimulus in outline.used]
         return f"{sum(counts):,} captions of {len(counts):,} images"
 
     if inputs.needs_captions and any(outline.stimuli is not None for outline in inputs.known.values()):
@@ -49,14 +47,13 @@ def cut_captions(inputs: Inputs) -> Iterator[Finding]:
     """Count the captions that are longer than the text encoder reads."""
     if not inputs.needs_captions or not inputs.has_model:
         return
-    texts = [
-        text
-        for outline in inputs.known.values()
-        if outline.stimuli is not None
-        for stimulus in outline.used
-        for text in outline.stimuli.captions(int(stimulus))
-    ]
-    if n_cut := inputs.model.count_cut(texts) if texts else 0:
+    texts: list[str] = []
+    for outline in inputs.known.values():
+        if outline.stimuli is not None:
+            for stimulus in outline.used:
+                texts += outline.stimuli.captions(int(stimulus))
+    n_cut = inputs.model.count_cut(texts) if texts else 0
+    if n_cut:
         found = f"{n_cut:,} of {len(texts):,} captions are longer than the text encoder reads; it ignores their ends."
         yield Finding("warning", found, absent=True)
 
@@ -111,7 +108,7 @@ def labels(inputs: Inputs) -> Iterator[Finding]:
             yield Finding("warning", f"the labels of {subject} were not compared: {error}", absent=True)
             continue
         if trials is None:
-            found = "not compared: some session is not stored by voxel and would be read whole. The run compares them"
+            found = "not compared: a session is not stored by voxel and would be read completely. The run compares them"
             yield Finding(f"labels of {subject}", found, absent=True)
             continue
         checked = trials.check_labels(seed=inputs.recipe.seed)
@@ -166,7 +163,8 @@ def tested_voxels(inputs: Inputs) -> Iterator[Finding]:
         for subject, outline in inputs.known.items():
             n_tested = len(outline.split.test_ids)
             if n_tested < FEWEST_TESTED:
-                raise ShapeError(f"a correlation needs at least three test images; {subject} saw {n_tested}.")
+                message = f"a correlation needs at least three test images; {subject} saw {n_tested}."
+                raise ShapeError(message, expected=FEWEST_TESTED, found=n_tested)
         return "enough for correlations"
 
     yield from _only_refused(look_at("test images", correlate))
@@ -187,15 +185,15 @@ def predictions(inputs: Inputs) -> Iterator[Finding]:
     """Check the files with predictions from other software."""
 
     def read() -> str:
-        said = []
+        found = []
         for subject, outline in inputs.known.items():
             for name in decoded_features(inputs.recipe.reconstruct.conditions):
                 path = inputs.recipe.decode.elsewhere(name)
                 if path is not None:
                     own = predictions_path(path, subject)
                     read_predictions(own, name, _shape_of(inputs, name), _held_out(inputs.recipe, outline))
-                    said.append(f"{name} of {subject}")
-        return ", ".join(said)
+                    found.append(f"{name} of {subject}")
+        return ", ".join(found)
 
     if inputs.recipe.decode.predictions is not None and inputs.has_model:
         yield look_at("predictions made elsewhere", read)

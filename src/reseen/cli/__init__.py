@@ -31,7 +31,7 @@ from reseen.cli.merge import merge
 from reseen.cli.raters import raters
 from reseen.cli.tables import show_results
 from reseen.cli.terminal import STOPPED_BY, Stopped, prepare, progress, say
-from reseen.errors import ReseenError
+from reseen.errors import ClusterError, ReseenError
 
 if TYPE_CHECKING:
     from reseen.recipe import Recipe
@@ -208,8 +208,8 @@ def evaluate(
         raise typer.BadParameter("give a RECIPE, or both --images and --truth.")
     if out or data or model or settings or full or executor != "serial" or cluster or workers:
         raise typer.BadParameter("of the options of a RECIPE, two folders take only --device.")
-    with progress() as tell:
-        score_folders(images, truth, protocol or ["builtin"], device, tell, csv=csv, json=json)
+    with progress() as shown:
+        score_folders(images, truth, protocol or ["builtin"], device, shown, csv=csv, json=json)
 
 
 @app.command()
@@ -238,8 +238,12 @@ def check(
             say(f"      {line}")
     bad = sum(not finding.ok for finding in findings)
     without = [finding.what for finding in findings if finding.absent and finding.what != "warning"]
-    can = f"{recipe} can run{', without: ' * bool(without)}{', '.join(without)}."
-    say(f"{recipe} cannot run: {bad} to fix." if bad else can)
+    if bad:
+        say(f"{recipe} cannot run: {bad} to fix.")
+    elif without:
+        say(f"{recipe} can run, without: {', '.join(without)}.")
+    else:
+        say(f"{recipe} can run.")
     raise typer.Exit(1 if bad else 0)
 
 
@@ -259,9 +263,9 @@ def simulate(
     """
     from reseen.simulate import write_data_set
 
-    with progress() as tell:
+    with progress() as shown:
         read = _read_recipe(recipe, None, None, settings)
-        write_data_set(read, out, images=images, nifti=nifti, progress=tell)
+        write_data_set(read, out, images=images, nifti=nifti, progress=shown)
     say(f"data set: {out}")
 
 
@@ -348,27 +352,18 @@ def _run(
 ) -> None:
     """Run a recipe up to the stage of a command, and print where the results are."""
     from reseen import pipeline
-    from reseen.executor import open_executor
+    from reseen.executor import check_options, open_executor
 
     last = "report" if verb == "run" else verb
-    _check_workers(executor, cluster, workers)
+    try:
+        check_options(executor, cluster, workers)
+    except ClusterError as error:  # wrong usage: exit code 2
+        raise typer.BadParameter(str(error)) from None
     with (
-        open_executor(executor, cluster=cluster, n_workers=workers, device=device, folder=out) as units,
-        progress() as tell,
+        open_executor(executor, cluster=cluster, n_workers=workers, device=device, folder=out) as opened,
+        progress() as shown,
     ):
         results = pipeline.run(
-            recipe, out, until=last, device=device, report_anew=verb == "report", progress=tell, executor=units
+            recipe, out, until=last, device=device, report_anew=verb == "report", progress=shown, executor=opened
         )
     show_results(results)
-
-
-def _check_workers(executor: str, cluster: str | None, workers: int | None) -> None:
-    """Refuse worker options that exclude each other, as wrong usage."""
-    if executor not in ("serial", "dask"):
-        raise typer.BadParameter(f"--executor: there is no executor {executor!r}; expected serial or dask.")
-    if executor == "serial" and (cluster is not None or workers is not None):
-        raise typer.BadParameter("--cluster and --workers need the executor dask: add --executor dask.")
-    if cluster is not None and workers is not None:
-        raise typer.BadParameter("a running cluster has its own workers: give --cluster or --workers, not both.")
-    if workers is not None and workers < 1:
-        raise typer.BadParameter(f"--workers: expected at least one worker; found {workers}.")

@@ -78,10 +78,14 @@ def _print_comparison(title: str, rows: list[dict[Hashable, Any]], everything: b
     for column in ("reference", "other", "difference", "95 %", "p", "p, Holm", "n"):
         table.add_column(column, justify="right")
     for row in shown:
-        metric = "" if row["metric"] == "identification" else row["metric"]
-        fixed = f"({row['direction']} fixed)" if everything and row["direction"] else ""
-        protocol = "" if row["protocol"] == BUILTIN else row["protocol"]
-        score = " ".join(filter(None, (protocol, metric, row["network"], row["layer"], fixed)))
+        parts = [row["network"], row["layer"]]
+        if row["metric"] != "identification":
+            parts.insert(0, row["metric"])
+        if row["protocol"] != BUILTIN:
+            parts.insert(0, row["protocol"])
+        if everything and row["direction"]:
+            parts.append(f"({row['direction']} fixed)")
+        score = " ".join(filter(None, parts))
         values = [number(row[name]) for name in ("reference", "value")]
         change = [f"{row['difference']:+.3f}", f"{row['low']:+.3f} to {row['high']:+.3f}"]
         words = [str(row["subject"]), str(row["condition"]), score]

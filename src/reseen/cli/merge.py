@@ -18,11 +18,11 @@ def merge(
 ) -> None:
     """Join the results of subjects that were run as separate jobs.
 
-    Each folder holds the results of one recipe for other subjects, such as of a cluster's jobs that were started with
-    --set 'data.subjects=["subj02"]'. The new folder holds what one run for all subjects would have written.
+    Each folder has the results of one recipe for other subjects, such as of a cluster's jobs that were started with
+    --set 'data.subjects=["subj02"]'. The new folder equals that of one run for all subjects.
     """
     from reseen import pipeline
 
-    with progress() as tell:
-        results = pipeline.merge(folders, out, device=device, progress=tell)
+    with progress() as shown:
+        results = pipeline.merge(folders, out, device=device, progress=shown)
     show_results(results)

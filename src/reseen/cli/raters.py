@@ -99,7 +99,7 @@ def _print_ratings(found: pd.DataFrame) -> None:
         value = f"{row['value']:.3f}" if row["statistic"] == "accuracy" else f"{row['value']:+.3f}"
         p = [chance(row[name]) for name in ("p", "p_holm")]
         counts = [f"{row[name]:.0f}" for name in ("n_raters", "n_images")]
-        against = row["against"] if row["against"] == row["against"] else ""
+        against = row["against"] if row["against"] == row["against"] else ""  # NaN differs from itself
         words = [str(row["subject"]), str(row["condition"]), str(against)]
         tests.add_row(*words, value, f"{row['low']:.3f} to {row['high']:.3f}", *p, *counts)
     people = Table("rater", title="Each rater")

@@ -18,7 +18,9 @@ def number(value: float) -> str:
 
 def chance(p: float) -> str:
     """Return a p-value with four digits, ``<.0001`` where it is smaller, or an empty string for NaN."""
-    return "" if p != p else "<.0001" if p < 0.0001 else f"{p:.4f}"
+    if p != p:
+        return ""
+    return "<.0001" if p < 0.0001 else f"{p:.4f}"
 
 
 def print_scores(results: ResultsFolder) -> None:
@@ -34,19 +36,22 @@ def print_scores(results: ResultsFolder) -> None:
     table = Table("subject", "score", "images", "from", title="Scores between chance level and oracle")
     for column in ("mismatched", "permuted", "result", "95 %", "oracle", "n"):
         table.add_column(column, justify="right")
-    found = summary(scores.table, choose(scores.table, scores.stimuli)).to_dict("records")
-    for row in (row for row in found if _is_telling(row, str(found[0]["score"]))):
+    rows = summary(scores.table, choose(scores.table, scores.stimuli)).to_dict("records")
+    for row in rows:
+        if not _is_listed(row, str(rows[0]["score"])):
+            continue
         numbers = [number(row[column]) for column in ("chance_mismatched", "chance_permuted", "result")]
         interval = f"{number(row['low'])}–{number(row['high'])}" if row["low"] == row["low"] else ""
         words = [str(row[column]) for column in ("subject", "score", "subset", "condition")]
         table.add_row(*words, *numbers, interval, number(row["upper_bound"]), str(row["n"]))
     heads = headlines(scores.table, scores.stimuli)
-    said = [f"{head.subject}: {head.sentence}" for head in heads]
-    said += [heads[0].caveat] if heads and heads[0].caveat else []
+    sentences = [f"{head.subject}: {head.sentence}" for head in heads]
+    if heads and heads[0].caveat:
+        sentences.append(heads[0].caveat)
     left = Table("subject", "status", "check", title=f"Checks: {count_statuses(checks['status'])}. Not passed:")
     for row in checks[checks["status"] != "pass"].to_dict("records"):
         left.add_row(str(row["subject"]), str(row["status"]), str(row["sentence"]))
-    say_table(table, "\n".join(said), left)
+    say_table(table, "\n".join(sentences), left)
 
 
 def show_results(results: ResultsFolder) -> None:
@@ -59,7 +64,7 @@ def show_results(results: ResultsFolder) -> None:
         say(f"report: {report}")
 
 
-def _is_telling(row: Mapping[Hashable, object], headline: str) -> bool:
+def _is_listed(row: Mapping[Hashable, object], headline: str) -> bool:
     """Check whether a row is in the short table: subsets only for zc, retrieved images only for the headline score."""
     from reseen.tables import is_retrieved
 

@@ -176,9 +176,9 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=Console(stderr=True)) as bars:
 
-        def show(doing: str, done: int, total: int) -> None:
-            if doing not in tasks:
-                tasks[doing] = bars.add_task(shown(doing), total=total)
-            bars.update(tasks[doing], completed=done, total=total)
+        def show(step: str, n_done: int, n_total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bars.add_task(shown(step), total=n_total)
+            bars.update(tasks[step], completed=n_done, total=n_total)
 
         yield show

@@ -23,7 +23,20 @@ from reseen.errors import ClusterError
 from reseen.executor.tasks import Context, Executor, Progress, Serial
 from reseen.executor.worker import check_seen, read_shared, write_shared
 
-__all__ = ["Context", "Executor", "Progress", "Serial", "check_seen", "open_executor", "read_shared", "write_shared"]
+__all__ = [
+    "Context",
+    "Executor",
+    "Progress",
+    "Serial",
+    "check_options",
+    "check_seen",
+    "open_executor",
+    "read_shared",
+    "write_shared",
+]
+
+KINDS = ("serial", "dask")
+"""Names of the executors."""
 
 
 @contextmanager
@@ -58,16 +71,10 @@ def open_executor(
     ClusterError
         If options exclude each other, Dask is not installed or the cluster cannot be reached.
     """
-    if kind not in ("serial", "dask"):
-        raise ClusterError(f"there is no executor {kind!r}; expected serial or dask.")
-    if kind == "serial" and (cluster is not None or n_workers is not None):
-        raise ClusterError("a cluster and a number of workers need the executor dask; add --executor dask.")
-    if cluster is not None and n_workers is not None:
-        raise ClusterError("a running cluster has its own workers: give its address or a number of workers, not both.")
-    if n_workers is not None and n_workers < 1:
-        raise ClusterError(f"expected at least one worker; found {n_workers}.")
+    check_options(kind, cluster, n_workers)
     if kind == "dask" and device.startswith("cuda:"):
-        raise ClusterError(f"each worker uses its own GPU: use --device cuda, not {device}.")
+        message = f"each worker uses its own GPU: use --device cuda, not {device}."
+        raise ClusterError(message, where="device", expected="cuda", found=device)
     if kind == "serial":
         yield Serial()
         return
@@ -80,3 +87,25 @@ def open_executor(
         yield executor
     finally:
         executor.close()
+
+
+def check_options(kind: str, cluster: str | None, n_workers: int | None) -> None:
+    """Check that the options of `open_executor` do not exclude each other.
+
+    Raises
+    ------
+    ClusterError
+        If they do, or if one of them is impossible.
+    """
+    if kind not in KINDS:
+        message = f"--executor: there is no executor {kind!r}; expected {' or '.join(KINDS)}."
+        raise ClusterError(message, where="kind", expected=KINDS, found=kind)
+    if kind == "serial" and (cluster is not None or n_workers is not None):
+        message = "--cluster and --workers need the executor dask: add --executor dask."
+        raise ClusterError(message, where="kind", expected="dask", found=kind)
+    if cluster is not None and n_workers is not None:
+        message = "a running cluster has its own workers: give --cluster or --workers, not both."
+        raise ClusterError(message, where="n_workers", found=n_workers)
+    if n_workers is not None and n_workers < 1:
+        message = f"--workers: expected at least one worker; found {n_workers}."
+        raise ClusterError(message, where="n_workers", expected=1, found=n_workers)

@@ -181,7 +181,8 @@ def _reach(address: str) -> Client:
         client.run(is_installed)
     except ModuleNotFoundError as error:
         client.close()
-        raise ClusterError(f"the cluster at {address} has {error}. Install there what is installed here.") from error
+        message = f"the cluster at {address} has {error}. Install there what is installed here."
+        raise ClusterError(message, where="cluster", found=address) from error
     return client
 
 
@@ -208,11 +209,14 @@ def _local_cluster(n_workers: int | None, device: str) -> SpecCluster:
     if device.startswith("cuda") and not gpus:
         raise ClusterError(
             "no GPU is visible here, and --device cuda needs one for each worker. Check that `nvidia-smi` lists one "
-            "and that CUDA_VISIBLE_DEVICES hides none, or use --device cpu."
+            "and that CUDA_VISIBLE_DEVICES hides none, or use --device cpu.",
+            where="device",
+            found=device,
         )
     count = n_workers or len(gpus) or _n_processors()
     if gpus and count > len(gpus):
-        raise ClusterError(f"{count} workers need a GPU each; {len(gpus)} are visible. Use {len(gpus)} or fewer.")
+        message = f"{count} workers need a GPU each; {len(gpus)} are visible. Use {len(gpus)} or fewer."
+        raise ClusterError(message, where="n_workers", expected=len(gpus), found=count)
     workers = {}
     for number in range(count):
         own = {"env": {"CUDA_VISIBLE_DEVICES": gpus[number]}, "resources": {"GPU": 1}} if gpus else {}
@@ -249,7 +253,10 @@ def _no_workers(client: Client, seconds: float, *, needs_gpu: bool) -> ClusterEr
     return ClusterError(
         f"no worker{' with a GPU' if needs_gpu else ''} was at the Dask scheduler for {seconds:.0f} s. Start some with "
         f"`dask worker {address} --nthreads 1{gpu}` and run the same command again: it continues where it stopped. "
-        "Workers that wait longer in a queue need open_executor(..., patience=SECONDS)."
+        "Workers that wait longer in a queue need open_executor(..., patience=SECONDS).",
+        where=address,
+        expected=1,
+        found=0,
     )
 
 
@@ -258,7 +265,9 @@ def _check_gpus(client: Client) -> None:
     if workers and not any(worker["resources"].get("GPU") for worker in workers):
         raise ClusterError(
             f"none of the cluster's {len(workers)} workers reports a GPU. Start them with "
-            '`dask worker --nthreads 1 --resources "GPU=1"`, one for each GPU.'
+            '`dask worker --nthreads 1 --resources "GPU=1"`, one for each GPU.',
+            expected=1,
+            found=0,
         )
 
 
@@ -305,7 +314,9 @@ def _empty_folder(parent: Path | None) -> Path:
 def _no_scheduler(address: str, why: object) -> ClusterError:
     return ClusterError(
         f"no Dask scheduler answers at {address} ({why}). Use the address that `dask scheduler` prints, such as "
-        "tcp://node7:8786."
+        "tcp://node7:8786.",
+        where="cluster",
+        found=address,
     )
 
 
@@ -318,8 +329,7 @@ def check_installed(*, local: bool) -> None:
         If one of them is missing.
     """
     needed = ("dask", "distributed", "cryptography") if local else ("dask", "distributed")
-    if missing := [name for name in needed if find_spec(name) is None]:
-        raise ClusterError(
-            f"the executor dask needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
-            "installed: pip install 'reseen[cluster]'."
-        )
+    missing = tuple(name for name in needed if find_spec(name) is None)
+    if missing:
+        message = f"{' and '.join(missing)} must be installed for the executor dask: pip install 'reseen[cluster]'."
+        raise ClusterError(message, expected=missing)

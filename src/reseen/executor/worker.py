@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from reseen.errors import ClusterError
-from reseen.files import writing
+from reseen.files import shown, writing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -108,6 +108,7 @@ def check_seen(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise ClusterError(
-            f"a worker on {socket.gethostname()} cannot find the folder {folder}. Results must be on a disk that all "
-            "workers can use under the same path; choose such a folder with --out."
+            f"a worker on {socket.gethostname()} cannot find the folder {shown(folder)}. Results must be on a disk "
+            "that all workers can use under the same path; choose such a folder with --out.",
+            where=folder,
         )

@@ -11,7 +11,7 @@ from reseen.errors import ResultsError
 from reseen.files import check_vacant, shown
 from reseen.pipeline.stages import STAGES, needed, run
 from reseen.pipeline.tables import COLUMNS
-from reseen.recipe import Recipe, differences, with_changes
+from reseen.recipe import Recipe, differences, list_differences, with_changes
 from reseen.results import ResultsFolder
 
 
@@ -76,11 +76,12 @@ def _joint_recipe(parts: Sequence[ResultsFolder]) -> Recipe:
         same_subjects = with_changes(part.recipe, {"data.subjects": list(first.recipe.data.subjects)})
         differ = differences(same_subjects, first.recipe)
         if differ:
-            listed = "\n  ".join(differ)
             raise ResultsError(
-                f"{shown(part.path)} has results of another recipe than {shown(first.path)}:\n  {listed}\n"
-                "Only folders of one recipe can be merged.",
+                f"{shown(part.path)} has results of another recipe than {shown(first.path)}:\n"
+                f"{list_differences(differ)}\nOnly folders of one recipe can be merged.",
                 where=part.path,
+                expected={where: values[0] for where, values in differ.items()},
+                found={where: values[1] for where, values in differ.items()},
             )
         subjects += own
     data = first.recipe.data.path or (first.path / "data").resolve()

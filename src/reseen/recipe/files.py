@@ -19,7 +19,7 @@ from reseen.recipe.section import NOT_IDENTITY, problems
 from reseen.recipe.sections import Recipe
 
 LARGEST_RECIPE = 1_000_000
-"""Bytes."""
+"""Largest size of a recipe's file, in bytes."""
 
 
 def load_recipe(path: Path | str, changes: Mapping[str, Any] | None = None) -> Recipe:
@@ -46,11 +46,12 @@ def load_recipe(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
     """
     path = _find(path)
     if not os.path.exists(path):  # noqa: PTH110 (False too where the name is too long or has a NUL)
-        raise RecipeError(f"cannot read the recipe {shown(path)}: there is no such file. {_names()}")
+        message = f"cannot read the recipe {shown(path)}: there is no such file. {_names()}"
+        raise RecipeError(message, where=path)
     try:
         content = tomllib.loads(read_text(path, RecipeError, at_most=LARGEST_RECIPE))
     except (ValueError, RecursionError) as error:  # errors of tomllib, and invalid dates
-        raise RecipeError(f"the recipe {shown(path)} is not valid TOML: {error}.") from error
+        raise RecipeError(f"the recipe {shown(path)} is not valid TOML: {error}.", where=path) from error
     recipe = _validate(content, shown(path))
     return with_changes(recipe, changes) if changes else recipe
 
@@ -82,7 +83,8 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         where, equals, text = setting.partition("=")
         *sections, key = where.strip().split(".")
         if not equals or not key or len(sections) > 1:
-            raise RecipeError(f"expected section.key=value, such as reconstruct.n_steps=20; found {setting!r}.")
+            message = f"expected section.key=value, such as reconstruct.n_steps=20; found {setting!r}."
+            raise RecipeError(message, where="settings", found=setting)
         changes[where.strip()] = _toml_value(text.strip()) if text.strip() else None
     return with_changes(recipe, changes)
 
@@ -109,13 +111,14 @@ def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         section, _, key = where.rpartition(".")
         target = content.setdefault(section, {}) if section else content
         if not isinstance(target, dict):
-            raise RecipeError(f"{where!r}: {section} is not a section. Run `reseen recipe` to see every key.")
+            message = f"{where!r}: {section} is not a section. Run `reseen recipe` to see every key."
+            raise RecipeError(message, where=where)
         if value is not None:
             target[key] = value
         elif where in optional:
             target.pop(key, None)
         else:
-            raise RecipeError(f"{where!r} has no value, and cannot be left out. Set one.")
+            raise RecipeError(f"{where!r} has no value, and cannot be left out. Set one.", where=where)
     return _validate(content, "the changed values")
 
 
@@ -124,19 +127,23 @@ def identity(recipe: Recipe) -> dict[str, Any]:
     return {where: _plain(value) for where, value, field in _fields(recipe) if field.json_schema_extra != NOT_IDENTITY}
 
 
-def differences(found: Recipe, expected: Recipe) -> list[str]:
-    """List the values that differ between two recipes and could change a result, with both values, without `growth`."""
+def differences(found: Recipe, expected: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Return the keys whose values differ and could change a result, without `growth`: key -> (expected, found)."""
     ours, theirs = identity(found), identity(expected)
     more = growth(found, expected)
-    return [
-        f"{where}: expected {json.dumps(theirs[where])}, found {json.dumps(ours[where])}"
-        for where in ours
-        if ours[where] != theirs[where] and where not in more
-    ]
+    return {where: (theirs[where], ours[where]) for where in ours if ours[where] != theirs[where] and where not in more}
+
+
+def list_differences(differ: Mapping[str, tuple[Any, Any]]) -> str:
+    """Return the lines of a message about `differences`, one for each key."""
+    return "\n".join(
+        f"  {where}: expected {json.dumps(expected)}, found {json.dumps(found)}"
+        for where, (expected, found) in differ.items()
+    )
 
 
 def growth(found: Recipe, expected: Recipe) -> list[str]:
-    """List the keys by which a recipe only extends another one: more subjects or protocols, a full evaluation.
+    """Return the keys by which a recipe only extends another one: more subjects or protocols, a full evaluation.
 
     Images and decoders of the other recipe stay valid.
     """
@@ -162,8 +169,10 @@ def to_toml(recipe: Recipe, *, explained: bool = False) -> str:
         head, _, key = where.rpartition(".")
         if head != section:
             section = head
-            about = (type(getattr(recipe, section)).__doc__ or "").strip() if explained else ""
-            lines += ["", *([f"# {about}"] if about else []), f"[{section}]"]
+            lines.append("")
+            if explained:
+                lines.append(f"# {(type(getattr(recipe, section)).__doc__ or '').strip()}")
+            lines.append(f"[{section}]")
         if explained:
             lines.append(f"# {field.description}{_choices(field.annotation)}")
         lines.append(f"# {key} =" if value is None else f"{key} = {_toml_text(_plain(value))}")
@@ -189,20 +198,29 @@ def _find(path: Path | str) -> Path:
 
 
 def _names() -> str:
-    return f"Recipes that come with reseen: {', '.join(sorted(path.stem for path in recipe_folder().glob('*.toml')))}."
+    names = sorted(path.stem for path in recipe_folder().glob("*.toml"))
+    return f"Recipes that come with reseen: {', '.join(names)}."
 
 
 def _validate(content: dict[str, Any], source: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise RecipeError(f"{source}:\n" + "\n".join(problems(error))) from error
+        message = f"{source}:\n" + "\n".join(problems(error))
+        first, *others = error.errors()
+        key = ".".join(str(part) for part in first["loc"])
+        if others or not key:  # several keys, or keys that exclude each other
+            raise RecipeError(message) from error
+        raise RecipeError(message, where=key, found=first["input"]) from error
 
 
 def _plain(value: Any) -> Any:
+    """Return a value as a type of JSON."""
     if isinstance(value, BaseModel):
         return {name: str(path) for name, path in value if path is not None}
-    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value
 
 
 def _toml_value(text: str) -> Any:
@@ -216,7 +234,8 @@ def _toml_text(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_toml_text(item) for item in value)}]"
     if isinstance(value, dict):
-        return f"{{ {', '.join(f'{name} = {_toml_text(item)}' for name, item in value.items())} }}"
+        items = [f"{name} = {_toml_text(item)}" for name, item in value.items()]
+        return f"{{ {', '.join(items)} }}"
     return json.dumps(value, ensure_ascii=False)  # TOML's strings, numbers and booleans are JSON's
 
 

@@ -28,11 +28,10 @@ from reseen.files import (
     write_text,
 )
 from reseen.files.reading import shown
-from reseen.files.shell import shell_line
-from reseen.recipe import Recipe, differences, growth, identity, load_recipe, to_toml
+from reseen.recipe import Recipe, growth, identity, load_recipe, to_toml
 from reseen.results.journal import Journal
 from reseen.results.manifest import verify_table, write_table
-from reseen.results.records import VERSION_OF, computed_by, digest, library_versions
+from reseen.results.records import VERSION_OF, computed_by, digest, library_versions, started_recipe
 from reseen.tables import read_table, to_csv
 
 if TYPE_CHECKING:
@@ -41,36 +40,20 @@ if TYPE_CHECKING:
 
 
 PLACE = "place"
-"""Key of where in the folder a file of arrays was written, among what its arrays were computed by."""
-
-
-def lost_recipe(path: Path) -> ResultsError:
-    """Return the error for a folder that has results and no recipe."""
-    return ResultsError(
-        f"{path} holds results, and no recipe.toml that says of what. Put it back, or choose another folder with --out."
-    )
-
-
-def other_recipe(path: Path, differ: Sequence[str]) -> ResultsError:
-    """Return the error of a folder that was started with another recipe; ``differ`` is what `differences` returns."""
-    return ResultsError(
-        f"{shown(path)} holds the results of another recipe. Expected is what it was started with, found is what this "
-        "command asks for:\n  " + "\n  ".join(differ) + "\nChoose another folder with --out, or continue with the "
-        f"folder's own recipe: {shell_line('reseen', 'run', path / 'recipe.toml', '--out', path)}"
-    )
+"""Key of a file's place in the folder, among the settings in the file."""
 
 
 class ResultsFolder(Journal):
     """Results folder of one recipe, locked by one process at a time.
 
-    Use it as a context manager, or call :meth:`close`, to let go of the folder.
+    Use it as a context manager, or call :meth:`close`, to release the folder.
 
     Parameters
     ----------
     path
         The folder.
     recipe
-        What is run into it.
+        The recipe that is run into it.
     """
 
     def __init__(self, path: Path, recipe: Recipe, held: Held | None = None) -> None:
@@ -93,7 +76,8 @@ class ResultsFolder(Journal):
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ResultsError(f"cannot make the results folder {path}: {error.strerror}.") from error
+            message = f"cannot create the results folder {shown(path)}: {error.strerror}."
+            raise ResultsError(message, where=path) from error
         results = cls(path, recipe, lock(path))
         try:
             results._compare_recipe()
@@ -106,12 +90,12 @@ class ResultsFolder(Journal):
 
     @classmethod
     def join(cls, path: Path, recipe: Recipe) -> Self:
-        """Work in a results folder that another process holds, as its workers do.
+        """Open a results folder on a worker, while another process holds it.
 
         Raises
         ------
         ResultsError
-            If the libraries here are not those that the results were started with.
+            If the worker's libraries are not those that the results were started with.
         """
         results = cls(path, recipe)
         results._claim_versions()
@@ -128,7 +112,8 @@ class ResultsFolder(Journal):
         """
         path = Path(path)
         if not (path / "recipe.toml").is_file():
-            raise ResultsError(f"{path} is no results folder: it has no recipe.toml. Run a recipe into it first.")
+            message = f"{shown(path)} is no results folder: it has no recipe.toml. Run a recipe into it first."
+            raise ResultsError(message, where=path)
         return cls(path, load_recipe(path / "recipe.toml"))
 
     def __enter__(self) -> ResultsFolder:
@@ -144,7 +129,7 @@ class ResultsFolder(Journal):
     def close(self) -> None:
         """Release the folder; the files stay readable through this object."""
         if self._held is not None:
-            sweep(self.path)  # of workers that were killed
+            sweep(self.path)  # workers may have been killed
             self._release()
 
     def _release(self) -> None:
@@ -155,7 +140,7 @@ class ResultsFolder(Journal):
     # ------------------------------------------------------------------------------------------------ identity
 
     def claim(self, name: str, value: str) -> None:
-        """Record something the results depend on, or hold it against what was recorded when they were started.
+        """Record something that the results depend on; when they resume, compare it with the recorded value.
 
         Raises
         ------
@@ -167,13 +152,16 @@ class ResultsFolder(Journal):
             write_json(self.path / "provenance.json", {**known, name: value})
         elif known[name] != value:
             raise ResultsError(
-                f"{self.path} was started with another {name}: expected {known[name]}, found {value}. "
-                "Choose another folder, or restore what it was started with."
+                f"{shown(self.path)} was started with another {name}: expected {known[name]}, found {value}. "
+                "Choose another folder, or restore the one that it was started with.",
+                where=name,
+                expected=known[name],
+                found=value,
             )
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What the results depend on besides the recipe: fingerprints and versions."""
+        """Fingerprints and versions that the results depend on, besides the recipe."""
         found: dict[str, str] = self.read_record("provenance.json", dict[str, str])
         return found
 
@@ -187,20 +175,17 @@ class ResultsFolder(Journal):
             self.claim(VERSION_OF + library, found)
 
     def _compare_recipe(self) -> None:
-        file = self.path / "recipe.toml"
-        if file.is_file():
-            started = load_recipe(file)
-            if differ := differences(self.recipe, started):
-                raise other_recipe(self.path, differ)
-            if not (grown := growth(self.recipe, started)):
+        started = started_recipe(self.path, self.recipe)
+        if started is not None:
+            grown = growth(self.recipe, started)
+            if not grown:
                 return
-            self._drop_tables(grown)
-        elif self.provenance:
-            raise lost_recipe(self.path)
-        write_text(file, to_toml(self.recipe))  # last: whatever ends this before begins it again
+            self._delete_tables(grown)
+        # last: if the process is killed before, the next run does all of it again
+        write_text(self.path / "recipe.toml", to_toml(self.recipe))
 
-    def _drop_tables(self, grown: Sequence[str]) -> None:
-        """Delete the tables that what was added to the recipe changes; joined tables are made again from the others."""
+    def _delete_tables(self, grown: Sequence[str]) -> None:
+        """Delete the tables that depend on added settings, and all joined tables, which are joined again."""
         names = {"scores", "images"} if "evaluate.protocols" in grown else set()
         if "evaluate.full" in grown:
             names |= {"scores", "images", "diagnostics"}
@@ -213,12 +198,12 @@ class ResultsFolder(Journal):
     # ------------------------------------------------------------------------------------------------ arrays
 
     def feature_blocks(self, name: str) -> FeatureBlocks:
-        """Return the features of this name, such as ``"subj01/zc"``, to be read whole or block by block.
+        """Open the features of this name, such as ``"subj01/zc"``, to be read at once or block by block.
 
         Raises
         ------
         ResultsError
-            If they are not there, not whole or damaged.
+            If they are missing, incomplete or damaged.
         """
         files = self.feature_files(name)
         for file in files:
@@ -226,7 +211,7 @@ class ResultsFolder(Journal):
         return FeatureBlocks.open(name.partition("/")[2], files)
 
     def computed_by(self, stage: str, subject: str) -> dict[str, str]:
-        """Return what a stage's arrays and images are computed by: the settings that matter, the data and the model."""
+        """Return the settings, data and model that a stage's arrays and images are computed by."""
         return computed_by(self.recipe, self.provenance, stage, subject)
 
     def save_features(self, path: Path, features: Features, computed_by: Mapping[str, str]) -> None:
@@ -256,7 +241,7 @@ class ResultsFolder(Journal):
         Raises
         ------
         ResultsError
-            If they are missing or damaged, changed after they were written, belong elsewhere or were computed by other
+            If they are missing or damaged, were changed or moved after they were written, or were computed by other
             settings.
         """
         self.check_place(path, computed_by)
@@ -265,7 +250,7 @@ class ResultsFolder(Journal):
             return Features(name, file.get_tensor("array"), file.get_tensor("stimulus_id"))
 
     def load_arrays(self, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-        """Read named arrays of this folder, and what they were computed by.
+        """Read named arrays of this folder, and the settings that they were computed by.
 
         Raises
         ------
@@ -277,31 +262,39 @@ class ResultsFolder(Journal):
             return {name: file.get_tensor(name) for name in file.keys()}, computed_by  # noqa: SIM118 (no mapping)
 
     def check_place(self, path: Path, computed_by: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Check that a file of arrays is complete, unchanged and where it was written, and return its settings.
+        """Check that a file of arrays is complete, unchanged and in its place, and return its settings.
 
-        Where settings are given, the arrays must have been computed by them.
+        If settings are given, they must be equal to those in the file.
 
         Raises
         ------
         ResultsError
-            If it is not.
+            If a check fails.
         """
-        found = verify_tensors(path)
-        place = self.place(path)
-        if (written := found.pop(PLACE, None)) != place:
+        settings = verify_tensors(path)
+        place, written = self.place(path), settings.pop(PLACE, None)
+        if written != place:
             raise ResultsError(
-                f"{shown(path)} holds other arrays than were written there: those of {shown(str(written))}. Put it "
-                "back where it was, or delete it and run the recipe again."
+                f"{shown(path)} has the arrays of {shown(str(written))}: the file was moved. Put it back, or delete it "
+                "and run the recipe again.",
+                where=path,
+                expected=place,
+                found=written,
             )
-        if differ := [name for name, value in (computed_by or {}).items() if found.get(name) != value]:
+        wanted = computed_by or {}
+        differ = [name for name, value in wanted.items() if settings.get(name) != value]
+        if differ:
             raise ResultsError(
-                f"{shown(path)} was computed otherwise than this folder says: {', '.join(differ)} of the arrays differ "
-                "from those of the recipe, the data and the model here. Delete it and run the recipe again."
+                f"{shown(path)} was computed by another recipe, other data or another model than those of this folder: "
+                f"{', '.join(differ)} of the arrays differ. Delete it and run the recipe again.",
+                where=path,
+                expected={name: wanted[name] for name in differ},
+                found={name: settings.get(name) for name in differ},
             )
-        return found
+        return settings
 
     def has_arrays(self, path: Path, computed_by: Mapping[str, str]) -> bool:
-        """Return whether arrays are there, after checking that they were computed by these settings.
+        """Return whether arrays exist, after a check that they were computed by these settings.
 
         Raises
         ------
@@ -313,14 +306,14 @@ class ResultsFolder(Journal):
         self.check_place(path, computed_by)
         return True
 
-    # ------------------------------------------------------------------------------------------------ the rest
+    # ------------------------------------------------------------------------------------------------ images and text
 
     def save_image(self, path: Path, image: NDArray[np.uint8]) -> None:
         """Write an image, ``(height, width, 3)`` uint8, as PNG with a checksum."""
         write_sealed(path, image, self._belongs(path))
 
     def has_image(self, path: Path) -> bool:
-        """Return whether an image is there, after comparing it with its checksum.
+        """Return whether an image exists, after a check against its checksum.
 
         Raises
         ------
@@ -344,7 +337,7 @@ class ResultsFolder(Journal):
         return read_image(path, ResultsError)
 
     def _belongs(self, path: Path) -> str:
-        """Return which image a path is for, and what it is computed by."""
+        """Return the place of an image and a digest of its settings, which its checksum covers."""
         place = self.place(path)
         subject = place.partition("/")[0]
         if subject not in self._seals:
@@ -356,7 +349,7 @@ class ResultsFolder(Journal):
         write_table(self.path, f"{name}.csv", to_csv(table))
 
     def has_table(self, name: str, columns: Sequence[str]) -> bool:
-        """Return whether a table is there and has these columns; an older one may have others.
+        """Return whether a table exists and has these columns; an older version may have written others.
 
         Raises
         ------
@@ -375,11 +368,12 @@ class ResultsFolder(Journal):
         """Read a table written by :meth:`save_table`, as `reseen.tables.read_table` does."""
         path = self.path / f"{name}.csv"
         if not os.path.lexists(path):
-            raise ResultsError(f"{shown(path)} is missing. Run the recipe up to the stage that writes it.")
+            message = f"{shown(path)} is missing. Run the recipe up to the stage that writes it."
+            raise ResultsError(message, where=path)
         verify_table(self.path, f"{name}.csv")
         return read_table(path)
 
     def save_text(self, name: str, text: str) -> Path:
-        """Write a text file, such as ``"report.html"``, and give its path."""
+        """Write a text file, such as ``"report.html"``, and return its path."""
         write_text(self.path / name, text)
         return self.path / name

@@ -13,16 +13,16 @@ from reseen.results.records import StageTime, ended, started
 
 
 class Journal(Layout):
-    """What happened while a results folder was written."""
+    """Warnings and times of a results folder."""
 
     def add_warning(self, text: str) -> None:
-        """Note something the reader of the results ought to know, once."""
+        """Record a warning for readers of the results, once."""
         known = self.warnings
         if text not in known:
             write_json(self.path / "warnings.json", {"warnings": [*known, text]})
 
     def drop_warnings(self, ending: str) -> None:
-        """Take back what was warned of in words that end so."""
+        """Delete the warnings whose text ends with ``ending``."""
         known = self.warnings
         kept = [text for text in known if not text.endswith(ending)]
         if not kept:
@@ -37,12 +37,12 @@ class Journal(Layout):
         return found.get("warnings", [])
 
     def begin_stage(self, stage: str, device: str) -> None:
-        """Record that a stage runs, so that a kill before its time is written is known."""
+        """Record that a stage runs, so that a kill before its end is recorded too."""
         times = self.times
         self._write_times({**times, stage: started(times.get(stage), device)})
 
     def end_stage(self, stage: str, seconds: float | None) -> None:
-        """Add to the time of a stage that runs; ``None`` where there was nothing to do."""
+        """Add seconds to the time of a running stage; None if no result was missing."""
         times = self.times
         entry = ended(times.pop(stage), seconds)
         self._write_times({**times, stage: entry} if entry is not None else times)
@@ -52,12 +52,12 @@ class Journal(Layout):
 
     @property
     def times(self) -> dict[str, StageTime]:
-        """Return the time of each stage, added up over runs."""
+        """Time of each stage, summed over runs."""
         found: dict[str, StageTime] = self.read_record("times.json", dict[str, StageTime])
         return found
 
     def read_record(self, name: str, schema: Any) -> Any:
-        """Read a JSON file of this folder; one that is not there is empty."""
+        """Read a JSON file of this folder, or return an empty dict if there is none."""
         path = self.path / name
         if not os.path.lexists(path):
             return {}

@@ -1,4 +1,4 @@
-"""Layout: where each file of a results folder is."""
+"""Layout: paths of the files of a results folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Layout:
         self.path = path
 
     def kept_folder(self, subject: str) -> Path:
-        """Return the folder of a subject's large sessions once they have been read."""
+        """Return the folder of the cached sessions of a subject."""
         return self.path / "kept" / subject
 
     def features_path(self, name: str) -> Path:
@@ -28,20 +28,20 @@ class Layout:
         return self.path / "features" / f"{name}.safetensors"
 
     def block_path(self, name: str, block: int) -> Path:
-        """Return the path of a block of the features of this name, such as of ``"subj01/zc"``."""
+        """Return the path of one block of the features of this name, such as ``"subj01/zc"``."""
         return self.path / "features" / name / f"{block:05d}.safetensors"
 
     def feature_files(self, name: str) -> list[Path]:
-        """Return the files that exist of the features of this name: one, or a block each."""
-        whole = self.features_path(name)
-        return [whole] if whole.is_file() else sorted(self.block_path(name, 0).parent.glob("*.safetensors"))
+        """Return the existing files of the features of this name: one, or one for each block."""
+        single = self.features_path(name)
+        return [single] if single.is_file() else sorted(self.block_path(name, 0).parent.glob("*.safetensors"))
 
     def decode_path(self, subject: str, name: str) -> Path:
-        """Return the path of something decoded: ``"z"``, ``"permuted0_z"``, or a decoder such as ``"z_fold0"``."""
+        """Return the path of a decoded feature, ``"z"`` or ``"permuted0_z"``, or of a decoder, ``"z_fold0"``."""
         return self.path / subject / "decode" / f"{name}.safetensors"
 
     def encode_path(self, subject: str) -> Path:
-        """Return the path of the numbers of each voxel's encoding models."""
+        """Return the path of the encoding results of each voxel."""
         return self.path / subject / "encode" / "voxels.safetensors"
 
     def figure_path(self, name: str, kind: str) -> Path:
@@ -51,13 +51,13 @@ class Layout:
     def image_path(
         self, subject: str, level: Level, condition: str, stimulus_id: int, sample: int, *, trial: int | None = None
     ) -> Path:
-        """Return the path of a reconstructed image; ``trial`` is the item's number where items are single trials."""
-        name = f"{stimulus_id:05d}{'' if trial is None else f'-t{trial}'}_{sample}.png"
-        return self.path / subject / "images" / level / condition / name
+        """Return the path of a reconstructed image; ``trial`` is the number of the item if items are single trials."""
+        item = f"{stimulus_id:05d}" if trial is None else f"{stimulus_id:05d}-t{trial}"
+        return self.path / subject / "images" / level / condition / f"{item}_{sample}.png"
 
     def place(self, path: Path) -> str:
-        """Return where a file is in this folder, the same on every machine: ``"subj01/decode/z.safetensors"``."""
-        whole, root = path.absolute(), self.path.absolute()
-        if not whole.is_relative_to(root):
-            whole, root = whole.resolve(), root.resolve()
-        return whole.relative_to(root).as_posix()
+        """Return a path relative to this folder, equal on every machine: ``"subj01/decode/z.safetensors"``."""
+        absolute, root = path.absolute(), self.path.absolute()
+        if not absolute.is_relative_to(root):  # one of them goes through a symbolic link
+            absolute, root = absolute.resolve(), root.resolve()
+        return absolute.relative_to(root).as_posix()

@@ -1,8 +1,8 @@
 """Manifest: the checksums of the tables of a results folder, in ``checksums.json``.
 
-Arrays and images carry theirs in their own file, so that workers of several machines can write them. Tables are written
-by the process that holds the folder alone. A checksum is recorded before its table is written: a kill in between leaves
-a table that is absent, which is made again.
+Arrays and images have theirs in their own file, so that workers of several machines can write them. Only the process
+that holds the folder writes tables. A checksum is recorded before its table is written: after a kill in between, the
+table is absent, and is computed again.
 """
 
 from __future__ import annotations
@@ -36,22 +36,25 @@ def write_table(folder: Path, name: str, text: str) -> None:
 
 
 def verify_table(folder: Path, name: str) -> None:
-    """Compare a table with its checksum.
+    """Check a table against its checksum.
 
     Raises
     ------
     ResultsError
         If it is missing, or was changed after it was written.
     """
-    path = folder / name
-    n_bytes, found = check_regular(path, ResultsError), None
-    if n_bytes <= MOST_BYTES:  # a larger file is none that was written
+    path, found = folder / name, None
+    if check_regular(path, ResultsError) <= MOST_BYTES:  # reseen writes no larger table
         with reading(path, ResultsError), path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found is None or _known(folder).get(name) != found:
+    expected = _known(folder).get(name)
+    if found is None or found != expected:
         raise ResultsError(
             f"{shown(path)} was changed or damaged after it was written: its checksum differs from the one in {FILE}. "
-            "Delete it and run the recipe again: it is made again."
+            "Delete it and run the recipe again, which writes it again.",
+            where=path,
+            expected=expected,
+            found=found,
         )
 
 
@@ -59,6 +62,6 @@ def _known(folder: Path) -> dict[str, str]:
     path = folder / FILE
     if not os.path.lexists(path):
         return {}
-    fix = "Delete it and the tables (*.csv) beside it and in each subject's folder, and run the recipe again."
+    fix = "Delete it and the tables (*.csv) next to it and in each subject's folder, and run the recipe again."
     found: dict[str, str] = read_json(path, dict[str, str], ResultsError, fix=fix)
     return found

@@ -1,4 +1,4 @@
-"""Records of a results folder: versions, times and digests."""
+"""Records of a results folder: its recipe, versions, times and digests."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reseen.recipe import Recipe, identity
+from reseen.errors import ResultsError
+from reseen.files.reading import shown
+from reseen.files.shell import shell_line
+from reseen.recipe import Recipe, differences, identity, list_differences, load_recipe
 
 VERSION_OF = "version of "
-"""What the record of a library's version begins with."""
+"""Prefix of the records of library versions."""
 TEST_IMAGES_OF, SCORED_SIZE_OF = "test images of ", "scored size of "
-"""What the records begin with of which images a subject's scores are of, and at how many pixels they were scored."""
+"""Prefixes of the records of a subject's test images, and of the size in pixels at which images are scored."""
 LIBRARIES = ("reseen", "numpy", "scipy", "scikit-learn", "pillow", "scikit-image", "torch", "diffusers", "transformers")
 SECTIONS = {
     "extract": ("model", "extract"),
@@ -24,11 +28,11 @@ SECTIONS = {
     "encode": ("seed", "data", "model", "extract", "reconstruct", "encode"),
     "reconstruct": ("seed", "data", "model", "extract", "decode", "reconstruct"),
 }
-"""What of the recipe each stage's arrays and images depend on, besides the data themselves."""
+"""Sections of the recipe that each stage's arrays and images depend on."""
 OTHER_SUBJECTS = "data.subjects"
-"""No subject's arrays depend on which other subjects a run has."""
+"""Key that no array depends on: arrays of a subject are independent of the other subjects of a run."""
 WITHOUT_TRIALS = ("extract", "record")
-"""Stages whose arrays are computed from images and captions, and depend on no betas."""
+"""Stages whose arrays depend on images and captions, and not on betas."""
 
 
 class StageTime(BaseModel):
@@ -37,13 +41,13 @@ class StageTime(BaseModel):
     Parameters
     ----------
     seconds
-        All that is known of.
+        Recorded time, summed over runs.
     device
-        Where it last ran.
+        Device of the last run.
     n_lost
-        How often a process was killed before it wrote its time; ``seconds`` lacks these parts.
+        Number of processes that were killed before they recorded their time, which ``seconds`` lacks.
     running
-        Whether it runs, or was killed since.
+        Whether it runs, or was killed in its last run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,27 +65,56 @@ def started(before: StageTime | None, device: str) -> StageTime:
 
 
 def ended(entry: StageTime, seconds: float | None) -> StageTime | None:
-    """Return the entry of a stage that ends now, or ``None`` where it never had anything to do."""
+    """Return the entry of a stage that ends now, or None if it never computed anything."""
     if seconds is None and entry.seconds == 0 and not entry.n_lost:
         return None
     total = round(entry.seconds + (seconds or 0.0), 3)
     return StageTime(seconds=total, device=entry.device, n_lost=entry.n_lost)
 
 
+def started_recipe(path: Path, recipe: Recipe) -> Recipe | None:
+    """Return the recipe that a results folder was started with, or None for a new folder.
+
+    Raises
+    ------
+    ResultsError
+        If ``recipe`` is another one, or the folder has results and no recipe.
+    """
+    file = path / "recipe.toml"
+    if not file.is_file():
+        if (path / "provenance.json").is_file():
+            raise ResultsError(
+                f"{shown(path)} has results, and no recipe.toml. Put it back, or choose another folder with --out.",
+                where=file,
+            )
+        return None
+    started = load_recipe(file)
+    differ = differences(recipe, started)
+    if differ:
+        raise ResultsError(
+            f"{shown(path)} has results of another recipe. Expected are the folder's values, found are those of this "
+            f"command:\n{list_differences(differ)}\nChoose another folder with --out, or continue with the folder's "
+            f"own recipe: {shell_line('reseen', 'run', file, '--out', path)}",
+            where=path,
+            expected={where: values[0] for where, values in differ.items()},
+            found={where: values[1] for where, values in differ.items()},
+        )
+    return started
+
+
 def computed_by(recipe: Recipe, provenance: Mapping[str, str], stage: str, subject: str) -> dict[str, str]:
-    """Return what a stage's arrays and images depend on: settings, data, model and versions of libraries."""
-    settings = {
-        where: value
-        for where, value in identity(recipe).items()
-        if where.partition(".")[0] in SECTIONS[stage] and where != OTHER_SUBJECTS
-    }
+    """Return the settings, data, model and library versions that a stage's arrays and images depend on."""
+    values = identity(recipe)
+    values.pop(OTHER_SUBJECTS, None)
+    settings = {where: value for where, value in values.items() if where.partition(".")[0] in SECTIONS[stage]}
+    versions = {name: value for name, value in provenance.items() if name.startswith(VERSION_OF)}
     parts = ("images and captions",) if stage in WITHOUT_TRIALS else ("images and captions", "data")
     return {
         "stage": stage,
         "settings": json.dumps(settings, sort_keys=True),
         **{part: provenance.get(f"{part} of {subject}", "") for part in parts},
         "model": provenance.get("model", ""),
-        "versions": digest({name: value for name, value in provenance.items() if name.startswith(VERSION_OF)}),
+        "versions": digest(versions),
     }
 
 
@@ -95,7 +128,7 @@ def library_versions() -> dict[str, str]:
     found = {}
     for library in LIBRARIES:
         try:
-            found[library] = version(library).partition("+")[0]  # what follows the + is the device it was built for
+            found[library] = version(library).partition("+")[0]  # torch appends the device of its build: 2.9.0+cpu
         except PackageNotFoundError:
             found[library] = "not installed"
     return found
