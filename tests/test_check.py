@@ -11,11 +11,11 @@ from pathlib import Path
 
 import h5py
 import pytest
+from loading import find_data
 from typer.testing import CliRunner
 
 from reseen.check import check as look
 from reseen.check.costs import count_evaluations
-from reseen.check.files import find_data
 from reseen.check.sizes import Sizes, guess_sizes
 from reseen.cli import app
 from reseen.datasets.nsd_facts import SUBJECTS, NsdFiles
@@ -102,7 +102,7 @@ def bucket() -> list[str]:
     return names
 
 
-def test_a_complete_tree_can_run_and_says_what_it_holds(check, whole: Path, tiny_model: Path) -> None:
+def test_a_complete_tree_can_run_and_its_contents_are_listed(check, whole: Path, tiny_model: Path) -> None:
     code, lines = check(whole, model=tiny_model)
     assert code == 0
     assert lines[0].startswith("ok  data of subj01")
@@ -142,14 +142,14 @@ def test_an_empty_folder_lists_everything_and_the_commands_bring_exactly_that(ch
     assert fetched(tmp_path / "empty", lines, bucket()) == {path.as_posix() for path in wanted}
 
 
-def test_a_folder_that_does_not_exist_is_told_from_an_empty_one(check, tmp_path: Path) -> None:
+def test_a_folder_that_does_not_exist_is_reported_as_such(check, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "does not exist" not in check(tmp_path / "empty")[1][0]
     _, lines = check(tmp_path / "mistyped")
     assert f"are needed in {tmp_path / 'mistyped'}, which does not exist: none complete, 10 missing" in lines[0]
 
 
-def test_two_subjects_are_told_once_of_what_they_share(check, tmp_path: Path) -> None:
+def test_files_of_two_subjects_are_listed_once(check, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     _, lines = check(tmp_path / "empty", subjects='["subj01", "subj07"]')
     assert sum("aws" in line and "nsd_stimuli.hdf5" in line for line in lines) == 1
@@ -159,7 +159,7 @@ def test_two_subjects_are_told_once_of_what_they_share(check, tmp_path: Path) ->
     }
 
 
-def test_a_wrong_subject_is_refused_or_told_from_those_that_are_there(check, whole: Path) -> None:
+def test_a_wrong_subject_is_refused_and_existing_ones_are_named(check, whole: Path) -> None:
     code, lines = check(whole, subjects='["subj09"]')
     assert code == 1
     assert "no subject 'subj09': NSD has subj01 to subj08" in lines[0]
@@ -170,14 +170,14 @@ def test_a_wrong_subject_is_refused_or_told_from_those_that_are_there(check, who
     assert lines[0].endswith("5 complete, 5 missing; the folder holds subj01")
 
 
-def test_sessions_of_another_subject_are_told_by_their_shape(check, tree: Path) -> None:
+def test_sessions_of_another_subject_are_recognised_by_their_shape(check, tree: Path) -> None:
     with h5py.File(tree / BETAS / "betas_session03.hdf5", "w") as file:
         file.create_dataset("betas", (750, 84, 106, 82), dtype="<i2", chunks=(750, 1, 1, 1))
     _, lines = check(tree)
     assert "a volume of (82, 106, 84); subj01 has a volume of (81, 104, 83) in func1pt8mm" in lines[1]
 
 
-def test_a_session_that_was_fetched_in_part_is_found_by_what_it_holds(check, tree: Path) -> None:
+def test_a_session_that_was_fetched_in_part_is_found_by_its_content(check, tree: Path) -> None:
     with h5py.File(tree / BETAS / "betas_session01.hdf5", "w") as file:
         file.create_dataset("betas", (750, 83, 104, 81), dtype="<i2", chunks=(750, 1, 1, 1))
     _, lines = check(tree)
@@ -191,7 +191,7 @@ def test_a_session_that_was_fetched_in_part_is_found_by_what_it_holds(check, tre
         (10**9, r"NO  fetch +42\.7 GB and some small files; only 1 GB are free"),
     ],
 )
-def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(
+def test_a_disk_that_is_too_small_is_reported_before_anything_is_fetched(
     check, tmp_path: Path, monkeypatch, free: int, says: str
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -277,7 +277,7 @@ def test_a_simulated_subject_that_lost_a_file_is_written_again(check, tree: Path
         "nsddata/ppdata/subj01/func1pt8mm/roi/streams.nii.gz",
     ],
 )
-def test_one_damaged_file_is_told_alone(check, tree: Path, name: str) -> None:
+def test_one_damaged_file_is_reported_alone(check, tree: Path, name: str) -> None:
     content = (tree / name).read_bytes()
     (tree / name).write_bytes(content[: len(content) // 2])
     _, lines = check(tree)
@@ -288,7 +288,7 @@ def test_one_damaged_file_is_told_alone(check, tree: Path, name: str) -> None:
     assert not any("betas_session" in other for other in brought)
 
 
-def test_the_space_counts_what_is_kept_of_the_sessions() -> None:
+def test_the_space_includes_cached_sessions() -> None:
     from reseen.check.costs import _kept
 
     recipe = with_settings(Recipe(), ['data.subjects=["subj01", "subj04"]', "data.sessions=37"])
@@ -305,7 +305,7 @@ def test_the_space_counts_what_is_kept_of_the_sessions() -> None:
         ("extract.z_size=13", "z", "extract.z_size is 13; the model"),
     ],
 )
-def test_what_the_model_cannot_do_is_told_before_anything_is_decoded(
+def test_limits_of_the_model_are_reported_before_anything_is_decoded(
     tiny_model: Path, tmp_path: Path, setting: str, what: str, says: str
 ) -> None:
     recipe = with_settings(load_recipe("tiny"), [f"model.name={tiny_model}"])
@@ -336,12 +336,12 @@ def test_folds_hold_every_image_out_and_single_trials_are_counted_each(settings:
     assert guess_sizes(with_settings(Recipe(), settings)) == expected
 
 
-def test_the_count_of_evaluations_is_what_the_recipe_of_the_figures_says() -> None:
+def test_the_count_of_evaluations_is_that_of_the_recipe_of_the_figures() -> None:
     figures = Sizes(n_stimuli=20, n_tested=20, n_items=119, n_folds=20, n_voxels=967)
     assert count_evaluations(load_recipe("miyawaki2008"), figures) == 46_440
 
 
-def test_arrays_are_counted_and_other_data_are_said_to_be_guessed(small_recipe: Recipe, tmp_path: Path) -> None:
+def test_arrays_are_counted_and_other_sizes_are_marked_as_estimates(small_recipe: Recipe, tmp_path: Path) -> None:
     def held_out(*settings: str) -> tuple[bool, str]:
         finding = {one.what: one for one in look(with_settings(small_recipe, settings), tmp_path)}["held out"]
         return finding.ok, finding.found

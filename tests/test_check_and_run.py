@@ -175,12 +175,12 @@ def own(brain_file: Path, tiny_model: Path, folder: Path, change: Callable[[Arra
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_run_refuses_of_own_data_check_refuses_too(brain_file, tiny_model, tmp_path, case):
+def test_own_data_that_run_refuses_are_refused_by_check(brain_file, tiny_model, tmp_path, case):
     assert not agree(own(brain_file, tiny_model, tmp_path, *REFUSED[case]), tmp_path / "out")
 
 
 @pytest.mark.parametrize("case", ACCEPTED if FULL else list(ACCEPTED)[:2])
-def test_what_check_accepts_of_own_data_runs(brain_file, tiny_model, tmp_path, case):
+def test_own_data_that_check_accepts_run(brain_file, tiny_model, tmp_path, case):
     assert agree(own(brain_file, tiny_model, tmp_path, *ACCEPTED[case]), tmp_path / "out")
 
 
@@ -195,7 +195,7 @@ def test_check_counts_cut_captions_and_test_images_that_are_trained_on(brain_fil
     assert "1 of 4 test images of subj01 are also training images, pixel by pixel." in said
 
 
-def test_a_folder_that_may_not_be_entered_is_refused_in_words(brain_file, tiny_model, tmp_path, monkeypatch):
+def test_a_folder_without_permission_is_refused_with_a_message(brain_file, tiny_model, tmp_path, monkeypatch):
     def forbid(*_: object) -> None:
         raise PermissionError(13, "Permission denied", "/secret")
 
@@ -240,12 +240,12 @@ def test_a_device_or_a_results_folder_that_cannot_be_used_is_refused_by_both(bra
     ],
     ids=str,
 )
-def test_what_simulated_subjects_lack_is_refused_before_one_is_drawn(tiny_model, tmp_path, settings):
+def test_data_that_simulated_subjects_lack_are_refused_before_the_simulation(tiny_model, tmp_path, settings):
     recipe = with_changes(load_recipe("tiny"), {**TINY_WORLD, **QUICK, "model.name": str(tiny_model), **settings})
     assert not agree(recipe, tmp_path / "out")
 
 
-def test_a_folder_that_holds_something_else_is_not_simulated_into(tiny_model, tmp_path):
+def test_a_folder_with_other_content_is_not_simulated_into(tiny_model, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/mine.txt").write_text("mine")
     changes = {**TINY_WORLD, **QUICK, "model.name": str(tiny_model), "data.path": tmp_path / "data"}
@@ -300,7 +300,7 @@ def test_the_recipes_for_nsd_run_as_check_says(simulated_tree, tiny_model, tmp_p
     ],
     ids=str,
 )
-def test_what_a_tree_lacks_is_refused_by_both(simulated_tree, tiny_model, tmp_path, settings):
+def test_data_that_a_tree_lacks_are_refused_by_both(simulated_tree, tiny_model, tmp_path, settings):
     assert not agree(on_a_tree("takagi2023", simulated_tree, tiny_model, settings), tmp_path / "out")
 
 
@@ -346,7 +346,7 @@ def labels_of(recipe: Recipe, out: Path) -> tuple[list[Finding], list[str]]:
     return said, [warning for warning in results.warnings if "stimulus_id" in warning]
 
 
-def test_labels_that_fit_are_said_to_fit_by_check_and_run_does_not_warn(repeating_tree, tiny_model, tmp_path):
+def test_labels_that_fit_are_reported_by_check_and_run_does_not_warn(repeating_tree, tiny_model, tmp_path):
     (found,), warned = labels_of(on_a_tree("takagi2023", repeating_tree, tiny_model, {}), tmp_path / "out")
     assert found.what == "labels of subj01"
     assert re.match(r"fit the betas: \d+\.\d permutation standard deviations, of \d+ voxels in 90 trials", found.found)
@@ -354,7 +354,7 @@ def test_labels_that_fit_are_said_to_fit_by_check_and_run_does_not_warn(repeatin
 
 
 @pytest.mark.parametrize("shift", ["trial", "sessions"])
-def test_labels_out_of_step_are_warned_of_by_check_as_by_run(repeating_tree, tiny_model, tmp_path, shift):
+def test_check_and_run_warn_of_shifted_labels(repeating_tree, tiny_model, tmp_path, shift):
     tree = Path(shutil.copytree(repeating_tree, tmp_path / "tree"))
     first, second, third = sorted(tree.rglob("betas_session0*.hdf5"))
     if shift == "sessions":
@@ -371,7 +371,7 @@ def test_labels_out_of_step_are_warned_of_by_check_as_by_run(repeating_tree, tin
         assert "3 or more is expected" in text
 
 
-def test_labels_are_not_compared_by_check_where_whole_sessions_would_be_read(
+def test_labels_are_not_compared_by_check_if_complete_sessions_would_be_read(
     repeating_tree, tiny_model, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("reseen.datasets.kept.WORTH_KEEPING", 0)  # each session counts as large

@@ -159,7 +159,7 @@ class TestOnASmallBrain:
         assert "reconstruct.guidance: expected 5.0, found 3.0" in err
         assert "found are those of this command" in err
 
-    def test_an_interrupted_run_says_how_to_go_on(self, reseen, recipe_file, tmp_path, monkeypatch):
+    def test_an_interrupted_run_prints_how_to_resume(self, reseen, recipe_file, tmp_path, monkeypatch):
         def interrupt(*_args, **_options):
             raise KeyboardInterrupt
 
@@ -169,7 +169,7 @@ class TestOnASmallBrain:
         assert err.endswith("stopped by Ctrl-C. Run the same command again to continue.\n")
 
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-    def test_a_run_that_a_signal_stops_says_so_and_resumes(
+    def test_a_run_that_a_signal_stops_reports_it_and_resumes(
         self, reseen, recipe_file, tmp_path, monkeypatch, number, code
     ):
         before = signal.signal(number, signal.SIG_DFL)  # one that is ignored, as nohup has it, stays so
@@ -218,7 +218,7 @@ class TestOnASmallBrain:
         assert re.search(dated, log, re.MULTILINE)
         assert log.splitlines()[-1].endswith("end extract on cpu")
 
-    def test_check_tells_what_a_recipe_takes(self, reseen, recipe_file, tmp_path):
+    def test_check_reports_the_needs_of_a_recipe(self, reseen, recipe_file, tmp_path):
         code, out, _ = reseen("check", recipe_file, "--out", tmp_path / "out")
         assert code == 0
         assert "U-Net evaluations" in out
@@ -260,13 +260,13 @@ class TestOnASmallBrain:
         out = reseen("compare", tmp_path / "a", tmp_path / "b", "--all")[1]
         assert len([line for line in out.splitlines() if line.startswith("│") and "classifier late" in line]) == 2 * 5
 
-    def test_compare_refuses_what_is_no_results_folder(self, reseen, tmp_path):
+    def test_compare_refuses_a_folder_without_results(self, reseen, tmp_path):
         code, _, err = reseen("compare", tmp_path, tmp_path)
         assert code == 1
         assert "is no results folder" in err
 
 
-def test_simulate_refuses_a_folder_that_holds_something(reseen, tmp_path):
+def test_simulate_refuses_a_folder_with_content(reseen, tmp_path):
     (tmp_path / "mine.txt").write_text("keep me")
     code, _, err = reseen("simulate", tmp_path, "--recipe", "tiny")
     assert code == 1
@@ -329,7 +329,7 @@ def test_no_command_uses_the_network_unasked(reseen, connections, tmp_path, monk
     assert connections == []
 
 
-def test_the_test_of_connections_sees_one(connections):
+def test_the_test_of_connections_notices_one(connections):
     import urllib.error
     import urllib.request
 

@@ -103,7 +103,7 @@ def test_items_of_one_stimulus_are_averaged_first(tmp_path):
     assert (found["difference"], found["n"]) == (2, 2)
 
 
-def test_several_folders_are_each_set_beside_the_first(reference, tmp_path, noise):
+def test_several_folders_are_each_compared_with_the_first(reference, tmp_path, noise):
     others = [
         folder(tmp_path / name, rows(noise + k), rows(1 - noise, metric="ssim")) for k, name in ((1, "b"), (2, "c"))
     ]
@@ -121,7 +121,7 @@ def test_several_folders_are_each_set_beside_the_first(reference, tmp_path, nois
         ({"recipe": with_settings(Recipe(name="made"), ['data.subjects=["subj02"]'])}, "share no subject"),
     ],
 )
-def test_what_is_not_the_same_quantity_is_refused_and_the_reason_named(reference, tmp_path, noise, changes, says):
+def test_other_quantities_are_refused_with_the_reason(reference, tmp_path, noise, changes, says):
     other = folder(tmp_path / "other", rows(noise), **changes)
     with pytest.raises(ResultsError, match=says):
         compare(reference, [other])
@@ -184,7 +184,7 @@ def test_one_folder_alone_is_refused(reference):
         compare(reference, [])
 
 
-def test_other_versions_of_what_scores_are_warned_of(reference, tmp_path, noise):
+def test_other_versions_of_scoring_libraries_are_warned_of(reference, tmp_path, noise):
     other = folder(tmp_path / "other", rows(noise), rows(noise, metric="ssim"))
     text = (other.path / "provenance.json").read_text().replace('scikit-image": "', 'scikit-image": "1')
     (other.path / "provenance.json").write_text(text)

@@ -1,4 +1,4 @@
-"""Units of work on two Dask workers: the same files as here, also when one of the workers is killed."""
+"""Tasks on two Dask workers: the same files as in one process, also when one of the workers is killed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SPLIT = Split.fixed(TRAIN, TEST)
 
 
 def workers_of(process):
-    """Give the worker processes that a process has started and that still run."""
+    """Return the worker processes that a process has started and that still run."""
     found = []
     for child in process.children():
         with suppress(psutil.NoSuchProcess):  # it ended while it was looked at; a zombie counts as gone
@@ -83,29 +83,29 @@ def load_folder(folder, shared):
     return context
 
 
-def add(context, unit):
+def add(context, task):
     time.sleep(0.05)  # so that both workers get some
-    return unit + int(context.numbers.sum())
+    return task + int(context.numbers.sum())
 
 
-def warn_and_add(context, unit):
-    warnings.warn(f"unit {unit} of {len(context.numbers)}", UserWarning, stacklevel=2)
-    return unit
+def warn_and_add(context, task):
+    warnings.warn(f"task {task} of {len(context.numbers)}", UserWarning, stacklevel=2)
+    return task
 
 
-def end_the_worker(_context, _unit):
+def end_the_worker(_context, _task):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_here_units_are_done_in_order():
-    assert list(Serial().run(lambda context, unit: context + unit, [1, 2, 3], 10)) == [(0, 11), (1, 12), (2, 13)]
+def test_tasks_of_this_process_are_done_in_order():
+    assert list(Serial().run(lambda context, task: context + task, [1, 2, 3], 10)) == [(0, 11), (1, 12), (2, 13)]
 
 
-def test_every_unit_is_done_once_and_its_context_made_once_on_each_worker(workers, tmp_path):
+def test_every_task_is_done_once_and_its_context_is_loaded_once_on_each_worker(workers, tmp_path):
     context = Folder(tmp_path)
     for _ in range(2):  # the second call finds the context where the first left it
         found = dict(workers.run(add, list(range(12)), context))
-        assert found == {unit: unit + 10 for unit in range(12)}
+        assert found == {task: task + 10 for task in range(12)}
     made = [path.name.split("-")[1] for path in tmp_path.iterdir()]
     assert len(made) == len(set(made)) == 2
 
@@ -118,7 +118,7 @@ def listeners():
 
 
 def answer(port, context):
-    """What a listener says to somebody who connects, plainly or by TLS; Dask greets whom it accepts."""
+    """Return the answer of a listener to a connection, plain or by TLS; Dask greets accepted ones."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
         try:
             if context is None:
@@ -199,17 +199,17 @@ def test_blocks_of_targets_join_to_the_map_of_all_targets(monkeypatch):
         np.testing.assert_allclose(vars(joined)[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_one_penalty_for_all_targets_is_chosen_in_one_unit(monkeypatch):
+def test_one_penalty_for_all_targets_is_chosen_in_one_task(monkeypatch):
     monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 2)
     trials, feature = subject()
     fitted = Decoder(["early"], share_alpha=True).fit(trials.select(TRAIN), feature).map_
     assert len(np.unique(fitted.alpha)) == 1
 
 
-def test_what_stops_a_unit_and_what_it_warns_of_is_told_here(workers, tmp_path, monkeypatch):
-    with pytest.warns(UserWarning, match="unit ") as caught:
+def test_errors_and_warnings_of_a_task_reach_this_process(workers, tmp_path, monkeypatch):
+    with pytest.warns(UserWarning, match="task ") as caught:
         list(workers.run(warn_and_add, [0, 1, 2], Folder(tmp_path)))
-    assert [str(found.message) for found in caught] == [f"unit {unit} of 5" for unit in range(3)]
+    assert [str(found.message) for found in caught] == [f"task {task} of 5" for task in range(3)]
     trials, feature = subject()
     fit = partial(decode.decode, split=SPLIT, feature=feature, rois=["early"], seed=0)
     monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 2)
@@ -225,31 +225,31 @@ def test_what_stops_a_unit_and_what_it_warns_of_is_told_here(workers, tmp_path, 
     assert said[0] == said[1]
 
 
-def warn_of_unit(_context, unit):
-    warnings.warn(f"of unit {unit}", UserWarning, stacklevel=1)
+def warn_of_task(_context, task):
+    warnings.warn(f"of task {task}", UserWarning, stacklevel=1)
 
 
-def test_what_units_warn_of_is_told_in_turn_as_soon_as_those_before_are_done(workers, tmp_path):
+def test_warnings_of_tasks_are_repeated_in_order_and_as_soon_as_possible(workers, tmp_path):
     done = set()
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        for number, _ in workers.run(warn_of_unit, range(4), Folder(tmp_path)):
+        for number, _ in workers.run(warn_of_task, range(4), Folder(tmp_path)):
             done.add(number)
-            in_turn = [f"of unit {unit}" for unit in range(4) if done.issuperset(range(unit + 1))]
-            assert [str(one.message) for one in told if "of unit" in str(one.message)] == in_turn
+            in_turn = [f"of task {task}" for task in range(4) if done.issuperset(range(task + 1))]
+            assert [str(one.message) for one in told if "of task" in str(one.message)] == in_turn
 
 
 class Waiting:
-    """An executor whose first units of some kinds wait until one of two workers, both at a unit, was killed."""
+    """An executor whose first tasks of some types wait until one of two busy workers was killed."""
 
     def __init__(self, workers, folder, *kinds):
         self.workers, self.folder, self.kinds = workers, folder, kinds
 
-    def run(self, work, units, context):
+    def run(self, work, tasks, context):
         if work.__name__ not in self.kinds:
-            return self.workers.run(work, units, context)
+            return self.workers.run(work, tasks, context)
         (self.folder / work.__name__).mkdir(parents=True, exist_ok=True)
-        return self.workers.run(partial(wait_and_work, work, self.folder / work.__name__), units, context)
+        return self.workers.run(partial(wait_and_work, work, self.folder / work.__name__), tasks, context)
 
     def kill(self):
         for kind in self.kinds:
@@ -261,12 +261,12 @@ class Waiting:
             (self.folder / kind / "killed").touch()
 
 
-def wait_and_work(work, folder, context, unit):
+def wait_and_work(work, folder, context, task):
     if not (folder / "killed").exists():
         (folder / str(os.getpid())).touch()
     while not (folder / "killed").exists():
         time.sleep(0.02)
-    return work(context, unit)
+    return work(context, task)
 
 
 def test_workers_killed_while_fitting_and_while_sampling_change_no_file(workers, small_recipe, tmp_path, monkeypatch):
@@ -280,7 +280,7 @@ def test_workers_killed_while_fitting_and_while_sampling_change_no_file(workers,
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
 
-def test_a_unit_that_ends_one_worker_after_the_other_is_given_up(workers, tmp_path):
+def test_a_task_that_ends_several_workers_stops_the_run(workers, tmp_path):
     workers._cluster.scheduler.allowed_failures, before = 0, workers._cluster.scheduler.allowed_failures
     with pytest.raises(ClusterError, match="because memory ran out"):
         list(workers.run(end_the_worker, [0], Folder(tmp_path)))
@@ -321,7 +321,7 @@ class Folder:
     def share(self, folder):
         return partial(Path, sys.argv[1])
 
-def work(context, unit):
+def work(context, task):
     (context / "busy").touch()
     time.sleep(60)
 
@@ -338,7 +338,7 @@ def test_workers_end_when_the_run_they_belong_to_is_killed(tmp_path):
     while run.poll() is None and not (tmp_path / "busy").exists():
         time.sleep(0.05)
     family = psutil.Process(run.pid).children(recursive=True)
-    run.kill()  # the worker is in the middle of a unit of a minute
+    run.kill()  # the worker is in the middle of a task of a minute
     run.wait()
     assert family
     assert psutil.wait_procs(family, timeout=30)[1] == []
@@ -362,7 +362,7 @@ def test_an_interrupt_leaves_no_worker_and_no_file_behind(tmp_path):
     assert not (tmp_path / ".shared").exists()
 
 
-def test_a_cluster_without_workers_is_waited_for_with_a_word_and_not_for_ever(tmp_path):
+def test_waiting_for_workers_is_reported_and_ends(tmp_path):
     told = []
     with (
         SpecCluster({}, {"cls": SilentScheduler, "options": {"host": "127.0.0.1", "dashboard": False}}) as cluster,
@@ -419,12 +419,12 @@ def test_workers_with_a_gpu_each_are_refused_where_no_gpu_is_visible(monkeypatch
         assert (raised.value.where, raised.value.found) == ("device", "cuda")
 
 
-def test_processors_are_counted_where_the_system_does_not_tell_which_may_be_used(monkeypatch):
+def test_processors_are_counted_on_systems_without_affinity(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     assert _n_processors() == os.cpu_count()
 
 
-def test_a_worker_that_does_not_see_the_disk_says_so():
+def test_a_worker_without_access_to_the_disk_is_reported():
     with pytest.raises(ClusterError, match="cannot find the folder") as raised:
         read_shared(Path("/nosuch"))
     assert raised.value.where == Path("/nosuch")

@@ -30,7 +30,7 @@ from reseen.files import (
 )
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path):
+def test_a_file_is_complete_or_absent(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("before")
 
@@ -45,7 +45,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_a_killed_process_left_of_a_file_is_swept_away_and_nothing_else(tmp_path):
+def test_incomplete_files_of_a_killed_process_are_deleted_and_no_others(tmp_path):
     killed = writing(tmp_path / "subj01" / "images" / "00000_0.png")
     half = killed.__enter__()
     half.write_text("half")
@@ -57,7 +57,7 @@ def test_what_a_killed_process_left_of_a_file_is_swept_away_and_nothing_else(tmp
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_told_as_such(tmp_path, code):
+def test_a_full_disk_is_reported_as_such(tmp_path, code):
     def write() -> None:
         with writing(tmp_path / "file"):
             raise OSError(code, "as the system says it")
@@ -154,7 +154,7 @@ lock(Path(sys.argv[1])).close()
     assert (ran.returncode, ran.stdout) == (0, "ResultsError\n"), ran.stderr
 
 
-def test_the_umask_decides_who_may_read_what_any_library_wrote(tmp_path):
+def test_the_umask_sets_the_permissions_of_files_of_every_library(tmp_path):
     from safetensors.numpy import save_file
 
     before = os.umask(0o027)
@@ -189,7 +189,7 @@ def test_of_two_that_write_one_folder_the_second_to_end_is_refused_and_nothing_i
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["file"]
 
 
-def test_what_a_killed_process_left_of_a_folder_is_removed_by_the_next(tmp_path):
+def test_an_incomplete_folder_of_a_killed_process_is_deleted_by_the_next(tmp_path):
     left = tmp_path / f".data.{'0a' * 16}.part"
     left.mkdir()
     lock(left).close()
@@ -197,7 +197,7 @@ def test_what_a_killed_process_left_of_a_folder_is_removed_by_the_next(tmp_path)
         assert sorted(tmp_path.iterdir()) == [part]
 
 
-def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+def test_a_folder_is_complete_or_absent(tmp_path):
     def write_half() -> None:
         with writing_folder(tmp_path / "new") as part:
             (part / "file").write_text("half")
@@ -211,7 +211,7 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["new", "file"]
 
 
-def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+def test_a_folder_with_content_is_not_changed(tmp_path):
     (tmp_path / "mine.txt").write_text("keep me")
 
     def write() -> None:
@@ -228,7 +228,7 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     assert (tmp_path / "mine.txt").read_text() == "keep me"
 
 
-def test_an_image_is_turned_as_its_camera_says(tmp_path):
+def test_an_image_is_rotated_by_its_exif_orientation(tmp_path):
     pixels = np.zeros((4, 6, 3), dtype=np.uint8)
     pixels[0] = 255
     turned = Image.Exif()
@@ -323,7 +323,7 @@ def test_a_file_without_permission_is_not_called_damaged(tmp_path, monkeypatch):
         (RecursionError("maximum recursion depth exceeded"), "seems truncated or damaged"),
     ],
 )
-def test_the_cause_decides_what_is_advised(tmp_path, cause, words):
+def test_the_advice_depends_on_the_cause(tmp_path, cause, words):
     path = tmp_path / "file"
     path.write_text("mine")
 

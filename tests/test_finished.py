@@ -52,7 +52,7 @@ def test_the_scores_of_a_run_have_the_headline_of_its_report(finished):
     assert isinstance(hash(results), int)
 
 
-def test_what_a_run_did_not_write_is_named(finished, small_recipe, tmp_path):
+def test_results_that_a_run_did_not_write_are_named(finished, small_recipe, tmp_path):
     results = Results.read(finished)
     assert facts(lambda: results.images("cz")) == ("condition", ("z", "c", "zc"), "cz")
     assert facts(lambda: results.decoded("z", "subj09")) == ("subject", ("subj01",), "subj09")

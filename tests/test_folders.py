@@ -69,7 +69,7 @@ def test_single_trials_share_their_stimulus(two):
     assert pairs.stimulus_id.tolist() == np.repeat(np.arange(N), 2).tolist()
 
 
-def test_a_name_that_looks_like_a_draw_is_a_name_where_a_truth_bears_it(two):
+def test_a_name_like_that_of_a_sample_is_a_name_if_a_presented_image_has_it(two):
     made, truth = two
     for k in range(N):
         (truth / f"{k:05d}.png").rename(truth / f"cat_{k}.png")
@@ -153,7 +153,7 @@ def test_a_palette_with_a_transparent_colour_is_refused(two):
         score(*two, **FEW)
 
 
-def test_images_are_read_into_one_array_and_nothing_beside_it(tmp_path):
+def test_images_are_read_into_one_array_and_no_copy(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
     for k, image in enumerate(images):
         save(tmp_path, f"{k:02d}.png", image)
@@ -200,7 +200,7 @@ def without_clip(monkeypatch):
     monkeypatch.setattr(scoring, "load_panel", load_panel)
 
 
-def test_a_network_that_is_missing_is_warned_of_and_the_other_rows_are_there(two, without_clip):
+def test_a_missing_network_is_warned_of_and_the_other_scores_exist(two, without_clip):
     with pytest.warns(UserWarning, match=r"takagi2023 goes without clip: .*hf download it"):
         table = score(*two, protocol=["builtin", "takagi2023"], **FEW).table
     found = table[table["protocol"] == "takagi2023"]
@@ -257,7 +257,7 @@ def test_scores_are_printed_before_they_are_written_so_that_a_bad_path_loses_non
         (["--images", "made", "--truth", "truth", "--full"], "only --device"),
     ],
 )
-def test_wrong_usage_is_told(reseen, arguments, says):
+def test_wrong_usage_is_reported(reseen, arguments, says):
     code, _, err = reseen("evaluate", *arguments)
     assert code == 2
     assert says in " ".join(err.replace("│", " ").split())

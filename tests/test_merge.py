@@ -49,7 +49,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {name: value for name, value in found.items() if not name.startswith(("kept/", "figures/"))}
 
 
-def test_merged_folders_hold_what_one_run_of_all_subjects_wrote(together, apart, tmp_path):
+def test_merged_folders_equal_one_run_of_all_subjects(together, apart, tmp_path):
     for folder in apart:
         pipeline.run(ResultsFolder.read(folder).recipe, folder, until="encode")
     merged = pipeline.merge(apart, tmp_path / "merged")
@@ -58,7 +58,7 @@ def test_merged_folders_hold_what_one_run_of_all_subjects_wrote(together, apart,
     assert ours == theirs
 
 
-def test_a_subject_is_added_to_a_folder_that_is_there(recipe, together, tmp_path):
+def test_a_subject_is_added_to_an_existing_folder(recipe, together, tmp_path):
     out = tmp_path / "out"
     pipeline.run(with_changes(recipe, {"data.subjects": ["subj01"]}), out)
     pipeline.run(recipe, out)

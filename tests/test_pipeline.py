@@ -74,7 +74,7 @@ def test_images_are_read_as_they_are_scored(finished):
     assert read["value"]["2"] == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_report_ranks_images_by_what_the_table_says_of_each(finished):
+def test_the_report_ranks_images_by_their_scores_in_the_table(finished):
     each = ResultsFolder.read(finished).load_table("images")
     late = (each["network"] == "classifier") & (each["layer"] == "late") & (each["direction"] == "original")
     mine = each[late & (each["condition"] == "zc") & (each["level"] == "result") & (each["metric"] == "identification")]
@@ -149,7 +149,7 @@ def larger_brain(tmp_path):
     return tmp_path / "subj01.npz"
 
 
-def test_captions_as_a_prior_change_decoded_c_alone_and_are_told_in_the_report(
+def test_captions_as_a_prior_change_only_decoded_c_and_are_in_the_report(
     small_recipe, larger_brain, tmp_path, monkeypatch
 ):
     recipe = with_settings(small_recipe, [f"data.path={larger_brain}", "evaluate.n_permutations=2"])
@@ -210,7 +210,7 @@ def test_a_run_killed_while_fitting_ends_like_an_unbroken_one(small_recipe, tmp_
     assert contents(tmp_path / "killed") == whole
 
 
-def test_single_test_trials_make_an_image_each_and_a_ceiling_for_each_stimulus(small_recipe, tmp_path):
+def test_single_test_trials_have_an_image_each_and_an_oracle_for_each_stimulus(small_recipe, tmp_path):
     results = pipeline.run(with_settings(small_recipe, ["data.test_trials=single"]), tmp_path)
     names = {path.name for path in tmp_path.glob("subj01/images/result/zc/*_0.png")}
     assert names == {f"{i:05d}-t{k}_0.png" for k, i in enumerate([0, 0, 0, 1, 1, 1, 4, 4, 5, 5])}
@@ -240,7 +240,7 @@ def test_images_without_captions_do_for_z_alone(small_recipe, tmp_path, brain_fi
     assert set(results.load_table("scores")["condition"]) == {"z", "nearest_z"}
 
 
-def test_every_array_tells_what_made_it(finished):
+def test_every_array_has_the_settings_that_it_was_computed_by(finished):
     from safetensors import safe_open
 
     results = ResultsFolder.read(finished)
@@ -263,7 +263,7 @@ def test_other_data_in_the_same_folder_are_refused(small_recipe, tmp_path, brain
         pipeline.run(small_recipe, tmp_path / "out", data=tmp_path / "other.npz", until="encode")
 
 
-def test_the_same_data_elsewhere_are_taken(small_recipe, tmp_path, brain_file):
+def test_the_same_data_in_another_place_are_accepted(small_recipe, tmp_path, brain_file):
     pipeline.run(small_recipe, tmp_path / "out", until="extract")
     (tmp_path / "moved.npz").write_bytes(brain_file.read_bytes())
     pipeline.run(small_recipe, tmp_path / "out", data=tmp_path / "moved.npz", until="decode")
@@ -296,7 +296,7 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(small_
     assert not (tmp_path / "out").exists()
 
 
-def test_no_data_folder_says_what_to_give(tmp_path, tiny_model):
+def test_the_error_about_missing_data_names_the_option(tmp_path, tiny_model):
     recipe = with_settings(Recipe(), [f"model.name={tiny_model}"])
     with pytest.raises(DataError, match="--data"):
         pipeline.run(recipe, tmp_path)
@@ -371,7 +371,7 @@ def simulated_subject(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore:.* captions are longer than the")  # the small model reads 24 letters
-def test_the_tiny_recipe_goes_through_the_whole_chain_with_a_subject_of_its_own(tiny_model, tmp_path):
+def test_the_tiny_recipe_runs_the_complete_chain_on_a_simulated_subject(tiny_model, tmp_path):
     results = pipeline.run(with_settings(load_recipe("tiny"), [f"model.name={tiny_model}"]), tmp_path)
     assert (tmp_path / "data/nsddata").is_dir()
     scores = results.load_table("scores")
@@ -393,7 +393,7 @@ def test_the_recipes_for_nsd_run_on_a_simulated_subject_too(simulated_subject, t
 
 
 @pytest.mark.parametrize("name", ["scores", "diagnostics", "encoding"])
-def test_a_table_with_the_columns_of_an_older_version_is_made_anew(small_recipe, finished, tmp_path, whole, name):
+def test_a_table_with_the_columns_of_an_older_version_is_computed_again(small_recipe, finished, tmp_path, whole, name):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     for path in (tmp_path / f"{name}.csv", tmp_path / f"subj01/{name}.csv"):
         table = pd.read_csv(path)
@@ -404,7 +404,7 @@ def test_a_table_with_the_columns_of_an_older_version_is_made_anew(small_recipe,
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
-def test_a_fold_s_decoder_that_is_missing_is_named_and_made_again(small_recipe, finished, tmp_path, whole):
+def test_the_missing_decoder_of_a_fold_is_named_and_fitted_again(small_recipe, finished, tmp_path, whole):
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     decoder, decoded = (tmp_path / f"subj01/decode/{name}.safetensors" for name in ("z_fold0", "z"))
     decoder.unlink()
@@ -445,7 +445,7 @@ def test_weights_that_were_fetched_later_count_once_the_scores_are_deleted(small
 
 
 @pytest.mark.filterwarnings("ignore:protocol takagi2023 goes without clip")
-def test_a_recipe_is_scored_by_every_protocol_whose_networks_are_there(small_recipe, tmp_path, monkeypatch):
+def test_a_recipe_is_scored_by_every_protocol_with_networks(small_recipe, tmp_path, monkeypatch):
     def load_panel(protocol, builtin, *, device):
         def load(name, *, device):
             if name == "clip_vit_l14":
@@ -482,7 +482,7 @@ def test_check_names_the_networks_that_are_missing_and_how_to_fetch_them(small_r
     assert {"network swav_resnet50", "network efficientnet_b1_v2", "network clip_vit_l14"} <= set(found)
 
 
-def test_a_killed_simulation_leaves_nothing_that_could_be_taken_for_a_subject(tiny_model, tmp_path, monkeypatch):
+def test_a_killed_simulation_leaves_no_incomplete_subject(tiny_model, tmp_path, monkeypatch):
     def killed(out, *_args, **_options):
         (out / "nsddata").mkdir()
         raise KeyboardInterrupt
@@ -523,13 +523,13 @@ def test_check_finds_nothing_wrong_with_a_recipe_that_runs(small_recipe, tmp_pat
         ("model.name=nosuch", "model", "there is no model 'nosuch'"),
     ],
 )
-def test_check_says_what_to_mend(small_recipe, tmp_path, setting, what, says):
+def test_check_reports_each_problem(small_recipe, tmp_path, setting, what, says):
     found = findings(with_settings(small_recipe, [setting]), tmp_path)
     assert not found[what].ok
     assert says in found[what].found
 
 
-def test_check_tells_that_the_folder_holds_another_recipe(small_recipe, tmp_path):
+def test_check_reports_a_folder_of_another_recipe(small_recipe, tmp_path):
     ResultsFolder.open(tmp_path, with_settings(small_recipe, ["seed=7"])).close()
     found = findings(small_recipe, tmp_path)
     assert not found["results folder"].ok
@@ -539,7 +539,7 @@ def test_check_tells_that_the_folder_holds_another_recipe(small_recipe, tmp_path
     assert "is a file" in findings(small_recipe, tmp_path / "provenance.json")["results folder"].found
 
 
-def test_check_tells_that_the_disk_is_too_small(small_recipe, tmp_path, monkeypatch):
+def test_check_reports_a_disk_that_is_too_small(small_recipe, tmp_path, monkeypatch):
     from collections import namedtuple
 
     usage = namedtuple("usage", "total used free")
@@ -554,7 +554,7 @@ def test_check_of_a_simulated_subject_needs_no_data(tiny_model, tmp_path):
     assert not findings(wrong, tmp_path)["data"].ok
 
 
-def test_the_count_of_evaluations_is_what_the_demo_says():
+def test_the_count_of_evaluations_is_that_of_the_demo():
     recipe = load_recipe("demo")
     assert count_evaluations(recipe, guess_sizes(recipe)) == 24 * 2 * 72 * 3
 

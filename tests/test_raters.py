@@ -86,7 +86,7 @@ class TestDesign:
                 assert set(Counter(q.condition for q in turn).values()) == {4}
             assert all(a.stimulus_id != b.stimulus_id for a, b in pairwise(sheet))
 
-    def test_sides_and_orders_tell_nothing_over_raters(self):
+    def test_sides_and_orders_are_balanced_over_raters(self):
         sheets = some_design(10, n_raters=200, n_catch=4).sheets
         lefts = np.mean([[q.side == "left" for q in sheet] for sheet in sheets], axis=0)
         assert np.abs(lefts - 0.5).max() < 0.2  # at every place of the order; the standard deviation is .035
@@ -181,7 +181,7 @@ class TestScores:
         assert np.mean((table["low"] <= 0.5) & (table["high"] >= 0.5)) > 0.85
         assert np.mean(table["p"] < 0.05) < 0.15
 
-    def test_p_holds_where_four_subjects_saw_the_same_images(self):
+    def test_p_is_valid_if_four_subjects_saw_the_same_images(self):
         """Some images are easy and some mislead, in all subjects alike: for all images there is nothing to find."""
         rng = np.random.default_rng(1)
         design = some_design(10, n_raters=2, n_catch=0, subjects=("a", "b", "c", "d"), conditions=("z", "zc"))
@@ -197,7 +197,7 @@ class TestScores:
         assert np.mean(table.loc["difference", "p"] <= 0.05) < limit
         assert set(table["n_images"]) == {10}
 
-    def test_subjects_are_also_told_apart(self):
+    def test_subjects_are_also_compared(self):
         design = some_design(6, subjects=("subj01", "subj02"))
         table = score_answers(design, [chosen(design, 1, lambda q: q.subject == "subj02")])
         rows = table[(table["statistic"] == "accuracy") & (table["condition"] == "zc")].set_index("subject")["value"]
@@ -309,7 +309,7 @@ def folder(tmp_path):
     return tmp_path / "out"
 
 
-def test_the_page_needs_nothing_outside_itself_and_holds_no_answers(folder):
+def test_the_page_is_self_contained_and_has_no_answers(folder):
     html = (folder / "raters/index.html").read_text()
     assert re.findall(r"(?:https?:)?//[a-z]|\b(?:src|href)=", html) == []
     assert "default-src 'none'" in html
@@ -419,7 +419,7 @@ def run(small_recipe, tmp_path_factory):
         return pipeline.run(small_recipe, tmp_path_factory.mktemp("run"), until="reconstruct")
 
 
-def test_the_command_writes_the_same_page_with_the_word_page_or_without(run, reseen):
+def test_the_command_page_may_be_left_out(run, reseen):
     code, out = reseen(run.path, "--images", 3, "--raters", 2, "--catch", 1)
     assert code == 0, out
     assert "10 questions per rater" in out
@@ -433,7 +433,7 @@ def test_the_command_writes_the_same_page_with_the_word_page_or_without(run, res
     assert "contains another test" in out
 
 
-def test_the_images_are_those_of_the_folder_the_first_draw_of_each(run, tmp_path):
+def test_the_page_has_the_first_sample_of_each_image(run, tmp_path):
     html = (run.path / "raters/index.html").read_text()
     held = json.loads(re.search(r'application/json">(.*)</script>', html).group(1))
     design = Design.load(run.path / "raters/design.json")
@@ -463,7 +463,7 @@ def test_a_test_with_impossible_numbers_is_refused(run, options, where, expected
     assert (error.where, error.expected, error.found) == (where, expected, found)
 
 
-def test_images_that_are_not_made_yet_are_named(small_recipe, tmp_path, reseen):
+def test_missing_images_are_named(small_recipe, tmp_path, reseen):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pipeline.run(small_recipe, tmp_path, until="decode")
@@ -472,7 +472,7 @@ def test_images_that_are_not_made_yet_are_named(small_recipe, tmp_path, reseen):
     assert re.search(r"00000_0\.png does not exist yet", out)
 
 
-def test_what_is_no_results_folder_is_refused(reseen, tmp_path):
+def test_a_folder_without_results_is_refused(reseen, tmp_path):
     assert reseen(tmp_path) == (1, f"error: {tmp_path} is no results folder: it has no recipe.toml. "
                                    "Run a recipe into it first.\n")  # fmt: skip
     code, out = reseen("score", tmp_path, tmp_path / "a.json")

@@ -133,7 +133,7 @@ def test_an_empty_setting_leaves_the_key_out():
         ),
     ],
 )
-def test_a_bad_setting_is_refused_with_what_was_expected(setting, message):
+def test_a_bad_setting_is_refused_with_the_expectation(setting, message):
     with pytest.raises(RecipeError, match=message):
         with_settings(Recipe(), [setting])
 
@@ -166,7 +166,7 @@ def test_an_empty_list_that_leaves_nothing_to_do_is_refused(field):
         ("evaluate.networks", "classifier"),
     ],
 )
-def test_a_name_given_twice_is_refused_since_tables_would_hold_it_twice(field, name):
+def test_a_duplicate_name_is_refused(field, name):
     with pytest.raises(RecipeError, match=f"expected each name once; found '{name}' again") as raised:
         with_settings(Recipe(), [f'{field}=["{name}", "{name}"]'])
     assert (raised.value.where, raised.value.found) == (field, [name, name])
@@ -204,7 +204,7 @@ def test_rois_that_are_not_read_cannot_be_decoded_from(setting, message):
         with_settings(Recipe(), setting.splitlines())
 
 
-def test_rois_of_what_no_condition_decodes_are_not_asked_about():
+def test_rois_of_features_that_no_condition_needs_are_not_checked():
     with_settings(Recipe(), ['data.rois=["early"]', 'reconstruct.conditions=["z"]'])
     with_settings(Recipe(), ['data.rois=["ventral"]', 'reconstruct.conditions=["c"]'])
 
@@ -222,14 +222,14 @@ def test_captions_are_no_prior_of_single_trials():
 
 
 @pytest.mark.parametrize("name", ["zc@strength=0.2", "zc@progress=0.5", "unet/mid_block@progress=0.2", "zzc"])
-def test_a_feature_is_encoded_from_by_itself_only_if_no_analysis_of_its_own_takes_it(name):
+def test_only_features_without_an_analysis_of_their_own_can_be_encoded_from(name):
     with pytest.raises(RecipeError, match=rf"encode\.features\.1: Input should be 'z', 'c' or 'zc'; found '{name}'"):
         with_settings(Recipe(), [f'encode.features=["c", "{name}"]'])
 
 
 @pytest.mark.parametrize("name", ["x;touch pwn", "../elsewhere", "a/b", "a b", "$(x)", "", ".", "x\n"])
 @pytest.mark.parametrize("setting", ["data.betas={}", "data.space={}", "data.subjects=[{}]"])
-def test_what_becomes_part_of_a_path_is_the_name_of_a_folder(setting, name):
+def test_parts_of_paths_are_names_of_folders(setting, name):
     with pytest.raises(RecipeError, match=r"data\.\w+.*: expected the name of a folder: letters"):
         with_settings(Recipe(), [setting.format(json.dumps(name))])
 
@@ -265,7 +265,7 @@ def test_a_name_that_is_no_folder_within_another_is_refused(name):
         with_settings(Recipe(), [f"name={json.dumps(name)}"])
 
 
-def test_an_empty_setting_leaves_out_what_may_be_left_out_and_nothing_else():
+def test_an_empty_setting_removes_optional_keys_only():
     recipe = with_settings(Recipe(), ["data.n_test=7", "reconstruct.n_steps=2"])
     assert with_settings(recipe, ["data.n_test="]).data.n_test is None
     for setting in ("reconstruct.n_steps=", "name= ", "data.nosuch="):
@@ -335,7 +335,7 @@ def test_a_copy_with_changes_is_checked_too():
         (b"[reconstruct]\nguidance = inf", "reconstruct.guidance"),
     ],
 )
-def test_a_damaged_recipe_is_refused_in_words(tmp_path, content, message):
+def test_a_damaged_recipe_is_refused_with_a_message(tmp_path, content, message):
     path = tmp_path / "recipe.toml"
     path.write_bytes(content)
     with pytest.raises(RecipeError, match=re.escape(message)):

@@ -32,7 +32,7 @@ def test_the_same_recipe_opens_the_same_folder_again(tmp_path):
         ResultsFolder.open(tmp_path, Recipe()).close()
 
 
-def test_opening_a_folder_takes_away_the_half_written_files_of_a_killed_run(tmp_path):
+def test_opening_a_folder_deletes_incomplete_files_of_a_killed_run(tmp_path):
     ResultsFolder.open(tmp_path, Recipe()).close()
     whole = sorted(tmp_path.rglob("*"))
     half = tmp_path / "subj01" / "images" / f".00000_0.png.{'0a' * 16}.part"
@@ -77,7 +77,7 @@ def test_a_recipe_that_scores_more_drops_the_tables_that_depend_on_it(tmp_path):
     assert (raised.value.expected, raised.value.found) == ({"evaluate.full": True}, {"evaluate.full": False})
 
 
-def test_a_refused_folder_is_let_go_of(tmp_path):
+def test_a_refused_folder_is_released(tmp_path):
     ResultsFolder.open(tmp_path, Recipe()).close()
     with pytest.raises(ResultsError):
         ResultsFolder.open(tmp_path, with_settings(Recipe(), ["seed=1"]))
@@ -106,7 +106,7 @@ def test_two_runs_at_once_in_one_folder_are_refused(tmp_path):
     assert raised.value.where == tmp_path
 
 
-def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
+def test_the_lock_of_a_dead_process_is_released(tmp_path):
     code = (
         "import os; from reseen.recipe import Recipe; from reseen.results import ResultsFolder; "
         f"ResultsFolder.open({str(tmp_path)!r}, Recipe()); os._exit(9)"
@@ -132,7 +132,7 @@ def test_features_read_back_as_they_were_saved(results):
     assert np.array_equal(loaded.stimulus_id, some_features().stimulus_id)
 
 
-def test_damaged_features_say_so(results):
+def test_damaged_features_are_refused(results):
     path = results.features_path("z")
     results.save_features(path, some_features(), {})
     path.write_bytes(path.read_bytes()[:20])
@@ -141,7 +141,7 @@ def test_damaged_features_say_so(results):
     assert raised.value.where == path
 
 
-def test_images_read_back_and_their_names_tell_item_and_draw(results):
+def test_images_read_back_and_their_names_have_item_and_sample(results):
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     path = results.image_path("subj01", "result", "zc", 42, 1)
     results.save_image(path, image)
@@ -150,13 +150,13 @@ def test_images_read_back_and_their_names_tell_item_and_draw(results):
     assert results.image_path("subj01", "result", "zc", 42, 1, trial=7).name == "00042-t7_1.png"
 
 
-def test_tables_read_back_with_empty_words_empty(results):
+def test_tables_read_back_with_empty_text(results):
     table = pd.DataFrame({"layer": ["", "late"], "value": [0.5, np.nan], "n": [3, 4]})
     results.save_table("some", table)
     pd.testing.assert_frame_equal(results.load_table("some"), table, check_dtype=False)
 
 
-def test_results_without_their_recipe_are_not_taken_for_those_of_another(tmp_path):
+def test_results_without_their_recipe_are_refused(tmp_path):
     ResultsFolder.open(tmp_path, Recipe()).close()
     (tmp_path / "recipe.toml").unlink()
     for recipe in (Recipe(), with_settings(Recipe(), ["reconstruct.n_steps=20"])):
@@ -174,19 +174,19 @@ def test_a_provenance_of_something_else_is_damaged(results):
         results.claim("model", "one")
 
 
-def test_words_that_look_like_nothing_stay_words(results):
+def test_text_like_missing_values_stays_text(results):
     table = pd.DataFrame({"subject": "NA", "roi": ["None", "nan"], "layer": "", "value": [0.5, np.nan], "n": [3, 4]})
     results.save_table("some", table)
     pd.testing.assert_frame_equal(results.load_table("some"), table, check_dtype=False)
 
 
-def test_words_that_look_like_numbers_stay_words(results):
+def test_text_like_numbers_stays_text(results):
     table = pd.DataFrame({"network": "7", "layer": ["2", "05"], "setting": ["2", "10"], "direction": "", "n": [3, 4]})
     results.save_table("some", table)
     pd.testing.assert_frame_equal(results.load_table("some"), table, check_dtype=False)
 
 
-def test_a_full_disk_is_told_as_such_and_leaves_nothing_behind(results, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_no_file(results, monkeypatch):
     def full(*_args, **_options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -197,7 +197,7 @@ def test_a_full_disk_is_told_as_such_and_leaves_nothing_behind(results, monkeypa
     assert not list(results.path.glob("*report*"))
 
 
-def test_a_full_disk_is_told_when_features_are_written(results, monkeypatch):
+def test_a_full_disk_is_reported_when_features_are_written(results, monkeypatch):
     def full(*_args, **_options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -208,7 +208,7 @@ def test_a_full_disk_is_told_when_features_are_written(results, monkeypatch):
     assert not results.features_path("z").exists()
 
 
-def test_times_add_up_over_runs_and_lie_in_a_file_of_their_own(results):
+def test_times_are_summed_over_runs_in_a_file_of_their_own(results):
     for seconds, device in ((1.5, "cpu"), (None, "cuda"), (2.0, "cuda")):
         results.begin_stage("decode", device)
         results.end_stage("decode", seconds)
@@ -229,7 +229,7 @@ def test_a_kill_before_the_time_of_a_stage_was_written_is_known(results):
     assert results.times == {"decode": StageTime(seconds=0, device="cpu", n_lost=1)}
 
 
-def test_a_damaged_provenance_says_what_to_do(results):
+def test_the_error_about_a_damaged_provenance_has_the_fix(results):
     (results.path / "provenance.json").write_text("{")
     with pytest.raises(ResultsError, match=r"provenance\.json does not hold the expected JSON.* Delete it"):
         _ = results.provenance

@@ -22,7 +22,7 @@ WORDS = [
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_bash_reads_a_printed_word_as_it_was(word):
+def test_bash_reads_a_printed_word_unchanged(word):
     line = shell_line("printf", "%s", word)
     assert line.isprintable()
     assert subprocess.run(["bash", "-c", line], capture_output=True, check=True).stdout.decode() == word

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loading import load
+from loading import find_data, load
 from PIL import Image
 from pydantic import ValidationError
 
 from reseen import pipeline
-from reseen.check.files import find_data
 from reseen.errors import DataError, RecipeError, ResultsError
 from reseen.recipe import DataRecipe, Recipe, SimulateRecipe
 from reseen.simulate import simulate, simulated_subjects, write_data_set

@@ -8,7 +8,7 @@ from reseen.evaluate import COLUMNS as SCORES
 from reseen.tables import TABLES, read_table, to_csv
 
 
-def test_the_verbs_write_the_columns_that_are_told_here():
+def test_the_stages_write_the_declared_columns():
     assert (SCORES, ENCODING) == (tables.SCORE_COLUMNS, tables.ENCODING_COLUMNS)
 
 

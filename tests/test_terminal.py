@@ -59,7 +59,7 @@ def test_a_reader_that_has_gone_ends_the_printing_not_the_work(monkeypatch):
         monkeypatch.undo()
 
 
-def test_a_full_disk_behind_standard_output_is_an_error_in_words(monkeypatch):
+def test_a_full_disk_behind_standard_output_is_an_error_with_a_message(monkeypatch):
     with open("/dev/full", "w", encoding="utf-8") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         with pytest.raises(ResultsError, match="cannot write to standard output: No space left"):

@@ -23,7 +23,7 @@ def paths(n: int) -> list[Path]:
     return [Path(str(number)) for number in range(n)]
 
 
-def test_images_are_written_in_order_and_all_are_there_at_the_end() -> None:
+def test_images_are_written_in_order_and_all_exist_at_the_end() -> None:
     written: list[Path] = []
     with Writer(lambda path, _image: written.append(path), 8) as writer:
         for path in paths(200):
@@ -31,7 +31,7 @@ def test_images_are_written_in_order_and_all_are_there_at_the_end() -> None:
     assert written == paths(200)
 
 
-def test_images_are_written_while_the_next_are_made_and_no_more_wait_than_may() -> None:
+def test_images_are_written_while_the_next_are_generated_and_the_queue_is_limited() -> None:
     written: list[Path] = []
     gate, put = threading.Event(), threading.Event()
 
@@ -76,7 +76,7 @@ def full(path: Path, _image: np.ndarray) -> None:
         raise ResultsError(f"no space left to write {path}.")
 
 
-def test_a_full_disk_is_said_while_images_are_made() -> None:
+def test_a_full_disk_is_reported_while_images_are_generated() -> None:
     def make() -> None:
         with Writer(full, 8) as writer:
             for path in paths(10_000):
@@ -86,7 +86,7 @@ def test_a_full_disk_is_said_while_images_are_made() -> None:
         make()
 
 
-def test_a_full_disk_is_said_at_the_end_at_the_latest() -> None:
+def test_a_full_disk_is_reported_at_the_end_at_the_latest() -> None:
     def make() -> None:
         with Writer(full, 8) as writer:
             for path in paths(3):
@@ -96,7 +96,7 @@ def test_a_full_disk_is_said_at_the_end_at_the_latest() -> None:
         make()
 
 
-def test_what_was_made_before_another_error_is_written_and_that_error_is_the_one_said() -> None:
+def test_images_before_another_error_are_written_and_that_error_is_raised() -> None:
     written: list[Path] = []
 
     def make() -> None:
@@ -127,7 +127,7 @@ with Writer(results.save_image, 16) as writer:
 """
 
 
-def test_a_kill_in_the_middle_leaves_whole_images_only_and_the_next_start_makes_the_rest(tmp_path: Path) -> None:
+def test_a_kill_leaves_only_complete_images_and_the_next_start_writes_the_rest(tmp_path: Path) -> None:
     def start(n: int) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", LONG_RUN, str(tmp_path), str(n)])
 

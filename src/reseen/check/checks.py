@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reseen.analyses import decoded_features
 from reseen.check import costs, files, requirements
-from reseen.check.finding import Finding, look_at
+from reseen.check.finding import Finding, finding_of
 from reseen.check.inputs import Inputs, with_precision
 from reseen.check.sizes import guess_sizes
 from reseen.errors import ModelError, ResultsError
@@ -44,7 +44,7 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
         check_device(device)
         recipe = with_precision(recipe, device)
     inputs = Inputs(recipe, out, device=device, thorough=True)
-    findings = [finding for one in CHECKS for finding in one.look(inputs)]
+    findings = [finding for one in CHECKS for finding in one.find(inputs)]
     return [*findings, *(Finding("warning", text, absent=True) for text in dict.fromkeys(inputs.warned))]
 
 
@@ -58,7 +58,7 @@ def require(inputs: Inputs, stages: Collection[str]) -> None:
     """
     for one in CHECKS:
         if one.refuses and (one.stages == ALL or not one.stages.isdisjoint(stages)):
-            for finding in one.look(inputs):
+            for finding in one.find(inputs):
                 if finding.error is not None:
                     raise finding.error
 
@@ -68,7 +68,7 @@ def require(inputs: Inputs, stages: Collection[str]) -> None:
 
 def results_folder(inputs: Inputs) -> Iterator[Finding]:
     """Check that the results folder is free, or holds a run of the same recipe."""
-    yield look_at("results folder", lambda: _folder(inputs.recipe, inputs.out))
+    yield finding_of("results folder", lambda: _folder(inputs.recipe, inputs.out))
 
 
 def _folder(recipe: Recipe, out: Path) -> str:
@@ -87,7 +87,7 @@ def device(inputs: Inputs) -> Iterator[Finding]:
         check_device(inputs.device)
         return inputs.device
 
-    yield look_at("device", find)
+    yield finding_of("device", find)
 
 
 # ------------------------------------------------------------------------------------------------------------ data
@@ -107,7 +107,7 @@ def held_out(inputs: Inputs) -> Iterator[Finding]:
         return str(inputs.sizes) if inputs.outlines else ""
 
     if inputs.readable:
-        yield look_at("held out", count)
+        yield finding_of("held out", count)
     else:  # another finding gives the reason
         yield Finding("held out", f"about {guess_sizes(inputs.recipe)}, by the recipe; the data were not counted")
 
@@ -131,7 +131,7 @@ def model(inputs: Inputs) -> Iterator[Finding]:
             f"{inputs.recipe.model.precision} on {inputs.device}"
         )
 
-    yield look_at("model", load)
+    yield finding_of("model", load)
 
 
 def z(inputs: Inputs) -> Iterator[Finding]:
@@ -143,7 +143,7 @@ def z(inputs: Inputs) -> Iterator[Finding]:
         return f"of images of {size} pixels, {ldm.latent_shape[0]} x {size // ldm.factor} x {size // ldm.factor}"
 
     if inputs.has_model:
-        yield look_at("z", encode)
+        yield finding_of("z", encode)
 
 
 def denoising(inputs: Inputs) -> Iterator[Finding]:
@@ -163,7 +163,7 @@ def denoising(inputs: Inputs) -> Iterator[Finding]:
         return "; ".join(found)
 
     if "c" in "".join(section.conditions) and inputs.has_model:
-        yield look_at("denoising", denoise)
+        yield finding_of("denoising", denoise)
 
 
 # ------------------------------------------------------------------------------------------------ evaluation networks
@@ -172,7 +172,7 @@ def denoising(inputs: Inputs) -> Iterator[Finding]:
 def builtin_networks(inputs: Inputs) -> Iterator[Finding]:
     """Load the evaluation networks of the protocol builtin."""
     for name in inputs.recipe.evaluate.networks:
-        yield look_at(f"network {name}", lambda name=name: f"{len(load_evaluation_network(name).layers)} layers")  # type: ignore[misc]
+        yield finding_of(f"network {name}", lambda name=name: f"{len(load_evaluation_network(name).layers)} layers")  # type: ignore[misc]
 
 
 def published_networks(inputs: Inputs) -> Iterator[Finding]:
@@ -197,13 +197,13 @@ def networks_of(recipe: Recipe) -> list[str]:
 class Check:
     """One check: its function, the stages that need it, and whether it can refuse a run."""
 
-    look: Callable[[Inputs], Iterator[Finding]]
+    find: Callable[[Inputs], Iterator[Finding]]
     stages: frozenset[str]
     refuses: bool = True
 
 
-def _check(look: Callable[[Inputs], Iterator[Finding]], stages: str = "", *, refuses: bool = True) -> Check:
-    return Check(look, frozenset(stages.split()) or ALL, refuses)
+def _check(find: Callable[[Inputs], Iterator[Finding]], stages: str = "", *, refuses: bool = True) -> Check:
+    return Check(find, frozenset(stages.split()) or ALL, refuses)
 
 
 ALL = frozenset(("simulate", "extract", "decode", "encode", "reconstruct", "evaluate", "report"))

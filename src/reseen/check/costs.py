@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reseen.check.finding import Finding, look_at, refused
+from reseen.check.finding import Finding, finding_of, refused
 from reseen.check.inputs import Inputs
 from reseen.check.sizes import Sizes
 from reseen.datasets.nsd_facts import SUBJECTS, TRIALS_PER_SESSION
@@ -57,7 +57,7 @@ def encoding_features(inputs: Inputs) -> Iterator[Finding]:
     """Check that the model can compute the features of the encoding analyses, and count them."""
     if not inputs.has_model:
         return
-    finding = look_at("encoding features", lambda: _recorded(inputs))
+    finding = finding_of("encoding features", lambda: _recorded(inputs))
     if finding.found:
         yield finding
 
@@ -126,8 +126,8 @@ def effort(inputs: Inputs) -> Iterator[Finding]:
         seconds = total * seconds_per_evaluation(ldm, together=section.batch_size * _passes(section))
         return f"{total:,} U-Net evaluations, about {duration(seconds)} on {ldm.device}; all else is added to that"
 
-    if inputs.has_model and look_at("encoding features", lambda: _recorded(inputs)).ok:
-        yield look_at("time", measure)
+    if inputs.has_model and finding_of("encoding features", lambda: _recorded(inputs)).ok:
+        yield finding_of("time", measure)
 
 
 def duration(seconds: float) -> str:

@@ -17,15 +17,8 @@ from reseen.datasets.nsd_inventory import list_subjects
 from reseen.errors import DataError, ReseenError
 from reseen.files import GB, read_json
 from reseen.files.reading import shown
-from reseen.recipe import DataRecipe, Recipe
+from reseen.recipe import DataRecipe
 from reseen.simulate import check_settings
-
-
-def find_data(recipe: Recipe, out: Path) -> Iterator[Finding]:
-    """Check the data of each subject; a file that subjects share is listed once."""
-    inputs = Inputs(recipe, out, thorough=True)
-    yield from settings(inputs)
-    yield from files(inputs)
 
 
 def settings(inputs: Inputs) -> Iterator[Finding]:

@@ -51,10 +51,10 @@ def refused(what: str, error: ReseenError, *more: str) -> Finding:
     return Finding(what, str(error), more, error)
 
 
-def look_at(what: str, look: Callable[[], str]) -> Finding:
-    """Return the finding of ``look``, or its error as a refusal."""
+def finding_of(what: str, find: Callable[[], str]) -> Finding:
+    """Return the finding that ``find`` describes, or its error as a refusal."""
     try:
-        return Finding(what, look())
+        return Finding(what, find())
     except ReseenError as error:
         return refused(what, error)
     except OSError as error:  # for example a folder without permission

@@ -18,6 +18,7 @@ from reseen.datasets.nsd_facts import TRUTH
 from reseen.datasets.nsd_rois import parse_roi
 from reseen.datasets.splits import make_split
 from reseen.errors import RecipeError, ReseenError
+from reseen.executor import Progress
 from reseen.ldm import LatentDiffusion, load_model
 from reseen.ldm.devices import choose_precision
 from reseen.recipe import Recipe, with_changes
@@ -26,9 +27,6 @@ from reseen.subject import Subject
 
 SIMULATED_ATLASES = ("streams", "nsdgeneral", "prf-visualrois")
 """Atlases of simulated subjects."""
-
-Progress = Callable[[str, int, int], None]
-"""Callback ``(step, n_done, n_total)``."""
 
 
 def data_path(recipe: Recipe, out: Path) -> Path | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.analyses import AUTO, analyses, decoded_features, true_features
-from reseen.check.finding import Finding, look_at
+from reseen.check.finding import Finding, finding_of
 from reseen.check.inputs import Inputs
 from reseen.datasets import Outline
 from reseen.datasets.derivatives import check_placed
@@ -40,7 +40,7 @@ def captions(inputs: Inputs) -> Iterator[Finding]:
         return f"{sum(counts):,} captions of {len(counts):,} images"
 
     if inputs.needs_captions and any(outline.stimuli is not None for outline in inputs.known.values()):
-        yield look_at("captions", count)
+        yield finding_of("captions", count)
 
 
 def cut_captions(inputs: Inputs) -> Iterator[Finding]:
@@ -75,7 +75,7 @@ def varying(inputs: Inputs) -> Iterator[Finding]:
                 _check_captions(outline.stimuli, outline.used, inputs.model)
         return "differ between stimuli"
 
-    yield from _only_refused(look_at("features", compare))
+    yield from _only_refused(finding_of("features", compare))
 
 
 def _check_images(stimuli: Stimuli, used: NDArray[np.int64]) -> None:
@@ -153,7 +153,7 @@ def tested(inputs: Inputs) -> Iterator[Finding]:
             pools(outline.split.test_ids, {}, few, inputs.recipe.seed)
         return "enough for two-way identification"
 
-    yield from _only_refused(look_at("test images", identify))
+    yield from _only_refused(finding_of("test images", identify))
 
 
 def tested_voxels(inputs: Inputs) -> Iterator[Finding]:
@@ -167,7 +167,7 @@ def tested_voxels(inputs: Inputs) -> Iterator[Finding]:
                 raise ShapeError(message, expected=FEWEST_TESTED, found=n_tested)
         return "enough for correlations"
 
-    yield from _only_refused(look_at("test images", correlate))
+    yield from _only_refused(finding_of("test images", correlate))
 
 
 def own_decoder(inputs: Inputs) -> Iterator[Finding]:
@@ -178,7 +178,7 @@ def own_decoder(inputs: Inputs) -> Iterator[Finding]:
 
     name = inputs.recipe.decode.decoder
     if name != RIDGE:
-        yield look_at("decoder", make)
+        yield finding_of("decoder", make)
 
 
 def predictions(inputs: Inputs) -> Iterator[Finding]:
@@ -196,7 +196,7 @@ def predictions(inputs: Inputs) -> Iterator[Finding]:
         return ", ".join(found)
 
     if inputs.recipe.decode.predictions is not None and inputs.has_model:
-        yield look_at("predictions made elsewhere", read)
+        yield finding_of("predictions made elsewhere", read)
 
 
 def _shape_of(inputs: Inputs, name: str) -> tuple[int, ...]:
@@ -222,7 +222,7 @@ def decoding_folds(inputs: Inputs) -> Iterator[Finding]:
             _divide_decoding(inputs.recipe, subject, outline)
         return "enough training stimuli for the folds"
 
-    yield from _only_refused(look_at("decode.n_folds", divide))
+    yield from _only_refused(finding_of("decode.n_folds", divide))
 
 
 def _divide_decoding(recipe: Recipe, subject: str, outline: Outline) -> None:
@@ -249,7 +249,7 @@ def encoding_folds(inputs: Inputs) -> Iterator[Finding]:
                 assign_folds(seen, len(seen), inputs.recipe.encode.n_folds, inputs.recipe.seed)
         return "enough training stimuli for the folds"
 
-    yield from _only_refused(look_at("encode.n_folds", divide))
+    yield from _only_refused(finding_of("encode.n_folds", divide))
 
 
 def exports(inputs: Inputs) -> Iterator[Finding]:
@@ -267,7 +267,7 @@ def exports(inputs: Inputs) -> Iterator[Finding]:
         return ", ".join(kinds)
 
     if kinds and not inputs.to_simulate:
-        yield look_at("exported maps", write)
+        yield finding_of("exported maps", write)
 
 
 def _only_refused(finding: Finding) -> Iterator[Finding]:

@@ -15,10 +15,10 @@ import numpy as np
 
 from reseen.analyses import Analysis, decoded_features
 from reseen.blocks import FeatureBlocks
-from reseen.check.inputs import Inputs, Progress
+from reseen.check import Inputs
 from reseen.decode import Decoding
 from reseen.decode.estimators import RIDGE
-from reseen.executor import Executor, Serial, check_seen
+from reseen.executor import Executor, Progress, Serial, check_seen
 from reseen.features import Features
 from reseen.ldm import LatentDiffusion
 from reseen.ldm.recording_plan import analyses_of

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from reseen.check.costs import duration
-from reseen.check.inputs import Progress
+from reseen.executor import Progress
 
 LOG = "log.txt"
 """Name of the log of a results folder; every run appends to it, and it is no part of the results."""

@@ -6,8 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from reseen.check.inputs import Progress
 from reseen.errors import ResultsError
+from reseen.executor import Progress
 from reseen.files import check_vacant, shown
 from reseen.pipeline.stages import STAGES, needed, run
 from reseen.pipeline.tables import COLUMNS

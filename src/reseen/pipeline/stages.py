@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from reseen.check import Inputs, require, with_precision
-from reseen.check.inputs import Progress
 from reseen.errors import RecipeError, ReseenError, ResultsError
-from reseen.executor import Executor, Serial
+from reseen.executor import Executor, Progress, Serial
 from reseen.ldm.devices import check_device
 from reseen.pipeline.context import Run, SubjectRun
 from reseen.pipeline.decode import decode

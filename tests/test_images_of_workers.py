@@ -11,7 +11,7 @@ import pytest
 from reseen import pipeline
 from reseen.errors import ResultsError
 from reseen.executor import Progress
-from reseen.pipeline import reconstruct as picturing
+from reseen.pipeline import reconstruct as stage
 from reseen.recipe import load_recipe, with_settings
 
 
@@ -23,13 +23,13 @@ class Forgetful:
     def run(self, work: Callable[[Any, Any], Any], tasks: Sequence[Any], context: Any) -> Iterator[tuple[int, Any]]:
         for number, task in enumerate(tasks):
             first, path = next(iter(task.paths.items()))
-            yield number, work(context, picturing.Batch(**{**vars(task), "paths": {first: path}}))
+            yield number, work(context, stage.Batch(**{**vars(task), "paths": {first: path}}))
 
 
-def test_images_that_workers_did_not_write_are_missed_and_made_by_the_next_run(
+def test_images_that_workers_did_not_write_are_reported_and_generated_by_the_next_run(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(picturing, "SEEN_SECONDS", 0)
+    monkeypatch.setattr(stage, "SEEN_SECONDS", 0)
     settings = [f"model.name={tiny_model}", "evaluate.n_permutations=0", 'reconstruct.conditions=["z"]']
     recipe = with_settings(load_recipe("tiny"), [*settings, 'encode.features=["z"]', "evaluate.oracle=false"])
     pipeline.run(recipe, tmp_path / "out", until="decode")
