@@ -18,7 +18,8 @@ from reseen.encode.fits import fit_alone, lay_out
 from reseen.features import Features
 from reseen.recipe import EncodeRecipe
 from reseen.responses import correlation
-from reseen.trials import Split, Trials
+from reseen.split import Split
+from reseen.trials import Trials
 
 WIDTHS = {"down_blocks.0": 64 * 16 * 16, "down_blocks.1": 128 * 8 * 8, "mid_block": 128 * 4 * 4}
 WIDTHS |= {"up_blocks.1": 128 * 16 * 16, "up_blocks.2": 64 * 16 * 16}

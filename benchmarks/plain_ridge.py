@@ -28,7 +28,7 @@ from reseen.datasets import open_subject
 from reseen.ldm import extraction
 from reseen.metrics import correlation_matrix, identification
 from reseen.recipe import Recipe, load_recipe, with_settings
-from reseen.trials import Split
+from reseen.split import Split
 
 GOAL = "plain ridge in the same run"
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from reseen import datasets
 from reseen.check import Finding, Inputs, files
 from reseen.recipe import DataRecipe, Recipe
+from reseen.split import Split
 from reseen.stimuli import Stimuli
-from reseen.trials import Split, Trials
+from reseen.trials import Trials
 
 
 def load(data: DataRecipe, subject: str, *, keep: Path | None = None) -> tuple[Trials, Stimuli, Split]:

@@ -10,7 +10,7 @@ from loading import load
 from reseen.datasets import inventory
 from reseen.datasets.array_files import KNOWN
 from reseen.datasets.array_stimuli import magnify
-from reseen.errors import DataError, RecipeError
+from reseen.errors import DataError
 from reseen.recipe import DataRecipe
 
 MIYAWAKI = Path(
@@ -111,12 +111,6 @@ def test_fixed_test_set_is_kept_unless_folds_are_asked_for(tmp_path: Path) -> No
     assert len(load(recipe_for(path, test="folds"), "anyone")[2].folds) == 2
     ((_, test),) = load(recipe_for(path, n_test=1), "anyone")[2].folds
     assert test.tolist() == [1]
-
-
-def test_fewer_test_images_need_a_fixed_test_set(tmp_path: Path) -> None:
-    path = save(tmp_path / "brain.npz")
-    with pytest.raises(RecipeError, match="n_test"):
-        load(recipe_for(path, n_test=1), "anyone")
 
 
 def test_images_by_trial_define_stimuli_where_no_ids_are_given(tmp_path: Path) -> None:

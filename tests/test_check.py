@@ -347,7 +347,7 @@ def test_arrays_are_counted_and_other_sizes_are_marked_as_estimates(small_recipe
         return finding.ok, finding.found
 
     assert held_out() == (True, "4 of 8 images")
-    assert held_out("data.test_trials=single") == (True, "4 of 8 images, 10 single trials")
+    assert held_out("data.test_trials=single") == (True, "4 of 8 images, 10 items to decode")
     assert held_out("data.test=folds", "data.n_folds=4") == (True, "8 of 8 images in 4 folds")
     ok, told = held_out("data.test=folds", "data.n_folds=9")
     assert (ok, "2 to 8 folds of 8 stimuli are possible" in told) == (False, True)

@@ -9,10 +9,11 @@ from reseen import pipeline
 from reseen.check.costs import count_evaluations
 from reseen.check.sizes import guess_sizes
 from reseen.features import Features
+from reseen.finished import Results
 from reseen.pipeline.controls import sort_stimuli, without_groups
 from reseen.recipe import load_recipe, with_settings
 from reseen.results import ResultsFolder
-from reseen.trials import Split
+from reseen.split import Split
 
 pytestmark = [
     pytest.mark.usefixtures("random_networks"),
@@ -120,6 +121,33 @@ def test_with_folds_each_has_a_mean_image_of_its_own(small_recipe, tmp_path):
     assert len(images(tmp_path, "chance_mean", "z")) == 2
     left = results.load_table("diagnostics")
     assert set(left[left["diagnostic"] == "left_out"]["n"]) == {8}
+
+
+def test_a_full_run_leaves_runs_out_and_says_that_test_images_were_training_images(small_recipe, tmp_path):
+    """Every level, control and diagnostic takes stimuli that several folds test."""
+    recipe = with_settings(
+        small_recipe, ["data.test=runs", "evaluate.full=true", 'reconstruct.conditions=["z", "c"]', "encode.n_folds=2"]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipeline.run(recipe, tmp_path)
+    results = ResultsFolder.read(tmp_path)
+    scores = results.load_table("scores")
+    assert set(scores["level"]) >= {"chance_mean", "chance_random", "permuted", "result", "oracle"}
+    assert set(scores.loc[scores["level"] == "result", "n"]) == {16}  # 8 stimuli in each of two runs
+    decoded = results.load_features(results.decode_path("subj01", "z"))
+    np.testing.assert_array_equal(decoded.stimulus_id, np.repeat(np.arange(8), 2))
+    np.testing.assert_array_equal(decoded.fold, np.tile([0, 1], 8))
+    assert len(images(tmp_path, "chance_mean", "z")) == 2
+    assert len(images(tmp_path, "oracle", "z")) == 8
+    sentence = "8 of 8 test images were also training images, in other trials"
+    assert any(sentence in warning for warning in results.warnings)
+    assert sentence in (tmp_path / "report.html").read_text(encoding="utf-8")
+    checks = Results.read(tmp_path).diagnostics.checks
+    assert set(checks.loc[checks["check"] == "near duplicates", "status"]) == {"fail"}
+    means = scores[(scores["metric"] == "identification") & (scores["level"] == "chance_mean")]["value"]
+    assert means.between(0.4, 0.6).all()
+    pipeline.run(recipe, tmp_path)  # everything is there
 
 
 def test_the_command_line_asks_for_a_full_run_by_one_word(monkeypatch):

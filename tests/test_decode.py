@@ -9,7 +9,8 @@ from reseen.errors import ShapeError
 from reseen.features import Features
 from reseen.recipe import DecodeRecipe, Rows
 from reseen.ridge import EdgeWarning
-from reseen.trials import Split, Trials
+from reseen.split import Split
+from reseen.trials import Trials
 
 RECIPE = DecodeRecipe()
 TEST = list(range(1000, 1020))

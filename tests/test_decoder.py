@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -20,7 +22,8 @@ from reseen.features import Features
 from reseen.kernels import default_alphas
 from reseen.recipe import DecodeRecipe, EncodeRecipe, with_changes
 from reseen.results import ResultsFolder
-from reseen.trials import Split, Trials
+from reseen.split import Split
+from reseen.trials import Trials
 
 
 class Mlp:
@@ -173,7 +176,7 @@ def test_an_encoder_predicts_what_the_encoding_analyses_predict(tmp_path) -> Non
     trials, train = Trials(betas, ids), trials_of(betas, ids, 45)
     recipe = EncodeRecipe()
     design = lay_out(trials, Split.fixed(ids[:45], ids[45:]), recipe, 0)
-    design = type(design)(design.stimulus_id, design.responses, design.folds, design.alphas[[4]], design.n_voxels)
+    design = replace(design, alphas=design.alphas[[4]])
     _, expected = fit_alone(design, z, recipe, 0)
     alpha = float(default_alphas(45)[4]) * 10
     encoder = Encoder(alphas=[alpha]).fit(train, z)

@@ -7,7 +7,7 @@ from reseen.checks import CHECK_COLUMNS
 from reseen.diagnosis import diagnose
 from reseen.errors import ShapeError
 from reseen.features import Features
-from reseen.trials import Split
+from reseen.split import Split
 
 N, N_TEST = 90, 30
 SPLIT = Split.fixed(range(N - N_TEST), range(N - N_TEST, N))

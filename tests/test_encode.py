@@ -19,8 +19,9 @@ from reseen.ldm import load_model
 from reseen.ldm.extraction import extract
 from reseen.recipe import EncodeRecipe, ExtractRecipe, SimulateRecipe
 from reseen.simulate import SimulatedSubject, simulated_subjects
+from reseen.split import Split
 from reseen.stimuli import Stimuli
-from reseen.trials import Split, Trials
+from reseen.trials import Trials
 
 RECIPE = EncodeRecipe(n_bootstrap=100)
 FIXED = Split.fixed(range(50, 150), range(150, 200))
@@ -224,7 +225,7 @@ def population_r(trials: Trials, split: Split, x: Features, weights: np.ndarray,
         (kernel,) = linear_kernels([np.vstack([x.array, probes])], [fold.train])
         fitted = fit_kernels(
             [kernel],
-            design.responses[fold.train][:, : design.n_voxels],
+            design.trained(fold)[:, : design.n_voxels],
             train=fold.train,
             test=rows,
             fold=fold.inner,

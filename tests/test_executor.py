@@ -35,7 +35,7 @@ from reseen.executor.cluster import _n_processors
 from reseen.executor.silent import SilentScheduler
 from reseen.recipe import DecodeRecipe, load_recipe, with_settings
 from reseen.ridge import EdgeWarning
-from reseen.trials import Split
+from reseen.split import Split
 
 pytestmark = pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")  # a few trials leave the penalty undecided
 SPLIT = Split.fixed(TRAIN, TEST)

@@ -21,8 +21,9 @@ from reseen.decode import decode
 from reseen.features import Features
 from reseen.recipe import DataRecipe, DecodeRecipe, SimulateRecipe
 from reseen.simulate import simulate
+from reseen.split import Split
 from reseen.stimuli import Stimuli
-from reseen.trials import Split, Trials
+from reseen.trials import Trials
 
 N_SESSIONS = 3
 SUBJECT = "subj02"

@@ -12,12 +12,14 @@ from reseen import metrics, statistics
 from reseen.decode import Decoding
 from reseen.features import Features
 from reseen.recipe import DecodeRecipe
-from reseen.trials import Split, Trials
+from reseen.split import Split
+from reseen.trials import Trials
 
 N_TESTED = 12
 SPLITS = {
     "one left out": Split.leave_out(np.arange(N_TESTED), N_TESTED, seed=0),
     "folds": Split.leave_out(np.arange(N_TESTED), 4, seed=0),
+    "runs": Split.leave_groups_out(np.repeat(np.arange(N_TESTED), 2), np.tile([0, 1], N_TESTED)),
     "fixed": Split.fixed(np.arange(N_TESTED, 36), np.arange(N_TESTED)),
 }
 RECIPE = DecodeRecipe(share_alpha=True, alphas=(1.0, 10.0, 100.0), n_folds=3)
@@ -48,7 +50,8 @@ def permuted_scores(
         for permutation in range(n_permutations):
             _, decoded = decoding.run(permutation=permutation, weights=False)
             r = metrics.correlation_matrix(feature.rows(decoded.stimulus_id), decoded.flat)
-            scores[seed, permutation] = np.mean(metrics.identification_from_correlations(r))
+            found = metrics.identification_from_correlations(r, labels=decoded.stimulus_id)
+            scores[seed, permutation] = np.mean(found)
     return scores
 
 

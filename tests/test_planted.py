@@ -18,7 +18,8 @@ from reseen.simulate.anatomy import build_anatomy
 from reseen.simulate.attributes import ATTRIBUTES
 from reseen.simulate.design import plan_trials
 from reseen.simulate.images import draw_images
-from reseen.trials import Split, Trials
+from reseen.split import Split
+from reseen.trials import Trials
 
 RECIPE = EvaluateRecipe(n_derangements=60, n_bootstrap=100)
 DECODE = DecodeRecipe(alphas=(1.0, 10.0, 100.0, 1000.0), n_folds=3)

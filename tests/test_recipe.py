@@ -209,11 +209,6 @@ def test_rois_of_features_that_no_condition_needs_are_not_checked():
     with_settings(Recipe(), ['data.rois=["ventral"]', 'reconstruct.conditions=["c"]'])
 
 
-def test_folds_leave_no_test_images_to_choose_from():
-    with pytest.raises(RecipeError, match=r"data: n_test chooses from a fixed test set, .*; leave n_test out"):
-        with_settings(Recipe(), ["data.test=folds", "data.n_test=24"])
-
-
 def test_captions_are_no_prior_of_single_trials():
     settings = ["decode.c_prior=captions", "data.test_trials=single"]
     with pytest.raises(RecipeError, match=r"decode\.c_prior is 'captions', which is for averaged test trials"):

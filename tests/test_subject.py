@@ -7,9 +7,10 @@ from nsd_tree import recipe_for
 
 from reseen.datasets import load_arrays, load_nsd
 from reseen.errors import DataError, RecipeError, ShapeError
+from reseen.split import Split
 from reseen.stimuli import Stimuli
 from reseen.subject import Subject
-from reseen.trials import Split, Trials
+from reseen.trials import Trials
 
 
 def in_memory(**options) -> Subject:

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from reseen.errors import DataError, ShapeError
-from reseen.trials import Split, Trials
+from reseen.split import Split
+from reseen.trials import Trials
 
 
 def some_trials(stimulus_id: list[int], n_repetitions: list[int] | None = None) -> Trials:
@@ -108,47 +107,6 @@ def test_what_is_printed_has_at_most_six_lines() -> None:
     assert "averages of 1 to 2 trials" in shown
     for thing in (trials, trials.zscore_sessions(), Split.fixed([1, 2], [3]), Split.leave_out(range(5), 5, 0)):
         assert len(repr(thing).splitlines()) <= 6
-
-
-def test_a_fixed_split_holds_sorted_ids_once() -> None:
-    split = Split.fixed([5, 1, 1, 3], [2, 2])
-    ((train, test),) = split.folds
-    assert train.tolist() == [1, 3, 5]
-    assert test.tolist() == [2]
-    assert train.dtype == test.dtype == np.int64
-    assert split.test_ids.tolist() == [2]
-
-
-@pytest.mark.parametrize(
-    ("folds", "message"),
-    [
-        ((), "at least one fold"),
-        (((np.array([1]), np.array([], dtype=np.int64)),), "at least one fold"),
-        (((np.array([1, 2]), np.array([2, 3])),), "first is 2"),
-        (((np.array([1]), np.array([2])), (np.array([1]), np.array([2]))), "tested in two folds"),
-    ],
-)
-def test_a_split_that_leaks_or_is_empty_is_refused(folds: tuple, message: str) -> None:
-    with pytest.raises(ShapeError, match=message):
-        Split(folds)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(0, 30), min_size=2, max_size=80), st.integers(2, 6), st.integers(0, 99))
-def test_whole_stimuli_are_left_out_each_once(stimulus_id: list[int], n_folds: int, seed: int) -> None:
-    ids = sorted(set(stimulus_id))
-    if len(ids) < n_folds:
-        with pytest.raises(ShapeError, match="can be left out in"):
-            Split.leave_out(stimulus_id, n_folds, seed)
-        return
-    split = Split.leave_out(stimulus_id, n_folds, seed)
-    assert split.test_ids.tolist() == ids
-    sizes = [len(test) for _, test in split.folds]
-    assert max(sizes) - min(sizes) <= 1
-    for train, test in split.folds:
-        assert sorted([*train, *test]) == ids
-    again = Split.leave_out(stimulus_id, n_folds, seed)
-    assert all((a[1] == b[1]).all() for a, b in zip(split.folds, again.folds, strict=True))
 
 
 def test_trials_and_splits_can_be_compared_without_an_error() -> None:

@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from reseen.ridge import RidgeMap, fit_ridge
     from reseen.scores import Scores
     from reseen.scoring import score
+    from reseen.split import Split
     from reseen.stimuli import Stimuli
     from reseen.subject import Subject
-    from reseen.trials import Split, Trials
+    from reseen.trials import Trials
 
 _WHERE = {
     "Decoder": ("decode", "Decoder"),
@@ -42,7 +43,7 @@ _WHERE = {
     "Results": ("finished", "Results"),
     "RidgeMap": ("ridge", "RidgeMap"),
     "Scores": ("scores", "Scores"),
-    "Split": ("trials", "Split"),
+    "Split": ("split", "Split"),
     "Stimuli": ("stimuli", "Stimuli"),
     "Subject": ("subject", "Subject"),
     "Trials": ("trials", "Trials"),

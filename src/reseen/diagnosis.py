@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from reseen.features import Features
-    from reseen.trials import Split
+    from reseen.split import Split
 
 _SHOWN = 5  # sentences that are printed
 

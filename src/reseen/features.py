@@ -27,11 +27,13 @@ class Features:
         Shape ``(n_items, ...)``, float32.
     stimulus_id
         Shape ``(n_items,)``, 0-based. Ids repeat if items are single trials.
+    fold
+        Shape ``(n_items,)``: fold whose decoder predicted each item. Left out where the stimulus determines it.
 
     Raises
     ------
     ShapeError
-        If there is not one id for each row.
+        If there is not one id, and one fold if any, for each row.
 
     Examples
     --------
@@ -43,6 +45,7 @@ class Features:
     name: str
     array: NDArray[np.float32]
     stimulus_id: NDArray[np.int64]
+    fold: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.stimulus_id.shape != self.array.shape[:1]:
@@ -52,6 +55,13 @@ class Features:
                 where="stimulus_id",
                 expected=self.array.shape[:1],
                 found=self.stimulus_id.shape,
+            )
+        if self.fold is not None and self.fold.shape != self.stimulus_id.shape:
+            raise ShapeError(
+                f"{self.name}: fold has shape {self.fold.shape}; the rows need {self.stimulus_id.shape}.",
+                where="fold",
+                expected=self.stimulus_id.shape,
+                found=self.fold.shape,
             )
 
     def __repr__(self) -> str:
@@ -67,6 +77,10 @@ class Features:
     def flat(self) -> NDArray[np.float32]:
         """The array as ``(n_items, n_targets)``."""
         return self.array.reshape(len(self), -1)
+
+    def of_fold(self, fold: int, tested: ArrayLike) -> NDArray[np.int64]:
+        """Return the rows of the items that a fold tests, whose test stimuli are ``tested``."""
+        return np.flatnonzero(np.isin(self.stimulus_id, tested) if self.fold is None else self.fold == fold)
 
     def rows(self, stimulus_id: ArrayLike) -> NDArray[np.float32]:
         """Return the rows of these stimuli, in this order, repeated where an id repeats.

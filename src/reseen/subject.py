@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reseen.errors import ShapeError
+from reseen.split import Split
 from reseen.stimuli import Stimuli
-from reseen.trials import Split, Trials
+from reseen.trials import Trials
 
 
 class Subject:
@@ -106,18 +107,21 @@ class Subject:
     @property
     def train(self) -> Trials:
         """Single trials of the training stimuli, where there is one fold."""
-        return self.trials.select(self._only_fold()[0])
+        self._only_fold()
+        return self.trials.take(self.split.train_rows(0, self.trials.stimulus_id))
 
     @property
     def test(self) -> Trials:
         """Averages over the trials of each test stimulus, sorted by id, where there is one fold."""
-        return self.trials.select(self._only_fold()[1]).average()
+        self._only_fold()
+        return self.trials.take(self.split.test_rows(0, self.trials.stimulus_id)).average()
 
     @property
     def test_images(self) -> NDArray[np.uint8]:
         """Images of `test`, in its order, ``(n_test, side, side, 3)`` uint8."""
-        tested = np.intersect1d(self._only_fold()[1], self.trials.stimulus_id)
-        return self.stimuli.images(tested)
+        self._only_fold()
+        ids = self.trials.stimulus_id
+        return self.stimuli.images(np.unique(ids[self.split.test_rows(0, ids)]))
 
     def only_used(self) -> Subject:
         """Return the subject with the stimuli of its split alone, of all those that a data set has."""
@@ -125,17 +129,16 @@ class Subject:
 
     def folds(self) -> Iterator[Subject]:
         """Yield the subject once for each fold of the split, with that fold alone."""
-        for train, test in self.split.folds:
-            yield Subject(self.trials, self.stimuli, Split.fixed(train, test), name=self.name)
+        for fold in range(len(self.split.folds)):
+            yield Subject(self.trials, self.stimuli, self.split.only(fold), name=self.name)
 
-    def _only_fold(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        folds = self.split.folds
-        if len(folds) > 1:
+    def _only_fold(self) -> None:
+        n_folds = len(self.split.folds)
+        if n_folds > 1:
             raise ShapeError(
-                f"the split has {len(folds)} folds, each with training and test trials of its own. "
+                f"the split has {n_folds} folds, each with training and test trials of its own. "
                 "Use `for fold in subject.folds():` and take fold.train and fold.test."
             )
-        return folds[0]
 
 
 def _check_shown(used: NDArray[np.int64], stimuli: Stimuli) -> None:

@@ -1,6 +1,6 @@
 """Trials: the responses of one subject, and the stimulus of each trial.
 
-Everything joins on ``stimulus_id`` (0-based). Splits and averages are by stimulus, never by row.
+Everything joins on ``stimulus_id`` (0-based).
 """
 
 from __future__ import annotations
@@ -268,86 +268,6 @@ class Trials:
             rows = self.session == session
             betas[rows], mean[k], scale[k] = standardise(self.betas[rows])
         return replace(self, betas=betas, scaling=SessionScaling(sessions, mean, scale))
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Split:
-    """Training and test stimuli, fold by fold.
-
-    Parameters
-    ----------
-    folds
-        ``(train_ids, test_ids)`` of each fold: stimulus ids, 0-based; kept sorted and without repeats.
-
-    Raises
-    ------
-    ShapeError
-        If there is no fold, a side is empty, a fold tests what it trains on, or a stimulus is tested twice.
-
-    Examples
-    --------
-    >>> Split.fixed(train=range(8), test=[8, 9])
-    Split: 8 training and 2 test stimuli
-    >>> Split.leave_out(range(10), n_folds=5, seed=0)
-    Split: 10 stimuli, each tested in one of 5 folds
-    """
-
-    folds: tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]
-
-    def __post_init__(self) -> None:
-        folds = tuple((_sorted_ids(train), _sorted_ids(test)) for train, test in self.folds)
-        object.__setattr__(self, "folds", folds)
-        if not folds or any(not len(ids) for fold in folds for ids in fold):
-            raise ShapeError("a split needs at least one fold, with training and test stimuli in each.")
-        for train, test in folds:
-            both = np.intersect1d(train, test)
-            if len(both):
-                raise ShapeError(
-                    f"{len(both)} stimuli are in the training and in the test set of one fold (the first is {both[0]})."
-                )
-        ids, count = np.unique(np.concatenate([test for _, test in folds]), return_counts=True)
-        if count.max() > 1:
-            twice = ids[count > 1]
-            raise ShapeError(f"{len(twice)} stimuli are tested in two folds (the first is {twice[0]}).")
-
-    def __repr__(self) -> str:
-        if len(self.folds) == 1:
-            return f"Split: {len(self.folds[0][0]):,} training and {len(self.folds[0][1]):,} test stimuli"
-        return f"Split: {len(self.test_ids):,} stimuli, each tested in one of {len(self.folds)} folds"
-
-    @classmethod
-    def fixed(cls, train: ArrayLike, test: ArrayLike) -> Split:
-        """Return one fold of these training and test stimuli."""
-        return cls(((_sorted_ids(train), _sorted_ids(test)),))
-
-    @classmethod
-    def leave_out(cls, stimulus_id: ArrayLike, n_folds: int, seed: int) -> Split:
-        """Leave whole stimuli out in turn, each in one of ``n_folds`` folds of nearly equal size, drawn with this seed.
-
-        Raises
-        ------
-        ShapeError
-            If there are fewer than two folds or fewer stimuli than folds.
-        """
-        ids = _sorted_ids(stimulus_id)
-        if not 2 <= n_folds <= len(ids):
-            raise ShapeError(f"{len(ids)} stimuli can be left out in 2 to {len(ids)} folds, not in {n_folds}.")
-        parts = np.array_split(np.random.default_rng(seed).permutation(ids), n_folds)
-        return cls(tuple((np.setdiff1d(ids, part), np.sort(part)) for part in parts))
-
-    @property
-    def test_ids(self) -> NDArray[np.int64]:
-        """Stimuli that some fold tests, sorted."""
-        return _sorted_ids(np.concatenate([test for _, test in self.folds]))
-
-    @property
-    def used(self) -> NDArray[np.int64]:
-        """Stimuli that some fold trains on or tests, sorted."""
-        return _sorted_ids(np.concatenate([ids for fold in self.folds for ids in fold]))
-
-
-def _sorted_ids(stimulus_id: ArrayLike) -> NDArray[np.int64]:
-    return np.unique(np.asarray(stimulus_id, dtype=np.int64))
 
 
 def _wrong_shape(name: str, found: tuple[int, ...], expected: tuple[int, ...], rows: str) -> ShapeError:

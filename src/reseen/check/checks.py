@@ -232,6 +232,7 @@ CHECKS: Sequence[Check] = (
     _check(requirements.varying, "extract"),
     _check(requirements.cut_captions, refuses=False),
     _check(requirements.duplicates, refuses=False),
+    _check(requirements.known_images, refuses=False),
     _check(requirements.labels, refuses=False),
     _check(costs.encoding_features, "extract encode"),
     _check(costs.space, "extract decode encode reconstruct"),

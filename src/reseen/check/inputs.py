@@ -23,6 +23,7 @@ from reseen.ldm import LatentDiffusion, load_model
 from reseen.ldm.devices import choose_precision
 from reseen.recipe import Recipe, with_changes
 from reseen.simulate import BETAS, SPACE, plan_of
+from reseen.split import Split
 from reseen.subject import Subject
 
 SIMULATED_ATLASES = ("streams", "nsdgeneral", "prf-visualrois")
@@ -204,9 +205,14 @@ class Inputs:
         return Outline(trials.stimulus_id, found.split, n_voxels, n_read, trials.volume_shape, found.stimuli)
 
     def _outline_of_stimuli(self, subject: str) -> Outline:
-        """Return the outline without betas, in which each stimulus has one trial."""
+        """Return the outline without betas, in which each stimulus has one trial, or one in each fold that tests it."""
         found = datasets.open_subject(self.data, subject)
-        return Outline(found.split.used, found.split, {}, 0, None, found.stimuli)
+        split = found.split
+        if split.group is None:
+            return Outline(split.used, split, {}, 0, None, found.stimuli)
+        tests = [test for _, test in split.folds]
+        fold = np.repeat(np.arange(len(tests)), [len(test) for test in tests])
+        return Outline(np.concatenate(tests), Split(split.folds, fold), {}, 0, None, found.stimuli)
 
 
 def _planned(recipe: Recipe) -> Outline:
@@ -239,8 +245,10 @@ def _planned(recipe: Recipe) -> Outline:
                 where="data.rois",
                 found=roi,
             )
-    stimulus_id = np.concatenate(plan_of(made)[: data.sessions])  # of each trial
-    used: NDArray[np.int64] = np.unique(stimulus_id)
-    split = make_split(data, used, {}, test=used[used < made.n_test])
+    sessions = plan_of(made)[: data.sessions]
+    stimulus_id: NDArray[np.int64] = np.concatenate(sessions)  # of each trial
+    session = np.repeat(np.arange(len(sessions)), [len(trials) for trials in sessions])
+    test = np.unique(stimulus_id[stimulus_id < made.n_test])
+    split = make_split(data, stimulus_id, {}, test=test, labels={"sessions": session})
     n_voxels = guess_sizes(recipe).n_voxels
     return Outline(stimulus_id, split, {}, n_voxels, None, None)

@@ -134,13 +134,21 @@ def duplicates(inputs: Inputs) -> Iterator[Finding]:
             yield Finding("warning", found, absent=True)
 
 
+def known_images(inputs: Inputs) -> Iterator[Finding]:
+    """Warn of test images that are also training images, because folds leave out trials and not stimuli."""
+    for subject, outline in inputs.known.items():
+        if outline.split.warning:
+            yield Finding("warning", f"{subject}: {outline.split.warning}", absent=True)
+
+
 def _count_duplicates(outline: Outline) -> int:
     assert outline.stimuli is not None
     pixels = {int(i): outline.stimuli.image(int(i)).tobytes() for i in outline.used}
     n_both = 0
     for train, test in outline.split.folds:
         trained = {pixels[int(i)] for i in train}
-        n_both += sum(pixels[int(i)] in trained for i in test)
+        # a test image that is a training image by its own id is counted by `known_images`
+        n_both += sum(pixels[int(i)] in trained for i in np.setdiff1d(test, train))
     return n_both
 
 
@@ -210,8 +218,7 @@ def _shape_of(inputs: Inputs, name: str) -> tuple[int, ...]:
 
 def _held_out(recipe: Recipe, outline: Outline) -> NDArray[np.int64]:
     """Return the stimuli of the items that are decoded, sorted."""
-    tested = np.sort(outline.stimulus_id[np.isin(outline.stimulus_id, outline.split.test_ids)])
-    return tested if recipe.data.test_trials == "single" else np.unique(tested)
+    return outline.split.items(outline.stimulus_id, averaged=recipe.data.test_trials == "averaged")[0]
 
 
 def decoding_folds(inputs: Inputs) -> Iterator[Finding]:
@@ -230,8 +237,8 @@ def _divide_decoding(recipe: Recipe, subject: str, outline: Outline) -> None:
     fitted = [name for name in decoded_features(recipe.reconstruct.conditions) if section.elsewhere(name) is None]
     if section.decoder != RIDGE or not fitted:
         return
-    for train, _ in outline.split.folds:
-        trials = outline.stimulus_id[np.isin(outline.stimulus_id, train)]
+    for fold, (train, _) in enumerate(outline.split.folds):
+        trials = outline.stimulus_id[outline.split.train_rows(fold, outline.stimulus_id)]
         rows = np.unique(trials) if recipe.data.train_trials == "averaged" else trials
         if section.alphas is None or len(set(section.alphas)) > 1:
             assign_folds(rows if section.group_folds else None, len(rows), section.n_folds, recipe.seed)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
-import numpy as np
-
 from reseen.datasets import Outline
 from reseen.datasets.nsd_facts import TRIALS_PER_SESSION
 from reseen.recipe import DataRecipe, Recipe
@@ -26,7 +24,7 @@ class Sizes:
     n_tested
         Number of held-out images.
     n_items
-        Number of decoded items: one for each held-out image, or one for each of its trials.
+        Number of decoded items: one for each held-out image, for each of its trials, or for each fold that tests it.
     n_folds
         Number of folds of the split; each has its own decoders.
     n_voxels
@@ -41,7 +39,7 @@ class Sizes:
 
     def __str__(self) -> str:
         """Return the number of held-out images, of all images."""
-        items = f", {self.n_items:,} single trials" if self.n_items != self.n_tested else ""
+        items = f", {self.n_items:,} items to decode" if self.n_items != self.n_tested else ""
         folds = f" in {self.n_folds} folds" if self.n_folds > 1 else ""
         return f"{self.n_tested:,} of {self.n_stimuli:,} images{folds}{items}"
 
@@ -52,10 +50,12 @@ def guess_sizes(recipe: Recipe) -> Sizes:
     simulated = (made.n_train + made.n_test, made.n_test, 2500, made.n_sessions * made.trials_per_session)
     known = {"nsd": _NSD, "simulated": simulated}
     n_stimuli, n_shared, n_voxels, n_trials = known.get(data.kind, _UNKNOWN)
-    folds = data.test == "folds"
-    n_tested = n_stimuli if folds else data.n_test or n_shared
-    n_shown = max(round(n_trials / n_stimuli), 1) if data.test_trials == "single" else 1
-    return Sizes(n_stimuli, n_tested, n_tested * n_shown, data.n_folds if folds else 1, n_voxels)
+    n_tested = data.n_test or (n_shared if data.test == "shared" else n_stimuli)
+    n_shown = max(round(n_trials / n_stimuli), 1)
+    if data.leaves_trials_out:  # in each fold, most of the stimuli are tested once
+        return Sizes(n_stimuli, n_tested, n_tested * n_shown, data.n_folds, n_voxels)
+    n_items = n_tested * (n_shown if data.test_trials == "single" else 1)
+    return Sizes(n_stimuli, n_tested, n_items, data.n_folds if data.test == "folds" else 1, n_voxels)
 
 
 def sizes_of(outlines: Sequence[Outline], data: DataRecipe) -> Sizes:
@@ -66,6 +66,5 @@ def sizes_of(outlines: Sequence[Outline], data: DataRecipe) -> Sizes:
 
 def _counted(outline: Outline, data: DataRecipe) -> Sizes:
     tested = outline.split.test_ids
-    single = data.test_trials == "single"
-    n_items = int(np.isin(outline.stimulus_id, tested).sum()) if single else len(tested)
-    return Sizes(len(outline.used), len(tested), n_items, len(outline.split.folds), outline.n_read)
+    items, _ = outline.split.items(outline.stimulus_id, averaged=data.test_trials == "averaged")
+    return Sizes(len(outline.used), len(tested), len(items), len(outline.split.folds), outline.n_read)

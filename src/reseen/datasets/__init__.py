@@ -36,6 +36,7 @@ def load_nsd(
     zscore_sessions: bool = True,
     n_test: int | None = None,
     n_folds: int | None = None,
+    test: str | None = None,
     fit: Fit = "crop",
     keep: Path | str | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -63,6 +64,8 @@ def load_nsd(
         Number of shared images in the test set. Default: all.
     n_folds
         Number of folds, which leave all trials of a stimulus out together. Default: the shared images are the test set.
+    test
+        ``"sessions"`` leaves the trials of each session out in turn. Default: the shared images, or ``n_folds``.
     fit
         How to make images square.
     keep
@@ -103,7 +106,7 @@ def load_nsd(
         zscore_sessions=zscore_sessions,
         n_test=n_test,
         fit=fit,
-        **_folds(n_folds),
+        **_folds(n_folds, test),
     )
     folder = None if keep is None else Path(keep)
     return nsd.open_subject(data, subject, keep=folder, progress=progress, check_betas=True).only_used()
@@ -117,6 +120,7 @@ def load_arrays(
     zscore_sessions: bool = False,
     n_test: int | None = None,
     n_folds: int | None = None,
+    test: str | None = None,
     fit: Fit = "crop",
 ) -> Subject:
     """Load your own data: an ``.npz`` file or a folder of ``.npy`` files.
@@ -136,6 +140,9 @@ def load_arrays(
     n_folds
         Number of folds, which leave all trials of a stimulus out together; a fixed test set is then ignored. Default:
         the fixed test set, or 10 folds if there is none.
+    test
+        ``"runs"``, ``"sessions"`` or ``"column:NAME"`` leave out the trials of each run, session or value in turn.
+        Default: the fixed test set, or ``n_folds``.
     fit
         How to make images square.
 
@@ -161,7 +168,7 @@ def load_arrays(
         zscore_sessions=zscore_sessions,
         n_test=n_test,
         fit=fit,
-        **_folds(n_folds),
+        **_folds(n_folds, test),
     )
     return open_subject(data, subject)
 
@@ -181,6 +188,7 @@ def load_data(
     zscore_sessions: bool = True,
     n_test: int | None = None,
     n_folds: int | None = None,
+    test: str | None = None,
     fit: Fit = "crop",
 ) -> Subject:
     """Open a lab's data in the layout that they have on disk; responses are read at first use.
@@ -211,6 +219,9 @@ def load_data(
     n_folds
         Number of folds, which leave all trials of a stimulus out together. Default: the fixed test set, or 10 folds if
         there is none.
+    test
+        ``"runs"``, ``"sessions"`` or ``"column:NAME"`` leave out the trials of each run, session or value in turn.
+        Default: the fixed test set, or ``n_folds``.
     fit
         How to make images square.
 
@@ -239,7 +250,7 @@ def load_data(
         n_test=n_test,
         fit=fit,
         **{name: None if place is None else Path(place) for name, place in given.items()},
-        **_folds(n_folds),
+        **_folds(n_folds, test),
     )
     return open_subject(data, subject)
 
@@ -248,8 +259,10 @@ def _section(**values: object) -> DataRecipe:
     return DataRecipe().model_copy(update=values)
 
 
-def _folds(n_folds: int | None) -> dict[str, object]:
-    return {} if n_folds is None else {"test": "folds", "n_folds": n_folds}
+def _folds(n_folds: int | None, test: str | None) -> dict[str, object]:
+    """Return the settings of the split; a number of folds alone leaves stimuli out."""
+    number = {} if n_folds is None else {"test": "folds", "n_folds": n_folds}
+    return number if test is None else {**number, "test": test}
 
 
 def open_subject(

@@ -136,15 +136,26 @@ def _visible(folder: Path, suffix: str) -> list[Path]:
     return sorted(file for file in folder.glob(f"*{suffix}") if not file.name.startswith("."))
 
 
-def read_arrays(path: Path) -> Arrays:
+def read_arrays(path: Path, also: str = "") -> Arrays:
     """Read the arrays of known names; no pickle is loaded, and sizes are checked before memory is allocated.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    also
+        Name of another array to read.
 
     Raises
     ------
     DataError
         If a file is missing, damaged, in another format or larger than memory, or if an array has two names.
     """
-    arrays, unread = _read_folder(path) if path.is_dir() else read_npz(path)
+
+    def is_read(name: str) -> bool:
+        return name == also or _is_read(name)
+
+    arrays, unread = _read_folder(path, is_read) if path.is_dir() else read_npz(path, is_read)
     if not arrays and not unread:
         raise DataError(f"{shown(path)} holds no arrays. An npz file, or a folder of npy files, is needed. {_GUIDE}")
     for names in ALIASES.values():
@@ -162,12 +173,12 @@ def _is_read(name: str) -> bool:
     return name in KNOWN or name.startswith(ROI)
 
 
-def _read_folder(folder: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
+def _read_folder(folder: Path, is_read: Callable[[str], bool]) -> tuple[dict[str, NDArray[Any]], list[str]]:
     files = _visible(folder, ".npy")
     _check_memory(sum(check_regular(file) for file in files), folder)
     arrays, unread = {}, []
     for file in files:
-        if not _is_read(file.stem):
+        if not is_read(file.stem):
             unread.append(file.stem)
             continue
         with reading(file), file.open("rb") as opened:
@@ -175,7 +186,7 @@ def _read_folder(folder: Path) -> tuple[dict[str, NDArray[Any]], list[str]]:
     return arrays, unread
 
 
-def read_npz(path: Path, is_read: Callable[[str], bool] = _is_read) -> tuple[dict[str, NDArray[Any]], list[str]]:
+def read_npz(path: Path, is_read: Callable[[str], bool]) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """Read some arrays of an npz file; sizes are checked before anything is allocated, and nothing is unpickled.
 
     Parameters
@@ -183,7 +194,7 @@ def read_npz(path: Path, is_read: Callable[[str], bool] = _is_read) -> tuple[dic
     path
         The file.
     is_read
-        Function of an array's name: whether it is read. Default: the arrays of `KNOWN` and ROIs.
+        Function of an array's name: whether it is read.
 
     Returns
     -------

@@ -68,10 +68,22 @@ def open_subject(data: DataRecipe, subject: str) -> Subject:
     RecipeError
         If the number of folds or test images exceeds the number of stimuli.
     """
-    found = read_arrays(find_arrays(data, subject))
+    found = _read(data, subject)
     trials, stimuli, _ = _convert(found, data, subject)
-    split = make_split(data, stimuli.stimulus_id, {}, test=_fixed_test(found, stimuli.stimulus_id))
+    labels = dict.fromkeys(("runs", "sessions"), trials.session) | _column(found, data, len(trials))
+    split = make_split(data, trials.stimulus_id, {}, test=_fixed_test(found, stimuli.stimulus_id), labels=labels)
     return Subject(trials, stimuli, split)
+
+
+def _read(data: DataRecipe, subject: str) -> Arrays:
+    """Read the arrays of known names, and the array that ``data.test`` names."""
+    return read_arrays(find_arrays(data, subject), also=data.test_column)
+
+
+def _column(found: Arrays, data: DataRecipe, n_trials: int) -> dict[str, NDArray[np.int64]]:
+    """Return the label of each trial that ``data.test`` names, by the value of ``data.test``."""
+    values = found.get(data.test_column) if data.test_column else None
+    return {} if values is None else {data.test: labels(found.path, data.test_column, values, n_trials)}
 
 
 def _convert(found: Arrays, data: DataRecipe, subject: str) -> tuple[Trials, Stimuli, Images]:
@@ -111,7 +123,7 @@ def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
     path = find_arrays(data, subject)
 
     def describe() -> str:
-        found = read_arrays(path)
+        found = _read(data, subject)
         trials, stimuli, images = _convert(found, data, subject)
         return ", ".join(_describe(found, data, trials, stimuli, images))
 

@@ -32,9 +32,10 @@ from reseen.datasets.outline import Outline
 from reseen.datasets.splits import make_split
 from reseen.errors import DataError
 from reseen.recipe import DataRecipe
+from reseen.split import Split
 from reseen.stimuli import Stimuli
 from reseen.subject import Subject
-from reseen.trials import Split, Trials
+from reseen.trials import Trials
 
 __all__ = ["TERMS", "inventory", "open_subject", "outline"]
 
@@ -152,8 +153,9 @@ def _read_design(files: NsdFiles, data: DataRecipe) -> _Design:
     table = read_trial_table(files, count_sessions(files, data.sessions, own=own), n_images, own=own)
     check_shared_images(files, n_images, table.shared)
     stimuli = read_images(files, n_images, data.fit)
-    seen = np.unique(table.stimulus_id)
-    split = make_split(data, seen, stimuli.subsets, test=np.intersect1d(seen, table.shared))
+    shared = np.intersect1d(table.stimulus_id, table.shared)
+    labels = {"sessions": table.session}
+    split = make_split(data, table.stimulus_id, stimuli.subsets, test=shared, labels=labels)
     return _Design(table, stimuli, split, own)
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.split import Split
 from reseen.stimuli import Stimuli
-from reseen.trials import Split, Trials
+from reseen.trials import Trials
 
 
 @dataclass(frozen=True, eq=False)

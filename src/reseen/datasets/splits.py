@@ -1,44 +1,53 @@
-"""Split stimuli into training and test set; all trials of a stimulus are in the same set."""
+"""Split trials into training and test: by a fixed test set, by stimulus, or by run, session or another label."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.errors import RecipeError
+from reseen.errors import RecipeError, ShapeError
 from reseen.recipe import DataRecipe
-from reseen.trials import Split
+from reseen.split import Split
 
 FOLD_SEED = 0
+Labels = NDArray[np.int64] | Sequence[str]
 
 
 def make_split(
     data: DataRecipe,
-    seen: NDArray[np.int64],
+    stimulus_id: NDArray[np.int64],
     subsets: Mapping[str, frozenset[int]],
     *,
     test: NDArray[np.int64] | None,
+    labels: Mapping[str, Labels] | None = None,
 ) -> Split:
-    """Split the stimuli that a subject saw according to the recipe.
+    """Split what a subject saw according to the recipe.
 
     Parameters
     ----------
     data
         Section ``data`` of the recipe: ``test``, ``n_folds`` and ``n_test``.
-    seen
-        Ids of the stimuli shown, ascending, 0-based.
+    stimulus_id
+        Shape ``(n_trials,)``: stimulus of each trial, 0-based. Without ``labels``, the stimuli alone are enough.
     subsets
         Named sets of stimuli; half of a smaller test set is from ``"seen"``, half from ``"novel"``.
     test
         The fixed test set, ascending; None or empty if there is none.
+    labels
+        Label of each trial, ``(n_trials,)``, by the values of ``data.test`` that leave trials out: ``"runs"``,
+        ``"sessions"``, ``"column:NAME"``. Every fold trains on a trial with an empty text.
 
     Raises
     ------
     RecipeError
-        If the number of folds or test images exceeds the number of stimuli.
+        If the number of folds or test images exceeds the number of stimuli, or the data lack the labels.
     """
+    seen = np.unique(stimulus_id)
+    if data.leaves_trials_out:
+        split = _leave_trials_out(data, stimulus_id, labels or {})
+        return _fewer(split, data.n_test, subsets)
     if test is None or not len(test) or data.test == "folds":
         if data.test == "shared" and test is not None:
             raise RecipeError(
@@ -49,13 +58,48 @@ def make_split(
             raise RecipeError(
                 f"data.n_folds is {data.n_folds}; 2 to {len(seen)} folds of {len(seen)} stimuli are possible."
             )
-        if data.n_test is not None:
-            raise RecipeError("data.n_test chooses from a fixed test set; folds test every stimulus. Take n_test out.")
-        return Split.leave_out(seen, data.n_folds, seed=FOLD_SEED)
+        return _fewer(Split.leave_out(seen, data.n_folds, seed=FOLD_SEED), data.n_test, subsets)
     train = np.setdiff1d(seen, test)
     if not len(train):
         raise RecipeError("every image the subject saw in the sessions read is a test image. Read more sessions.")
     return Split.fixed(train, choose_test(test, data.n_test, subsets))
+
+
+def _leave_trials_out(data: DataRecipe, stimulus_id: NDArray[np.int64], labels: Mapping[str, Labels]) -> Split:
+    """Leave the trials of each label out in turn."""
+    known = [name for name, values in labels.items() if any(str(value) for value in values)]
+    if data.test not in known:
+        raise RecipeError(
+            f"data.test is {data.test!r}; the trials of these data have {', '.join(known) or 'no such labels'}. Set "
+            "data.test to 'folds' to leave stimuli out, or to a label that the trials have.",
+            where="data.test",
+            expected=tuple(known),
+            found=data.test,
+        )
+    try:
+        return Split.leave_groups_out(stimulus_id, number_labels(labels[data.test]))
+    except ShapeError as error:
+        raise RecipeError(
+            f"data.test is {data.test!r}, and all trials have the same label; two or more are needed to leave one out. "
+            "Set data.test to 'folds' to leave stimuli out.",
+            where="data.test",
+            expected=2,
+            found=1,
+        ) from error
+
+
+def number_labels(labels: Labels) -> NDArray[np.int64]:
+    """Return labels of trials as numbers from 0, in their order; an empty text is -1."""
+    words = np.asarray(labels)
+    filled = words != "" if words.dtype.kind == "U" else np.ones(len(words), dtype=bool)
+    number = np.full(len(words), -1, dtype=np.int64)
+    number[filled] = np.unique(words[filled], return_inverse=True)[1]
+    return number
+
+
+def _fewer(split: Split, n_test: int | None, subsets: Mapping[str, frozenset[int]]) -> Split:
+    """Test only ``n_test`` stimuli; the folds that are left have the same decoders."""
+    return split if n_test is None else split.test_only(choose_test(split.test_ids, n_test, subsets))
 
 
 def choose_test(

@@ -9,6 +9,7 @@ A task is a block of targets of one fold (`units`). Maps do not depend on where 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from reseen.decode.units import Task, fit_all, only_voxels, permuted_stimuli, pr
 from reseen.executor import Executor, Serial
 from reseen.features import Features
 from reseen.recipe import DecodeRecipe, Rows
-from reseen.trials import Split, Trials
+from reseen.split import Split
+from reseen.trials import Trials
 
 __all__ = ["Decoder", "Decoding", "decode", "held_out", "permuted_stimuli", "shuffled"]
 
@@ -98,6 +100,7 @@ class Decoding:
             device,
             permuted=permuted_stimuli(split, voxels.stimulus_id),
             estimator=make_estimator(recipe.decoder),
+            group=split.group,
         )
         self._tests = [self.task.test(fold) for fold in range(len(split.folds))]
 
@@ -130,8 +133,9 @@ class Decoding:
         decoders
             One for each fold; none if maps are not kept.
         decoded
-            Predictions of all held-out items, sorted by stimulus id; single trials of one stimulus in order of
-            presentation. A split gives the same items, whatever the feature and the ROIs: the rows of `held_out`.
+            Predictions of all held-out items, sorted by stimulus id and then by fold; single trials of one stimulus
+            and fold in order of presentation. A split gives the same items, whatever the feature and the ROIs: the rows
+            of `held_out`. Where groups of trials are left out, the items have the number of their fold.
 
         Raises
         ------
@@ -151,7 +155,9 @@ class Decoding:
         ids = np.concatenate([test.stimulus_id for test in self._tests])
         order = np.argsort(ids, kind="stable")
         array = np.concatenate(parts)[order].reshape(len(ids), *task.feature.array.shape[1:])
-        return decoders, Features(task.feature.name, array, ids[order])
+        fold = np.repeat(np.arange(len(self._tests)), [len(test) for test in self._tests])[order]
+        decoded = Features(task.feature.name, array, ids[order], None if task.group is None else fold)
+        return decoders, decoded
 
     def _decoder(self, fold: int, fitted: FittedMap) -> Decoder:
         """Return the decoder of a fold."""
@@ -168,12 +174,18 @@ class Decoding:
             seed=task.seed,
             device=task.device,
         )
-        train = np.isin(self._trials.stimulus_id, task.folds[fold][0])
+        train = np.zeros(len(self._trials), dtype=bool)
+        train[task.train_rows(fold)] = True
         return decoder.take_map(fitted, self._trials, task.feature, train, averaged=task.train_trials == "averaged")
 
 
 def held_out(trials: Trials, split: Split, *, test_trials: Rows = "averaged") -> Trials:
     """Return the held-out rows in the order in which `decode` predicts them."""
-    test = rows_of(trials.select(split.test_ids), test_trials, "test")
-    order = np.argsort(test.stimulus_id, kind="stable")
-    return test.take(order)
+    rows = [split.test_rows(fold, trials.stimulus_id) for fold in range(len(split.folds))]
+    test, n_folds = trials.take(np.concatenate(rows)), len(rows)
+    fold = np.repeat(np.arange(n_folds), [len(own) for own in rows])
+    # one id for each stimulus in each fold, sorted by stimulus and then by fold
+    each = replace(test, stimulus_id=test.stimulus_id * n_folds + fold)
+    found = rows_of(each, test_trials, "test")
+    found = found.take(np.argsort(found.stimulus_id, kind="stable"))
+    return replace(found, stimulus_id=found.stimulus_id // n_folds)

@@ -118,7 +118,7 @@ class DecodingUnderPrior:
         """Prepare one fold, and keep the last one in memory."""
         if self._part is None or self._part[0] != fold:
             self._part = None
-            feature, (train, test) = self._task.feature, self._task.folds[fold]
+            feature, (train, test), group = self._task.feature, self._task.folds[fold], self._task.group
             components = Components.fit(feature.rows(train).reshape(len(train), -1), min(N_COMPONENTS, len(train) // 5))
             ids = train if self._task.permuted is None else self._task.permuted
             known = Features(feature.name, feature.rows(ids), ids)
@@ -126,11 +126,12 @@ class DecodingUnderPrior:
                 self._task,
                 feature=Features(known.name, components.project(known.flat), ids),
                 folds=((train, test),),
+                group=None if group is None else np.where(group == fold, 0, -1),
                 recipe=self._task.recipe.model_copy(update={"group_folds": True}),  # hold out all trials
                 _kept={},
                 _tests={},
             )
-            self._part = fold, _Part(known, task)
+            self._part = fold, _Part(known, task, None if group is None else fold)
         return self._part[1]
 
 
@@ -140,6 +141,7 @@ class _Part:
 
     known: Features
     task: Task  # of the components, for this fold alone
+    number: int | None = None  # of the fold, where groups of trials are left out
 
     def decode(self, permutation: int | None) -> tuple[Features, Candidates]:
         """Return the weighted mean of known features for each test item, and its most probable stimuli."""
@@ -151,7 +153,8 @@ class _Part:
         leading = np.argsort(-probability, axis=1, kind="stable")[:, :N_CANDIDATES]
         found = np.take_along_axis(probability, leading, axis=1).astype(np.float32)
         spread = (1 / (probability**2).sum(axis=1)).astype(np.float32)
-        items = Features(self.known.name, mean.reshape(-1, *self.known.array.shape[1:]), test.stimulus_id)
+        fold = None if self.number is None else np.full(len(test), self.number)
+        items = Features(self.known.name, mean.reshape(-1, *self.known.array.shape[1:]), test.stimulus_id, fold)
         return items, Candidates(self.known.stimulus_id[given][leading], found, spread)
 
     def _decoded(self, true: NDArray[np.float32], test: Trials) -> tuple[DecodingNoise, NDArray[np.float32]]:
@@ -174,7 +177,7 @@ class _Part:
     def _n_shown(self) -> NDArray[np.int64]:
         """Count the presentations of each training stimulus that has a trial, ``(n_training,)``."""
         trials, ids = self.task.trials, self.known.stimulus_id[self.task.training(0).stimulus]
-        mine = np.isin(trials.stimulus_id, ids)
+        mine = self.task.train_rows(0)
         row = np.searchsorted(ids, trials.stimulus_id[mine])
         return np.bincount(row, weights=trials.n_repetitions[mine]).astype(np.int64)
 
@@ -198,4 +201,6 @@ def _join(parts: Sequence[tuple[Features, Candidates]]) -> tuple[Features, Candi
     array = np.concatenate([items.array for items, _ in parts])[order]
     names = ("stimulus_id", "probability", "n_effective")
     joined = (np.concatenate([getattr(found, name) for _, found in parts])[order] for name in names)
-    return Features(parts[0][0].name, array, ids[order]), Candidates(*joined)
+    folds = [items.fold for items, _ in parts if items.fold is not None]
+    fold = np.concatenate(folds)[order] if folds else None
+    return Features(parts[0][0].name, array, ids[order], fold), Candidates(*joined)

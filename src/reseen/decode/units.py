@@ -24,7 +24,8 @@ from reseen.recipe import DecodeRecipe, Rows
 from reseen.ridge import EdgeWarning, Factored, RidgeMap, assemble, factor, fit_blocks
 from reseen.ridge.fit import add_block, varying_alphas
 from reseen.ridge.folds import grid_ends, warn_at_edge
-from reseen.trials import Split, Trials
+from reseen.split import Split, test_rows, train_rows
+from reseen.trials import Trials
 
 TARGETS_AT_ONCE = 4096
 """Number of targets in one task."""
@@ -52,6 +53,7 @@ class Task:
     device: str = "numpy"
     permuted: NDArray[np.int64] | None = None  # see `permuted_stimuli`
     estimator: Any = None  # instead of the ridge
+    group: NDArray[np.int64] | None = None  # see `Split`
     _kept: dict[int, _Training] = field(default_factory=dict)
     _tests: dict[int, Trials] = field(default_factory=dict)
 
@@ -63,7 +65,8 @@ class Task:
     def test(self, fold: int) -> Trials:
         """Return the held-out rows of one fold."""
         if fold not in self._tests:
-            self._tests[fold] = rows_of(self.trials.select(self.folds[fold][1]), self.test_trials, "test")
+            rows = test_rows(self.folds, self.group, fold, self.trials.stimulus_id)
+            self._tests[fold] = rows_of(self.trials.take(rows), self.test_trials, "test")
         return self._tests[fold]
 
     def counts(self, test: Trials) -> NDArray[np.int64] | None:
@@ -81,11 +84,14 @@ class Task:
     def training(self, fold: int) -> _Training:
         """Return the training data of one fold; those of other folds are kept if they are small."""
         if fold not in self._kept:
-            train = self.folds[fold][0]
-            if (len(self._kept) + 1) * len(train) ** 2 > KEPT_STIMULI**2:
+            if (len(self._kept) + 1) * len(self.folds[fold][0]) ** 2 > KEPT_STIMULI**2:
                 self._kept.clear()
-            self._kept[fold] = _training(self, train)
+            self._kept[fold] = _training(self, self.trials.take(self.train_rows(fold)))
         return self._kept[fold]
+
+    def train_rows(self, fold: int) -> NDArray[np.int64]:
+        """Return the rows of the training trials of one fold."""
+        return train_rows(self.folds, self.group, fold, self.trials.stimulus_id)
 
     def share(self, folder: Path) -> Callable[[], Task]:
         """Write the arrays as files that workers map into memory."""
@@ -98,6 +104,7 @@ class Task:
                 "feature": self.feature.array,
                 "feature_id": self.feature.stimulus_id,
                 **({} if self.permuted is None else {"permuted": self.permuted}),
+                **({} if self.group is None else {"group": self.group}),
             },
         )
         names = self.trials.subject, self.feature.name
@@ -113,7 +120,8 @@ def _load_task(folder: Path, n_folds: int, subject: str, name: str, *rest: Any) 
     folds = tuple((arrays[f"train{fold}"], arrays[f"test{fold}"]) for fold in range(n_folds))
     trials = Trials(betas, stimulus_id, session=session, rois={}, n_repetitions=n_repetitions, subject=subject)
     task = Task(trials, feature, folds, *rest)
-    return replace(task, permuted=arrays.get("permuted"), estimator=make_estimator(task.recipe.decoder))
+    estimator = make_estimator(task.recipe.decoder)
+    return replace(task, permuted=arrays.get("permuted"), estimator=estimator, group=arrays.get("group"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,8 +193,8 @@ def only_voxels(trials: Trials, rois: Sequence[str] | None) -> Trials:
     return replace(trials, betas=trials.betas[:, trials.roi(rois)], rois={}, ncsnr=None, voxel_index=None, scaling=None)
 
 
-def _training(task: Task, train_ids: NDArray[np.int64]) -> _Training:
-    train = rows_of(task.trials.select(train_ids), task.train_trials, "training")
+def _training(task: Task, trials: Trials) -> _Training:
+    train = rows_of(trials, task.train_trials, "training")
     ids, row = np.unique(train.stimulus_id, return_inverse=True)
     stimulus = task.feature.where(ids)
 

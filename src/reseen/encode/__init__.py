@@ -17,8 +17,9 @@ from reseen.encode.fits import Columns, Space, fit_alone, fit_together, lay_out
 from reseen.encode.scores import Sheet
 from reseen.errors import ShapeError
 from reseen.recipe import EncodeRecipe
+from reseen.split import Split
 from reseen.tables import ENCODING_COLUMNS as COLUMNS
-from reseen.trials import Split, Trials
+from reseen.trials import Trials
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,9 @@ def encode(
 ) -> tuple[pd.DataFrame, dict[str, NDArray[Any]]]:
     """Fit every voxel from each feature space, and from pairs of spaces, and score it on held-out images.
 
-    A row is the response to an image, averaged over repetitions, in training and in test. The name of a space
+    A row is the response to an image, averaged over repetitions, in training and in test. Where the split leaves groups
+    of trials out, test rows are averages within a group; r then tests whether a voxel responds to an image in the same
+    way again, which any features show that differ between images. The name of a space
     determines its analysis (`reseen.analyses`):
 
     - ``features``: each space alone.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +14,8 @@ from reseen.errors import DataError, ShapeError
 from reseen.kernels import default_alphas, fit_kernels, linear_kernels, principal_kernel, projected_kernels
 from reseen.recipe import EncodeRecipe
 from reseen.ridge import assign_folds
-from reseen.trials import Split, Trials
+from reseen.split import Split, test_rows, train_rows
+from reseen.trials import Trials
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -41,11 +42,24 @@ class Columns(Protocol):
 
 @dataclass(frozen=True)
 class Fold:
-    """Rows of one fold of the split, and the folds within its training rows that choose penalties."""
+    """One fold of the split.
+
+    Parameters
+    ----------
+    train, test
+        Training and test stimuli, as rows of the design's ``stimulus_id``. They overlap where groups of trials are left
+        out.
+    inner
+        Shape ``(n_train,)``: folds of the training stimuli that choose penalties.
+    train_rows, test_rows
+        Rows of the design's ``responses`` that are trained on and tested.
+    """
 
     train: Integers
     test: Integers
     inner: Integers
+    train_rows: Integers
+    test_rows: Integers
 
 
 @dataclass(frozen=True)
@@ -57,13 +71,16 @@ class Design:
     stimulus_id
         Shape ``(n_stimuli,)``, ascending: training and test stimuli with trials of the subject.
     responses
-        Shape ``(n_stimuli, n_voxels + n_null)``: averaged over repetitions; the null targets come last.
+        Shape ``(n_rows, n_voxels + n_null)``: averaged over the trials of a stimulus, in ascending order of stimuli;
+        null targets come last. Where groups of trials are left out, a stimulus has one row for each group.
     folds
-        Rows of training and test stimuli.
+        Training and test stimuli, and their rows.
     alphas
         Shape ``(n_alphas,)``: penalties to choose from.
     n_voxels
         Number of responses that are voxels. The others are null targets (`null_targets`); one test set has none.
+    row_id, n_repetitions
+        Shape ``(n_rows,)``: stimulus of each row of ``responses``, and the number of trials that it averages.
     """
 
     stimulus_id: Integers
@@ -71,19 +88,32 @@ class Design:
     folds: tuple[Fold, ...]
     alphas: Float64
     n_voxels: int
+    row_id: Integers
+    n_repetitions: Integers
 
     @property
     def tested(self) -> Integers:
         """Test rows of all folds, ascending."""
-        return np.sort(np.concatenate([fold.test for fold in self.folds]))
+        return np.sort(np.concatenate([fold.test_rows for fold in self.folds]))
+
+    def trained(self, fold: Fold) -> Float32:
+        """Return responses to a fold's training stimuli, averaged over training trials, ``(n_train, n_targets)``."""
+        rows = fold.train_rows
+        if len(rows) == len(fold.train):
+            return self.responses[rows]
+        _, stimulus = np.unique(self.row_id[rows], return_inverse=True)
+        weights = self.n_repetitions[rows] / np.bincount(stimulus, self.n_repetitions[rows])[stimulus]
+        averaged = np.zeros((len(fold.train), self.responses.shape[1]), dtype=np.float32)
+        np.add.at(averaged, stimulus, self.responses[rows] * weights[:, None].astype(np.float32))
+        return averaged
 
     def deviations(self) -> Float32:
         """Return the responses to the tested stimuli less the training mean of their fold, ``(n_test, n_targets)``."""
         tested = self.tested
         found = np.empty((len(tested), self.responses.shape[1]), dtype=np.float32)
         for fold in self.folds:
-            mean = self.responses[fold.train].mean(axis=0, dtype=np.float64).astype(np.float32)
-            found[np.searchsorted(tested, fold.test)] = self.responses[fold.test] - mean
+            mean = self.trained(fold).mean(axis=0, dtype=np.float64).astype(np.float32)
+            found[np.searchsorted(tested, fold.test_rows)] = self.responses[fold.test_rows] - mean
         return found
 
 
@@ -141,34 +171,52 @@ def lay_out(trials: Trials, split: Split, recipe: EncodeRecipe, seed: int) -> De
     DataError
         If a response is not finite.
     """
-    wanted = split.used
-    seen = trials.select(wanted).average()
-    if not np.isfinite(seen.betas).all():
+    rows, group = _average(trials, split)
+    if not np.isfinite(rows.betas).all():
         raise DataError(f"responses of {trials.subject} contain NaN or infinity. Remove these voxels, or fill them.")
+    responses, n_voxels = rows.betas, rows.betas.shape[1]
+    if len(split.folds) > 1:
+        responses = np.hstack([responses, null_targets(responses, recipe, seed)])
+    ids = np.unique(rows.stimulus_id)
     folds = []
-    for train_ids, test_ids in split.folds:
-        train, test = (np.flatnonzero(np.isin(seen.stimulus_id, ids)) for ids in (train_ids, test_ids))
+    for number in range(len(split.folds)):
+        train, test = (chosen(split.folds, group, number, rows.stimulus_id) for chosen in (train_rows, test_rows))
         if not len(train) or not len(test):
             raise ShapeError(f"{trials.subject} saw none of the training or none of the test stimuli of a fold.")
-        folds.append(Fold(train, test, assign_folds(train, len(train), recipe.n_folds, seed)))
+        stimuli = np.unique(np.searchsorted(ids, rows.stimulus_id[train]))
+        inner = assign_folds(stimuli, len(stimuli), recipe.n_folds, seed)
+        folds.append(Fold(stimuli, np.searchsorted(ids, rows.stimulus_id[test]), inner, train, test))
     alphas = default_alphas(max(len(fold.train) for fold in folds))
-    n_voxels = seen.betas.shape[1]
-    responses = seen.betas
-    if len(folds) > 1:
-        responses = np.hstack([responses, null_targets(responses, recipe, seed)])
-    return Design(seen.stimulus_id, responses, tuple(folds), alphas, n_voxels)
+    return Design(ids, responses, tuple(folds), alphas, n_voxels, rows.stimulus_id, rows.n_repetitions)
+
+
+def _average(trials: Trials, split: Split) -> tuple[Trials, Integers | None]:
+    """Average the trials of each stimulus, within each group where groups are left out.
+
+    Returns
+    -------
+    The averages, sorted by stimulus, and the group of each if groups are left out.
+    """
+    if split.group is None:
+        return trials.select(split.used).average(), None
+    n_groups = len(split.folds) + 1  # trials without a group of their own have number -1
+    each = replace(trials, stimulus_id=trials.stimulus_id * n_groups + split.group + 1).average()
+    averaged = replace(each, stimulus_id=each.stimulus_id // n_groups)
+    return averaged, each.stimulus_id % n_groups - 1
 
 
 def null_targets(responses: Float32, recipe: EncodeRecipe, seed: int) -> Float32:
     """Draw targets that no feature predicts, which are fitted in the same folds as the voxels.
 
     The distribution of r under the null has no closed form with folds: each stimulus is a training stimulus of the
-    other folds, so the scores of two folds depend on each other. The variance of r is up to twice ``1 / n``.
+    other folds, so the scores of two folds depend on each other. The variance of r is up to twice ``1 / n``. Null
+    targets respond to each row anew: a voxel that responds to an image in the same way in several groups of trials is
+    not null, whatever the features are.
 
     Returns
     -------
-    Shape ``(n_stimuli, n_null)``: independent Gaussian numbers, or, where permutations are the null, the responses of
-    voxels drawn at random, each with its stimuli permuted.
+    Shape ``(n_rows, n_null)``: independent Gaussian numbers, or, where permutations are the null, the responses of
+    voxels drawn at random, each with its rows permuted.
     """
     rng = np.random.default_rng([seed, 6])
     if recipe.null == "parametric":
@@ -209,14 +257,14 @@ def _fit(
     for k, fold in enumerate(design.folds):
         fitted = fit_kernels(
             kernels[k],
-            design.responses[fold.train],
+            design.trained(fold),
             train=fold.train,
             test=fold.test,
             fold=fold.inner,
             alphas=design.alphas,
             alone=None if alone is None else alone[k],
         )
-        rows = np.searchsorted(tested, fold.test)
+        rows = np.searchsorted(tested, fold.test_rows)
         scale = np.where(fitted.scale > 0, fitted.scale, 1.0)
         parts[:, rows] = fitted.parts
         if scaled is not parts:

@@ -68,10 +68,11 @@ class Sheet:
     """
 
     def __init__(self, trials: Trials, design: Design, recipe: EncodeRecipe, seed: int) -> None:
-        ids = design.stimulus_id[design.tested]
-        if len(ids) < 3:
-            raise ShapeError(f"a correlation needs at least three test images; {trials.subject} has {len(ids)}.")
-        self.voxels: dict[str, NDArray[Any]] = {"ceiling_r": _ceiling_r(trials.select(ids).average())}
+        ids = design.row_id[design.tested]
+        if len(np.unique(ids)) < 3:
+            n_tested = len(np.unique(ids))
+            raise ShapeError(f"a correlation needs at least three test images; {trials.subject} has {n_tested}.")
+        self.voxels: dict[str, NDArray[Any]] = {"ceiling_r": _ceiling_r(trials, design.n_repetitions[design.tested])}
         self.models: dict[str, Float64] = {}
         """Resampled R² of each model, ``(n_bootstrap, n_groups)``."""
         self._layers: list[str] = []
@@ -248,10 +249,10 @@ class Race:
         self._n_layers += 1
 
 
-def _ceiling_r(test: Trials) -> Float32:
-    if test.ncsnr is None:
-        return np.full(test.betas.shape[1], np.nan, dtype=np.float32)
-    return np.sqrt(metrics.noise_ceiling(test.ncsnr, test.n_repetitions)).astype(np.float32)
+def _ceiling_r(trials: Trials, n_repetitions: NDArray[np.int64]) -> Float32:
+    if trials.ncsnr is None:
+        return np.full(trials.betas.shape[1], np.nan, dtype=np.float32)
+    return np.sqrt(metrics.noise_ceiling(trials.ncsnr, n_repetitions)).astype(np.float32)
 
 
 def _over(statistic: Callable[[Float32], Any], values: Float32) -> float:

@@ -117,8 +117,8 @@ def _prepare(
     items = items_of(labels, np.empty_like(predicted), np.empty_like(truth), recipe, seed)
     beaten, tied = np.zeros((2, n, n), dtype=np.int64)
     training = _Training(np.zeros(n, dtype=np.int64), beaten, tied, np.zeros(n), np.zeros(n))
-    for train, test in folds:
-        rows = np.flatnonzero(np.isin(labels, test))
+    for fold, (train, test) in enumerate(folds):
+        rows = decoded.of_fold(fold, test)
         known = true.rows(train).reshape(len(train), -1)
         mean = known.mean(axis=0, dtype=np.float64)
         items.decoded[rows], items.truth[rows] = predicted[rows] - mean, truth[rows] - mean

@@ -58,11 +58,11 @@ def items_of(
     return Items(labels, decoded, truth, weights, statistics.permutations(labels, recipe.n_derangements, seed=seed))
 
 
-def training_mean(stimulus_id: NDArray[np.int64], true: Features, folds: Folds) -> NDArray[np.float32]:
+def training_mean(decoded: Features, true: Features, folds: Folds) -> NDArray[np.float32]:
     """Return for each item the mean of the features that its decoder was trained on, ``(n, n_targets)``."""
-    mean = np.zeros((len(stimulus_id), true.flat.shape[1]), dtype=np.float32)
-    for train, test in folds:
-        rows = np.isin(stimulus_id, test)
+    mean = np.zeros((len(decoded), true.flat.shape[1]), dtype=np.float32)
+    for fold, (train, test) in enumerate(folds):
+        rows = decoded.of_fold(fold, test)
         mean[rows] = true.rows(train).reshape(len(train), -1).mean(axis=0, dtype=np.float64)
     return mean
 

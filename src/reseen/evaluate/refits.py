@@ -52,7 +52,7 @@ def diagnose_left_out(
     for how in (CLUSTERS, AT_RANDOM):
         features, folds = decoded[how]
         ids = features.stimulus_id
-        mean = training_mean(ids, true, folds)
+        mean = training_mean(features, true, folds)
         items = items_of(ids, features.flat - mean, true.rows(ids).reshape(len(ids), -1) - mean, recipe, seed)
         r = metrics.correlation_matrix(items.truth, items.decoded)
         rows.append(two_way_row("left_out", how, r, items))
@@ -95,7 +95,7 @@ def diagnose_repetitions(
     ids = first.stimulus_id
     if len(ids) < 3:
         return table_of(subject, first.name, [])
-    mean = training_mean(ids, true, folds)
+    mean = training_mean(first, true, folds)
     truth = true.rows(ids).reshape(len(ids), -1) - mean
     one, rest = first.flat - mean, others.flat - mean
     rows = []

@@ -26,10 +26,11 @@ from reseen.networks import Panel
 from reseen.pipeline.image_writer import Writer
 from reseen.recipe import Recipe
 from reseen.results import ResultsFolder
+from reseen.split import Split
 from reseen.stimuli import Stimuli
 from reseen.subject import Subject
 from reseen.tables import main_condition
-from reseen.trials import Split, Trials
+from reseen.trials import Trials
 
 N_HASHED_IMAGES = 16
 """Number of images in a subject's fingerprint, at equal distances among the presented ones."""
@@ -208,6 +209,8 @@ class SubjectRun:
             keep, progress = self.results.kept_folder(self.name), self.run.counter(f"read {self.name}")
             with self.run.recording_warnings():
                 self._opened = self.run.inputs.open_subject(self.name, keep=keep, progress=progress)
+                if known := self._opened.split.warning:
+                    warnings.warn(f"{self.name}: {known}", stacklevel=2)
             fingerprint = stimuli_fingerprint(self._opened.stimuli, self._opened.split)
             self.results.claim(f"images and captions of {self.name}", fingerprint)
         return self._opened
@@ -346,4 +349,6 @@ def trials_fingerprint(trials: Trials, split: Split) -> str:
     for fold in split.folds:
         for ids in fold:
             total.update(np.asarray(ids, dtype=np.int64).tobytes())
+    if split.group is not None:
+        total.update(split.group.tobytes())
     return f"sha256:{total.hexdigest()}"

@@ -6,6 +6,7 @@ z and c of a random training stimulus for each test stimulus, and those of ``cha
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +16,8 @@ from reseen.decode import Decoder
 from reseen.evaluate import AT_RANDOM, CLUSTERS
 from reseen.features import Features
 from reseen.pipeline.context import SubjectRun
+from reseen.split import Split
 from reseen.tables import Level
-from reseen.trials import Split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,33 +64,49 @@ def repetitions(subject: SubjectRun, name: str) -> tuple[Features, Features]:
     """Decode the first presentation of each repeated test stimulus, and the mean of its other presentations."""
     shape = subject.true(name).array.shape[1:]
     decoded_first, decoded_others = [], []
-    for fold, (_, test) in enumerate(subject.split.folds):
-        trials = subject.trials.select(test)
+    split = subject.split
+    for fold in range(len(split.folds)):
+        trials = subject.trials.take(split.test_rows(fold, subject.trials.stimulus_id))
         ids, first, count = np.unique(trials.stimulus_id, return_index=True, return_counts=True)
         repeated = first[count > 1]
         if not len(repeated):
             continue
         others = np.setdiff1d(np.flatnonzero(np.isin(trials.stimulus_id, ids[count > 1])), repeated)
         decoder = Decoder.from_arrays(*subject.results.load_arrays(subject.decode_path(f"{name}_fold{fold}")))
-        decoded_first.append(decoder.predict(trials.take(repeated)))
-        decoded_others.append(decoder.predict(trials.take(others).average()))
+        number = None if split.group is None else np.full(len(repeated), fold)
+        decoded_first.append(replace(decoder.predict(trials.take(repeated)), fold=number))
+        decoded_others.append(replace(decoder.predict(trials.take(others).average()), fold=number))
     return _join(name, shape, decoded_first), _join(name, shape, decoded_others)
 
 
 def _without_responses(subject: SubjectRun, name: str, level: Level) -> Features:
-    """Return one row for each test stimulus; for ``chance_mean``, whose rows are equal, only one for each fold."""
-    true = subject.true(name)
+    """Return one row for each test stimulus; for ``chance_mean``, whose rows are equal, only one for each fold.
+
+    The random training stimulus of a test stimulus is of the first fold that tests it.
+    """
+    true, split = subject.true(name), subject.split
     rows, ids = [], []
-    for fold, (train, test) in enumerate(subject.split.folds):
+    done = np.empty(0, dtype=np.int64)
+    for fold, (train, test) in enumerate(split.folds):
         if level == "chance_mean":
             mean = true.rows(train).mean(axis=0, dtype=np.float64, keepdims=True)
             rows.append(mean.astype(np.float32))
-            ids.append(test[:1])
+            ids.append(np.array([fold_image_id(split, fold)]))
         else:
             rng = np.random.default_rng([subject.recipe.seed, 6, fold])
-            rows.append(true.rows(rng.choice(train, len(test))))
-            ids.append(test)
+            chosen, new = rng.choice(train, len(test)), ~np.isin(test, done)
+            rows.append(true.rows(chosen[new]))
+            ids.append(test[new])
+            done = np.union1d(done, test)
     return _in_order(Features(name, np.concatenate(rows), np.concatenate(ids)))
+
+
+def fold_image_id(split: Split, fold: int) -> int:
+    """Return the id of a fold's image of ``chance_mean``: its first test stimulus, or its number.
+
+    Where groups of trials are left out, several folds may test the same stimuli.
+    """
+    return int(split.folds[fold][1][0]) if split.group is None else fold
 
 
 def _left_out(subject: SubjectRun, name: str, how: str) -> Features:
@@ -145,13 +162,15 @@ def without_groups(split: Split, stimulus_id: NDArray[np.int64], group: NDArray[
 def _join(name: str, shape: Sequence[int], parts: Sequence[Features]) -> Features:
     if not parts:
         return Features(name, np.empty((0, *shape), dtype=np.float32), np.empty(0, dtype=np.int64))
-    array = np.concatenate([part.array for part in parts])
-    return _in_order(Features(name, array, np.concatenate([part.stimulus_id for part in parts])))
+    array, ids = (np.concatenate([getattr(part, of) for part in parts]) for of in ("array", "stimulus_id"))
+    folds = [part.fold for part in parts if part.fold is not None]
+    return _in_order(Features(name, array, ids, np.concatenate(folds) if folds else None))
 
 
 def _in_order(features: Features) -> Features:
     order = np.argsort(features.stimulus_id, kind="stable")
-    return Features(features.name, features.array[order], features.stimulus_id[order])
+    fold = None if features.fold is None else features.fold[order]
+    return Features(features.name, features.array[order], features.stimulus_id[order], fold)
 
 
 def _is_stored(subject: SubjectRun, stem: str) -> bool:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from reseen.datasets.predictions import predictions_path, read_predictions
-from reseen.decode import Decoder, held_out
+from reseen.decode import Decoder
 from reseen.decode.estimators import RIDGE
 from reseen.decode.prior import DecodingUnderPrior
 from reseen.files.reading import shown
@@ -41,7 +42,8 @@ def _copy_predictions(subject: SubjectRun, name: str) -> None:
     """Copy predictions of other software into the results folder."""
     path = subject.recipe.decode.elsewhere(name)
     assert path is not None
-    ids = held_out(subject.facts, subject.split, test_trials=subject.recipe.data.test_trials).stimulus_id
+    averaged = subject.recipe.data.test_trials == "averaged"
+    ids, fold = subject.split.items(subject.facts.stimulus_id, averaged=averaged)
     shape = subject.true(name).array.shape[1:]
     found, digest = read_predictions(predictions_path(path, subject.name), name, shape, ids)
     subject.results.claim(f"predictions of {name} of {subject.name}", digest)
@@ -49,6 +51,8 @@ def _copy_predictions(subject: SubjectRun, name: str) -> None:
         f"{name} of {subject.name} was predicted elsewhere and read from {shown(path)}. No decoder was fitted here, so "
         "there are no scores of decoders fitted on permuted labels."
     )
+    if subject.split.group is not None:
+        found = replace(found, fold=fold)
     subject.results.save_features(subject.decode_path(name), found, subject.computed_by("decode"))
 
 

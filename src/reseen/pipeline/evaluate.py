@@ -74,7 +74,7 @@ def _score_features(subject: SubjectRun) -> pd.DataFrame:
         progress = run.counter(f"score decoded {name} of {subject.name}")
         progress(0, 1)
         decoded, true = subject.decoded(name), subject.true(name)
-        mean = scores.training_mean(decoded.stimulus_id, true, subject.split.folds)
+        mean = scores.training_mean(decoded, true, subject.split.folds)
         table = scores.evaluate_features(
             subject.name,
             name,
@@ -107,7 +107,7 @@ def _permuted(subject: SubjectRun, name: str, permutation: int, mean: NDArray[np
     for train, test in split.folds:
         trained = np.intersect1d(train, stimulus_id)
         folds.append((shuffled(trained, permuted, seed, permutation), test))
-    return predicted.flat - scores.training_mean(predicted.stimulus_id, subject.true(name), folds) + mean
+    return predicted.flat - scores.training_mean(predicted, subject.true(name), folds) + mean
 
 
 def _diagnose(subject: SubjectRun) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import numpy as np
 
 from reseen import metrics, plot, reconstruction
 from reseen import report as page
+from reseen.decode import held_out
 from reseen.errors import ResultsError
 from reseen.evaluate import run_checks
 from reseen.files import opening_tensors, shown
@@ -23,8 +24,6 @@ from reseen.tables import WITHOUT_RESPONSES, is_retrieved
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
-
-    from reseen.trials import Trials
 
 THUMBNAIL = 128
 """Largest side of an image in the report, in pixels."""
@@ -94,7 +93,7 @@ def _report_subject(subject: SubjectRun, ranking: pd.DataFrame, encoding: pd.Dat
         alphas={name: _of_folds(subject, name, "alpha") for name in ridges},
         alpha_grid={name: np.unique(_of_folds(subject, name, "alphas")) for name in ridges},
         roi_sizes={name: int(mask.sum()) for name, mask in trials.rois.items()},
-        noise_ceiling=_noise_ceilings(trials, ids),
+        noise_ceiling=_noise_ceilings(subject),
         sequences=_sequences(subject, score),
         encoding=page.analysis_reports(encoding, cortical, run.recipe.encode),
         no_maps=no_maps,
@@ -137,15 +136,14 @@ def _of_folds(subject: SubjectRun, name: str, which: str) -> NDArray[np.float64]
     return np.concatenate(arrays)
 
 
-def _noise_ceilings(trials: Trials, ids: NDArray[np.int64]) -> dict[str, NDArray[np.floating[Any]]]:
+def _noise_ceilings(subject: SubjectRun) -> dict[str, NDArray[np.floating[Any]]]:
     """Return each ROI's noise ceilings for the test responses as they are decoded: averaged or single trials."""
+    trials = subject.facts
     if trials.ncsnr is None:
         return {}
-    tested = trials.select(ids)
-    averaged = len(np.unique(ids)) == len(ids)
-    n_repetitions = tested.average().n_repetitions if averaged else tested.n_repetitions
+    tested = held_out(trials, subject.split, test_trials=subject.recipe.data.test_trials)
     # ncsnr² / (ncsnr² + 1/k) for averages of k trials
-    ceiling = metrics.noise_ceiling(trials.ncsnr, n_repetitions)
+    ceiling = metrics.noise_ceiling(trials.ncsnr, tested.n_repetitions)
     return {name: ceiling[mask] for name, mask in trials.rois.items()}
 
 

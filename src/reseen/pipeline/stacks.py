@@ -11,6 +11,7 @@ import numpy as np
 from reseen.evaluate import nearest_training
 from reseen.features import Features, find_rows
 from reseen.pipeline.context import SubjectRun
+from reseen.pipeline.controls import fold_image_id
 from reseen.pipeline.reconstruct import Images, images_of
 from reseen.results import ResultsFolder
 from reseen.tables import retrieved_by
@@ -68,18 +69,20 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
         return len(self._sets) + len(self._nearest)
 
     def _first_of_fold(self) -> NDArray[np.int64]:
-        """Return for each item the first test stimulus of its fold, whose image all of them share."""
+        """Return for each item the id of its fold's image, which all items of the fold share."""
+        split = self._subject.split
+        decoded = self._subject.decoded(self._subject.run.decoded_names[0])
         first = self.stimulus_id.copy()
-        for _, test in self._subject.split.folds:
-            first[np.isin(self.stimulus_id, test)] = test[0]
+        for fold, (_, test) in enumerate(split.folds):
+            first[decoded.of_fold(fold, test)] = fold_image_id(split, fold)
         return first
 
     def _retrieved(self, name: str) -> NDArray[np.uint8]:
         """Return the nearest training image of each item, as its only sample."""
         decoded, true = self._subject.decoded(name), self._subject.true(name)
         nearest = np.zeros(len(decoded), dtype=np.int64)
-        for train, test in self._subject.split.folds:
-            rows = np.isin(decoded.stimulus_id, test)
+        for fold, (train, test) in enumerate(self._subject.split.folds):
+            rows = decoded.of_fold(fold, test)
             part = Features(name, decoded.array[rows], decoded.stimulus_id[rows])
             trained = Features(name, true.rows(train), np.asarray(train, dtype=np.int64))
             nearest[rows] = nearest_training(part, trained)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, PositiveInt
 
 from reseen.recipe.section import NOT_IDENTITY, Section
-from reseen.recipe.types import FolderName, Folds, ListOf, Location, Once, Some, Text
+from reseen.recipe.types import COLUMN, FolderName, Folds, ListOf, Location, Once, Some, TestSet, Text
 
 Rows = Literal["averaged", "single"]
 FSAVERAGE = "fsaverage"
@@ -84,11 +83,15 @@ class DataRecipe(Section):
         "crop",
         description="for images that are not square: crop to the middle square, pad with black, or squeeze (distorts)",
     )
-    test: Literal["shared", "folds"] = Field(
-        "shared", description="shared: NSD's shared images are the test set; folds: leave stimuli out in turn"
+    test: TestSet = Field(
+        "shared",
+        description="shared: the fixed test set, such as NSD's shared images; folds: leave stimuli out in turn; runs, "
+        "sessions, column:NAME: leave out the trials of a run, a session or a value of this column of the trial table",
     )
     n_folds: Folds = Field(10, description="number of folds where test is 'folds'")
-    n_test: PositiveInt | None = Field(None, description="number of test images to use, half of them novel if known")
+    n_test: PositiveInt | None = Field(
+        None, description="number of test images to use, half of them novel if known; with folds, for a quick try"
+    )
     test_trials: Rows = Field("averaged", description="average the repetitions of a test image or not")
     train_trials: Rows = Field("single", description="average the repetitions of a training image or not")
 
@@ -97,11 +100,12 @@ class DataRecipe(Section):
         """Whether the data are in NSD's layout, as simulated subjects are."""
         return self.kind in ("nsd", "simulated")
 
-    @model_validator(mode="after")
-    def _check_test(self) -> DataRecipe:
-        if self.test == "folds" and self.n_test is not None:
-            raise PydanticCustomError(
-                "test",
-                "n_test chooses from a fixed test set, and test is 'folds', which tests every one; leave n_test out",
-            )
-        return self
+    @property
+    def leaves_trials_out(self) -> bool:
+        """Whether folds leave out the trials of a label, whatever stimuli they show."""
+        return self.test not in ("shared", "folds")
+
+    @property
+    def test_column(self) -> str:
+        """Name of the column that ``test`` names; empty if it names none."""
+        return self.test.removeprefix(COLUMN) if self.test.startswith(COLUMN) else ""

@@ -86,5 +86,23 @@ def _or_importable(known: str) -> AfterValidator:
 
 DecoderName = Annotated[str, _or_importable("ridge")]
 SamplerName = Annotated[str, _or_importable("ddim")]
+COLUMN = "column:"
+"""Start of the value of ``data.test`` that names a column."""
+
+
+def _test_set(value: str) -> str:
+    """Refuse other ways to choose the test set than those that are known."""
+    known = ("shared", "folds", "runs", "sessions")
+    names_column = value.startswith(COLUMN) and len(value) > len(COLUMN)
+    if value not in known and not names_column:
+        raise PydanticCustomError(
+            "test",
+            "expected one of {known} or column:NAME; found {found}",
+            {"known": ", ".join(known), "found": repr(value)},
+        )
+    return value
+
+
+TestSet = Annotated[Text, AfterValidator(_test_set)]
 Folds = Annotated[int, Field(ge=2)]
 Penalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]

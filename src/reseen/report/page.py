@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from jinja2 import Template
 
+    from reseen.recipe import Recipe
+
 _LONG_TABLE = 200
 
 
@@ -61,7 +63,7 @@ def report(contents: ReportInput) -> str:
         diagnostics=_diagnostics(contents),
         diagnostic_columns=DIAGNOSTIC_COLUMNS[1:],
         alphas=[alpha for subject in contents.subjects for alpha in _alphas(subject)],
-        rois=[_rois(subject) for subject in contents.subjects if subject.roi_sizes or subject.noise_ceiling],
+        rois=[_rois(subject, recipe) for subject in contents.subjects if subject.roi_sizes or subject.noise_ceiling],
         encoding=_encoding(contents),
         recipe_text=contents.recipe_text or to_toml(recipe),
         tables=_provenance_tables(contents.provenance),
@@ -132,14 +134,12 @@ def _alphas(subject: SubjectReport) -> Iterator[dict[str, Any]]:
         }
 
 
-def _rois(subject: SubjectReport) -> dict[str, Any]:
+def _rois(subject: SubjectReport, recipe: Recipe) -> dict[str, Any]:
     medians = {name: float(np.nanmedian(v)) for name, v in subject.noise_ceiling.items() if np.any(np.isfinite(v))}
     summary = f"{len(subject.roi_sizes or subject.noise_ceiling)} ROIs"
     if medians:
         best = max(medians, key=lambda name: medians[name])
-        averaged = len(np.unique(subject.stimulus_id)) == len(subject.stimulus_id)
-        kind = "averaged" if averaged else "single"
-        proportion = f"{wording.percent(medians[best])} of the variance of its {kind} responses"
+        proportion = f"{wording.percent(medians[best])} of the variance of its {recipe.data.test_trials} responses"
         summary += f"; the median noise ceiling is highest in {best} ({proportion})"
     label = f"ROI sizes and noise ceilings of {subject.subject}. {summary}"
     chart = page_svg(plot.noise_ceilings(subject.noise_ceiling, subject.roi_sizes), label)

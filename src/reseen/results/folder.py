@@ -223,6 +223,8 @@ class ResultsFolder(Journal):
             If they cannot be written.
         """
         tensors: dict[str, NDArray[Any]] = {"array": features.array, "stimulus_id": features.stimulus_id}
+        if features.fold is not None:
+            tensors["fold"] = features.fold
         self.save_arrays(path, tensors, {"name": features.name, **computed_by})
 
     def save_arrays(self, path: Path, arrays: Mapping[str, NDArray[Any]], computed_by: Mapping[str, str]) -> None:
@@ -247,7 +249,8 @@ class ResultsFolder(Journal):
         self.check_place(path, computed_by)
         with opening_tensors(path) as (file, settings):
             name = settings.get("name", path.stem)
-            return Features(name, file.get_tensor("array"), file.get_tensor("stimulus_id"))
+            fold = file.get_tensor("fold") if "fold" in file.keys() else None  # noqa: SIM118 (no mapping)
+            return Features(name, file.get_tensor("array"), file.get_tensor("stimulus_id"), fold)
 
     def load_arrays(self, path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         """Read named arrays of this folder, and the settings that they were computed by.

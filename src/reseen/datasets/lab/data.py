@@ -16,6 +16,7 @@ from reseen.datasets.splits import make_split
 from reseen.errors import DataError
 from reseen.files.reading import shown
 from reseen.recipe import DataRecipe
+from reseen.recipe.types import COLUMN
 from reseen.stimuli import Stimuli
 from reseen.subject import Subject
 from reseen.trials import ALL, Trials
@@ -104,8 +105,10 @@ def to_subject(found: LabData, data: DataRecipe, subject: str) -> Subject:
     rows = np.flatnonzero(found.stimulus_id >= 0)
     stimulus_id, table = found.stimulus_id[rows], found.table.take(rows)
     rois = choose_rois(found, data.rois)
-    test = _fixed_test(found.source, table, stimulus_id)
-    split = make_split(data, np.unique(stimulus_id), {}, test=test)
+    test = _fixed_test(found.source, table, stimulus_id) if data.test == "shared" else None
+    labels = {"sessions": table.session, "runs": table.run_labels if any(table.run) else ()}
+    labels |= {COLUMN + name: values for name, values in table.columns.items()}
+    split = make_split(data, stimulus_id, {}, test=test, labels=labels)
 
     def read() -> Trials:
         return _read(found, rois, rows, data, subject)
