@@ -19,19 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCORE_COLUMNS = (
-    "subject",
-    "condition",
-    "protocol",
-    "metric",
-    "network",
-    "layer",
-    "direction",
-    "subset",
-    "level",
-    "value",
-    "low",
-    "high",
-    "n",
+    *("subject", "condition", "protocol", "metric", "network", "layer", "direction", "subset", "level"),
+    *("value", "low", "high", "n"),
 )
 """Columns of ``scores.csv``; those up to ``level`` identify a number."""
 BUILTIN = "builtin"
