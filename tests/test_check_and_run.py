@@ -199,7 +199,7 @@ def test_a_folder_without_permission_is_refused_with_a_message(brain_file, tiny_
     def forbid(*_: object) -> None:
         raise PermissionError(13, "Permission denied", "/secret")
 
-    monkeypatch.setattr("reseen.check.checks.differences", forbid)
+    monkeypatch.setattr("reseen.check.checks.started_recipe", forbid)
     (tmp_path / "out").mkdir()
     recipe = own(brain_file, tiny_model, tmp_path, nothing, {})
     (tmp_path / "out/recipe.toml").write_text("")

@@ -63,10 +63,12 @@ def _files(inputs: Inputs) -> Iterator[Finding]:
                 yield Finding(f"extras of {subject}", found, absent=True)
             optional += [file for file in missing if not file.blocked]
         known.update({file.path: file for file in listed})
+    if not _is_nsds(section):
+        return
     # a blocked file may be intact, and masks of the user cannot be fetched
     bad = [file for file in known.values() if not file.ok and not file.blocked]
     needed = [file for file in bad if _names(section).can_fetch(file.path)]
-    if _is_nsds(section) and (needed or optional):
+    if needed or optional:
         yield _fetch(section, needed, optional)
 
 
