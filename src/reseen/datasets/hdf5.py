@@ -17,14 +17,14 @@ from reseen.files.reading import shown
 
 @contextmanager
 def open_dataset(path: Path, name: str) -> Iterator[Any]:
-    """Open a dataset of the root group, and close the file afterwards.
+    """Open a dataset, and close the file afterwards.
 
     Parameters
     ----------
     path
         The file. It is opened for reading.
     name
-        Name of the dataset, without a slash.
+        Name of the dataset: of the root group, or ``"group/dataset"``.
 
     Yields
     ------
@@ -39,21 +39,60 @@ def open_dataset(path: Path, name: str) -> Iterator[Any]:
     import h5py
 
     with h5py.File(path, "r") as file:
-        links = file.id.links
-        # `name in file` and `file.get(name, getlink=True)` open the target of an external link; `links` does not
-        if not links.exists(name.encode()):
-            names = shown(", ".join(file)) or "nothing"
-            raise DataError(f"{shown(path)} holds no dataset {name!r}; it holds {names}.")
-        if links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
-            raise _elsewhere(path, name, "a link")
-        dataset = file[name]
-        if not isinstance(dataset, h5py.Dataset):
-            raise DataError(f"{shown(path)}: {name!r} is no dataset. A dataset of numbers is expected.")
-        if dataset.external:
-            raise _elsewhere(path, name, "external storage")
-        if dataset.is_virtual:
-            raise _elsewhere(path, name, "a virtual dataset")
-        yield dataset
+        yield find_dataset(path, file, name)
+
+
+def find_dataset(path: Path, file: Any, name: str) -> Any:
+    """Return a dataset of an open file.
+
+    Raises
+    ------
+    DataError
+        As `open_dataset`.
+    """
+    import h5py
+
+    parent, _, last = name.rpartition("/")
+    dataset = _find(path, find_group(path, file, parent), last, name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise DataError(f"{shown(path)}: {name!r} is no dataset. A dataset of numbers is expected.")
+    if dataset.external:
+        raise _elsewhere(path, name, "external storage")
+    if dataset.is_virtual:
+        raise _elsewhere(path, name, "a virtual dataset")
+    return dataset
+
+
+def find_group(path: Path, file: Any, name: str) -> Any:
+    """Return a group of an open file, ``"group/inner"``; the root group for an empty name.
+
+    Raises
+    ------
+    DataError
+        If there is no such group, or a link leads out of the file.
+    """
+    import h5py
+
+    group = file
+    for part in filter(None, name.split("/")):
+        group = _find(path, group, part, name)
+        if not isinstance(group, h5py.Group):
+            raise DataError(f"{shown(path)}: {part!r} is no group. A group of datasets is expected.")
+    return group
+
+
+def _find(path: Path, group: Any, part: str, name: str) -> Any:
+    """Return the object that a hard link of a group names."""
+    import h5py
+
+    links = group.id.links
+    # `name in file` and `file.get(name, getlink=True)` open the target of an external link; `links` does not
+    if not links.exists(part.encode()):
+        names = shown(", ".join(group)) or "nothing"
+        raise DataError(f"{shown(path)} holds no dataset {name!r}; it holds {names}.")
+    if links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
+        raise _elsewhere(path, name, "a link")
+    return group[part]
 
 
 def _elsewhere(path: Path, name: str, what: str) -> DataError:

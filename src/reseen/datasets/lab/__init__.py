@@ -11,6 +11,9 @@
     surfaces.py   values of vertices in GIFTI and CIFTI files
     runs.py       files of runs and their events, by the names of BIDS
     assemble.py   complete a reader's trials and responses with images, captions and ROIs
+    matrices.py   voxels of matrices in HDF5 and npy files
+    subjects.py   a subject's files, by name
+    ceilings.py   ncsnr from noise ceilings or from repeated images
     trials.py     the reader of a trial table and the responses next to it; the other readers have a module each
 """
 
@@ -21,7 +24,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from reseen.datasets.inventory import FileCheck, check_file, describe_labels
-from reseen.datasets.lab import cifti, gifti, trials
+from reseen.datasets.lab import algonauts, bdata, bold5000, cifti, gifti, mindeye, things, trials
 from reseen.datasets.lab.assemble import need_root
 from reseen.datasets.lab.data import LabData, Responses, to_subject
 from reseen.recipe import DataRecipe
@@ -33,6 +36,11 @@ READERS: Mapping[str, Callable[[DataRecipe, str], LabData]] = {
     "trials": trials.read,
     "gifti": gifti.read,
     "cifti": cifti.read,
+    "bdata": bdata.read,
+    "things": things.read,
+    "algonauts": algonauts.read,
+    "bold5000": bold5000.read,
+    "mindeye": mindeye.read,
 }
 """Reader of a subject's data by ``data.kind``."""
 

@@ -37,6 +37,11 @@ def need_root(data: DataRecipe) -> Path:
     return data.path
 
 
+def _folder(root: Path) -> Path:
+    """Return the folder of the data: the folder of the file, if ``data.path`` is a file."""
+    return root if root.is_dir() else root.parent
+
+
 def locate(data: DataRecipe, path: Path, key: str) -> Path:
     """Return the path of a setting: relative to the folder of the data, or else to the working directory.
 
@@ -45,7 +50,7 @@ def locate(data: DataRecipe, path: Path, key: str) -> Path:
     DataError
         If it exists in neither.
     """
-    for found in (need_root(data) / path, path):
+    for found in (_folder(need_root(data)) / path, path):
         if found.exists():
             return found
     raise DataError(
@@ -103,7 +108,7 @@ def find_images(data: DataRecipe) -> ImageFolder:
     DataError
         If there is none.
     """
-    root = need_root(data)
+    root = _folder(need_root(data))
     if data.images is not None:
         return ImageFolder(locate(data, data.images, "data.images"))
     folder = first_folder(place / name for place in (root, root.parent) for name in IMAGE_FOLDERS)
@@ -126,8 +131,8 @@ def find_captions(data: DataRecipe, images: ImageFolder) -> Path | None:
 
 def _file_rois(data: DataRecipe, root: Path, responses: Responses) -> Mapping[str, NDArray[np.bool_]]:
     places = [locate(data, path, "data.roi_files") for path in data.roi_files]
-    if not places and (root / "rois").is_dir():
-        places = [root / "rois"]
+    if not places and (_folder(root) / "rois").is_dir():
+        places = [_folder(root) / "rois"]
     if not places:
         return {}
     if responses.place is None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.datasets.lab.ceilings import ncsnr_from_repeats
 from reseen.datasets.lab.place import Place
 from reseen.datasets.lab.table import TrialTable
 from reseen.datasets.splits import make_split
@@ -39,7 +40,10 @@ class Responses:
     place
         Place of the voxels; None if it is unknown.
     ncsnr
-        Shape ``(n_voxels,)``: noise ceiling signal-to-noise ratio; None if it is unknown.
+        Shape ``(n_voxels,)``: noise ceiling signal-to-noise ratio; None if it is unknown. It is then computed from
+        repeated images (`reseen.datasets.lab.ceilings`).
+    standardised
+        Whether the responses are already standardised, so that they are not standardised within sessions again.
     """
 
     n_trials: int
@@ -47,6 +51,7 @@ class Responses:
     read: Callable[[NDArray[np.int64]], Float32]
     place: Place | None = None
     ncsnr: Float32 | None = None
+    standardised: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +171,10 @@ def _read(found: LabData, rois: Mapping[str, Mask], rows: NDArray[np.int64], dat
         affine=None if place is None else place.affine,
         subject=subject,
     )
-    return zscore(found.source, trials) if data.zscore_sessions else trials
+    if ncsnr is None:
+        trials = replace(trials, ncsnr=ncsnr_from_repeats(trials.betas, trials.stimulus_id, trials.session))
+    standardise = data.zscore_sessions and not found.responses.standardised
+    return zscore(found.source, trials) if standardise else trials
 
 
 def _varying(betas: Float32) -> Mask:
