@@ -1,7 +1,7 @@
 """List the message of every error that reseen raises: ``python tools/messages.py`` prints them, module by module.
 
-``python tools/messages.py --write`` updates ``tests/messages.txt``, which a test compares with the source. A change of a
-sentence is then seen in one place, and other tests check the fields of errors.
+``python tools/messages.py --write`` updates ``tests/messages.txt``, which a test compares with the source. A change of
+a sentence is then seen in one place, and other tests check the fields of errors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "reseen"
 SNAPSHOT = ROOT / "tests" / "messages.txt"
-ERRORS = {"RecipeError", "DataError", "ShapeError", "ModelError", "ResultsError", "ClusterError", "ReseenError", "error"}
+CLASSES = {"RecipeError", "DataError", "ShapeError", "ModelError", "ResultsError", "ClusterError", "ReseenError"}
+ERRORS = CLASSES | {"error"}
 """Classes of errors, and the name of a parameter that is one of them."""
 
 

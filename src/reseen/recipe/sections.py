@@ -128,14 +128,15 @@ class ReconstructRecipe(Section):
 
     conditions: Once[Condition] = Field(CONDITIONS, description="decoded features that images are generated from")
     n_samples: PositiveInt = Field(5, description="images per stimulus, each from its own noise")
-    n_steps: PositiveInt = Field(50, description="DDIM steps")
+    n_steps: PositiveInt = Field(50, description="steps of the sampler")
     strength: Annotated[float, Field(gt=0, le=1)] = Field(
         0.8, description="proportion of the steps that are noised and denoised again, for zc"
     )
     guidance: Annotated[float, Field(ge=1)] = Field(5.0, description="classifier-free guidance scale")
     sampler: SamplerName = Field(
         "ddim",
-        description="ddim, or 'module:name' of your own function with the parameters of reseen.denoise",
+        description="ddim; dpmpp: DPM-Solver++(2M), for about half the steps; or 'module:name' of your own function "
+        "with the parameters of reseen.denoise",
     )
     noise_index: Literal["diffusers", "compvis"] = Field(
         "diffusers",

@@ -69,15 +69,15 @@ Some = Annotated[tuple[T, ...], BeforeValidator(_tuple), Field(min_length=1)]
 Once = Annotated[tuple[T, ...], BeforeValidator(_tuple), Field(min_length=1), AfterValidator(_once)]
 
 
-def _or_importable(known: str) -> AfterValidator:
-    """Return a check that accepts a known name or an object that can be imported."""
+def _or_importable(*known: str) -> AfterValidator:
+    """Return a check that accepts known names or an object that can be imported."""
 
     def check(name: str) -> str:
-        if name != known and not is_importable(name):
+        if name not in known and not is_importable(name):
             raise PydanticCustomError(
                 "name",
                 "expected {known} or 'module:name' of your own object; found {found}",
-                {"known": repr(known), "found": repr(name)},
+                {"known": ", ".join(map(repr, known)), "found": repr(name)},
             )
         return name
 
@@ -85,7 +85,7 @@ def _or_importable(known: str) -> AfterValidator:
 
 
 DecoderName = Annotated[str, _or_importable("ridge")]
-SamplerName = Annotated[str, _or_importable("ddim")]
+SamplerName = Annotated[str, _or_importable("ddim", "dpmpp")]
 COLUMN = "column:"
 """Start of the value of ``data.test`` that names a column."""
 

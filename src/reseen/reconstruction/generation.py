@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -264,15 +265,15 @@ def _sample(
 
 
 def find_sampler(name: str) -> Sampler:
-    """Return `reseen.denoise` for ``"ddim"``, or the user's function that a recipe names.
+    """Return `reseen.denoise` for ``"ddim"`` and ``"dpmpp"``, or the user's function that a recipe names.
 
     Raises
     ------
     RecipeError
         If there is no such function.
     """
-    sampler: Sampler = denoise if name == "ddim" else load_object(name, "reconstruct.sampler")
-    return sampler
+    own: dict[str, Sampler] = {"ddim": denoise, "dpmpp": partial(denoise, order=2)}
+    return own[name] if name in own else load_object(name, "reconstruct.sampler")
 
 
 def _broken(latents: Tensor) -> NDArray[np.bool_]:
