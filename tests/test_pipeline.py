@@ -535,8 +535,9 @@ def test_check_reports_a_folder_of_another_recipe(small_recipe, tmp_path):
     assert not found["results folder"].ok
     assert "seed: expected 7, found 0" in found["results folder"].found
     (tmp_path / "recipe.toml").unlink()
-    assert "no recipe.toml that says of what" in findings(small_recipe, tmp_path)["results folder"].found
-    assert "is a file" in findings(small_recipe, tmp_path / "provenance.json")["results folder"].found
+    assert findings(small_recipe, tmp_path)["results folder"].error.where == tmp_path / "recipe.toml"
+    error = findings(small_recipe, tmp_path / "provenance.json")["results folder"].error
+    assert (error.where, error.expected, error.found) == (tmp_path / "provenance.json", "folder", "file")
 
 
 def test_check_reports_a_disk_that_is_too_small(small_recipe, tmp_path, monkeypatch):
