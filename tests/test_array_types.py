@@ -132,9 +132,10 @@ NIFTI = struct.pack("<i", 348) + bytes(340) + b"n+1\0" + bytes(100)
 FILES = {
     "data.mat": (MATLAB, "is a MATLAB file.*scipy.io.loadmat"),
     "betas.h5": (b"\x89HDF\r\n\x1a\n" + bytes(200), "is an HDF5 file .*h5py"),
-    "betas.nii": (NIFTI, "is a NIfTI file.*nibabel"),
-    "betas.nii.gz": (gzip.compress(NIFTI), "is a compressed file, such as .nii.gz.*nibabel"),
-    "betas.dscalar.nii": (struct.pack("<i", 540) + b"n+2\0\r\n\x1a\n" + bytes(600), "is a NIfTI-2 or CIFTI file"),
+    "betas.nii": (NIFTI, 'is a NIfTI file.*data.kind = "trials"'),
+    "betas.nii.gz": (gzip.compress(NIFTI), 'is a NIfTI file.*data.kind = "trials"'),
+    "betas.txt.gz": (gzip.compress(b"a,b"), "is a compressed file"),
+    "betas.dscalar.nii": (struct.pack("<i", 540) + b"n+2\0\r\n\x1a\n" + bytes(600), 'CIFTI file.*data.kind = "cifti"'),
     "betas.csv": (b"a,b\n1,2\n", "is a text file"),
     "betas.npz": (b"\x00\x01\x02 nothing", "is no npz file, or it is truncated or damaged"),
     "empty.npz": (b"", "is no npz file, or it is truncated or damaged"),
@@ -152,7 +153,7 @@ def test_files_of_other_kinds_are_named_and_how_to_read_them(tmp_path, name):
 
 def test_one_npy_file_is_not_enough(tmp_path):
     np.save(tmp_path / "betas.npy", np.zeros((12, 7)))
-    with pytest.raises(DataError, match=r"is one array\. Give the folder of the npy files"):
+    with pytest.raises(DataError, match=r"is one array, without the others\. Give the folder of the npy files"):
         read(tmp_path / "betas.npy")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from reseen.datasets import arrays, lab, nsd, nsd_inventory
 from reseen.datasets.inventory import FileCheck
 from reseen.datasets.outline import Outline
+from reseen.datasets.recognise import naming_layout, refuse_other_layout
 from reseen.recipe import DataKind, DataRecipe
 from reseen.stimuli import Fit
 from reseen.subject import Subject
@@ -294,14 +295,15 @@ def open_subject(
     ResultsError
         If ``keep`` cannot be written.
     """
-    if data.kind == "arrays":
-        found = arrays.open_subject(data, subject)
-        if progress is not None:
-            progress(1, 1)
-        return found
-    if not data.is_nsd:
-        return lab.open_subject(data, subject)
-    return nsd.open_subject(data, subject, keep=keep, progress=progress)
+    with naming_layout(data):
+        if data.kind == "arrays":
+            found = arrays.open_subject(data, subject)
+            if progress is not None:
+                progress(1, 1)
+            return found
+        if not data.is_nsd:
+            return lab.open_subject(data, subject)
+        return nsd.open_subject(data, subject, keep=keep, progress=progress)
 
 
 def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:
@@ -327,6 +329,14 @@ def inventory(data: DataRecipe, subject: str, *, with_trials: bool = True) -> li
     RecipeError
         If an ROI is unknown.
     """
+    with naming_layout(data):
+        files = _inventory(data, subject, with_trials=with_trials)
+    if not all(file.ok for file in files):
+        refuse_other_layout(data)
+    return files
+
+
+def _inventory(data: DataRecipe, subject: str, *, with_trials: bool) -> list[FileCheck]:
     if data.kind == "arrays":
         return arrays.inventory(data, subject)
     if not data.is_nsd:

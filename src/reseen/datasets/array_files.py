@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.datasets.recognise import recognise
 from reseen.errors import DataError
 from reseen.files import check_regular, reading
 from reseen.files.reading import shown
@@ -32,16 +33,6 @@ KNOWN = (*(alias for aliases in ALIASES.values() for alias in aliases), "categor
 ROI = "roi_"
 
 _GUIDE = "docs/own_data.md says which arrays are read."
-_FOREIGN = (
-    (b"\x89HDF\r\n\x1a\n", 0, "an HDF5 file (or MATLAB 7.3)", "h5py"),
-    (b"MATLAB 5.0", 0, "a MATLAB file", "scipy.io.loadmat"),
-    (b"n+1\0", 344, "a NIfTI file", "nibabel"),
-    (b"ni1\0", 344, "a NIfTI file", "nibabel"),
-    (b"n+2\0", 4, "a NIfTI-2 or CIFTI file", "nibabel"),
-    (b"\x1f\x8b", 0, "a compressed file, such as .nii.gz", "nibabel"),
-    (b"\x89PNG", 0, "an image", "Pillow"),
-)
-"""Other file formats: first bytes, their offset, name, and the library that reads them."""
 _Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
 
 
@@ -274,19 +265,12 @@ def _check_memory(n_bytes: int, path: Path) -> None:
 
 def _refuse_foreign(path: Path) -> None:
     with reading(path), path.open("rb") as file:
-        head = file.read(512)
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        head = file.read(4)
+    if head in (b"PK\x03\x04", b"PK\x05\x06"):
         return
-    for mark, place, kind, reader in _FOREIGN:
-        if head[place:].startswith(mark):
-            raise DataError(
-                f"{shown(path)} is {kind}. Own data are arrays of numpy: read it with {reader} and save the arrays by "
-                f"numpy.savez. {_GUIDE}"
-            )
-    if head.startswith(b"\x93NUMPY"):
-        raise DataError(f"{shown(path)} is one array. Give the folder of the npy files, or an npz of all. {_GUIDE}")
-    if head and all(byte in b"\t\n\r" or byte >= 32 for byte in head):
-        raise DataError(f"{shown(path)} is a text file, and an npz file or a folder of npy files is needed. {_GUIDE}")
+    found = recognise(path)
+    if found is not None:
+        raise DataError(f"{shown(path)} is {found.what}. An npz file, or a folder of npy files, is needed. {_GUIDE}")
     raise DataError(f"{shown(path)} is no npz file, or it is truncated or damaged. Save it again. {_GUIDE}")
 
 
