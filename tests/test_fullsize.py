@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fields import raises_with
 
 from reseen.datasets import volumes
 from reseen.errors import ResultsError, ShapeError
@@ -38,10 +39,10 @@ def test_the_sheet_holds_so_many_voxels_in_seven_rois_from_back_to_front() -> No
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ShapeError, match="subj04 has 30 sessions; 31"):
+    with raises_with(ShapeError, where="n_sessions", expected=(1, 30), found=31):
         fullsize.write_full_size(tmp_path, subject="subj04", n_sessions=31)
-    with pytest.raises(ShapeError, match="3 voxels were asked for"):
+    with raises_with(ShapeError, where="n_voxels", found=3):
         fullsize.write_full_size(tmp_path, n_voxels=3)
     monkeypatch.setattr("reseen.simulate.fullsize.shutil.disk_usage", lambda _: type("Usage", (), {"free": 0}))
-    with pytest.raises(ResultsError, match="Make room"):
+    with raises_with(ResultsError, where=tmp_path / "betas.hdf5", found=0):
         fullsize._write_hdf5(tmp_path / "betas.hdf5", SHAPE, 1)

@@ -11,6 +11,7 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
+from fields import raises_with
 from nsd_tree import N_IMAGES, ORDER, SHAPE, SHARED, Known, make_captions, make_images, make_subject, make_tree
 from scipy.io import loadmat
 
@@ -130,7 +131,7 @@ def test_images_that_a_subject_did_not_see_have_places_in_the_design(known: list
 def test_only_1_to_1000_images_can_be_shared(tmp_path: Path, shared: list[int]) -> None:
     subject = make_subject("subj01").subject
     images, texts = np.zeros((1001, 1, 1, 3), dtype=np.uint8), [["an image"]] * 1001
-    with pytest.raises(ShapeError, match=f"{len(shared)} images are shared; 1 to 1,000"):
+    with raises_with(ShapeError, where="shared", expected=(1, 1000), found=len(shared)):
         write_tree(tmp_path, images=images, captions=texts, coco_id=range(1001), shared=shared, subjects=[subject])
 
 
@@ -205,19 +206,19 @@ def test_sessions_of_750_trials_have_runs_of_63_and_62() -> None:
 
 def test_subjects_with_different_orders_are_refused(known: list[Known]) -> None:
     other = replace(known[1].subject, stimulus_id=[ids[::-1] for ids in known[1].subject.stimulus_id])
-    with pytest.raises(ShapeError, match="do not share one order"):
+    with raises_with(ShapeError, where="subjects", expected="subj01", found="subj02"):
         plan_order(SHARED, [known[0].subject, other], N_IMAGES)
 
 
 def test_betas_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     each = make_subject("subj01")
     each.betas[1][2, 3] = np.nan
-    with pytest.raises(ShapeError, match="session 2 of subj01"):
+    with raises_with(ShapeError, where="session 2"):
         make_tree(tmp_path, each)
 
 
 def test_images_without_colour_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ShapeError, match=r"\(n, H, W, 3\)"):
+    with raises_with(ShapeError, where="images", expected=("n", "height", "width", 3)):
         write_tree(tmp_path, images=make_images()[..., 0], captions=[], coco_id=[], shared=[], subjects=[])
 
 

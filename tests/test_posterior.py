@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fields import raises_with
 from scipy.stats import multivariate_normal
 from sklearn.decomposition import PCA
 
@@ -31,7 +32,7 @@ def test_components_are_those_of_an_oracle() -> None:
     sign = np.sign((ours * theirs).sum(axis=0))
     np.testing.assert_allclose(ours * sign, theirs, atol=1e-3)
     assert len(Components.fit(features, 40).axes) == 5  # there are no more
-    with pytest.raises(ShapeError, match=r"need stimuli that differ; all \d+ are alike"):
+    with raises_with(ShapeError, where="features", expected=2, found=4):
         Components.fit(np.ones((4, 9), dtype=np.float32), 2)
 
 
@@ -74,7 +75,7 @@ def test_noise_that_is_learnt_from_few_items_is_not_trusted() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ShapeError, match="at least 6 rows for 4 components"):
+    with raises_with(ShapeError, where="true", expected=6, found=5):
         DecodingNoise.fit(np.zeros((5, 4), np.float32), np.zeros((5, 4), np.float32), penalty=0.1)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fields import raises_with
 from loading import find_data, load
 from PIL import Image
 from pydantic import ValidationError
@@ -109,7 +110,7 @@ def test_subjects_share_test_images_and_anatomy_and_nothing_else(tree: Path) -> 
 
 
 def test_a_data_set_is_not_written_over_another(tree: Path) -> None:
-    with pytest.raises(ResultsError, match="already holds"):
+    with raises_with(ResultsError, where=tree):
         simulate(tree, SMALL)
 
 
@@ -135,7 +136,7 @@ def test_data_of_other_settings_are_not_taken_for_the_recipes(tree: Path, tmp_pa
 def test_data_that_tell_other_settings_are_held_against_those_that_they_tell(tmp_path: Path, told: str) -> None:
     (tmp_path / "reseen_truth.json").write_text(told)
     pipeline.run(recipe_of(tmp_path), tmp_path / "out", until="simulate")
-    with pytest.raises(ResultsError, match=r"asks for: simulate\.seed: expected 4, found 5\. "):
+    with raises_with(ResultsError, where="simulate.seed", expected={"seed": 4}, found={"seed": 5}):
         pipeline.run(recipe_of(tmp_path, seed=5), tmp_path / "other", until="simulate")
 
 
@@ -154,7 +155,7 @@ def test_data_of_own_images_are_held_against_the_same_settings(tmp_path: Path) -
     recipe = recipe_of(tmp_path / "tree", **few)
     write_data_set(recipe, tmp_path / "tree", images=tmp_path / "mine")
     pipeline.run(recipe, tmp_path / "out", until="simulate")
-    with pytest.raises(ResultsError, match=r"simulate\.n_test: expected 3, found 8"):
+    with raises_with(ResultsError, where="simulate.n_test", expected={"n_test": 3}, found={"n_test": 8}):
         pipeline.run(recipe_of(tmp_path / "tree", **(few | {"n_test": 8})), tmp_path / "other", until="simulate")
 
 
@@ -164,9 +165,9 @@ def test_progress_counts_images_and_sessions_up_to_how_many_there_are(tmp_path: 
     n_seen = SMALL.n_test + SMALL.n_train
     assert told == {
         "draw images": [(n, 36) for n in range(1, 37)],
-        "subj01 looks at images": [(0, n_seen), (n_seen, n_seen)],
+        "compute responses of subj01": [(0, n_seen), (n_seen, n_seen)],
         "scan subj01": [(0, 2), (1, 2), (2, 2)],
-        "subj02 looks at images": [(0, n_seen), (n_seen, n_seen)],
+        "compute responses of subj02": [(0, n_seen), (n_seen, n_seen)],
         "scan subj02": [(0, 2), (1, 2), (2, 2)],
         "write files": [(n, 4) for n in range(5)],
     }
@@ -193,7 +194,7 @@ def test_every_session_is_full_and_repetitions_lie_in_different_sessions() -> No
 
 
 def test_more_images_than_trials_are_refused() -> None:
-    with pytest.raises(RecipeError, match="do not fit"):
+    with raises_with(RecipeError, where="simulate.n_sessions", expected=110, found=50):
         plan_trials(10, 100, 1, 50, np.random.default_rng(0))
 
 
@@ -236,14 +237,14 @@ def test_own_images_and_captions_are_shown(tmp_path: Path) -> None:
 
 def test_own_images_that_do_not_do_are_refused(tmp_path: Path) -> None:
     recipe = SimulateRecipe(n_sessions=1, trials_per_session=24, n_train=5, n_test=3, voxel_fraction=0.02)
-    with pytest.raises(DataError, match="no folder"):
+    with raises_with(DataError, where=tmp_path / "nowhere"):
         simulated_subjects(recipe, images=tmp_path / "nowhere")
     fill_folder(tmp_path / "few", 4)
-    with pytest.raises(RecipeError, match="holds 4 images"):
+    with raises_with(RecipeError, where="simulate.n_train", expected=8, found=4):
         simulated_subjects(recipe, images=tmp_path / "few")
     fill_folder(tmp_path / "mute", 8)
     (tmp_path / "mute/p3.txt").unlink()
-    with pytest.raises(DataError, match=r"p3\.png has no caption"):
+    with raises_with(DataError, where=tmp_path / "mute/p3.png"):
         simulated_subjects(recipe, images=tmp_path / "mute")
     fill_folder(tmp_path / "broken", 8)
     (tmp_path / "broken/p5.png").write_bytes(b"no image")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.stats
+from fields import raises_with
 
 from reseen import statistics
 from reseen.errors import ShapeError
@@ -18,7 +19,7 @@ def test_wrong_pairings_give_no_stimulus_its_own_truth_and_repetitions_the_same_
     assert all(set(row) == set(labels) for row in truth)
     assert np.array_equal(rows, statistics.derangements(labels, 50, seed=0))
     assert not np.array_equal(rows, statistics.derangements(labels, 50, seed=1))
-    with pytest.raises(ShapeError, match="at least two stimuli"):
+    with raises_with(ShapeError, where="labels", expected=2, found=1):
         statistics.derangements([1, 1], 3, seed=0)
 
 
@@ -52,7 +53,7 @@ def test_p_of_a_correlation_is_scipys(n):
 def test_p_of_a_correlation_at_its_ends_and_where_there_is_none():
     np.testing.assert_allclose(statistics.p_of_correlation([1.0, 0.0, -1.0, np.nan], 10), [0, 0.5, 1, np.nan])
     assert statistics.p_of_correlation(0.0525, 982) == pytest.approx(0.05, abs=1e-4)
-    with pytest.raises(ShapeError, match="three stimuli"):
+    with raises_with(ShapeError, where="n", expected=3, found=2):
         statistics.p_of_correlation([0.1], 2)
 
 

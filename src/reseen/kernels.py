@@ -2,9 +2,9 @@
 
 Held-out predictions need only the linear kernel of a feature space, the inner products between stimuli. Kernels
 are accumulated exactly over blocks of columns; weights of features are never computed. Two spaces are fitted
-together by the kernel ``share * A + (1 - share) * B``, which gives each space its own penalty (banded ridge), and
-the prediction is the sum of the contributions of both spaces. A kernel's mean diagonal over the training rows is one,
-so that penalties mean the same for spaces of any width: ``alpha * n_columns`` is the penalty in the convention of
+together by the kernel ``share * A + (1 - share) * B``, which gives each space its own penalty (banded ridge). The
+prediction is the sum of the contributions of both spaces. A kernel's mean diagonal over the training rows is one, so
+that penalties have the same meaning for spaces of any width: ``alpha * n_columns`` is the penalty in the convention of
 sklearn's ``Ridge``.
 """
 
@@ -25,7 +25,7 @@ Integers = NDArray[np.int64]
 SHARES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 """Proportions of the first of two kernels in their mixture; 0 and 1 leave one space out."""
 GRID_BOTTOM = 1e-3
-GRID_TOP = 10.0  # times the number of rows, which no eigenvalue of a kernel exceeds
+GRID_TOP = 10.0  # times the number of rows, the largest possible eigenvalue of a kernel
 GRID_PER_DECADE = 2
 RANK_TOLERANCE = 1e-7  # eigenvalues below this proportion of the largest are rounding of float32 features
 BLOCK_TARGETS = 4096
@@ -48,7 +48,7 @@ class KernelFit:
         Shape ``(n_targets,)``: mean over the test rows of the sum of squared weights of the training targets, so that
         noise of variance ``v`` in the targets has the variance ``gain * v`` in the predictions.
     alpha, share
-        Shape ``(n_targets,)``: penalty, and proportion of the first kernel (1 where there is only one).
+        Shape ``(n_targets,)``: penalty, and proportion of the first kernel (1 if there is only one).
     errors
         Shape ``(n_alphas, n_targets)``: squared error on held-out rows of the folds, with the first kernel alone.
     """
@@ -73,8 +73,8 @@ def linear_kernels(columns: Iterable[Float32], trains: Sequence[Integers]) -> li
     columns
         Blocks of columns, each ``(n_rows, <=width)``; read once, one in memory at a time.
     trains
-        For each kernel, the rows whose means and standard deviations (ddof 0) standardise the columns. A column that is
-        constant there counts for nothing.
+        For each kernel, the rows whose means and standard deviations (ddof 0) standardise the columns. Columns that
+        are constant over these rows are left out.
 
     Returns
     -------
@@ -104,22 +104,22 @@ def projected_kernels(
 ) -> tuple[list[Float64], float]:
     """Approximate `linear_kernels` by a sparse random projection: each column is added, with a random sign, to one sum.
 
-    The projected inner products are right on average (Clarkson & Woodruff 2013); they cost ``n_rows * n_columns``
-    operations where the exact kernel costs ``n_rows`` times as many.
+    The projected inner products are unbiased (Clarkson & Woodruff 2013). They need ``n_rows * n_columns`` operations;
+    the exact kernel needs ``n_rows`` times as many.
 
     Parameters
     ----------
     columns, trains
         See `linear_kernels`.
     n_components
-        How many sums.
+        Number of sums.
     seed
-        Of the projection.
+        Seed of the projection.
 
     Returns
     -------
     kernels
-        As `linear_kernels` gives them, nearly.
+        Approximations of the kernels of `linear_kernels`.
     error
         Relative error of the kernel, ``|approximate - exact| / |exact|`` (Frobenius), measured on the first
         `SAMPLED_ROWS` rows; the largest of all kernels.
@@ -136,23 +136,26 @@ def projected_kernels(
             sums = [np.zeros((n_components, len(block))) for _ in trains]
             exact = [np.zeros((n_sampled, n_sampled)) for _ in trains]
         width = (block.shape[1],)
-        into = rng.integers(0, n_components, width)
+        into = rng.integers(0, n_components, width)  # the sum that each column is added to
         sign = rng.choice(np.array([-1.0, 1.0], dtype=np.float32), width)
         for k, train in enumerate(trains):
             scaled, kept = _standardised(block, train)
-            place = np.flatnonzero(kept)
-            sums[k] += (
-                csr_array((sign[place], (into[place], np.arange(len(place)))), (n_components, len(place))) @ scaled.T
-            )
+            columns_kept = np.flatnonzero(kept)
+            n_kept = len(columns_kept)
+            entries = (sign[columns_kept], (into[columns_kept], np.arange(n_kept)))
+            sums[k] += csr_array(entries, (n_components, n_kept)) @ scaled.T
             exact[k] += scaled[:n_sampled] @ scaled[:n_sampled].T
             counts[k] += scaled.shape[1]
     _some(len(sums))
-    kernels: list[Float64] = [total.T @ total / _some(count) for total, count in zip(sums, counts, strict=True)]
-    errors = [
-        np.linalg.norm(kernel[: len(true), : len(true)] - true / count) / np.linalg.norm(true / count)
-        for kernel, true, count in zip(kernels, exact, counts, strict=True)
-    ]
-    return kernels, float(max(errors))
+    kernels: list[Float64] = []
+    errors: list[float] = []
+    for total, true, count in zip(sums, exact, counts, strict=True):
+        kernel = total.T @ total / _some(count)
+        expected = true / count
+        part = kernel[: len(true), : len(true)]
+        errors.append(float(np.linalg.norm(part - expected) / np.linalg.norm(expected)))
+        kernels.append(kernel)
+    return kernels, max(errors)
 
 
 def principal_kernel(kernel: Float64, train: Integers, n_components: int) -> tuple[Float64, float]:
@@ -163,7 +166,7 @@ def principal_kernel(kernel: Float64, train: Integers, n_components: int) -> tup
     kernel
         Shape ``(n_rows, n_rows)``, of features centred over the training rows.
     train
-        The rows that the components are fitted on.
+        Rows on which the components are fitted.
     n_components
         Number of components.
 
@@ -175,9 +178,9 @@ def principal_kernel(kernel: Float64, train: Integers, n_components: int) -> tup
         Proportion of the training rows' variance that is lost.
     """
     values, vectors = np.linalg.eigh(kernel[np.ix_(train, train)])
-    values, vectors = values[::-1], vectors[:, ::-1]
+    values, vectors = values[::-1], vectors[:, ::-1]  # the largest first
     n_kept = min(n_components, int(np.sum(values > RANK_TOLERANCE * values[0])))
-    score = kernel[:, train] @ (vectors[:, :n_kept] / np.sqrt(values[:n_kept]))
+    score = kernel[:, train] @ (vectors[:, :n_kept] / np.sqrt(values[:n_kept]))  # (n_rows, n_kept)
     lost = 1.0 - values[:n_kept].sum() / np.maximum(values, 0.0).sum()
     return score @ score.T, float(max(lost, 0.0))
 
@@ -185,7 +188,7 @@ def principal_kernel(kernel: Float64, train: Integers, n_components: int) -> tup
 def _standardised(block: Float32, train: Integers) -> tuple[Float32, NDArray[np.bool_]]:
     """Standardise the columns that vary over the training rows, and drop the others; return which were kept."""
     if not np.isfinite(block).all():
-        raise DataError("a feature contains NaN or infinity. Find the cause and extract it again.")
+        raise DataError("a feature contains NaN or infinity. Find the cause and extract it again.", where="features")
     mean = block[train].mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = block - mean
     spread: Float32 = np.sqrt(np.mean(centred[train] ** 2, axis=0))
@@ -194,10 +197,14 @@ def _standardised(block: Float32, train: Integers) -> tuple[Float32, NDArray[np.
 
 
 def _some(count: int) -> int:
+    """Return a number of columns; raise a DataError if it is 0."""
     if not count:
         raise DataError(
-            "no column of the features varies over the training stimuli. Leave these "
-            "features out, or use stimuli that differ."
+            "no column of the features varies over the training stimuli. Leave these features out, or use stimuli that "
+            "differ.",
+            where="features",
+            expected=1,
+            found=0,
         )
     return count
 
@@ -206,7 +213,7 @@ def _some(count: int) -> int:
 
 
 def default_alphas(n_rows: int) -> Float64:
-    """Return penalties from nearly none to nearly the training mean, for kernels whose mean diagonal is one."""
+    """Return penalties, from nearly none to predictions of nearly the training mean; kernels have mean diagonal one."""
     bottom, top = GRID_BOTTOM, GRID_TOP * n_rows
     return np.geomspace(bottom, top, int(np.ceil(np.log10(top / bottom) * GRID_PER_DECADE)) + 1)
 
@@ -221,7 +228,7 @@ def fit_kernels(
     alphas: Float64,
     alone: Sequence[Float64] | None = None,
 ) -> KernelFit:
-    """Fit targets from one feature space, or two, and predict the held-out rows; penalties are each target's own.
+    """Fit targets from one or two feature spaces, with a penalty for each target, and predict the held-out rows.
 
     Parameters
     ----------
@@ -232,12 +239,12 @@ def fit_kernels(
     train, test
         Rows to fit and to predict.
     fold
-        Shape ``(n_train,)``: folds that choose penalty and share, by held-out squared error; the larger penalty wins a
-        tie.
+        Shape ``(n_train,)``: folds that choose penalty and share, by held-out squared error. Of equal errors, that of
+        the larger penalty is chosen.
     alphas
         Shape ``(n_alphas,)``, ascending.
     alone
-        For two kernels: ``errors`` of the fit of each alone, so that they are not computed again. The mixtures are
+        For two kernels: ``errors`` of the fit of each alone, which are then not computed again. The mixtures are
         `SHARES`.
 
     Raises
@@ -248,7 +255,8 @@ def fit_kernels(
     if len(kernels) not in (1, 2) or len(targets) != len(train) or len(fold) != len(train):
         raise ShapeError(
             f"one or two kernels and a row of targets for each training row are needed; found {len(kernels)} kernels, "
-            f"{len(targets)} rows of targets and {len(fold)} folds for {len(train)} training rows."
+            f"{len(targets)} rows of targets and {len(fold)} folds for {len(train)} training rows.",
+            found=(len(kernels), len(targets), len(fold), len(train)),
         )
     known = dict(zip((1.0, 0.0), alone or (), strict=False))
     grid = (1.0,) if len(kernels) == 1 else SHARES
@@ -261,7 +269,7 @@ def fit_kernels(
             errors = _errors(_mixture(kernels, candidate)[np.ix_(train, train)], targets, fold, alphas)
         if candidate == 1.0:
             first = errors
-        at = len(alphas) - 1 - errors[::-1].argmin(axis=0)  # the larger penalty wins a tie
+        at = len(alphas) - 1 - errors[::-1].argmin(axis=0)  # of equal errors, that of the larger penalty
         lowest = np.take_along_axis(errors, at[None], axis=0)[0]
         better = lowest < best
         best[better], alpha[better], share[better] = lowest[better], alphas[at[better]], candidate
@@ -302,11 +310,11 @@ def _errors(kernel: Float64, targets: Float32, fold: Integers, alphas: Float64) 
             block = slice(start, start + BLOCK_TARGETS)
             mean = targets[rest, block].mean(axis=0)
             moments = vectors.T @ (targets[rest, block] - mean)
-            truth = targets[held, block] - mean
+            true = targets[held, block] - mean
             for a, alpha in enumerate(alphas):
-                missed = (probe / (values + alpha)).astype(np.float32) @ moments
-                missed -= truth
-                errors[a, block] += np.einsum("ij,ij->j", missed, missed)
+                residual = (probe / (values + alpha)).astype(np.float32) @ moments
+                residual -= true
+                errors[a, block] += np.einsum("ij,ij->j", residual, residual)
     return errors
 
 
@@ -328,7 +336,7 @@ def _predict(
             block = chosen[start : start + BLOCK_TARGETS]
             inverse = 1.0 / (values[:, None] + alpha[block])
             shrunk = (vectors.T @ centred[:, block]) * inverse
-            dual = vectors @ shrunk.astype(np.float32)
+            dual = vectors @ shrunk.astype(np.float32)  # (K + alpha)^-1 Y, (n_train, n_block)
             for k, weight in enumerate(mixing):
                 if weight:
                     parts[k][:, block] = np.float32(weight) * (across[k] @ dual)

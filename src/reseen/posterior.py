@@ -1,11 +1,10 @@
 """Posterior: probability of each of many known stimuli given decoded features.
 
 A decoder shrinks uncertain features, and mixes a stimulus with similar ones. The relation between true and decoded
-features is estimated on stimuli outside the fit: ``decoded = true @ gain + offset + noise``, with Gaussian
-noise that is correlated over features. Each of many candidates, such as the captions of the training images, then
-has a probability given the decoded features: Bayesian reconstruction with an empirical prior (Naselaris et al., Neuron
-2009). The mean over candidates, weighted by this probability, is closer to the generator's training conditionings than
-the decoded feature.
+features is estimated on stimuli outside the fit: ``decoded = true @ gain + offset + noise``, with Gaussian noise that
+is correlated over features. Each candidate, such as the captions of a training image, then has a probability given the
+decoded features: Bayesian reconstruction with an empirical prior (Naselaris et al., Neuron 2009). The mean over
+candidates, weighted by this probability, is closer to the generator's training conditionings than the decoded feature.
 """
 
 from __future__ import annotations
@@ -57,8 +56,13 @@ class Components:
         mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
         centred = rows - mean
         if len(rows) < 2 or not centred.any():
-            raise ShapeError(f"principal components need stimuli that differ; all {len(rows)} are alike.")
-        variance, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))
+            raise ShapeError(
+                f"principal components need at least two different stimuli; all {len(rows)} are equal.",
+                where="features",
+                expected=2,
+                found=len(rows),
+            )
+        variance, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))  # of rows: fewer than targets
         leading = np.argsort(-variance)[:n_components]
         leading = leading[variance[leading] > 1e-6 * variance.max()]
         axes = (vectors[:, leading] / np.sqrt(variance[leading])).T @ centred
@@ -96,7 +100,7 @@ class DecodingNoise:
         true, decoded
             Shape ``(n, k)``, rows of the same items.
         penalty
-            Of the gain, relative to the variance of the leading component. The noise covariance is that of the
+            Penalty of the gain, relative to the variance of the leading component. The noise covariance is that of the
             residuals, shrunk towards a multiple of the identity (Ledoit and Wolf 2004).
 
         Raises
@@ -110,13 +114,16 @@ class DecodingNoise:
         if decoded.shape != true.shape or n < k + 2:
             raise ShapeError(
                 f"true {true.shape} and decoded {decoded.shape} coordinates must have the same shape, with at least "
-                f"{k + 2} rows for {k} components. Give more stimuli, or fewer components."
+                f"{k + 2} rows for {k} components. Use more stimuli, or fewer components.",
+                where="true",
+                expected=k + 2,
+                found=n,
             )
         mean = true.mean(axis=0, dtype=np.float64)
         known, found = true - mean, decoded - decoded.mean(axis=0, dtype=np.float64)
         square = known.T @ known
         square[np.diag_indices(k)] += penalty * np.diagonal(square).max()
-        gain = np.linalg.solve(square, known.T @ found)
+        gain = np.linalg.solve(square, known.T @ found)  # ridge regression of decoded on true coordinates
         variance, vectors = np.linalg.eigh(ledoit_wolf(found - known @ gain, assume_centered=True)[0])
         variance = np.maximum(variance, 1e-9 * max(float(variance.max()), 1e-30))
         return cls(gain, decoded.mean(axis=0, dtype=np.float64) - mean @ gain, vectors / np.sqrt(variance))
@@ -139,6 +146,7 @@ class DecodingNoise:
         -------
         Shape ``(n, n_candidates)``.
         """
+        # -|decoded - expected|^2 / 2 in whitened coordinates, without |decoded|^2, which is the same for all candidates
         expected = (candidates @ self.gain + self.offset) @ self.whitening
         log: Float64 = (decoded @ self.whitening) @ expected.T
         log -= 0.5 * (expected**2).sum(axis=1)
@@ -175,13 +183,13 @@ def calibrated_noise(
     Returns
     -------
     The noise of all items, with the best penalty and temperature. The score is the mean logarithm of the probability of
-    the true candidate, a proper score that false certainty cannot raise.
+    the true candidate, a proper score: overconfidence lowers it.
     """
-    asked = np.zeros(len(true), dtype=bool)
-    asked[_spread(len(true))] = True
+    sampled = np.zeros(len(true), dtype=bool)
+    sampled[_spread(len(true))] = True
     score = np.zeros((len(PENALTIES), len(TEMPERATURES)))
     for number in np.unique(fold):
-        others, scored = fold != number, asked & (fold == number)
+        others, scored = fold != number, sampled & (fold == number)
         if not scored.any():
             continue
         for p, penalty in enumerate(PENALTIES):
@@ -194,12 +202,12 @@ def calibrated_noise(
 
 def _log_probability(log: Float64, row: Integers) -> Float64:
     """Return the logarithm of the probability of one candidate for each item."""
-    top = log.max(axis=1)
+    top = log.max(axis=1)  # subtracted first, so that exp does not overflow
     total = np.log(np.exp(log - top[:, None]).sum(axis=1)) + top
     found: Float64 = log[np.arange(len(log)), row] - total
     return found
 
 
 def _spread(n: int) -> Integers:
-    """Return at most `SAMPLED_ROWS` of n rows, evenly spread."""
+    """Return the indices of at most `SAMPLED_ROWS` of n rows, evenly spread."""
     return np.unique(np.linspace(0, n - 1, min(n, SAMPLED_ROWS)).astype(np.int64))

@@ -1,4 +1,4 @@
-"""Statistics: null distributions, intervals over stimuli, p-values, false discovery rates. Arrays in, arrays out.
+"""Statistics: null distributions, intervals over stimuli, p-values and false discovery rates, from arrays alone.
 
 Resampling and permutation always use stimuli, never rows or pairs, which are not independent of each other.
 """
@@ -15,7 +15,7 @@ from reseen.errors import ShapeError
 
 Floats = NDArray[np.float64]
 
-_PERMUTED = 64  # targets at a time, which stay in the processor's cache
+_PERMUTED = 64  # targets at a time, so that they fit into the processor's cache
 _FLIPPED = 1000  # exchanges at a time
 
 
@@ -41,9 +41,9 @@ class Null:
 
 
 def derangements(labels: ArrayLike, n_derangements: int, *, seed: int) -> NDArray[np.int64]:
-    """Draw mismatched pairings, in which every stimulus is paired with another stimulus.
+    """Draw mismatched pairings (derangements): every stimulus is paired with another stimulus.
 
-    Stimuli are permuted, not items: all repetitions of an image get the same mismatched image.
+    Stimuli are permuted, not items: all repetitions of an image have the same mismatched image.
 
     Returns
     -------
@@ -56,12 +56,13 @@ def derangements(labels: ArrayLike, n_derangements: int, *, seed: int) -> NDArra
     """
     distinct, first, stimulus = np.unique(np.asarray(labels), return_index=True, return_inverse=True)
     if len(distinct) < 2:
-        raise ShapeError("pairing images with mismatched images needs at least two stimuli; found one.")
+        message = "pairing images with mismatched images needs at least two stimuli; found one."
+        raise ShapeError(message, where="labels", expected=2, found=len(distinct))
     rng = np.random.default_rng([seed, 1])
     rows = np.empty((n_derangements, len(stimulus)), dtype=np.int64)
     for sample in range(n_derangements):
         order = rng.permutation(len(distinct))
-        while np.any(order == np.arange(len(distinct))):  # about e tries, whatever the number of stimuli
+        while np.any(order == np.arange(len(distinct))):  # e = 2.7 tries on average, for any number of stimuli
             order = rng.permutation(len(distinct))
         rows[sample] = first[order[stimulus]]
     return rows
@@ -70,16 +71,16 @@ def derangements(labels: ArrayLike, n_derangements: int, *, seed: int) -> NDArra
 def permutations(
     labels: ArrayLike, n_permutations: int, *, seed: int, groups: NDArray[Any] | None = None
 ) -> NDArray[np.int64]:
-    """Draw random pairings of stimuli with ground truths; some may be correct.
+    """Draw random pairings of stimuli with ground truths; some pairs may match.
 
     Parameters
     ----------
     labels
-        Shape ``(n,)``: stimulus of each item; all items of a stimulus get the same ground truth.
+        Shape ``(n,)``: stimulus of each item; all items of a stimulus have the same ground truth.
     n_permutations, seed
         Number of permutations, and their seed.
     groups
-        Shape ``(n,)``: ground truths are exchanged only within groups; left out: among all.
+        Shape ``(n,)``: ground truths are exchanged only within groups. Left out: among all stimuli.
 
     Returns
     -------
@@ -114,9 +115,9 @@ def repaired_scores(paired: Floats, rows: NDArray[np.int64]) -> Floats:
     return nan_mean(paired[rows, np.arange(paired.shape[1])])
 
 
-def permutation_null(observed: float, wrong: Floats) -> Null:
+def permutation_null(observed: float, mismatched: Floats) -> Null:
     """Compare the observed score with the scores of mismatched pairings, ``(n_derangements,)``."""
-    known = wrong[np.isfinite(wrong)]
+    known = mismatched[np.isfinite(mismatched)]
     if not len(known) or not np.isfinite(observed):
         return Null(np.nan, np.nan, np.nan, np.nan, np.nan)
     low, high = interval(known)
@@ -127,14 +128,14 @@ def permutation_null(observed: float, wrong: Floats) -> Null:
 def null_sd(n_items: int) -> float:
     """Return the standard deviation of two-way identification at chance, ``sqrt(1 / (12 n))``.
 
-    The pairs of one item have the same right answer: each item's accuracy is uniform on 0...1, of variance 1/12.
-    Counting the ``n (n - 1)`` pairs as independent would overstate the certainty many times.
+    All pairs of an item depend on the same reconstruction: at chance, the accuracy of an item is uniform on 0...1, with
+    variance 1/12. The standard deviation for ``n (n - 1)`` independent pairs would be many times too small.
     """
     return float(np.sqrt(1 / (12 * n_items)))
 
 
 def bootstrap_weights(labels: ArrayLike, n_bootstrap: int, *, seed: int) -> Floats:
-    """Draw stimuli with replacement; an item's weight is how often its stimulus was drawn, ``(n_bootstrap, n)``."""
+    """Draw stimuli with replacement; an item's weight is the number of draws of its stimulus, ``(n_bootstrap, n)``."""
     distinct, stimulus = np.unique(np.asarray(labels), return_inverse=True)
     rng = np.random.default_rng([seed, 2])
     n_stimuli = len(distinct)
@@ -150,7 +151,7 @@ def bootstrap_mean(values: Floats, weights: Floats) -> Floats:
 
 
 def interval(replicates: Floats, *, coverage: float = 0.95) -> tuple[float, float]:
-    """Return the middle ``coverage`` of resampled scores; NaN twice where none is known."""
+    """Return the limits of the middle ``coverage`` of resampled scores; NaN if none is finite."""
     known = replicates[np.isfinite(replicates)]
     if not len(known):
         return np.nan, np.nan
@@ -159,7 +160,7 @@ def interval(replicates: Floats, *, coverage: float = 0.95) -> tuple[float, floa
 
 
 def t_interval(values: Floats, *, coverage: float = 0.95) -> tuple[float, float]:
-    """Return the interval of a mean from few independent values, by Student's t; NaN twice for fewer than two.
+    """Return the interval of a mean from few independent values, by Student's t; NaN for fewer than two values.
 
     ``mean ± t * sd / sqrt(k)`` with k - 1 degrees of freedom.
     """
@@ -184,7 +185,7 @@ def interval_around(value: float, replicates: Floats, n: int, *, widen: float = 
     Parameters
     ----------
     value
-        The score; where it is NaN, so are both ends.
+        The score; if it is NaN, both limits are NaN.
     replicates
         Shape ``(n_bootstrap,)``: the score of each resampling.
     n
@@ -214,7 +215,7 @@ def gap_closed(value: ArrayLike, floor: ArrayLike, ceiling: ArrayLike) -> Floats
 
 
 def nan_mean(values: Floats) -> Floats:
-    """Average finite values over the last axis; NaN, without a warning, where there are none."""
+    """Average finite values over the last axis; NaN, without a warning, if there are none."""
     known = np.isfinite(values)
     return ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(np.float64))
 
@@ -239,7 +240,8 @@ def p_of_correlation(r: ArrayLike, n: int) -> Floats:
     from scipy.stats import t
 
     if n < 3:
-        raise ShapeError(f"a p-value of a correlation needs at least three stimuli; found {n}.")
+        message = f"a p-value of a correlation needs at least three stimuli; found {n}."
+        raise ShapeError(message, where="n", expected=3, found=n)
     known = np.clip(np.asarray(r, dtype=np.float64), -1.0, 1.0)
     with np.errstate(divide="ignore"):
         p: Floats = t.sf(known * np.sqrt((n - 2) / (1 - known**2)), n - 2)
@@ -249,8 +251,9 @@ def p_of_correlation(r: ArrayLike, n: int) -> Floats:
 def p_of_null(r: ArrayLike, null: Floats) -> Floats:
     """Compute the one-sided p of correlations from correlations that were drawn under the null, ``(n_null,)``.
 
-    The null is described by three moments of ``arctanh(r)``, as a Pearson type III distribution (Winkler et al. 2016),
-    so that p may be far below ``1 / n_null``. NaN stays NaN; with fewer than three finite null values all are NaN.
+    A Pearson type III distribution with the first three moments of ``arctanh(r)`` approximates the null (Winkler et al.
+    2016), so that p can be far below ``1 / n_null``. NaN stays NaN; with fewer than three finite null values all p are
+    NaN.
     """
     from scipy.stats import pearson3, skew
 
@@ -271,16 +274,16 @@ def permutation_p(true: NDArray[Any], predicted: NDArray[Any], n_permutations: i
     Parameters
     ----------
     true, predicted
-        Shape ``(n, n_targets)``, one row a stimulus.
+        Shape ``(n, n_targets)``, one row for each stimulus.
     n_permutations
-        How many; the smallest p is ``1 / (1 + n_permutations)``.
+        Number of permutations; the smallest p is ``1 / (1 + n_permutations)``.
     seed
         Seed of the permutations.
 
     Returns
     -------
-    Shape ``(n_targets,)``: ``(1 + permutations that correlate at least as well) / (1 + permutations)``; NaN where the
-    true values do not vary.
+    Shape ``(n_targets,)``: ``(1 + permutations that correlate at least as well) / (1 + permutations)``; NaN for
+    constant true values.
     """
     rng = np.random.default_rng([seed, 3])
     orders = [rng.permutation(len(true)) for _ in range(n_permutations)]
@@ -289,17 +292,17 @@ def permutation_p(true: NDArray[Any], predicted: NDArray[Any], n_permutations: i
         block = slice(start, start + _PERMUTED)
         y = true[:, block] - true[:, block].mean(axis=0, dtype=np.float64)
         x = predicted[:, block] - predicted[:, block].mean(axis=0, dtype=np.float64)
-        observed = (y * x).sum(axis=0)  # norms stay as they are whatever the order
-        reached = observed - 1e-12 * np.sqrt((y**2).sum(axis=0) * (x**2).sum(axis=0))
-        beaten = np.zeros(y.shape[1])
+        observed = (y * x).sum(axis=0)  # products suffice: norms are the same for all permutations
+        threshold = observed - 1e-12 * np.sqrt((y**2).sum(axis=0) * (x**2).sum(axis=0))  # tolerates rounding
+        n_reached = np.zeros(y.shape[1])
         for order in orders:
-            beaten += np.einsum("ij,ij->j", y[order], x) >= reached
-        p[block] = np.where((y**2).sum(axis=0) > 0, (1 + beaten) / (1 + n_permutations), np.nan)
+            n_reached += np.einsum("ij,ij->j", y[order], x) >= threshold
+        p[block] = np.where((y**2).sum(axis=0) > 0, (1 + n_reached) / (1 + n_permutations), np.nan)
     return p
 
 
 def benjamini_hochberg(p: ArrayLike) -> Floats:
-    """Return each test's q: the smallest false discovery rate at which it would be called significant.
+    """Return each test's q: the smallest false discovery rate at which it is significant.
 
     Benjamini & Hochberg's (1995) step-up procedure, over all tests whose p is known; NaN stays NaN.
     """
@@ -308,6 +311,7 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
     order = tested[np.argsort(-known[tested], kind="stable")]  # the largest first
     q = np.full(known.shape, np.nan)
     rank = np.arange(len(order), 0, -1)
+    # q of the k-th smallest p of m: the minimum of m * p_j / j over j >= k
     q[order] = np.minimum.accumulate(np.minimum(known[order] * len(order) / rank, 1.0))
     return q
 
@@ -320,6 +324,7 @@ def holm(p: ArrayLike) -> Floats:
     known = np.asarray(p, dtype=np.float64)
     tested = np.flatnonzero(np.isfinite(known))
     order = tested[np.argsort(known[tested], kind="stable")]  # the smallest first
+    # of the k-th smallest p of m: the maximum of (m - j + 1) * p_j over j <= k
     corrected = np.full(known.shape, np.nan)
     corrected[order] = np.maximum.accumulate(np.minimum(known[order] * np.arange(len(order), 0, -1), 1.0))
     return corrected
@@ -328,8 +333,8 @@ def holm(p: ArrayLike) -> Floats:
 def signed_rank_p(differences: ArrayLike) -> float:
     """Return the two-sided p of Wilcoxon's (1945) signed-rank test, exact for any number of differences.
 
-    Differences of 0 are left out and ties get their mean rank. Under the null each rank counts with probability one
-    half. The distribution of the sum is computed rank by rank, so ties need no approximation.
+    Differences of 0 are left out, and ties have their mean rank. Under the null, each rank is in the sum with
+    probability one half. The distribution of the sum is computed rank by rank, so that ties need no approximation.
 
     Parameters
     ----------
@@ -339,27 +344,27 @@ def signed_rank_p(differences: ArrayLike) -> float:
     Returns
     -------
     float
-        1 where no difference is left.
+        1 if no difference is left.
     """
     from scipy.stats import rankdata
 
     known = np.asarray(differences, dtype=np.float64)
-    known = np.round(known[np.isfinite(known)], 12)  # what rounding made unequal is equal
+    known = np.round(known[np.isfinite(known)], 12)  # differences that are equal up to rounding become ties
     known = known[known != 0]
     if not len(known):
         return 1.0
-    ranks = np.rint(2 * rankdata(np.abs(known))).astype(np.int64)  # doubled, for shared ranks end in a half
+    ranks = np.rint(2 * rankdata(np.abs(known))).astype(np.int64)  # doubled: mean ranks can end in .5
     above = int(ranks[known > 0].sum())
     total = int(ranks.sum())
-    chance = np.zeros(total + 1)
-    chance[0] = 1.0
-    reached = 0
+    probability = np.zeros(total + 1)  # of each sum of ranks
+    probability[0] = 1.0
+    largest = 0
     for rank in ranks:
-        counted = chance[: reached + 1] / 2
-        chance[: reached + 1] = counted
-        chance[rank : rank + reached + 1] += counted
-        reached += int(rank)
-    return float(min(1.0, 2 * chance[max(above, total - above) :].sum()))
+        half = probability[: largest + 1] / 2
+        probability[: largest + 1] = half
+        probability[rank : rank + largest + 1] += half
+        largest += int(rank)
+    return float(min(1.0, 2 * probability[max(above, total - above) :].sum()))
 
 
 def sign_flip_p(differences: NDArray[Any], n_permutations: int, *, seed: int) -> Floats:
@@ -371,23 +376,25 @@ def sign_flip_p(differences: NDArray[Any], n_permutations: int, *, seed: int) ->
     Parameters
     ----------
     differences
-        Shape ``(n, n_scores)``, one row a stimulus; NaN counts as no difference.
+        Shape ``(n, n_scores)``, one row for each stimulus; NaN counts as no difference.
     n_permutations, seed
         Number of exchanges, and their seed.
 
     Returns
     -------
-    Shape ``(n_scores,)``: ``(1 + exchanges that differ at least as much) / (1 + exchanges)``; exact: their proportion.
+    Shape ``(n_scores,)``: ``(1 + exchanges that differ at least as much) / (1 + exchanges)``; if p is exact, the
+    proportion of these exchanges.
     """
     known = np.nan_to_num(np.asarray(differences, dtype=np.float64))
     n_items = len(known)
     exact = 2**n_items <= n_permutations
     n_drawn = 2**n_items if exact else n_permutations
     rng = np.random.default_rng([seed, 5])
-    reached = np.abs(known.sum(axis=0)) - 1e-12 * np.abs(known).sum(axis=0)
-    beaten = np.zeros(known.shape[1])
+    threshold = np.abs(known.sum(axis=0)) - 1e-12 * np.abs(known).sum(axis=0)  # tolerates rounding
+    n_reached = np.zeros(known.shape[1])
     for start in range(0, n_drawn, _FLIPPED):
         rows = np.arange(start, min(start + _FLIPPED, n_drawn))
+        # if exact, the binary digits of each number
         flipped = rows[:, None] >> np.arange(n_items) & 1 if exact else rng.integers(0, 2, (len(rows), n_items))
-        beaten += (np.abs((1.0 - 2.0 * flipped) @ known) >= reached).sum(axis=0)
-    return beaten / n_drawn if exact else (1 + beaten) / (1 + n_drawn)
+        n_reached += (np.abs((1.0 - 2.0 * flipped) @ known) >= threshold).sum(axis=0)
+    return n_reached / n_drawn if exact else (1 + n_reached) / (1 + n_drawn)

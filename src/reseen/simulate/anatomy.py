@@ -1,8 +1,8 @@
 """Anatomy of simulated subjects: positions of voxels on nilearn's fsaverage5 surface, and in the visual field.
 
-All simulated subjects share this template. Regions are defined by distance to hand-set coordinates, so they are
-*approximate*: the neighbourhood of an area is right, its borders are not. Coordinates are those of fsaverage, in mm:
-x to the right, y to the front, z up. The hemispheres are mirror images.
+All simulated subjects share this template. Regions are defined by the distance to manually chosen coordinates and are
+therefore *approximate*: the positions of areas are realistic, their borders are not. Coordinates are those of
+fsaverage, in mm: x to the right, y to the front, z up. The hemispheres are mirror images.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _SEEDS: dict[str, tuple[tuple[float, float, float], ...]] = {
     "parietal": ((22, -70, 50), (28, -62, 54), (34, -50, 52), (18, -64, 60)),
 }
 _CALCARINE = np.array([(9.0, -97.0, -1.0), (9.0, -84.0, 3.0), (12.0, -74.0, 5.0), (16.0, -64.0, 7.0)])
-_MAX_ECCENTRICITY = 5.5
-_HALF_MAGNIFICATION = 0.75
+_MAX_ECCENTRICITY = 5.5  # degrees of visual angle
+_HALF_MAGNIFICATION = 0.75  # degrees: eccentricity at which cortical magnification is half of its maximum
 
 
 @dataclass(frozen=True)
@@ -164,9 +164,10 @@ def _retinotopy(position: Points, stream: NDArray[np.int64]) -> tuple[NDArray[np
                 continue
             spot = position[members].copy()
             spot[:, 0] = np.abs(spot[:, 0])
-            share = _ranks(spot[:, 1])
+            rank = _ranks(spot[:, 1])  # 0 at the occipital pole, 1 at the front
+            # magnification M = 1 / (e + 0.75), integrated: distance on cortex = log(1 + e / 0.75)
             growth = np.log(1 + _MAX_ECCENTRICITY / _HALF_MAGNIFICATION)
-            eccentricity[members] = _HALF_MAGNIFICATION * np.expm1(share * growth)
+            eccentricity[members] = _HALF_MAGNIFICATION * np.expm1(rank * growth)
             if label == STREAMS["early"]:
                 part, area[members] = _early_angles(spot)
             else:
@@ -178,10 +179,10 @@ def _retinotopy(position: Points, stream: NDArray[np.int64]) -> tuple[NDArray[np
 def _early_angles(spot: Points) -> tuple[Points, NDArray[np.int64]]:
     """Return the polar angle (-pi/2 straight down, pi/2 straight up) and the area of early voxels of one side."""
     distance, above = _from_calcarine(spot)
-    share = _ranks(distance)
-    area = np.minimum(1 + (share * 3).astype(np.int64), 3)
-    within = share * 3 - (area - 1)
-    tilt = np.where(area == 2, 1 - within, within) * np.pi / 2
+    rank = _ranks(distance)
+    area = np.minimum(1 + (rank * 3).astype(np.int64), 3)
+    within = rank * 3 - (area - 1)  # position within the area, 0 to 1
+    tilt = np.where(area == 2, 1 - within, within) * np.pi / 2  # reversed in V2
     return np.where(above, -tilt, tilt), area
 
 

@@ -1,9 +1,9 @@
 """Cortex of a simulated subject: noise-free response of each voxel to an image.
 
 Early voxels sum local tones, colours and oriented edges in a receptive field and compress the sum. Ventral voxels
-respond to a fixed random network in large receptive fields, and to a smaller part to categories. No decoder and no
-evaluation network uses this random network. The streams between mix both. No response depends on captions or on a
-diffusion model's features.
+respond to a fixed random network in large receptive fields, and to a smaller part to categories. The streams between
+them mix both. No decoder and no evaluation network uses this random network, and no response depends on captions or on
+a diffusion model's features.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ PARTS = ("early", "middle", "late", "category")
 
 DECORRELATION = 0.6
 """Degree to which correlations between the network's units are removed, 0 none, 1 all; sets the dimensionality."""
-_TUNED_ON = 128
+_TUNED_ON = 128  # images
 
 
 @dataclass(frozen=True)
 class Responses:
-    """Noise-free responses to images, standardised over the images a cortex was tuned on.
+    """Noise-free responses to images, standardised over the images on which the cortex was tuned.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ class Cortex:
     Parameters
     ----------
     x, y, size
-        Shape ``(n_voxels,)``: receptive field in degrees: centre (to the right of, above the centre of gaze) and
-        standard deviation.
+        Shape ``(n_voxels,)``, in degrees: centre of the receptive field (to the right of and above the centre of gaze),
+        and its standard deviation.
     compression
         Shape ``(n_voxels,)``: exponent of early vision's sum.
     share
@@ -150,11 +150,11 @@ class Cortex:
         weights = (self.early_weights, self.middle_weights, self.late_weights)
         read = [(field, weight[:, v]) for field, weight, v in zip(fields, weights, used, strict=True)]
 
-        def look(rows: slice) -> tuple[slice, list[Array]]:
-            seen = (early_channels(images[rows]), *self.network.activations(images[rows]))
-            return rows, [_pool(planes, *reading) for planes, reading in zip(seen, read, strict=True)]
+        def pool(rows: slice) -> tuple[slice, list[Array]]:
+            planes = (early_channels(images[rows]), *self.network.activations(images[rows]))
+            return rows, [_pool(part, *filters) for part, filters in zip(planes, read, strict=True)]
 
-        for rows, pooled in map_parallel(look, batches(len(images))):
+        for rows, pooled in map_parallel(pool, batches(len(images))):
             pooled[0] **= self.compression[used[0]]
             for k, v in enumerate(used):
                 parts[k][rows, v] = pooled[k]
@@ -201,7 +201,7 @@ def _balance(parts: Array, share: NDArray[np.float64], category: NDArray[np.floa
     overlap = np.mean(image * centred[3], axis=0, dtype=np.float64) * per_unit[3] / np.where(size > 1e-6, size, 1)
     shared = np.maximum(overlap, 0)
     a, b = np.sqrt(category), np.sqrt(1 - category)
-    for _ in range(60):  # a² + ab·shared = category, and a² + b² + 2ab·overlap = 1
+    for _ in range(60):  # fixed point of a² + ab·shared = category and a² + b² + 2ab·overlap = 1
         a = (np.sqrt((b * shared) ** 2 + 4 * category) - b * shared) / 2
         b = np.sqrt((a * overlap) ** 2 + 1 - a**2) - a * overlap
     gain[:3] *= b

@@ -18,8 +18,8 @@ from reseen.simulate.simulation import simulate
 def check_settings(recipe: Recipe, path: Path | None) -> None:
     """Compare simulated subjects in a folder with a recipe.
 
-    Settings are compared for drawn images and for the user's own images. Data of an older version record only
-    their seed.
+    Settings are compared for drawn images and for the user's own images. Data of an older version contain only their
+    seed.
 
     Raises
     ------
@@ -30,19 +30,23 @@ def check_settings(recipe: Recipe, path: Path | None) -> None:
     """
     if recipe.data.kind != "simulated" or path is None:
         return
-    told = read_truth(path / TRUTH)
-    made = told.get("simulate", {"seed": told["seed"]} if "seed" in told else {})
-    wanted = recipe.simulate.model_dump(mode="json")
-    if differ := [name for name, value in wanted.items() if made.get(name, value) != value]:
-        values = "; ".join(
-            f"simulate.{name}: expected {shown(str(made[name]))}, found {wanted[name]}" for name in differ
-        )
-        options = [word for name in differ for word in ("--set", f"simulate.{name}={made[name]}")]
-        raise ResultsError(
-            f"{shown(path)} holds simulated subjects of another recipe. Expected is what they were made with, found is "
-            f"what this recipe asks for: {values}. Use them with {shell_line(*options)}, or name another --data or "
-            "--out."
-        )
+    truth = read_truth(path / TRUTH)
+    of_data = truth.get("simulate", {"seed": truth["seed"]} if "seed" in truth else {})
+    of_recipe = recipe.simulate.model_dump(mode="json")
+    differ = [name for name, value in of_recipe.items() if of_data.get(name, value) != value]
+    if not differ:
+        return
+    values, options = [], []
+    for name in differ:
+        values.append(f"simulate.{name}: expected {shown(str(of_data[name]))}, found {of_recipe[name]}")
+        options += ["--set", f"simulate.{name}={of_data[name]}"]
+    raise ResultsError(
+        f"{shown(path)} has simulated subjects of another recipe (expected: their settings; found: those of this "
+        f"recipe): {'; '.join(values)}. Use them with {shell_line(*options)}, or choose another --data or --out.",
+        where=f"simulate.{differ[0]}",
+        expected={name: of_data[name] for name in differ},
+        found={name: of_recipe[name] for name in differ},
+    )
 
 
 def write_data_set(

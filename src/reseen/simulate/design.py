@@ -31,7 +31,10 @@ def plan_trials(
     if n_images > n_trials:
         raise RecipeError(
             f"simulate: {n_images} images do not fit into {n_trials} trials ({n_sessions} sessions of "
-            f"{trials_per_session}); each is shown at least once. Ask for fewer images or more sessions."
+            f"{trials_per_session}); each is presented at least once. Use fewer images or more sessions.",
+            where="simulate.n_sessions",
+            expected=n_images,
+            found=n_trials,
         )
     count = count_repetitions(n_images, n_trials, rng)
     room = np.full(n_sessions, trials_per_session)
@@ -41,7 +44,7 @@ def plan_trials(
         for session in _choose_sessions(room, int(count[image]), rng):
             sessions[session].append(int(image))
             room[session] -= 1
-    return [_shuffled(shown, rng) for shown in sessions]
+    return [_permuted(shown, rng) for shown in sessions]
 
 
 def count_repetitions(n_images: int, n_trials: int, rng: Generator) -> NDArray[np.int64]:
@@ -80,8 +83,8 @@ def _choose_sessions(room: NDArray[np.int64], count: int, rng: Generator) -> NDA
     return np.array(chosen, dtype=np.intp)
 
 
-def _shuffled(shown: list[int], rng: Generator) -> NDArray[np.int64]:
-    """Permute the trials of a session; avoid two presentations of an image in a row where possible."""
+def _permuted(shown: list[int], rng: Generator) -> NDArray[np.int64]:
+    """Permute the trials of a session; avoid two presentations of an image in a row if possible."""
     order = rng.permutation(np.array(shown, dtype=np.int64))
     for _ in range(20):
         again = np.flatnonzero(order[1:] == order[:-1]) + 1

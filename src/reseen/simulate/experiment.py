@@ -89,9 +89,11 @@ def _fill_row(row: NDArray[np.int32], order: NDArray[np.int32], subject: Subject
     one_image_each = len(np.unique(others)) == len(others) and not np.isin(others, shared_ids).any()
     if not (np.array_equal(row[places], shown) and np.array_equal(row[:N_SHARED_IDS], shared_ids) and one_image_each):
         raise ShapeError(
-            f"{subject.name} and {longest.name} do not share one order of repetitions. As in NSD, a trial that "
-            "repeats an earlier trial's image must do so for every subject, and shared images come at the same "
-            "trials."
+            f"{subject.name} and {longest.name} do not share one order of repetitions. As in NSD, a trial that repeats "
+            "an earlier trial's image must do so for every subject, and shared images must be in the same trials.",
+            where="subjects",
+            expected=longest.name,
+            found=subject.name,
         )
 
 
@@ -191,12 +193,14 @@ def write_responses(path: Path, subject: SubjectTree, order: NDArray[np.int32]) 
         writer.writerow(RESPONSE_COLUMNS)
         for session, ids in enumerate(subject.stimulus_id, start=1):
             first_of_session = trial
-            runs = [(run, k) for run, n in enumerate(run_lengths(len(ids)), start=1) for k in range(1, n + 1)]
+            runs: list[tuple[int, int]] = []  # run and number of each trial, from 1
+            for run, n in enumerate(run_lengths(len(ids)), start=1):
+                runs += [(run, k) for k in range(1, n + 1)]
             for (run, k), stimulus in zip(runs, (ids + 1).tolist(), strict=True):
                 seconds = (trial - first_of_session) * TRIAL_SECONDS
                 days = 7 * (session - 1) + FIRST_TRIAL_DAYS + seconds / 86_400
                 earlier = previous.setdefault(stimulus, [])
-                # Trials between this presentation and the latest; the first, once it is not the latest.
+                # number of trials since the latest presentation, and since the first, if that is not the latest
                 recent = trial - earlier[-1] - 1 if earlier else "NaN"
                 since_first = trial - earlier[0] - 1 if len(earlier) > 1 else "NaN"
                 in_session = bool(earlier) and earlier[-1] >= first_of_session

@@ -78,7 +78,7 @@ FIGURE_NAMES = tuple(STROKES)
 class Figure:
     """Description of one figure: position, half size and line thickness in image widths.
 
-    ``cells`` is the side of a coarse grid, or 0; ``wobble`` seeds the unsteadiness of the hand that drew it.
+    ``cells`` is the side of a coarse grid, or 0; ``wobble`` is the seed of random deviations of the strokes.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Figure:
 
 
 def sample_figure(rng: Generator) -> Figure:
-    """Sample a figure; letters and plain shapes are often drawn on a coarse grid, numbers by hand."""
+    """Sample a figure; letters and plain shapes are often drawn on a coarse grid, numbers with irregular strokes."""
     name = str(rng.choice(FIGURE_NAMES))
     cells = int(rng.integers(8, 13)) if not name.startswith("number") and rng.random() < 0.5 else 0
     size = float(rng.uniform(0.2, 0.45))

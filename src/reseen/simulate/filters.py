@@ -76,14 +76,13 @@ def _normalised(edges: Array) -> Array:
 def _energy(spectrum: NDArray[np.complexfloating], gabor: Array) -> Array:
     """Return the strength of edges at each position, ``(n, 32, 32)``, independent of phase."""
     inside = slice(_MARGIN, -_MARGIN)
-    rows = np.fft.ifft(spectrum * gabor, axis=-1)[
-        ..., inside
-    ]  # cropped after the first axis, which halves the work of the second
+    # cropped after the first axis, so that the second transform has fewer columns
+    rows = np.fft.ifft(spectrum * gabor, axis=-1)[..., inside]
     return halve(np.abs(np.fft.ifft(rows, axis=-2)[..., inside, :]))
 
 
 def halve(plane: NDArray[np.floating]) -> Array:
-    """Return planes ``(..., h, w)`` at half their size, means of two by two pixels."""
+    """Return planes ``(..., h, w)`` at half their size: means of two by two pixels."""
     pairs = plane[..., ::2] + plane[..., 1::2]
     return np.asarray((pairs[..., ::2, :] + pairs[..., 1::2, :]) / 4, dtype=np.float32)
 
@@ -122,7 +121,7 @@ class RandomNetwork:
     scale: tuple[Array, ...] = ()
 
     def activations(self, images: NDArray[np.uint8]) -> tuple[Array, Array]:
-        """Return the middle layer ``(n, 128, 8, 8)`` and the last one ``(n, 256, 8, 8)``."""
+        """Compute the activations of the middle layer ``(n, 128, 8, 8)`` and of the last one ``(n, 256, 8, 8)``."""
         middle = last = _as_input(images)
         for layer in range(len(self.weights)):
             middle, last = last, self._layer(layer, last)

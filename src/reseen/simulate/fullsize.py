@@ -68,20 +68,26 @@ def write_full_size(
     n_voxels
         Number of voxels in the seven ROIs of atlas ``streams``: a folded sheet in the posterior part of the volume.
     whole
-        Store all voxels, as NSD does; otherwise only voxels of the ROIs.
+        Store all voxels, as NSD does. If false, store only voxels of the ROIs.
     n_nifti
         Number of first sessions that are also written as NIfTI, with all voxels.
 
     Raises
     ------
     ShapeError
-        If there are fewer sessions or voxels.
+        If the subject has fewer sessions or voxels.
     ResultsError
         If the disk is full or the folder cannot be written.
     """
     shape = SUBJECTS[subject].volume_shape[SPACE]
-    if not 1 <= n_sessions <= SUBJECTS[subject].n_sessions:
-        raise ShapeError(f"{subject} has {SUBJECTS[subject].n_sessions} sessions; {n_sessions} were asked for.")
+    most = SUBJECTS[subject].n_sessions
+    if not 1 <= n_sessions <= most:
+        raise ShapeError(
+            f"{subject} has {most} sessions; {n_sessions} were requested.",
+            where="n_sessions",
+            expected=(1, most),
+            found=n_sessions,
+        )
     labels = _sheet(shape, n_voxels)
     index = np.flatnonzero(labels > 0)
     rng = np.random.default_rng(0)
@@ -116,8 +122,14 @@ def _sheet(shape: tuple[int, int, int], n_voxels: int) -> NDArray[np.int16]:
     """Return a volume with a folded posterior sheet of ``n_voxels`` voxels, labelled 1 to 7 from back to front."""
     x, y, z = np.indices(shape)
     back = y < _BACK * shape[1]
-    if not len(ROI_LABELS["streams"]) <= n_voxels <= back.sum():
-        raise ShapeError(f"{n_voxels} voxels were asked for; 7 to {back.sum()} fit into the back of {shape}.")
+    least, most = len(ROI_LABELS["streams"]), int(back.sum())
+    if not least <= n_voxels <= most:
+        raise ShapeError(
+            f"{n_voxels} voxels were requested; {least} to {most} fit into the back of {shape}.",
+            where="n_voxels",
+            expected=(least, most),
+            found=n_voxels,
+        )
     depth = np.where(back, np.abs(np.sin(x / 3.0) + np.sin(y / 4.0) + np.sin(z / 3.5)), np.inf)
     chosen = np.argsort(depth, axis=None, kind="stable")[:n_voxels]
     from_behind = chosen[np.argsort(y.ravel()[chosen], kind="stable")]
@@ -134,7 +146,12 @@ def _check_space(path: Path, n_bytes: int) -> None:
     """Check the free space first: HDF5 crashes if the disk fills up while it writes."""
     free = shutil.disk_usage(path.parent).free
     if free < 1.1 * n_bytes:
-        raise ResultsError(f"cannot write {path}: {n_bytes:,} bytes are needed, {free:,} are free. Make room.")
+        raise ResultsError(
+            f"cannot write {path}: {n_bytes:,} bytes are needed, {free:,} are free. Free disk space.",
+            where=path,
+            expected=n_bytes,
+            found=free,
+        )
 
 
 def _write_hdf5(path: Path, shape: tuple[int, int, int], session: int) -> None:

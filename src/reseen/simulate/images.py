@@ -120,13 +120,18 @@ def read_images(folder: Path, recipe: SimulateRecipe, rng: Generator, progress: 
         If there are fewer images than the recipe needs.
     """
     if not folder.is_dir():
-        raise DataError(f"there is no folder {folder}; name one that holds .png or .jpg images and their captions.")
+        raise DataError(
+            f"there is no folder {folder}; expected a folder with .png or .jpg images and their captions.", where=folder
+        )
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
     needed = recipe.n_test + recipe.n_train
     if len(files) < needed:
         raise RecipeError(
-            f"{folder} holds {len(files)} images; simulate.n_test + simulate.n_train asks for {needed}. Set them to "
-            "fit, and simulate.n_sessions and simulate.trials_per_session to about three trials an image."
+            f"{folder} has {len(files)} images; simulate.n_test + simulate.n_train is {needed}. Decrease them, and set "
+            "simulate.n_sessions and simulate.trials_per_session to about three trials for each image.",
+            where="simulate.n_train",
+            expected=needed,
+            found=len(files),
         )
     shared, own = deal_ids(recipe.n_test, recipe.n_train, recipe.n_subjects, len(files), rng)
     used = np.unique(np.concatenate([shared, *own]))
@@ -177,8 +182,9 @@ def _captions_of(path: Path, named: Mapping[str, str | list[str]]) -> tuple[str,
     captions = tuple(line.strip() for line in lines if line.strip())
     if not captions:
         raise DataError(
-            f"{shown(path)} has no caption: add it to captions.json in its folder, or write {shown(beside.name)} "
-            "beside it."
+            f"{shown(path)} has no caption: add it to captions.json in its folder, or write {shown(beside.name)} next "
+            "to it.",
+            where=path,
         )
     return captions
 

@@ -59,7 +59,7 @@ def write_tree(
         0-based ids of the 1 to 1,000 images that all subjects share: the test set.
     subjects
         Trials and responses of each subject. As in NSD, all share one order of repetitions: the k-th trial presents the
-        same image to two subjects or, for images that are not shared, an image of each one's own.
+        same image to two subjects or, for images that are not shared, a different image to each.
     nifti
         Also write the betas as ``.nii.gz``.
 
@@ -92,30 +92,72 @@ def _check(
     shared: Sequence[int],
     subjects: Sequence[SubjectTree],
 ) -> None:
-    n = len(images)
+    n, n_shared = len(images), len(set(shared))
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-        raise ShapeError(f"images have shape {images.shape} and type {images.dtype}; (n, H, W, 3) uint8 is needed.")
-    if len(captions) != n or len(set(coco_id)) != n or len(coco_id) != n:
         raise ShapeError(
-            f"{n} images need captions and a number of its own each; found {len(captions)}, {len(set(coco_id))}."
+            f"images have shape {images.shape} and type {images.dtype}; (n, H, W, 3) uint8 is needed.",
+            where="images",
+            expected=("n", "height", "width", 3),
+            found=images.shape,
+        )
+    if len(captions) != n:
+        raise ShapeError(
+            f"{n} images need captions for each; found {len(captions)}.",
+            where="captions",
+            expected=n,
+            found=len(captions),
+        )
+    if len(set(coco_id)) != n or len(coco_id) != n:
+        raise ShapeError(
+            f"{n} images need as many different COCO ids; found {len(set(coco_id))} in {len(coco_id)}.",
+            where="coco_id",
+            expected=n,
+            found=len(set(coco_id)),
         )
     if not subjects:
-        raise ShapeError("at least one subject is needed.")
-    if not 1 <= len(set(shared)) <= N_SHARED_IDS:
-        raise ShapeError(f"{len(set(shared))} images are shared; 1 to {N_SHARED_IDS:,} are needed, as in NSD.")
+        raise ShapeError("at least one subject is needed.", where="subjects", expected=1, found=0)
+    if not 1 <= n_shared <= N_SHARED_IDS:
+        raise ShapeError(
+            f"{n_shared} images are shared; 1 to {N_SHARED_IDS:,} are needed, as in NSD.",
+            where="shared",
+            expected=(1, N_SHARED_IDS),
+            found=n_shared,
+        )
+    ids = [np.asarray(shared)]
     for subject in subjects:
-        if not (subject.name.startswith("subj") and subject.name[4:].isdecimal() and subject.row >= 0):
-            raise ShapeError(f"a subject is called {subject.name!r}; subj01, subj02 ... are needed.")
-        if len(subject.ncsnr) != len(subject.voxel_index):
-            raise ShapeError(
-                f"{subject.name} has {len(subject.voxel_index)} voxels and {len(subject.ncsnr)} ncsnr values."
-            )
-        for atlas, labels in subject.rois.items():
-            if labels.shape != subject.volume_shape:
-                raise ShapeError(f"atlas {atlas} has shape {labels.shape}; the volume has {subject.volume_shape}.")
-    every = np.concatenate([np.asarray(shared), *(ids for subject in subjects for ids in subject.stimulus_id)])
+        _check_subject(subject)
+        ids += subject.stimulus_id
+    every = np.concatenate(ids)
     if every.min() < 0 or every.max() >= n:
-        raise ShapeError(f"stimulus ids run from {every.min()} to {every.max()}; {n} images allow 0 to {n - 1}.")
+        raise ShapeError(
+            f"stimulus ids are between {every.min()} and {every.max()}; {n} images allow 0 to {n - 1}.",
+            where="stimulus_id",
+            expected=(0, n - 1),
+            found=(int(every.min()), int(every.max())),
+        )
+
+
+def _check_subject(subject: SubjectTree) -> None:
+    if not (subject.name.startswith("subj") and subject.name[4:].isdecimal() and subject.row >= 0):
+        raise ShapeError(
+            f"a subject has the name {subject.name!r}; subj01, subj02 ... are needed.", where="name", found=subject.name
+        )
+    n_voxels = len(subject.voxel_index)
+    if len(subject.ncsnr) != n_voxels:
+        raise ShapeError(
+            f"{subject.name} has {n_voxels} voxels and {len(subject.ncsnr)} ncsnr values.",
+            where="ncsnr",
+            expected=n_voxels,
+            found=len(subject.ncsnr),
+        )
+    for atlas, labels in subject.rois.items():
+        if labels.shape != subject.volume_shape:
+            raise ShapeError(
+                f"atlas {atlas} has shape {labels.shape}; the volume has {subject.volume_shape}.",
+                where=atlas,
+                expected=subject.volume_shape,
+                found=labels.shape,
+            )
 
 
 @contextmanager
@@ -123,13 +165,14 @@ def _writing(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        what = f"{error}. Choose a folder that can be written"
+        what = f"{error}. Choose a writable folder"
         if error.errno == errno.ENOSPC:
-            what = f"the disk is full ({error.strerror}). Make room"
-        raise ResultsError(f"cannot write the data set in {root}: {what} and start again.") from error
+            what = f"the disk is full ({error.strerror}). Free disk space"
+        raise ResultsError(f"cannot write the data set in {root}: {what} and start again.", where=root) from error
 
 
-def _make(path: Path) -> Path:
+def _in_folder(path: Path) -> Path:
+    """Return a path after its folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -137,7 +180,7 @@ def _make(path: Path) -> Path:
 def _write_images(path: Path, images: NDArray[np.uint8]) -> None:
     import h5py
 
-    free = shutil.disk_usage(_make(path).parent).free
+    free = shutil.disk_usage(_in_folder(path).parent).free
     if free < 1.1 * images.nbytes:
         raise OSError(errno.ENOSPC, f"{images.nbytes:,} bytes of images, {free:,} free")
     with h5py.File(path, "w") as file:
@@ -164,7 +207,7 @@ def _write_captions(
                 for k, text in enumerate(captions[i])
             ],
         }
-        _make(files.captions(split)).write_text(json.dumps(content), encoding="utf-8")
+        _in_folder(files.captions(split)).write_text(json.dumps(content), encoding="utf-8")
 
 
 def _write_subject(files: NsdFiles, subject: SubjectTree, *, nifti: bool) -> None:
@@ -184,10 +227,14 @@ def _write_subject(files: NsdFiles, subject: SubjectTree, *, nifti: bool) -> Non
     for name, columns in subject.vertex_files.items():
         _write_mgz(files.root / name, columns)
     for session, (ids, betas) in enumerate(zip(subject.stimulus_id, subject.betas, strict=True), start=1):
-        if betas.shape != (len(ids), len(subject.voxel_index)) or not np.isfinite(betas).all():
+        expected = (len(ids), len(subject.voxel_index))
+        if betas.shape != expected or not np.isfinite(betas).all():
             raise ShapeError(
-                f"session {session} of {subject.name} has betas of shape {betas.shape}; "
-                f"finite ones of {(len(ids), len(subject.voxel_index))} are needed."
+                f"session {session} of {subject.name} has betas of shape {betas.shape}; finite betas of {expected} "
+                "are needed.",
+                where=f"session {session}",
+                expected=expected,
+                found=betas.shape,
             )
         stored = np.clip(np.rint(betas * INT16_PER_PERCENT), -32768, 32767).astype(np.int16)
         _write_hdf5(files.session(session), stored, subject)
@@ -202,7 +249,7 @@ def _write_hdf5(path: Path, stored: NDArray[np.int16], subject: SubjectTree) -> 
     import h5py
 
     shape = (len(stored), *reversed(subject.volume_shape))
-    # In memory first: HDF5 does not survive a disk that fills up while it writes.
+    # in memory first: HDF5 crashes if the disk fills up while it writes
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         betas = file.create_dataset("betas", shape, dtype="<i2", chunks=(len(stored), 1, 1, 1), track_times=False)
         columns = np.ascontiguousarray(stored.T.astype("<i2"))
@@ -211,7 +258,7 @@ def _write_hdf5(path: Path, stored: NDArray[np.int16], subject: SubjectTree) -> 
             betas.id.write_direct_chunk((0, *place), column.tobytes())
         file.flush()
         content = file.id.get_file_image()
-    _make(path).write_bytes(content)
+    _in_folder(path).write_bytes(content)
 
 
 def _write_nifti(path: Path, volume: NDArray[Any], affine: NDArray[np.float64]) -> None:
@@ -233,7 +280,7 @@ def _write_color_tables(files: NsdFiles, atlas: str) -> None:
     content = "".join(f"{value} {name}\n" for name, value in names.items())
     on_fsaverage = files.color_table("streams").with_name(f"{atlas}.mgz.ctab")
     for path in (files.color_table(atlas), on_fsaverage):
-        _make(path).write_text(content, encoding="utf-8")
+        _in_folder(path).write_text(content, encoding="utf-8")
 
 
 def _write_mgz(path: Path, columns: NDArray[Any]) -> None:
@@ -246,5 +293,5 @@ def _write_mgz(path: Path, columns: NDArray[Any]) -> None:
 
 
 def _write_gzip(path: Path, image: Any) -> None:
-    with _make(path).open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
+    with _in_folder(path).open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
         file.write(image.to_bytes())

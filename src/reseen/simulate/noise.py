@@ -17,9 +17,9 @@ NOISE_SHARES = {"own": 0.50, "spatial": 0.22, "signal_like": 0.20, "arousal": 0.
 dimensions; shared by all voxels; slow within a session."""
 SPATIAL_REACH_MM = 8.0
 N_LEADING = 20
-LAPSE_RATE = 0.025
-LAPSE_GAIN = 0.2
-SESSION_GAIN_SPREAD = 0.10
+LAPSE_RATE = 0.025  # proportion of trials without attention
+LAPSE_GAIN = 0.2  # factor of the signal in these trials
+SESSION_GAIN_SPREAD = 0.10  # standard deviation of gains over sessions
 _LARGEST_PERCENT = 100.0
 _MAX_DIRECT = 1200
 """Maximum size of a Gram matrix that is decomposed directly; NSD's 10,000 would take minutes and gigabytes."""
@@ -108,8 +108,8 @@ def _krylov_vectors(centred: NDArray[np.float64], n_most: int) -> NDArray[np.flo
 
     Lanczos algorithm with full reorthogonalisation (Golub and Van Loan, Matrix Computations, section 10.3). Signs of
     eigenvectors are arbitrary. Three conventions reproduce the signs of LAPACK for the full matrix, so that data sets
-    keep their bytes: the first step is the first image, ``n`` is halved down to the number of steps, and vectors have
-    the signs of Householder's method. (This does not hold if the rank of the rows is below the number of steps.)
+    have the same bytes as before: the first step is the first image, ``n`` is halved down to the number of steps, and
+    vectors have the signs of Householder's method. (This fails if the rank of the rows is below the number of steps.)
 
     Parameters
     ----------
@@ -177,13 +177,13 @@ def _sample_noise(scanner: Scanner, n_trials: int, rng: Generator) -> Array:
     def draw(columns: int) -> Array:
         return rng.standard_normal((n_trials, columns), dtype=np.float32)
 
-    share = {name: np.float32(np.sqrt(part)) for name, part in NOISE_SHARES.items()}
-    noise = share["own"] * draw(n_voxels)
-    noise += share["spatial"] * (draw(n_voxels) @ scanner.near.T)
-    noise += share["signal_like"] * (draw(len(scanner.leading)) @ scanner.leading)
-    noise += share["arousal"] * (draw(1) * scanner.arousal)
+    sd = {name: np.float32(np.sqrt(variance)) for name, variance in NOISE_SHARES.items()}
+    noise = sd["own"] * draw(n_voxels)
+    noise += sd["spatial"] * (draw(n_voxels) @ scanner.near.T)
+    noise += sd["signal_like"] * (draw(len(scanner.leading)) @ scanner.leading)
+    noise += sd["arousal"] * (draw(1) * scanner.arousal)
     drift = rng.standard_normal((4, n_voxels), dtype=np.float32) @ scanner.near.T
-    noise += share["drift"] * (_slow_waves(n_trials) @ drift)
+    noise += sd["drift"] * (_slow_waves(n_trials) @ drift)
     return np.asarray(noise, dtype=np.float32)
 
 
@@ -207,11 +207,11 @@ def measure_ncsnr(betas: Array, stimulus_id: NDArray[np.int64], session: NDArray
         spread = part.std(axis=0)
         scaled[rows] = part / np.where(spread > 0, spread, 1)
     _, row, count = np.unique(stimulus_id, return_inverse=True, return_counts=True)
-    shown = min(int(count.max()), 3)
-    if shown < 2:
+    n_used = min(int(count.max()), 3)  # presentations of each image
+    if n_used < 2:
         return np.zeros(betas.shape[1], dtype=np.float32)
-    begins = (np.cumsum(count) - count)[count >= shown]
-    showings = np.argsort(row, kind="stable")[begins[:, None] + np.arange(shown)]
-    noise = scaled[showings].var(axis=1, ddof=1).mean(axis=0)
+    starts = (np.cumsum(count) - count)[count >= n_used]
+    trials = np.argsort(row, kind="stable")[starts[:, None] + np.arange(n_used)]  # (n_images, n_used)
+    noise = scaled[trials].var(axis=1, ddof=1).mean(axis=0)
     signal = np.maximum(1 - noise, 0)
     return np.asarray(np.sqrt(signal / np.where(noise > 0, noise, 1)), dtype=np.float32)

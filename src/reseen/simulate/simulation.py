@@ -101,7 +101,9 @@ def simulate(
         If the folder already contains a data set, or cannot be written.
     """
     if (out / "nsddata").exists():
-        raise ResultsError(f"{out} already holds a data set. Name another folder, or delete this one first.")
+        raise ResultsError(
+            f"{out} already contains a data set. Choose another folder, or delete this one first.", where=out
+        )
     tell = progress or _no_progress
     anatomy, shown, subjects = simulated_subjects(recipe, images=images, progress=tell)
     _write(out, recipe, shown, anatomy, subjects, nifti=nifti, tell=tell)
@@ -161,7 +163,7 @@ def scan_subject(
     plan
         For each session the image of each trial, counted over the subject's images: first shared, then its own.
     plant
-        Function that changes the cortex before it is tuned, to plant a subject with less information than images.
+        Function that changes the cortex before it is tuned, for a subject whose responses lack some information.
     progress
         As in ``simulate``.
     """
@@ -170,13 +172,13 @@ def scan_subject(
     mine = np.concatenate([shown.shared, shown.own[number]])
     stimulus_id = tuple(mine[slots] for slots in plan)
     seen = np.sort(mine)
-    tell(f"{name} looks at images", 0, len(seen))
-    drawn = sample_cortex(anatomy, _rng(seed, "cortex", number))
-    cortex, responses = (drawn if plant is None else plant(drawn)).tune(
-        shown.small[seen],
-        None if shown.attributes is None else shown.attributes[seen],
-        partial(tell, f"{name} looks at images"),
-    )
+    report = partial(tell, f"compute responses of {name}")
+    report(0, len(seen))
+    cortex = sample_cortex(anatomy, _rng(seed, "cortex", number))
+    if plant is not None:
+        cortex = plant(cortex)
+    attributes = None if shown.attributes is None else shown.attributes[seen]
+    cortex, responses = cortex.tune(shown.small[seen], attributes, report)
     tell(f"scan {name}", 0, len(plan))
     ncsnr = sample_ncsnr(anatomy, _rng(seed, "ncsnr", number))
     scanner = sample_scanner(anatomy, responses.signal, ncsnr, len(plan), _rng(seed, "noise", number))
@@ -254,7 +256,9 @@ def _write(
         }
         (out / TRUTH).write_text(json.dumps(told, indent=1), encoding="utf-8")
     except OSError as error:
-        raise ResultsError(f"cannot write the truth of the simulated subject in {out}: {error.strerror}.") from error
+        raise ResultsError(
+            f"cannot write the ground truth of the simulated subjects in {out}: {error.strerror}.", where=out
+        ) from error
     tell("write files", n_sessions, n_sessions)
 
 

@@ -32,7 +32,7 @@ class Brush:
             self.turn = self.turn @ np.diag([-1.0, 1.0])
 
     def polygon(self, points: list[tuple[float, float]] | Points, colour: Points | Colour | None = None) -> None:
-        """Fill a polygon with a darker outline, in the thing's colour by default."""
+        """Fill a polygon with a darker outline; the default is the thing's colour."""
         placed = np.asarray(points, dtype=float) @ self.turn.T + (self.thing.x, self.thing.y)
         fill = self.main if colour is None else np.asarray(colour)
         outline = fill * 0.45

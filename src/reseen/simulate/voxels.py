@@ -73,8 +73,9 @@ def sample_cortex(anatomy: Anatomy, rng: Generator) -> Cortex:
     for name, stream in PROPERTIES.items():
         voxels = anatomy.where(name)
         count = int(voxels.sum())
-        wish = np.array([stream.early, stream.middle, stream.late])
-        drawn = rng.gamma(12 * np.maximum(wish, 1e-9)[:, None], size=(3, count)) * (wish > 0)[:, None]
+        mean_share = np.array([stream.early, stream.middle, stream.late])
+        # normalised gamma variables: a Dirichlet distribution with concentration 12
+        drawn = rng.gamma(12 * np.maximum(mean_share, 1e-9)[:, None], size=(3, count)) * (mean_share > 0)[:, None]
         share[:, voxels] = drawn / drawn.sum(axis=0)
         mean, most = stream.category
         category[voxels] = np.clip(rng.normal(mean, 0.25 * mean, count), 0, min(most, MAX_CATEGORY_SHARE))
