@@ -168,7 +168,8 @@ def read_voxels(path: Path, voxel_index: NDArray[np.int64]) -> NDArray[Any]:
     Parameters
     ----------
     path
-        ``betas_sessionNN.hdf5``, dataset ``betas`` (trials, Z, Y, X), or ``.nii.gz`` or ``.mgh`` (X, Y, Z, trials).
+        ``betas_sessionNN.hdf5``, dataset ``betas`` (trials, Z, Y, X), or ``.nii.gz``, ``.nii`` or ``.mgh`` (X, Y, Z,
+        trials).
     voxel_index
         Shape ``(n_voxels,)``: C-order index into the volume (X, Y, Z).
 
@@ -184,7 +185,8 @@ def read_voxels(path: Path, voxel_index: NDArray[np.int64]) -> NDArray[Any]:
             return _read_mapped(betas, (x, y, z), n_trials)
         if path.suffix != ".hdf5":
             found = _read_nifti(betas, (x, y, z), n_trials)
-            _read_to_end(betas.file_like, 0)  # gzip compares its checksum at the end
+            if path.suffix == ".gz":
+                _read_to_end(betas.file_like, 0)  # gzip compares its checksum at the end
             return found
         if betas.chunks is None or betas.chunks[0] < n_trials:
             return _read_trials(betas, (z, y, x))
@@ -217,6 +219,8 @@ def _open_betas(path: Path) -> Iterator[Any]:
     elif path.suffix == ".mgh":
         with _open_mgh(path) as image:
             yield image.dataobj.get_unscaled()  # the file's memory map
+    elif path.suffix == ".nii":
+        yield _load(path).dataobj
     else:
         import nibabel
 

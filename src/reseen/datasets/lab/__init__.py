@@ -14,6 +14,8 @@
     matrices.py   voxels of matrices in HDF5 and npy files
     subjects.py   a subject's files, by name
     ceilings.py   ncsnr from noise ceilings or from repeated images
+    pickled.py    pickled dicts of arrays
+    glmsingle.py  the reader of outputs of GLMsingle, whose files glmsingle_files.py opens
     trials.py     the reader of a trial table and the responses next to it; the other readers have a module each
 """
 
@@ -24,7 +26,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from reseen.datasets.inventory import FileCheck, check_file, describe_labels
-from reseen.datasets.lab import algonauts, bdata, bold5000, cifti, gifti, mindeye, things, trials
+from reseen.datasets.lab import algonauts, bdata, bold5000, cifti, gifti, glmsingle, mindeye, things, trials
 from reseen.datasets.lab.assemble import need_root
 from reseen.datasets.lab.data import LabData, Responses, to_subject
 from reseen.recipe import DataRecipe
@@ -41,6 +43,7 @@ READERS: Mapping[str, Callable[[DataRecipe, str], LabData]] = {
     "algonauts": algonauts.read,
     "bold5000": bold5000.read,
     "mindeye": mindeye.read,
+    "glmsingle": glmsingle.read,
 }
 """Reader of a subject's data by ``data.kind``."""
 

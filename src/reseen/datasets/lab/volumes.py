@@ -51,29 +51,34 @@ def run_files(paths: Sequence[Path], place: Place) -> Responses:
     DataError
         If a file is missing, damaged, or has another grid than the mask.
     """
-    counts = [_count(path, place) for path in paths]
+    counts = [count_volumes(path, place) for path in paths]
 
     def read(columns: NDArray[np.int64]) -> NDArray[np.float32]:
         betas = np.empty((sum(counts), len(columns)), dtype=np.float32)
         first, voxels = 0, place.index[columns]
         for path, count in zip(paths, counts, strict=True):
-            betas[first : first + count] = _read_file(path, voxels, place)
+            betas[first : first + count] = _read_file(path, voxels)
             first += count
         return betas
 
     return Responses(sum(counts), len(place.index), read, place)
 
 
-def _read_file(path: Path, voxels: NDArray[np.int64], place: Place) -> NDArray[np.float32]:
+def _read_file(path: Path, voxels: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return some voxels of all trials of a file, ``(n_trials, n)``."""
-    if path.suffix == ".gz" and len(read_grid(path)[0]) == 4:
+    if len(read_grid(path)[0]) == 4:
         return np.asarray(read_voxels(path, voxels), dtype=np.float32)  # a few trials at a time
-    volume = read_volume(path)[0]
-    return np.asarray(volume.reshape(np.prod(place.shape), -1)[voxels].T, dtype=np.float32)
+    return np.asarray(read_volume(path)[0].ravel()[voxels][None], dtype=np.float32)
 
 
-def _count(path: Path, place: Place) -> int:
-    """Return the number of trials of a file; check that its grid is that of the mask."""
+def count_volumes(path: Path, place: Place) -> int:
+    """Return the number of trials or time points of a NIfTI file; check that its grid is that of the mask.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or has another grid.
+    """
     shape, affine = read_grid(path)
     same_place = affine is None or place.affine is None or np.allclose(affine, place.affine, atol=1e-3)
     if shape[:3] != place.shape or not same_place:
