@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reseen import load_data
+from reseen import load_data, pipeline
 from reseen.errors import DataError
+from reseen.recipe import with_settings
 
 SAMPLES = Path(__file__).parents[2] / "shared/samples"
 TYPED = "TYPED_FITHRF_GLMDENOISE_RR"
@@ -245,13 +246,11 @@ def test_a_mistake_is_named(lab, change, text):
 # ---------------------------------------------------------------------------------- what the real package wrote
 
 
-def needs_samples():
-    if not SAMPLES.is_dir():
-        pytest.skip("the samples are not next to this clone")
+needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason="the samples are not next to this clone")
 
 
+@needs_samples
 def test_outputs_of_the_real_package_are_read_as_expected():
-    needs_samples()
     expected = np.load(SAMPLES / "expected/glmsingle_python.npz")
     rois = ["all", "V1", "VT"]
     subject = load_data(
@@ -266,8 +265,8 @@ def test_outputs_of_the_real_package_are_read_as_expected():
     assert [subject.stimuli.captions(i) for i in range(60)] == [tuple(texts) for texts in expected["captions"]]
 
 
+@needs_samples
 def test_masked_hdf5_of_the_real_package_is_the_first_session_in_other_files():
-    needs_samples()
     conditions = "../glmsingle_python/conditions.tsv"
     folder = SAMPLES / "glmsingle_hdf5_masked"
     trials = load_data(folder, "glmsingle", trials=conditions, n_folds=5, zscore_sessions=False).trials
@@ -279,10 +278,49 @@ def test_masked_hdf5_of_the_real_package_is_the_first_session_in_other_files():
     assert np.corrcoef(trials.betas.ravel(), expected["betas"][:120].ravel())[0, 1] > 0.99
 
 
+@needs_samples
 def test_the_matlab_sample_is_the_first_session():
-    needs_samples()
     expected = np.load(SAMPLES / "expected/glmsingle_python.npz")
     more = {"trials": "../glmsingle_python/conditions.tsv", "mask": "../glmsingle_python/brain_mask.nii.gz"}
     trials = opened(SAMPLES / "glmsingle_matlab", **more).trials
     np.testing.assert_array_equal(trials.betas, expected["betas"][:120])
     np.testing.assert_array_equal(trials.stimulus_id, expected["stimulus_id"][:120])
+
+
+CONDITIONS = ["--set", "data.trials=../glmsingle_python/conditions.tsv"]
+
+
+@needs_samples
+@pytest.mark.parametrize(
+    ("folder", "settings", "said"),
+    [
+        ("glmsingle_python", ["--set", 'data.subjects=["sub-01"]'], "240 trials of 60 images, 544 voxels"),
+        ("glmsingle_hdf5_masked", CONDITIONS, "120 trials of 60 images, 544 voxels"),
+        ("glmsingle_matlab", [*CONDITIONS, "--set", "data.mask=../glmsingle_python/brain_mask.nii.gz"], "4 runs"),
+    ],
+)
+def test_each_sample_is_checked_by_one_command(reseen, tmp_path, tiny_model, folder, settings, said):
+    command = ["check", "own_data", "--data", SAMPLES / folder, "--set", "data.kind=glmsingle", "--model", tiny_model]
+    _, out, err = reseen(*command, "--out", tmp_path, "--set", 'data.test="folds"', *settings)
+    printed = " ".join((out + err).split())
+    assert said in printed
+    assert "labels fit the betas" in printed
+
+
+@needs_samples
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_sample_runs_to_scores_and_report(small_recipe, random_networks, tmp_path):
+    settings = {
+        "kind": "glmsingle",
+        "path": SAMPLES / "glmsingle_python",
+        "subjects": '["sub-01"]',
+        "rois": '["V1", "VT"]',
+        "test": "folds",
+        "n_folds": 2,
+    }
+    rest = ['decode.z_rois=["V1"]', 'decode.c_rois=["VT"]', "reconstruct.n_samples=1"]
+    recipe = with_settings(small_recipe, [*(f"data.{name}={value}" for name, value in settings.items()), *rest])
+    pipeline.run(recipe, tmp_path / "out")
+    scores = pd.read_csv(tmp_path / "out/scores.csv")
+    assert len(scores)
+    assert (tmp_path / "out/report.html").is_file()

@@ -82,7 +82,8 @@ def _checked(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], read: Cal
     """Return betas whose axes are (X, Y, Z, trial), (voxel, 1, 1, trial) or (voxel, trial)."""
     if len(shape) not in (2, 4) or dtype.kind not in "fiu":
         raise DataError(
-            f"{shown(path)} has betas of shape {shape} and type {dtype}; (X, Y, Z, trial) or (voxel, trial) is expected.",
+            f"{shown(path)} has betas of shape {shape} and type {dtype}; (X, Y, Z, trial) or (voxel, trial) is "
+            "expected.",
             where=path,
             expected=4,
             found=len(shape),
