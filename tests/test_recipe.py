@@ -218,7 +218,9 @@ def test_captions_are_no_prior_of_single_trials():
 
 @pytest.mark.parametrize("name", ["zc@strength=0.2", "zc@progress=0.5", "unet/mid_block@progress=0.2", "zzc"])
 def test_only_features_without_an_analysis_of_their_own_can_be_encoded_from(name):
-    with pytest.raises(RecipeError, match=rf"encode\.features\.1: Input should be 'z', 'c' or 'zc'; found '{name}'"):
+    with pytest.raises(
+        RecipeError, match=rf"encode\.features\.1: Input should be 'pixels', 'z', 'c' or 'zc'; found '{name}'"
+    ):
         with_settings(Recipe(), [f'encode.features=["c", "{name}"]'])
 
 

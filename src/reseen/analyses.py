@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from reseen.conditions import CONDITIONS, FEATURES, LATENT, decoded_features
 from reseen.errors import RecipeError
 from reseen.recipe import EncodeRecipe
 
@@ -24,7 +25,7 @@ AUTO = "auto"
 AnalysisName = Literal["features", "noise", "denoising", "layers"]
 NAMES: tuple[AnalysisName, ...] = get_args(AnalysisName)
 
-UNDENOISED = ("z", "c")
+UNDENOISED = tuple(FEATURES)
 """The features that need no denoising."""
 ANCHOR = "z"
 """The feature that the noised and the denoised ones are fitted together with."""
@@ -83,20 +84,14 @@ class Analysis:
         return tuple(dict.fromkeys(feature for model in self.models for feature in model))
 
 
-def decoded_features(conditions: Iterable[str]) -> tuple[str, ...]:
-    """Return the features from which the images of some conditions are generated."""
-    needed = set().union(*conditions)
-    return tuple(name for name in UNDENOISED if name in needed)
-
-
 def true_features(conditions: Iterable[str], analyses: Iterable[Analysis]) -> tuple[str, ...]:
     """Return the features without denoising that are needed: to decode, to encode from, or to denoise."""
     needed = set(decoded_features(conditions))
     for analysis in analyses:
         needed.update(analysis.features)
-    if needed <= set(UNDENOISED):
-        return tuple(name for name in UNDENOISED if name in needed)
-    return UNDENOISED  # denoising needs both
+    if not needed <= set(UNDENOISED):
+        needed.update(LATENT)  # denoising needs both
+    return tuple(name for name in UNDENOISED if name in needed)
 
 
 def analysis_of(name: str) -> AnalysisName:
@@ -180,11 +175,11 @@ def parse_feature(name: str) -> FeatureName:
         number = float(value) if key in keys else None
     except ValueError:
         number = None
-    if source in ("z", "c", "zc") and not slash and not at:
+    if source in CONDITIONS and not slash and not at:
         return FeatureName(source)
     if number is None or not 0 <= number <= 1 or bool(layer) != (source == "unet"):
         raise RecipeError(
-            f"there is no feature {name!r}; expected z, c, zc, zc@strength=0.2, zc@progress=0.44 or "
+            f"there is no feature {name!r}; expected z, c, zc, pixels, zc@strength=0.2, zc@progress=0.44 or "
             "unet/mid_block@progress=0.2, numbers from 0 to 1.",
             found=name,
         )

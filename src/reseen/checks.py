@@ -63,7 +63,7 @@ CHECKS: dict[str, Check] = {
         notes={"fail": ", so that the gap closed is undefined"},
     ),
     "one condition": Check(
-        "Does the main condition identify more images than z or c alone?", _TWO_WAY, "{setting} alone"
+        "Does the main condition identify more images than each other condition?", _TWO_WAY, "{setting} alone"
     ),
     "retrieval": Check(
         "Do reconstructions identify more images than retrieved training images?",

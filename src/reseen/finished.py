@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.checks import count_statuses
+from reseen.conditions import features_of
 from reseen.decode import Decoder
 from reseen.diagnosis import Diagnostics
 from reseen.errors import ResultsError
@@ -152,7 +153,7 @@ class Results(ResultsFolder):
         named = main_condition(conditions) if condition is None else condition
         wanted = self._one_of("condition", named, conditions)
         self._one_of("level", level, IMAGE_LEVELS)
-        items = self.decoded(conditions[0][-1], name).stimulus_id
+        items = self.decoded(features_of(conditions[0])[-1], name).stimulus_id
         single = len(np.unique(items)) < len(items)
         if level not in ("result", "permuted"):
             items, single = np.unique(items), False

@@ -119,6 +119,11 @@ def retrieved_by(feature: str) -> str:
     return _RETRIEVED + feature
 
 
+def retrieving_feature(condition: str) -> str:
+    """Return the feature by which the images of a condition are retrieved: ``z`` for ``nearest_z``."""
+    return condition.removeprefix(_RETRIEVED)
+
+
 def is_retrieved(condition: str) -> bool:
     """Return whether the images of a condition were retrieved, not generated."""
     return condition.startswith(_RETRIEVED)

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from reseen.analyses import decoded_features
 from reseen.check import costs, files, requirements
 from reseen.check.finding import Finding, finding_of
 from reseen.check.inputs import Inputs, with_precision
 from reseen.check.sizes import guess_sizes
+from reseen.conditions import decoded_features
 from reseen.errors import ModelError, ResultsError
 from reseen.files.reading import shown
 from reseen.ldm.devices import check_device

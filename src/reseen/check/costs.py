@@ -32,10 +32,10 @@ BYTES_PER_PIXEL = 1.6
 def count_evaluations(recipe: Recipe, sizes: Sizes) -> int:
     """Count the U-Net evaluations of single images of a recipe, for subjects of these sizes.
 
-    Guidance takes two for each step; condition ``z`` takes none.
+    Guidance takes two for each step; conditions ``z`` and ``pixels`` take none.
     """
     section = recipe.reconstruct
-    steps = {"z": 0, "c": section.n_steps, "zc": int(section.n_steps * section.strength)}
+    steps = {"pixels": 0, "z": 0, "c": section.n_steps, "zc": int(section.n_steps * section.strength)}
     n_steps = sum(n * steps[condition] for _, condition, n in _counted(recipe, sizes))
     return n_steps * _passes(section) * len(recipe.data.subjects)
 
@@ -90,6 +90,8 @@ def _n_bytes(inputs: Inputs) -> float:
     images = sum(count for _, _, count in _counted(recipe, sizes)) * ldm.image_size**2 * BYTES_PER_PIXEL
     z_side = z_size(ldm, recipe.extract) // ldm.factor
     targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)  # numbers in z and c
+    if "pixels" in recipe.reconstruct.conditions:
+        targets += 3 * recipe.extract.pixels_size**2
     n_decoded = 1 + recipe.n_permuted + (3 if recipe.evaluate.full else 0)
     # float32: features of all stimuli, decoders of all folds, decoded features
     arrays = 4 * targets * (sizes.n_stimuli + sizes.n_voxels * sizes.n_folds + sizes.n_items * n_decoded)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.analyses import AUTO, analyses, decoded_features, true_features
+from reseen.analyses import AUTO, analyses, true_features
 from reseen.check.finding import Finding, finding_of
 from reseen.check.inputs import Inputs
+from reseen.conditions import decoded_features
 from reseen.datasets import Outline
 from reseen.datasets.derivatives import check_placed
 from reseen.datasets.predictions import predictions_path, read_predictions
@@ -69,7 +70,7 @@ def varying(inputs: Inputs) -> Iterator[Finding]:
         for outline in inputs.known.values():
             if outline.stimuli is None:
                 continue
-            if "z" in names and recipe.extract.posterior == "mean":
+            if "pixels" in names or ("z" in names and recipe.extract.posterior == "mean"):
                 _check_images(outline.stimuli, outline.used)
             if "c" in names:
                 _check_captions(outline.stimuli, outline.used, inputs.model)
@@ -208,8 +209,11 @@ def predictions(inputs: Inputs) -> Iterator[Finding]:
 
 
 def _shape_of(inputs: Inputs, name: str) -> tuple[int, ...]:
-    """Return the shape of z or c of one stimulus."""
+    """Return the shape of a feature of one stimulus."""
     ldm = inputs.model
+    if name == "pixels":
+        size = inputs.recipe.extract.pixels_size
+        return 3, size, size
     if name == "c":
         return ldm.conditioning_shape
     side = z_size(ldm, inputs.recipe.extract) // ldm.factor

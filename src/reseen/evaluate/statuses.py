@@ -21,7 +21,7 @@ from reseen.checks import (
 )
 from reseen.headline import Headline, choose, summary
 from reseen.protocols import PROTOCOLS
-from reseen.tables import FEATURES, is_retrieved, main_condition
+from reseen.tables import FEATURES, is_retrieved, main_condition, retrieving_feature
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +124,7 @@ def _check_headline(
             yield against("one condition", feature, result, scored[name], name)
     nearest = max(filter(is_retrieved, scored), key=lambda name: scored[name].value, default=None)
     if nearest is not None:
-        yield against("retrieval", feature, result, scored[nearest], nearest[-1])
+        yield against("retrieval", feature, result, scored[nearest], retrieving_feature(nearest))
     if {"seen", "novel"} <= set(subsets):
         seen, novel = (_score(subsets[name]) for name in ("seen", "novel"))
         yield against("novel combinations", feature, novel, seen, "", mildly=True)

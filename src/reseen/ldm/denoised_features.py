@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.conditions import FEATURES, LATENT
 from reseen.diffusion import denoise
 from reseen.errors import ModelError
 from reseen.features import Features
@@ -159,7 +160,7 @@ def extract_features(
     settings = {"n_steps": n_steps, "strength": strength, "guidance": guidance}
     sampling = ReconstructRecipe().model_copy(update=settings)
     plan = plan_recording(model, names, recipe=sampling, activations="fp32")
-    basic = [name for name in ("z", "c") if name in names or plan.runs]
+    basic = [name for name in FEATURES if name in names or (plan.runs and name in LATENT)]
     how = ExtractRecipe().model_copy(update={"z_size": z_size})
     found = extract(stimuli, ids, model, basic, recipe=how, progress=progress)
     if plan.runs:

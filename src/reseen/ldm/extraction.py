@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.conditions import FEATURES
 from reseen.errors import DataError, RecipeError
 from reseen.features import Features
 from reseen.recipe import ExtractRecipe
@@ -51,7 +52,7 @@ def extract(
     ldm
         The frozen model.
     names
-        ``"z"``, ``"c"`` or both; z alone needs no caption.
+        Some of ``"z"``, ``"c"`` and ``"pixels"``; only c needs captions.
     recipe
         Size of the image, and mean or sample of the posterior.
     progress
@@ -60,7 +61,8 @@ def extract(
     Returns
     -------
     dict
-        ``"z"``: ``(n_stimuli, channels, z_size / factor, z_size / factor)``; ``"c"``: ``(n_stimuli, n_tokens, dim)``.
+        ``"z"``: ``(n_stimuli, channels, z_size / factor, z_size / factor)``; ``"c"``: ``(n_stimuli, n_tokens, dim)``;
+        ``"pixels"``: ``(n_stimuli, 3, pixels_size, pixels_size)``, 0...1.
 
     Raises
     ------
@@ -74,6 +76,8 @@ def extract(
         raise DataError("there is no stimulus to extract features of.", where="stimulus_id", expected=1, found=0)
     size = z_size(ldm, recipe)
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
+    if "pixels" in parts:
+        parts["pixels"] = [_pixels(stimuli, int(stimulus), recipe.pixels_size) for stimulus in ids]
     for start, images, captions in _read_ahead(stimuli, ids, size, described="c" in parts):
         if "z" in parts:
             parts["z"].append(ldm.image_to_latent(images, noise=_posterior_noise(ldm, recipe, start, images.shape)))
@@ -86,6 +90,12 @@ def extract(
     for name, found in features.items():
         check_varies(name, found.array, n_cut)
     return features
+
+
+def _pixels(stimuli: Stimuli, stimulus_id: int, size: int) -> NDArray[np.float32]:
+    """Return the pixels of one stimulus, resized by Lanczos, ``(1, 3, size, size)``, 0...1."""
+    image = _resized(stimuli.image(stimulus_id), size)
+    return (image.transpose(2, 0, 1)[None] / 255).astype(np.float32)
 
 
 def _warn_of_cut(stimuli: Stimuli, ids: NDArray[np.int64], ldm: LatentDiffusion) -> int:
@@ -107,7 +117,7 @@ def check_varies(name: str, array: NDArray[np.float32], n_cut: int) -> None:
     Parameters
     ----------
     name
-        ``"z"`` or ``"c"``.
+        Name of the feature.
     array
         Shape ``(n_stimuli, ...)``: the feature.
     n_cut
@@ -120,7 +130,7 @@ def check_varies(name: str, array: NDArray[np.float32], n_cut: int) -> None:
     """
     if len(array) < 2 or (array != array[0]).any():
         return
-    if name == "z":
+    if not FEATURES[name].from_captions:
         cause = "their images are all the same"
     elif n_cut:
         cause = "their captions are cut off before they differ: shorten them, or put the different words first"

@@ -13,9 +13,10 @@ from typing import TextIO
 
 import numpy as np
 
-from reseen.analyses import Analysis, decoded_features
+from reseen.analyses import Analysis
 from reseen.blocks import FeatureBlocks
 from reseen.check import Inputs
+from reseen.conditions import decoded_features
 from reseen.decode import Decoding
 from reseen.decode.estimators import RIDGE
 from reseen.executor import Executor, Progress, Serial, check_seen
@@ -25,6 +26,7 @@ from reseen.ldm.recording_plan import analyses_of
 from reseen.networks import Panel
 from reseen.pipeline.image_writer import Writer
 from reseen.recipe import Recipe
+from reseen.reconstruction.pixels import is_grey
 from reseen.results import ResultsFolder
 from reseen.split import Split
 from reseen.stimuli import Stimuli
@@ -32,6 +34,8 @@ from reseen.subject import Subject
 from reseen.tables import main_condition
 from reseen.trials import Trials
 
+GREY_OF = "grey images of "
+"""Start of the record of whether a subject's images are written in grey."""
 N_HASHED_IMAGES = 16
 """Number of images in a subject's fingerprint, at equal distances among the presented ones."""
 
@@ -243,6 +247,19 @@ class SubjectRun:
         """Sentence on how similar the responses to the same image are, which shows whether ids fit the betas."""
         _ = self.facts  # the labels are checked when the trials are read
         return self._label_check
+
+    @cached_property
+    def grey(self) -> bool:
+        """Whether images are written in grey: by the recipe, or because all training images are grey."""
+        choice = self.recipe.reconstruct.grey
+        if choice != "auto":
+            return choice
+        key = f"{GREY_OF}{self.name}"
+        if key not in self.results.provenance:
+            trained = np.unique(np.concatenate([train for train, _ in self.split.folds]))
+            every = all(is_grey(self.stimuli.image(int(stimulus))) for stimulus in trained)
+            self.results.claim(key, "yes" if every else "no")
+        return self.results.provenance[key] == "yes"
 
     def _read_trials(self) -> Trials:
         """Read the trials; warn of labels that do not fit the betas and of approximate noise ceilings."""

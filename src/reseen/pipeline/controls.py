@@ -120,7 +120,8 @@ def _split(subject: SubjectRun, how: str) -> Split:
     split, path = subject.split, subject.decode_path(_CLUSTERS)
     if not _is_stored(subject, _CLUSTERS):
         ids = split.used
-        feature = subject.run.decoded_names[-1]  # c, or z if only z is decoded
+        names = subject.run.decoded_names
+        feature = "c" if "c" in names else names[0]
         true = Features(feature, subject.true(feature).rows(ids), ids)
         groups = sort_stimuli(true, split, seed=subject.recipe.seed)
         arrays = {"stimulus_id": ids, **{stem: groups[how] for how, stem in _FILE.items()}}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen import reconstruction
+from reseen.conditions import features_of
 from reseen.errors import ResultsError
 from reseen.features import Features
 from reseen.files.reading import shown
@@ -78,11 +79,11 @@ def images_of(subject: SubjectRun) -> Iterator[Images]:
     of ``permuted`` is generated from the features of permutation k.
     """
     recipe = subject.recipe
-    decoded = subject.decoded(recipe.reconstruct.conditions[0][-1]).stimulus_id
+    decoded = subject.decoded(features_of(recipe.reconstruct.conditions[0])[-1]).stimulus_id
     for level in levels_of(recipe):
         ids = decoded if level in ("result", "permuted") else np.unique(decoded)
         if level == "chance_mean":
-            ids = chance_features(subject, level, conditions_at(recipe, level)[0][0]).stimulus_id
+            ids = chance_features(subject, level, subject.run.decoded_names[0]).stimulus_id
         for condition in conditions_at(recipe, level):
             yield Images(subject.name, level, condition, ids, _paths(subject, level, condition, ids))
 
@@ -130,6 +131,7 @@ def reconstruct(subject: SubjectRun) -> bool:
     name = run.recipe.reconstruct.sampler
     if ":" in name:  # the user's own function
         run.results.claim(f"sampler {name}", fingerprint_of(reconstruction.find_sampler(name)))
+    _ = subject.grey  # decided and recorded here, before workers read it
     batches: list[Batch] = []
     n_total, n_done = {}, {}
     for images in images_of(subject):
@@ -175,19 +177,20 @@ def _writing_behind(run: Run) -> Iterator[None]:
 def _reconstruct(run: Run, batch: Batch) -> None:
     """Generate the images of one batch, except those that another process has written in the meantime."""
     subject = run.subject(batch.subject)
-    z = _features(subject, batch, "z") if "z" in batch.condition else None
-    c = _features(subject, batch, "c") if "c" in batch.condition else None
+    given = {name: _features(subject, batch, name) for name in features_of(batch.condition)}
     with _saving(run) as save:
         reconstruction.generate(
             run.model,
             batch.condition,
-            z,
-            c,
+            given.get("z"),
+            given.get("c"),
+            given.get("pixels"),
             recipe=run.recipe.reconstruct,
             seed=run.recipe.seed,
             subject=batch.subject,
             write=lambda item, sample, image: save(batch.paths[item, sample], image),
             jobs=[which for which, path in batch.paths.items() if not path.is_file()],
+            as_grey=subject.grey,
         )
 
 

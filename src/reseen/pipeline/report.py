@@ -165,6 +165,7 @@ def _sequences(subject: SubjectRun, score: NDArray[np.float64]) -> tuple[page.De
             seed=run.recipe.seed,
             subject=subject.name,
             stimulus_id=int(c.stimulus_id[item]),
+            as_grey=subject.grey,
         )
         sequences.append(page.DenoisingSequence(int(c.stimulus_id[item]), frames))
     return tuple(sequences)

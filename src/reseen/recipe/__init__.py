@@ -8,6 +8,7 @@
     files.py      reading and writing TOML, single settings, differences of two recipes
 """
 
+from reseen.conditions import CONDITIONS, Condition
 from reseen.recipe.data import FSAVERAGE, DataKind, DataRecipe, Rows
 from reseen.recipe.files import (
     differences,
@@ -21,8 +22,6 @@ from reseen.recipe.files import (
     with_settings,
 )
 from reseen.recipe.sections import (
-    CONDITIONS,
-    Condition,
     DecodeRecipe,
     EncodeRecipe,
     EvaluateRecipe,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from pydantic_core import PydanticCustomError
 
+from reseen.conditions import Condition, decoded_features
 from reseen.protocols import ProtocolName
 from reseen.recipe.data import FSAVERAGE, DataRecipe
 from reseen.recipe.section import NOT_IDENTITY, Section
@@ -25,9 +26,6 @@ from reseen.recipe.types import (
     Title,
 )
 from reseen.tables import BUILTIN_NETWORKS
-
-Condition = Literal["z", "c", "zc"]
-CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 
 
 class SimulateRecipe(Section):
@@ -74,13 +72,15 @@ class ExtractRecipe(Section):
         None, description="side of the image that z encodes, in pixels; left out: 5/8 of the model's side"
     )
     posterior: Literal["mean", "sample"] = Field("mean", description="the autoencoder's posterior mean, or one sample")
+    pixels_size: PositiveInt = Field(32, description="side of the image whose pixels are decoded, for condition pixels")
 
 
 class PredictionsRecipe(Section):
-    """Predictions of z and c from other software."""
+    """Predictions of z, c and pixels from other software."""
 
     z: Location | None = Field(None, description="npz file with stimulus_id and z")
     c: Location | None = Field(None, description="npz file with stimulus_id and c")
+    pixels: Location | None = Field(None, description="npz file with stimulus_id and pixels")
 
 
 class DecodeRecipe(Section):
@@ -88,6 +88,7 @@ class DecodeRecipe(Section):
 
     z_rois: Some[Text] = Field(("early",), description="ROIs that predict z")
     c_rois: Some[Text] = Field(("ventral",), description="ROIs that predict c")
+    pixels_rois: Some[Text] | None = Field(None, description="ROIs that predict pixels; left out: z_rois")
     decoder: DecoderName = Field(
         "ridge",
         description="ridge, or 'module:name' of your own class or function that, called without arguments, returns an "
@@ -115,18 +116,22 @@ class DecodeRecipe(Section):
     )
 
     def elsewhere(self, feature: str) -> Path | None:
-        """Return the file with predictions of ``"z"`` or ``"c"`` from other software, or None."""
-        return None if self.predictions is None else {"z": self.predictions.z, "c": self.predictions.c}[feature]
+        """Return the file with predictions of a feature from other software, or None."""
+        return None if self.predictions is None else getattr(self.predictions, feature)
 
     def rois_of(self, feature: str) -> tuple[str, ...]:
-        """Return the ROIs that predict a feature, ``"z"`` or ``"c"``."""
-        return {"z": self.z_rois, "c": self.c_rois}[feature]
+        """Return the ROIs that predict a feature."""
+        rois: tuple[str, ...] | None = getattr(self, f"{feature}_rois")
+        return self.z_rois if rois is None else rois
 
 
 class ReconstructRecipe(Section):
     """Reconstruction of images from decoded z and c."""
 
-    conditions: Once[Condition] = Field(CONDITIONS, description="decoded features that images are generated from")
+    conditions: Once[Condition] = Field(
+        ("z", "c", "zc"),
+        description="decoded features that images are generated from: z, c, zc; pixels: decoded pixels are the image",
+    )
     n_samples: PositiveInt = Field(5, description="images per stimulus, each from its own noise")
     n_steps: PositiveInt = Field(50, description="steps of the sampler")
     strength: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -150,6 +155,11 @@ class ReconstructRecipe(Section):
         "round",
         description="conversion of pixel values to 8-bit integers: rounded to the nearest one, or truncated, as in the "
         "released script",
+    )
+    grey: Literal["auto"] | bool = Field(
+        "auto",
+        description="write grey images, by luminance; auto: if all training images of the subject are grey; recorded "
+        "in the results folder",
     )
     batch_size: PositiveInt = Field(
         64, description="images denoised together; does not change the images", json_schema_extra=NOT_IDENTITY
@@ -258,8 +268,8 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _check_decoding(self) -> Recipe:
         """Refuse settings with which the decoders of the recipe's conditions cannot be fitted."""
-        decoded = set("".join(self.reconstruct.conditions))
-        for feature in sorted(decoded, reverse=True):  # z first
+        decoded = decoded_features(self.reconstruct.conditions)
+        for feature in decoded:
             unread = [roi for roi in self.decode.rois_of(feature) if roi not in self.data.rois]
             if unread:
                 raise PydanticCustomError(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from reseen.errors import ShapeError
 from reseen.features import Features
-from reseen.recipe import Condition, ReconstructRecipe
+from reseen.recipe import CONDITIONS, Condition, ReconstructRecipe
 from reseen.reconstruction.generation import (
     ImageWarning,
     Progress,
@@ -35,6 +35,7 @@ def reconstruct(
     *,
     z: Features | NDArray[np.float32] | None = None,
     c: Features | NDArray[np.float32] | None = None,
+    pixels: Features | NDArray[np.float32] | None = None,
     n_samples: int = 5,
     n_steps: int = 50,
     strength: float = 0.8,
@@ -45,6 +46,7 @@ def reconstruct(
     sampler: Sampler | None = None,
     write: Write | None = None,
     progress: Progress | None = None,
+    grey: bool = False,
 ) -> NDArray[np.uint8]:
     """Reconstruct images from decoded z, decoded c, or both.
 
@@ -56,8 +58,10 @@ def reconstruct(
         Shape ``(n_items, channels, h, w)``. With z alone, the image is the autoencoder's decoding of z.
     c
         Shape ``(n_items, n_tokens, dim)``. With c alone, denoising starts from noise; with both, from noised z.
+    pixels
+        Shape ``(n_items, 3, side, side)``, red, green and blue from 0 to 1, without z and c: the enlarged pixels.
     n_samples
-        Images of each item, each from its own noise; z alone has only one.
+        Images of each item, each from its own noise; z alone and pixels have only one.
     n_steps
         DDIM steps of the complete schedule.
     strength
@@ -75,6 +79,8 @@ def reconstruct(
         returned array is empty.
     progress
         Called with the number of finished images and the total number.
+    grey
+        Replace the colours of each image by its luminance, for grey stimuli.
 
     Returns
     -------
@@ -84,7 +90,7 @@ def reconstruct(
     Raises
     ------
     ShapeError
-        If neither z nor c is given, or they do not fit the model or each other.
+        If no feature is given, or pixels and another one, or they do not fit the model or each other.
     RecipeError
         If a setting is out of range.
     ModelError
@@ -109,10 +115,15 @@ def reconstruct(
         "batch_size": batch_size,
     }
     recipe = ReconstructRecipe().model_copy(update=settings)
-    items = {name: _as_features(name, given) for name, given in (("z", z), ("c", c)) if given is not None}
+    every = {"z": z, "c": c, "pixels": pixels}
+    items = {name: _as_features(name, given) for name, given in every.items() if given is not None}
     condition = _CONDITION_OF.get("".join(items))
     if condition is None:
-        raise ShapeError("reconstruct needs decoded z, decoded c, or both; found neither.", expected=("z", "c"))
+        raise ShapeError(
+            f"reconstruct needs decoded z, c, both, or pixels alone; found {' and '.join(items) or 'none'}.",
+            expected=CONDITIONS,
+            found=tuple(items),
+        )
     n_items = len(next(iter(items.values())))
     n_kept = 0 if write is not None else n_items
     images = np.empty((n_kept, count_samples(condition, recipe), model.image_size, model.image_size, 3), dtype=np.uint8)
@@ -125,17 +136,19 @@ def reconstruct(
         condition,
         items.get("z"),
         items.get("c"),
+        items.get("pixels"),
         recipe=recipe,
         seed=seed,
         subject=subject,
         write=write or keep,
         sampler=sampler,
         progress=progress,
+        as_grey=grey,
     )
     return images
 
 
-_CONDITION_OF: dict[str, Condition] = {"z": "z", "c": "c", "zc": "zc"}
+_CONDITION_OF: dict[str, Condition] = {condition: condition for condition in CONDITIONS}
 
 
 def _as_features(name: str, given: Features | NDArray[np.float32]) -> Features:

@@ -1,20 +1,21 @@
 """Generation: images from decoded z and c, with several samples each.
 
-There are three conditions. ``z``: the autoencoder decodes z; nothing is sampled. ``c``: pure noise is denoised under
-the decoded c, at every step. ``zc``: the image of z is resized to full size, encoded again, noised to ``strength`` and
-denoised under c.
+There are four conditions. ``pixels``: decoded pixels are enlarged; nothing is generated. ``z``: the autoencoder decodes
+z; nothing is sampled. ``c``: pure noise is denoised under the decoded c, at every step. ``zc``: the image of z is
+resized to full size, encoded again, noised to ``strength`` and denoised under c.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.conditions import features_of, has_samples
 from reseen.diffusion import denoise
 from reseen.errors import ModelError, ShapeError
 from reseen.features import Features
@@ -22,6 +23,7 @@ from reseen.ldm.sampling import begin, coarse_images, coarse_latents, coarse_noi
 from reseen.ldm.stable import as_tensor
 from reseen.plugins import load_object
 from reseen.recipe import Condition, ReconstructRecipe
+from reseen.reconstruction.pixels import grey, pixel_images
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,8 +57,8 @@ class _Rows(NamedTuple):
 
 
 def count_samples(condition: Condition, recipe: ReconstructRecipe) -> int:
-    """Return the number of images of each item under a condition: one for ``z``, which has no samples."""
-    return 1 if condition == "z" else recipe.n_samples
+    """Return the number of images of each item under a condition: one for z and pixels, which have no samples."""
+    return recipe.n_samples if has_samples(condition) else 1
 
 
 def generate(
@@ -64,6 +66,7 @@ def generate(
     condition: Condition,
     z: Features | None,
     c: Features | None,
+    pixels: Features | None = None,
     *,
     recipe: ReconstructRecipe,
     seed: int,
@@ -72,6 +75,7 @@ def generate(
     jobs: Sequence[tuple[int, int]] | None = None,
     sampler: Sampler | None = None,
     progress: Progress | None = None,
+    as_grey: bool = False,
 ) -> None:
     """Generate samples of every item, and call ``write`` with each image when it is ready.
 
@@ -80,10 +84,10 @@ def generate(
     ldm
         The frozen model.
     condition
-        ``"z"``, ``"c"`` or ``"zc"``.
-    z, c
-        Decoded features of the same items, ``(n_items, channels, h, w)`` and ``(n_items, n_tokens, dim)``. A feature
-        that the condition does not use may be ``None``.
+        ``"z"``, ``"c"``, ``"zc"`` or ``"pixels"``.
+    z, c, pixels
+        Decoded features of the same items, ``(n_items, channels, h, w)``, ``(n_items, n_tokens, dim)`` and ``(n_items,
+        3, side, side)``. A feature that the condition does not use may be ``None``.
     recipe
         Samples, steps, strength, guidance.
     seed, subject
@@ -92,11 +96,13 @@ def generate(
         Called with item, sample and image.
     jobs
         Images to generate, as ``(item, sample)``. Left out: the recipe's ``n_samples`` of every item, or one for
-        condition ``z``, which has no samples.
+        conditions ``z`` and ``pixels``, which have no samples.
     sampler
         Function with the parameters of `reseen.denoise`. Left out: the recipe's.
     progress
         Called with the number of finished images and the total number.
+    as_grey
+        Replace the colours of each image by its luminance.
 
     Raises
     ------
@@ -111,7 +117,7 @@ def generate(
         If an image is black, or was black or not finite in half precision and was computed again in single
         precision.
     """
-    ids = _check(ldm, condition, z, c)
+    ids = _check(ldm, condition, {"z": z, "c": c, "pixels": pixels})
     denoise_with = sampler or find_sampler(recipe.sampler)
     if jobs is None:
         jobs = [(item, sample) for item in range(len(ids)) for sample in range(count_samples(condition, recipe))]
@@ -120,14 +126,16 @@ def generate(
         progress(0, len(jobs))
     for batch in _batches(jobs, recipe.batch_size):
         items = np.array([item for item, _ in batch])
-        if condition == "z":
+        if condition == "pixels":
+            images = pixel_images(_array(pixels)[items], ldm.image_size)
+        elif condition == "z":
             images = coarse_images(ldm, _array(z)[items], recipe)
         else:
             samples = np.array([sample for _, sample in batch])
             picked = None if condition == "c" else _array(z)[items]
             rows = _rows(ldm, ids[items], samples, picked, _array(c)[items], recipe, seed, subject)
             images = _make(ldm, rows, recipe, condition, denoise_with)
-        stored = _to_uint8(images, recipe)
+        stored = _to_uint8(grey(images) if as_grey else images, recipe)
         _warn_of_black(stored, condition, ids[items])
         for (item, sample), image in zip(batch, stored, strict=True):
             write(item, sample, image)
@@ -146,6 +154,7 @@ def denoising_sequence(
     subject: str,
     stimulus_id: int,
     sample: int = 0,
+    as_grey: bool = False,
 ) -> NDArray[np.uint8]:
     """Return the denoising sequence of one sample: the clean image that the model predicts at every step.
 
@@ -161,6 +170,8 @@ def denoising_sequence(
         As given to `generate`.
     stimulus_id, sample
         The stimulus and the number of the sample.
+    as_grey
+        As given to `generate`.
 
     Returns
     -------
@@ -184,7 +195,8 @@ def denoising_sequence(
         last = _sample(ldm.in_single_precision, rows, recipe, denoise_with, remember)
     first = ldm.latent_to_image(rows.noise) if z is None else coarse_images(ldm, z, recipe)
     frames = [first, *(ldm.latent_to_image(latents) for latents in (*seen[:-1], last))]
-    return _to_uint8(np.concatenate(frames), recipe)
+    images = np.concatenate(frames)
+    return _to_uint8(grey(images) if as_grey else images, recipe)
 
 
 def _rows(
@@ -311,11 +323,10 @@ def _array(features: Features | None) -> NDArray[np.float32]:
     return np.ascontiguousarray(features.array, dtype=np.float32)
 
 
-def _check(ldm: LatentDiffusion, condition: Condition, z: Features | None, c: Features | None) -> NDArray[np.int64]:
+def _check(ldm: LatentDiffusion, condition: Condition, given: Mapping[str, Features | None]) -> NDArray[np.int64]:
     """Check that the features of a condition fit the model and each other; return the stimulus ids of the items."""
-    given = {"z": z, "c": c}
     parts: list[Features] = []
-    for name in condition:
+    for name in features_of(condition):
         part = given[name]
         if part is None:
             raise ShapeError(f"condition {condition!r} needs {name}; found none.", where=name)
@@ -337,6 +348,13 @@ def _check(ldm: LatentDiffusion, condition: Condition, z: Features | None, c: Fe
             "model.",
             where="z",
             expected=(channels, "height", "width"),
+            found=shape,
+        )
+    if condition == "pixels" and (len(shape) != 3 or shape[0] != 3):
+        raise ShapeError(
+            f"pixels need the shape (3, side, side); found {shape}.",
+            where="pixels",
+            expected=(3, "side", "side"),
             found=shape,
         )
     if not np.array_equal(first.stimulus_id, last.stimulus_id):
