@@ -126,3 +126,20 @@ def test_what_is_in_the_file_itself_is_opened(tmp_path: Path) -> None:
         open_dataset(tmp_path / "a.hdf5", "betas"),
     ):
         pass
+
+
+def test_a_dataset_in_a_group_is_opened_and_a_link_on_the_way_to_it_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "other.hdf5", "w") as file:
+        file["group/inside"] = VALUES
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["own/inside"] = VALUES
+        file["group"] = h5py.ExternalLink(tmp_path / "other.hdf5", "/group")
+        file["own/link"] = h5py.ExternalLink(tmp_path / "other.hdf5", "/group/inside")
+        file["own/soft"] = h5py.SoftLink("/group/inside")
+    with open_dataset(tmp_path / "a.hdf5", "own/inside") as found:
+        np.testing.assert_array_equal(found[:], VALUES)
+    for name in ("group/inside", "own/link", "own/soft"):
+        with pytest.raises(DataError, match="is a link"), open_dataset(tmp_path / "a.hdf5", name):
+            pass
+    with pytest.raises(DataError, match="'inside' is no group"), open_dataset(tmp_path / "a.hdf5", "own/inside/more"):
+        pass
