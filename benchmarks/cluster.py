@@ -21,7 +21,7 @@ import numpy as np
 from figures import figure, write
 
 from reseen import Features, Split, Trials, decode, load_recipe, run
-from reseen.decode.units import TARGETS_AT_ONCE
+from reseen.decode.tasks import TARGETS_AT_ONCE
 from reseen.executor import Executor, open_executor
 from reseen.recipe import DecodeRecipe, with_settings
 

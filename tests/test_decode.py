@@ -125,16 +125,16 @@ def test_true_and_shuffled_decoders_share_one_factorisation_and_are_what_they_ar
         permutation: decode.decode(trials, split, feature, **how, permutation=permutation)[1]
         for permutation in (None, 0, 1)
     }
-    calls, factor = [], decode.units.factor
-    monkeypatch.setattr(decode.units, "factor", lambda *args, **options: calls.append(1) or factor(*args, **options))
+    calls, factor = [], decode.tasks.factor
+    monkeypatch.setattr(decode.tasks, "factor", lambda *args, **options: calls.append(1) or factor(*args, **options))
     decoding = decode.Decoding(trials, split, feature, **how)
     for permutation, expected in alone.items():
         assert decoding.run(permutation=permutation)[1].array.tobytes() == expected.array.tobytes()
     assert len(calls) == n_folds
-    monkeypatch.setattr(decode.units, "KEPT_STIMULI", 10)  # too little room for more than one fold
+    monkeypatch.setattr(decode.tasks, "KEPT_STIMULI", 10)  # too little room for more than one fold
     decoding = decode.Decoding(trials, split, feature, **how)
     assert decoding.run(permutation=1)[1].array.tobytes() == alone[1].array.tobytes()
-    assert len(decoding.task._kept) == 1
+    assert len(decoding.data._kept) == 1
 
 
 def test_folds_are_kept_while_their_squares_add_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,11 +142,11 @@ def test_folds_are_kept_while_their_squares_add_up_to_the_limit(monkeypatch: pyt
     decoding = decode.Decoding(
         trials, Split.leave_out(trials.stimulus_id, 5, seed=0), feature, rois=["early"], recipe=RECIPE, seed=0
     )
-    monkeypatch.setattr(decode.units, "KEPT_STIMULI", np.sqrt(2.5) * 80)  # of 80 training stimuli in each fold
+    monkeypatch.setattr(decode.tasks, "KEPT_STIMULI", np.sqrt(2.5) * 80)  # of 80 training stimuli in each fold
     most = []
     for fold in range(5):
-        decoding.task.training(fold)
-        most.append(len(decoding.task._kept))
+        decoding.data.training(fold)
+        most.append(len(decoding.data._kept))
     assert max(most) == 2
 
 
@@ -166,14 +166,14 @@ def test_without_weights_the_predictions_are_the_same_and_no_map_is_made() -> No
 def test_a_shuffle_gives_the_predictions_of_its_maps_and_keeps_no_map(
     share_alpha: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 4)
+    monkeypatch.setattr(decode.tasks, "TARGETS_AT_ONCE", 4)
     trials, feature = subject()
     recipe = DecodeRecipe(share_alpha=share_alpha)
     how = {"rois": ["early"], "recipe": recipe, "seed": 3}
     decoding = decode.Decoding(trials, Split.fixed(TRAIN, TEST), feature, **how)
     fits = []
     monkeypatch.setattr(
-        decode.units, "add_block", lambda *args: fits.append(args)
+        decode.tasks, "add_block", lambda *args: fits.append(args)
     )  # what would hold weights of all targets
     maps, decoded = decoding.run(permutation=0)
     assert maps == fits == []
@@ -193,10 +193,10 @@ def test_decoders_are_fitted_where_they_are_told() -> None:
     for device in ("numpy", "cpu"):
         decoding = decode.Decoding(trials, split, feature, device=device, **how)
         found[device] = decoding.run()[1].array
-        assert decoding.task.training(0).factored.device.name == device
-        assert not decoding.task.needs_gpu
+        assert decoding.data.training(0).factored.device.name == device
+        assert not decoding.data.needs_gpu
     np.testing.assert_allclose(found["cpu"], found["numpy"], atol=1e-4)
-    assert decode.Decoding(trials, split, feature, device="cuda", **how).task.needs_gpu
+    assert decode.Decoding(trials, split, feature, device="cuda", **how).data.needs_gpu
 
 
 def test_an_edge_of_the_grid_is_warned_of_once_for_each_fold_over_all_its_targets(
@@ -205,7 +205,7 @@ def test_an_edge_of_the_grid_is_warned_of_once_for_each_fold_over_all_its_target
     trials, feature = subject()
     recipe = DecodeRecipe(alphas=(1e-6, 1e-5))
     for n in (6, 2):
-        monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", n)
+        monkeypatch.setattr(decode.tasks, "TARGETS_AT_ONCE", n)
         for split in (Split.fixed(TRAIN, TEST), Split.leave_out(trials.stimulus_id, 2, seed=0)):
             with pytest.warns(EdgeWarning) as caught:
                 decode.decode(trials, split, feature, rois=["early"], recipe=recipe, seed=0)

@@ -277,10 +277,10 @@ def decoded_features(spread, seed=0):
 
 def test_decoded_features_are_scored_by_target_by_image_and_two_way():
     decoded, truth, mean = decoded_features(1.0)
-    shuffled = np.roll(decoded, 1, axis=0)
-    permutations = [shuffled, 2 * mean - shuffled]  # one leans to the other side of the mean as far as the other
+    moved = np.roll(decoded, 1, axis=0)
+    permutations = [moved, 2 * mean - moved]  # one leans to the other side of the mean as far as the other
     where = {"stimulus_id": np.arange(N_ITEMS), "subsets": SUBSETS}
-    table = evaluate_features("s", "z", decoded, truth, mean, **where, recipe=RECIPE, seed=0, shuffled=permutations)
+    table = evaluate_features("s", "z", decoded, truth, mean, **where, recipe=RECIPE, seed=0, permuted=permutations)
     by_target = np.mean([np.corrcoef(decoded[:, k], truth[:, k])[0, 1] for k in range(30)])
     by_image = np.mean([np.corrcoef(decoded[i] - mean, truth[i] - mean)[0, 1] for i in range(N_ITEMS)])
     two_way = metrics.identification(truth - mean, decoded - mean, direction="reconstruction").mean()

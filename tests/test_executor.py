@@ -162,7 +162,7 @@ def test_nothing_to_do_starts_no_worker():
 
 
 def test_decoders_fitted_on_workers_are_the_same_bytes(workers, monkeypatch):
-    monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 2)
+    monkeypatch.setattr(decode.tasks, "TARGETS_AT_ONCE", 2)
     trials, feature = subject()
     split = Split.leave_out(trials.stimulus_id, 2, seed=1)
     seen = []
@@ -193,14 +193,14 @@ def test_decoders_fitted_on_workers_are_the_same_bytes(workers, monkeypatch):
 def test_blocks_of_targets_join_to_the_map_of_all_targets(monkeypatch):
     trials, feature = subject()
     whole = Decoder(["early"]).fit(trials.select(TRAIN), feature).map_
-    monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 4)
+    monkeypatch.setattr(decode.tasks, "TARGETS_AT_ONCE", 4)
     joined = Decoder(["early"]).fit(trials.select(TRAIN), feature).map_
     for name, value in vars(whole).items():
         np.testing.assert_allclose(vars(joined)[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_one_penalty_for_all_targets_is_chosen_in_one_task(monkeypatch):
-    monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 2)
+    monkeypatch.setattr(decode.tasks, "TARGETS_AT_ONCE", 2)
     trials, feature = subject()
     fitted = Decoder(["early"], share_alpha=True).fit(trials.select(TRAIN), feature).map_
     assert len(np.unique(fitted.alpha)) == 1
@@ -212,7 +212,7 @@ def test_errors_and_warnings_of_a_task_reach_this_process(workers, tmp_path, mon
     assert [str(found.message) for found in caught] == [f"task {task} of 5" for task in range(3)]
     trials, feature = subject()
     fit = partial(decode.decode, split=SPLIT, feature=feature, rois=["early"], seed=0)
-    monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 2)
+    monkeypatch.setattr(decode.tasks, "TARGETS_AT_ONCE", 2)
     with pytest.warns(EdgeWarning, match="of 6 targets chose the largest penalty of the grid") as caught:
         fit(trials, recipe=DecodeRecipe(alphas=(1e-6, 1e-5)), executor=workers)
     assert len(caught) == 1
@@ -270,9 +270,9 @@ def wait_and_work(work, folder, context, task):
 
 
 def test_workers_killed_while_fitting_and_while_sampling_change_no_file(workers, small_recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(decode.units, "TARGETS_AT_ONCE", 64)
+    monkeypatch.setattr(decode.tasks, "TARGETS_AT_ONCE", 64)
     pipeline.run(small_recipe, tmp_path / "here", until="reconstruct")
-    waiting = Waiting(workers, tmp_path / "units", "_fit_unit", "_reconstruct")
+    waiting = Waiting(workers, tmp_path / "tasks", "_fit_task", "_reconstruct")
     killer = threading.Thread(target=waiting.kill, daemon=True)
     killer.start()
     pipeline.run(small_recipe, tmp_path / "there", until="reconstruct", executor=waiting)

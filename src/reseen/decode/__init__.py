@@ -3,7 +3,7 @@
 `Decoder` is one fitted decoder. `decode` and `Decoding` fit one decoder for each fold of a split, with true or with
 permuted labels, on one process or on several workers.
 
-A task is a block of targets of one fold (`units`). Maps do not depend on where a block is fitted.
+A task is a block of targets of one fold (`tasks`). Maps do not depend on where a block is fitted.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 
 from reseen.decode.decoder import Decoder
 from reseen.decode.estimators import FittedMap, make_estimator
-from reseen.decode.units import Task, fit_all, only_voxels, permuted_stimuli, predict_all, rows_of, shuffled
+from reseen.decode.tasks import FitData, fit_all, only_voxels, permute_ids, permuted_stimuli, predict_all, rows_of
 from reseen.executor import Executor, Serial
 from reseen.features import Features
 from reseen.recipe import DecodeRecipe, Rows
 from reseen.split import Split
 from reseen.trials import Trials
 
-__all__ = ["Decoder", "Decoding", "decode", "held_out", "permuted_stimuli", "shuffled"]
+__all__ = ["Decoder", "Decoding", "decode", "held_out", "permute_ids", "permuted_stimuli"]
 
 
 def decode(
@@ -69,7 +69,7 @@ def decode(
 class Decoding:
     """Decoding of one feature from one subject in each fold, with true or permuted labels.
 
-    The parameters are those of `decode`; ``task`` stores them. The factored problem of a fold stays in memory between
+    The parameters are those of `decode`; ``data`` stores them. The factored problem of a fold stays in memory between
     runs.
     """
 
@@ -89,7 +89,7 @@ class Decoding:
         self._trials = trials
         self._rois = tuple(rois)
         voxels = only_voxels(trials, rois)
-        self.task = Task(
+        self.data = FitData(
             voxels,
             feature,
             tuple(split.folds),
@@ -102,7 +102,7 @@ class Decoding:
             estimator=make_estimator(recipe.decoder),
             group=split.group,
         )
-        self._tests = [self.task.test(fold) for fold in range(len(split.folds))]
+        self._tests = [self.data.test(fold) for fold in range(len(split.folds))]
 
     def run(
         self,
@@ -144,39 +144,39 @@ class Decoding:
         ClusterError
             If the executor loses its workers.
         """
-        task, decoders = self.task, []
+        data, decoders = self.data, []
         if weights and permutation is None:
-            maps = fit_all(task, executor or Serial(), progress)
+            maps = fit_all(data, executor or Serial(), progress)
             pairs = zip(maps, self._tests, strict=True)
-            parts = [fitted.predict(test.betas, n_repetitions=task.counts(test)) for fitted, test in pairs]
+            parts = [fitted.predict(test.betas, n_repetitions=data.counts(test)) for fitted, test in pairs]
             decoders = [self._decoder(fold, fitted) for fold, fitted in enumerate(maps)]
         else:
-            parts = predict_all(task, permutation, [len(test) for test in self._tests], executor or Serial(), progress)
+            parts = predict_all(data, permutation, [len(test) for test in self._tests], executor or Serial(), progress)
         ids = np.concatenate([test.stimulus_id for test in self._tests])
         order = np.argsort(ids, kind="stable")
-        array = np.concatenate(parts)[order].reshape(len(ids), *task.feature.array.shape[1:])
+        array = np.concatenate(parts)[order].reshape(len(ids), *data.feature.array.shape[1:])
         fold = np.repeat(np.arange(len(self._tests)), [len(test) for test in self._tests])[order]
-        decoded = Features(task.feature.name, array, ids[order], None if task.group is None else fold)
+        decoded = Features(data.feature.name, array, ids[order], None if data.group is None else fold)
         return decoders, decoded
 
     def _decoder(self, fold: int, fitted: FittedMap) -> Decoder:
         """Return the decoder of a fold."""
-        task, recipe = self.task, self.task.recipe
+        data, recipe = self.data, self.data.recipe
         decoder = Decoder(
             self._rois,
-            estimator=task.estimator,
+            estimator=data.estimator,
             alphas=recipe.alphas,
             n_folds=recipe.n_folds,
             share_alpha=recipe.share_alpha,
             group_folds=recipe.group_folds,
             intercept=recipe.intercept,
             rescale_averages=recipe.rescale_averages,
-            seed=task.seed,
-            device=task.device,
+            seed=data.seed,
+            device=data.device,
         )
         train = np.zeros(len(self._trials), dtype=bool)
-        train[task.train_rows(fold)] = True
-        return decoder.take_map(fitted, self._trials, task.feature, train, averaged=task.train_trials == "averaged")
+        train[data.train_rows(fold)] = True
+        return decoder.take_map(fitted, self._trials, data.feature, train, averaged=data.train_trials == "averaged")
 
 
 def held_out(trials: Trials, split: Split, *, test_trials: Rows = "averaged") -> Trials:

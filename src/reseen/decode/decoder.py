@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import TypeAdapter
 
 from reseen.decode.estimators import FittedMap
-from reseen.decode.units import Task, fit_all, only_voxels
+from reseen.decode.tasks import FitData, fit_all, only_voxels
 from reseen.errors import ResultsError, ShapeError
 from reseen.estimator import Estimator
 from reseen.executor import Serial
@@ -152,9 +152,9 @@ class Decoder(Estimator):
         """
         chosen = only_voxels(trials, self.rois)
         folds = ((trials.stimulus_id, np.empty(0, dtype=np.int64)),)
-        task = Task(chosen, features, folds, self._recipe(), self.seed, device=self.device, estimator=self.estimator)
+        data = FitData(chosen, features, folds, self._recipe(), self.seed, device=self.device, estimator=self.estimator)
         every = np.ones(len(trials), dtype=bool)
-        return self.take_map(fit_all(task, Serial(), None)[0], trials, features, every)
+        return self.take_map(fit_all(data, Serial(), None)[0], trials, features, every)
 
     def take_map(
         self,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.decode import Decoding
-from reseen.decode.units import Task
+from reseen.decode.tasks import FitData
 from reseen.errors import ShapeError
 from reseen.features import Features
 from reseen.posterior import Components, DecodingNoise, calibrated_noise
@@ -83,8 +83,8 @@ class DecodingUnderPrior:
     """
 
     def __init__(self, decoding: Decoding) -> None:
-        self._task = task = decoding.task
-        check_prior(task.trials.subject, min(len(train) for train, _ in task.folds), task.test_trials)
+        self._data = data = decoding.data
+        check_prior(data.trials.subject, min(len(train) for train, _ in data.folds), data.test_trials)
         self._part: tuple[int, _Part] | None = None
 
     def run(
@@ -107,7 +107,7 @@ class DecodingUnderPrior:
             Most probable training stimuli of each item's mean.
         """
         parts = []
-        n_folds = len(self._task.folds)
+        n_folds = len(self._data.folds)
         for fold in range(n_folds):
             parts.append(self._fold(fold).decode(permutation))
             if progress is not None:
@@ -118,20 +118,20 @@ class DecodingUnderPrior:
         """Prepare one fold, and keep the last one in memory."""
         if self._part is None or self._part[0] != fold:
             self._part = None
-            feature, (train, test), group = self._task.feature, self._task.folds[fold], self._task.group
+            feature, (train, test), group = self._data.feature, self._data.folds[fold], self._data.group
             components = Components.fit(feature.rows(train).reshape(len(train), -1), min(N_COMPONENTS, len(train) // 5))
-            ids = train if self._task.permuted is None else self._task.permuted
+            ids = train if self._data.permuted is None else self._data.permuted
             known = Features(feature.name, feature.rows(ids), ids)
-            task = replace(
-                self._task,
+            data = replace(
+                self._data,
                 feature=Features(known.name, components.project(known.flat), ids),
                 folds=((train, test),),
                 group=None if group is None else np.where(group == fold, 0, -1),
-                recipe=self._task.recipe.model_copy(update={"group_folds": True}),  # hold out all trials
+                recipe=self._data.recipe.model_copy(update={"group_folds": True}),  # hold out all trials
                 _kept={},
                 _tests={},
             )
-            self._part = fold, _Part(known, task, None if group is None else fold)
+            self._part = fold, _Part(known, data, None if group is None else fold)
         return self._part[1]
 
 
@@ -140,13 +140,13 @@ class _Part:
     """One fold: features of its training stimuli, and the decoding of their principal components."""
 
     known: Features
-    task: Task  # of the components, for this fold alone
+    data: FitData  # of the components, for this fold alone
     number: int | None = None  # of the fold, where groups of trials are left out
 
     def decode(self, permutation: int | None) -> tuple[Features, Candidates]:
         """Return the weighted mean of known features for each test item, and its most probable stimuli."""
-        test, given = self.task.test(0), self.task.training(0).given(permutation)
-        true = self.task.feature.array[given]
+        test, given = self.data.test(0), self.data.training(0).given(permutation)
+        true = self.data.feature.array[given]
         noise, decoded = self._decoded(true, test)
         probability = noise.probabilities(decoded, true)
         mean = probability.astype(np.float32) @ self.known.flat[given]
@@ -159,25 +159,25 @@ class _Part:
 
     def _decoded(self, true: NDArray[np.float32], test: Trials) -> tuple[DecodingNoise, NDArray[np.float32]]:
         """Decode the components of test items, and learn the noise of decoding from the training stimuli."""
-        task, factored = self.task, self.task.training(0).factored
+        data, factored = self.data, self.data.training(0).factored
         assert factored is not None  # a recipe with an estimator of the user's own has no prior
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", EdgeWarning)  # weak components have no best penalty
-            fitted = assemble(true.shape[1], fit_blocks(factored, true, share_alpha=task.recipe.share_alpha))
+            fitted = assemble(true.shape[1], fit_blocks(factored, true, share_alpha=data.recipe.share_alpha))
         predicted, fold = predict_held_out(factored, true, fitted)
         n_shown = self._n_shown()
-        if task.recipe.rescale_averages:
+        if data.recipe.rescale_averages:
             deviation = predicted - fitted.intercept
             fitted.rescale(deviation, n_shown)
             predicted = fitted.intercept + deviation
         alike = _alike(n_shown, test.n_repetitions, fold, true.shape[1] + 2)
         noise = calibrated_noise(true[alike], predicted[alike], true, np.flatnonzero(alike), fold[alike])
-        return noise, fitted.predict(test.betas, n_repetitions=task.counts(test))
+        return noise, fitted.predict(test.betas, n_repetitions=data.counts(test))
 
     def _n_shown(self) -> NDArray[np.int64]:
         """Count the presentations of each training stimulus that has a trial, ``(n_training,)``."""
-        trials, ids = self.task.trials, self.known.stimulus_id[self.task.training(0).stimulus]
-        mine = self.task.train_rows(0)
+        trials, ids = self.data.trials, self.known.stimulus_id[self.data.training(0).stimulus]
+        mine = self.data.train_rows(0)
         row = np.searchsorted(ids, trials.stimulus_id[mine])
         return np.bincount(row, weights=trials.n_repetitions[mine]).astype(np.int64)
 

@@ -26,14 +26,14 @@ def evaluate_features(
     subject: str,
     name: str,
     decoded: NDArray[Any],
-    truth: NDArray[Any],
+    true: NDArray[Any],
     training_mean: NDArray[Any],
     *,
     stimulus_id: NDArray[np.int64],
     subsets: Mapping[str, frozenset[int]],
     recipe: EvaluateRecipe,
     seed: int,
-    shuffled: Sequence[NDArray[Any]] = (),
+    permuted: Sequence[NDArray[Any]] = (),
 ) -> DataFrame:
     """Score decoded features themselves, before any image is generated.
 
@@ -41,14 +41,14 @@ def evaluate_features(
     ----------
     subject, name
         For the table; ``name`` (``"z"`` or ``"c"``) becomes the condition.
-    decoded, truth
+    decoded, true
         Shape ``(n, n_targets)``, rows of the same items.
     training_mean
         Shape ``(n_targets,)``, or ``(n, n_targets)`` where folds differ: mean of the training stimuli's features, which
         is subtracted from both.
     stimulus_id, subsets, recipe, seed
         See `evaluate`.
-    shuffled
+    permuted
         For each permutation, shape ``(n, n_targets)``: features from a decoder fitted on permuted labels. The scores of
         ``permuted`` are means over permutations.
 
@@ -63,17 +63,19 @@ def evaluate_features(
     ShapeError
         If the arrays do not belong together or there are fewer than three stimuli.
     """
-    for array in (decoded, *shuffled):
-        _check_shape(name, "decoded", array.shape, truth.shape)
-    _check_shape(name, "stimulus_id", stimulus_id.shape, truth.shape[:1])
-    if training_mean.shape != truth.shape:
-        _check_shape(name, "training_mean", training_mean.shape, truth.shape[1:])
+    for array in (decoded, *permuted):
+        _check_shape(name, "decoded", array.shape, true.shape)
+    _check_shape(name, "stimulus_id", stimulus_id.shape, true.shape[:1])
+    if training_mean.shape != true.shape:
+        _check_shape(name, "training_mean", training_mean.shape, true.shape[1:])
     levels = {"result": [decoded]}
-    if len(shuffled):
-        levels["permuted"] = list(shuffled)
-    true = truth - training_mean
+    if len(permuted):
+        levels["permuted"] = list(permuted)
+    centred = true - training_mean
     found = {level: [array - training_mean for array in arrays] for level, arrays in levels.items()}
-    matrices = {level: [metrics.correlation_matrix(true, array) for array in arrays] for level, arrays in found.items()}
+    matrices = {
+        level: [metrics.correlation_matrix(centred, array) for array in arrays] for level, arrays in found.items()
+    }
     rows = []
     for pool in pools(stimulus_id, subsets, recipe, seed):
         fixed = {"subject": subject, "condition": name, "protocol": BUILTIN, "network": FEATURES, "layer": ""}
@@ -83,7 +85,7 @@ def evaluate_features(
                 scores = {}
                 for level, arrays in found.items():
                     if metric == "target_r":
-                        scores[level] = mean_score([_target_score(true, array, pool) for array in arrays])
+                        scores[level] = mean_score([_target_score(centred, array, pool) for array in arrays])
                     else:
                         scores[level] = mean_score([matrix_score(r, pool, direction) for r in matrices[level]])
                 rows += rows_of({**fixed, "metric": metric, "direction": direction}, scores, pool)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen import evaluate as scores
-from reseen.decode import permuted_stimuli, shuffled
+from reseen.decode import permute_ids, permuted_stimuli
 from reseen.headline import STIMULI_OF, Headline, choose, kind_of, stimuli_of
 from reseen.networks import EvaluationNetwork, Panel, load_evaluation_network, load_panel, prepare
 from reseen.pipeline.context import Run, SubjectRun
@@ -85,7 +85,7 @@ def _score_features(subject: SubjectRun) -> pd.DataFrame:
             subsets=subject.stimuli.subsets,
             recipe=run.recipe.evaluate,
             seed=run.recipe.seed,
-            shuffled=[_permuted(subject, name, permutation, mean) for permutation in range(run.recipe.n_permuted)],
+            permuted=[_permuted(subject, name, permutation, mean) for permutation in range(run.recipe.n_permuted)],
         )
         progress(1, 1)
         tables.append(table)
@@ -106,7 +106,7 @@ def _permuted(subject: SubjectRun, name: str, permutation: int, mean: NDArray[np
     folds = []
     for train, test in split.folds:
         trained = np.intersect1d(train, stimulus_id)
-        folds.append((shuffled(trained, permuted, seed, permutation), test))
+        folds.append((permute_ids(trained, permuted, seed, permutation), test))
     return predicted.flat - scores.training_mean(predicted, subject.true(name), folds) + mean
 
 

@@ -1,4 +1,4 @@
-"""Tasks: a block of targets of one fold, which gives the same bytes on any worker.
+"""Tasks: a block of targets of one fold, whose result is the same bytes on any worker.
 
 Permuting responses over stimuli is equivalent to permuting targets over stimuli. The targets are permuted, so that the
 responses are factored only once, for true and for permuted labels.
@@ -29,7 +29,7 @@ from reseen.trials import Trials
 
 TARGETS_AT_ONCE = 4096
 """Number of targets in one task."""
-Unit = tuple[int | None, int, int, int]
+Task = tuple[int | None, int, int, int]
 """Permutation, fold, first target, and last target + 1."""
 KEPT_STIMULI = 4000
 """Factored problems of several folds are kept while the sum of their squared numbers of stimuli is at most the square
@@ -40,7 +40,7 @@ PER_TRIAL = ("betas", "stimulus_id", "session", "n_repetitions")
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class FitData:
     """Data of all fits; a worker maps its copy from files, and keeps the results that depend only on the rows."""
 
     trials: Trials  # only the voxels of the fit
@@ -73,11 +73,11 @@ class Task:
         """Return the number of trials averaged in each held-out row, or None if predictions are not rescaled."""
         return test.n_repetitions if self.recipe.rescale_averages else None
 
-    def units(self, permutation: int | None) -> list[Unit]:
+    def tasks(self, permutation: int | None) -> list[Task]:
         """Return the tasks of a permutation; with one penalty or estimator for all targets, a task has all targets."""
         n_targets = self.feature.flat.shape[1]
-        whole = self.recipe.share_alpha or self.estimator is not None
-        width = n_targets if whole else TARGETS_AT_ONCE
+        one_block = self.recipe.share_alpha or self.estimator is not None
+        width = n_targets if one_block else TARGETS_AT_ONCE
         cuts = [(start, min(start + width, n_targets)) for start in range(0, n_targets, width)]
         return [(permutation, fold, start, stop) for fold in range(len(self.folds)) for start, stop in cuts]
 
@@ -93,7 +93,7 @@ class Task:
         """Return the rows of the training trials of one fold."""
         return train_rows(self.folds, self.group, fold, self.trials.stimulus_id)
 
-    def share(self, folder: Path) -> Callable[[], Task]:
+    def share(self, folder: Path) -> Callable[[], FitData]:
         """Write the arrays as files that workers map into memory."""
         write_shared(
             folder,
@@ -109,19 +109,19 @@ class Task:
         )
         names = self.trials.subject, self.feature.name
         how = self.recipe, self.seed, self.train_trials, self.test_trials, self.device
-        return partial(_load_task, folder, len(self.folds), *names, *how)
+        return partial(_load_data, folder, len(self.folds), *names, *how)
 
 
-def _load_task(folder: Path, n_folds: int, subject: str, name: str, *rest: Any) -> Task:
-    """Open the files of `Task.share` on a worker."""
+def _load_data(folder: Path, n_folds: int, subject: str, name: str, *rest: Any) -> FitData:
+    """Open the files of `FitData.share` on a worker."""
     arrays = read_shared(folder)
     feature = Features(name, arrays["feature"], arrays["feature_id"])
     betas, stimulus_id, session, n_repetitions = (arrays[name] for name in PER_TRIAL)
     folds = tuple((arrays[f"train{fold}"], arrays[f"test{fold}"]) for fold in range(n_folds))
     trials = Trials(betas, stimulus_id, session=session, rois={}, n_repetitions=n_repetitions, subject=subject)
-    task = Task(trials, feature, folds, *rest)
-    estimator = make_estimator(task.recipe.decoder)
-    return replace(task, permuted=arrays.get("permuted"), estimator=estimator, group=arrays.get("group"))
+    data = FitData(trials, feature, folds, *rest)
+    estimator = make_estimator(data.recipe.decoder)
+    return replace(data, permuted=arrays.get("permuted"), estimator=estimator, group=arrays.get("group"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,14 +136,14 @@ class _Training:
     given: Callable[[int | None], NDArray[np.int64]]
     """Row of the targets of each training stimulus, ``(n_stimuli,)``: its own, or that of a permutation."""
 
-    def columns(self, unit: Unit) -> NDArray[np.float32]:
+    def columns(self, task: Task) -> NDArray[np.float32]:
         """Return the targets of a task, ``(n_stimuli, n_block)``."""
-        permutation, _, start, stop = unit
+        permutation, _, start, stop = task
         return self.targets[self.given(permutation), start:stop]
 
-    def fit(self, estimator: Any, unit: Unit) -> FittedEstimator:
+    def fit(self, estimator: Any, task: Task) -> FittedEstimator:
         """Fit a user's estimator on all rows; each row has the targets of its stimulus."""
-        return fit_estimator(estimator, self.betas, self.columns(unit)[self.row])
+        return fit_estimator(estimator, self.betas, self.columns(task)[self.row])
 
 
 def permuted_stimuli(split: Split, stimulus_id: NDArray[np.int64]) -> NDArray[np.int64] | None:
@@ -168,7 +168,7 @@ def permuted_stimuli(split: Split, stimulus_id: NDArray[np.int64]) -> NDArray[np
     return np.intersect1d(trained, stimulus_id)
 
 
-def shuffled(
+def permute_ids(
     ids: NDArray[np.int64], permuted: NDArray[np.int64] | None, seed: int, permutation: int
 ) -> NDArray[np.int64]:
     """Return the stimulus whose features are assigned to each training stimulus of a fold, ``(n_stimuli,)``.
@@ -193,18 +193,18 @@ def only_voxels(trials: Trials, rois: Sequence[str] | None) -> Trials:
     return replace(trials, betas=trials.betas[:, trials.roi(rois)], rois={}, ncsnr=None, voxel_index=None, scaling=None)
 
 
-def _training(task: Task, trials: Trials) -> _Training:
-    train = rows_of(trials, task.train_trials, "training")
+def _training(data: FitData, trials: Trials) -> _Training:
+    train = rows_of(trials, data.train_trials, "training")
     ids, row = np.unique(train.stimulus_id, return_inverse=True)
-    stimulus = task.feature.where(ids)
+    stimulus = data.feature.where(ids)
 
     def given(permutation: int | None) -> NDArray[np.int64]:
         if permutation is None:
             return stimulus
-        return task.feature.where(shuffled(ids, task.permuted, task.seed, permutation))
+        return data.feature.where(permute_ids(ids, data.permuted, data.seed, permutation))
 
-    recipe, targets = task.recipe, task.feature.flat
-    if task.estimator is not None:
+    recipe, targets = data.recipe, data.feature.flat
+    if data.estimator is not None:
         return _Training(None, train.betas, row, targets, stimulus, given)
     factored = factor(
         train.betas,
@@ -214,57 +214,57 @@ def _training(task: Task, trials: Trials) -> _Training:
         alphas=recipe.alphas,
         n_folds=recipe.n_folds,
         intercept=recipe.intercept,
-        seed=task.seed,
-        device=task.device,
+        seed=data.seed,
+        device=data.device,
     )
     return _Training(factored, train.betas, row, targets, stimulus, given)
 
 
-def _fit_unit(task: Task, unit: Unit) -> tuple[RidgeMap, tuple[float, float]]:
+def _fit_task(data: FitData, task: Task) -> tuple[RidgeMap, tuple[float, float]]:
     """Fit a block of targets by ridge; return its map and the ends of a sensible grid, for the warning of `fit_all`."""
-    training = task.training(unit[1])
-    targets, factored = training.columns(unit), training.factored
+    training = data.training(task[1])
+    targets, factored = training.columns(task), training.factored
     assert factored is not None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EdgeWarning)
-        fitted = assemble(targets.shape[1], fit_blocks(factored, targets, share_alpha=task.recipe.share_alpha))
+        fitted = assemble(targets.shape[1], fit_blocks(factored, targets, share_alpha=data.recipe.share_alpha))
     return fitted, grid_ends(factored.all_rows.eigenvalues)
 
 
-def _predict_unit(task: Task, unit: Unit) -> NDArray[np.float32]:
+def _predict_task(data: FitData, task: Task) -> NDArray[np.float32]:
     """Predict a block of targets of the held-out rows, ``(n_rows, n_block)``, without keeping weights."""
-    training, test = task.training(unit[1]), task.test(unit[1])
+    training, test = data.training(task[1]), data.test(task[1])
     if training.factored is None:
-        return training.fit(task.estimator, unit).predict(test.betas)
-    targets = training.columns(unit)
-    predict = partial(RidgeMap.predict, betas=test.betas, n_repetitions=task.counts(test))
+        return training.fit(data.estimator, task).predict(test.betas)
+    targets = training.columns(task)
+    predict = partial(RidgeMap.predict, betas=test.betas, n_repetitions=data.counts(test))
     predicted = np.empty((len(test), targets.shape[1]), dtype=np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EdgeWarning)  # permuted labels have no finite best penalty
-        for block, part in fit_blocks(training.factored, targets, share_alpha=task.recipe.share_alpha, use=predict):
+        for block, part in fit_blocks(training.factored, targets, share_alpha=data.recipe.share_alpha, use=predict):
             predicted[:, block] = part
     return predicted
 
 
-def _fit_estimator(task: Task, unit: Unit) -> FittedEstimator:
+def _fit_estimator(data: FitData, task: Task) -> FittedEstimator:
     """Fit a user's estimator to all targets of a fold."""
-    return task.training(unit[1]).fit(task.estimator, unit)
+    return data.training(task[1]).fit(data.estimator, task)
 
 
-def fit_all(task: Task, executor: Executor, progress: Progress) -> Sequence[FittedMap]:
+def fit_all(data: FitData, executor: Executor, progress: Progress) -> Sequence[FittedMap]:
     """Fit every task, and return the map of each fold."""
-    if task.estimator is None:
-        return _fit_ridge(task, executor, progress)
-    fitted = {fold: found for (_, fold, _, _), found in _each_unit(task, None, _fit_estimator, executor, progress)}
-    return [fitted[fold] for fold in range(len(task.folds))]
+    if data.estimator is None:
+        return _fit_ridge(data, executor, progress)
+    fitted = {fold: found for (_, fold, _, _), found in _each_task(data, None, _fit_estimator, executor, progress)}
+    return [fitted[fold] for fold in range(len(data.folds))]
 
 
-def _fit_ridge(task: Task, executor: Executor, progress: Progress) -> list[RidgeMap]:
+def _fit_ridge(data: FitData, executor: Executor, progress: Progress) -> list[RidgeMap]:
     """Fit every block of targets, and join the blocks of each fold."""
-    n_targets = task.feature.flat.shape[1]
-    maps: list[RidgeMap | None] = [None] * len(task.folds)
+    n_targets = data.feature.flat.shape[1]
+    maps: list[RidgeMap | None] = [None] * len(data.folds)
     ends: dict[int, tuple[float, float]] = {}
-    for (_, fold, start, stop), (part, ends[fold]) in _each_unit(task, None, _fit_unit, executor, progress):
+    for (_, fold, start, stop), (part, ends[fold]) in _each_task(data, None, _fit_task, executor, progress):
         maps[fold] = add_block(maps[fold], n_targets, slice(start, stop), part)
     complete = [fitted for fitted in maps if fitted is not None]  # every fold has tasks
     for fold, fitted in enumerate(complete):
@@ -273,24 +273,24 @@ def _fit_ridge(task: Task, executor: Executor, progress: Progress) -> list[Ridge
 
 
 def predict_all(
-    task: Task, permutation: int | None, n_rows: Sequence[int], executor: Executor, progress: Progress
+    data: FitData, permutation: int | None, n_rows: Sequence[int], executor: Executor, progress: Progress
 ) -> list[NDArray[np.float32]]:
     """Predict the held-out rows of every fold, ``(n_rows, n_targets)`` each."""
-    predicted = [np.empty((n, task.feature.flat.shape[1]), dtype=np.float32) for n in n_rows]
-    for (_, fold, start, stop), part in _each_unit(task, permutation, _predict_unit, executor, progress):
+    predicted = [np.empty((n, data.feature.flat.shape[1]), dtype=np.float32) for n in n_rows]
+    for (_, fold, start, stop), part in _each_task(data, permutation, _predict_task, executor, progress):
         predicted[fold][:, start:stop] = part
     return predicted
 
 
-def _each_unit(
-    task: Task, permutation: int | None, work: Callable[[Task, Unit], R], executor: Executor, progress: Progress
-) -> Iterator[tuple[Unit, R]]:
+def _each_task(
+    data: FitData, permutation: int | None, work: Callable[[FitData, Task], R], executor: Executor, progress: Progress
+) -> Iterator[tuple[Task, R]]:
     """Run every task of a permutation; yield each with its result, in any order."""
-    units = task.units(permutation)
-    for done, (number, result) in enumerate(executor.run(work, units, task), start=1):
-        yield units[number], result
+    tasks = data.tasks(permutation)
+    for done, (number, result) in enumerate(executor.run(work, tasks, data), start=1):
+        yield tasks[number], result
         if progress is not None:
-            progress(done, len(units))
+            progress(done, len(tasks))
 
 
 def rows_of(trials: Trials, how: Rows, what: str) -> Trials:
