@@ -130,7 +130,7 @@ def test_a_permuted_level_above_chance_fails_as_a_leak():
     row = the(checked(headline_rows("zc", 0.8, shuffled=0.65)), "permuted labels", "classifier late")
     assert row["status"] == "fail"
     assert "of 3 permutations" not in row["sentence"]
-    assert row["sentence"].endswith("is 65.0 % [59.0 %, 71.0 %], ABOVE chance (50.0 %): look for a leak.")
+    assert row["sentence"].endswith("is 65.0 % [59.0 %, 71.0 %], ABOVE chance (50.0 %): check for a leak.")
 
 
 def test_a_permuted_level_below_chance_is_no_leak():

@@ -22,20 +22,24 @@ N_ITEMS = 14
 SUBSETS = {"seen": frozenset(range(7)), "novel": frozenset(range(7, 14))}
 
 
-class RandomObserver:
-    """Look through fixed random projections."""
+class RandomNetwork:
+    """Network of fixed random projections."""
 
     fingerprint = "none"
     layers = ("early", "middle", "late")
 
     def __init__(self, name, seed):
-        self.name, self.seed, self.n_looks = name, seed, 0
+        self.name, self.seed, self.n_calls = name, seed, 0
 
     def activations(self, images):
-        self.n_looks += 1
+        self.n_calls += 1
         flat = images.reshape(len(images), -1).astype(np.float32) / 255
         rng = np.random.default_rng(self.seed)
         return {layer: flat @ rng.normal(size=(flat.shape[1], 40)).astype(np.float32) for layer in self.layers}
+
+
+def late_of(network, images):
+    return network.activations(images)["late"]
 
 
 def by(*networks, protocol="builtin"):
@@ -70,7 +74,7 @@ def images(truth):
 
 @pytest.fixture(scope="module")
 def scores(truth, images):
-    networks = by(RandomObserver("classifier", 1), RandomObserver("image_encoder", 2))
+    networks = by(RandomNetwork("classifier", 1), RandomNetwork("image_encoder", 2))
     return evaluate("subj01", truth, np.arange(N_ITEMS), images, networks, SUBSETS, RECIPE, seed=0)
 
 
@@ -97,18 +101,18 @@ def test_the_table_has_the_columns_of_scores_csv_and_one_row_for_each_number(sco
 
 
 def test_a_correlation_is_averaged_over_draws_before_items_are_compared(scores, truth, images):
-    look = RandomObserver("classifier", 1).look
+    network = RandomNetwork("classifier", 1)
     stack = images["result", "z"]
-    r = sum(metrics.correlation_matrix(look(truth)["late"], look(stack[:, k])["late"]) for k in range(2)) / 2
+    r = sum(metrics.correlation_matrix(late_of(network, truth), late_of(network, stack[:, k])) for k in range(2)) / 2
     for direction in ("original", "reconstruction"):
         expected = metrics.identification_from_correlations(r, direction=direction).mean()
         assert the_row(scores, **late("z", direction=direction))["value"] == pytest.approx(expected)
 
 
 def test_shuffles_are_scored_one_by_one_and_their_scores_averaged(scores, truth, images):
-    look = RandomObserver("classifier", 1).look
+    network = RandomNetwork("classifier", 1)
     stack = images["permuted", "zc"]
-    each = [metrics.identification(look(truth)["late"], look(stack[:, k])["late"]).mean() for k in range(2)]
+    each = [metrics.identification(late_of(network, truth), late_of(network, stack[:, k])).mean() for k in range(2)]
     assert each[0] != each[1]
     assert the_row(scores, **late(level="permuted"))["value"] == pytest.approx(np.mean(each))
 
@@ -128,7 +132,7 @@ def test_a_subset_is_scored_within_its_own_pool(scores, truth, images):
         truth[7:],
         np.arange(7, 14),
         novel,
-        by(RandomObserver("classifier", 1)),
+        by(RandomNetwork("classifier", 1)),
         {"novel": SUBSETS["novel"]},
         RECIPE,
         0,
@@ -173,7 +177,7 @@ def test_the_same_image_for_every_brain_scores_exactly_one_half(truth, direction
         truth,
         np.arange(N_ITEMS),
         {("result", "zc"): same},
-        by(RandomObserver("classifier", 1)),
+        by(RandomNetwork("classifier", 1)),
         {},
         RECIPE,
         0,
@@ -189,7 +193,7 @@ def test_trials_of_one_stimulus_do_not_compete(truth):
         shown,
         ids,
         {("result", "z"): shown[:, None]},
-        by(RandomObserver("classifier", 1)),
+        by(RandomNetwork("classifier", 1)),
         SUBSETS,
         RECIPE,
         0,
@@ -203,7 +207,7 @@ def test_the_same_seed_gives_the_same_table_whatever_the_order_of_images(truth, 
     def table(keys):
         ordered = {key: images[key] for key in keys}
         found = evaluate(
-            "s", truth, np.arange(N_ITEMS), ordered, by(RandomObserver("classifier", 1)), SUBSETS, RECIPE, 3
+            "s", truth, np.arange(N_ITEMS), ordered, by(RandomNetwork("classifier", 1)), SUBSETS, RECIPE, 3
         )
         return found.sort_values(list(COLUMNS[:9])).reset_index(drop=True)
 
@@ -214,7 +218,7 @@ def test_the_same_seed_gives_the_same_table_whatever_the_order_of_images(truth, 
 def test_images_of_another_size_are_resized_to_the_generated_ones(truth):
     large = truth.repeat(3, axis=1).repeat(3, axis=2)
     stacks = {("result", "nearest_z"): large[:, None], ("result", "zc"): truth[:, None]}
-    network = RandomObserver("classifier", 1)
+    network = RandomNetwork("classifier", 1)
     calls = []
     table = evaluate(
         "s", large, np.arange(N_ITEMS), stacks, by(network), {}, RECIPE, 0, lambda *about: calls.append(about)
@@ -223,7 +227,7 @@ def test_images_of_another_size_are_resized_to_the_generated_ones(truth):
     assert the_row(table, condition="nearest_z", metric="pixcorr")["value"] == pytest.approx(1)
     assert the_row(table, **late())["value"] == 1
     assert calls == [("evaluate", 1, 2), ("evaluate", 2, 2)]
-    assert network.n_looks == 3  # truth once, each stack once
+    assert network.n_calls == 3  # truth once, each stack once
 
 
 def test_a_subset_too_small_for_distractors_is_left_out(truth):
@@ -412,11 +416,11 @@ def test_of_a_distance_less_is_better_for_p_and_for_the_way_to_the_ceiling():
 
 
 def test_p_is_of_permutations_and_the_spread_of_wrong_pairings(truth, images):
-    look = RandomObserver("classifier", 1).look
+    network = RandomNetwork("classifier", 1)
     stack = images["result", "nearest_c"]
     stacks = {("result", "zc"): stack}
-    table = evaluate("s", truth, np.arange(N_ITEMS), stacks, by(RandomObserver("classifier", 1)), {}, RECIPE, 5)
-    r = metrics.correlation_matrix(look(truth)["late"], look(stack[:, 0])["late"])
+    table = evaluate("s", truth, np.arange(N_ITEMS), stacks, by(RandomNetwork("classifier", 1)), {}, RECIPE, 5)
+    r = metrics.correlation_matrix(late_of(network, truth), late_of(network, stack[:, 0]))
     score = metrics.identification_from_correlations(r).mean()
     orders = statistics.permutations(np.arange(N_ITEMS), 60, seed=5)
     reached = [metrics.identification_from_correlations(r[order]).mean() >= score - 1e-12 for order in orders]
@@ -424,7 +428,7 @@ def test_p_is_of_permutations_and_the_spread_of_wrong_pairings(truth, images):
 
 
 class Corners:
-    """Look at every fifth pixel."""
+    """Network whose activations are every fifth pixel."""
 
     name, fingerprint, layers = "classifier", "none", ("late",)
 
@@ -458,7 +462,7 @@ def test_on_200_null_data_sets_the_p_that_is_written_is_uniform(monkeypatch):
 @pytest.mark.parametrize("first", ["takagi2023", "mindeye2"])
 def test_a_table_without_reseens_own_protocol_is_summed_up_by_the_first_there_is(truth, images, first):
     few, stacks = EvaluateRecipe(n_derangements=3, n_bootstrap=9), {("result", "zc"): images["result", "zc"][:4]}
-    panels = [by(RandomObserver("alexnet", 1), protocol=name)[0] for name in ("takagi2023", "mindeye2")]
+    panels = [by(RandomNetwork("alexnet", 1), protocol=name)[0] for name in ("takagi2023", "mindeye2")]
     panels = panels if first == "takagi2023" else panels[::-1]
     both = evaluate("s", truth[:4], np.arange(4), stacks, panels, {}, few, 0)
     alone = both[both["protocol"] == first]
@@ -551,13 +555,13 @@ def test_many_items_score_what_their_whole_matrix_scores(monkeypatch, direction)
 
 def test_many_images_need_room_in_the_temporary_folder_before_anything_is_computed(truth, monkeypatch):
     # 14 images of 16 x 16 x 3 bytes, and features of them; one matrix of 14 x 14 numbers of 8 bytes
-    looks = [RandomObserver("classifier", 1)]
+    networks = [RandomNetwork("classifier", 1)]
     monkeypatch.setattr(scoring, "DENSE", 5)
     monkeypatch.setattr(matrices, "DENSE", 5)
-    arguments = (np.arange(N_ITEMS), {("result", "z"): truth[:, None]}, by(*looks), {}, RECIPE, 0)
+    arguments = (np.arange(N_ITEMS), {("result", "z"): truth[:, None]}, by(*networks), {}, RECIPE, 0)
     each = scoring._view(truth[:1], arguments[2][0], truth.shape[1:3]).image_bytes
     needed = 2 * each * N_ITEMS + 8 * N_ITEMS**2
-    looks[0].n_looks = 0
+    networks[0].n_calls = 0
 
     def have(free: int) -> None:
         monkeypatch.setattr(matrices.shutil, "disk_usage", lambda _: type("Usage", (), {"free": free}))
@@ -566,6 +570,6 @@ def test_many_images_need_room_in_the_temporary_folder_before_anything_is_comput
     with pytest.raises(ResultsError, match=r"enough for 13 images\. ") as refused:
         evaluate("s", truth, *arguments)
     assert (refused.value.expected, refused.value.found) == (needed, needed - 1)
-    assert looks[0].n_looks == 1  # at one image, to learn the size of its features
+    assert networks[0].n_calls == 1  # with one image, for the size of its features
     have(needed)
     evaluate("s", truth, *arguments)

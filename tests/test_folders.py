@@ -201,7 +201,7 @@ def without_clip(monkeypatch):
 
 
 def test_a_missing_network_is_warned_of_and_the_other_scores_exist(two, without_clip):
-    with pytest.warns(UserWarning, match=r"takagi2023 goes without clip: .*hf download it"):
+    with pytest.warns(UserWarning, match=r"takagi2023 lacks clip: .*hf download it"):
         table = score(*two, protocol=["builtin", "takagi2023"], **FEW).table
     found = table[table["protocol"] == "takagi2023"]
     assert set(found["network"]) == {"inception", "alexnet"}
@@ -217,9 +217,9 @@ def test_a_protocol_without_any_network_is_refused_with_the_command_that_helps(t
         return networks.load_panel(protocol, builtin, device=device, load=load)
 
     monkeypatch.setattr(scoring, "load_panel", load_panel)
-    with pytest.raises(ModelError, match=r"takagi2023 goes without inception, alexnet, clip: fetch them"):
+    with pytest.raises(ModelError, match=r"takagi2023 lacks inception, alexnet, clip: fetch them"):
         score(*two, protocol="takagi2023", **FEW)
-    with pytest.warns(UserWarning, match="mindeye2 goes without alexnet"):
+    with pytest.warns(UserWarning, match="mindeye2 lacks alexnet"):
         assert set(score(*two, protocol="mindeye2", **FEW).table["network"]) == {""}
 
 

@@ -264,8 +264,8 @@ def test_every_network_says_how_its_weights_are_fetched(name):
 
 def test_the_guide_to_nsd_fetches_every_network_that_the_papers_protocol_looks_through():
     guide = (Path(__file__).parents[1] / "docs/nsd.md").read_text()
-    for look in PROTOCOLS["takagi2023"].looks:
-        assert f"$ {fetch_command(look.architecture)}\n" in guide
+    for network in PROTOCOLS["takagi2023"].networks:
+        assert f"$ {fetch_command(network.architecture)}\n" in guide
 
 
 def test_a_panel_goes_without_what_is_missing_and_says_so():
@@ -276,7 +276,7 @@ def test_a_panel_goes_without_what_is_missing_and_says_so():
 
     panel, missing = load_panel(PROTOCOLS["takagi2023"], load=load)
     assert [network.name for network in panel.networks] == ["inception", "alexnet"]
-    assert missing == ["protocol takagi2023 goes without clip: not there"]
+    assert missing == ["protocol takagi2023 lacks clip: not there"]
 
 
 def test_a_layer_is_what_its_module_gives_although_the_next_works_in_place_and_no_hook_is_left(images):

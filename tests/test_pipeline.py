@@ -382,7 +382,7 @@ def test_the_tiny_recipe_runs_the_complete_chain_on_a_simulated_subject(tiny_mod
 
 @pytest.mark.filterwarnings("ignore:.* captions are longer than the")  # the small model reads 24 letters
 @pytest.mark.filterwarnings("ignore:.*ncsnr is defined on betas standardised")
-@pytest.mark.filterwarnings("ignore:protocol takagi2023 goes without")
+@pytest.mark.filterwarnings("ignore:protocol takagi2023 lacks")
 @pytest.mark.parametrize("name", ["takagi2023", "takagi2023_as_released", "reseen"])
 def test_the_recipes_for_nsd_run_on_a_simulated_subject_too(simulated_subject, tiny_model, tmp_path, name):
     on_digital = ['data.subjects=["subj01"]', "data.sessions=", "data.n_test=6", f"model.name={tiny_model}"]
@@ -417,7 +417,7 @@ def test_the_missing_decoder_of_a_fold_is_named_and_fitted_again(small_recipe, f
     assert contents(tmp_path) == whole
 
 
-@pytest.mark.filterwarnings("ignore:protocol takagi2023 goes without")
+@pytest.mark.filterwarnings("ignore:protocol takagi2023 lacks")
 def test_weights_that_were_fetched_later_count_once_the_scores_are_deleted(small_recipe, tmp_path, monkeypatch):
     fetched = []
 
@@ -432,7 +432,7 @@ def test_weights_that_were_fetched_later_count_once_the_scores_are_deleted(small
     monkeypatch.setattr("reseen.pipeline.evaluate.load_panel", load_panel)
     recipe = with_settings(small_recipe, ['evaluate.protocols=["takagi2023", "builtin"]'])
     results = pipeline.run(recipe, tmp_path)
-    assert any("goes without" in text for text in results.warnings)
+    assert any("lacks" in text for text in results.warnings)
     fetched.append("all")
     for path in (tmp_path / "scores.csv", tmp_path / "subj01/scores.csv"):
         path.unlink()
@@ -440,11 +440,11 @@ def test_weights_that_were_fetched_later_count_once_the_scores_are_deleted(small
     pipeline.run(recipe, tmp_path)
     assert {"alexnet", "inception"} <= set(results.load_table("scores")["network"])
     assert {"alexnet", "inception"} <= set(results.load_table("images")["network"])
-    assert not any("goes without" in text for text in results.warnings)
+    assert not any("lacks" in text for text in results.warnings)
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
-@pytest.mark.filterwarnings("ignore:protocol takagi2023 goes without clip")
+@pytest.mark.filterwarnings("ignore:protocol takagi2023 lacks clip")
 def test_a_recipe_is_scored_by_every_protocol_with_networks(small_recipe, tmp_path, monkeypatch):
     def load_panel(protocol, builtin, *, device):
         def load(name, *, device):
@@ -463,7 +463,7 @@ def test_a_recipe_is_scored_by_every_protocol_with_networks(small_recipe, tmp_pa
     assert set(released["network"]) == {"alexnet", "inception"}
     assert set(released["level"]) == {"mismatched", "permuted", "result", "oracle"}
     assert results.provenance["network alexnet of takagi2023"] == "random-alexnet"
-    assert [text for text in results.warnings if "goes without clip: fetch it" in text and "delete scores.csv" in text]
+    assert [text for text in results.warnings if "lacks clip: fetch it" in text and "delete scores.csv" in text]
     page = (tmp_path / "report.html").read_text()
     assert "protocol takagi2023" in page
     # these stimuli are no drawn scenes: the headline is by the first published network that is there

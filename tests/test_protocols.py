@@ -215,10 +215,10 @@ def test_a_protocol_says_its_direction_its_ties_and_what_becomes_of_samples(name
     assert (protocol.directions, protocol.ties, protocol.samples) == (directions, ties, samples)
 
 
-def test_every_network_of_a_protocol_is_known_and_looks_once():
+def test_every_network_of_a_protocol_is_known_and_used_once():
     for protocol in PROTOCOLS.values():
-        assert {look.architecture for look in protocol.looks} <= set(NETWORKS)
-        assert len({look.network for look in protocol.looks}) == len(protocol.looks)
+        assert {network.architecture for network in protocol.networks} <= set(NETWORKS)
+        assert len({network.network for network in protocol.networks}) == len(protocol.networks)
 
 
 @pytest.mark.parametrize("name", RELEASED)
@@ -246,7 +246,7 @@ def test_clip_is_given_what_transformers_own_processor_gives():
     from transformers.models import clip
 
     processor = getattr(clip, "CLIPImageProcessorPil", None) or clip.CLIPImageProcessor
-    given = PROTOCOLS["takagi2023"].looks[-1].given
+    given = PROTOCOLS["takagi2023"].networks[-1].given
     for side in ((425, 425), (100, 137), (230, 224)):
         image = np.random.default_rng(3).integers(0, 256, (1, *side, 3), dtype=np.uint8)
         expected = processor()(images=list(image), return_tensors="pt")["pixel_values"]
@@ -265,12 +265,12 @@ def torchvision():
 
 def test_transforms_are_torchvisions_own(torchvision):
     transforms = torchvision.transforms
-    look = PROTOCOLS["takagi2023"].looks[0].given
+    given = PROTOCOLS["takagi2023"].networks[0].given
     chain = transforms.Compose(
-        [transforms.Resize(299), transforms.CenterCrop(299), transforms.ToTensor(), transforms.Normalize(*look.normal)]
+        [transforms.Resize(299), transforms.CenterCrop(299), transforms.ToTensor(), transforms.Normalize(*given.normal)]
     )
     image = np.random.default_rng(4).integers(0, 256, (1, 425, 380, 3), dtype=np.uint8)
-    torch.testing.assert_close(as_tensor(prepare(image, look), look)[0], chain(Image.fromarray(image[0])))
+    torch.testing.assert_close(as_tensor(prepare(image, given), given)[0], chain(Image.fromarray(image[0])))
     first, large = PROTOCOLS["mindeye2"].first, PROTOCOLS["mindeye2"].pixels
     tensor = transforms.Resize((256, 256), antialias=False)(torch.from_numpy(image).permute(0, 3, 1, 2) / 255)
     expected = transforms.Resize(425, antialias=False)(tensor).permute(0, 2, 3, 1)
@@ -306,12 +306,12 @@ UNITS = {
 
 @pytest.mark.parametrize(("name", "network"), UNITS)
 def test_the_modules_are_those_of_torchvisions_networks(torchvision, name, network):
-    look = next(look for look in PROTOCOLS[name].looks if look.network == network)
-    known = NETWORKS[look.architecture]
+    used = next(used for used in PROTOCOLS[name].networks if used.network == network)
+    known = NETWORKS[used.architecture]
     built = torchvision.models.get_model(known.model, weights=None, **dict(known.options)).eval()
     image = np.random.default_rng(5).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
-    looked = PretrainedNetwork(network, "random", built, look.layers, look.given).activations(image)
-    assert [part.shape[1] for part in looked.values()] == UNITS[name, network]
+    found = PretrainedNetwork(network, "random", built, used.layers, used.given).activations(image)
+    assert [part.shape[1] for part in found.values()] == UNITS[name, network]
 
 
 @pytest.mark.parametrize("name", RELEASED)

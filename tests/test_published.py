@@ -44,7 +44,7 @@ def test_every_value_is_of_a_protocol_that_has_its_network_and_layer_or_of_an_un
             assert (value.n, value.checked) == (0, False)
             continue
         protocol = PROTOCOLS[value.protocol]
-        layers = {(look.metric, look.network, layer) for look in protocol.looks for layer, _ in look.layers}
+        layers = {(used.metric, used.network, layer) for used in protocol.networks for layer, _ in used.layers}
         pixels = {(metric, "", "") for metric in protocol.pixel_metrics}
         assert (value.metric, value.network, value.layer) in layers | pixels
     keys = [(v.system, v.condition, v.protocol, v.metric, v.network, v.layer) for v in values]

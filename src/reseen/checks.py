@@ -89,7 +89,7 @@ CHECKS: dict[str, Check] = {
     "permuted labels": Check(
         "Are decoders fitted on permuted labels at chance, by every identification that is printed?",
         _TWO_WAY + " by {setting}, of decoders fitted on {count} of the labels,",
-        notes={"level with": "{others}", "ABOVE": ": look for a leak", "below": "{ties}"},
+        notes={"level with": "{others}", "ABOVE": ": check for a leak", "below": "{ties}"},
     ),
     # of diagnostics, for each decoded feature and for the images of the main condition
     "all test images": Check(

@@ -51,7 +51,7 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Look:
+class Network:
     """Evaluation network and its layers, by which images are compared.
 
     Parameters
@@ -85,7 +85,7 @@ class Protocol:
         Name, which is stored with every number.
     about
         Authors and source.
-    looks
+    networks
         Evaluation networks; empty: those of the recipe.
     directions
         Sides that identification holds fixed; see `reseen.metrics.identification_from_correlations`.
@@ -106,7 +106,7 @@ class Protocol:
 
     name: ProtocolName
     about: str
-    looks: tuple[Look, ...]
+    networks: tuple[Network, ...]
     directions: tuple[Direction, ...]
     ties: Ties
     samples: Literal["mean_r", "each"]
@@ -117,7 +117,7 @@ class Protocol:
 
     def metric_of(self, network: str) -> str:
         """Return the metric by which the layers of an evaluation network are compared."""
-        return next((look.metric for look in self.looks if look.network == network), "identification")
+        return next((used.metric for used in self.networks if used.network == network), "identification")
 
 
 _TAKAGI = Input(299, "pil", "bilinear", "crop", IMAGENET)
@@ -132,7 +132,7 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
     "builtin": Protocol(
         "builtin",
         "reseen's own: networks of the recipe, both directions, images of the size of the generated ones",
-        looks=(),
+        networks=(),
         directions=DIRECTIONS,
         ties="half",
         samples="mean_r",
@@ -142,10 +142,13 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
     "takagi2023": Protocol(
         "takagi2023",
         "Takagi & Nishimoto 2023 as released: img2feat_decoded.py and identification.py",
-        looks=(
-            Look("inception", "inception_v3", (("flatten", "avgpool"),), _TAKAGI),  # only a dropout is between the two
-            Look("alexnet", "alexnet", tuple((m, m) for m in ("features.5", "features.12", "classifier.5")), _TAKAGI),
-            Look(
+        networks=(
+            # only a dropout is between "flatten" and "avgpool"
+            Network("inception", "inception_v3", (("flatten", "avgpool"),), _TAKAGI),
+            Network(
+                "alexnet", "alexnet", tuple((m, m) for m in ("features.5", "features.12", "classifier.5")), _TAKAGI
+            ),
+            Network(
                 "clip",
                 "clip_vit_l14",
                 (
@@ -163,17 +166,17 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
     "braindiffuser2023": Protocol(
         "braindiffuser2023",
         "Ozcelik & VanRullen 2023: eval_extract_features.py and evaluate_reconstruction.py",
-        looks=(
-            Look("alexnet", "alexnet", (("2", "features.4"), ("5", "features.11")), _DIFFUSER),
-            Look("inception", "inception_v3", (("avgpool", "avgpool"),), _DIFFUSER),
-            Look(
+        networks=(
+            Network("alexnet", "alexnet", (("2", "features.4"), ("5", "features.11")), _DIFFUSER),
+            Network("inception", "inception_v3", (("avgpool", "avgpool"),), _DIFFUSER),
+            Network(
                 "clip",
                 "clip_vit_l14",
                 (("final", "visual_projection"),),
                 Input(224, "pil", "bilinear", normal=CLIP),
             ),
-            Look("efficientnet", "efficientnet_b1_v1", (("avgpool", "avgpool"),), _DIFFUSER, "distance"),
-            Look("swav", "swav_resnet50", (("avgpool", "avgpool"),), _DIFFUSER, "distance"),
+            Network("efficientnet", "efficientnet_b1_v1", (("avgpool", "avgpool"),), _DIFFUSER, "distance"),
+            Network("swav", "swav_resnet50", (("avgpool", "avgpool"),), _DIFFUSER, "distance"),
         ),
         directions=("reconstruction",),
         ties="lose",
@@ -185,12 +188,12 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
     "mindeye2": Protocol(
         "mindeye2",
         "Scotti et al. 2024: final_evaluations.ipynb, without blending in the blurry image",
-        looks=(
-            Look("alexnet", "alexnet", (("2", "features.4"), ("5", "features.11")), _mindeye(256)),
-            Look("inception", "inception_v3", (("avgpool", "avgpool"),), _mindeye(342)),
-            Look("clip", "clip_vit_l14", (("final", "visual_projection"),), _mindeye(224, CLIP)),
-            Look("efficientnet", "efficientnet_b1_v2", (("avgpool", "avgpool"),), _mindeye(255), "distance"),
-            Look("swav", "swav_resnet50", (("avgpool", "avgpool"),), _mindeye(224), "distance"),
+        networks=(
+            Network("alexnet", "alexnet", (("2", "features.4"), ("5", "features.11")), _mindeye(256)),
+            Network("inception", "inception_v3", (("avgpool", "avgpool"),), _mindeye(342)),
+            Network("clip", "clip_vit_l14", (("final", "visual_projection"),), _mindeye(224, CLIP)),
+            Network("efficientnet", "efficientnet_b1_v2", (("avgpool", "avgpool"),), _mindeye(255), "distance"),
+            Network("swav", "swav_resnet50", (("avgpool", "avgpool"),), _mindeye(224), "distance"),
         ),
         directions=("reconstruction",),
         ties="lose",

@@ -82,7 +82,7 @@ WORDS = tuple(
     for column in dict.fromkeys((*SCORE_COLUMNS, *IMAGE_COLUMNS, *DIAGNOSTIC_COLUMNS, *ENCODING_COLUMNS))
     if column not in _NUMBERS
 )
-"""Columns of all tables that have words, which may look like numbers."""
+"""Columns of all tables that have words, even where they can be read as numbers."""
 
 Level = Literal["chance_mean", "chance_noise", "chance_random", "permuted", "result", "oracle"]
 """Level at which images are generated."""

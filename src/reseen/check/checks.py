@@ -186,8 +186,8 @@ def published_networks(inputs: Inputs) -> Iterator[Finding]:
 
 def networks_of(recipe: Recipe) -> list[str]:
     """List the published networks that the recipe's protocols use."""
-    looks = [look for name in recipe.evaluate.protocols for look in PROTOCOLS[name].looks]
-    return list(dict.fromkeys(look.architecture for look in looks))
+    networks = [network for name in recipe.evaluate.protocols for network in PROTOCOLS[name].networks]
+    return list(dict.fromkeys(network.architecture for network in networks))
 
 
 # ---------------------------------------------------------------------------------------------------------- the list

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from reseen.errors import ModelError
 from reseen.networks.inputs import Images, as_tensor, prepare
 from reseen.networks.pretrained import load_network
-from reseen.protocols import Input, Look, Protocol
+from reseen.protocols import Input, Network, Protocol
 
 if TYPE_CHECKING:
     from torch import nn
@@ -147,18 +147,18 @@ def load_panel(
     messages
         For each cause, the missing networks and the command that installs them. Their scores are left out.
     """
-    if not protocol.looks:
+    if not protocol.networks:
         return Panel(protocol, tuple(builtin)), []
     found: list[EvaluationNetwork] = []
     missing: dict[str, list[str]] = {}
-    for look in protocol.looks:
+    for used in protocol.networks:
         try:
-            found.append(_pretrained(look, *load(look.architecture, device=device), device))
+            found.append(_pretrained(used, *load(used.architecture, device=device), device))
         except ModelError as error:
-            missing.setdefault(str(error), []).append(look.network)
-    messages = [f"protocol {protocol.name} goes without {', '.join(names)}: {why}" for why, names in missing.items()]
+            missing.setdefault(str(error), []).append(used.network)
+    messages = [f"protocol {protocol.name} lacks {', '.join(names)}: {why}" for why, names in missing.items()]
     return Panel(protocol, tuple(found)), messages
 
 
-def _pretrained(look: Look, network: nn.Module, fingerprint: str, device: str) -> PretrainedNetwork:
-    return PretrainedNetwork(look.network, fingerprint, network, look.layers, look.given, device)
+def _pretrained(used: Network, network: nn.Module, fingerprint: str, device: str) -> PretrainedNetwork:
+    return PretrainedNetwork(used.network, fingerprint, network, used.layers, used.given, device)

@@ -222,6 +222,6 @@ def _load_panel(run: Run, protocol: Protocol, own: Sequence[EvaluationNetwork]) 
     panel, missing = load_panel(protocol, own, device=run.device)
     for why in missing:
         warnings.warn(f"{why}. These scores are left out; {_AGAIN}", stacklevel=2)
-    for network in panel.networks if panel.protocol.looks else ():
+    for network in panel.networks if panel.protocol.networks else ():
         run.results.claim(f"network {network.name} of {protocol.name}", network.fingerprint)
     return panel
