@@ -333,7 +333,7 @@ def test_the_interval_of_the_correlation_of_many_targets_holds_its_value_with_ei
 
 def test_features_that_do_not_belong_together_are_refused():
     decoded, truth, mean = decoded_features(1.0)
-    given = {"decoded": decoded, "truth": truth, "training_mean": mean, "stimulus_id": np.arange(14)}
+    given = {"decoded": decoded, "true": truth, "training_mean": mean, "stimulus_id": np.arange(14)}
     for where, wrong, expected in (
         ("decoded", decoded[:13], (14, 30)),
         ("training_mean", mean[:29], (30,)),
