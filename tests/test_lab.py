@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reseen import load_arrays, load_data
+from reseen import load_arrays, load_data, pipeline
 from reseen.datasets import inventory
 from reseen.errors import DataError
-from reseen.recipe import DataRecipe
+from reseen.recipe import DataRecipe, with_changes
 
 AFFINE = np.diag([3.0, 3, 3, 1])
 
@@ -133,3 +133,32 @@ def test_an_image_name_that_fits_two_files_is_refused(volumes):
     with pytest.raises(DataError) as caught:
         load_data(folder, "trials", mask="brain.nii.gz", n_folds=2)
     assert caught.value.found == 2
+
+
+@pytest.mark.filterwarnings("ignore::reseen.ridge.EdgeWarning")
+def test_a_run_of_a_trial_table_ends_with_scores_and_copies_the_tables_own_columns(trial_table, small_recipe, tmp_path):
+    table = pd.read_csv(trial_table / "trials.csv")
+    table["reaction_time"] = np.where(np.arange(len(table)) == 3, "n/a", np.linspace(0.4, 0.9, len(table)).round(3))
+    own = tmp_path / "trials.csv"
+    table.to_csv(own, index=False)
+    changes = {
+        "data.kind": "trials",
+        "data.path": trial_table,
+        "data.trials": own,
+        "data.rois": ["all"],
+        "decode.z_rois": ["all"],
+        "decode.c_rois": ["all"],
+        "data.test": "folds",
+        "data.n_folds": 2,
+    }
+    results = pipeline.run(with_changes(small_recipe, changes), tmp_path / "out")
+    copied = pd.read_csv(results.path / "subj01/trials.csv", keep_default_na=False)
+    assert list(copied.columns) == ["stimulus_id", "image", "session", "run", "reaction_time"]
+    assert copied["image"].tolist() == table["image"].tolist()
+    assert copied["reaction_time"].tolist()[3] == ""
+    scores = results.load_table("scores")
+    assert {"z", "zc"} <= set(scores["condition"])
+    assert (results.path / "report.html").is_file()
+    times = (results.path / "times.json").stat().st_mtime_ns
+    pipeline.run(with_changes(small_recipe, changes), tmp_path / "out", until="decode")
+    assert (results.path / "times.json").stat().st_mtime_ns >= times

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -31,6 +31,8 @@ class Subject:
         Ids of the test stimuli; all others are training stimuli. Instead of ``split``.
     name
         Such as ``"subj01"``. Noise of reconstructions depends on it.
+    columns
+        Further columns of a lab's trial table, one text per trial; a run copies them into ``trials.csv``.
 
     Raises
     ------
@@ -61,11 +63,13 @@ class Subject:
         *,
         test: ArrayLike | None = None,
         name: str | None = None,
+        columns: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         if split is not None and test is not None:
             raise ShapeError("split and test both say which stimuli are tested. Give one of them.")
         self._trials = trials
         self.stimuli = stimuli
+        self.columns = dict(columns or {})
         if not isinstance(trials, Trials):
             if split is None:
                 raise ShapeError("trials that are read later need a split.")

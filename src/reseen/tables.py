@@ -55,6 +55,9 @@ ENCODING_COLUMNS = (
 )
 """Columns of ``encoding.csv``."""
 
+TRIAL_COLUMNS = ("stimulus_id", "image", "session", "run")
+"""First columns of ``<subject>/trials.csv``; the further columns of a lab's trial table follow, as they are."""
+
 _MAY_LACK = ["value", "low", "high", "chance", "chance_sd", "p"]  # numbers that not every row has
 _NUMBERS = (*_MAY_LACK, "n", "n_voxels", "stimulus_id")
 _COUNTS = ("n", "n_voxels", "stimulus_id")  # integers from 0
@@ -63,6 +66,7 @@ TABLES = {
     "images": IMAGE_COLUMNS,
     "diagnostics": DIAGNOSTIC_COLUMNS,
     "encoding": ENCODING_COLUMNS,
+    "trials": TRIAL_COLUMNS,
 }
 """Name of each table of a results folder -> its columns."""
 _FORMULA = (
@@ -79,7 +83,9 @@ MOST_BYTES = 2 * 2**30
 """Largest size of a table."""
 WORDS = tuple(
     column
-    for column in dict.fromkeys((*SCORE_COLUMNS, *IMAGE_COLUMNS, *DIAGNOSTIC_COLUMNS, *ENCODING_COLUMNS))
+    for column in dict.fromkeys(
+        (*SCORE_COLUMNS, *IMAGE_COLUMNS, *DIAGNOSTIC_COLUMNS, *ENCODING_COLUMNS, *TRIAL_COLUMNS)
+    )
     if column not in _NUMBERS
 )
 """Columns of all tables that have words, even where they can be read as numbers."""
@@ -173,7 +179,7 @@ def _check_table(path: Path, table: pd.DataFrame, text: str) -> None:
         problem = f"it has no column {missing[0]!r}"
     elif not len(table):
         problem = "it has no rows"
-    elif not text.endswith("\n") or table.drop(columns=_MAY_LACK, errors="ignore").isna().any(axis=None):
+    elif not text.endswith("\n") or _lacks_cells(path, table):
         problem = "a row of it is not complete"
     elif words := [name for name in table.columns if name in _NUMBERS and not is_numeric(table[name])]:
         problem = f"{words[0]} has text instead of numbers"
@@ -181,6 +187,12 @@ def _check_table(path: Path, table: pd.DataFrame, text: str) -> None:
         problem = f"{whole[0]} has values that are not integers from 0"
     if problem:
         raise ResultsError(f"{shown(path)} is no table that reseen wrote: {problem}. {FIX}", where=path)
+
+
+def _lacks_cells(path: Path, table: pd.DataFrame) -> bool:
+    """Return whether a cell is missing that every row has."""
+    known = [name for name in TABLES.get(path.stem, table.columns) if name not in _MAY_LACK]
+    return bool(table[known].isna().any(axis=None))
 
 
 def is_numeric(column: pd.Series[Any]) -> bool:

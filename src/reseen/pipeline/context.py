@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, lru_cache, partial
@@ -223,6 +223,11 @@ class SubjectRun:
     def stimuli(self) -> Stimuli:
         """Images and captions; no betas are read."""
         return self._open().stimuli
+
+    @property
+    def columns(self) -> Mapping[str, Sequence[str]]:
+        """Columns of a lab's trial table, one text per trial; none for other data."""
+        return self._open().columns
 
     @cached_property
     def split(self) -> Split:

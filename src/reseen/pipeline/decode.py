@@ -14,6 +14,7 @@ from reseen.files.reading import shown
 from reseen.pipeline.context import SubjectRun, decoded_stem
 from reseen.pipeline.controls import decode_controls
 from reseen.plugins import fingerprint_of, load_object
+from reseen.tables import TRIAL_COLUMNS
 
 
 def decode(subject: SubjectRun) -> bool:
@@ -22,7 +23,7 @@ def decode(subject: SubjectRun) -> bool:
     own = run.recipe.decode.decoder
     if own != RIDGE:
         results.claim(f"decoder {own}", fingerprint_of(load_object(own, "decode.decoder")))
-    worked = False
+    worked = _copy_trial_table(subject)
     computed_by = subject.computed_by("decode")
     for name in run.decoded_names:
         permutations = (None, *range(run.recipe.n_permuted))
@@ -36,6 +37,20 @@ def decode(subject: SubjectRun) -> bool:
     if run.recipe.evaluate.full:
         worked = decode_controls(subject) or worked
     return worked
+
+
+def _copy_trial_table(subject: SubjectRun) -> bool:
+    """Copy a lab's trial table with the stimulus id of each trial; return whether it was missing.
+
+    A lab's own columns, such as reaction times, can then be joined with every table on ``stimulus_id``.
+    """
+    import pandas as pd
+
+    name = f"{subject.name}/trials"
+    if not subject.columns or subject.results.has_table(name, TRIAL_COLUMNS):
+        return False
+    subject.results.save_table(name, pd.DataFrame({"stimulus_id": subject.facts.stimulus_id, **subject.columns}))
+    return True
 
 
 def _copy_predictions(subject: SubjectRun, name: str) -> None:

@@ -118,7 +118,8 @@ def to_subject(found: LabData, data: DataRecipe, subject: str) -> Subject:
     def read() -> Trials:
         return _read(found, rois, rows, data, subject)
 
-    return Subject(read, found.stimuli, split, name=subject)
+    columns = {"image": table.image, "session": table.session, "run": table.run, **table.columns}
+    return Subject(read, found.stimuli, split, name=subject, columns=columns)
 
 
 def choose_rois(found: LabData, wanted: tuple[str, ...]) -> dict[str, Mask]:
