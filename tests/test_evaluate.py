@@ -393,7 +393,10 @@ def test_a_training_mean_for_each_item_is_taken_away_item_by_item():
 
 @pytest.mark.parametrize(
     ("conditions", "main"),
-    [(["z", "c", "zc"], "zc"), (["z", "c"], "c"), (["c", "z"], "c"), (["z"], "z"), (["given"], "given"), ([], "")],
+    [
+        *((["z", "c", "zc"], "zc"), (["z", "c"], "c"), (["c", "z"], "c"), (["z"], "z"), (["given"], "given"), ([], "")),
+        *((["pixels", "z"], "z"), (["pixels", "zc"], "zc"), (["pixels"], "pixels")),
+    ],
 )
 def test_the_headline_is_about_zc_or_else_c(conditions, main):
     assert main_condition(conditions) == main

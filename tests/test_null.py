@@ -46,7 +46,7 @@ def permuted_scores(
         trials, feature = subject(rng, 36 if name == "fixed" else N_TESTED, null=null)
         decoding = Decoding(trials, split, feature, rois=["all"], recipe=RECIPE, seed=seed)
         if by_fold:
-            decoding.task = replace(decoding.task, permuted=None)
+            decoding.data = replace(decoding.data, permuted=None)
         for permutation in range(n_permutations):
             _, decoded = decoding.run(permutation=permutation, weights=False)
             r = metrics.correlation_matrix(feature.rows(decoded.stimulus_id), decoded.flat)
@@ -86,7 +86,7 @@ def test_permutations_of_each_fold_alone_would_be_far_below_chance() -> None:
 def test_all_folds_meet_one_permutation_of_all_stimuli() -> None:
     trials, feature = subject(np.random.default_rng(0), N_TESTED)
     split = SPLITS["folds"]
-    task = Decoding(trials, split, feature, rois=["all"], recipe=RECIPE, seed=5).task
+    task = Decoding(trials, split, feature, rois=["all"], recipe=RECIPE, seed=5).data
     given: dict[int, int] = {}
     for fold, (train, _) in enumerate(split.folds):
         for stimulus, other in zip(train.tolist(), task.training(fold).given(0).tolist(), strict=True):
@@ -97,5 +97,5 @@ def test_all_folds_meet_one_permutation_of_all_stimuli() -> None:
 
 def test_with_a_fixed_test_set_the_training_stimuli_alone_are_permuted() -> None:
     trials, feature = subject(np.random.default_rng(0), 36)
-    task = Decoding(trials, SPLITS["fixed"], feature, rois=["all"], recipe=RECIPE, seed=5).task
+    task = Decoding(trials, SPLITS["fixed"], feature, rois=["all"], recipe=RECIPE, seed=5).data
     assert sorted(task.training(0).given(0).tolist()) == list(range(N_TESTED, 36))

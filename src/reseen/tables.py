@@ -110,9 +110,13 @@ def first_protocol(protocols: Iterable[str]) -> str:
 
 
 def main_condition(conditions: Iterable[str]) -> str:
-    """Return the condition of the headline: zc, or else c, or else the first one; empty for none."""
+    """Return the condition of the headline: zc, or else c, or else the first one; empty for none.
+
+    ``pixels`` is the baseline, and the main condition only if it is the only one.
+    """
     known = list(conditions)
-    return next((condition for condition in ("zc", "c", *known) if condition in known), "")
+    compared = [condition for condition in known if condition != PIXELS]
+    return next((condition for condition in ("zc", "c", *compared, *known) if condition in known), "")
 
 
 def lower_is_better(metric: str) -> bool:
