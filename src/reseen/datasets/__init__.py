@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from reseen.datasets import arrays, lab, nsd, nsd_inventory
 from reseen.datasets.inventory import FileCheck
@@ -186,6 +187,9 @@ def load_data(
     captions: Path | str | None = None,
     mask: Path | str | None = None,
     roi_files: Sequence[Path | str] = (),
+    space: str | None = None,
+    single_trials: Literal["lsa", "lss"] = "lsa",
+    confounds: Sequence[str] | None = None,
     zscore_sessions: bool = True,
     n_test: int | None = None,
     n_folds: int | None = None,
@@ -213,6 +217,11 @@ def load_data(
         Brain mask of the responses, NIfTI.
     roi_files
         Files of ROIs, or folders of them.
+    space
+        Space of the responses of ``"bids"``, if there are several.
+    single_trials, confounds
+        Estimation of the responses of ``"bids"``: one model for all trials of a run or one for each trial, and the
+        names of confounds. Default: six motion parameters and non-steady-state volumes.
     zscore_sessions
         Standardise each voxel within each session, or each run if sessions are unknown.
     n_test
@@ -247,6 +256,9 @@ def load_data(
         subjects=(subject,),
         rois=tuple(rois),
         roi_files=tuple(map(Path, roi_files)),
+        single_trials=single_trials,
+        confounds=None if confounds is None else tuple(confounds),
+        **({} if space is None else {"space": space}),
         zscore_sessions=zscore_sessions,
         n_test=n_test,
         fit=fit,

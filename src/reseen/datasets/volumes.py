@@ -88,6 +88,20 @@ def read_header_affine(path: Path) -> Affine:
         return np.asarray(image.affine, dtype=np.float64)
 
 
+def read_header_times(path: Path) -> float:
+    """Read the time between two volumes from the header of a NIfTI file, in seconds; 0 if it has none.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or its header is damaged.
+    """
+    with reading(path):
+        header = _load(path).header
+        zooms, unit = header.get_zooms(), header.get_xyzt_units()[1]
+        return float(zooms[3]) * {"msec": 1e-3, "usec": 1e-6}.get(unit, 1.0) if len(zooms) > 3 else 0.0
+
+
 def check_stream(path: Path) -> None:
     """Decompress a gzipped file to its end, which compares its checksum; other files are not read.
 

@@ -69,10 +69,27 @@ class DataRecipe(Section):
         "rois in data.path",
         json_schema_extra=NOT_IDENTITY,
     )
+    tasks: ListOf[Text] = Field((), description="bids: tasks whose runs are read; left out: the only one with images")
+    single_trials: Literal["lsa", "lss"] = Field(
+        "lsa",
+        description="bids: lsa has one model for all trials of a run; lss has one for each trial, which is slower",
+    )
+    confounds: ListOf[Text] | None = Field(
+        None,
+        description="bids: confounds of fMRIPrep in the model, by name or pattern (a_comp_cor_0*); left out: six "
+        "motion parameters and non-steady-state volumes",
+    )
+    hrf: Literal["spm", "glover"] = Field("spm", description="bids: haemodynamic response function in the model")
     subjects: Once[FolderName] = Field(("subj01",), description="subjects, by folder name")
     sessions: PositiveInt | None = Field(None, description="number of sessions, from the first; left out: all")
-    space: FolderName = Field("func1pt8mm", description="space of NSD's betas: func1pt8mm, func1mm or fsaverage")
-    betas: FolderName = Field("betas_fithrf_GLMdenoise_RR", description="NSD's preparation of the betas")
+    space: FolderName = Field(
+        "func1pt8mm",
+        description="space of NSD's betas: func1pt8mm, func1mm or fsaverage; of bids: space- of the file names",
+    )
+    betas: FolderName = Field(
+        "betas_fithrf_GLMdenoise_RR",
+        description="NSD's preparation of the betas; glmsingle: TYPEB_FITHRF or another",
+    )
     rois: Some[Text] = Field(
         ("early", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal"),
         description="ROIs whose voxels are read",
@@ -94,6 +111,11 @@ class DataRecipe(Section):
     )
     test_trials: Rows = Field("averaged", description="average the repetitions of a test image or not")
     train_trials: Rows = Field("single", description="average the repetitions of a training image or not")
+
+    @property
+    def named_space(self) -> str | None:
+        """Space that is named for a lab's own layout; None if it is left at NSD's default."""
+        return None if self.space == type(self).model_fields["space"].default else self.space
 
     @property
     def is_nsd(self) -> bool:

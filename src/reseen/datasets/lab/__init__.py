@@ -15,6 +15,7 @@
     subjects.py   a subject's files, by name
     ceilings.py   ncsnr from noise ceilings or from repeated images
     pickled.py    pickled dicts of arrays
+    bids.py       the reader of BIDS; bids_series.py reads time series, and single_trials.py estimates responses
     glmsingle.py  the reader of outputs of GLMsingle, whose files glmsingle_files.py opens
     trials.py     the reader of a trial table and the responses next to it; the other readers have a module each
 """
@@ -26,7 +27,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from reseen.datasets.inventory import FileCheck, check_file, describe_labels
-from reseen.datasets.lab import algonauts, bdata, bold5000, cifti, gifti, glmsingle, mindeye, things, trials
+from reseen.datasets.lab import algonauts, bdata, bids, bold5000, cifti, gifti, glmsingle, mindeye, things, trials
 from reseen.datasets.lab.assemble import need_root
 from reseen.datasets.lab.data import LabData, Responses, to_subject
 from reseen.recipe import DataRecipe
@@ -43,6 +44,7 @@ READERS: Mapping[str, Callable[[DataRecipe, str], LabData]] = {
     "algonauts": algonauts.read,
     "bold5000": bold5000.read,
     "mindeye": mindeye.read,
+    "bids": bids.read,
     "glmsingle": glmsingle.read,
 }
 """Reader of a subject's data by ``data.kind``."""

@@ -117,13 +117,29 @@ def read_run_tables(data: DataRecipe, counts: Mapping[Run, int]) -> TrialTable:
     return join_tables([_run_table(folder, events, run, count) for run, count in counts.items()])
 
 
-def _may_be(found: Run, run: Run) -> bool:
+def read_events(path: Path) -> TrialTable:
+    """Read an events file, sorted by onset if it has a column of numbers ``onset``.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged, or has no column of images.
+    """
+    table = read_trial_table(path)
+    try:
+        onset = [float(text) for text in table.columns.get("onset", ())]
+    except ValueError:
+        return table
+    return table.take(np.argsort(onset, kind="stable")) if onset else table
+
+
+def may_be(found: Run, run: Run) -> bool:
     """Return whether two names can be of one run: all labels are equal that both have."""
     return all(one == other or not (one and other) for one, other in zip(found, run, strict=True))
 
 
 def _run_table(folder: Path, events: Sequence[Path], run: Run, count: int) -> TrialTable:
-    mine = [path for path in events if _may_be(run_of(path), run)]
+    mine = [path for path in events if may_be(run_of(path), run)]
     said = "_".join(f"{entity}-{label}" for entity, label in zip(ENTITIES, run, strict=True) if label) or "the run"
     if len(mine) != 1:
         raise DataError(
@@ -133,7 +149,7 @@ def _run_table(folder: Path, events: Sequence[Path], run: Run, count: int) -> Tr
             expected=1,
             found=len(mine),
         )
-    table = read_trial_table(mine[0])
+    table = read_events(mine[0])
     with_image = np.flatnonzero([bool(name) for name in table.image])
     if len(table) != count and len(with_image) == count:  # events without an image, such as fixation, have no response
         table = table.take(with_image)
