@@ -91,6 +91,44 @@ def make_vertices(root: Path, known: Known) -> NsdFiles:
     return files
 
 
+N_OWN = {"lh": 11, "rh": 17}
+"""Vertices of each hemisphere of the subject's own surface."""
+OWN_VERTICES = {"lh": np.array([0, 2, 3, 4, 6, 7, 9, 10]), "rh": np.array([1, 2, 3, 5, 6, 7, 8, 9, 11, 12, 14, 16])}
+"""Where on this surface the 20 voxels of a subject lie: eight on the left, twelve on the right."""
+
+
+def make_native(root: Path, known: Known, session_trials: int = 6) -> NsdFiles:
+    """Write a subject's betas on its own surface, next to the tree from `make_tree`, as NSD's authors wrote theirs.
+
+    Their MATLAB code writes ``/betas`` (vertices, trials) int16, 300 times per cent, in chunks of one vertex, which
+    h5py reads as (trials, vertices). Vertices without data are 0.
+    """
+    files = NsdFiles(root, known.subject.name, "nativesurface", "betas_fithrf_GLMdenoise_RR")
+    first = 0
+    for side, n_own in N_OWN.items():
+        mine = slice(first, first + len(OWN_VERTICES[side]))
+        first = mine.stop
+        for session, betas in enumerate(known.betas, start=1):
+            stored = np.zeros((session_trials, n_own), dtype="<i2")
+            stored[:, OWN_VERTICES[side]] = np.rint(betas[:, mine] * 300)
+            write_native(files.vertex_session(side, session), stored)
+        own = np.zeros((2, n_own, 1), dtype=np.float32)
+        own[0, OWN_VERTICES[side], 0] = known.subject.ncsnr[mine]
+        own[1, OWN_VERTICES[side], 0] = LABELS[mine]
+        write_mgh(files.vertex_ncsnr(side), own[0])
+        write_mgh(files.vertex_labels(side, "streams"), own[1].astype(np.int32))
+    files.color_table("streams").write_text("0 Unknown\n1 early\n5 ventral\n6 lateral\n")
+    return files
+
+
+def write_native(path: Path, stored: np.ndarray) -> None:
+    import h5py
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("betas", data=stored, chunks=(len(stored), 1))
+
+
 def spread(side: str, values: np.ndarray) -> np.ndarray:
     """Insert the values of a hemisphere's ten vertices into zeros."""
     found = np.zeros((N_FINE, values.shape[1]), dtype=np.float32)

@@ -376,7 +376,7 @@ def test_labels_are_not_compared_by_check_if_complete_sessions_would_be_read(
 ):
     monkeypatch.setattr("reseen.datasets.kept.WORTH_KEEPING", 0)  # each session counts as large
     read = []
-    monkeypatch.setattr("reseen.datasets.nsd_sessions.read_voxels", lambda path, _: read.append(path))
+    monkeypatch.setattr("reseen.datasets.nsd_betas.read_voxels", lambda path, _: read.append(path))
     tree = Path(shutil.copytree(repeating_tree, tmp_path / "tree"))
     for path in tree.rglob("betas_session0*.hdf5"):
         with h5py.File(path) as file:
@@ -391,7 +391,7 @@ def test_labels_are_not_compared_by_check_if_complete_sessions_would_be_read(
 
 def test_a_sample_has_few_voxels_of_every_session(repeating_tree, tiny_model, tmp_path, monkeypatch):
     recipe = on_a_tree("takagi2023", repeating_tree, tiny_model, {})
-    monkeypatch.setattr("reseen.datasets.nsd_sessions.N_SAMPLED", 7)
+    monkeypatch.setattr("reseen.datasets.nsd_betas.N_SAMPLED", 7)
     outline = Inputs(recipe, tmp_path / "out").outlines["subj01"]
     sample, (trials, _, _) = outline.sample(), load(recipe.data, "subj01")
     assert sample.betas.shape == (90, 7)

@@ -22,7 +22,7 @@ from loading import load
 from nsd_tree import N_IMAGES, SHAPE, SHARED, Known, make_captions, make_images, make_subject, make_tree, recipe_for
 from scipy.io import loadmat, savemat
 
-from reseen.datasets import kept, nsd, nsd_sessions, volumes
+from reseen.datasets import kept, nsd, nsd_betas, volumes
 from reseen.datasets.nsd_design import TrialTable, read_trial_table
 from reseen.datasets.nsd_facts import ROI_LABELS, SUBJECTS, NsdFiles
 from reseen.datasets.nsd_rois import parse_roi
@@ -242,7 +242,7 @@ def test_memory_beside_the_betas_does_not_grow_with_the_sessions(
     """Six sessions hold no more at a time than two: one session's int16 voxels and what 256 of them take."""
     files, index = NsdFiles(tmp_path, "subj01", "func1pt8mm", "b3"), np.arange(1000)
     files.betas_folder.mkdir(parents=True)
-    monkeypatch.setattr(nsd_sessions, "read_voxels", lambda *_: fullsize.planted(index, 1).T)
+    monkeypatch.setattr(nsd_betas, "read_voxels", lambda *_: fullsize.planted(index, 1).T)
     beside = []
     for n_sessions in (2, 6):
         session = np.repeat(np.arange(1, n_sessions + 1), 750)
@@ -250,9 +250,7 @@ def test_memory_beside_the_betas_does_not_grow_with_the_sessions(
             files.session(number).touch()
         table = TrialTable(session, np.zeros_like(session), np.array([0]))
         tracemalloc.start()
-        betas, _, _ = nsd_sessions.read_betas(
-            files, table, index, (1000, 1, 1), recipe_for(tmp_path, zscore_sessions=True)
-        )
+        betas, _, _ = nsd_betas.read_betas(files, table, index, recipe_for(tmp_path, zscore_sessions=True))
         beside.append(tracemalloc.get_traced_memory()[1] - betas.nbytes)
         tracemalloc.stop()
     assert max(beside) < 12e6
@@ -266,14 +264,14 @@ def test_memory_beside_the_betas_does_not_grow_with_the_sessions(
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Keep sessions of any size, and note every session that is read from its source."""
     names: list[str] = []
-    read = nsd_sessions.read_voxels
+    read = nsd_betas.read_voxels
 
     def watched(path: Path, index: np.ndarray) -> np.ndarray:
         names.append(path.name)
         return read(path, index)
 
     monkeypatch.setattr(kept, "WORTH_KEEPING", 0)
-    monkeypatch.setattr(nsd_sessions, "read_voxels", watched)
+    monkeypatch.setattr(nsd_betas, "read_voxels", watched)
     return names
 
 

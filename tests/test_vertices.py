@@ -23,7 +23,8 @@ from nsd_tree import (
 
 from reseen.datasets import derivatives, extras, nsd
 from reseen.datasets.fsaverage import N_COARSE, N_FINE
-from reseen.datasets.nsd_sessions import VERTEX_SHAPE, close_gaps
+from reseen.datasets.nsd_betas import close_gaps
+from reseen.datasets.nsd_sessions import VERTEX_SHAPE
 from reseen.datasets.surface import Surface
 from reseen.datasets.vertices import Vertices, read_labels, way_to_fsaverage
 from reseen.errors import DataError, RecipeError, ShapeError
@@ -152,7 +153,7 @@ def test_a_flipped_bit_in_an_mgz_is_found(tree, files, side, which):
         notes = [check for check in nsd.inventory(data(tree, rois=rois), "subj01") if check.path == path]
         assert [check.ok for check in notes] == [False]
     path.write_bytes(content)
-    read_labels(files, "streams" if which == "labels" else "prf-visualrois")
+    read_labels(files, "streams" if which == "labels" else "prf-visualrois", VERTEX_SHAPE)
 
 
 def test_vertices_without_numbers_are_left_out_and_counted(tree, files, known):

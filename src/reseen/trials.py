@@ -106,7 +106,8 @@ class Trials:
         Shape ``(n_voxels,)``: C-order index into ``volume_shape``, or ``None`` for betas without a volume.
     volume_shape
         Shape of the volume that the voxels are in, in the axes of its NIfTI files, or ``None``. On the vertices of
-        fsaverage it is (2, 163842, 1): hemisphere (left first), vertex.
+        fsaverage it is (2, 163842, 1): hemisphere (left first), vertex. On the subject's own surface it is
+        (n_left + n_right, 1, 1).
     space
         Name of the volume's space, or of the surface, such as ``"T1w"`` or ``"fsaverage5"``; empty if unknown.
     affine

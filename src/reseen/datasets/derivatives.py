@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from reseen.analyses import spaces_of
 from reseen.datasets.surface import Surface
-from reseen.datasets.vertices import Vertices
+from reseen.datasets.vertices import OwnVertices, Vertices
 from reseen.errors import ResultsError
 from reseen.files import write_json, writing
 from reseen.results import library_versions
@@ -115,7 +115,7 @@ def write_nifti(root: Path, maps: Maps, space: str, affine: NDArray[np.float64])
     return written
 
 
-def write_gifti(root: Path, maps: Maps, surface: Surface | Vertices) -> list[Path]:
+def write_gifti(root: Path, maps: Maps, surface: Surface | Vertices | OwnVertices) -> list[Path]:
     """Write each map on fsaverage, one GIFTI per hemisphere.
 
     Parameters
@@ -151,7 +151,7 @@ def write_gifti(root: Path, maps: Maps, surface: Surface | Vertices) -> list[Pat
     return written
 
 
-def write_vertices(root: Path, maps: Maps, surface: Surface | Vertices) -> list[Path]:
+def write_vertices(root: Path, maps: Maps, surface: Surface | Vertices | OwnVertices) -> list[Path]:
     """Write all maps on fsaverage into one npz: name -> ``(n_vertices,)``, left hemisphere, then right.
 
     Parameters
@@ -189,7 +189,7 @@ def write_vertices(root: Path, maps: Maps, surface: Surface | Vertices) -> list[
 
 
 def _carry(
-    name: str, array: NDArray[Any], voxel_index: NDArray[np.int64], surface: Surface | Vertices
+    name: str, array: NDArray[Any], voxel_index: NDArray[np.int64], surface: Surface | Vertices | OwnVertices
 ) -> Mapping[str, NDArray[Any]]:
     """Interpolate numbers; take labels, and q, which belongs to a single voxel, from one voxel each."""
     if np.issubdtype(array.dtype, np.integer):

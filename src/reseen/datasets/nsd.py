@@ -14,18 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.datasets.kept import KeptSessions
+from reseen.datasets.nsd_betas import Progress, close_gaps, read_betas, read_sample
 from reseen.datasets.nsd_design import TrialTable, count_sessions, read_trial_table
 from reseen.datasets.nsd_facts import N_IMAGES, TERMS, NsdFiles
 from reseen.datasets.nsd_images import count_images, read_images
 from reseen.datasets.nsd_inventory import inventory, list_subjects, need_path
-from reseen.datasets.nsd_sessions import (
-    Progress,
-    check_present,
-    check_sessions,
-    close_gaps,
-    read_betas,
-    read_sample,
-)
+from reseen.datasets.nsd_sessions import check_present, check_sessions
 from reseen.datasets.nsd_stim_info import check_shared_images
 from reseen.datasets.nsd_voxels import RoiVoxels, find_ncsnr, find_voxels
 from reseen.datasets.outline import Outline
@@ -70,9 +64,9 @@ def open_subject(
     Subject
         All trials of the sessions read, in order of presentation. Voxels are the union of ``data.rois``, in C order. If
         ``data.space`` is ``"fsaverage"``, voxels are vertices, and ``volume_shape`` is (2, 163842, 1): hemisphere
-        (left first), vertex. Vertices with missing values in any session are left out, with a warning. Stimuli are
-        all images of the tree. ``data.test`` chooses the test set: the shared images that this subject saw in these
-        sessions, or folds.
+        (left first), vertex. If it is ``"nativesurface"``, ``volume_shape`` is (n_left + n_right, 1, 1). Vertices with
+        missing values in any session are left out, with a warning. Stimuli are all images of the tree. ``data.test``
+        chooses the test set: the shared images that this subject saw in these sessions, or folds.
 
     Raises
     ------
@@ -103,7 +97,7 @@ def _read_trials(
     kept: KeptSessions | None,
     progress: Progress | None,
 ) -> Trials:
-    betas, known, scaling = read_betas(files, table, voxels.index, voxels.shape, data, kept=kept, progress=progress)
+    betas, known, scaling = read_betas(files, table, voxels.index, data, kept=kept, progress=progress)
     if not known.all():
         voxels = _leave_out(files, voxels, known)
         betas = close_gaps(betas, known)
@@ -132,7 +126,7 @@ def outline(data: DataRecipe, subject: str) -> Outline:
     files = _find_files(data, subject)
     known = _read_design(files, data)
     voxels = _find_voxels(files, known, data)
-    sample = partial(read_sample, files, known.table, voxels.index, voxels.shape, data)
+    sample = partial(read_sample, files, known.table, voxels.index, data)
     n_voxels = {roi: int(mask.sum()) for roi, mask in voxels.rois.items()}
     n_read = len(voxels.index)
     return Outline(known.table.stimulus_id, known.split, n_voxels, n_read, voxels.shape, known.stimuli, sample)
@@ -184,7 +178,7 @@ def _find_files(data: DataRecipe, subject: str) -> NsdFiles:
 
 def _leave_out(files: NsdFiles, vertices: RoiVoxels, known: NDArray[np.bool_]) -> RoiVoxels:
     """Keep the voxels or vertices with finite, varying values: a session may not cover all of them."""
-    places = "vertices" if files.on_fsaverage else "voxels"
+    places = "vertices" if files.on_surface else "voxels"
     kept = vertices.keep(known)
     for roi, rows in kept.rois.items():
         n_before = int(vertices.rois[roi].sum())

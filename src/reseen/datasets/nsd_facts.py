@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reseen.datasets.fsaverage import SIDES
-from reseen.recipe import FSAVERAGE
+from reseen.recipe import FSAVERAGE, NATIVE, SURFACES
 
 BUCKET = "s3://natural-scenes-dataset"
 TERMS = (
@@ -53,25 +53,30 @@ class SubjectFacts:
         Sessions scanned.
     volume_shape
         Functional space -> (X, Y, Z) in voxels.
+    n_vertices
+        Vertices of the left and of the right hemisphere of the subject's own surface.
     """
 
     n_sessions: int
     volume_shape: Mapping[str, tuple[int, int, int]]
+    n_vertices: tuple[int, int]
 
 
-def _facts(n_sessions: int, fine: tuple[int, int, int], coarse: tuple[int, int, int]) -> SubjectFacts:
-    return SubjectFacts(n_sessions, {"func1mm": fine, "func1pt8mm": coarse})
+def _facts(
+    n_sessions: int, fine: tuple[int, int, int], coarse: tuple[int, int, int], n_vertices: tuple[int, int]
+) -> SubjectFacts:
+    return SubjectFacts(n_sessions, {"func1mm": fine, "func1pt8mm": coarse}, n_vertices)
 
 
 SUBJECTS: Mapping[str, SubjectFacts] = {
-    "subj01": _facts(40, (145, 186, 148), (81, 104, 83)),
-    "subj02": _facts(40, (146, 190, 150), (82, 106, 84)),
-    "subj03": _facts(32, (145, 190, 146), (81, 106, 82)),
-    "subj04": _facts(30, (152, 177, 143), (85, 99, 80)),
-    "subj05": _facts(40, (141, 173, 139), (79, 97, 78)),
-    "subj06": _facts(32, (152, 202, 148), (85, 113, 83)),
-    "subj07": _facts(40, (139, 170, 145), (78, 95, 81)),
-    "subj08": _facts(30, (143, 184, 139), (80, 103, 78)),
+    "subj01": _facts(40, (145, 186, 148), (81, 104, 83), (227_021, 226_601)),
+    "subj02": _facts(40, (146, 190, 150), (82, 106, 84), (239_633, 239_309)),
+    "subj03": _facts(32, (145, 190, 146), (81, 106, 82), (240_830, 243_023)),
+    "subj04": _facts(30, (152, 177, 143), (85, 99, 80), (228_495, 227_262)),
+    "subj05": _facts(40, (141, 173, 139), (79, 97, 78), (197_594, 198_908)),
+    "subj06": _facts(32, (152, 202, 148), (85, 113, 83), (253_634, 259_406)),
+    "subj07": _facts(40, (139, 170, 145), (78, 95, 81), (198_770, 200_392)),
+    "subj08": _facts(30, (143, 184, 139), (80, 103, 78), (224_364, 224_398)),
 }
 
 ROI_LABELS: Mapping[str, Mapping[str, int]] = {
@@ -143,7 +148,7 @@ class NsdFiles:
     root
         Folder with ``nsddata``, ``nsddata_betas`` and ``nsddata_stimuli``.
     subject, space, betas
-        Names of folders: ``"subj01"``, ``"func1pt8mm"`` or ``"fsaverage"``, ``"betas_fithrf_GLMdenoise_RR"``.
+        Names of folders: ``"subj01"``, ``"func1pt8mm"``, ``"fsaverage"`` ..., ``"betas_fithrf_GLMdenoise_RR"``.
     """
 
     root: Path
@@ -211,7 +216,12 @@ class NsdFiles:
     @property
     def on_surface(self) -> bool:
         """Whether the betas are on vertices, with one file per hemisphere."""
-        return self.space == FSAVERAGE
+        return self.space in SURFACES
+
+    @property
+    def on_native(self) -> bool:
+        """Whether the betas are on the vertices of the subject's own surface, HDF5 of int16 as in a volume."""
+        return self.space == NATIVE
 
     @property
     def on_fsaverage(self) -> bool:
@@ -219,25 +229,26 @@ class NsdFiles:
         return self.space == FSAVERAGE
 
     def vertex_session(self, hemisphere: str, session: int) -> Path:
-        """Return the betas on fsaverage of a session (counted from 1) and a hemisphere, ``"lh"`` or ``"rh"``."""
-        return self.betas_folder / f"{hemisphere}.betas_session{session:02d}.mgh"
+        """Return the betas on a surface of a session (counted from 1) and a hemisphere, ``"lh"`` or ``"rh"``."""
+        suffix = "hdf5" if self.on_native else "mgh"
+        return self.betas_folder / f"{hemisphere}.betas_session{session:02d}.{suffix}"
 
     def vertex_ncsnr(self, hemisphere: str) -> Path:
-        """Return the noise ceiling signal-to-noise ratio of each vertex of fsaverage."""
+        """Return the noise ceiling signal-to-noise ratio of each vertex."""
         return self.betas_folder / f"{hemisphere}.ncsnr.mgh"
 
     def ncsnr_files(self) -> list[Path]:
         """List the files of ncsnr."""
-        return [self.vertex_ncsnr(side) for side in SIDES] if self.on_fsaverage else [self.ncsnr]
+        return [self.vertex_ncsnr(side) for side in SIDES] if self.on_surface else [self.ncsnr]
 
     def vertex_labels(self, hemisphere: str, atlas: str) -> Path:
-        """Return the labels of an atlas, on fsaverage or, for `DRAWN_ATLASES`, on the subject's own surface."""
+        """Return the labels of an atlas: of `DRAWN_ATLASES` on the subject's own surface, of others on the betas'."""
         return self.color_table(atlas).with_name(f"{hemisphere}.{atlas}.mgz")
 
     def color_table(self, atlas: str) -> Path:
         """Return the table of an atlas's labels, a number and a name per line."""
         drawn, fsaverage = (self.root / f"nsddata/freesurfer/{who}/label" for who in (self.subject, FSAVERAGE))
-        return (drawn if atlas in DRAWN_ATLASES else fsaverage) / f"{atlas}.mgz.ctab"
+        return (drawn if self.on_native or atlas in DRAWN_ATLASES else fsaverage) / f"{atlas}.mgz.ctab"
 
     def color_tables(self, atlas: str) -> list[Path]:
         """List the places of an atlas's table: NSD has most tables for fsaverage and for each subject."""
@@ -260,7 +271,9 @@ class NsdFiles:
 
     def transforms(self) -> list[Path]:
         """List the transform files from this space to fsaverage."""
-        layers = [self.to_layer(side, depth) for side in SIDES for depth in DEPTHS]
+        if self.on_fsaverage:
+            return []
+        layers = [] if self.on_native else [self.to_layer(side, depth) for side in SIDES for depth in DEPTHS]
         return [*layers, *(self.to_fsaverage(side) for side in SIDES)]
 
     @property

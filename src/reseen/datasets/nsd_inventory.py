@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from reseen.datasets.nsd_design import TrialTable, check_wanted, read_design, re
 from reseen.datasets.nsd_facts import COCO_SPLITS, N_IMAGES, SUBJECTS, TRIALS_PER_SESSION, NsdFiles
 from reseen.datasets.nsd_images import check_images, count_images, read_coco
 from reseen.datasets.nsd_rois import find_rois, read_table
-from reseen.datasets.nsd_sessions import check_session, known_shape, list_sessions, session_paths
+from reseen.datasets.nsd_sessions import check_session, known_shapes, list_sessions, session_paths, total_shape
 from reseen.datasets.nsd_stim_info import check_shared_images, read_stim_info
 from reseen.datasets.nsd_voxels import RoiVoxels, atlas_paths, atlases, find_voxels
 from reseen.datasets.volumes import Shape, check_gzip, peek, read_volume, read_voxels
@@ -35,7 +36,7 @@ class _Known:
     own: bool
     n_images: int
     n_sessions: int
-    shape: Shape | None
+    shapes: Sequence[Shape | None]
     table: TrialTable | None
     voxels: RoiVoxels | None
 
@@ -103,14 +104,13 @@ def _atlases(known: _Known, data: DataRecipe) -> Iterator[_Wanted]:
 
 
 def _sessions(known: _Known) -> list[_Wanted]:
-    size = None
-    if known.shape is not None:
-        size = TRIALS_PER_SESSION * int(np.prod(known.shape)) * (4 if known.files.on_fsaverage else 2)
-    return [
-        (path, None if path.suffix == ".gz" else size, _describe_session(known, path, session))
-        for session in range(1, known.n_sessions + 1)
-        for path in session_paths(known.files, session)
-    ]
+    wanted: list[_Wanted] = []
+    for session in range(1, known.n_sessions + 1):
+        for path, shape in zip(session_paths(known.files, session), known.shapes, strict=True):
+            n_bytes = 4 if path.suffix == ".mgh" else 2
+            size = None if shape is None or path.suffix == ".gz" else TRIALS_PER_SESSION * int(np.prod(shape)) * n_bytes
+            wanted.append((path, size, _describe_session(known, path, session, shape)))
+    return wanted
 
 
 def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:
@@ -122,8 +122,7 @@ def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:
         If no data folder was given.
     """
     files = NsdFiles(need_path(data), subject, data.space, data.betas)
-    maps = [] if files.on_fsaverage else files.transforms()
-    wanted = {"noise ceilings": files.ncsnr_files(), "maps on the cortex": maps}
+    wanted = {"noise ceilings": files.ncsnr_files(), "maps on the cortex": files.transforms()}
     return {
         purpose: [check_file(path, _describe_volume(path), missing="missing") for path in paths]
         for purpose, paths in wanted.items()
@@ -174,15 +173,20 @@ def _learn(files: NsdFiles, data: DataRecipe, *, simulated: bool) -> _Known:
     present = list_sessions(files)
     n_most = SUBJECTS[files.subject].n_sessions if own and files.subject in SUBJECTS else 1
     n_sessions = data.sessions or max(present, default=n_most)
-    shape = known_shape(files, own=own)
-    if shape is None and present:
-        shape = _unless_damaged(lambda: peek(session_paths(files, present[0])[0])[1])
+    shapes = known_shapes(files, own=own)
+    if None in shapes and present:
+        shapes = [_unless_damaged(partial(_peek_shape, path)) for path in session_paths(files, present[0])]
     n_listed = min(n_sessions, max(present, default=1))
     table = _unless_damaged(lambda: read_trial_table(files, n_listed, n_images, own=own))
     voxels = None
-    if shape is not None and not files.on_fsaverage:
-        voxels = _unless_damaged(lambda: find_voxels(files, data.rois, shape))
-    return _Known(files, own, n_images, n_sessions, shape, table, voxels)
+    whole = None if None in shapes else total_shape(files, [shape for shape in shapes if shape is not None])
+    if whole is not None and not files.on_surface:
+        voxels = _unless_damaged(lambda: find_voxels(files, data.rois, whole))
+    return _Known(files, own, n_images, n_sessions, shapes, table, voxels)
+
+
+def _peek_shape(path: Path) -> Shape:
+    return peek(path)[1]
 
 
 def _unless_damaged(look: Callable[[], Any]) -> Any:
@@ -221,24 +225,25 @@ def _describe_atlas(known: _Known, path: Path, rois: Sequence[str]) -> Callable[
     def describe() -> str:
         if path.suffix == ".ctab":
             return f"{len(read_table(path)):,} names of labels"
-        if known.files.on_surface or known.shape is None:
+        shape = known.shapes[0]
+        if known.files.on_surface or shape is None:
             volume, _ = read_volume(path)
             return f"{np.sum(volume > 0):,} labelled places in {volume.shape}"
-        voxels = find_voxels(known.files, rois, known.shape)
+        voxels = find_voxels(known.files, rois, shape)
         return ", ".join(f"{roi} {np.sum(mask):,} voxels" for roi, mask in voxels.rois.items())
 
     return describe
 
 
-def _describe_session(known: _Known, path: Path, session: int) -> Callable[[], str]:
+def _describe_session(known: _Known, path: Path, session: int, shape: Shape | None) -> Callable[[], str]:
     def describe() -> str:
-        check_session(known.files, path, n_trials=known.n_trials(session), shape=known.shape)
+        check_session(known.files, path, n_trials=known.n_trials(session), shape=shape)
         if path.suffix == ".gz":
             check_gzip(path)
         elif path.suffix == ".hdf5" and known.voxels is not None:
             _probe(path, known.voxels.index)
-        n_trials, shape = peek(path)
-        return f"{n_trials} trials of {shape}"
+        n_trials, found = peek(path)
+        return f"{n_trials} trials of {found}"
 
     return describe
 

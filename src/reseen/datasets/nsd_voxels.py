@@ -1,4 +1,4 @@
-"""Find the voxels, or the vertices of fsaverage, of ROIs in NSD's atlases."""
+"""Find the voxels, or the vertices of a surface, of ROIs in NSD's atlases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RoiVoxels:
     index
         Shape ``(n_voxels,)``, sorted: C-order index into ``shape``.
     shape
-        Shape of the volume (X, Y, Z).
+        Shape of the volume (X, Y, Z), or of all vertices.
     rois
         Name -> mask of its voxels, ``(n_voxels,)``.
     """
@@ -84,7 +84,9 @@ def find_voxels(files: NsdFiles, rois: Sequence[str], shape: Shape) -> RoiVoxels
 def _read_atlas(files: NsdFiles, roi: Roi, shape: Shape) -> NDArray[Any]:
     """Read the labels of an ROI's atlas, or its mask, on the voxels of the betas."""
     if not roi.is_mask:
-        return read_labels(files, roi.atlas) if files.on_surface else read_on_grid(files, files.roi(roi.atlas), shape)
+        if files.on_surface:
+            return read_labels(files, roi.atlas, shape)
+        return read_on_grid(files, files.roi(roi.atlas), shape)
     if files.on_surface:
         raise RecipeError(
             f"data.rois: the mask {roi.name!r} is a volume, and the betas in {files.space} are on vertices. Name "
@@ -104,7 +106,7 @@ def find_ncsnr(files: NsdFiles, voxels: RoiVoxels) -> NDArray[np.float32] | None
         If a file is damaged or on another grid than the betas, or a value is negative or not finite.
     """
     if files.on_surface:
-        ncsnr = read_ncsnr(files)
+        ncsnr = read_ncsnr(files, voxels.shape)
     else:
         ncsnr = read_on_grid(files, files.ncsnr, voxels.shape) if os.path.lexists(files.ncsnr) else None
     if ncsnr is None:

@@ -167,6 +167,8 @@ def peek(path: Path) -> tuple[int, Shape]:
         shape, dtype = betas.shape, betas.dtype
     if dtype.kind not in "iuf":
         raise DataError(f"{path} holds betas of type {dtype}; integers or real numbers are needed.")
+    if path.suffix == ".hdf5" and len(shape) == 2:
+        shape = (shape[0], 1, 1, shape[1])
     if len(shape) != 4:
         raise DataError(f"{path} holds betas of shape {shape}; four axes (trials and a volume) are needed.")
     if path.suffix == ".hdf5":
@@ -182,8 +184,8 @@ def read_voxels(path: Path, voxel_index: NDArray[np.int64]) -> NDArray[Any]:
     Parameters
     ----------
     path
-        ``betas_sessionNN.hdf5``, dataset ``betas`` (trials, Z, Y, X), or ``.nii.gz``, ``.nii`` or ``.mgh`` (X, Y, Z,
-        trials).
+        ``.hdf5``, dataset ``betas`` (trials, Z, Y, X) or (trials, vertices); or ``.nii.gz``, ``.nii`` or ``.mgh``
+        (X, Y, Z, trials).
     voxel_index
         Shape ``(n_voxels,)``: C-order index into the volume (X, Y, Z).
 
@@ -202,11 +204,12 @@ def read_voxels(path: Path, voxel_index: NDArray[np.int64]) -> NDArray[Any]:
             if path.suffix == ".gz":
                 _read_to_end(betas.file_like, 0)  # gzip compares its checksum at the end
             return found
+        places = (z, y, x) if len(betas.shape) == 4 else (x,)
         if betas.chunks is None or betas.chunks[0] < n_trials:
-            return _read_trials(betas, (z, y, x))
-        if betas.chunks[1:] == (1, 1, 1) and not betas.id.get_create_plist().get_nfilters():
-            return _read_chunks(betas, (z, y, x)).T
-        return _read_cells(betas, (z, y, x)).T
+            return _read_trials(betas, places)
+        if set(betas.chunks[1:]) == {1} and not betas.id.get_create_plist().get_nfilters():
+            return _read_chunks(betas, places).T
+        return _read_cells(betas, places).T
 
 
 def is_stored_by_voxel(path: Path) -> bool:

@@ -9,7 +9,7 @@
 """
 
 from reseen.conditions import CONDITIONS, Condition
-from reseen.recipe.data import FSAVERAGE, DataKind, DataRecipe, Rows
+from reseen.recipe.data import FSAVERAGE, NATIVE, SURFACES, DataKind, DataRecipe, Rows
 from reseen.recipe.files import (
     differences,
     growth,
@@ -36,6 +36,8 @@ from reseen.recipe.sections import (
 __all__ = [
     "CONDITIONS",
     "FSAVERAGE",
+    "NATIVE",
+    "SURFACES",
     "Condition",
     "DataKind",
     "DataRecipe",

@@ -11,7 +11,9 @@ from reseen.recipe.types import COLUMN, FolderName, Folds, ListOf, Location, Onc
 
 Rows = Literal["averaged", "single"]
 FSAVERAGE = "fsaverage"
-"""The only space in which NSD's betas are on the vertices of a surface, not in a volume."""
+NATIVE = "nativesurface"
+SURFACES = (FSAVERAGE, NATIVE)
+"""Spaces in which NSD's betas are on the vertices of a surface, not in a volume: fsaverage, and the subject's own."""
 DataKind = Literal[
     "nsd",
     "simulated",
@@ -84,7 +86,8 @@ class DataRecipe(Section):
     sessions: PositiveInt | None = Field(None, description="number of sessions, from the first; left out: all")
     space: FolderName = Field(
         "func1pt8mm",
-        description="space of NSD's betas: func1pt8mm, func1mm or fsaverage; of bids: space- of the file names",
+        description="space of NSD's betas: func1pt8mm, func1mm, fsaverage or nativesurface; of bids: space- of the "
+        "file names",
     )
     betas: FolderName = Field(
         "betas_fithrf_GLMdenoise_RR",

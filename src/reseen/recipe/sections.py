@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from reseen.conditions import Condition, decoded_features
 from reseen.protocols import ProtocolName
-from reseen.recipe.data import FSAVERAGE, DataRecipe
+from reseen.recipe.data import SURFACES, DataRecipe
 from reseen.recipe.section import NOT_IDENTITY, Section
 from reseen.recipe.types import (
     DecoderName,
@@ -304,13 +304,15 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check_space(self) -> Recipe:
-        if self.data.space == FSAVERAGE and self.data.kind == "simulated":
+        space = {"space": self.data.space}
+        if self.data.space in SURFACES and self.data.kind == "simulated":
             raise PydanticCustomError(
                 "space",
-                "data.space: a simulated subject is written in func1pt8mm, not on fsaverage; leave data.space out",
+                "data.space: a simulated subject is written in func1pt8mm, not on {space}; leave data.space out",
+                space,
             )
-        if self.data.space == FSAVERAGE and "nifti" in self.encode.export:
+        if self.data.space in SURFACES and "nifti" in self.encode.export:
             raise PydanticCustomError(
-                "space", "encode.export: betas on fsaverage have no volume, so no NIfTI; use gifti or vertices"
+                "space", "encode.export: betas on {space} have no volume, so no NIfTI; use gifti or vertices", space
             )
         return self
