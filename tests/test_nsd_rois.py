@@ -8,7 +8,8 @@ import pytest
 from loading import load
 from nsd_tree import SHAPE, Known, make_subject, make_tree, recipe_for
 
-from reseen.check.files import find_data
+from reseen.check.files import files as check_files
+from reseen.check.inputs import Inputs
 from reseen.datasets import inventory, outline
 from reseen.datasets.nsd_facts import NsdFiles
 from reseen.datasets.nsd_rois import closest, list_atlases, read_table
@@ -133,7 +134,7 @@ def test_a_missing_or_misplaced_mask_is_refused_without_a_command_that_cannot_fe
     assert found.note == "missing. Correct data.rois, which names this mask."
     decoded = {"z_rois": ["mine.nii"], "c_rois": ["mine.nii"]}
     recipe = Recipe.model_validate({"data": recipe_for(tree, rois=("mine.nii",)), "decode": decoded})
-    findings = list(find_data(recipe, tmp_path / "out"))
+    findings = list(check_files(Inputs(recipe, tmp_path / "out", thorough=True)))
     text = "\n".join(line for finding in findings for line in (finding.found, *finding.more))
     assert "mine.nii" in text
     assert "aws s3" not in "\n".join(line for line in text.splitlines() if "mine.nii" in line)
