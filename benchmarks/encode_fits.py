@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from reseen.encode.fits import fit_alone, lay_out
+from reseen.encode.fits import fit_alone, make_design
 from reseen.features import Features
 from reseen.recipe import EncodeRecipe
 from reseen.responses import correlation
@@ -45,7 +45,7 @@ def draw(n_images: int, n_voxels: int, n_spaces: int, *, seed: int = 0) -> tuple
 
 def by_reseen(trials: Trials, split: Split, spaces: list[Features]) -> np.ndarray:
     """Give each layer's correlation with each voxel, (n_spaces, n_voxels)."""
-    design = lay_out(trials, split, RECIPE, 0)
+    design = make_design(trials, split, RECIPE, 0)
     truth = design.responses[design.tested]
     return np.stack([correlation(truth, fit_alone(design, space, RECIPE, 0)[1].parts[0]) for space in spaces])
 
@@ -57,7 +57,7 @@ def by_himalaya(trials: Trials, split: Split, spaces: list[Features]) -> np.ndar
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    design = lay_out(trials, split, RECIPE, 0)
+    design = make_design(trials, split, RECIPE, 0)
     (fold,) = design.folds
     y, truth = design.responses[fold.train], design.responses[fold.test]
     found = []

@@ -154,7 +154,7 @@ def write_data(root: Path, n_sessions: int, *, quick: bool) -> None:
         size = {"n_voxels": 300, "whole": False} if quick else {}
         write_full_size(hdf5(root, n_sessions), n_sessions=n_sessions, **size)
     if not quick and not (root / "nifti").exists():
-        write_full_size(root / "nifti", n_sessions=1, whole=False, n_nifti=1)
+        write_full_size(root / "nifti", n_sessions=1, all_voxels=False, n_nifti=1)
         NsdFiles(root / "nifti", SUBJECT, SPACE, BETAS).session(1).unlink()
 
 

@@ -244,7 +244,7 @@ def test_run_of_one_trial_is_not_silently_set_to_zero(tmp_path: Path) -> None:
         ({"betas": np.full((12, 7), np.nan)}, "NaN, infinite or too large values in 7 of 7 voxels"),
         ({"betas": np.zeros(12)}, r"betas has shape \(12,\)"),
         ({"stimulus_id": np.arange(11)}, r"stimulus_id has shape \(11,\)"),
-        ({"stimulus_id": np.arange(12) / 2}, "whole numbers"),
+        ({"stimulus_id": np.arange(12) / 2}, "integers of shape"),
         ({"stimulus_id": np.tile([1, 2, 3, 4], 3)}, "4 images need a stimulus_id from 0 to 3; found ids to 4"),
         ({"stimulus_id": np.tile([-1, 0, 1, 2], 3)}, "ids count from 0"),
         ({"stimulus_id": None}, "need a stimulus_id from 0 to 3; found none"),

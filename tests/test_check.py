@@ -31,7 +31,7 @@ BUCKET = "s3://natural-scenes-dataset"
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three sessions of NSD's own size and number of images; only the voxels of the ROIs are stored."""
     root = tmp_path_factory.mktemp("nsd") / "nsd"
-    write_full_size(root, n_sessions=3, n_voxels=70, whole=False)
+    write_full_size(root, n_sessions=3, n_voxels=70, all_voxels=False)
     return root
 
 

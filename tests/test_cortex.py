@@ -12,7 +12,7 @@ from reseen.simulate.images import Shown
 from reseen.simulate.noise import N_LEADING, _krylov_vectors, measure_ncsnr
 from reseen.simulate.painting import draw_scene
 from reseen.simulate.scenes import sample_scene
-from reseen.simulate.voxels import MAX_CATEGORY_SHARE, sample_cortex, sample_ncsnr
+from reseen.simulate.voxels import MAX_CATEGORY_PROPORTION, sample_cortex, sample_ncsnr
 
 RECIPE = SimulateRecipe(n_sessions=3, trials_per_session=180, n_train=140, n_test=40, voxel_fraction=0.1, seed=2)
 
@@ -74,9 +74,9 @@ def test_categories_make_no_more_than_a_third_of_any_voxels_signal(
     world: tuple[Anatomy, Shown, SimulatedSubject],
 ) -> None:
     anatomy, _, subject = world
-    share, own = subject.responses.category_share(), subject.responses.category.var(axis=0)
-    assert share.max() <= MAX_CATEGORY_SHARE
-    assert own.max() <= MAX_CATEGORY_SHARE
+    share, own = subject.responses.category_proportion(), subject.responses.category.var(axis=0)
+    assert share.max() <= MAX_CATEGORY_PROPORTION
+    assert own.max() <= MAX_CATEGORY_PROPORTION
     assert own[anatomy.where("early")].max() == 0
     assert np.median(share[anatomy.where("ventral")]) > 0.15
 

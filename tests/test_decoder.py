@@ -16,7 +16,7 @@ from reseen import decode, pipeline
 from reseen.check import check
 from reseen.decode import Decoder
 from reseen.encode import Encoder
-from reseen.encode.fits import fit_alone, lay_out
+from reseen.encode.fits import fit_alone, make_design
 from reseen.errors import DataError, RecipeError, ResultsError, ShapeError
 from reseen.features import Features
 from reseen.kernels import default_alphas
@@ -175,7 +175,7 @@ def test_an_encoder_predicts_what_the_encoding_analyses_predict(tmp_path) -> Non
     betas = z.flat @ rng.standard_normal((10, 20)) + rng.standard_normal((60, 20))
     trials, train = Trials(betas, ids), trials_of(betas, ids, 45)
     recipe = EncodeRecipe()
-    design = lay_out(trials, Split.fixed(ids[:45], ids[45:]), recipe, 0)
+    design = make_design(trials, Split.fixed(ids[:45], ids[45:]), recipe, 0)
     design = replace(design, alphas=design.alphas[[4]])
     _, expected = fit_alone(design, z, recipe, 0)
     alpha = float(default_alphas(45)[4]) * 10

@@ -10,7 +10,7 @@ import pytest
 from reseen import metrics
 from reseen.analyses import layers_of
 from reseen.encode import COLUMNS, encode
-from reseen.encode.fits import lay_out
+from reseen.encode.fits import make_design
 from reseen.encode.scores import Race
 from reseen.errors import DataError, ShapeError
 from reseen.features import Features
@@ -217,7 +217,7 @@ def simulated_trials(seed: int, n: int, snr: float) -> tuple[Trials, Features, n
 
 def population_r(trials: Trials, split: Split, x: Features, weights: np.ndarray, recipe: EncodeRecipe) -> np.ndarray:
     """Return the correlation that each voxel's fitted models reach on infinitely many stimuli, averaged over folds."""
-    design = lay_out(trials, split, recipe, 0)
+    design = make_design(trials, split, recipe, 0)
     probes = np.vstack([np.zeros((1, 8)), np.eye(8)]).astype(np.float32)
     rows = np.arange(len(x.array), len(x.array) + 9)
     found = []
@@ -371,8 +371,8 @@ def simulated() -> tuple[Trials, Split, dict[str, Features], SimulatedSubject]:
 
 def test_early_responses_follow_z_and_what_categories_make_of_responses_follows_c(simulated) -> None:
     _, split, found, brain = simulated  # noise-free responses: of so few images noise would hide the difference
-    early = brain.responses.signal[:, brain.cortex.share[0] > 0.9]
-    category = brain.responses.category[:, brain.responses.category_share() > 0.05]
+    early = brain.responses.signal[:, brain.cortex.proportion[0] > 0.9]
+    category = brain.responses.category[:, brain.responses.category_proportion() > 0.05]
     ids = brain.seen
     which = np.arange(early.shape[1] + category.shape[1]) < early.shape[1]
     true = Trials(np.hstack([early, category]), ids, rois={"early": which, "category": ~which})

@@ -252,14 +252,14 @@ def test_a_subset_too_small_for_distractors_is_left_out(truth):
             ("uint8", 14, "n_samples", "H", "W", 3),
             ("float64", 14, 1, 16, 16, 3),
         ),
-        ({"truth_images": some_images(0, 3)}, (14, "H", "W", 3), (3, 16, 16, 3)),
+        ({"true_images": some_images(0, 3)}, (14, "H", "W", 3), (3, 16, 16, 3)),
         ({"stimulus_id": np.zeros(N_ITEMS, dtype=np.int64)}, 3, 1),
     ],
 )
 def test_arguments_that_do_not_belong_together_are_refused(truth, change, expected, found):
     given = {
         "subject": "s",
-        "truth_images": truth,
+        "true_images": truth,
         "stimulus_id": np.arange(N_ITEMS),
         "images": {("result", "z"): truth[:, None]},
         "panels": by(),

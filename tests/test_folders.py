@@ -280,4 +280,4 @@ def test_names_that_differ_in_their_unicode_form_alone_are_the_same(tmp_path):
     pairs = folders.join_names(*files, tmp_path / "made", tmp_path / "truth")
     assert sorted(pairs.items) == sorted(unicodedata.normalize("NFC", name) for name in names)
     for item in pairs.items:
-        assert {unicodedata.normalize("NFC", path.stem) for path in (*pairs.made[item], pairs.truth[item])} == {item}
+        assert {unicodedata.normalize("NFC", path.stem) for path in (*pairs.made[item], pairs.true[item])} == {item}

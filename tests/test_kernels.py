@@ -83,9 +83,9 @@ def test_two_spaces_are_a_ridge_on_their_columns_side_by_side_and_their_parts_ad
     a, b = space(10, 1), space(80, 2)
     y = targets(a, b)
     fitted = fit_kernels([kernel(a), kernel(b)], y[TRAIN], train=TRAIN, test=TEST, fold=FOLD, alphas=ALPHAS)
-    assert len(np.unique(fitted.share)) > 1
-    for target, (alpha, share) in enumerate(zip(fitted.alpha, fitted.share, strict=True)):
-        both = np.hstack([np.sqrt(share) * standardised(a), np.sqrt(1 - share) * standardised(b)])
+    assert len(np.unique(fitted.proportion)) > 1
+    for target, (alpha, proportion) in enumerate(zip(fitted.alpha, fitted.proportion, strict=True)):
+        both = np.hstack([np.sqrt(proportion) * standardised(a), np.sqrt(1 - proportion) * standardised(b)])
         model = Ridge(alpha=alpha).fit(both[TRAIN], y[TRAIN, target])
         np.testing.assert_allclose(
             fitted.parts[:, :, target].sum(0) + fitted.mean[target], model.predict(both[TEST]), atol=2e-3
@@ -103,11 +103,11 @@ def test_penalties_and_shares_are_those_that_himalaya_chooses() -> None:
     y = targets(a, b, n_targets=12, noise=0.5)
     pair = [kernel(a), kernel(b)]
     fitted = fit_kernels(pair, y[TRAIN], train=TRAIN, test=TEST, fold=FOLD, alphas=ALPHAS)
-    shares = np.array(kernels.SHARES)
+    proportions = np.array(kernels.PROPORTIONS)
     theirs = solve_multiple_kernel_ridge_random_search(
         np.stack([k[np.ix_(TRAIN, TRAIN)] for k in pair]),
         y[TRAIN].astype(np.float64),
-        n_iter=np.stack([shares, 1 - shares], axis=1),
+        n_iter=np.stack([proportions, 1 - proportions], axis=1),
         alphas=ALPHAS,
         cv=PredefinedSplit(FOLD),
         fit_intercept=True,
@@ -115,7 +115,7 @@ def test_penalties_and_shares_are_those_that_himalaya_chooses() -> None:
         progress_bar=False,
     )
     with np.errstate(divide="ignore"):
-        expected = np.log(np.stack([fitted.share, 1 - fitted.share]) / fitted.alpha)
+        expected = np.log(np.stack([fitted.proportion, 1 - fitted.proportion]) / fitted.alpha)
     np.testing.assert_allclose(np.exp(theirs[0]), np.exp(expected), rtol=1e-5, atol=1e-9)
 
 
@@ -131,7 +131,7 @@ def test_a_wide_space_that_says_nothing_does_not_starve_the_one_that_does() -> N
     def error(fitted: kernels.KernelFit) -> float:
         return float(np.mean((y[TEST] - fitted.parts.sum(0) - fitted.mean) ** 2))
 
-    assert np.mean(both.share >= 0.75) > 0.9
+    assert np.mean(both.proportion >= 0.75) > 0.9
     assert error(both) < 1.1 * error(alone)
     assert error(plain) > 2 * error(alone)
 

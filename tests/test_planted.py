@@ -86,7 +86,7 @@ def test_a_cortex_that_codes_the_category_only_is_caught(world):
     told = replace(shown, attributes=shown.attributes * places)
 
     def categories_alone(cortex):
-        return replace(cortex, share=0 * cortex.share, category_target=np.ones_like(cortex.category_target))
+        return replace(cortex, proportion=0 * cortex.proportion, category_target=np.ones_like(cortex.category_target))
 
     split = Split.fixed(shown.own[0], shown.shared)
     table = read(trials_of(world, shown=told, plant=categories_alone), split, colours(shown), shown)
@@ -113,7 +113,7 @@ def test_a_cortex_that_knows_training_images_by_heart_is_caught(world):
 
     def by_heart(cortex):
         weights = np.random.default_rng(6).normal(size=(len(small), len(cortex.x))).astype(np.float32)
-        changes = {"share": 0 * cortex.share, "category_target": np.ones_like(cortex.category_target)}
+        changes = {"proportion": 0 * cortex.proportion, "category_target": np.ones_like(cortex.category_target)}
         return replace(cortex, category_weights=weights, **changes)
 
     split, true = Split.fixed(shown.own[0], shown.shared), colours(shown)

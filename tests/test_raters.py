@@ -370,7 +370,7 @@ def test_a_rater_with_a_keyboard_answers_breaks_off_goes_on_and_is_scored(folder
             browser.reload()
             assert browser.run("part('number').value") == ""
             browser.press("Digit2")
-            assert browser.run("part('told').textContent") == "3 of 9 questions are answered already."
+            assert browser.run("part('progress-note').textContent") == "3 of 9 questions are answered already."
             browser.press("Enter")
             ready(3)
             assert browser.run("part('where').textContent") == "4 of 9"

@@ -48,7 +48,7 @@ def slope(variance: NDArray[np.floating], first: int = 3, last: int = 80) -> flo
 
 def print_streams(subject: SimulatedSubject, anatomy: Anatomy) -> None:
     """Print noise ceilings, dimensionality and the share of categories, a row a stream."""
-    share = subject.responses.category_share()
+    share = subject.responses.category_proportion()
     print("| stream | voxels | ncsnr aimed at | ncsnr measured | dimensions | slope | category share |")
     print("|---|---|---|---|---|---|---|")
     rows = [*((name, anatomy.where(name)) for name in STREAMS), ("all", np.ones(len(anatomy), dtype=bool))]

@@ -2,10 +2,10 @@
 
 Held-out predictions need only the linear kernel of a feature space, the inner products between stimuli. Kernels
 are accumulated exactly over blocks of columns; weights of features are never computed. Two spaces are fitted
-together by the kernel ``share * A + (1 - share) * B``, which gives each space its own penalty (banded ridge). The
-prediction is the sum of the contributions of both spaces. A kernel's mean diagonal over the training rows is one, so
-that penalties have the same meaning for spaces of any width: ``alpha * n_columns`` is the penalty in the convention of
-sklearn's ``Ridge``.
+together by the kernel ``p * A + (1 - p) * B`` with proportion ``p``, so that each space has its own penalty (banded
+ridge). The prediction is the sum of the contributions of both spaces. A kernel's mean diagonal over the training rows
+is one, so that penalties have the same meaning for spaces of any width: ``alpha * n_columns`` is the penalty in the
+convention of sklearn's ``Ridge``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-SHARES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+PROPORTIONS = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 """Proportions of the first of two kernels in their mixture; 0 and 1 leave one space out."""
 GRID_BOTTOM = 1e-3
 GRID_TOP = 10.0  # times the number of rows, the largest possible eigenvalue of a kernel
@@ -47,7 +47,7 @@ class KernelFit:
     gain
         Shape ``(n_targets,)``: mean over the test rows of the sum of squared weights of the training targets, so that
         noise of variance ``v`` in the targets has the variance ``gain * v`` in the predictions.
-    alpha, share
+    alpha, proportion
         Shape ``(n_targets,)``: penalty, and proportion of the first kernel (1 if there is only one).
     errors
         Shape ``(n_alphas, n_targets)``: squared error on held-out rows of the folds, with the first kernel alone.
@@ -58,7 +58,7 @@ class KernelFit:
     scale: Float64
     gain: Float64
     alpha: Float64
-    share: Float64
+    proportion: Float64
     errors: Float64
 
 
@@ -239,13 +239,13 @@ def fit_kernels(
     train, test
         Rows to fit and to predict.
     fold
-        Shape ``(n_train,)``: folds that choose penalty and share, by held-out squared error. Of equal errors, that of
-        the larger penalty is chosen.
+        Shape ``(n_train,)``: folds that choose penalty and proportion, by held-out squared error. Of equal errors, that
+        of the larger penalty is chosen.
     alphas
         Shape ``(n_alphas,)``, ascending.
     alone
         For two kernels: ``errors`` of the fit of each alone, which are then not computed again. The mixtures are
-        `SHARES`.
+        `PROPORTIONS`.
 
     Raises
     ------
@@ -259,9 +259,9 @@ def fit_kernels(
             found=(len(kernels), len(targets), len(fold), len(train)),
         )
     known = dict(zip((1.0, 0.0), alone or (), strict=False))
-    grid = (1.0,) if len(kernels) == 1 else SHARES
+    grid = (1.0,) if len(kernels) == 1 else PROPORTIONS
     best = np.full(targets.shape[1], np.inf)
-    alpha, share = np.empty((2, targets.shape[1]))
+    alpha, proportion = np.empty((2, targets.shape[1]))
     first = np.empty((len(alphas), targets.shape[1]))
     for candidate in grid:
         errors = known.get(candidate)
@@ -272,16 +272,16 @@ def fit_kernels(
         at = len(alphas) - 1 - errors[::-1].argmin(axis=0)  # of equal errors, that of the larger penalty
         lowest = np.take_along_axis(errors, at[None], axis=0)[0]
         better = lowest < best
-        best[better], alpha[better], share[better] = lowest[better], alphas[at[better]], candidate
+        best[better], alpha[better], proportion[better] = lowest[better], alphas[at[better]], candidate
     mean = targets.mean(axis=0, dtype=np.float64).astype(np.float32)
-    parts, scale, gain = _predict(kernels, targets - mean, train, test, alpha, share)
-    return KernelFit(parts, mean, scale, gain, alpha, share, first)
+    parts, scale, gain = _predict(kernels, targets - mean, train, test, alpha, proportion)
+    return KernelFit(parts, mean, scale, gain, alpha, proportion, first)
 
 
-def _mixture(kernels: Sequence[Float64], share: float) -> Float64:
-    if share == 1.0:
+def _mixture(kernels: Sequence[Float64], proportion: float) -> Float64:
+    if proportion == 1.0:
         return kernels[0]
-    return kernels[1] if share == 0.0 else share * kernels[0] + (1.0 - share) * kernels[1]
+    return kernels[1] if proportion == 0.0 else proportion * kernels[0] + (1.0 - proportion) * kernels[1]
 
 
 def _centred(kernel: Float64, rows: Integers, train: Integers) -> Float64:
@@ -319,14 +319,14 @@ def _errors(kernel: Float64, targets: Float32, fold: Integers, alphas: Float64) 
 
 
 def _predict(
-    kernels: Sequence[Float64], centred: Float32, train: Integers, test: Integers, alpha: Float64, share: Float64
+    kernels: Sequence[Float64], centred: Float32, train: Integers, test: Integers, alpha: Float64, proportion: Float64
 ) -> tuple[Float32, Float64, Float64]:
     """Return parts, scale and gain of `KernelFit`; targets that share a mixture share its eigendecomposition."""
     parts = np.zeros((len(kernels), len(test), centred.shape[1]), dtype=np.float32)
     squares, gain = np.zeros((2, centred.shape[1]))
     across = [_centred(kernel, test, train).astype(np.float32) for kernel in kernels]
-    for candidate in np.unique(share):
-        chosen = np.flatnonzero(share == candidate)
+    for candidate in np.unique(proportion):
+        chosen = np.flatnonzero(proportion == candidate)
         mixing = (candidate, 1.0 - candidate)[: len(kernels)]
         values, vectors = _eigen(_centred(_mixture(kernels, candidate), train, train))
         vectors = vectors.astype(np.float32)

@@ -112,13 +112,13 @@ def score(
     1.0
     """
     if isinstance(originals, (str, Path)) or isinstance(reconstructions, (str, Path)):
-        stacks, truth, ids = _folders(reconstructions, originals, stimulus_id, condition)
+        stacks, true, ids = _folders(reconstructions, originals, stimulus_id, condition)
     else:
-        truth = _images(originals, "originals", samples=False)
-        ids = _ids(stimulus_id, len(truth))
+        true = _images(originals, "originals", samples=False)
+        ids = _ids(stimulus_id, len(true))
         stacks = _stacks(reconstructions, "result", condition)
     stacks |= {} if oracle is None else _stacks(oracle, "oracle", condition)
-    _check_together(stacks, truth)
+    _check_together(stacks, true)
     names = [protocol] if isinstance(protocol, str) else list(dict.fromkeys(protocol))
     if networks is not None and "builtin" not in names:
         raise RecipeError(
@@ -130,7 +130,7 @@ def score(
     each: list[pd.DataFrame] = []
     table = evaluate(
         subject,
-        truth,
+        true,
         ids,
         stacks,
         [_panel(name, builtin, device) for name in names],
@@ -140,7 +140,7 @@ def score(
         progress=lambda _, done, total: progress("score images", done, total) if progress else None,
         keep_each=each.append,
     )
-    return Scores(table, each[0], stimuli=stimuli or kind_of(truth, drawn=False))
+    return Scores(table, each[0], stimuli=stimuli or kind_of(true, drawn=False))
 
 
 def _folders(
@@ -152,8 +152,8 @@ def _folders(
     if stimulus_id is not None:
         message = "stimulus_id is for arrays; the files of two folders are joined by name."
         raise ShapeError(message, where="stimulus_id")
-    images, truth, ids = read_folders(Path(reconstructions), Path(originals))
-    return {("result", condition): images}, truth, ids
+    images, true, ids = read_folders(Path(reconstructions), Path(originals))
+    return {("result", condition): images}, true, ids
 
 
 def _stacks(images: Images, level: str, condition: str) -> Levels:
@@ -204,17 +204,17 @@ def _ids(stimulus_id: ArrayLike | None, n_items: int) -> NDArray[np.int64]:
     return found.astype(np.int64)
 
 
-def _check_together(stacks: Levels, truth: NDArray[np.uint8]) -> None:
+def _check_together(stacks: Levels, true: NDArray[np.uint8]) -> None:
     """Refuse reconstructions that differ in number from the originals, or in size from each other."""
     sizes = {}
     for (level, condition), stack in stacks.items():
         name = " ".join(word for word in ("oracle" if level == "oracle" else "reconstructions", condition) if word)
         sizes[stack.shape[2:4]] = name
-        if len(stack) != len(truth):
+        if len(stack) != len(true):
             raise ShapeError(
-                f"{name}: {len(stack)} images; expected {len(truth)}, one for each original in the same order.",
+                f"{name}: {len(stack)} images; expected {len(true)}, one for each original in the same order.",
                 where=name,
-                expected=len(truth),
+                expected=len(true),
                 found=len(stack),
             )
     if len(sizes) > 1:

@@ -82,7 +82,7 @@ class Split:
 
     @classmethod
     def leave_out(cls, stimulus_id: ArrayLike, n_folds: int, seed: int) -> Split:
-        """Leave whole stimuli out in turn, each in one of ``n_folds`` folds of nearly equal size, drawn with this seed.
+        """Leave stimuli out in turn with all their trials, in ``n_folds`` random folds of nearly equal size.
 
         Raises
         ------
@@ -104,7 +104,7 @@ class Split:
         stimulus_id
             Shape ``(n_trials,)``: stimulus of each trial, 0-based.
         group
-            Shape ``(n_trials,)``, whole numbers: group of each trial. Every fold trains on trials of a negative number.
+            Shape ``(n_trials,)``, integers: group of each trial. Every fold trains on trials of a negative number.
 
         Raises
         ------

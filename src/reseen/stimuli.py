@@ -30,7 +30,7 @@ class Stimuli:
         For each stimulus one caption or several, in the order of the images; or a function ``stimulus_id ->
         captions``. Left out: nobody described them, and only z can be extracted.
     stimulus_id
-        Shape ``(n_stimuli,)``, whole numbers from 0. Left out: 0 to ``n_stimuli - 1``. Needed with a function.
+        Shape ``(n_stimuli,)``, integers from 0. Left out: 0 to ``n_stimuli - 1``. Needed with a function.
     subsets
         Named sets of stimuli that are scored by themselves too, such as ``"seen"`` and ``"novel"``.
     categories
@@ -153,7 +153,7 @@ def _ids(images: Any, stimulus_id: ArrayLike | None) -> NDArray[np.int64]:
         return np.arange(len(images), dtype=np.int64)
     ids = np.asarray(stimulus_id)
     if ids.dtype.kind not in "iu" or ids.ndim != 1:
-        raise DataError(f"stimulus_id is of type {ids.dtype} and shape {ids.shape}; whole numbers (n,) are expected.")
+        raise DataError(f"stimulus_id is of type {ids.dtype} and shape {ids.shape}; integers (n,) are expected.")
     if len(np.unique(ids)) < len(ids):
         raise ShapeError("stimulus_id names a stimulus twice; each image needs an id of its own.")
     if not callable(images) and len(images) != len(ids):

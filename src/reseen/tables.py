@@ -187,8 +187,8 @@ def _check_table(path: Path, table: pd.DataFrame, text: str) -> None:
         problem = "a row of it is not complete"
     elif words := [name for name in table.columns if name in _NUMBERS and not is_numeric(table[name])]:
         problem = f"{words[0]} has text instead of numbers"
-    elif whole := [name for name in table.columns if name in _COUNTS and not _are_counts(table[name])]:
-        problem = f"{whole[0]} has values that are not integers from 0"
+    elif wrong := [name for name in table.columns if name in _COUNTS and not _are_counts(table[name])]:
+        problem = f"{wrong[0]} has values that are not integers from 0"
     if problem:
         raise ResultsError(f"{shown(path)} is no table that reseen wrote: {problem}. {FIX}", where=path)
 

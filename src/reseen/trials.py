@@ -93,7 +93,7 @@ class Trials:
     betas
         Shape ``(n_trials, n_voxels)``, kept as float32: per cent signal change, or z-scores after `zscore_sessions`.
     stimulus_id
-        Shape ``(n_trials,)``, whole numbers from 0.
+        Shape ``(n_trials,)``, integers from 0.
     session
         Shape ``(n_trials,)``: scanner day (or run, where sessions are unknown). Left out: one session.
     rois
@@ -124,7 +124,7 @@ class Trials:
     ShapeError
         If the parts do not fit each other.
     DataError
-        If betas are no real numbers, ids no whole numbers from 0, or an ROI is no boolean mask.
+        If betas are not real numbers, ids are not integers from 0, or an ROI is not a boolean mask.
 
     Examples
     --------
@@ -157,13 +157,13 @@ class Trials:
     def __post_init__(self) -> None:
         betas = _real_numbers(self.betas)
         n_trials, n_voxels = betas.shape
-        kept: dict[str, Any] = {"betas": betas, "stimulus_id": _whole_numbers("stimulus_id", self.stimulus_id)}
+        kept: dict[str, Any] = {"betas": betas, "stimulus_id": _integers("stimulus_id", self.stimulus_id)}
         session = np.zeros(n_trials, dtype=np.int64) if self.session is None else self.session
-        kept["session"] = _whole_numbers("session", session, at_least=None)
+        kept["session"] = _integers("session", session, at_least=None)
         run = kept["session"] if self.run is None else self.run
-        kept["run"] = _whole_numbers("run", run, at_least=None)
+        kept["run"] = _integers("run", run, at_least=None)
         count = np.ones(n_trials, dtype=np.int64) if self.n_repetitions is None else self.n_repetitions
-        kept["n_repetitions"] = _whole_numbers("n_repetitions", count, at_least=1)
+        kept["n_repetitions"] = _integers("n_repetitions", count, at_least=1)
         kept["rois"] = {ALL: np.ones(n_voxels, dtype=bool)} if self.rois is None else _masks(self.rois)
         for name, value in kept.items():
             object.__setattr__(self, name, value)
@@ -285,12 +285,10 @@ def _real_numbers(betas: ArrayLike) -> NDArray[np.float32]:
     return array.astype(np.float32, copy=False)
 
 
-def _whole_numbers(name: str, values: ArrayLike, at_least: int | None = 0) -> NDArray[np.int64]:
+def _integers(name: str, values: ArrayLike, at_least: int | None = 0) -> NDArray[np.int64]:
     array = np.asarray(values)
     if array.dtype.kind not in "iu":
-        raise DataError(
-            f"{name} is of type {array.dtype}; whole numbers are expected. Convert them, such as with np.int64."
-        )
+        raise DataError(f"{name} is of type {array.dtype}; integers are expected. Convert them, such as with np.int64.")
     if at_least is not None and array.size and array.min() < at_least:
         raise DataError(f"{name} holds {array.min()}; numbers from {at_least} are expected.")
     return array.astype(np.int64, copy=False)

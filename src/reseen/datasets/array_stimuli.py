@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.datasets.array_files import Arrays
-from reseen.datasets.array_types import texts, whole_numbers
+from reseen.datasets.array_types import integers, texts
 from reseen.errors import DataError
 from reseen.files.reading import shown
 
@@ -86,7 +86,7 @@ def _ids(found: Arrays, n_trials: int, n_voxels: int) -> NDArray[np.int64] | Non
             f"{shown(found.path)}: betas has shape {(n_trials, n_voxels)} and stimulus_id {saved.shape}; betas seems "
             "to be transposed. Save betas.T: one row for each trial."
         )
-    ids = whole_numbers(found.path, "stimulus_id", saved, (n_trials,))
+    ids = integers(found.path, "stimulus_id", saved, (n_trials,))
     if ids.min() < 0:
         raise DataError(f"{shown(found.path)}: stimulus_id holds {ids.min()}; ids count from 0.")
     return ids
@@ -125,7 +125,7 @@ def _to_rgb(path: Path, images: NDArray[Any]) -> NDArray[np.uint8]:
         return np.rint(images.astype(np.float32) * 255).astype(np.uint8)
     if kind in "iu" and 0 <= low <= high <= 1:
         raise DataError(
-            f"{shown(path)}: images are {images.dtype} from {low:g} to {high:g}; of whole numbers 255 is white, so "
+            f"{shown(path)}: images are {images.dtype} from {low:g} to {high:g}; in integer images 255 is white, so "
             "that all would be black or nearly so. Save them as bool, or times 255."
         )
     if kind in "iu" and low >= 0 and high <= 255:
@@ -185,8 +185,8 @@ def read_categories(found: Arrays, n_stimuli: int) -> dict[str, dict[int, str]]:
     values = _of_stimuli(found, "category", n_stimuli)
     if values.dtype.kind in "US":
         return {"category": dict(enumerate(texts(found.path, "category", values)))}
-    whole = whole_numbers(found.path, "category", values, (n_stimuli,))
-    return {"category": {number: str(label) for number, label in enumerate(whole)}}
+    codes = integers(found.path, "category", values, (n_stimuli,))
+    return {"category": {number: str(label) for number, label in enumerate(codes)}}
 
 
 def _of_stimuli(found: Arrays, name: str, n_stimuli: int, *, most_axes: int = 1) -> NDArray[Any]:

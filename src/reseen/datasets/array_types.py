@@ -12,11 +12,11 @@ from reseen.errors import DataError
 from reseen.files.reading import shown, unreadable
 
 MISSING = frozenset({"", "nan", "NaN", "NAN", "None", "<NA>", "NaT", "null", "NULL", "NA", "N/A"})
-"""Texts that stand for a missing cell of a table."""
-_EXACT = 2**53  # whole numbers up to here are exact as float64
+"""Texts that mark a missing cell of a table."""
+_EXACT = 2**53  # integers up to here are exact as float64
 
 
-def whole_numbers(path: Path, name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int64]:
+def integers(path: Path, name: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Return integers as int64; floats are accepted if all are integers.
 
     Raises
@@ -25,7 +25,7 @@ def whole_numbers(path: Path, name: str, values: NDArray[Any], shape: tuple[int,
         If the shape differs, or a value is not an integer, not finite or out of range.
     """
     needed = (
-        f"{shown(path)}: {name} has shape {values.shape} and type {values.dtype}; whole numbers {shape} are needed."
+        f"{shown(path)}: {name} has shape {values.shape} and type {values.dtype}; integers of shape {shape} are needed."
     )
     if values.shape != shape or values.dtype.kind not in "iuf":
         raise DataError(needed)
@@ -33,10 +33,10 @@ def whole_numbers(path: Path, name: str, values: NDArray[Any], shape: tuple[int,
         raise DataError(f"{needed} Some are NaN, infinite or too large.")
     if values.dtype.kind == "u" and values.size and int(values.max()) > np.iinfo(np.int64).max:
         raise DataError(f"{needed} Some are too large.")
-    whole = values.astype(np.int64)
-    if not np.array_equal(whole, values):
+    found = values.astype(np.int64)
+    if not np.array_equal(found, values):
         raise DataError(needed)
-    return whole
+    return found
 
 
 def labels(path: Path, name: str, values: NDArray[Any], n: int) -> NDArray[np.int64]:
@@ -48,7 +48,7 @@ def labels(path: Path, name: str, values: NDArray[Any], n: int) -> NDArray[np.in
         If the number of labels is not the number of trials, or a label is missing.
     """
     if values.dtype.kind not in "US":
-        return whole_numbers(path, name, values, (n,))
+        return integers(path, name, values, (n,))
     if values.shape != (n,):
         raise DataError(f"{shown(path)}: {name} has shape {values.shape}; one label for each of {n} trials is needed.")
     words = texts(path, name, values)

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from reseen.datasets.array_files import ROI, Arrays, find_arrays, join_names, read_arrays
 from reseen.datasets.array_stimuli import Images, count_copies, read_captions, read_categories, read_images
-from reseen.datasets.array_types import labels, mask, numbers, whole_numbers
+from reseen.datasets.array_types import integers, labels, mask, numbers
 from reseen.datasets.inventory import FileCheck, check_file, describe_labels
 from reseen.datasets.splits import make_split
 from reseen.errors import DataError
@@ -194,7 +194,7 @@ def _fixed_test(found: Arrays, seen: NDArray[np.int64]) -> NDArray[np.int64] | N
     test = found.get("test_stimulus_id")
     if test is None:
         return None
-    ids = np.unique(whole_numbers(found.path, "test_stimulus_id", test, (test.size,)))
+    ids = np.unique(integers(found.path, "test_stimulus_id", test, (test.size,)))
     if not np.isin(ids, seen).all():
         raise DataError(
             f"{shown(found.path)}: test_stimulus_id names stimulus {np.setdiff1d(ids, seen)[0]}, which no trial shows."

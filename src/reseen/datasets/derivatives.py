@@ -31,7 +31,7 @@ NOT_READ = -2
 HEMISPHERES = {"lh": ("L", "CortexLeft"), "rh": ("R", "CortexRight")}
 _SAID = {
     "r": "Pearson correlation of predicted with measured responses to held-out images",
-    "r2": "share of the variance of the responses to held-out images that is predicted",
+    "r2": "proportion of the variance of the responses to held-out images that is predicted",
     "q": "p of the correlation, corrected by the false discovery rate over the subject's voxels",
     "split": "what the space after 'of' brings to the correlation of the joint model before it; parts add up to it",
     "unique": "R2 of the joint model less that of the model without the space after 'of'",
@@ -69,8 +69,8 @@ class Maps:
 def describe_folder(root: Path) -> None:
     """Write ``dataset_description.json``, which BIDS requires in a folder of derivatives."""
     computed_by = {"Name": "reseen", "Version": library_versions()["reseen"]}
-    told = {"BIDSVersion": BIDS_VERSION, "DatasetType": "derivative", "GeneratedBy": [computed_by]}
-    write_json(root / "dataset_description.json", {"Name": "Voxelwise encoding models", **told})
+    description = {"BIDSVersion": BIDS_VERSION, "DatasetType": "derivative", "GeneratedBy": [computed_by]}
+    write_json(root / "dataset_description.json", {"Name": "Voxelwise encoding models", **description})
 
 
 def write_nifti(root: Path, maps: Maps, space: str, affine: NDArray[np.float64]) -> list[Path]:
@@ -184,7 +184,9 @@ def write_vertices(root: Path, maps: Maps, surface: Surface | Vertices | OwnVert
         save: Any = np.savez_compressed  # any name may be a keyword here
         save(file, **arrays)
     said = f"maps of numbers on the vertices of fsaverage: {n_left} of the left hemisphere, then those of the right"
-    write_json(path.with_suffix(".json"), {"Description": said, "Maps": {name: _told(name, maps) for name in arrays}})
+    write_json(
+        path.with_suffix(".json"), {"Description": said, "Maps": {name: _metadata(name, maps) for name in arrays}}
+    )
     return [path]
 
 
@@ -257,16 +259,16 @@ def _label(text: str) -> str:
 
 def _describe(path: Path, name: str, maps: Maps) -> None:
     """Write the sidecar."""
-    write_json(path.with_name(path.name.partition(".")[0] + ".json"), _told(name, maps))
+    write_json(path.with_name(path.name.partition(".")[0] + ".json"), _metadata(name, maps))
 
 
-def _told(name: str, maps: Maps) -> dict[str, Any]:
+def _metadata(name: str, maps: Maps) -> dict[str, Any]:
     """Return the description of a map."""
     stat, _, of = name.partition("/")
-    told: dict[str, Any] = {"Description": _SAID.get(stat, "noise ceiling of the correlation" if not of else stat)}
-    told |= {"Feature": " of ".join(_parts(of))} if of else {}
-    told |= {"Levels": {str(number): label for number, label in enumerate(maps.labels)}} if stat == "winner" else {}
-    return told
+    metadata: dict[str, Any] = {"Description": _SAID.get(stat, "noise ceiling of the correlation" if not of else stat)}
+    metadata |= {"Feature": " of ".join(_parts(of))} if of else {}
+    metadata |= {"Levels": {str(number): label for number, label in enumerate(maps.labels)}} if stat == "winner" else {}
+    return metadata
 
 
 def _parts(of: str) -> Iterator[str]:

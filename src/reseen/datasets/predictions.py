@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.datasets.array_files import join_names, read_npz
-from reseen.datasets.array_types import numbers, whole_numbers
+from reseen.datasets.array_types import integers, numbers
 from reseen.errors import DataError
 from reseen.features import Features
 from reseen.files.reading import shown
@@ -57,7 +57,7 @@ def read_predictions(
                 f"{shown(path)} holds no array {wanted!r}; it holds {join_names([*arrays, *unread]) or 'nothing'}. "
                 f"Save stimulus_id (n_items,) and {name} (n_items, {', '.join(map(str, shape))})."
             )
-    ids = whole_numbers(path, IDS, arrays[IDS], (len(stimulus_id),))
+    ids = integers(path, IDS, arrays[IDS], (len(stimulus_id),))
     n_numbers = int(np.prod(shape))
     found = arrays[name]
     flat = found.reshape(len(found), -1) if found.ndim > 1 and found.shape[1:] == shape else found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from reseen.analyses import ANCHOR, analysis_of
 from reseen.encode.encoder import Encoder
-from reseen.encode.fits import Columns, Space, fit_alone, fit_together, lay_out
+from reseen.encode.fits import Columns, Space, fit_alone, fit_together, make_design
 from reseen.encode.scores import Sheet
 from reseen.errors import ShapeError
 from reseen.recipe import EncodeRecipe
@@ -79,7 +79,7 @@ def encode(
     DataError
         If responses or features are not finite, or features do not vary.
     """
-    design = lay_out(trials, split, recipe, seed)
+    design = make_design(trials, split, recipe, seed)
     sheet = Sheet(trials, design, recipe, seed)
     anchor: Space | None = None
     for feature in features:

@@ -161,8 +161,8 @@ class Prediction:
         return model_of(self.spaces)
 
 
-def lay_out(trials: Trials, split: Split, recipe: EncodeRecipe, seed: int) -> Design:
-    """Average the responses and lay out rows and folds.
+def make_design(trials: Trials, split: Split, recipe: EncodeRecipe, seed: int) -> Design:
+    """Average the responses and arrange the rows, folds and targets of all fits.
 
     Raises
     ------

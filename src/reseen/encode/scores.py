@@ -80,25 +80,25 @@ class Sheet:
         self._subject, self._recipe, self._seed = trials.subject, recipe, seed
         self._one_test_set = len(design.folds) == 1
         deviations = design.deviations()
-        self._truth, self._null_truth = np.split(deviations, [design.n_voxels], axis=1)
-        self._varies = varying(self._truth)
+        self._true, self._null_true = np.split(deviations, [design.n_voxels], axis=1)
+        self._varies = varying(self._true)
         self._groups = {"all": np.ones(design.n_voxels, dtype=bool), **trials.rois}
         self._weights = statistics.bootstrap_weights(ids, recipe.n_bootstrap, seed=seed)
         self._rows: list[tuple[Any, ...]] = []
 
     def add(self, analysis: str, prediction: Prediction) -> None:
         """Score a model; call it for a joint model after each of its spaces alone."""
-        model, truth, n = prediction.model, self._truth, self._truth.shape[1]
+        model, true, n = prediction.model, self._true, self._true.shape[1]
         parts, scaled = prediction.parts[:, :, :n], prediction.scaled[:, :, :n]
-        split = split_correlation(truth, scaled, centre=self._one_test_set)
-        null_r = split_correlation(self._null_truth, prediction.scaled[:, :, n:], centre=self._one_test_set).sum(axis=0)
-        r, r2 = split.sum(axis=0), r_squared(truth, parts.sum(axis=0))
+        split = split_correlation(true, scaled, centre=self._one_test_set)
+        null_r = split_correlation(self._null_true, prediction.scaled[:, :, n:], centre=self._one_test_set).sum(axis=0)
+        r, r2 = split.sum(axis=0), r_squared(true, parts.sum(axis=0))
         p = self._p(r, parts, null_r)
         numbers = {"r": r, "r2": r2, "p": p, "q": statistics.benjamini_hochberg(p), "alpha": prediction.alpha[:n]}
         for name, values in numbers.items():
             self.voxels[f"{name}/{model}"] = values.astype(np.float32)
         groups = np.stack(list(self._groups.values()))
-        drawn = bootstrap_responses(truth, parts, scaled, self._weights, groups, centre=self._one_test_set)
+        drawn = bootstrap_responses(true, parts, scaled, self._weights, groups, centre=self._one_test_set)
         self.models[model] = drawn.r2
         if analysis == "layers":
             self._layers.append(model)
@@ -139,8 +139,8 @@ class Sheet:
         if not self._one_test_set:
             return statistics.p_of_null(r, null_r)
         if self._recipe.null == "parametric":
-            return statistics.p_of_correlation(r, len(self._truth))
-        return statistics.permutation_p(self._truth, parts.sum(axis=0), self._recipe.n_permutations, seed=self._seed)
+            return statistics.p_of_correlation(r, len(self._true))
+        return statistics.permutation_p(self._true, parts.sum(axis=0), self._recipe.n_permutations, seed=self._seed)
 
     def _widen(self, null_r: Float64, scaled: Float32, gain: Float64, r2: Float64) -> Float64:
         """Return for each group the factor by which folds widen its intervals; 1 with one test set.
@@ -156,9 +156,11 @@ class Sheet:
             return np.ones(len(self._groups))
         known = null_r[np.isfinite(null_r)]
         excess = max(0.0, len(scaled[0]) * float(np.mean(known**2)) - 1.0) if len(known) else 0.0
-        noise = gain * np.clip(1.0 - r2, 0.0, 1.0) * np.mean(self._truth.astype(np.float64) ** 2, axis=0)
-        share = np.clip(statistics.ratio(noise, np.mean(scaled.sum(axis=0, dtype=np.float64) ** 2, axis=0)), 0.0, 1.0)
-        return np.array([np.sqrt(1.0 + excess * _over(np.mean, share[mask])) for mask in self._groups.values()])
+        noise = gain * np.clip(1.0 - r2, 0.0, 1.0) * np.mean(self._true.astype(np.float64) ** 2, axis=0)
+        fraction = np.clip(
+            statistics.ratio(noise, np.mean(scaled.sum(axis=0, dtype=np.float64) ** 2, axis=0)), 0.0, 1.0
+        )
+        return np.array([np.sqrt(1.0 + excess * _over(np.mean, fraction[mask])) for mask in self._groups.values()])
 
     def _summarise(self, analysis: str, model: str, drawn: Replicates, widen: Float64) -> None:
         r, r2, q, ceiling = (self.voxels[name] for name in (f"r/{model}", f"r2/{model}", f"q/{model}", "ceiling_r"))
@@ -205,9 +207,9 @@ class Sheet:
     ) -> None:
         for roi, mask in self._groups.items():
             decided = significant & mask
-            share = float(won[decided].mean()) if decided.any() else np.nan
-            shares = drawn[:, decided].mean(axis=1) if decided.any() else None
-            self._row("layers", name, name, roi, "win_share", share, shares)
+            proportion = float(won[decided].mean()) if decided.any() else np.nan
+            resampled = drawn[:, decided].mean(axis=1) if decided.any() else None
+            self._row("layers", name, name, roi, "win_share", proportion, resampled)
             self._row("layers", name, name, roi, "win_margin", _over(np.mean, margin[won & mask]))
 
     def _row(
@@ -221,7 +223,7 @@ class Sheet:
         drawn: NDArray[Any] | None = None,
         widen: float = 1.0,
     ) -> None:
-        n_voxels, n = int(self._groups[roi].sum()), len(self._truth)
+        n_voxels, n = int(self._groups[roi].sum()), len(self._true)
         low, high = (np.nan, np.nan) if drawn is None else statistics.interval_around(value, drawn, n, widen=widen)
         if statistic in BOUNDS and np.isfinite(value):
             low, high = max(low, BOUNDS[statistic][0]), min(high, BOUNDS[statistic][1])

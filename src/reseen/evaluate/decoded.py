@@ -97,7 +97,7 @@ def diagnose_features(
         If a stimulus has no true feature.
     """
     items, training = _prepare(decoded, true, folds, recipe, seed)
-    r = metrics.correlation_matrix(items.truth, items.decoded)
+    r = metrics.correlation_matrix(items.true, items.decoded)
     rows = [
         *n_way_rows(r, items),
         *hard_rows(r, items, categories, seed),
@@ -113,21 +113,21 @@ def _prepare(
 ) -> tuple[Items, _Training]:
     """Compare items with training stimuli, with the training features of one fold in memory at a time."""
     labels, n = decoded.stimulus_id, len(decoded)
-    predicted, truth = decoded.flat, true.rows(labels).reshape(n, -1)
-    items = items_of(labels, np.empty_like(predicted), np.empty_like(truth), recipe, seed)
+    predicted, targets = decoded.flat, true.rows(labels).reshape(n, -1)
+    items = items_of(labels, np.empty_like(predicted), np.empty_like(targets), recipe, seed)
     beaten, tied = np.zeros((2, n, n), dtype=np.int64)
     training = _Training(np.zeros(n, dtype=np.int64), beaten, tied, np.zeros(n), np.zeros(n))
     for fold, (train, test) in enumerate(folds):
         rows = decoded.of_fold(fold, test)
         known = true.rows(train).reshape(len(train), -1)
         mean = known.mean(axis=0, dtype=np.float64)
-        items.decoded[rows], items.truth[rows] = predicted[rows] - mean, truth[rows] - mean
-        right = metrics.correlation_matrix(truth - mean, items.decoded[rows])  # (n, len(rows))
+        items.decoded[rows], items.true[rows] = predicted[rows] - mean, targets[rows] - mean
+        right = metrics.correlation_matrix(targets - mean, items.decoded[rows])  # (n, len(rows))
         wrong = diagnostics.similarity_to_training(items.decoded[rows], known, mean)  # (len(rows), n_training)
         training.beaten[:, rows], training.tied[:, rows] = diagnostics.count_among(right, wrong)
         training.n_training[rows] = len(train)
-        training.nearest[rows] = diagnostics.similarity_to_training(items.truth[rows], known, mean).max(axis=1)
-        training.in_span[rows] = diagnostics.length_in_span(items.truth[rows], known, mean)
+        training.nearest[rows] = diagnostics.similarity_to_training(items.true[rows], known, mean).max(axis=1)
+        training.in_span[rows] = diagnostics.length_in_span(items.true[rows], known, mean)
     return items, training
 
 
@@ -154,9 +154,9 @@ def _training_rows(items: Items, training: _Training, accuracy: Floats) -> Itera
 
 
 def _variance_rows(items: Items, training: _Training) -> Iterator[Row]:
-    total = np.einsum("ij,ij->i", items.truth, items.truth, dtype=np.float64)
-    error = (items.truth - items.decoded).astype(np.float64)
-    # explained variance is 1 - sum ||truth - decoded||² / sum ||truth||², over items and targets
+    total = np.einsum("ij,ij->i", items.true, items.true, dtype=np.float64)
+    error = (items.true - items.decoded).astype(np.float64)
+    # explained variance is 1 - sum ||true - decoded||² / sum ||true||², over items and targets
     explained_by = {
         "best": np.minimum(training.in_span, total),
         "decoded": total - np.einsum("ij,ij->i", error, error),
@@ -165,12 +165,12 @@ def _variance_rows(items: Items, training: _Training) -> Iterator[Row]:
         value = float(statistics.ratio(explained.sum(), total.sum()))
         replicates = statistics.ratio(items.weights @ explained, items.weights @ total)
         yield row("variance", setting, value, replicates, n=len(items))
-    for setting, features in (("true", items.truth), ("decoded", items.decoded)):
+    for setting, features in (("true", items.true), ("decoded", items.decoded)):
         yield row("dimensions", setting, diagnostics.participation_ratio(features), n=len(items))
 
 
 def _bottleneck_rows(items: Items) -> Iterator[Row]:
-    for n_dimensions, r in diagnostics.through_bottleneck(items.truth, items.decoded):
+    for n_dimensions, r in diagnostics.through_bottleneck(items.true, items.decoded):
         accuracy = metrics.identification_from_correlations(r, labels=items.labels)
         setting = str(n_dimensions) if n_dimensions < len(items) - 1 else "all"
         replicates = metrics.bootstrap_identification(r, items.weights, labels=items.labels)

@@ -23,7 +23,7 @@ _TRIAL = re.compile(r"(?P<name>.+)-t\d+")
 _NAMED = 5  # files that an error lists
 
 
-def read_folders(images: Path, truth: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
+def read_folders(images: Path, originals: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
     """Read a folder of reconstructions and a folder of originals, joined by file name.
 
     Parameters
@@ -31,7 +31,7 @@ def read_folders(images: Path, truth: Path) -> tuple[NDArray[np.uint8], NDArray[
     images
         Reconstructions, named after their originals: ``<id>.png``, or ``<id>_<sample>.png`` where there are several
         of each; of single trials ``<id>-t<trial>_<sample>.png``. A results folder uses the same names.
-    truth
+    originals
         Originals: ``<id>.png``, all of one size.
 
     Returns
@@ -44,10 +44,10 @@ def read_folders(images: Path, truth: Path) -> tuple[NDArray[np.uint8], NDArray[
     DataError
         If a folder or the partner of a file is missing, or images cannot be read, are transparent or differ in size.
     """
-    pairs = join_names(_files(images), _files(truth), images, truth)
-    originals = _read([pairs.truth[item] for item in pairs.items])
+    pairs = join_names(_files(images), _files(originals), images, originals)
+    true = _read([pairs.true[item] for item in pairs.items])
     generated = _read([path for item in pairs.items for path in pairs.made[item]])
-    return generated.reshape(len(pairs.items), -1, *generated.shape[1:]), originals, pairs.stimulus_id
+    return generated.reshape(len(pairs.items), -1, *generated.shape[1:]), true, pairs.stimulus_id
 
 
 @dataclass(frozen=True)
@@ -58,24 +58,24 @@ class Pairs:
     ----------
     items
         Names of the items, in order.
-    truth, made
+    true, made
         Original of each item, and its reconstructions, one for each sample.
     stimulus_id
         Shape ``(n_items,)``: numbers that distinguish stimuli; trials of one stimulus have the same number.
     """
 
     items: tuple[str, ...]
-    truth: dict[str, Path]
+    true: dict[str, Path]
     made: dict[str, tuple[Path, ...]]
     stimulus_id: NDArray[np.int64]
 
 
-def join_names(made: Sequence[Path], truth: Sequence[Path], images: Path, originals: Path) -> Pairs:
+def join_names(made: Sequence[Path], true: Sequence[Path], images: Path, originals: Path) -> Pairs:
     """Join files by their names.
 
     Parameters
     ----------
-    made, truth
+    made, true
         Files of the reconstructions and of the originals.
     images, originals
         The folders, for the messages.
@@ -86,7 +86,7 @@ def join_names(made: Sequence[Path], truth: Sequence[Path], images: Path, origin
         If a file has no partner, two files have one name, or items differ in their number of samples. The message names
         the files.
     """
-    known = _once({name_of(path): path for path in truth}, truth, originals)
+    known = _once({name_of(path): path for path in true}, true, originals)
     samples: dict[str, dict[int, Path]] = {}
     alone, twice = [], []
     for path in made:

@@ -62,7 +62,7 @@ class _Compared:
 
 def evaluate(
     subject: str,
-    truth_images: NDArray[np.uint8],
+    true_images: NDArray[np.uint8],
     stimulus_id: NDArray[np.int64],
     images: Mapping[tuple[str, str], NDArray[np.uint8]],
     panels: Sequence[Panel],
@@ -84,7 +84,7 @@ def evaluate(
     ----------
     subject
         Name, for the table.
-    truth_images
+    true_images
         Shape ``(n, H, W, 3)``: the presented images.
     stimulus_id
         Shape ``(n,)``; ids repeat where items are single trials.
@@ -120,29 +120,29 @@ def evaluate(
     ResultsError
         If the temporary folder has too little space for the features of many images.
     """
-    _check(truth_images, stimulus_id, images)
+    _check(true_images, stimulus_id, images)
     scored = pools(stimulus_id, subsets, recipe, seed)
     size = size or _first_size(images, len(stimulus_id))
     if len(stimulus_id) > DENSE:
-        n_bytes = sum(_view(truth_images[:1], panel, size).image_bytes for panel in panels)
+        n_bytes = sum(_view(true_images[:1], panel, size).image_bytes for panel in panels)
         check_space(len(stimulus_id), n_bytes, len(images))
-    truths = [_view(truth_images, panel, size) for panel in panels]
+    true_views = [_view(true_images, panel, size) for panel in panels]
     compared: list[dict[str, dict[str, list[_Compared]]]] = [{} for _ in panels]  # condition -> level -> samples
     for done, (level, condition) in enumerate(images):
         stack = _stack(images, (level, condition), len(stimulus_id))
-        for panel, truth, found in zip(panels, truths, compared, strict=True):
+        for panel, true, found in zip(panels, true_views, compared, strict=True):
             apart = level == "permuted" or panel.protocol.samples == "each"
             alone = np.split(stack, stack.shape[1], axis=1) if apart else [stack]
-            found.setdefault(condition, {})[level] = [_compare(truth, part, panel, size) for part in alone]
+            found.setdefault(condition, {})[level] = [_compare(true, part, panel, size) for part in alone]
         if progress is not None:
             progress("evaluate", done + 1, len(images))
     rows: list[dict[str, object]] = []
     each: list[DataFrame] = []
-    for panel, truth, found in zip(panels, truths, compared, strict=True):
+    for panel, true, found in zip(panels, true_views, compared, strict=True):
         for condition, levels in found.items():
             for pool in scored:
                 named = {"subject": subject, "condition": condition, "protocol": panel.protocol.name}
-                for where, scores in _image_scores(truth, levels, panel, pool, recipe, seed):
+                for where, scores in _image_scores(true, levels, panel, pool, recipe, seed):
                     fixed = {**named, "subset": pool.subset, **where}
                     rows += rows_of(fixed, scores, pool)
                     if pool.subset == "all":
@@ -153,7 +153,7 @@ def evaluate(
 
 
 def _image_scores(
-    truth: _Views,
+    true: _Views,
     levels: Mapping[str, list[_Compared]],
     panel: Panel,
     pool: Pool,
@@ -174,7 +174,7 @@ def _image_scores(
     if "pixcorr" in pixels:
         yield {"metric": "pixcorr", **nowhere}, pixels["pixcorr"]
     if "ssim" in protocol.pixel_metrics:
-        scores = {k: _ssim_score(truth, parts, panel, pool, recipe, seed, k) for k, parts in levels.items()}
+        scores = {k: _ssim_score(true, parts, panel, pool, recipe, seed, k) for k, parts in levels.items()}
         yield {"metric": "ssim", **nowhere}, scores
     for key in next(iter(levels.values()))[0].layers:
         metric = protocol.metric_of(key[0])
@@ -215,16 +215,16 @@ def _layer_score(r: Correlations, panel: Panel, pool: Pool, direction: str) -> S
 
 
 def _ssim_score(
-    truth: _Views, parts: list[_Compared], panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int, level: str
+    true: _Views, parts: list[_Compared], panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int, level: str
 ) -> Score:
     values = np.mean([compared.ssim for compared in parts], axis=0)[pool.items]
     wrong = np.empty(0)
     if level == "result":
-        wrong = _wrong_ssim(truth.pixels, parts[0].first_sample, panel, pool, recipe, seed)
+        wrong = _wrong_ssim(true.pixels, parts[0].first_sample, panel, pool, recipe, seed)
     return Score(float(values.mean()), statistics.bootstrap_mean(values, pool.weights), wrong, values, permuted=wrong)
 
 
-def _wrong_ssim(truth: Rows, images: Rows, panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int) -> Floats:
+def _wrong_ssim(true: Rows, images: Rows, panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int) -> Floats:
     """Return SSIM against mismatched images, ``(n_derangements,)``, from about a thousand pairs of first samples.
 
     There is no matrix of SSIM, so each image is compared with a few mismatched images. Each wrong pairing takes one of
@@ -233,7 +233,7 @@ def _wrong_ssim(truth: Rows, images: Rows, panel: Panel, pool: Pool, recipe: Eva
     n_items = len(pool.items)
     partners = pool.wrong_rows[: max(2, min(10, 1000 // n_items))]
     # (n_partners, n_items)
-    known = np.stack([_ssim(truth, pool.items[rows], images, pool.items, panel) for rows in partners])
+    known = np.stack([_ssim(true, pool.items[rows], images, pool.items, panel) for rows in partners])
     rng = np.random.default_rng([seed, 3])
     chosen = rng.integers(len(known), size=(recipe.n_derangements, n_items))
     wrong: Floats = known[chosen, np.arange(n_items)].mean(axis=1)
@@ -241,13 +241,13 @@ def _wrong_ssim(truth: Rows, images: Rows, panel: Panel, pool: Pool, recipe: Eva
 
 
 def _ssim(
-    truth: Rows, originals: NDArray[np.int64], images: Rows, reconstructions: NDArray[np.int64], panel: Panel
+    true: Rows, originals: NDArray[np.int64], images: Rows, reconstructions: NDArray[np.int64], panel: Panel
 ) -> NDArray[np.float64]:
     """Compute the SSIM of originals with reconstructions, both by row number, a batch at a time."""
     found = []
     for start in range(0, len(originals), BATCH):
         batch = slice(start, start + BATCH)
-        a, b = truth[originals[batch]], images[reconstructions[batch]]
+        a, b = true[originals[batch]], images[reconstructions[batch]]
         found.append(metrics.ssim(a, b, variant=panel.protocol.ssim))
     return np.concatenate(found)
 
@@ -266,19 +266,19 @@ def _view(images: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Vi
     return _Views(pixels, layers)
 
 
-def _compare(truth: _Views, stack: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Compared:
+def _compare(true: _Views, stack: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Compared:
     """Correlate a stack ``(n, n_samples, H, W, 3)`` with every original, averaged over its samples."""
     n_items, n_samples = stack.shape[:2]
     every, ssim = np.arange(n_items), np.zeros(n_items)
-    pixels = Correlations(truth.pixels, n_items, n_samples)
-    layers = {key: Correlations(rows, n_items, n_samples) for key, rows in truth.layers.items()}
-    first_sample = truth.pixels
+    pixels = Correlations(true.pixels, n_items, n_samples)
+    layers = {key: Correlations(rows, n_items, n_samples) for key, rows in true.layers.items()}
+    first_sample = true.pixels
     for sample in range(n_samples):
         view = _view(stack[:, sample], panel, size)
         first_sample = view.pixels if sample == 0 else first_sample
         if panel.protocol.pixel_metrics:
             pixels.add(view.pixels)
-            ssim += _ssim(truth.pixels, every, view.pixels, every, panel) / n_samples
+            ssim += _ssim(true.pixels, every, view.pixels, every, panel) / n_samples
         for key, rows in view.layers.items():
             layers[key].add(rows)
     return _Compared(pixels, layers, ssim, first_sample)
@@ -292,17 +292,17 @@ def _first_size(images: Mapping[tuple[str, str], NDArray[np.uint8]], n_items: in
 
 
 def _check(
-    truth_images: NDArray[np.uint8],
+    true_images: NDArray[np.uint8],
     stimulus_id: NDArray[np.int64],
     images: Mapping[tuple[str, str], NDArray[np.uint8]],
 ) -> None:
     n_items = len(stimulus_id)
-    if truth_images.ndim != 4 or len(truth_images) != n_items or truth_images.shape[3] != 3:
+    if true_images.ndim != 4 or len(true_images) != n_items or true_images.shape[3] != 3:
         raise ShapeError(
-            f"{n_items} stimulus ids need images ({n_items}, H, W, 3); found {truth_images.shape}.",
-            where="truth_images",
+            f"{n_items} stimulus ids need images ({n_items}, H, W, 3); found {true_images.shape}.",
+            where="true_images",
             expected=(n_items, "H", "W", 3),
-            found=truth_images.shape,
+            found=true_images.shape,
         )
     if not images:
         raise ShapeError("there are no images to score; reconstruct some first.", where="images")

@@ -31,7 +31,7 @@ class Items:
     ----------
     labels
         Shape ``(n,)``: stimulus id of each item.
-    decoded, truth
+    decoded, true
         Shape ``(n, n_targets)`` each, with the mean of the training stimuli subtracted.
     weights
         Shape ``(n_bootstrap, n)``: see `statistics.bootstrap_weights`.
@@ -41,7 +41,7 @@ class Items:
 
     labels: NDArray[np.int64]
     decoded: NDArray[np.float32]
-    truth: NDArray[np.float32]
+    true: NDArray[np.float32]
     weights: Floats
     orders: NDArray[np.int64]
 
@@ -51,11 +51,11 @@ class Items:
 
 
 def items_of(
-    labels: NDArray[np.int64], decoded: NDArray[Any], truth: NDArray[Any], recipe: EvaluateRecipe, seed: int
+    labels: NDArray[np.int64], decoded: NDArray[Any], true: NDArray[Any], recipe: EvaluateRecipe, seed: int
 ) -> Items:
     """Draw the resamplings and the permutations of these items."""
     weights = statistics.bootstrap_weights(labels, recipe.n_bootstrap, seed=seed)
-    return Items(labels, decoded, truth, weights, statistics.permutations(labels, recipe.n_derangements, seed=seed))
+    return Items(labels, decoded, true, weights, statistics.permutations(labels, recipe.n_derangements, seed=seed))
 
 
 def training_mean(decoded: Features, true: Features, folds: Folds) -> NDArray[np.float32]:

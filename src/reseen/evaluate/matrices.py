@@ -109,14 +109,14 @@ class Correlations:
 
     Parameters
     ----------
-    truth
+    true
         Features of the originals.
     n_items, n_samples
         Number of originals, and number of samples in the end.
     """
 
-    def __init__(self, truth: Rows, n_items: int, n_samples: int) -> None:
-        self._truth, self._n_items, self._n_samples = truth, n_items, n_samples
+    def __init__(self, true: Rows, n_items: int, n_samples: int) -> None:
+        self._true, self._n_items, self._n_samples = true, n_items, n_samples
         self._samples: list[Rows] = []
         self._matrix = np.zeros((n_items, n_items)) if n_items <= DENSE else None
         self._rows: Rows | None = None
@@ -127,7 +127,7 @@ class Correlations:
             self._samples.append(sample)
             return
         every = np.arange(self._n_items)
-        self._matrix += correlation_matrix(self._truth.flat(every), sample.flat(every)) / self._n_samples
+        self._matrix += correlation_matrix(self._true.flat(every), sample.flat(every)) / self._n_samples
 
     def release(self) -> None:
         """Free a matrix that was computed from kept features; it is computed again when it is needed."""
@@ -154,7 +154,7 @@ class Correlations:
         parts = [np.arange(start, min(start + _SIDE, self._n_items)) for start in range(0, self._n_items, _SIDE)]
         for fixed in parts:
             rows = np.zeros((len(fixed), self._n_items))
-            features = self._truth.flat(fixed)
+            features = self._true.flat(fixed)
             for sample in self._samples:
                 for others in parts:
                     r = correlation_matrix(features, sample.flat(others))

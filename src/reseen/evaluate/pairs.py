@@ -58,7 +58,7 @@ def hard_rows(r: Floats, items: Items, categories: Categories, seed: int) -> Ite
 
 
 def _nearest_rows(r: Floats, items: Items) -> Iterator[Row]:
-    similarity = metrics.correlation_matrix(items.truth, items.truth)
+    similarity = metrics.correlation_matrix(items.true, items.true)
     mask = diagnostics.nearest_neighbours(similarity, N_NEIGHBOURS, items.labels)
     if len(np.unique(items.labels)) > N_NEIGHBOURS + 1:
         yield _pairs_row(f"nearest {N_NEIGHBOURS}", r, mask, items, items.orders)

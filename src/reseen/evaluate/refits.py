@@ -54,7 +54,7 @@ def diagnose_left_out(
         ids = features.stimulus_id
         mean = training_mean(features, true, folds)
         items = items_of(ids, features.flat - mean, true.rows(ids).reshape(len(ids), -1) - mean, recipe, seed)
-        r = metrics.correlation_matrix(items.truth, items.decoded)
+        r = metrics.correlation_matrix(items.true, items.decoded)
         rows.append(two_way_row("left_out", how, r, items))
         accuracy = metrics.identification_from_correlations(r, labels=ids)
         kept[how] = accuracy, metrics.bootstrap_identification(r, items.weights, labels=ids)
@@ -96,10 +96,14 @@ def diagnose_repetitions(
     if len(ids) < 3:
         return table_of(subject, first.name, [])
     mean = training_mean(first, true, folds)
-    truth = true.rows(ids).reshape(len(ids), -1) - mean
+    targets = true.rows(ids).reshape(len(ids), -1) - mean
     one, rest = first.flat - mean, others.flat - mean
     rows = []
-    for setting, decoded, against in (("first and others", one, rest), ("first", one, truth), ("others", rest, truth)):
+    for setting, decoded, against in (
+        ("first and others", one, rest),
+        ("first", one, targets),
+        ("others", rest, targets),
+    ):
         items = items_of(ids, decoded, against, recipe, seed)
         rows.append(two_way_row("repetitions", setting, metrics.correlation_matrix(against, decoded), items))
     return table_of(subject, first.name, rows)

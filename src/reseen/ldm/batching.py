@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 MOST = {"cpu": (16, 1), "cuda": (256, 64), "mps": (256, 8)}
 """Largest number of rows of a small and of a big model that run together; on a CPU, the exact number."""
-FREE_SHARE = 0.8
+FREE_PROPORTION = 0.8
 """Proportion of a GPU's free memory for rows; the rest allows for fragmentation."""
 OUT_OF_MEMORY = (
     "CUDA error: out of memory",
@@ -198,7 +198,7 @@ def rows_that_fit(free: int, for_one: int, most: int) -> int:
     most
         Upper limit.
     """
-    return min(power_of_two(max(int(FREE_SHARE * free) // max(for_one, 1), 1)), most)
+    return min(power_of_two(max(int(FREE_PROPORTION * free) // max(for_one, 1), 1)), most)
 
 
 def power_of_two(n: int, *, up: bool = False) -> int:

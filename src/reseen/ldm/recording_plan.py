@@ -83,7 +83,7 @@ class RecordingPlan:
         return n_stimuli * self.n_passes * sum(len(run.timesteps) for run in self.runs)
 
     def n_bytes(self, n_stimuli: int) -> int:
-        """Count the bytes that the features take up on disk."""
+        """Count the bytes that the features occupy on disk."""
         each = [math.prod(shape) * self.dtype(feature).itemsize for feature, shape in self.shapes.items()]
         return n_stimuli * sum(each)
 

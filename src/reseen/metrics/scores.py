@@ -139,7 +139,7 @@ def target_products(true: NDArray[Any], predicted: NDArray[Any]) -> Floats:
         If the shapes differ.
     """
     if true.ndim != 2 or true.shape != predicted.shape:
-        message = f"truth and prediction must have one shape (n, n_targets): {true.shape}, {predicted.shape}."
+        message = f"ground truth and prediction must have one shape (n, n_targets): {true.shape}, {predicted.shape}."
         raise ShapeError(message, where="predicted", expected=true.shape, found=predicted.shape)
     products = np.zeros((len(true), len(true)))
     n_targets = 0

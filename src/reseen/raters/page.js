@@ -100,7 +100,7 @@ function number() {
 function tell() {
   const done = number() ? recall(number()).answers.length : 0;
   const all = number() ? data.sheets[number() - 1].length : data.sheets[0].length;
-  part("told").textContent = done ? `${done} of ${all} questions are answered already.` : `There are ${all} questions.`;
+  part("progress-note").textContent = done ? `${done} of ${all} questions are answered already.` : `There are ${all} questions.`;
   part("begin").textContent = done ? "Go on" : "Begin";
 }
 

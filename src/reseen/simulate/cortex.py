@@ -42,7 +42,7 @@ class Responses:
     signal: Array
     category: Array
 
-    def category_share(self) -> NDArray[np.float64]:
+    def category_proportion(self) -> NDArray[np.float64]:
         """Return the proportion of each voxel's signal variance that is due to categories, ``(n_voxels,)``.
 
         Half of the covariance between the category part and the image part counts as categories.
@@ -64,7 +64,7 @@ class Cortex:
         and its standard deviation.
     compression
         Shape ``(n_voxels,)``: exponent of early vision's sum.
-    share
+    proportion
         Shape ``(3, n_voxels)``: proportions of the image-driven variance: early, middle and late.
     category_target
         Shape ``(n_voxels,)``: target proportion of signal variance for categories.
@@ -80,7 +80,7 @@ class Cortex:
     y: NDArray[np.float64]
     size: NDArray[np.float64]
     compression: NDArray[np.float64]
-    share: NDArray[np.float64]
+    proportion: NDArray[np.float64]
     category_target: NDArray[np.float64]
     network: RandomNetwork
     early_weights: Array
@@ -115,7 +115,7 @@ class Cortex:
         parts = standardised._parts(images, attributes, progress)
         offset = np.stack([part.mean(axis=0) for part in parts]).astype(np.float32)
         target = self.category_target if attributes is not None else np.zeros_like(self.category_target)
-        gain = _balance(parts, self.share, target)
+        gain = _balance(parts, self.proportion, target)
         tuned = replace(standardised, offset=offset, gain=gain)
         return tuned, tuned._combine(parts)
 
@@ -144,7 +144,7 @@ class Cortex:
     def _parts(self, images: NDArray[np.uint8], attributes: Array | None, progress: Progress | None = None) -> Array:
         """Return the raw response of each part, ``(4, n, n_voxels)`` float32; voxels without a part get zeros."""
         parts = np.zeros((len(PARTS), len(images), len(self.x)), dtype=np.float32)
-        used = [np.flatnonzero(self.share[k] > 0) for k in range(3)]
+        used = [np.flatnonzero(self.proportion[k] > 0) for k in range(3)]
         grids = zip(used, (32, 8, 8), strict=True)
         fields = [receptive_fields(self.x[v], self.y[v], self.size[v], side).T.copy() for v, side in grids]
         weights = (self.early_weights, self.middle_weights, self.late_weights)
@@ -184,7 +184,7 @@ def _pool(planes: Array, fields: Array, weights: Array) -> Array:
     return pooled
 
 
-def _balance(parts: Array, share: NDArray[np.float64], category: NDArray[np.float64]) -> Array:
+def _balance(parts: Array, proportion: NDArray[np.float64], category: NDArray[np.float64]) -> Array:
     """Compute the gain of each part, ``(4, n_voxels)``, from its proportion of a total variance of one.
 
     Half of the covariance between category part and image part counts as categories if it is positive, none if it is
@@ -194,7 +194,7 @@ def _balance(parts: Array, share: NDArray[np.float64], category: NDArray[np.floa
     per_unit = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)
     centred = parts - parts.mean(axis=1, keepdims=True)
     gain = np.zeros_like(spread)
-    gain[:3] = np.sqrt(share) * per_unit[:3]
+    gain[:3] = np.sqrt(proportion) * per_unit[:3]
     image = np.einsum("knv,kv->nv", centred[:3], gain[:3].astype(np.float32))
     size = image.std(axis=0, dtype=np.float64)
     gain[:3] *= np.divide(1.0, size, out=np.zeros_like(size), where=size > 1e-6)

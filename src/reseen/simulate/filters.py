@@ -69,8 +69,8 @@ def _normalised(edges: Array) -> Array:
     n, _, height, width = mean.shape
     around = mean.reshape(n, 1, height // _AROUND, _AROUND, width // _AROUND, _AROUND).mean(axis=(3, 5))
     around = around.repeat(_AROUND, axis=2).repeat(_AROUND, axis=3)
-    whole = mean.mean(axis=(2, 3), keepdims=True)
-    return np.asarray(edges / (_SEMI_SATURATION + (around + whole) / 2), dtype=np.float32)
+    overall = mean.mean(axis=(2, 3), keepdims=True)
+    return np.asarray(edges / (_SEMI_SATURATION + (around + overall) / 2), dtype=np.float32)
 
 
 def _energy(spectrum: NDArray[np.complexfloating], gabor: Array) -> Array:

@@ -1,7 +1,7 @@
 """Write a subject at NSD's full size, to test readers; betas follow a formula, and images have one grey pixel.
 
 The tree has NSD's names, shapes, chunks and number of images. Session 1 of subj01 has 1.05 GB, or some megabytes if
-only the ROIs are stored (``whole=False``).
+only the ROIs are stored (``all_voxels=False``).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def write_full_size(
     subject: str = "subj01",
     n_sessions: int = 1,
     n_voxels: int = N_ROI_VOXELS,
-    whole: bool = True,
+    all_voxels: bool = True,
     n_nifti: int = 0,
 ) -> None:
     """Write the tree of one subject of NSD.
@@ -67,7 +67,7 @@ def write_full_size(
         Number of sessions of 750 trials.
     n_voxels
         Number of voxels in the seven ROIs of atlas ``streams``: a folded sheet in the posterior part of the volume.
-    whole
+    all_voxels
         Store all voxels, as NSD does. If false, store only voxels of the ROIs.
     n_nifti
         Number of first sessions that are also written as NIfTI, with all voxels.
@@ -112,7 +112,7 @@ def write_full_size(
         subjects=[tree],
     )
     files = NsdFiles(root, subject, SPACE, BETAS)
-    for session in range(1, n_sessions + 1) if whole else ():
+    for session in range(1, n_sessions + 1) if all_voxels else ():
         _write_hdf5(files.session(session), shape, session)
     for session in range(1, n_nifti + 1):
         _write_nifti(files.session(session, "nii.gz"), shape, session)

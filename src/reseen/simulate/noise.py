@@ -12,7 +12,7 @@ from reseen.simulate.anatomy import Anatomy
 
 Array = NDArray[np.float32]
 
-NOISE_SHARES = {"own": 0.50, "spatial": 0.22, "signal_like": 0.20, "arousal": 0.03, "drift": 0.05}
+NOISE_VARIANCES = {"own": 0.50, "spatial": 0.22, "signal_like": 0.20, "arousal": 0.03, "drift": 0.05}
 """Proportions of each voxel's noise variance: independent; shared with near voxels; along the signal's leading
 dimensions; shared by all voxels; slow within a session."""
 SPATIAL_REACH_MM = 8.0
@@ -177,7 +177,7 @@ def _sample_noise(scanner: Scanner, n_trials: int, rng: Generator) -> Array:
     def draw(columns: int) -> Array:
         return rng.standard_normal((n_trials, columns), dtype=np.float32)
 
-    sd = {name: np.float32(np.sqrt(variance)) for name, variance in NOISE_SHARES.items()}
+    sd = {name: np.float32(np.sqrt(variance)) for name, variance in NOISE_VARIANCES.items()}
     noise = sd["own"] * draw(n_voxels)
     noise += sd["spatial"] * (draw(n_voxels) @ scanner.near.T)
     noise += sd["signal_like"] * (draw(len(scanner.leading)) @ scanner.leading)

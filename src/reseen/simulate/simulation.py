@@ -248,13 +248,13 @@ def _write(
         (truth / "images.json").write_text(json.dumps(shown.descriptions), encoding="utf-8")
         for subject in subjects:
             _write_truth(truth / f"{subject.name}.npz", anatomy, subject)
-        told = {
+        settings = {
             "simulate": recipe.model_dump(mode="json"),
             "subsets": shown.subsets,
             "categories": shown.categories,
             "subjects": [subject.name for subject in subjects],
         }
-        (out / TRUTH).write_text(json.dumps(told, indent=1), encoding="utf-8")
+        (out / TRUTH).write_text(json.dumps(settings, indent=1), encoding="utf-8")
     except OSError as error:
         raise ResultsError(
             f"cannot write the ground truth of the simulated subjects in {out}: {error.strerror}.", where=out
@@ -269,7 +269,7 @@ def _write_truth(path: Path, anatomy: Anatomy, subject: SimulatedSubject) -> Non
         path,
         stimulus_id=subject.seen,
         signal=subject.responses.signal,
-        category_share=subject.responses.category_share(),
+        category_share=subject.responses.category_proportion(),
         prf_x=cortex.x,
         prf_y=cortex.y,
         prf_size=cortex.size,

@@ -16,7 +16,7 @@ from reseen.simulate.filters import CHANNELS, CYCLES_PER_IMAGE, N_EDGES, N_ORIEN
 
 Array = NDArray[np.float32]
 
-MAX_CATEGORY_SHARE = 1 / 3
+MAX_CATEGORY_PROPORTION = 1 / 3
 """Maximum proportion of a voxel's signal variance that is due to categories."""
 
 
@@ -69,23 +69,25 @@ def sample_cortex(anatomy: Anatomy, rng: Generator) -> Cortex:
     """Sample one subject's cortex on the shared anatomy: receptive fields, preferences, network and categories."""
     n = len(anatomy)
     x, y, size, compression = _sample_fields(anatomy, rng)
-    share, category = np.zeros((3, n)), np.zeros(n)
+    proportion, category = np.zeros((3, n)), np.zeros(n)
     for name, stream in PROPERTIES.items():
         voxels = anatomy.where(name)
         count = int(voxels.sum())
-        mean_share = np.array([stream.early, stream.middle, stream.late])
+        mean_proportion = np.array([stream.early, stream.middle, stream.late])
         # normalised gamma variables: a Dirichlet distribution with concentration 12
-        drawn = rng.gamma(12 * np.maximum(mean_share, 1e-9)[:, None], size=(3, count)) * (mean_share > 0)[:, None]
-        share[:, voxels] = drawn / drawn.sum(axis=0)
+        drawn = (
+            rng.gamma(12 * np.maximum(mean_proportion, 1e-9)[:, None], size=(3, count)) * (mean_proportion > 0)[:, None]
+        )
+        proportion[:, voxels] = drawn / drawn.sum(axis=0)
         mean, most = stream.category
-        category[voxels] = np.clip(rng.normal(mean, 0.25 * mean, count), 0, min(most, MAX_CATEGORY_SHARE))
+        category[voxels] = np.clip(rng.normal(mean, 0.25 * mean, count), 0, min(most, MAX_CATEGORY_PROPORTION))
     near = _smoothing(anatomy)
     return Cortex(
         x=x,
         y=y,
         size=size,
         compression=compression,
-        share=share,
+        proportion=proportion,
         category_target=category,
         network=sample_network(rng),
         early_weights=_sample_early(anatomy, size, rng),
