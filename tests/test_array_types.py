@@ -44,11 +44,11 @@ def test_masks_are_bool_or_0_and_1(tmp_path, kind):
 @pytest.mark.parametrize(
     ("mask", "said"),
     [
-        (np.array([0, 1, 2, 3, 1, 2, 0]), r"roi_V1 holds 4 different values \(0, 1, 2, 3\)"),
-        (np.array([0, 2, 0, 2, 0, 2, 0]), r"roi_V1 holds 2 different values \(0, 2\)"),
-        (np.array([0, 0.25, 0.75, 1, 1, 0, 0]), "roi_V1 holds 4 different values"),
-        (np.array([0, 1, np.nan, 1, 1, 0, 0]), "roi_V1 holds 3 different values"),
-        (np.array([-1, 0, 1, 1, 0, 0, 0]), "roi_V1 holds 3 different values"),
+        (np.array([0, 1, 2, 3, 1, 2, 0]), r"roi_V1 has 4 different values \(0, 1, 2, 3\)"),
+        (np.array([0, 2, 0, 2, 0, 2, 0]), r"roi_V1 has 2 different values \(0, 2\)"),
+        (np.array([0, 0.25, 0.75, 1, 1, 0, 0]), "roi_V1 has 4 different values"),
+        (np.array([0, 1, np.nan, 1, 1, 0, 0]), "roi_V1 has 3 different values"),
+        (np.array([-1, 0, 1, 1, 0, 0, 0]), "roi_V1 has 3 different values"),
         (np.array(list("0110011")), "roi_V1 has type"),
         (np.zeros(7, complex), "roi_V1 has type complex128"),
         (np.zeros((7, 1), bool), r"roi_V1 has shape \(7, 1\)"),
@@ -62,12 +62,15 @@ def test_what_is_no_mask_is_refused(tmp_path, mask, said):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"responses": np.zeros((12, 7))}, "holds betas and responses, which are two names of one thing"),
-        ({"images": np.zeros((12, 64, 64), np.uint8)}, "holds images and stimulus_images, which are two names"),
-        ({"figure": np.zeros(12, int)}, "holds stimulus_id and figure"),
-        ({"run": np.zeros(12, int), "session": np.zeros(12, int)}, "holds run and session"),
-        ({"captions": np.array(list("abcd")), "figure_name": np.array(list("abcd"))}, "holds captions and figure_name"),
-        ({"roi_all": np.ones(7, bool)}, "holds roi_all, but the ROI 'all' is every voxel"),
+        ({"responses": np.zeros((12, 7))}, "has betas and responses, which are two names of one thing"),
+        ({"images": np.zeros((12, 64, 64), np.uint8)}, "has images and stimulus_images, which are two names"),
+        ({"figure": np.zeros(12, int)}, "has stimulus_id and figure"),
+        ({"run": np.zeros(12, int), "session": np.zeros(12, int)}, "has run and session"),
+        (
+            {"captions": np.array(list("abcd")), "figure_name": np.array(list("abcd"))},
+            "has captions and figure_name",
+        ),
+        ({"roi_all": np.ones(7, bool)}, "has roi_all, but the ROI 'all' is every voxel"),
     ],
 )
 def test_two_arrays_for_one_thing_are_refused_and_both_named(tmp_path, changes, said):
@@ -83,8 +86,8 @@ def test_two_arrays_for_one_thing_are_refused_and_both_named(tmp_path, changes, 
         ({"betas": np.full((12, 7), 1e300)}, "NaN, infinite or too large values in 7 of 7 voxels"),
         ({"betas": np.zeros((0, 7)), "stimulus_id": np.zeros(0, int)}, "at least one trial and one voxel"),
         ({"betas": np.zeros((12, 7)).T}, r"stimulus_id \(12,\); betas seems to be transposed"),
-        ({"ncsnr": np.r_[np.nan, np.ones(6)]}, "ncsnr holds 1 values that are not finite numbers of 0 or more"),
-        ({"ncsnr": np.r_[-0.1, np.ones(6)]}, "ncsnr holds 1 values that are not finite numbers of 0 or more"),
+        ({"ncsnr": np.r_[np.nan, np.ones(6)]}, "ncsnr contains 1 values that are not finite numbers of 0 or more"),
+        ({"ncsnr": np.r_[-0.1, np.ones(6)]}, "ncsnr contains 1 values that are not finite numbers of 0 or more"),
         ({"ncsnr": np.ones(7, complex)}, "ncsnr has type complex128"),
         ({"stimulus_id": np.tile([0.0, 3, 1, np.nan], 3)}, "Some are NaN, infinite or too large"),
         ({"stimulus_id": np.tile([True, False, True, False], 3)}, "stimulus_id has shape .* and type bool"),
@@ -118,12 +121,12 @@ def test_text_labels_of_runs_are_numbered(tmp_path):
 
 def test_the_arrays_of_another_subject_are_refused(tmp_path):
     save(tmp_path / "sub-02.npz")
-    with pytest.raises(DataError, match=r"holds no subj01.npz and no subj01/; it holds sub-02.npz"):
+    with pytest.raises(DataError, match=r"contains no subj01.npz and no subj01/; it contains sub-02.npz"):
         read(tmp_path)
     folder = tmp_path / "more" / "sub-03"
     folder.mkdir(parents=True)
     np.save(folder / "betas.npy", np.zeros((12, 7)))
-    with pytest.raises(DataError, match=r"it holds sub-03/"):
+    with pytest.raises(DataError, match=r"it contains sub-03/"):
         read(tmp_path / "more")
 
 

@@ -233,14 +233,14 @@ def test_runs_are_standardised_if_the_recipe_says_so(tmp_path: Path) -> None:
 
 def test_run_of_one_trial_is_not_silently_set_to_zero(tmp_path: Path) -> None:
     path = save(tmp_path / "brain.npz", run=[0, *[1] * 11])
-    with pytest.raises(DataError, match=r"run 0 holds 1 trials, too few.*zscore_sessions to false"):
+    with pytest.raises(DataError, match=r"run 0 contains 1 trials, too few.*zscore_sessions to false"):
         load(recipe_for(path, zscore_sessions=True), "anyone")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"betas": None}, r"holds no betas \(or responses, fmri\); it holds captions"),
+        ({"betas": None}, r"contains no betas \(or responses, fmri\); it contains captions"),
         ({"betas": np.full((12, 7), np.nan)}, "NaN, infinite or too large values in 7 of 7 voxels"),
         ({"betas": np.zeros(12)}, r"betas has shape \(12,\)"),
         ({"stimulus_id": np.arange(11)}, r"stimulus_id has shape \(11,\)"),
@@ -275,7 +275,7 @@ def test_missing_truncated_and_pickled_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"brain\.npz cannot be read"):
         load(recipe_for(path), "anyone")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no arrays"):
+    with pytest.raises(DataError, match="contains no arrays"):
         load(recipe_for(tmp_path / "empty"), "anyone")
     np.savez(tmp_path / "pickled.npz", betas=np.array([{}], dtype=object))
     with pytest.raises(DataError, match=r"betas is an array of Python objects.*Save betas.astype\(float\) instead"):

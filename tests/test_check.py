@@ -167,7 +167,7 @@ def test_a_wrong_subject_is_refused_and_existing_ones_are_named(check, whole: Pa
     assert not any("aws s3" in line for line in lines)
     code, lines = check(whole, subjects='["subj02"]')
     assert code == 1
-    assert lines[0].endswith("5 complete, 5 missing; the folder holds subj01")
+    assert lines[0].endswith("5 complete, 5 missing; the folder contains subj01")
 
 
 def test_sessions_of_another_subject_are_recognised_by_their_shape(check, tree: Path) -> None:

@@ -10,7 +10,7 @@ from reseen.check.costs import count_evaluations
 from reseen.check.sizes import guess_sizes
 from reseen.features import Features
 from reseen.finished import Results
-from reseen.pipeline.controls import sort_stimuli, without_groups
+from reseen.pipeline.controls import group_stimuli, without_groups
 from reseen.recipe import load_recipe, with_settings
 from reseen.results import ResultsFolder
 from reseen.split import Split
@@ -174,7 +174,7 @@ def test_the_count_of_evaluations_of_a_full_demo_is_half_as_large_again():
 def test_images_whose_features_are_all_alike_are_left_out_in_groups_all_the_same():
     ids = np.arange(24)
     split = Split.fixed(ids[8:], ids[:8])
-    groups = sort_stimuli(Features("c", np.ones((24, 3), dtype=np.float32), ids), split, seed=0)
+    groups = group_stimuli(Features("c", np.ones((24, 3), dtype=np.float32), ids), split, seed=0)
     for group in groups.values():
         folds = without_groups(split, ids, group).folds
         assert sorted(i for _, test in folds for i in test) == list(range(8))

@@ -392,7 +392,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path, content, words, expected, 
 )
 def test_json_of_another_shape_is_refused_with_its_name(tmp_path, text):
     (tmp_path / "file.json").write_text(text)
-    with pytest.raises(ResultsError, match="does not hold the expected JSON") as raised:
+    with pytest.raises(ResultsError, match="does not contain the expected JSON") as raised:
         read_json(tmp_path / "file.json", dict[str, int], ResultsError)
     assert raised.value.where == tmp_path / "file.json"
 

@@ -122,7 +122,7 @@ def test_what_is_in_the_file_itself_is_opened(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'group' is no dataset"), open_dataset(tmp_path / "a.hdf5", "group"):
         pass
     with (
-        pytest.raises(DataError, match="no dataset 'betas'; it holds group, imgBrick"),
+        pytest.raises(DataError, match="no dataset 'betas'; it contains group, imgBrick"),
         open_dataset(tmp_path / "a.hdf5", "betas"),
     ):
         pass

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from reseen.evaluate import run_checks
-from reseen.headline import choose, headlines, kind_of, stimuli_of, summary
+from reseen.headline import choose, headlines, stimuli_category, stimuli_of, summary
 from reseen.recipe import Recipe
 from reseen.report import ReportInput, report
 from reseen.report.marks import read_marks
@@ -149,9 +149,9 @@ def test_the_kind_of_stimuli_is_known_by_the_data_and_plain_figures_by_their_col
     rng = np.random.default_rng(0)
     figures = np.repeat(rng.integers(0, 2, (20, 10, 10, 1), dtype=np.uint8) * 255, 3, axis=3)
     photographs = rng.integers(0, 256, (20, 10, 10, 3), dtype=np.uint8)
-    assert kind_of(figures, drawn=False) == "figures"
-    assert kind_of(photographs, drawn=False) == "images"
-    assert kind_of(photographs, drawn=True) == "scenes"
+    assert stimuli_category(figures, drawn=False) == "figures"
+    assert stimuli_category(photographs, drawn=False) == "images"
+    assert stimuli_category(photographs, drawn=True) == "scenes"
     assert stimuli_of({"stimuli of a": "figures", "stimuli of b": "figures"}, ["a", "b"]) == "figures"
     assert stimuli_of({"stimuli of a": "figures", "stimuli of b": "images"}, ["a", "b"]) == "images"
     assert stimuli_of({}, ["a"]) == ""

@@ -579,7 +579,7 @@ def test_ncsnr_that_cannot_be_is_refused(tree: Path, known: Known, value: float)
 
 def test_complex_betas_are_refused(tree: Path) -> None:
     rewrite(tree / BETAS / "betas_session02.hdf5", lambda betas: betas.astype(np.complex64))
-    with pytest.raises(DataError, match=r"betas_session02\.hdf5 holds betas of type complex64"):
+    with pytest.raises(DataError, match=r"betas_session02\.hdf5 contains betas of type complex64"):
         load(recipe_for(tree), "subj01")
 
 

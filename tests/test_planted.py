@@ -10,7 +10,7 @@ from reseen import decode
 from reseen.evaluate import diagnose_features, diagnose_left_out, evaluate, run_checks
 from reseen.features import Features
 from reseen.networks import Panel, load_builtin_network
-from reseen.pipeline.controls import sort_stimuli, without_groups
+from reseen.pipeline.controls import group_stimuli, without_groups
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import DecodeRecipe, EvaluateRecipe, SimulateRecipe
 from reseen.simulate import scan_subject
@@ -61,7 +61,7 @@ def read(trials, split, true, shown):
 
 
 def left_out(trials, split, true):
-    groups = sort_stimuli(true, split, seed=0)
+    groups = group_stimuli(true, split, seed=0)
     splits = {how: without_groups(split, true.stimulus_id, group) for how, group in groups.items()}
     decoded = {how: (decoded_from(trials, part, true), part.folds) for how, part in splits.items()}
     return diagnose_left_out("s", decoded, true, recipe=RECIPE, seed=0)

@@ -35,8 +35,8 @@ def test_predictions_are_joined_by_id_in_either_shape(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"z": None}, r"holds no array 'z'; it holds stimulus_id. Save stimulus_id \(n_items,\) and z"),
-        ({"stimulus_id": None}, "holds no array 'stimulus_id'"),
+        ({"z": None}, r"has no array 'z'; it contains stimulus_id. Save stimulus_id \(n_items,\) and z"),
+        ({"stimulus_id": None}, "has no array 'stimulus_id'"),
         ({"z": np.zeros((3, 7))}, r"z has shape \(3, 7\); \(3, 6\) is needed"),
         ({"z": np.full((3, 6), np.nan)}, "18 values that are not finite"),
         ({"z": np.zeros((3, 6), dtype=complex)}, "real numbers are needed"),

@@ -129,7 +129,7 @@ class TestDesign:
             Design.load(path)
         assert (refused.value.where, refused.value.expected) == (path, some_design().fingerprint)
         path.write_text("{}")
-        with pytest.raises(DataError, match=r"does not hold the expected JSON.*again from the same seed"):
+        with pytest.raises(DataError, match=r"does not contain the expected JSON.*again from the same seed"):
             Design.load(path)
 
 
@@ -256,7 +256,7 @@ class TestAnswers:
         with pytest.raises(DataError, match=r"a\.json and .*b\.json are both of rater 1"):
             read_answers(design, [first, second])
         first.write_text(first.read_text()[:200])
-        with pytest.raises(DataError, match=r"a\.json does not hold the expected JSON.*saved, unchanged"):
+        with pytest.raises(DataError, match=r"a\.json does not contain the expected JSON.*saved, unchanged"):
             read_answers(design, [first])
         with pytest.raises(DataError, match=r"nosuch is missing"):
             read_answers(design, [tmp_path / "nosuch"])

@@ -169,7 +169,7 @@ def test_results_without_their_recipe_are_refused(tmp_path):
 def test_a_provenance_of_something_else_is_damaged(results):
     (results.path / "provenance.json").write_text("[]")
     with pytest.raises(
-        ResultsError, match=r"provenance\.json does not hold the expected JSON: input should be an object"
+        ResultsError, match=r"provenance\.json does not contain the expected JSON: input should be an object"
     ):
         results.claim("model", "one")
 
@@ -231,7 +231,7 @@ def test_a_kill_before_the_time_of_a_stage_was_written_is_known(results):
 
 def test_the_error_about_a_damaged_provenance_has_the_fix(results):
     (results.path / "provenance.json").write_text("{")
-    with pytest.raises(ResultsError, match=r"provenance\.json does not hold the expected JSON.* Delete it"):
+    with pytest.raises(ResultsError, match=r"provenance\.json does not contain the expected JSON.* Delete it"):
         _ = results.provenance
 
 

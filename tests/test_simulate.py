@@ -142,11 +142,11 @@ def test_data_that_tell_other_settings_are_held_against_those_that_they_tell(tmp
 
 def test_settings_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "reseen_truth.json").write_text('{"simulate": {')
-    with pytest.raises(DataError, match=r"reseen_truth\.json does not hold the expected JSON"):
+    with pytest.raises(DataError, match=r"reseen_truth\.json does not contain the expected JSON"):
         pipeline.run(recipe_of(tmp_path), tmp_path / "out", until="simulate")
     found = next(find_data(recipe_of(tmp_path), tmp_path / "out"))
     assert not found.ok
-    assert "reseen_truth.json does not hold the expected JSON" in found.found
+    assert "reseen_truth.json does not contain the expected JSON" in found.found
 
 
 def test_data_of_own_images_are_held_against_the_same_settings(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_numpy_ids_are_ids() -> None:
 
 @pytest.mark.parametrize("wanted", [0, 3, 10, -1])
 def test_unknown_stimulus_is_refused(wanted: int) -> None:
-    with pytest.raises(DataError, match=rf"no stimulus {wanted}; this data set holds 3 images .* from 2 to 9"):
+    with pytest.raises(DataError, match=rf"no stimulus {wanted}; this data set contains 3 images .* from 2 to 9"):
         make_stimuli().image(wanted)
     with pytest.raises(DataError, match="no stimulus"):
         make_stimuli().captions(wanted)

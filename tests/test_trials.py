@@ -80,7 +80,7 @@ def test_two_arrays_are_enough_and_types_are_tested() -> None:
     assert trials.roi(None).all()
     with pytest.raises(DataError, match="integers are expected"):
         Trials(betas, [0.0, 1.0, 0.0, 1.0])
-    with pytest.raises(DataError, match="stimulus_id holds -1; numbers from 0"):
+    with pytest.raises(DataError, match="stimulus_id contains -1; numbers from 0"):
         Trials(betas, [0, -1, 0, 1])
     with pytest.raises(DataError, match="real numbers are expected"):
         Trials(betas.astype(str), [0, 1, 0, 1])

@@ -344,7 +344,7 @@ def stimuli_of(provenance: Mapping[str, str], subjects: Sequence[str]) -> str:
     return categories.pop() if len(categories) == 1 else "images"
 
 
-def kind_of(images: NDArray[np.uint8], *, drawn: bool) -> Stimuli:
+def stimuli_category(images: NDArray[np.uint8], *, drawn: bool) -> Stimuli:
     """Return the category of test images ``(n, height, width, 3)``; ``drawn``: scenes of a simulated subject."""
     if drawn:
         return "scenes"

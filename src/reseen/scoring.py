@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from reseen.errors import ModelError, RecipeError, ShapeError
 from reseen.evaluate import evaluate
 from reseen.evaluate.folders import read_folders
-from reseen.headline import kind_of
+from reseen.headline import stimuli_category
 from reseen.networks import EvaluationNetwork, Panel, evaluation_networks, load_panel
 from reseen.protocols import PROTOCOL_NAMES, PROTOCOLS, ProtocolName
 from reseen.recipe import EvaluateRecipe
@@ -140,7 +140,7 @@ def score(
         progress=lambda _, done, total: progress("score images", done, total) if progress else None,
         keep_each=each.append,
     )
-    return Scores(table, each[0], stimuli=stimuli or kind_of(true, drawn=False))
+    return Scores(table, each[0], stimuli=stimuli or stimuli_category(true, drawn=False))
 
 
 def _folders(

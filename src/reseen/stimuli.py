@@ -34,7 +34,7 @@ class Stimuli:
     subsets
         Named sets of stimuli that are scored by themselves too, such as ``"seen"`` and ``"novel"``.
     categories
-        Ways to sort the images, such as ``"background"``, each ``stimulus_id -> category``.
+        Categories of the images by attribute, such as ``"background"``: each ``stimulus_id -> category``.
     drawn
         Whether the images are the drawn scenes of a simulated subject, on which the built-in networks were trained.
     names
@@ -141,7 +141,7 @@ class Stimuli:
     def _check(self, stimulus_id: int) -> None:
         if int(stimulus_id) not in self._row:
             raise DataError(
-                f"there is no stimulus {stimulus_id}; this data set holds {len(self)} images "
+                f"there is no stimulus {stimulus_id}; this data set contains {len(self)} images "
                 f"with 0-based ids from {self.stimulus_id.min()} to {self.stimulus_id.max()}."
             )
 

@@ -290,7 +290,7 @@ def _integers(name: str, values: ArrayLike, at_least: int | None = 0) -> NDArray
     if array.dtype.kind not in "iu":
         raise DataError(f"{name} is of type {array.dtype}; integers are expected. Convert them, such as with np.int64.")
     if at_least is not None and array.size and array.min() < at_least:
-        raise DataError(f"{name} holds {array.min()}; numbers from {at_least} are expected.")
+        raise DataError(f"{name} contains {array.min()}; numbers from {at_least} are expected.")
     return array.astype(np.int64, copy=False)
 
 

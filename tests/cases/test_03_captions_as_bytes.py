@@ -26,7 +26,7 @@ def test_bytes_are_the_text_that_was_saved(tmp_path):
 
 def test_bytes_in_another_encoding_are_refused(tmp_path):
     path = save(tmp_path / "data.npz", captions=np.array(["caf\u00e9".encode("latin-1")] * 24))
-    with pytest.raises(DataError, match="captions holds bytes that are not UTF-8"):
+    with pytest.raises(DataError, match="captions contains bytes that are not UTF-8"):
         load(data_recipe(path), "subj01")
 
 

@@ -28,7 +28,7 @@ def test_a_folder_of_npz_files_is_read_without_them(tmp_path):
 
 def test_only_they_are_there_is_said(tmp_path):
     (tmp_path / "._betas.npy").write_bytes(APPLE_DOUBLE)
-    with pytest.raises(DataError, match="holds no arrays"):
+    with pytest.raises(DataError, match="contains no arrays"):
         load(data_recipe(tmp_path), "subj01")
 
 

@@ -100,9 +100,9 @@ def test_trailing_steps_of_unequal_length_are_refused(tmp_path):
         ({"trained_betas": [0.1, 0.2]}, "trained_betas is set"),
         ({"thresholding": True}, "thresholding is set"),
         ({"steps_offset": 7}, "steps_offset is 7"),
-        ({"beta_start": "0.00085"}, "does not hold the expected JSON at beta_start"),
+        ({"beta_start": "0.00085"}, "does not contain the expected JSON at beta_start"),
         ({"beta_end": 0.0001}, "noise must grow"),
-        ({"num_train_timesteps": 10**9}, "does not hold the expected JSON at num_train_timesteps"),
+        ({"num_train_timesteps": 10**9}, "does not contain the expected JSON at num_train_timesteps"),
     ],
 )
 def test_settings_that_cannot_be_honoured_are_refused_by_name(tmp_path, more, said):

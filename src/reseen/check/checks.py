@@ -67,7 +67,7 @@ def require(inputs: Inputs, stages: Collection[str]) -> None:
 
 
 def results_folder(inputs: Inputs) -> Iterator[Finding]:
-    """Check that the results folder is free, or holds a run of the same recipe."""
+    """Check that the results folder is free, or contains a run of the same recipe."""
     yield finding_of("results folder", lambda: _folder(inputs.recipe, inputs.out))
 
 

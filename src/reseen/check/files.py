@@ -82,7 +82,7 @@ def _to_simulate(inputs: Inputs) -> Finding:
     assert path is not None
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         message = (
-            f"{shown(path)} exists and holds no simulated subjects. Name another folder with --data, or leave it "
+            f"{shown(path)} exists and contains no simulated subjects. Name another folder with --data, or leave it "
             "out: they are then written into the results folder."
         )
         return refused("data", DataError(message, where=path))
@@ -100,17 +100,17 @@ def _needed(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> Findi
     bad = [file for file in files if not file.ok]
     needed = f"{len(files)} files, {sum(file.needs for file in files) / GB:.3g} GB"
     if not bad:
-        return Finding(what, f"{needed}, in {root}: {_holds(data, subject, files)}")
+        return Finding(what, f"{needed}, in {root}: {_contents(data, subject, files)}")
     blocked = [file for file in bad if file.blocked]
     damaged = [file for file in bad if file.size is not None and not file.blocked]
     missing = [file for file in bad if file.size is None]
-    kinds = ((missing, "missing"), (damaged, "damaged"), (blocked, "not readable now"))
-    counts = [f"{len(part)} {word}" for part, word in kinds if part]
+    groups = ((missing, "missing"), (damaged, "damaged"), (blocked, "not readable now"))
+    counts = [f"{len(part)} {word}" for part, word in groups if part]
     where = f"{root}{'' if root.exists() else ', which does not exist'}"
     found = f"{needed}, are needed in {where}: {len(files) - len(bad) or 'none'} complete, {', '.join(counts)}"
     here = list_subjects(root)
     if subject not in here and here:
-        found += f"; the folder holds {', '.join(here)}"
+        found += f"; the folder contains {', '.join(here)}"
     more = [*_listed(root, missing), *(f"damaged  {file.note}" for file in damaged)]
     more += [f"not readable  {file.note}" for file in blocked]
     if (missing or damaged) and (data.kind == "simulated" or _names(data).truth.exists()):
@@ -129,7 +129,7 @@ def _as_read(data: DataRecipe, subject: str, first: FileCheck) -> ReseenError:
     return DataError(message, where=first.path)
 
 
-def _holds(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> str:
+def _contents(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> str:
     """Return the contents of complete files: of arrays the reader's notes, of NSD sessions and ROIs."""
     if not data.is_nsd:
         return "; ".join(file.note for file in files)

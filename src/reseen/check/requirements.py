@@ -265,19 +265,19 @@ def encoding_folds(inputs: Inputs) -> Iterator[Finding]:
 
 def exports(inputs: Inputs) -> Iterator[Finding]:
     """Check that the recipe's maps can be written: voxels need positions, and some files are needed."""
-    kinds = inputs.recipe.encode.export
+    formats = inputs.recipe.encode.export
 
     def write() -> str:
         for subject, outline in inputs.known.items():
             check_placed(subject, outline.volume_shape)
             assert outline.volume_shape is not None
-            if "nifti" in kinds:
+            if "nifti" in formats:
                 read_affine(inputs.data, subject, outline.volume_shape)
-            if set(kinds) - {"nifti"}:
+            if set(formats) - {"nifti"}:
                 way_to_fsaverage(inputs.data, subject, outline.volume_shape)
-        return ", ".join(kinds)
+        return ", ".join(formats)
 
-    if kinds and not inputs.to_simulate:
+    if formats and not inputs.to_simulate:
         yield finding_of("exported maps", write)
 
 

@@ -70,7 +70,9 @@ class Arrays:
         if found is None:
             also = ", ".join(ALIASES[name][1:])
             there = ", ".join(map(shown, sorted([*self.arrays, *self.unread])))
-            raise DataError(f"{shown(self.path)} holds no {name} (or {also}); it holds {there}. Save {name} there too.")
+            raise DataError(
+                f"{shown(self.path)} contains no {name} (or {also}); it contains {there}. Save {name} there too."
+            )
         return found
 
     @property
@@ -107,9 +109,9 @@ def find_arrays(data: DataRecipe, subject: str) -> Path:
     there = [file.name for file in _visible(root, ".npz")]
     there += [f"{folder.name}/" for folder in sorted(root.iterdir()) if folder.is_dir() and _visible(folder, ".npy")]
     if not there:
-        raise DataError(f"{shown(root)} holds no arrays. An npz file, or a folder of npy files, is needed. {_GUIDE}")
+        raise DataError(f"{shown(root)} contains no arrays. An npz file, or a folder of npy files, is needed. {_GUIDE}")
     raise DataError(
-        f"{shown(root)} holds no {subject}.npz and no {subject}/; it holds {', '.join(map(shown, there))}. Set "
+        f"{shown(root)} contains no {subject}.npz and no {subject}/; it contains {', '.join(map(shown, there))}. Set "
         "data.subjects to a name that is there, or name the file itself with --data."
     )
 
@@ -117,7 +119,7 @@ def find_arrays(data: DataRecipe, subject: str) -> Path:
 def _refuse_several(data: DataRecipe, root: Path, subject: str) -> None:
     if len(data.subjects) > 1:
         raise DataError(
-            f"{shown(root)} holds the arrays of one subject; data.subjects names {len(data.subjects)}. Give each "
+            f"{shown(root)} contains the arrays of one subject; data.subjects names {len(data.subjects)}. Give each "
             f"subject a file or folder of its own: {subject}.npz or {subject}/ in one folder."
         )
 
@@ -148,15 +150,15 @@ def read_arrays(path: Path, also: str = "") -> Arrays:
 
     arrays, unread = _read_folder(path, is_read) if path.is_dir() else read_npz(path, is_read)
     if not arrays and not unread:
-        raise DataError(f"{shown(path)} holds no arrays. An npz file, or a folder of npy files, is needed. {_GUIDE}")
+        raise DataError(f"{shown(path)} contains no arrays. An npz file, or a folder of npy files, is needed. {_GUIDE}")
     for names in ALIASES.values():
         twice = [name for name in names if name in arrays]
         if len(twice) > 1:
             raise DataError(
-                f"{shown(path)} holds {' and '.join(twice)}, which are two names of one thing. Save only one of them."
+                f"{shown(path)} has {' and '.join(twice)}, which are two names of one thing. Save only one of them."
             )
     if f"{ROI}all" in arrays:
-        raise DataError(f"{shown(path)} holds roi_all, but the ROI 'all' is every voxel. Give the mask another name.")
+        raise DataError(f"{shown(path)} has roi_all, but the ROI 'all' is every voxel. Give the mask another name.")
     return Arrays(path, arrays, tuple(sorted(unread)))
 
 

@@ -88,7 +88,7 @@ def _ids(found: Arrays, n_trials: int, n_voxels: int) -> NDArray[np.int64] | Non
         )
     ids = integers(found.path, "stimulus_id", saved, (n_trials,))
     if ids.min() < 0:
-        raise DataError(f"{shown(found.path)}: stimulus_id holds {ids.min()}; ids count from 0.")
+        raise DataError(f"{shown(found.path)}: stimulus_id contains {ids.min()}; ids count from 0.")
     return ids
 
 

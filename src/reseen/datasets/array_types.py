@@ -73,7 +73,7 @@ def mask(path: Path, name: str, values: NDArray[Any], n_voxels: int) -> NDArray[
     if not np.isin(found, (0, 1)).all():
         some = ", ".join(f"{value:g}" for value in found[:4])
         raise DataError(
-            f"{shown(path)}: {name} holds {len(found)} different values ({some}{', ...' if len(found) > 4 else ''}); a "
+            f"{shown(path)}: {name} has {len(found)} different values ({some}{', ...' if len(found) > 4 else ''}); a "
             "mask is bool, or 0 and 1. Of a volume of labels save one mask for each area, such as labels == 3."
         )
     return values.astype(bool)
@@ -98,7 +98,7 @@ def numbers(
     wrong = ~(np.isfinite(real) & (real >= at_least))
     if wrong.any():
         needed = "finite numbers" if at_least == -np.inf else f"finite numbers of {at_least:g} or more"
-        raise DataError(f"{shown(path)}: {name} holds {int(wrong.sum())} values that are not {needed}.")
+        raise DataError(f"{shown(path)}: {name} contains {int(wrong.sum())} values that are not {needed}.")
     return real
 
 
@@ -118,7 +118,7 @@ def texts(path: Path, name: str, values: NDArray[Any]) -> list[str]:
         words = [word.decode("utf-8") if isinstance(word, bytes) else str(word) for word in values]
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{shown(path)}: {name} holds bytes that are not UTF-8 ({error.reason}). Decode them and save text."
+            f"{shown(path)}: {name} contains bytes that are not UTF-8 ({error.reason}). Decode them and save text."
         ) from error
     except SystemError as error:  # numpy raises it for numbers that are not Unicode characters
         raise unreadable(path, error) from error

@@ -167,7 +167,7 @@ def _betas(found: Arrays) -> NDArray[np.float32]:
     bad = ~np.isfinite(real).all(axis=0)
     if bad.any():
         raise DataError(
-            f"{path}: betas holds NaN, infinite or too large values in {bad.sum()} of {betas.shape[1]} voxels. "
+            f"{path}: betas contains NaN, infinite or too large values in {bad.sum()} of {betas.shape[1]} voxels. "
             "Take these voxels out."
         )
     return real
@@ -186,7 +186,7 @@ def _rois(found: Arrays, n_voxels: int, wanted: tuple[str, ...]) -> dict[str, ND
                 f"{shown(found.path)} has no ROI {name!r}; it has {join_names(known)}. Set data.rois to some of these."
             )
         if not known[name].any():
-            raise DataError(f"{shown(found.path)}: roi_{name} holds no voxel; take it out of data.rois.")
+            raise DataError(f"{shown(found.path)}: roi_{name} contains no voxel; take it out of data.rois.")
     return {name: known[name] for name in wanted}
 
 
@@ -207,7 +207,7 @@ def _zscore(found: Arrays, trials: Trials) -> Trials:
     runs, counts = np.unique(trials.session, return_counts=True)
     if counts.min() < 3:
         raise DataError(
-            f"{shown(found.path)}: run {runs[counts.argmin()]} holds {counts.min()} trials, too few to standardise "
+            f"{shown(found.path)}: run {runs[counts.argmin()]} contains {counts.min()} trials, too few to standardise "
             "within runs. Set data.zscore_sessions to false, or join the run to another."
         )
     return trials.zscore_sessions()

@@ -89,7 +89,7 @@ def _find(path: Path, group: Any, part: str, name: str) -> Any:
     # `name in file` and `file.get(name, getlink=True)` open the target of an external link; `links` does not
     if not links.exists(part.encode()):
         names = shown(", ".join(group)) or "nothing"
-        raise DataError(f"{shown(path)} holds no dataset {name!r}; it holds {names}.")
+        raise DataError(f"{shown(path)} contains no dataset {name!r}; it contains {names}.")
     if links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
         raise _elsewhere(path, name, "a link")
     return group[part]

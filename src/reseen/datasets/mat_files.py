@@ -44,46 +44,46 @@ def check_mat(path: Path) -> None:
         if len(content) < _HEADER or order is None:
             raise DataError(f"{shown(path)} is no MATLAB file of version 5. Fetch it again.")
         n_elements = 0
-        for kind, data in _elements(content[_HEADER:], order):
-            _check_element(kind, data, order)
+        for element_type, data in _elements(content[_HEADER:], order):
+            _check_element(element_type, data, order)
             n_elements += 1
         if not n_elements:
-            raise DataError(f"{shown(path)} holds no variable. Fetch it again.")
+            raise DataError(f"{shown(path)} contains no variable. Fetch it again.")
 
 
 def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
     """Yield type and data of each element."""
     place = 0
     while place < len(content):
-        kind, size = struct.unpack_from(f"{order}II", content, place)
+        element_type, size = struct.unpack_from(f"{order}II", content, place)
         start = place + 8
-        if kind >> 16:  # up to four bytes are in the tag itself
-            kind, size, start = kind & 0xFFFF, kind >> 16, place + 4
+        if element_type >> 16:  # up to four bytes are in the tag itself
+            element_type, size, start = element_type & 0xFFFF, element_type >> 16, place + 4
             end = place + 8
             if size > 4:
                 raise ValueError("a short element is longer than four bytes")
         else:
             end = start + size
-            if kind != _COMPRESSED:
+            if element_type != _COMPRESSED:
                 end += -(end - place) % 8
         if start + size > len(content):
             raise EOFError(f"an element of {size:,} bytes ends after the file")
-        yield kind, content[start : start + size]
+        yield element_type, content[start : start + size]
         place = end
 
 
-def _check_element(kind: int, data: bytes, order: str) -> None:
-    if kind == _COMPRESSED:
+def _check_element(element_type: int, data: bytes, order: str) -> None:
+    if element_type == _COMPRESSED:
         inflate = zlib.decompressobj()
         data = inflate.decompress(data, MOST_BYTES)
         if not inflate.eof:  # zlib compares its checksum at the end
             raise EOFError("a compressed element ends early")
         for inner, content in _elements(data, order):
             _check_element(inner, content, order)
-    elif kind == _MATRIX:
+    elif element_type == _MATRIX:
         _check_matrix(data, order)
-    elif kind not in _SIZES:
-        raise ValueError(f"there is no element of type {kind}")
+    elif element_type not in _SIZES:
+        raise ValueError(f"there is no element of type {element_type}")
 
 
 def _check_matrix(data: bytes, order: str) -> None:
@@ -96,8 +96,8 @@ def _check_matrix(data: bytes, order: str) -> None:
         return
     dimensions = struct.unpack(f"{order}{len(parts[1][1]) // 4}i", parts[1][1])
     n_values = math.prod(dimensions)
-    for kind, values in parts[3:]:
-        if kind not in _SIZES or len(values) != n_values * _SIZES[kind]:
+    for element_type, values in parts[3:]:
+        if element_type not in _SIZES or len(values) != n_values * _SIZES[element_type]:
             raise ValueError(f"an array of {n_values:,} values has {len(values):,} bytes")
     if len(parts) < 4 and n_values:
         raise EOFError("an array has no values")

@@ -54,7 +54,7 @@ def read_predictions(
     for wanted in (IDS, name):
         if wanted not in arrays:
             raise DataError(
-                f"{shown(path)} holds no array {wanted!r}; it holds {join_names([*arrays, *unread]) or 'nothing'}. "
+                f"{shown(path)} has no array {wanted!r}; it contains {join_names([*arrays, *unread]) or 'nothing'}. "
                 f"Save stimulus_id (n_items,) and {name} (n_items, {', '.join(map(str, shape))})."
             )
     ids = integers(path, IDS, arrays[IDS], (len(stimulus_id),))

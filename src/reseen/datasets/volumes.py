@@ -166,11 +166,11 @@ def peek(path: Path) -> tuple[int, Shape]:
     with reading(path), _open_betas(path) as betas:
         shape, dtype = betas.shape, betas.dtype
     if dtype.kind not in "iuf":
-        raise DataError(f"{path} holds betas of type {dtype}; integers or real numbers are needed.")
+        raise DataError(f"{path} contains betas of type {dtype}; integers or real numbers are needed.")
     if path.suffix == ".hdf5" and len(shape) == 2:
         shape = (shape[0], 1, 1, shape[1])
     if len(shape) != 4:
-        raise DataError(f"{path} holds betas of shape {shape}; four axes (trials and a volume) are needed.")
+        raise DataError(f"{path} contains betas of shape {shape}; four axes (trials and a volume) are needed.")
     if path.suffix == ".hdf5":
         n_trials, z, y, x = shape
     else:

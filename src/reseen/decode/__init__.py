@@ -61,8 +61,8 @@ def decode(
     permutation, executor, progress
         As in `Decoding.run`, like the return value and the errors.
     """
-    kind: dict[str, Rows] = {"train_trials": train_trials, "test_trials": test_trials}
-    decoding = Decoding(trials, split, feature, rois=rois, recipe=recipe, seed=seed, device=device, **kind)
+    averaging: dict[str, Rows] = {"train_trials": train_trials, "test_trials": test_trials}
+    decoding = Decoding(trials, split, feature, rois=rois, recipe=recipe, seed=seed, device=device, **averaging)
     return decoding.run(permutation=permutation, executor=executor, progress=progress)
 
 

@@ -101,7 +101,7 @@ def read_json(
             raise
         what, place = _first(raised.__cause__)
         advice = fix or "Restore it from a copy, or write it again."
-        message = f"{shown(path)} does not hold the expected JSON{place}: {what}. {advice}"
+        message = f"{shown(path)} does not contain the expected JSON{place}: {what}. {advice}"
         raise error(message, where=Path(path)) from raised.__cause__
 
 

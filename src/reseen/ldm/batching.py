@@ -75,17 +75,17 @@ class Batching:
         small, big = MOST[self.device.partition(":")[0]]
         return small if self.small else big
 
-    def knows(self, kind: str, rows: Tensor) -> bool:
+    def knows(self, part: str, rows: Tensor) -> bool:
         """Return whether the number of rows of this shape is known; on a CPU it always is."""
-        return self.device == "cpu" or (kind, *rows.shape[1:]) in self.rows
+        return self.device == "cpu" or (part, *rows.shape[1:]) in self.rows
 
-    def run(self, kind: str, network: Callable[..., Tensor], inputs: Sequence[Tensor], scores: int = 0) -> Tensor:
+    def run(self, part: str, network: Callable[..., Tensor], inputs: Sequence[Tensor], scores: int = 0) -> Tensor:
         """Run a network on all rows of its inputs, some at a time.
 
         Parameters
         ----------
-        kind
-            Type of network.
+        part
+            Name of the network, such as ``"unet"``.
         network
             Function of as many tensors ``(rows, ...)`` as there are inputs, which returns one.
         inputs
@@ -107,7 +107,7 @@ class Batching:
         n = len(inputs[0])
         if n == 0:
             raise ShapeError("there is nothing to compute: the array has no row.", where="inputs", expected=1, found=0)
-        key = (kind, *inputs[0].shape[1:])
+        key = (part, *inputs[0].shape[1:])
         outputs: list[Tensor] = []
         start = 0
         with torch.inference_mode(), _even_threads(self.most if self.device == "cpu" else 1):

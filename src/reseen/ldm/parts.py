@@ -44,9 +44,9 @@ def load_parts(folder: Path, fix: str = FIX) -> dict[str, Any]:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel
 
-    kinds: dict[str, Any] = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
+    classes: dict[str, Any] = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
     parts: dict[str, Any] = {}
-    for name, kind in kinds.items():
+    for name, network_class in classes.items():
         _check_files(folder / name)
         for file in sorted((folder / name).glob("*.safetensors")):
             check_tensors(file, ModelError, fix)
@@ -54,7 +54,7 @@ def load_parts(folder: Path, fix: str = FIX) -> dict[str, Any]:
         what = f"the {name} of {shown(folder / name)} cannot be loaded: its configuration or its weights are damaged"
         with quiet(), _as_model_error(what, fix):
             options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
-            parts[name], info = kind.from_pretrained(folder / name, **options)
+            parts[name], info = network_class.from_pretrained(folder / name, **options)
         check_network(name, parts[name], info["missing_keys"], info["unexpected_keys"], folder / name, fix)
     parts["tokenizer"] = load_tokenizer(folder / "tokenizer", fix)
     check_tokenizer(parts["tokenizer"], parts["text_encoder"].config.vocab_size, folder / "tokenizer", fix)

@@ -217,8 +217,8 @@ def _shape(output: Any) -> tuple[int, ...]:
 
 def _end(name: str, block: Any) -> str:
     """Return the name of the last attention of a block, or of its last residual block."""
-    kind = "attentions" if len(getattr(block, "attentions", None) or ()) else "resnets"
-    return f"{name}.{kind}.{len(getattr(block, kind)) - 1}"
+    modules = "attentions" if len(getattr(block, "attentions", None) or ()) else "resnets"
+    return f"{name}.{modules}.{len(getattr(block, modules)) - 1}"
 
 
 def _end_hook(made: Recording) -> Any:

@@ -26,7 +26,7 @@ class SchedulerSettings(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True, protected_namespaces=())
 
-    kind: str | None = Field(None, alias="_class_name")
+    scheduler: str | None = Field(None, alias="_class_name")
     beta_schedule: str | None = None
     beta_start: float = Field(0.0001, gt=0, lt=1)
     beta_end: float = Field(0.02, gt=0, lt=1)
@@ -81,10 +81,10 @@ def read_scheduler(path: Path) -> tuple[Schedule, Prediction]:
 
 def _unusable(settings: SchedulerSettings) -> str | None:
     """Return why a model with these settings cannot be sampled by DDIM under guidance."""
-    kind, spacing = settings.kind or "", settings.timestep_spacing
-    if kind in DISTILLED or settings.original_inference_steps is not None:
-        return f"the model is distilled for {kind or 'LCM'} sampling, which reseen does not have."
-    if kind.startswith("Euler") and spacing == "trailing":
+    scheduler, spacing = settings.scheduler or "", settings.timestep_spacing
+    if scheduler in DISTILLED or settings.original_inference_steps is not None:
+        return f"the model is distilled for {scheduler or 'LCM'} sampling, which reseen does not have."
+    if scheduler.startswith("Euler") and spacing == "trailing":
         return "the model is distilled to a few steps (Turbo), which DDIM with guidance does not sample."
     if settings.beta_schedule != "scaled_linear":
         return f"beta_schedule is {settings.beta_schedule!r}, and 'scaled_linear' is expected."

@@ -294,7 +294,7 @@ class StableDiffusion:
     def _shift(self) -> float:
         return float(getattr(self.vae.config, "shift_factor", None) or 0.0)
 
-    def _run(self, kind: str, network: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    def _run(self, part: str, network: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         """Run a network in batches of rows.
 
         Autoencoder and text encoder are in fp32. They multiply in TF32 if the U-Net is in half precision. Otherwise
@@ -304,19 +304,19 @@ class StableDiffusion:
 
         half = self.unet.dtype != torch.float32
         # a U-Net in half precision multiplies no fp32, and torch.compile cannot read the switches after they were set
-        unused = half and kind == "unet"
+        unused = half and part == "unet"
         switches = nullcontext() if unused else tensor_float(self.device.startswith("cuda") and half)
         with switches:
-            return self.batching.run(kind, network, inputs, self._scores(kind, inputs[0]))
+            return self.batching.run(part, network, inputs, self._scores(part, inputs[0]))
 
-    def _scores(self, kind: str, rows: Tensor) -> int:
+    def _scores(self, part: str, rows: Tensor) -> int:
         """Return the bytes of the largest matrix of attention scores of one row, in fp32; only MPS limits them."""
-        if kind == "text" or not self.device.startswith("mps"):
+        if part == "text" or not self.device.startswith("mps"):
             return 0
-        if kind == "encode":  # images: (n, height, width, 3)
+        if part == "encode":  # images: (n, height, width, 3)
             return 4 * int(math.prod(rows.shape[1:3]) // self.factor**2) ** 2
         n_tokens = math.prod(rows.shape[2:])
-        return attention_bytes(self.unet.config, n_tokens) if kind == "unet" else 4 * n_tokens**2
+        return attention_bytes(self.unet.config, n_tokens) if part == "unet" else 4 * n_tokens**2
 
 
 def attention_bytes(config: Any, n_tokens: int) -> int:
@@ -331,12 +331,12 @@ def attention_bytes(config: Any, n_tokens: int) -> int:
     """
     # attention_head_dim is the number of heads: the name is an old mistake of diffusers
     heads = config.num_attention_heads or config.attention_head_dim
-    kinds = config.down_block_types
-    each = [heads] * len(kinds) if isinstance(heads, int) else heads
-    last = len(kinds) - 1
+    block_types = config.down_block_types
+    each = [heads] * len(block_types) if isinstance(heads, int) else heads
+    last = len(block_types) - 1
     most = 4 * each[-1] * (n_tokens // 4**last) ** 2  # of the middle block: 4 bytes * heads * tokens^2
-    for level, (kind, n_heads) in enumerate(zip(kinds, each, strict=True)):
-        if "Attn" in kind:
+    for level, (block_type, n_heads) in enumerate(zip(block_types, each, strict=True)):
+        if "Attn" in block_type:
             most = max(most, 4 * n_heads * (n_tokens // 4**level) ** 2)
     return int(most)
 

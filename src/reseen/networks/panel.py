@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from typing import Protocol as Kind
+from typing import Protocol as TypingProtocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BATCH = 32  # images at a time
 
 
-class EvaluationNetwork(Kind):
+class EvaluationNetwork(TypingProtocol):
     """Protocol of an evaluation network: a name, layers, and their activations for images."""
 
     @property

@@ -123,14 +123,14 @@ def _split(subject: SubjectRun, how: str) -> Split:
         names = subject.run.decoded_names
         feature = "c" if "c" in names else names[0]
         true = Features(feature, subject.true(feature).rows(ids), ids)
-        groups = sort_stimuli(true, split, seed=subject.recipe.seed)
+        groups = group_stimuli(true, split, seed=subject.recipe.seed)
         arrays = {"stimulus_id": ids, **{stem: groups[how] for how, stem in _FILE.items()}}
         subject.results.save_arrays(path, arrays, subject.computed_by("decode"))
     stored, _ = subject.results.load_arrays(path)
     return without_groups(split, stored["stimulus_id"], stored[_FILE[how]])
 
 
-def sort_stimuli(features: Features, split: Split, *, seed: int) -> dict[str, NDArray[np.int64]]:
+def group_stimuli(features: Features, split: Split, *, seed: int) -> dict[str, NDArray[np.int64]]:
     """Divide stimuli into clusters of their features, and into random groups of the same sizes.
 
     Returns

@@ -10,7 +10,7 @@ import numpy as np
 
 from reseen import evaluate as scores
 from reseen.decode import permute_ids, permuted_stimuli
-from reseen.headline import STIMULI_OF, Headline, choose, kind_of, stimuli_of
+from reseen.headline import STIMULI_OF, Headline, choose, stimuli_category, stimuli_of
 from reseen.networks import EvaluationNetwork, Panel, load_evaluation_network, load_panel, prepare
 from reseen.pipeline.context import Run, SubjectRun
 from reseen.pipeline.controls import left_out, repetitions
@@ -191,7 +191,7 @@ def _score_images(subject: SubjectRun, keep_each: Callable[[pd.DataFrame], None]
     presented = stimuli.images(stacks.stimulus_id)
     height, width = stacks.size
     results.claim(TEST_IMAGES_OF + subject.name, image_digest(stacks.stimulus_id, presented))
-    results.claim(STIMULI_OF + subject.name, kind_of(presented, drawn=stimuli.drawn))
+    results.claim(STIMULI_OF + subject.name, stimuli_category(presented, drawn=stimuli.drawn))
     results.claim(SCORED_SIZE_OF + subject.name, f"{width} x {height}")
     count = subject.run.counter(f"score images of {subject.name}")
     return scores.evaluate(

@@ -44,9 +44,9 @@ def diagnostic_section(diagnostics: pd.DataFrame | None, checks: pd.DataFrame | 
         records = rows.to_dict("records")
         lines = {(str(row["feature"]), str(row["diagnostic"]), str(row["setting"])): row for row in records}
         charts = []
-        for kind, (title, about) in CURVES.items():
-            if any(key[1] == kind and _in_curve(*key[1:]) for key in lines):
-                chart = _chart(lines, kind, f"{title}, {subject}")
+        for curve, (title, about) in CURVES.items():
+            if any(key[1] == curve and _in_curve(*key[1:]) for key in lines):
+                chart = _chart(lines, curve, f"{title}, {subject}")
                 charts.append({"title": title, "about": about, "chart": chart})
         listed = [] if checks is None else checks[checks["subject"] == subject].to_dict("records")
         sections.append(
@@ -70,13 +70,13 @@ def _in_curve(diagnostic: str, setting: str) -> bool:
     return diagnostic in CURVES and (diagnostic != "novelty" or setting in THIRDS)
 
 
-def _chart(lines: Lines, kind: str, label: str) -> Any:
+def _chart(lines: Lines, curve: str, label: str) -> Any:
     """Return the chart of one diagnostic, with a curve for each feature."""
     drawn, summaries = [], []
-    for feature in unique(key[0] for key in lines if key[1] == kind):
-        mine = {key[2]: row for key, row in lines.items() if key[:2] == (feature, kind) and _in_curve(*key[1:])}
+    for feature in unique(key[0] for key in lines if key[1] == curve):
+        mine = {key[2]: row for key, row in lines.items() if key[:2] == (feature, curve) and _in_curve(*key[1:])}
         value, low, high = (tuple(float(row[name]) for row in mine.values()) for name in ("value", "low", "high"))
-        chance = tuple(float(row["chance"]) if kind == "n_way" else 0.5 for row in mine.values())
+        chance = tuple(float(row["chance"]) if curve == "n_way" else 0.5 for row in mine.values())
         drawn.append(Curve(feature, tuple(mine), value, low, high, chance))
         values = ", ".join(f"{place} {percent(v)}" for place, v in zip(mine, value, strict=True))
         summaries.append(f"{feature}: {values}")

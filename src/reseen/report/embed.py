@@ -67,7 +67,7 @@ def _shrink(image: Image.Image, side: int) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS)
 
 
-def _uri(image: Image.Image, kind: str, **options: Any) -> str:
+def _uri(image: Image.Image, image_format: str, **options: Any) -> str:
     buffer = io.BytesIO()
-    image.save(buffer, format=kind.upper(), **options)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    image.save(buffer, format=image_format.upper(), **options)
+    return f"data:image/{image_format};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

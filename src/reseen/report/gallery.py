@@ -28,16 +28,16 @@ N_STRIP = 8
 """Number of steps of a sequence that are shown side by side."""
 
 
-def _kinds(subject: SubjectReport) -> list[tuple[str, str, str]]:
+def _columns(subject: SubjectReport) -> list[tuple[str, str, str]]:
     """List level, condition and heading of the columns: results, then oracle and permuted of the last condition."""
     conditions: list[str] = [condition for condition in CONDITIONS if ("result", condition) in subject.images]
     conditions += [name for level, name in subject.images if level == "result" and name not in CONDITIONS]
-    kinds = [("result", condition, condition) for condition in conditions]
+    columns = [("result", condition, condition) for condition in conditions]
     for level in ("oracle", "permuted"):
         last = next((condition for condition in reversed(conditions) if (level, condition) in subject.images), None)
         if last is not None:
-            kinds.append((level, last, f"{last}, {level}"))
-    return kinds
+            columns.append((level, last, f"{last}, {level}"))
+    return columns
 
 
 def gallery(subject: SubjectReport, contents: ReportInput) -> dict[str, Any]:
@@ -47,12 +47,12 @@ def gallery(subject: SubjectReport, contents: ReportInput) -> dict[str, Any]:
     """
     recipe = contents.recipe
     sample = declared_sample(subject.score, n_random=recipe.report.n_random, seed=recipe.seed)
-    kinds = _kinds(subject)
-    last = next((kind for kind in reversed(kinds) if kind[0] == "result"), None)
+    columns = _columns(subject)
+    last = next((column for column in reversed(columns) if column[0] == "result"), None)
     n_samples = {array.shape[1] for array in subject.images.values()}
     groups = []
     for name, items in sample.groups:
-        rows = [_row(subject, item, f"{name} {k}", kinds) for k, item in enumerate(items, start=1)]
+        rows = [_row(subject, item, f"{name} {k}", columns) for k, item in enumerate(items, start=1)]
         groups.append({"title": TITLES[name], "rows": rows})
     samples = []
     shown = list(sample.labelled)
@@ -70,10 +70,10 @@ def gallery(subject: SubjectReport, contents: ReportInput) -> dict[str, Any]:
     }
 
 
-def _row(subject: SubjectReport, item: int, label: str, kinds: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+def _row(subject: SubjectReport, item: int, label: str, columns: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
     name = _item_name(subject, item)
     cells = [_shown(subject.presented[item], "presented", f"{name}: the presented image", "presented")]
-    for level, condition, heading in kinds:
+    for level, condition, heading in columns:
         alt = f"{name}: {_describe(level, condition)}"
         cells.append(_shown(subject.images[level, condition][item, 0], heading, alt, level))
     score = float(subject.score[item])
@@ -98,8 +98,8 @@ def _describe(level: str, condition: str) -> str:
     }.get(level, f"{level} {condition}")
 
 
-def _shown(image: Any, caption: str, alt: str, kind: str = "result") -> dict[str, str]:
-    return {"uri": image_uri(image), "caption": caption, "alt": alt, "kind": kind}
+def _shown(image: Any, caption: str, alt: str, level: str = "result") -> dict[str, str]:
+    return {"uri": image_uri(image), "caption": caption, "alt": alt, "level": level}
 
 
 def _item_name(subject: SubjectReport, item: int) -> str:
@@ -118,11 +118,11 @@ def _all_samples(subject: SubjectReport, item: int, condition: str) -> dict[str,
 
 def _without_responses(subject: SubjectReport, items: Sequence[int]) -> list[dict[str, Any]]:
     """Return chance levels without responses, of the last condition, for some items."""
-    kinds = []
+    columns = []
     for level, heading in STORED_WITHOUT_RESPONSES.items():
         conditions = [condition for condition in CONDITIONS if (level, condition) in subject.images]
-        kinds += [(level, conditions[-1], heading)] if conditions else []
-    return [_row(subject, item, "", kinds) for item in items] if kinds else []
+        columns += [(level, conditions[-1], heading)] if conditions else []
+    return [_row(subject, item, "", columns) for item in items] if columns else []
 
 
 def across(contents: ReportInput) -> dict[str, Any] | None:

@@ -69,7 +69,7 @@ class ResultsFolder(Journal):
         Raises
         ------
         ResultsError
-            If the folder holds the results of another recipe or of other library versions (the field is named),
+            If the folder contains the results of another recipe or of other library versions (the field is named),
             if another process is writing to it, or if it cannot be written.
         """
         path = Path(path)
@@ -90,7 +90,7 @@ class ResultsFolder(Journal):
 
     @classmethod
     def join(cls, path: Path, recipe: Recipe) -> Self:
-        """Open a results folder on a worker, while another process holds it.
+        """Open a results folder on a worker, while another process has locked it.
 
         Raises
         ------
@@ -121,7 +121,7 @@ class ResultsFolder(Journal):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Release the folder."""
         self.close()

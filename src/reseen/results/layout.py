@@ -44,9 +44,9 @@ class Layout:
         """Return the path of the encoding results of each voxel."""
         return self.path / subject / "encode" / "voxels.safetensors"
 
-    def figure_path(self, name: str, kind: str) -> Path:
+    def figure_path(self, name: str, suffix: str) -> Path:
         """Return the path of a figure for print, such as ``"subj01_features"``, as ``"png"`` or ``"svg"``."""
-        return self.path / "figures" / f"{name}.{kind}"
+        return self.path / "figures" / f"{name}.{suffix}"
 
     def image_path(
         self, subject: str, level: Level, condition: str, stimulus_id: int, sample: int, *, trial: int | None = None
