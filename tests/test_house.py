@@ -191,14 +191,20 @@ def test_docstrings_open_with_a_verb_that_names_the_action():
 def test_words_that_the_glossary_replaces_are_found_and_there_are_none(tmp_path):
     import words
 
-    page = tmp_path / "page.md"
+    page, guide = tmp_path / "page.md", tmp_path / "docs" / "guide.md"
+    guide.parent.mkdir()
     first, second, third = "pic" + "ture", "obser" + "ver", "beg" + "un"
     page.write_text(f"A {first} of an {second}.\nAn image.\nIt begins, and is {third}.\n", encoding="utf-8")
+    for path in (guide, tmp_path / "notes.md"):
+        path.write_text(f"Labels are shuf{'fled'}.\nThe ground truth of the {first}.\n", encoding="utf-8")
     words.ROOT, root = tmp_path, words.ROOT
     try:
         found = list(words.refused(page))
+        for_users, for_others = list(words.refused(guide)), list(words.refused(tmp_path / "notes.md"))
     finally:
         words.ROOT = root
+    assert [message.partition(": ")[0] for message in for_users] == ["docs/guide.md:1", "docs/guide.md:2"]
+    assert [message.partition(": ")[0] for message in for_others] == ["notes.md:2"]
     assert [message.partition(";")[0] for message in found] == [
         f"page.md:1: {first!r}",
         f"page.md:1: {second!r}",

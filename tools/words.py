@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +22,28 @@ INSTEAD = {
     r"mend(?:ed|s)?": "fix",
     r"wrong truths?": "mismatched images",
 }
-REFUSED = re.compile("|".join(rf"(?P<w{number}>\b(?:{word})\b)" for number, word in enumerate(INSTEAD)), re.IGNORECASE)
+INSTEAD_FOR_USERS = {
+    r"shuffled": "permuted",
+    r"lends?|lent|shelf|shelves": "copy, share",
+    r"hand(?:s|ed)? over": "pass",
+    r"tak(?:e|es|en) up": "occupy, process",
+    r"(?:lie|lies|lay) in": "is in",
+    r"stands? (?:for|beside)": "means, is next to",
+    r"made (?:by|of)": "computed by, computed from",
+    r"(?:the|their|its|an?|each|every) truths?": "ground truth, true images, true features",
+    r"shares? of (?:the|all|its|their)": "proportion",
+    r"(?:sort|kind)s? of (?:images?|stimul[ui]s?|files?|errors?|features?)": "category, type",
+    r"looks? (?:at|through)": "compute activations, check",
+}
+"""Further words, in the package, its recipes and the pages for its users."""
+USER_FOLDERS = ("src", "docs", "recipes")
+
+
+def _pattern(words: Iterable[str]) -> re.Pattern[str]:
+    """Return a pattern with one group for each word; the group ``w3`` is the word with index 3."""
+    return re.compile("|".join(rf"(?P<w{number}>\b(?:{word})\b)" for number, word in enumerate(words)), re.IGNORECASE)
+
+
 ALLOWED = (
     "a picture of ",  # simulated captions, whose words the built-in text encoder was trained on
     "pictures",  # old names of arrays that users may have saved, in the files below
@@ -44,13 +65,16 @@ def files() -> Iterator[Path]:
 
 def refused(path: Path) -> Iterator[str]:
     """Yield a message for each refused word of a file."""
+    first = path.relative_to(ROOT).parts[0]
+    instead = {**INSTEAD, **INSTEAD_FOR_USERS} if first in (*USER_FOLDERS, *PAGES) else INSTEAD
+    pattern, instead_of = _pattern(instead), list(instead.values())
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         text = line.replace(ALLOWED[0], "")
         if path.name in OLD_NAMES:
             text = text.replace("stimulus_pictures", "").replace(ALLOWED[1], "")
-        for found in REFUSED.finditer(text):
-            instead = list(INSTEAD.values())[int((found.lastgroup or "w0")[1:])]
-            yield f"{path.relative_to(ROOT)}:{number}: {found[0]!r}; say {instead}"
+        for found in pattern.finditer(text):
+            word = int((found.lastgroup or "w0")[1:])
+            yield f"{path.relative_to(ROOT)}:{number}: {found[0]!r}; say {instead_of[word]}"
 
 
 def main() -> None:
