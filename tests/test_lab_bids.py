@@ -335,3 +335,29 @@ def test_the_sample_runs_to_scores_and_report(small_recipe, random_networks, tmp
     pipeline.run(recipe, tmp_path / "out")
     assert len(pd.read_csv(tmp_path / "out/scores.csv"))
     assert (tmp_path / "out/report.html").is_file()
+
+
+@needs_samples
+def test_betas_of_glmsingle_and_of_lsa_identify_images_equally_well():
+    """The same series, folds and decoder: identification accuracies of decoded z are within .02 of each other."""
+    from reseen import decode, load_model
+    from reseen.metrics import identification
+    from reseen.recipe import Recipe
+
+    more = {"subject": "sub-01", "rois": ["V1"], "n_folds": 10}
+    subjects = {
+        "glmsingle": load_data(SAMPLES / "glmsingle_python", "glmsingle", **more),
+        "lsa": load_data(FOLDER, "bids", **more),
+    }
+    z = load_model("builtin").extract(subjects["lsa"].stimuli, ["z"])["z"]
+    accuracy = {}
+    for name, subject in subjects.items():
+        _, decoded = decode.decode(
+            subject.trials, subject.split, z, rois=["V1"], recipe=Recipe(name="both").decode, seed=0
+        )
+        mean = z.flat.mean(axis=0)  # of all images
+        true = z.rows(decoded.stimulus_id).reshape(len(decoded.stimulus_id), -1)
+        scores = identification(true - mean, decoded.flat - mean, direction="reconstruction")
+        accuracy[name] = float(scores.mean())
+    assert min(accuracy.values()) > 0.9
+    assert abs(accuracy["glmsingle"] - accuracy["lsa"]) < 0.02, accuracy

@@ -112,7 +112,12 @@ def _is_hdf5(path: Path) -> bool:
 
 def _read_array(betas: NDArray[Any], volume: tuple[int, ...], index: Index) -> Float32:
     """Return some voxels of an array that is mapped into memory; only their values are read."""
-    found: Float32 = betas[np.unravel_index(index, volume)].astype(np.float32, copy=False).T
+    if betas.flags.c_contiguous:
+        # as bytes: a pickle does not align its arrays, and numpy copies the whole of an unaligned array to index it
+        rows = betas.reshape(-1, betas.shape[-1]).view(np.uint8)[index].view(betas.dtype)
+    else:
+        rows = betas[np.unravel_index(index, volume)]
+    found: Float32 = rows.astype(np.float32, copy=False).T
     return found
 
 

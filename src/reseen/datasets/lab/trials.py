@@ -27,6 +27,8 @@ RESPONSES = ("responses.npy", "betas.npy", "responses.nii.gz", "betas.nii.gz")
 FILE_COLUMN = "beta"
 """Column with the file of each trial's responses."""
 NIFTI = (".nii.gz", ".nii")
+BLOCK_BYTES = 64 * 2**20
+"""Maximum memory for a block of trials."""
 
 
 def read(data: DataRecipe, subject: str) -> LabData:
@@ -128,9 +130,15 @@ def array_file(path: Path, place: Place | None = None) -> Responses:
         )
 
     def read_columns(columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        if betas.flags.f_contiguous:  # the values of a voxel are next to each other
+            return np.asarray(betas[:, columns], dtype=np.float32)
         found = np.empty((len(betas), len(columns)), dtype=np.float32)
-        for row, trial in enumerate(betas):  # a row at a time: only the pages of one trial are in memory
-            found[row] = trial[columns]
+        step = max(1, BLOCK_BYTES // max(1, betas.itemsize * betas.shape[1]))
+        for first in range(0, len(betas), step):
+            # pages that were read stay in memory as long as their map exists, so that each block has a map of its own
+            with reading(path):
+                block = np.load(path, mmap_mode="r", allow_pickle=False)[first : first + step]
+            found[first : first + step] = block[:, columns]
         return found
 
     return Responses(len(betas), betas.shape[1], read_columns, place)
