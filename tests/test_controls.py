@@ -147,7 +147,8 @@ def test_a_full_run_leaves_runs_out_and_says_that_test_images_were_training_imag
     assert set(checks.loc[checks["check"] == "near duplicates", "status"]) == {"fail"}
     means = scores[(scores["metric"] == "identification") & (scores["level"] == "chance_mean")]["value"]
     assert means.between(0.4, 0.6).all()
-    pipeline.run(recipe, tmp_path)  # everything is there
+    with pytest.warns(UserWarning, match=sentence):
+        pipeline.run(recipe, tmp_path)  # everything is there
 
 
 def test_the_command_line_asks_for_a_full_run_by_one_word(monkeypatch):
