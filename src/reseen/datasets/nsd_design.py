@@ -152,10 +152,10 @@ def read_design(path: Path) -> dict[str, NDArray[np.int64]]:
         raise DataError(
             f"{path} holds no {', '.join(missing)}; it is not NSD's design or is truncated. Fetch it again."
         )
-    return {name: _whole_numbers(path, name, content[name]) for name in names}
+    return {name: _integers(path, name, content[name]) for name in names}
 
 
-def _whole_numbers(path: Path, name: str, values: Any) -> NDArray[np.int64]:
+def _integers(path: Path, name: str, values: Any) -> NDArray[np.int64]:
     """Return a table of the design as integers that count from 1."""
     found = np.asarray(values)
     if found.dtype.kind not in "iuf" or not found.size or not np.all(np.isfinite(found) & (found == np.rint(found))):

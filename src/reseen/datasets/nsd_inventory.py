@@ -189,10 +189,10 @@ def _peek_shape(path: Path) -> Shape:
     return peek(path)[1]
 
 
-def _unless_damaged(look: Callable[[], Any]) -> Any:
+def _unless_damaged(read: Callable[[], Any]) -> Any:
     """Return None if a file is missing or damaged: the check of that file reports it."""
     try:
-        return look()
+        return read()
     except DataError:
         return None
 

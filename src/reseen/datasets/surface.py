@@ -3,7 +3,7 @@
 For three depths of the cortex (25, 50 and 75 % of the way from the pial surface), NSD has the functional coordinates of
 each vertex of the subject's own surface. For each vertex of fsaverage, it has the nearest vertex of the subject.
 Coordinates and vertex numbers count from 1; 9999 is outside the scanned volume. Sources: the NSD data manual
-and nsdcode, whose ``nsd_mapdata`` does the same with a whole volume.
+and nsdcode, whose ``nsd_mapdata`` does the same with a complete volume.
 """
 
 from __future__ import annotations

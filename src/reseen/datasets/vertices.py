@@ -64,7 +64,7 @@ class Vertices:
         ShapeError
             If values and vertices do not fit each other or fsaverage.
         """
-        return self._cut(_lay(values, voxel_index, np.full(VERTEX_SHAPE[:2], np.nan, dtype=np.float32), FSAVERAGE))
+        return self._cut(_scatter(values, voxel_index, np.full(VERTEX_SHAPE[:2], np.nan, dtype=np.float32), FSAVERAGE))
 
     def labels(
         self, labels: NDArray[np.integer[Any]], voxel_index: NDArray[np.int64], missing: int = -1
@@ -76,7 +76,7 @@ class Vertices:
         ShapeError
             If labels and vertices do not fit each other or fsaverage.
         """
-        return self._cut(_lay(labels, voxel_index, np.full(VERTEX_SHAPE[:2], missing, dtype=np.int64), FSAVERAGE))
+        return self._cut(_scatter(labels, voxel_index, np.full(VERTEX_SHAPE[:2], missing, dtype=np.int64), FSAVERAGE))
 
     def _cut(self, onto: NDArray[Any]) -> dict[str, NDArray[Any]]:
         return {side: onto[row, : self.n_vertices] for row, side in enumerate(SIDES)}
@@ -106,18 +106,18 @@ class OwnVertices:
         self, values: NDArray[np.floating[Any]], voxel_index: NDArray[np.int64]
     ) -> dict[str, NDArray[np.float32]]:
         """Return the value of the nearest vertex; parameters and errors are those of `Vertices.values`."""
-        own = _lay(values, voxel_index, np.full(self.n_own, np.nan, dtype=np.float32), "the subject's surface")
+        own = _scatter(values, voxel_index, np.full(self.n_own, np.nan, dtype=np.float32), "the subject's surface")
         return {side: own[nearest] for side, nearest in self.nearest.items()}
 
     def labels(
         self, labels: NDArray[np.integer[Any]], voxel_index: NDArray[np.int64], missing: int = -1
     ) -> dict[str, NDArray[np.int64]]:
         """Return the label of the nearest vertex; parameters and errors are those of `Vertices.labels`."""
-        own = _lay(labels, voxel_index, np.full(self.n_own, missing, dtype=np.int64), "the subject's surface")
+        own = _scatter(labels, voxel_index, np.full(self.n_own, missing, dtype=np.int64), "the subject's surface")
         return {side: own[nearest] for side, nearest in self.nearest.items()}
 
 
-def _lay(values: NDArray[Any], voxel_index: NDArray[np.int64], onto: NDArray[Any], where: str) -> NDArray[Any]:
+def _scatter(values: NDArray[Any], voxel_index: NDArray[np.int64], onto: NDArray[Any], where: str) -> NDArray[Any]:
     """Write values at their vertices into an array of all vertices, in place."""
     if values.shape != voxel_index.shape or values.ndim != 1:
         raise ShapeError(f"{values.shape} values were given for {voxel_index.shape} vertices; one for each is needed.")

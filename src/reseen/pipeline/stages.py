@@ -126,7 +126,7 @@ def run(
     DataError, ModelError
         If data or model cannot be read.
     ResultsError
-        If the folder holds other results, is in use or cannot be written, or simulated subjects are of another recipe.
+        If the folder has other results, is in use or cannot be written, or simulated subjects are of another recipe.
     ClusterError
         If the executor cannot reach its workers, or loses them.
     """

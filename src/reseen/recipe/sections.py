@@ -19,8 +19,8 @@ from reseen.recipe.types import (
     Location,
     Once,
     Penalty,
+    Proportion,
     SamplerName,
-    Share,
     Some,
     Text,
     Title,
@@ -201,14 +201,14 @@ class EncodeRecipe(Section):
         ("z", "c"),
         description="feature spaces, one encoding model each: z, c, zc; noise, denoising and layers add others",
     )
-    noise: ListOf[Share] = Field((), description="strengths of zc, each in one model with z; none: left out")
-    denoising: ListOf[Share] = Field(
+    noise: ListOf[Proportion] = Field((), description="strengths of zc, each in one model with z; none: left out")
+    denoising: ListOf[Proportion] = Field(
         (), description="proportions of the denoising steps, the latent after each in one model with z; none: left out"
     )
     layers: ListOf[Text] = Field(
         (), description="U-Net modules by name, see `reseen layers`; auto: five of them; none: left out"
     )
-    layer_progress: ListOf[Share] = Field(
+    layer_progress: ListOf[Proportion] = Field(
         (0.2, 0.66, 1.0), description="proportions of the steps at which modules are recorded, with the caption"
     )
     activations: Literal["fp16", "fp32"] = Field("fp16", description="number format of the activations on disk")

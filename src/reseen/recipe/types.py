@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from reseen.plugins import is_importable
 
 T = TypeVar("T")
-Share = Annotated[float, Field(ge=0, le=1)]
+Proportion = Annotated[float, Field(ge=0, le=1)]
 
 
 def _folder_name(text: str) -> str:

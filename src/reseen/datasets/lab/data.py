@@ -153,10 +153,10 @@ def _read(found: LabData, rois: Mapping[str, Mask], rows: NDArray[np.int64], dat
     """Read the voxels of the ROIs in the trials with an image."""
     columns = np.flatnonzero(np.logical_or.reduce(list(rois.values())))
     betas = found.responses.read(columns)[rows]
-    whole = _varying(betas)
-    if not whole.all():
-        _leave_out(found, rois, columns[~whole])
-        betas, columns = betas[:, whole], columns[whole]
+    varies = _varying(betas)
+    if not varies.all():
+        _leave_out(found, rois, columns[~varies])
+        betas, columns = betas[:, varies], columns[varies]
     place, ncsnr = found.responses.place, found.responses.ncsnr
     table = found.table.take(rows)
     trials = Trials(
@@ -180,10 +180,10 @@ def _read(found: LabData, rois: Mapping[str, Mask], rows: NDArray[np.int64], dat
 
 def _varying(betas: Float32) -> Mask:
     """Return which voxels have finite numbers in all trials that are not all equal, ``(n_voxels,)``."""
-    whole: Mask = np.zeros(betas.shape[1], dtype=bool)
+    varies: Mask = np.zeros(betas.shape[1], dtype=bool)
     for voxel, values in enumerate(betas.T):
-        whole[voxel] = np.isfinite(values).all() and np.ptp(values) > 0
-    return whole
+        varies[voxel] = np.isfinite(values).all() and np.ptp(values) > 0
+    return varies
 
 
 def _leave_out(found: LabData, rois: Mapping[str, Mask], columns: NDArray[np.int64]) -> None:

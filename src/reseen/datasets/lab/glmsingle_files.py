@@ -180,7 +180,7 @@ class Design:
     n_conditions
         Number of columns of the design matrix; None if the file does not say it.
     session
-        Shape ``(n_trials,)``: session of each trial, if GLMsingle was told several (``sessionindicator``); else None.
+        Shape ``(n_trials,)``: session of each trial, if GLMsingle was given several (``sessionindicator``); else None.
     """
 
     path: Path
@@ -199,7 +199,7 @@ def read_design(path: Path) -> Design:
         If the file is missing or damaged, or its numbers do not fit each other.
     """
     variables = read_pickled(path) if path.suffix == ".npy" else _read_mat(path)
-    order, counts = (_whole(path, variables, name) for name in ("stimorder", "numtrialrun"))
+    order, counts = (_integers(path, variables, name) for name in ("stimorder", "numtrialrun"))
     condition = order if path.suffix == ".npy" else order - 1  # MATLAB counts from 1
     if counts.sum() != len(condition) or condition.min() < 0:
         raise DataError(
@@ -239,11 +239,13 @@ def _read_mat(path: Path) -> dict[str, Any]:
     return found
 
 
-def _whole(path: Path, variables: Mapping[str, Any], name: str) -> Index:
-    """Return a variable as a vector of whole numbers."""
+def _integers(path: Path, variables: Mapping[str, Any], name: str) -> Index:
+    """Return a variable as a vector of integers."""
     values = np.ravel(_variable(path, variables, name))
     if not len(values) or values.dtype.kind not in "fiu" or not np.array_equal(values, np.rint(values)):
-        raise DataError(f"{shown(path)}: {name} has no whole numbers. Fetch the file again.", where=path, expected=name)
+        raise DataError(
+            f"{shown(path)}: {name} has values that are not integers. Fetch the file again.", where=path, expected=name
+        )
     return values.astype(np.int64)
 
 

@@ -1,6 +1,6 @@
 """ROIs in files: masks and atlases in NIfTI on any grid, matched by millimetres; labels in GIFTI and CIFTI.
 
-A file of zeros and ones is a mask, named by its file. A file of other whole numbers is an atlas: its regions are named
+A file of zeros and ones is a mask, named by its file. A file of other integers is an atlas: its regions are named
 by the file itself (GIFTI, CIFTI), by a table next to it (``index`` and ``name``, as in a ``dseg.tsv`` of BIDS), or by
 their number.
 """
@@ -136,14 +136,14 @@ def _read_volume_labels(path: Path, place: Place) -> list[Labels]:
         raise DataError(
             f"{shown(path)} has shape {volume.shape}; an ROI has three axes.", where=path, expected=3, found=volume.ndim
         )
-    labels = whole_labels(path, volume)
+    labels = integer_labels(path, volume)
     return [Labels(nearest(path, labels, affine, place), _present(labels), {})]
 
 
 def _read_gifti_labels(path: Path, place: Place) -> list[Labels]:
     """Return the label of each vertex from a GIFTI file of one hemisphere."""
     arrays, names = read_gifti(path)
-    found = [whole_labels(path, array) for array in arrays]
+    found = [integer_labels(path, array) for array in arrays]
     return [Labels(on_place(path, labels, place), _present(labels), names) for labels in found]
 
 
@@ -160,9 +160,9 @@ def _read_cifti_labels(path: Path, place: Place) -> list[Labels]:
         )
     found = []
     for number, names in enumerate(file.labels):
-        whole = np.zeros(np.prod(place.shape), dtype=np.int64)
-        whole[file.place.index] = whole_labels(path, file.row(number))
-        found.append(Labels(whole[place.index], _present(whole), names))
+        labels = np.zeros(np.prod(place.shape), dtype=np.int64)
+        labels[file.place.index] = integer_labels(path, file.row(number))
+        found.append(Labels(labels[place.index], _present(labels), names))
     return found
 
 
@@ -170,26 +170,26 @@ def _present(labels: NDArray[np.int64]) -> tuple[int, ...]:
     return tuple(int(label) for label in np.unique(labels) if label)
 
 
-def whole_labels(path: Path, values: NDArray[Any]) -> NDArray[np.int64]:
+def integer_labels(path: Path, values: NDArray[Any]) -> NDArray[np.int64]:
     """Return labels as integers; NaN is no label.
 
     Raises
     ------
     DataError
-        If a value is not a whole number, as in an interpolated mask.
+        If a value is not an integer, as in an interpolated mask.
     """
     numbers = np.where(np.isnan(values), 0, values) if values.dtype.kind == "f" else values
-    whole = numbers.astype(np.int64)
-    if not np.array_equal(whole, numbers):
-        found = float(np.ravel(numbers)[np.ravel(whole != numbers)][0])
+    labels = numbers.astype(np.int64)
+    if not np.array_equal(labels, numbers):
+        found = float(np.ravel(numbers)[np.ravel(labels != numbers)][0])
         raise DataError(
-            f"{shown(path)} has the value {found:g}; a mask has zeros and ones, and an atlas has whole numbers. "
+            f"{shown(path)} has the value {found:g}; a mask has zeros and ones, and an atlas has integers. "
             "Resample it by nearest neighbour, or threshold it.",
             where=path,
-            expected="whole numbers",
+            expected="integers",
             found=found,
         )
-    return whole
+    return labels
 
 
 def nearest(path: Path, volume: NDArray[np.int64], affine: NDArray[np.float64] | None, place: Place) -> NDArray[Any]:
