@@ -104,7 +104,8 @@ def held_out(inputs: Inputs) -> Iterator[Finding]:
     """Count the held-out images; an impossible split is refused."""
 
     def count() -> str:
-        return str(inputs.sizes) if inputs.outlines else ""
+        notes = [f"{subject}: {outline.note}" for subject, outline in inputs.outlines.items() if outline.note]
+        return "; ".join([str(inputs.sizes), *notes]) if inputs.outlines else ""
 
     if inputs.readable:
         yield finding_of("held out", count)

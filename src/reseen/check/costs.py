@@ -16,6 +16,7 @@ from reseen.check.finding import Finding, finding_of, refused
 from reseen.check.inputs import Inputs
 from reseen.check.sizes import Sizes
 from reseen.datasets.nsd_facts import SUBJECTS, TRIALS_PER_SESSION
+from reseen.datasets.nsd_protocol import list_sessions_of
 from reseen.errors import ReseenError, ResultsError
 from reseen.files import GB, shown
 from reseen.ldm import LatentDiffusion
@@ -114,7 +115,7 @@ def _kept(recipe: Recipe, n_voxels: int) -> int:
     if recipe.data.kind != "nsd":
         return 0
     known = [SUBJECTS[subject].n_sessions for subject in recipe.data.subjects if subject in SUBJECTS]
-    return 4 * n_voxels * TRIALS_PER_SESSION * sum(min(n, recipe.data.sessions or n) for n in known)
+    return 4 * n_voxels * TRIALS_PER_SESSION * sum(len(list_sessions_of(recipe.data.sessions, range(n))) for n in known)
 
 
 def effort(inputs: Inputs) -> Iterator[Finding]:

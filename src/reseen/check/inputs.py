@@ -15,6 +15,7 @@ from reseen.analyses import analyses, true_features
 from reseen.check.sizes import Sizes, guess_sizes, sizes_of
 from reseen.datasets import Outline
 from reseen.datasets.nsd_facts import TRUTH
+from reseen.datasets.nsd_protocol import N_REPEATS, choose_trials, describe_choice, list_sessions_of
 from reseen.datasets.nsd_rois import parse_roi
 from reseen.datasets.splits import make_split
 from reseen.errors import RecipeError, ReseenError
@@ -233,7 +234,8 @@ def _planned(recipe: Recipe) -> Outline:
         if value != only:
             message = f"data.{key} is {value!r}; simulated subjects have only {only!r}. Leave data.{key} out."
             raise RecipeError(message, where=f"data.{key}", expected=only, found=value)
-    if data.sessions is not None and data.sessions > made.n_sessions:
+    last = max(data.sessions) if isinstance(data.sessions, tuple) else data.sessions
+    if last is not None and last > made.n_sessions:
         message = f"data.sessions is {data.sessions}, and simulate.n_sessions {made.n_sessions}. Change one of them."
         raise RecipeError(message, where="data.sessions", expected=made.n_sessions, found=data.sessions)
     for roi in data.rois:
@@ -245,10 +247,16 @@ def _planned(recipe: Recipe) -> Outline:
                 where="data.rois",
                 found=roi,
             )
-    sessions = plan_of(made)[: data.sessions]
-    stimulus_id: NDArray[np.int64] = np.concatenate(sessions)  # of each trial
-    session = np.repeat(np.arange(len(sessions)), [len(trials) for trials in sessions])
-    test = np.unique(stimulus_id[stimulus_id < made.n_test])
+    plan = plan_of(made)
+    read = list_sessions_of(data.sessions, range(1, len(plan) + 1))
+    stimulus_id: NDArray[np.int64] = np.concatenate([plan[number - 1] for number in read])  # of each trial
+    session = np.repeat(read, [len(plan[number - 1]) for number in read])
+    repeats = np.bincount(np.concatenate(plan), minlength=made.n_test)[: made.n_test]
+    used, test = choose_trials(
+        data, session, stimulus_id, np.arange(made.n_test), lambda: np.flatnonzero(repeats == N_REPEATS)
+    )
+    stimulus_id, session = stimulus_id[used], session[used]
     split = make_split(data, stimulus_id, {}, test=test, labels={"sessions": session})
     n_voxels = guess_sizes(recipe).n_voxels
-    return Outline(stimulus_id, split, {}, n_voxels, None, None)
+    note = describe_choice(data, session, stimulus_id, split)
+    return Outline(stimulus_id, split, {}, n_voxels, None, None, note=note)

@@ -7,7 +7,8 @@ from dataclasses import astuple, dataclass
 
 from reseen.datasets import Outline
 from reseen.datasets.nsd_facts import TRIALS_PER_SESSION
-from reseen.recipe import DataRecipe, Recipe
+from reseen.datasets.nsd_protocol import N_SPECIAL
+from reseen.recipe import SPECIAL, DataRecipe, Recipe
 
 _NSD = (10_000, 1000, 15_000, 40 * TRIALS_PER_SESSION)
 _UNKNOWN = (1000, 100, 2500, 3000)
@@ -50,7 +51,8 @@ def guess_sizes(recipe: Recipe) -> Sizes:
     simulated = (made.n_train + made.n_test, made.n_test, 2500, made.n_sessions * made.trials_per_session)
     known = {"nsd": _NSD, "simulated": simulated}
     n_stimuli, n_shared, n_voxels, n_trials = known.get(data.kind, _UNKNOWN)
-    n_tested = data.n_test or (n_shared if data.test == "shared" else n_stimuli)
+    fixed = {"shared": n_shared, SPECIAL: min(N_SPECIAL, n_shared)}
+    n_tested = data.n_test or fixed.get(data.test, n_stimuli)
     n_shown = max(round(n_trials / n_stimuli), 1)
     if data.leaves_trials_out:  # in each fold, most of the stimuli are tested once
         return Sizes(n_stimuli, n_tested, n_tested * n_shown, data.n_folds, n_voxels)

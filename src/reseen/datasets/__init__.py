@@ -10,7 +10,7 @@ from reseen.datasets import arrays, lab, nsd, nsd_inventory
 from reseen.datasets.inventory import FileCheck
 from reseen.datasets.outline import Outline
 from reseen.datasets.recognise import naming_layout, refuse_other_layout
-from reseen.recipe import DataKind, DataRecipe
+from reseen.recipe import DataKind, DataRecipe, SessionChoice
 from reseen.stimuli import Fit
 from reseen.subject import Subject
 
@@ -32,7 +32,9 @@ def load_nsd(
     subject: str = "subj01",
     *,
     rois: Sequence[str] = ("early", "ventral"),
-    sessions: int | None = None,
+    sessions: int | Sequence[int] | None = None,
+    train_sessions: int | Sequence[int] | None = None,
+    min_repeats: int | None = None,
     space: str = "func1pt8mm",
     betas: str = "betas_fithrf_GLMdenoise_RR",
     zscore_sessions: bool = True,
@@ -57,7 +59,11 @@ def load_nsd(
         ROIs to read: names of labels in NSD's atlases, such as ``"early"``, ``"ventral"``, ``"nsdgeneral"``,
         ``"V1"``.
     sessions
-        Number of sessions, from the first. Default: all sessions on disk.
+        Number of sessions, from the first, or a list of sessions. Default: all sessions on disk.
+    train_sessions
+        Sessions whose trials train; test images keep the trials of all sessions. Default: all.
+    min_repeats
+        Minimum number of trials of an image in the sessions read; other images are left out. Default: all images.
     space, betas
         Names of NSD's space and of its version of the betas.
     zscore_sessions
@@ -67,7 +73,8 @@ def load_nsd(
     n_folds
         Number of folds, which leave all trials of a stimulus out together. Default: the shared images are the test set.
     test
-        ``"sessions"`` leaves the trials of each session out in turn. Default: the shared images, or ``n_folds``.
+        ``"special515"`` tests the shared images that all subjects saw three times, ``"sessions"`` leaves the trials
+        of each session out in turn. Default: the shared images, or ``n_folds``.
     fit
         How to make images square.
     keep
@@ -102,7 +109,9 @@ def load_nsd(
         path=Path(path),
         subjects=(subject,),
         rois=tuple(rois),
-        sessions=sessions,
+        sessions=_plain(sessions),
+        train_sessions=_plain(train_sessions),
+        min_repeats=min_repeats,
         space=space,
         betas=betas,
         zscore_sessions=zscore_sessions,
@@ -266,6 +275,10 @@ def load_data(
         **_folds(n_folds, test),
     )
     return open_subject(data, subject)
+
+
+def _plain(sessions: int | Sequence[int] | None) -> SessionChoice | None:
+    return sessions if sessions is None or isinstance(sessions, int) else tuple(sessions)
 
 
 def _section(**values: object) -> DataRecipe:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from reseen.datasets.kept import KeptSessions
 from reseen.datasets.nsd_betas import Progress, close_gaps, read_betas, read_sample
-from reseen.datasets.nsd_design import TrialTable, count_sessions, read_trial_table
+from reseen.datasets.nsd_design import TrialTable, choose_sessions, read_trial_table
 from reseen.datasets.nsd_facts import N_IMAGES, TERMS, NsdFiles
 from reseen.datasets.nsd_images import count_images, read_images
 from reseen.datasets.nsd_inventory import inventory, list_subjects, need_path
+from reseen.datasets.nsd_protocol import choose_trials, describe_choice, special_images
 from reseen.datasets.nsd_sessions import check_present, check_sessions
 from reseen.datasets.nsd_stim_info import check_shared_images
 from reseen.datasets.nsd_voxels import RoiVoxels, find_ncsnr, find_voxels
@@ -84,20 +85,23 @@ def open_subject(
 
     def read() -> Trials:
         found = voxels if voxels is not None else _find_voxels(files, known, data)
-        return _read_trials(files, known.table, found, data, kept, progress)
+        return _read_trials(files, known, found, data, kept, progress)
 
     return Subject(read, known.stimuli, known.split, name=subject)
 
 
 def _read_trials(
     files: NsdFiles,
-    table: TrialTable,
+    design: _Design,
     voxels: RoiVoxels,
     data: DataRecipe,
     kept: KeptSessions | None,
     progress: Progress | None,
 ) -> Trials:
-    betas, known, scaling = read_betas(files, table, voxels.index, data, kept=kept, progress=progress)
+    table = design.table.take(design.used)
+    betas, known, scaling = read_betas(
+        files, design.table, voxels.index, data, used=design.used, kept=kept, progress=progress
+    )
     if not known.all():
         voxels = _leave_out(files, voxels, known)
         betas = close_gaps(betas, known)
@@ -129,13 +133,16 @@ def outline(data: DataRecipe, subject: str) -> Outline:
     sample = partial(read_sample, files, known.table, voxels.index, data)
     n_voxels = {roi: int(mask.sum()) for roi, mask in voxels.rois.items()}
     n_read = len(voxels.index)
-    return Outline(known.table.stimulus_id, known.split, n_voxels, n_read, voxels.shape, known.stimuli, sample)
+    used = known.table.take(known.used)
+    note = describe_choice(data, used.session, used.stimulus_id, known.split)
+    return Outline(used.stimulus_id, known.split, n_voxels, n_read, voxels.shape, known.stimuli, sample, note)
 
 
 class _Design(NamedTuple):
-    """Trials, stimuli and split of a subject, without betas."""
+    """Trials of the sessions read, which of them are used, stimuli and split of a subject, without betas."""
 
     table: TrialTable
+    used: NDArray[np.bool_]
     stimuli: Stimuli
     split: Split
     own: bool
@@ -144,18 +151,22 @@ class _Design(NamedTuple):
 def _read_design(files: NsdFiles, data: DataRecipe) -> _Design:
     n_images = count_images(files)
     own = n_images == N_IMAGES
-    table = read_trial_table(files, count_sessions(files, data.sessions, own=own), n_images, own=own)
+    sessions = choose_sessions(files, data.sessions, own=own)
+    table = read_trial_table(files, max(sessions), n_images, own=own)  # the design is checked from the first trial
+    table = table.take(np.isin(table.session, sessions))
     check_shared_images(files, n_images, table.shared)
     stimuli = read_images(files, n_images, data.fit)
-    shared = np.intersect1d(table.stimulus_id, table.shared)
-    labels = {"sessions": table.session}
-    split = make_split(data, table.stimulus_id, stimuli.subsets, test=shared, labels=labels)
-    return _Design(table, stimuli, split, own)
+    special = partial(special_images, files, list_subjects(files.root), own=own)
+    used, test = choose_trials(data, table.session, table.stimulus_id, table.shared, special)
+    chosen = table.take(used)
+    labels = {"sessions": chosen.session}
+    split = make_split(data, chosen.stimulus_id, stimuli.subsets, test=test, labels=labels)
+    return _Design(table, used, stimuli, split, own)
 
 
 def _find_voxels(files: NsdFiles, known: _Design, data: DataRecipe) -> RoiVoxels:
     """Return the voxels of the ROIs; check the header of every session first."""
-    check_present(files, int(known.table.session.max()), data.sessions)
+    check_present(files, np.unique(known.table.session).tolist(), data.sessions)
     return find_voxels(files, data.rois, check_sessions(files, known.table.session, own=known.own))
 
 

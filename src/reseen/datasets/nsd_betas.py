@@ -40,6 +40,7 @@ def read_betas(
     index: NDArray[np.int64],
     data: DataRecipe,
     *,
+    used: NDArray[np.bool_] | None = None,
     kept: KeptSessions | None = None,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], SessionScaling | None]:
@@ -55,6 +56,8 @@ def read_betas(
         Shape ``(n_voxels,)``, sorted: C-order index into the shape from `check_sessions`.
     data
         Section ``data`` of the recipe, with the scaling of betas.
+    used
+        Shape ``(n_trials,)``: which trials are returned; all are read and standardised. Default: all.
     kept
         Folder in which large sessions are kept after they are read.
     progress
@@ -63,7 +66,7 @@ def read_betas(
     Returns
     -------
     betas
-        Shape ``(n_trials, n_voxels)``.
+        Shape ``(n_trials, n_voxels)``, of the trials in ``used``.
     known
         Shape ``(n_voxels,)``: which have finite, varying values in every session.
     scaling
@@ -76,21 +79,29 @@ def read_betas(
     ResultsError
         If a session cannot be kept.
     """
-    betas = np.empty((len(table.session), len(index)), dtype=np.float32)
+    used = np.ones(len(table.session), dtype=bool) if used is None else used
+    betas = np.empty((int(used.sum()), len(index)), dtype=np.float32)
     known = np.ones(len(index), dtype=bool)
-    sessions = list(_session_rows(table.session))
+    sessions = [(used[rows], session) for rows, session in _session_rows(table.session) if used[rows].any()]
+    first = 0
     moments = np.empty((len(sessions), 2, len(index)))  # mean and standard deviation
     settings = {"scale_int16": data.scale_int16, "zscore_sessions": data.zscore_sessions, "constant_left_out": True}
-    for done, (rows, session) in enumerate(sessions, start=1):
+    for done, (here, session) in enumerate(sessions, start=1):
+        rows = slice(first, first + int(here.sum()))
+        first = rows.stop
+        # a session is standardised with all its trials, those that are left out afterwards included
+        part = betas[rows] if here.all() else np.empty((len(here), len(index)), dtype=np.float32)
         paths = session_paths(files, session)
         store = kept if kept is not None and is_worth_keeping(paths) else None
         computed_by = origin(paths, files.root, index, settings)
         of_session = moments[done - 1]
-        finite = store.load(session, computed_by, betas[rows], of_session) if store else None
+        finite = store.load(session, computed_by, part, of_session) if store else None
         if finite is None:
-            finite = _fill_session(files, session, index, data, betas[rows], of_session)
+            finite = _fill_session(files, session, index, data, part, of_session)
             if store:
-                store.save(session, computed_by, betas[rows], of_session, finite)
+                store.save(session, computed_by, part, of_session, finite)
+        if not here.all():
+            betas[rows] = part[here]
         known &= finite
         if progress is not None:
             progress(done, len(sessions))

@@ -15,6 +15,7 @@ from reseen.datasets.nsd_facts import SUBJECTS, TRIALS_PER_SESSION, NsdFiles
 from reseen.datasets.volumes import reading
 from reseen.errors import DataError, RecipeError
 from reseen.files import read_text
+from reseen.recipe import SessionChoice
 
 N_SHARED_IDS = 1000
 """Highest number in ``masterordering`` of images that all subjects share."""
@@ -38,8 +39,12 @@ class TrialTable:
     stimulus_id: NDArray[np.int64]
     shared: NDArray[np.int64]
 
+    def take(self, rows: NDArray[np.bool_]) -> TrialTable:
+        """Keep some trials, chosen by a mask."""
+        return TrialTable(self.session[rows], self.stimulus_id[rows], self.shared)
 
-def check_wanted(files: NsdFiles, wanted: int | None, *, own: bool) -> None:
+
+def check_wanted(files: NsdFiles, wanted: SessionChoice | None, *, own: bool) -> None:
     """Refuse more sessions than NSD has of a subject.
 
     Raises
@@ -47,16 +52,24 @@ def check_wanted(files: NsdFiles, wanted: int | None, *, own: bool) -> None:
     RecipeError
         If more are requested, and the tree is NSD's own.
     """
-    if own and wanted and files.subject in SUBJECTS and wanted > SUBJECTS[files.subject].n_sessions:
+    last = max(wanted) if isinstance(wanted, tuple) else wanted
+    if own and last and files.subject in SUBJECTS and last > SUBJECTS[files.subject].n_sessions:
         n_most = SUBJECTS[files.subject].n_sessions
+        if isinstance(wanted, tuple):
+            raise RecipeError(
+                f"data.sessions names session {last}; NSD has {n_most} of {files.subject}. Take it out.",
+                where="data.sessions",
+                expected=n_most,
+                found=last,
+            )
         raise RecipeError(
             f"data.sessions asks for {wanted} sessions; NSD has {n_most} of {files.subject}. Ask for no more: "
             f"--set data.sessions={n_most}"
         )
 
 
-def count_sessions(files: NsdFiles, wanted: int | None, *, own: bool) -> int:
-    """Return the number of sessions to read: ``wanted``, or all in the responses.
+def choose_sessions(files: NsdFiles, wanted: SessionChoice | None, *, own: bool) -> tuple[int, ...]:
+    """Return the sessions to read: the first ones, those of a list, or all in the responses.
 
     Raises
     ------
@@ -67,11 +80,17 @@ def count_sessions(files: NsdFiles, wanted: int | None, *, own: bool) -> int:
     """
     check_wanted(files, wanted, own=own)
     n_listed = int(read_responses(files.responses)[0].max(initial=1))
+    if isinstance(wanted, tuple):
+        if wanted[-1] > n_listed:
+            raise DataError(
+                f"data.sessions names session {wanted[-1]}; {files.responses} lists {n_listed}. Take it out."
+            )
+        return wanted
     if wanted and wanted > n_listed:
         raise DataError(
             f"data.sessions asks for {wanted} sessions; {files.responses} lists {n_listed}. Ask for no more."
         )
-    return wanted or n_listed
+    return tuple(range(1, (wanted or n_listed) + 1))
 
 
 def read_trial_table(files: NsdFiles, n_sessions: int, n_images: int, *, own: bool) -> TrialTable:

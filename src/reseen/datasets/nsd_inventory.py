@@ -15,6 +15,7 @@ from reseen.datasets.inventory import FileCheck, check_file
 from reseen.datasets.nsd_design import TrialTable, check_wanted, read_design, read_responses, read_trial_table
 from reseen.datasets.nsd_facts import COCO_SPLITS, N_IMAGES, SUBJECTS, TRIALS_PER_SESSION, NsdFiles
 from reseen.datasets.nsd_images import check_images, count_images, read_coco
+from reseen.datasets.nsd_protocol import list_sessions_of
 from reseen.datasets.nsd_rois import find_rois, read_table
 from reseen.datasets.nsd_sessions import check_session, known_shapes, list_sessions, session_paths, total_shape
 from reseen.datasets.nsd_stim_info import check_shared_images, read_stim_info
@@ -35,7 +36,7 @@ class _Known:
     files: NsdFiles
     own: bool
     n_images: int
-    n_sessions: int
+    sessions: Sequence[int]
     shapes: Sequence[Shape | None]
     table: TrialTable | None
     voxels: RoiVoxels | None
@@ -105,7 +106,7 @@ def _atlases(known: _Known, data: DataRecipe) -> Iterator[_Wanted]:
 
 def _sessions(known: _Known) -> list[_Wanted]:
     wanted: list[_Wanted] = []
-    for session in range(1, known.n_sessions + 1):
+    for session in known.sessions:
         for path, shape in zip(session_paths(known.files, session), known.shapes, strict=True):
             n_bytes = 4 if path.suffix == ".mgh" else 2
             size = None if shape is None or path.suffix == ".gz" else TRIALS_PER_SESSION * int(np.prod(shape)) * n_bytes
@@ -172,17 +173,19 @@ def _learn(files: NsdFiles, data: DataRecipe, *, simulated: bool) -> _Known:
     check_wanted(files, data.sessions, own=own)
     present = list_sessions(files)
     n_most = SUBJECTS[files.subject].n_sessions if own and files.subject in SUBJECTS else 1
-    n_sessions = data.sessions or max(present, default=n_most)
+    sessions = list_sessions_of(data.sessions, range(1, (max(present, default=n_most)) + 1))
+    if isinstance(data.sessions, int):
+        sessions = tuple(range(1, data.sessions + 1))
     shapes = known_shapes(files, own=own)
     if None in shapes and present:
         shapes = [_unless_damaged(partial(_peek_shape, path)) for path in session_paths(files, present[0])]
-    n_listed = min(n_sessions, max(present, default=1))
+    n_listed = min(max(sessions), max(present, default=1))
     table = _unless_damaged(lambda: read_trial_table(files, n_listed, n_images, own=own))
     voxels = None
     whole = None if None in shapes else total_shape(files, [shape for shape in shapes if shape is not None])
     if whole is not None and not files.on_surface:
         voxels = _unless_damaged(lambda: find_voxels(files, data.rois, whole))
-    return _Known(files, own, n_images, n_sessions, shapes, table, voxels)
+    return _Known(files, own, n_images, sessions, shapes, table, voxels)
 
 
 def _peek_shape(path: Path) -> Shape:
@@ -199,10 +202,11 @@ def _unless_damaged(read: Callable[[], Any]) -> Any:
 
 def _describe_trials(known: _Known) -> str:
     """Count the listed trials; the design is compared with them only if it can be read."""
-    session, _ = read_responses(known.files.responses, known.n_sessions)
+    session, _ = read_responses(known.files.responses, max(known.sessions))
     if known.table is None and _unless_damaged(lambda: read_design(known.files.design)) is not None:
-        read_trial_table(known.files, known.n_sessions, known.n_images, own=known.own)
-    return f"{len(session):,} trials in {session.max(initial=0)} sessions"
+        read_trial_table(known.files, max(known.sessions), known.n_images, own=known.own)
+    session = session[np.isin(session, known.sessions)]
+    return f"{len(session):,} trials in {len(np.unique(session))} sessions"
 
 
 def _describe_images(files: NsdFiles) -> str:

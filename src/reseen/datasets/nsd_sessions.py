@@ -19,6 +19,7 @@ from reseen.datasets.nsd_facts import SUBJECTS, NsdFiles
 from reseen.datasets.volumes import Shape, peek
 from reseen.errors import DataError
 from reseen.files import unreadable
+from reseen.recipe import SessionChoice
 
 VERTEX_SHAPE: Shape = (len(SIDES), N_FINE, 1)
 """Shape of all vertices of fsaverage, left hemisphere first."""
@@ -56,8 +57,8 @@ def list_sessions(files: NsdFiles) -> list[int]:
     return sorted(int(number) for number in numbers if number.isdecimal())
 
 
-def check_present(files: NsdFiles, n_sessions: int, wanted: int | None) -> None:
-    """Check that the betas of sessions 1 to ``n_sessions`` exist, and of no further session if ``wanted`` is None.
+def check_present(files: NsdFiles, sessions: Sequence[int], wanted: SessionChoice | None) -> None:
+    """Check that the betas of these sessions exist, and of no further session if ``wanted`` is None.
 
     Raises
     ------
@@ -65,19 +66,22 @@ def check_present(files: NsdFiles, n_sessions: int, wanted: int | None) -> None:
         If one is missing, or is not listed in the responses.
     """
     n_present = max(list_sessions(files), default=0)
-    if wanted is None and n_present > n_sessions:
+    if wanted is None and n_present > max(sessions):
         raise DataError(
             f"{files.responses} lists no trials of session {n_present}, of which there are betas in "
             f"{files.betas_folder}. Fetch it again."
         )
-    for session in range(1, n_sessions + 1):
+    for session in sessions:
         missing = [path for path in session_paths(files, session) if not path.exists()]
         if missing:
             also = "" if files.on_surface else " (and there is no .nii.gz of it)"
             present = ", ".join(map(str, list_sessions(files))) or "none"
+            needed = f"1 to {max(sessions)}" if len(sessions) == max(sessions) else ", ".join(map(str, sessions))
+            fix = f"set data.sessions to {session - 1 or 'a number of sessions that you have'}"
+            if isinstance(wanted, tuple):
+                fix = f"take session {session} out of data.sessions"
             raise DataError(
-                f"{missing[0]} is missing{also}: sessions 1 to {n_sessions} are needed, found {present}. Fetch it, or "
-                f"set data.sessions to {session - 1 or 'a number of sessions that you have'}."
+                f"{missing[0]} is missing{also}: sessions {needed} are needed, found {present}. Fetch it, or {fix}."
             )
 
 

@@ -34,6 +34,8 @@ class Outline:
     sample
         Function that reads some voxels of all trials; it returns None if that takes as long as reading all voxels. None
         for data whose labels are checked when they are loaded, or that are not simulated yet.
+    note
+        Counts of the trials that the recipe chooses, for `reseen check`; empty if it takes all.
     """
 
     stimulus_id: NDArray[np.int64]
@@ -43,6 +45,7 @@ class Outline:
     volume_shape: tuple[int, int, int] | None
     stimuli: Stimuli | None
     sample: Callable[[], Trials | None] | None = None
+    note: str = ""
 
     @property
     def used(self) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.errors import RecipeError, ShapeError
-from reseen.recipe import DataRecipe
+from reseen.recipe import SPECIAL, DataRecipe
 from reseen.split import Split
 
 FOLD_SEED = 0
@@ -49,9 +49,9 @@ def make_split(
         split = _leave_trials_out(data, stimulus_id, labels or {})
         return _fewer(split, data.n_test, subsets)
     if test is None or not len(test) or data.test == "folds":
-        if data.test == "shared" and test is not None:
+        if data.test in ("shared", SPECIAL) and test is not None:
             raise RecipeError(
-                "data.test is 'shared', and the subject saw no shared image in the sessions read. "
+                f"data.test is {data.test!r}, and the subject saw no shared image in the sessions read. "
                 "Read more sessions, or set data.test to 'folds'."
             )
         if data.n_folds > len(seen):

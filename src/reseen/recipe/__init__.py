@@ -32,11 +32,13 @@ from reseen.recipe.sections import (
     ReportRecipe,
     SimulateRecipe,
 )
+from reseen.recipe.types import SPECIAL, SessionChoice
 
 __all__ = [
     "CONDITIONS",
     "FSAVERAGE",
     "NATIVE",
+    "SPECIAL",
     "SURFACES",
     "Condition",
     "DataKind",
@@ -50,6 +52,7 @@ __all__ = [
     "ReconstructRecipe",
     "ReportRecipe",
     "Rows",
+    "SessionChoice",
     "SimulateRecipe",
     "differences",
     "growth",

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
+from pydantic_core import PydanticCustomError
 
 from reseen.recipe.section import NOT_IDENTITY, Section
-from reseen.recipe.types import COLUMN, FolderName, Folds, ListOf, Location, Once, Some, TestSet, Text
+from reseen.recipe.types import (
+    COLUMN,
+    SPECIAL,
+    FolderName,
+    Folds,
+    ListOf,
+    Location,
+    Once,
+    Sessions,
+    Some,
+    TestSet,
+    Text,
+)
 
 Rows = Literal["averaged", "single"]
 FSAVERAGE = "fsaverage"
@@ -83,7 +96,17 @@ class DataRecipe(Section):
     )
     hrf: Literal["spm", "glover"] = Field("spm", description="bids: haemodynamic response function in the model")
     subjects: Once[FolderName] = Field(("subj01",), description="subjects, by folder name")
-    sessions: PositiveInt | None = Field(None, description="number of sessions, from the first; left out: all")
+    sessions: Sessions | None = Field(
+        None, description="number of sessions, from the first, or a list such as [1, 5, 7]; left out: all"
+    )
+    train_sessions: Sessions | None = Field(
+        None,
+        description="NSD's layout: sessions whose trials train, as data.sessions; test images keep the trials of all "
+        "sessions; left out: all",
+    )
+    min_repeats: PositiveInt | None = Field(
+        None, description="NSD's layout: leave out images with fewer trials in the sessions read; left out: none"
+    )
     space: FolderName = Field(
         "func1pt8mm",
         description="space of NSD's betas: func1pt8mm, func1mm, fsaverage or nativesurface; of bids: space- of the "
@@ -105,7 +128,8 @@ class DataRecipe(Section):
     )
     test: TestSet = Field(
         "shared",
-        description="shared: the fixed test set, such as NSD's shared images; folds: leave stimuli out in turn; runs, "
+        description="shared: the fixed test set, such as NSD's shared images; special515: those that all of NSD's "
+        "subjects saw three times; folds: leave stimuli out in turn; runs, "
         "sessions, column:NAME: leave out the trials of a run, a session or a value of this column of the trial table",
     )
     n_folds: Folds = Field(10, description="number of folds where test is 'folds'")
@@ -128,9 +152,29 @@ class DataRecipe(Section):
     @property
     def leaves_trials_out(self) -> bool:
         """Whether folds leave out the trials of a label, whatever stimuli they show."""
-        return self.test not in ("shared", "folds")
+        return self.test not in ("shared", SPECIAL, "folds")
 
     @property
     def test_column(self) -> str:
         """Name of the column that ``test`` names; empty if it names none."""
         return self.test.removeprefix(COLUMN) if self.test.startswith(COLUMN) else ""
+
+    @model_validator(mode="after")
+    def _check_protocol(self) -> DataRecipe:
+        """Refuse settings of NSD's trials for other layouts, and training sessions without a fixed test set."""
+        given = [name for name in ("train_sessions", "min_repeats") if getattr(self, name) is not None]
+        given += ["test = 'special515'"] if self.test == SPECIAL else []
+        if given and not self.is_nsd:
+            raise PydanticCustomError(
+                "protocol",
+                "data.{name} is for NSD's layout, and data.kind is {kind}; leave it out",
+                {"name": given[0], "kind": repr(self.kind)},
+            )
+        if self.train_sessions is not None and self.test not in ("shared", SPECIAL):
+            raise PydanticCustomError(
+                "protocol",
+                "data.train_sessions needs a fixed test set, and data.test is {test}, which tests every image; set it "
+                "to 'shared' or 'special515'",
+                {"test": repr(self.test)},
+            )
+        return self

@@ -90,9 +90,26 @@ COLUMN = "column:"
 """Start of the value of ``data.test`` that names a column."""
 
 
+SPECIAL = "special515"
+"""Value of ``data.test`` for the shared images that all subjects of NSD saw three times."""
+
+
+def _sessions(value: Any) -> Any:
+    """Return a list of sessions as an ascending tuple; a number stays, for the first sessions."""
+    listed = list(value) if isinstance(value, (list, tuple)) else [value]
+    whole = all(isinstance(number, int) and not isinstance(number, bool) and number > 0 for number in listed)
+    if not listed or not whole or len(set(listed)) < len(listed):
+        raise PydanticCustomError(
+            "sessions",
+            "expected a number of sessions from 1, or a list of different sessions such as [1, 5, 7]; found {found}",
+            {"found": repr(value)},
+        )
+    return tuple(sorted(listed)) if isinstance(value, (list, tuple)) else value
+
+
 def _test_set(value: str) -> str:
     """Refuse other ways to choose the test set than those that are known."""
-    known = ("shared", "folds", "runs", "sessions")
+    known = ("shared", SPECIAL, "folds", "runs", "sessions")
     names_column = value.startswith(COLUMN) and len(value) > len(COLUMN)
     if value not in known and not names_column:
         raise PydanticCustomError(
@@ -103,6 +120,9 @@ def _test_set(value: str) -> str:
     return value
 
 
+SessionChoice = int | tuple[int, ...]
+"""A number for the first sessions, or the sessions themselves, counted from 1."""
+Sessions = Annotated[SessionChoice, BeforeValidator(_sessions)]
 TestSet = Annotated[Text, AfterValidator(_test_set)]
 Folds = Annotated[int, Field(ge=2)]
 Penalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]
