@@ -128,8 +128,9 @@ def test_files_that_do_not_fit_are_refused_with_what_is_needed(giftis):
     right.unlink()
     with pytest.raises(DataError, match="0 files of the hemisphere R"):
         load_data(folder, "gifti", n_folds=2)
+    (folder / "empty").mkdir()
     with pytest.raises(DataError, match=r"no responses in files that end in \.gii"):
-        load_data(folder / "stimuli", "gifti", n_folds=2)
+        load_data(folder, "gifti", responses="empty", n_folds=2)
 
 
 def test_a_table_of_all_trials_replaces_the_events(giftis):

@@ -203,7 +203,16 @@ class Inputs:
             self._opened[subject] = found, messages
         n_voxels = {roi: int(mask.sum()) for roi, mask in trials.rois.items()}
         n_read = trials.betas.shape[1]
-        return Outline(trials.stimulus_id, found.split, n_voxels, n_read, trials.volume_shape, found.stimuli)
+        return Outline(
+            trials.stimulus_id,
+            found.split,
+            n_voxels,
+            n_read,
+            trials.volume_shape,
+            found.stimuli,
+            space=trials.space,
+            affine=trials.affine,
+        )
 
     def _outline_of_stimuli(self, subject: str) -> Outline:
         """Return the outline without betas, in which each stimulus has one trial, or one in each fold that tests it."""

@@ -13,9 +13,8 @@ from reseen.check.inputs import Inputs
 from reseen.conditions import decoded_features
 from reseen.datasets import Outline
 from reseen.datasets.derivatives import check_placed
+from reseen.datasets.mapping import map_fs_lr, map_grid, map_surface
 from reseen.datasets.predictions import predictions_path, read_predictions
-from reseen.datasets.surface import read_affine
-from reseen.datasets.vertices import way_to_fsaverage
 from reseen.decode.estimators import RIDGE, make_estimator
 from reseen.decode.prior import check_prior
 from reseen.errors import ReseenError, ShapeError
@@ -270,11 +269,12 @@ def exports(inputs: Inputs) -> Iterator[Finding]:
     def write() -> str:
         for subject, outline in inputs.known.items():
             check_placed(subject, outline.volume_shape)
-            assert outline.volume_shape is not None
             if "nifti" in formats:
-                read_affine(inputs.data, subject, outline.volume_shape)
-            if set(formats) - {"nifti"}:
-                way_to_fsaverage(inputs.data, subject, outline.volume_shape)
+                map_grid(inputs.data, subject, outline)
+            if "cifti" in formats:
+                map_fs_lr(subject, outline)
+            if set(formats) - {"nifti", "cifti"}:
+                map_surface(inputs.data, subject, outline)
         return ", ".join(formats)
 
     if formats and not inputs.to_simulate:

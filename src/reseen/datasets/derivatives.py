@@ -1,9 +1,9 @@
-"""Write maps of a subject's voxels for other programs, as NIfTI and GIFTI with names of BIDS derivatives.
+"""Write maps of a subject's voxels for other programs, as NIfTI, GIFTI and CIFTI with names of BIDS derivatives.
 
 A name is ``sub-01[_hemi-L]_space-fsaverage[_den-164k]_stat-r_desc-z_statmap.func.gii``. The rule: entities in the order
 of the BIDS specification (``sub``, ``hemi``, ``space``, ``den``, with ``desc`` last), and labels of letters and digits.
 ``stat`` and the suffix ``statmap`` are not in the specification; they are what nilearn and FitLins write. A point in a
-number becomes ``p``: ``zc@strength=0.2`` is ``desc-zcStrength0p2``. An npz holds all of a subject's maps on fsaverage.
+number becomes ``p``: ``zc@strength=0.2`` is ``desc-zcStrength0p2``. One npz or CIFTI file has all of a subject's maps.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.analyses import spaces_of
+from reseen.datasets.fsaverage import FS_LR
 from reseen.datasets.surface import Surface
 from reseen.datasets.vertices import OwnVertices, Vertices
 from reseen.errors import ResultsError
@@ -116,7 +117,7 @@ def write_nifti(root: Path, maps: Maps, space: str, affine: NDArray[np.float64])
 
 
 def write_gifti(root: Path, maps: Maps, surface: Surface | Vertices | OwnVertices) -> list[Path]:
-    """Write each map on fsaverage, one GIFTI per hemisphere.
+    """Write each map on a surface, one GIFTI per hemisphere.
 
     Parameters
     ----------
@@ -125,7 +126,7 @@ def write_gifti(root: Path, maps: Maps, surface: Surface | Vertices | OwnVertice
     maps
         Maps to write.
     surface
-        Map from the subject's voxels to fsaverage.
+        Map from the subject's voxels to the surface.
 
     Returns
     -------
@@ -142,7 +143,7 @@ def write_gifti(root: Path, maps: Maps, surface: Surface | Vertices | OwnVertice
         carried = _carry(name, array, maps.voxel_index, surface)
         for side, values in carried.items():
             letter, structure = HEMISPHERES[side]
-            entities = {"hemi": letter, "space": "fsaverage", "den": _density(len(values))}
+            entities = {"hemi": letter, **_surface_entities(surface.space, len(values))}
             path = root / _path(maps.subject, name, entities, ".func.gii")
             with writing(path) as part:
                 part.write_bytes(_gifti(values, structure, name))
@@ -152,7 +153,7 @@ def write_gifti(root: Path, maps: Maps, surface: Surface | Vertices | OwnVertice
 
 
 def write_vertices(root: Path, maps: Maps, surface: Surface | Vertices | OwnVertices) -> list[Path]:
-    """Write all maps on fsaverage into one npz: name -> ``(n_vertices,)``, left hemisphere, then right.
+    """Write all maps on a surface into one npz: name -> ``(n_vertices,)``, left hemisphere, then right.
 
     Parameters
     ----------
@@ -161,7 +162,7 @@ def write_vertices(root: Path, maps: Maps, surface: Surface | Vertices | OwnVert
     maps
         Maps to write.
     surface
-        Map from the subject's voxels to fsaverage.
+        Map from the subject's voxels to the surface.
 
     Returns
     -------
@@ -178,15 +179,58 @@ def write_vertices(root: Path, maps: Maps, surface: Surface | Vertices | OwnVert
         sides = list(_carry(name, array, maps.voxel_index, surface).values())
         n_left = len(sides[0])
         arrays[name] = _narrow(np.concatenate(sides))
-    person = _person(maps.subject)
-    path = root / person / "func" / f"{person}_space-fsaverage_den-{_density(n_left)}_desc-encoding_statmap.npz"
+    path = root / _encoding_path(maps.subject, surface.space, n_left, ".npz")
     with writing(path) as part, part.open("wb") as file:
         save: Any = np.savez_compressed  # any name may be a keyword here
         save(file, **arrays)
-    said = f"maps of numbers on the vertices of fsaverage: {n_left} of the left hemisphere, then those of the right"
-    write_json(
-        path.with_suffix(".json"), {"Description": said, "Maps": {name: _metadata(name, maps) for name in arrays}}
-    )
+    said = f"maps of numbers on the vertices of {surface.space}: {n_left} of the left hemisphere, then those of the right"
+    write_json(path.with_suffix(".json"), {"Description": said, "Maps": {name: _metadata(name, maps) for name in arrays}})
+    return [path]
+
+
+def write_cifti(root: Path, maps: Maps, n_vertices: int) -> list[Path]:
+    """Write all maps of vertices of fsLR into one ``.dscalar.nii``, (maps, vertices read).
+
+    Parameters
+    ----------
+    root
+        Folder of derivatives.
+    maps
+        Maps to write; ``voxel_index`` is ascending and counts the left hemisphere's vertices, then the right's.
+    n_vertices
+        Number of vertices of each hemisphere.
+
+    Returns
+    -------
+    list
+        The file written.
+
+    Raises
+    ------
+    ResultsError
+        If the file cannot be written.
+    """
+    import nibabel
+    from nibabel.cifti2 import cifti2_axes
+
+    make: Any = nibabel.Cifti2Image  # typed in part only
+    axes: Any = cifti2_axes
+    sides = [maps.voxel_index[maps.voxel_index // n_vertices == row] % n_vertices for row in (0, 1)]
+    models = [
+        axes.BrainModelAxis.from_surface(vertices, n_vertices, name)
+        for vertices, name in zip(sides, ("CORTEX_LEFT", "CORTEX_RIGHT"), strict=True)
+        if len(vertices)
+    ]
+    brain: Any = models[0] if len(models) == 1 else models[0] + models[1]
+    values = np.stack([array.astype(np.float32) for array in maps.arrays.values()])
+    image = make(values, (axes.ScalarAxis(list(maps.arrays)), brain))
+    image.update_headers()
+    path = root / _encoding_path(maps.subject, FS_LR, n_vertices, ".dscalar.nii")
+    with writing(path) as part:
+        part.write_bytes(image.to_bytes())
+    said = f"maps of numbers on the vertices of {FS_LR} that were read, one row a map"
+    metadata = {"Description": said, "Maps": {name: _metadata(name, maps) for name in maps.arrays}}
+    write_json(path.with_name(path.name.partition(".")[0] + ".json"), metadata)
     return [path]
 
 
@@ -223,8 +267,17 @@ def _narrow(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.int32 if np.issubdtype(values.dtype, np.integer) else np.float32)
 
 
-def _density(n_vertices: int) -> str:
-    return f"{round(n_vertices / 1000)}k"
+def _surface_entities(space: str, n_vertices: int) -> dict[str, str]:
+    """Return the entities of a surface: fsaverage5 is fsaverage at a density of 10k."""
+    return {"space": "fsLR" if space == FS_LR else "fsaverage", "den": f"{round(n_vertices / 1000)}k"}
+
+
+def _encoding_path(subject: str, space: str, n_vertices: int, ending: str) -> Path:
+    """Return the path of a file with all of a subject's maps."""
+    person = _person(subject)
+    entities = {**_surface_entities(space, n_vertices), "desc": "encoding"}
+    parts = [person, *(f"{key}-{value}" for key, value in entities.items()), "statmap"]
+    return Path(person) / "func" / ("_".join(parts) + ending)
 
 
 def _person(subject: str) -> str:

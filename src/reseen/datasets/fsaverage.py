@@ -8,6 +8,7 @@ coarser spheres. Two more steps of this rule give fsaverage.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,9 @@ N_COARSE = 10_242
 """Vertices of one hemisphere of fsaverage5."""
 N_FINE = 163_842
 """Vertices of one hemisphere of fsaverage."""
+FS_LR = "fsLR-32k"
+SURFACES: Mapping[str, int] = {"fsaverage": N_FINE, "fsaverage6": 40_962, "fsaverage5": N_COARSE, FS_LR: 32_492}
+"""Standard surfaces, and their number of vertices in each hemisphere."""
 
 
 def load_points(mesh: Mesh, hemisphere: str) -> Points:

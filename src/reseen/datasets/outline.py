@@ -31,6 +31,8 @@ class Outline:
         Shape of the voxels' volume (of fsaverage ``(2, 163842, 1)``); None if they have none.
     stimuli
         The images and captions; None if they are not drawn yet.
+    space, affine
+        Name of the voxels' space, and ``(4, 4)`` from voxels to millimetres, as in `reseen.Trials`.
     sample
         Function that reads some voxels of all trials; it returns None if that takes as long as reading all voxels. None
         for data whose labels are checked when they are loaded, or that are not simulated yet.
@@ -46,6 +48,8 @@ class Outline:
     stimuli: Stimuli | None
     sample: Callable[[], Trials | None] | None = None
     note: str = ""
+    space: str = ""
+    affine: NDArray[np.float64] | None = None
 
     @property
     def used(self) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from reseen.datasets.nsd_facts import DEPTHS, NsdFiles
 from reseen.datasets.nsd_rois import find_rois, mask_path
 from reseen.datasets.volumes import read_volume
 from reseen.errors import DataError, ShapeError
-from reseen.recipe import DataRecipe
+from reseen.recipe import FSAVERAGE, DataRecipe
 
 Float32 = NDArray[np.float32]
 OUTSIDE = 9999.0
@@ -46,6 +46,7 @@ class Surface:
     subject: str
     volume_shape: tuple[int, int, int]
     coordinates: Mapping[str, Float32]
+    space: ClassVar[str] = FSAVERAGE
 
     def coarse(self) -> Surface:
         """Keep fsaverage5: the first 10,242 vertices of each hemisphere."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.datasets.fsaverage import N_COARSE, N_FINE, SIDES
+from reseen.datasets.fsaverage import FS_LR, N_COARSE, N_FINE, SIDES, SURFACES
 from reseen.datasets.nsd_facts import DRAWN_ATLASES, ROI_LABELS, NsdFiles
 from reseen.datasets.nsd_rois import read_table
 from reseen.datasets.nsd_sessions import VERTEX_SHAPE, list_sessions, session_paths
@@ -28,19 +28,22 @@ from reseen.recipe import FSAVERAGE, NATIVE, DataRecipe
 
 @dataclass(frozen=True)
 class Vertices:
-    """Map from some vertices to all vertices of fsaverage, with the methods of `Surface`.
+    """Map from some vertices to all vertices of a standard surface, with the methods of `Surface`.
 
     Parameters
     ----------
     n_vertices
         Number of vertices of each hemisphere that are kept, from the first.
+    space
+        The surface, one of `SURFACES`.
     """
 
     n_vertices: int = N_FINE
+    space: str = FSAVERAGE
 
     def coarse(self) -> Vertices:
-        """Keep fsaverage5: the first 10,242 vertices of each hemisphere."""
-        return Vertices(N_COARSE)
+        """Keep the vertices that figures show: of fsaverage the first 10,242 (fsaverage5), of fsLR all."""
+        return self if self.space == FS_LR else Vertices(N_COARSE, self.space)
 
     def values(
         self, values: NDArray[np.floating[Any]], voxel_index: NDArray[np.int64]
@@ -62,9 +65,9 @@ class Vertices:
         Raises
         ------
         ShapeError
-            If values and vertices do not fit each other or fsaverage.
+            If values and vertices do not fit each other or the surface.
         """
-        return self._cut(_scatter(values, voxel_index, np.full(VERTEX_SHAPE[:2], np.nan, dtype=np.float32), FSAVERAGE))
+        return self._cut(_scatter(values, voxel_index, np.full(self._shape, np.nan, dtype=np.float32), self.space))
 
     def labels(
         self, labels: NDArray[np.integer[Any]], voxel_index: NDArray[np.int64], missing: int = -1
@@ -74,9 +77,13 @@ class Vertices:
         Raises
         ------
         ShapeError
-            If labels and vertices do not fit each other or fsaverage.
+            If labels and vertices do not fit each other or the surface.
         """
-        return self._cut(_scatter(labels, voxel_index, np.full(VERTEX_SHAPE[:2], missing, dtype=np.int64), FSAVERAGE))
+        return self._cut(_scatter(labels, voxel_index, np.full(self._shape, missing, dtype=np.int64), self.space))
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return len(SIDES), SURFACES[self.space]
 
     def _cut(self, onto: NDArray[Any]) -> dict[str, NDArray[Any]]:
         return {side: onto[row, : self.n_vertices] for row, side in enumerate(SIDES)}

@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen import plot, report
-from reseen.datasets.derivatives import Maps, check_placed, describe_folder, write_gifti, write_nifti, write_vertices
-from reseen.datasets.surface import read_affine
-from reseen.datasets.vertices import way_to_fsaverage
+from reseen.datasets.derivatives import (
+    Maps,
+    check_placed,
+    describe_folder,
+    write_cifti,
+    write_gifti,
+    write_nifti,
+    write_vertices,
+)
+from reseen.datasets.mapping import Volume, map_fs_lr, map_grid, map_surface, map_target
+from reseen.datasets.meshes import find_meshes
+from reseen.datasets.vertices import Vertices
 from reseen.errors import DataError
 from reseen.pipeline.context import SubjectRun
 from reseen.results import ResultsFolder
@@ -24,15 +33,19 @@ if TYPE_CHECKING:
 
 NOT_MAPPED = ("voxel_index", "alpha", "p")
 """Arrays of the voxels that are not written as maps; q, which is written, is computed from p."""
+APPROXIMATE = (
+    "from MNI152 to fsaverage by coordinates alone, which is off by several millimetres in the cortex of single people"
+)
 
 
 def cortical_maps(subject: SubjectRun) -> tuple[plot.CorticalMaps | None, str]:
-    """Map a subject's encoding results to fsaverage5; if that is impossible, return None and the reason."""
-    trials = subject.facts
+    """Map a subject's encoding results to what they are drawn on; if that is impossible, return None and the reason."""
+    trials, data = subject.facts, subject.run.data
     if trials.voxel_index is None or trials.volume_shape is None:
         return None, "There are no maps: these voxels have no place in a volume."
     try:
-        surface = way_to_fsaverage(subject.run.data, subject.name, trials.volume_shape).coarse()
+        surface = map_target(data, subject.name, trials).coarse()
+        on = surface if isinstance(surface, Volume) else find_meshes(surface.space, data.surfaces)
     except DataError as error:
         return None, f"There are no maps: {error}"
     voxels, computed_by = subject.results.load_arrays(subject.results.encode_path(subject.name))
@@ -53,6 +66,8 @@ def cortical_maps(subject: SubjectRun) -> tuple[plot.CorticalMaps | None, str]:
         layers=tuple(json.loads(computed_by.get("layers", "[]"))),
         regions=surface.labels(_regions(trials), index),
         region_names=tuple(trials.rois),
+        on=on,
+        note="" if data.is_nsd or isinstance(surface, Volume | Vertices) else APPROXIMATE,
     )
     return maps, ""
 
@@ -84,7 +99,7 @@ def export_maps(subject: SubjectRun) -> bool:
     ResultsError
         If the voxels have no positions in a volume.
     DataError
-        If a transform file is missing.
+        If a transform file is missing, or the voxels' place does not allow a kind of file.
     """
     name, data = subject.name, subject.run.data
     root = subject.results.path / "derivatives"
@@ -98,10 +113,12 @@ def export_maps(subject: SubjectRun) -> bool:
         assert trials.volume_shape is not None
         maps = _maps(subject, trials.voxel_index, trials.volume_shape)
         if kind == "nifti":
-            write_nifti(root, maps, subject.recipe.data.space, read_affine(data, name, trials.volume_shape))
+            write_nifti(root, maps, *map_grid(data, name, trials))
+        elif kind == "cifti":
+            write_cifti(root, maps, map_fs_lr(name, trials))
         else:
             write = write_gifti if kind == "gifti" else write_vertices
-            write(root, maps, way_to_fsaverage(data, name, trials.volume_shape))
+            write(root, maps, map_surface(data, name, trials))
         (root / f".{name}_{kind}").touch()
     return bool(missing)
 

@@ -9,7 +9,7 @@ for print.
     image_rows.py        originals and reconstructions (the paper's Figure 4), denoising sequences
     score_panels.py      identification accuracy and pixel scores (Figure 5)
     analysis_figures.py  an analysis of encoding models, with values of each ROI (Figures 6 to 9)
-    flat_maps.py         numbers of voxels on the cortex; cortex_views.py: the cortex, flat and inflated
+    flat_maps.py         numbers of voxels as maps; cortex_views.py: the cortex, flat and inflated; mosaic.py: slices
     decoders.py          ridge penalties, noise ceilings, curves of diagnostics
     rows.py              values with intervals, one row each
     figure.py            new figures, files, SVG for a web page; colours.py; wording.py

@@ -14,6 +14,7 @@ from reseen.plot import colours, wording
 from reseen.plot.cortex_views import Cortex
 from reseen.plot.figure import CHART_WIDTH, axes_of, new_figure, tip
 from reseen.plot.flat_maps import TOP, CorticalMaps, Kind, draw_key, draw_map, paint
+from reseen.plot.mosaic import Mosaic
 from reseen.plot.rows import Row, draw_bound, draw_dot, height_of, limits_of, place_rows
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def encoding(
     analysis
         ``"features"`` (the paper's Figure 6), ``"noise"`` (7), ``"denoising"`` (8) or ``"layers"`` (9).
     maps
-        Numbers of each voxel on fsaverage5; left out: no maps are drawn.
+        Numbers of each voxel on a surface or in a volume; left out: no maps are drawn.
     vmin, vmax
         Ends of the colour scale; left out: 0, and 0.5 for a correlation or 0.3 for parts of one.
     limits
@@ -87,7 +88,7 @@ def encoding(
         raise ShapeError(message, where="analysis", expected=NAMES, found=analysis)
     if ax is not None:
         return draw_bars(bars, KINDS[analysis], limits, ax)
-    cortex = None if maps is None else Cortex(maps.regions, maps.region_names)
+    cortex = None if maps is None else maps.canvas()
     panels = {} if maps is None or cortex is None else paint_all(cortex, maps, table, analysis, vmin, vmax)
     places = {} if cortex is None else cortex.label_places()
     return draw_page(bars, analysis, panels, places, title or TITLES[analysis], vmin=vmin, vmax=vmax, limits=limits)
@@ -131,7 +132,12 @@ def legend_of(bars: pd.DataFrame, analysis: str) -> dict[str, str]:
 
 
 def paint_all(
-    cortex: Cortex, maps: CorticalMaps, table: pd.DataFrame, analysis: str, vmin: float = 0.0, vmax: float | None = None
+    cortex: Cortex | Mosaic,
+    maps: CorticalMaps,
+    table: pd.DataFrame,
+    analysis: str,
+    vmin: float = 0.0,
+    vmax: float | None = None,
 ) -> dict[str, NDArray[np.uint8]]:
     """Return the title of each map of an analysis, and the painted map."""
     kind = KINDS[analysis]

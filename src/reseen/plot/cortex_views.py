@@ -1,4 +1,4 @@
-"""Cortex: paint a number for each vertex of fsaverage5 as an image of the cortex, flat and inflated, in milliseconds.
+"""Cortex: paint a number for each vertex of a surface as an image of the cortex, flat and inflated, in milliseconds.
 
 Every view is rasterised once: the front triangle of each pixel and the position in it. Painting a map is then an index
 operation. A pixel is coloured if at least half of its triangle, by weight, has a value. Sulci are grey behind it.
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from reseen.datasets.fsaverage import SIDES, load_faces, load_points, load_sulci
+from reseen.datasets.fsaverage import SIDES
+from reseen.datasets.meshes import Meshes, fsaverage5
 
 Floats = NDArray[np.floating[Any]]
 
@@ -69,21 +70,32 @@ class View:
 class Cortex:
     """Paint maps of one subject: both hemispheres flat, back to back, and inflated views to the left and right.
 
-    The flat cortex is cut off a little before the foremost region.
+    The flat cortex is cut off a little before the foremost region. Without a flat surface, the largest view is the
+    lateral one.
 
     Parameters
     ----------
     regions
-        Hemisphere -> ``(10242,)`` integers: region number of each vertex, -1 outside the used voxels.
+        Hemisphere -> ``(n_vertices,)`` integers: region number of each vertex, -1 outside the used voxels.
     names
         Names of the regions, by number.
+    meshes
+        Surfaces to paint on; left out: fsaverage5.
     """
 
-    def __init__(self, regions: Mapping[str, NDArray[np.int64]], names: Sequence[str]) -> None:
-        reach = round(max(_reach(side, regions[side]) for side in SIDES) + MARGIN_MM)
+    def __init__(
+        self, regions: Mapping[str, NDArray[np.int64]], names: Sequence[str], meshes: Meshes | None = None
+    ) -> None:
+        meshes = fsaverage5() if meshes is None else meshes
         self.names = names
+        self.caption = (
+            f"surface: {meshes.name}; grey: {'sulci' if meshes.sulci else 'cortex'}; lines: borders of the voxels used"
+        )
+        reach = round(max(_reach(meshes, side, regions[side]) for side in SIDES) + MARGIN_MM) if meshes.flat else 0
+        large, *small = ("flat", *SMALL_VIEWS) if meshes.flat else SMALL_VIEWS
         self._views = {
-            side: [_flat_view(side, reach), *(_small_view(side, name) for name in SMALL_VIEWS)] for side in SIDES
+            side: [_large_view(meshes, side, large, reach), *(_small_view(meshes, side, name) for name in small)]
+            for side in SIDES
         }
         self._regions = {side: [view.nearest(regions[side], -1) for view in self._views[side]] for side in SIDES}
 
@@ -104,40 +116,23 @@ class Cortex:
         canvas = Image.new("RGBA", (width, height))
         for side in SIDES:
             painted = [
-                _paint(view, colour(view, side), _edges(regions))
+                paint_view(view, colour(view, side), find_edges(regions))
                 for view, regions in zip(self._views[side], self._regions[side], strict=True)
             ]
             left, small_left = (SMALL_WIDTH + GAP, 0) if side == "lh" else (width // 2 + GAP // 2, width - SMALL_WIDTH)
             canvas.paste(painted[0], (left, (height - painted[0].height) // 2))
-            top = (height - sum(image.height for image in painted[1:]) - 2 * GAP * (len(SMALL_VIEWS) - 1)) // 2
+            top = (height - sum(image.height for image in painted[1:]) - 2 * GAP * (len(painted) - 2)) // 2
             for image in painted[1:]:
                 canvas.paste(image, (small_left, top))
                 top += image.height + 2 * GAP
         return np.asarray(canvas)
 
     def label_places(self) -> dict[str, tuple[float, float]]:
-        """Return the position of each region's name on the left flat cortex, in pixels from the left and the top.
-
-        It is the pixel farthest from the region's borders at which the name overlaps no name of a smaller region; where
-        there is none in the region, the nearest one outside of it.
-        """
-        from scipy.ndimage import distance_transform_edt
-
+        """Return the position of each region's name on the left large view, in pixels from the left and the top."""
         shown = self._regions["lh"][0]
         top = (self.size[1] - len(shown) // SMOOTH) // 2
-        sizes = {number: np.count_nonzero(shown == number) for number in range(len(self.names))}
-        places: dict[int, tuple[float, float]] = {}
-        for number in sorted((number for number, size in sizes.items() if size), key=lambda number: sizes[number]):
-            inside = np.pad(shown == number, 1)
-            # in pixels: above 0 inside of the region, below 0 outside
-            depth = (distance_transform_edt(inside) - distance_transform_edt(~inside))[1:-1, 1:-1]
-            y, x = (axis / SMOOTH for axis in np.ogrid[: len(shown), : shown.shape[1]])
-            for other, (other_x, other_y) in places.items():
-                apart = LETTER * (len(self.names[number]) + len(self.names[other]) + 1) / 2
-                depth[(abs(x - other_x) < apart) & (abs(y - other_y) < LINE)] = -np.inf
-            row, column = np.unravel_index(depth.argmax(), depth.shape)
-            places[number] = (column / SMOOTH, row / SMOOTH)
-        return {self.names[number]: (SMALL_WIDTH + GAP + x, top + y) for number, (x, y) in sorted(places.items())}
+        places = place_names(shown, self.names)
+        return {name: (SMALL_WIDTH + GAP + x, top + y) for name, (x, y) in places.items()}
 
     @property
     def size(self) -> tuple[int, int]:
@@ -148,8 +143,38 @@ class Cortex:
         return FLAT_WIDTH + 2 * SMALL_WIDTH + 2 * GAP, max(stack, flat, right)
 
 
-def _paint(view: View, over: Floats, edge: NDArray[np.bool_]) -> Image.Image:
-    """Paint colours over the background, at the final size."""
+def place_names(shown: NDArray[np.int64], names: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return the position of each region's name on an image of regions, in pixels of the reduced image.
+
+    It is the pixel farthest from the region's borders at which the name overlaps no name of a smaller region; where
+    there is none in the region, the nearest one outside of it.
+
+    Parameters
+    ----------
+    shown
+        Shape ``(height, width)``: number of the region at each pixel, -1 outside.
+    names
+        Names of the regions, by number.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    sizes = {number: np.count_nonzero(shown == number) for number in range(len(names))}
+    places: dict[int, tuple[float, float]] = {}
+    for number in sorted((number for number, size in sizes.items() if size), key=lambda number: sizes[number]):
+        inside = np.pad(shown == number, 1)
+        # in pixels: above 0 inside of the region, below 0 outside
+        depth = (distance_transform_edt(inside) - distance_transform_edt(~inside))[1:-1, 1:-1]
+        y, x = (axis / SMOOTH for axis in np.ogrid[: len(shown), : shown.shape[1]])
+        for other, (other_x, other_y) in places.items():
+            apart = LETTER * (len(names[number]) + len(names[other]) + 1) / 2
+            depth[(abs(x - other_x) < apart) & (abs(y - other_y) < LINE)] = -np.inf
+        row, column = np.unravel_index(depth.argmax(), depth.shape)
+        places[number] = (column / SMOOTH, row / SMOOTH)
+    return {names[number]: place for number, place in sorted(places.items())}
+
+
+def paint_view(view: View, over: Floats, edge: NDArray[np.bool_]) -> Image.Image:
+    """Paint colours over the sulci, at the size that is shown."""
     opacity = over[..., 3:]
     painted = view.grey[..., None] * (1 - opacity) + over[..., :3] * opacity
     painted[edge] = OUTLINE
@@ -157,37 +182,43 @@ def _paint(view: View, over: Floats, edge: NDArray[np.bool_]) -> Image.Image:
     return Image.fromarray(np.round(image.clip(0, 1) * 255).astype(np.uint8)).reduce(SMOOTH)
 
 
-def _reach(side: str, regions: NDArray[np.int64]) -> float:
-    """Return the extent of the regions from the posterior end of the flat cortex, in mm."""
-    used = np.unique(load_faces("flat", side))
-    back = _from_the_back(side)
-    in_region = used[regions[used] >= 0]
-    if not len(in_region):
-        return float(back[used].max())
-    return float(np.percentile(back[in_region], NEARLY_ALL))
+def _reach(meshes: Meshes, side: str, regions: NDArray[np.int64]) -> float:
+    """Return how far the regions reach from the back end of the flat cortex, in mm."""
+    used = np.unique(meshes.flat[side][1])
+    back = _from_the_back(meshes, side)
+    read = used[regions[used] >= 0]
+    return float(np.percentile(back[read], NEARLY_ALL) if len(read) else back[used].max())
 
 
-def _from_the_back(side: str) -> Floats:
-    """Return the distance of each vertex from the posterior end of the flat cortex, in mm."""
-    across = load_points("flat", side)[:, 0] * (1 if side == "lh" else -1)
-    used = np.unique(load_faces("flat", side))
+def _from_the_back(meshes: Meshes, side: str) -> Floats:
+    points, faces = meshes.flat[side]
+    across = points[:, 0] * (1 if side == "lh" else -1)  # the back is to the right in the left hemisphere
+    used = np.unique(faces)
     return np.asarray(across[used].max() - across)
 
 
 @lru_cache(maxsize=8)
-def _flat_view(side: str, reach: int) -> View:
-    points, faces = load_points("flat", side), load_faces("flat", side)
-    faces = faces[(_from_the_back(side)[faces] <= reach).all(axis=1)]
-    tall = np.ptp(points[np.unique(faces)][:, 1])
+def _large_view(meshes: Meshes, side: str, name: str, reach: int) -> View:
+    """Draw the flat cortex up to ``reach`` mm from its back end, or the inflated cortex from one side."""
     width = (FLAT_WIDTH - GAP) // 2 * SMOOTH
+    if name != "flat":
+        return _inflated_view(meshes, side, name, width)
+    points, faces = meshes.flat[side]
+    faces = faces[(_from_the_back(meshes, side)[faces] <= reach).all(axis=1)]
+    tall = np.ptp(points[np.unique(faces)][:, 1])
     flat = np.zeros(len(points))
-    return _view(side, *_raster(points[:, 0], points[:, 1], flat, faces, width, round(width * tall / reach)))
+    return _view(meshes, side, *_raster(points[:, 0], points[:, 1], flat, faces, width, round(width * tall / reach)))
 
 
-@lru_cache(maxsize=8)
-def _small_view(side: str, name: str) -> View:
-    """Return a view of the inflated cortex from one side; all views have the same width."""
-    x, y, z = load_points("infl", side).T
+@lru_cache(maxsize=12)
+def _small_view(meshes: Meshes, side: str, name: str) -> View:
+    return _inflated_view(meshes, side, name, SMALL_WIDTH * SMOOTH)
+
+
+def _inflated_view(meshes: Meshes, side: str, name: str, width: int) -> View:
+    """Draw the inflated cortex from one side; every view has the size that the longest one needs."""
+    points, faces = meshes.inflated[side]
+    x, y, z = points.T
     outer = -1 if side == "lh" else 1
     sides = {
         "lateral": (outer * y, z, outer * x),
@@ -198,8 +229,7 @@ def _small_view(side: str, name: str) -> View:
     long, tall = (np.ptp(up), np.ptp(across)) if name == "ventral" else (np.ptp(across), np.ptp(up))
     if name == "ventral":  # rotate it, anterior to the outside as in the other views
         across, up = outer * up, -outer * across
-    width = SMALL_WIDTH * SMOOTH
-    return _view(side, *_raster(across, up, near, load_faces("infl", side), width, round(width * tall / long)))
+    return _view(meshes, side, *_raster(across, up, near, faces, width, round(width * tall / long)))
 
 
 def _interpolate(
@@ -218,8 +248,15 @@ def _add(corner: Floats) -> Floats:
     return np.asarray(corner[..., 0] + corner[..., 1] + corner[..., 2])
 
 
-def _view(side: str, vertices: NDArray[np.int32], weights: NDArray[np.float32], there: NDArray[np.bool_]) -> View:
-    sulci = np.nan_to_num(_interpolate(vertices, weights, there, load_sulci(side)))
+def _view(
+    meshes: Meshes,
+    side: str,
+    vertices: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    there: NDArray[np.bool_],
+) -> View:
+    depth = meshes.sulci.get(side, np.full(len(meshes.inflated[side][0]), -1.0))  # unknown: all of it is light
+    sulci = np.nan_to_num(_interpolate(vertices, weights, there, depth))
     grey = GYRUS + (SULCUS - GYRUS) / (1 + np.exp(-8 * sulci))
     return View(vertices, weights, there, grey.astype(np.float32))
 
@@ -256,8 +293,8 @@ def _cross(one: Floats, other: Floats) -> Floats:
     return np.asarray(one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0])
 
 
-def _edges(regions: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return the pixels at borders of regions, two pixels wide."""
+def find_edges(regions: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Find the pixels at which one region ends, two pixels wide."""
     edge = np.zeros(regions.shape, dtype=bool)
     for axis in (0, 1):
         differ = np.diff(regions, axis=axis) != 0

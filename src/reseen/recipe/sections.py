@@ -225,10 +225,10 @@ class EncodeRecipe(Section):
     n_permutations: PositiveInt = Field(1000, description="permutations, where they are the null")
     fdr: Annotated[float, Field(gt=0, lt=1)] = Field(0.05, description="false discovery rate over a subject's voxels")
     n_bootstrap: PositiveInt = Field(1000, description="bootstrap samples of test images for each interval")
-    export: ListOf[Literal["nifti", "gifti", "vertices"]] = Field(
+    export: ListOf[Literal["nifti", "gifti", "cifti", "vertices"]] = Field(
         (),
-        description="also write maps, named as BIDS derivatives: nifti in the volume, gifti on fsaverage, "
-        "vertices: one npz on fsaverage, for pycortex",
+        description="also write maps, named as BIDS derivatives: nifti in the volume, gifti on fsaverage or the "
+        "surface of the responses, cifti on fsLR, vertices: one npz on the surface, for pycortex",
         json_schema_extra=NOT_IDENTITY,
     )
 

@@ -11,7 +11,6 @@ import numpy as np
 from reseen.analyses import NAMES, spaces_of
 from reseen.plot import CorticalMaps, colours
 from reseen.plot.analysis_figures import KINDS, TITLES, bars_of, draw_bars, draw_page, legend_of, paint_all
-from reseen.plot.cortex_views import Cortex
 from reseen.plot.figure import page_svg
 from reseen.plot.flat_maps import TOP, Kind
 from reseen.plot.wording import correlation, percent
@@ -48,6 +47,8 @@ class AnalysisReport:
         Description: quantity, n, threshold and null.
     reading
         Summary of the values.
+    caption
+        Description of what the maps are drawn on; empty without maps.
     """
 
     name: str
@@ -56,6 +57,7 @@ class AnalysisReport:
     places: Mapping[str, tuple[float, float]]
     about: str
     reading: str
+    caption: str = ""
 
     @property
     def kind(self) -> Kind:
@@ -69,7 +71,7 @@ class AnalysisReport:
 
     def draw(self, subject: str) -> Figure:
         """Draw the figure for print of a subject, one of the paper's Figures 6 to 9."""
-        note = f"{self.reading} {self.about}"
+        note = " ".join(filter(None, (self.reading, self.about, f"Maps: {self.caption}." if self.panels else "")))
         return draw_page(self.bars, self.name, self.panels, self.places, f"{subject}: {self.title}", note=note)
 
 
@@ -89,7 +91,8 @@ def analysis_reports(
     """
     if not set(TIDY) <= set(table.columns):
         return ()
-    cortex = Cortex(maps.regions, maps.region_names) if maps else None
+    cortex = maps.canvas() if maps else None
+    caption = "; ".join(filter(None, (cortex.caption, maps.note))) if cortex and maps else ""
     found = []
     for name in NAMES:
         rows = table[table["analysis"] == name].to_dict("records")
@@ -99,7 +102,7 @@ def analysis_reports(
         panels = paint_all(cortex, maps, table, name) if cortex and maps else {}
         places = cortex.label_places() if cortex else {}
         about = _about(KINDS[name], rows, recipe, mapped=bool(panels))
-        found.append(AnalysisReport(name, bars, panels, places, about, _summary(KINDS[name], bars)))
+        found.append(AnalysisReport(name, bars, panels, places, about, _summary(KINDS[name], bars), caption))
     return tuple(found)
 
 
@@ -181,7 +184,7 @@ def _shown(subject: str, analysis: AnalysisReport) -> dict[str, Any]:
         {
             "title": title,
             "uri": embed.map_uri(painted),
-            "alt": f"{subject}, {analysis.title}: {title}, on the flat and the inflated cortex",
+            "alt": f"{subject}, {analysis.title}: {title}; {analysis.caption}",
             "width": painted.shape[1],
             "height": painted.shape[0],
         }
@@ -192,6 +195,7 @@ def _shown(subject: str, analysis: AnalysisReport) -> dict[str, Any]:
         "about": analysis.about,
         "reading": analysis.reading,
         "maps": maps,
+        "caption": analysis.caption,
         "places": [(name, round(x, 1), round(y, 1)) for name, (x, y) in analysis.places.items()],
         "key": _key(analysis.kind, list(legend)) if maps else None,
         "legend": [(name, colours.css(colour)) for name, colour in legend.items()],

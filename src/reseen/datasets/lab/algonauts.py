@@ -21,11 +21,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.datasets.fsaverage import SURFACES
 from reseen.datasets.lab.assemble import assemble, locate, need_root
 from reseen.datasets.lab.data import LabData, Responses
 from reseen.datasets.lab.matrices import map_array, read_columns_of
 from reseen.datasets.lab.pickled import read_pickled
-from reseen.datasets.lab.place import SURFACES, Place
+from reseen.datasets.lab.place import Place
 from reseen.datasets.lab.table import TrialTable
 from reseen.errors import DataError
 from reseen.files.reading import shown

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.datasets.fsaverage import SURFACES
 from reseen.datasets.volumes import Affine, Shape
 from reseen.errors import ShapeError
-
-SURFACES: Mapping[str, int] = {"fsaverage": 163842, "fsaverage6": 40962, "fsaverage5": 10242, "fsLR-32k": 32492}
-"""Standard surfaces, and their number of vertices in each hemisphere."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +20,8 @@ class Place:
     Parameters
     ----------
     space
-        Name of the space, such as ``"T1w"`` or ``"MNI152NLin2009cAsym"``, or of a surface of `SURFACES`.
+        Name of the space, such as ``"T1w"`` or ``"MNI152NLin2009cAsym"``, or of a standard surface
+        (`reseen.datasets.fsaverage.SURFACES`).
     shape
         Shape of the volume (X, Y, Z). Of a surface it is (2, n_vertices, 1): hemisphere (left first), vertex.
     index

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.datasets.lab.place import SURFACES, Place
+from reseen.datasets.fsaverage import SURFACES
+from reseen.datasets.lab.place import Place
 from reseen.errors import DataError
 from reseen.files import check_regular, reading
 from reseen.files.reading import shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +16,14 @@ from reseen.errors import DataError
 from reseen.files.reading import shown
 
 
+def space_of(path: Path, default: str) -> str:
+    """Return the space that a file name says, as in ``sub-01_space-T1w_desc-brain_mask.nii.gz``."""
+    found = re.search(r"(?:^|_)space-([A-Za-z0-9]+)", path.name)
+    return found[1] if found else default
+
+
 def read_mask(path: Path, space: str = "") -> Place:
-    """Return the voxels of a brain mask in C order of its volume.
+    """Return the voxels of a brain mask in C order of its volume; the space is the file name's, or else ``space``.
 
     Raises
     ------
@@ -33,14 +40,14 @@ def read_mask(path: Path, space: str = "") -> Place:
             found=volume.ndim,
         )
     x, y, z = volume.shape
-    return Place(space, (x, y, z), index, affine)
+    return Place(space_of(path, space), (x, y, z), index, affine)
 
 
 def all_voxels(path: Path, space: str = "") -> Place:
-    """Return all voxels of a NIfTI file's grid, without a mask."""
+    """Return all voxels of a NIfTI file's grid, without a mask; the space is that of `read_mask`."""
     shape, affine = read_grid(path)
     x, y, z = shape[:3]
-    return Place(space, (x, y, z), np.arange(x * y * z), affine)
+    return Place(space_of(path, space), (x, y, z), np.arange(x * y * z), affine)
 
 
 def run_files(paths: Sequence[Path], place: Place) -> Responses:
