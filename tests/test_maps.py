@@ -239,7 +239,7 @@ def test_figures_for_print_are_the_same_bytes_and_hold_their_words(found, tmp_pa
 def test_the_page_shows_the_maps_of_the_first_subject_and_folds_the_others(found, table):
     html = report.report(contents(subject(encoding=found), subject("subj02", encoding=found[:1]), encoding=table))
     page = Page(html)
-    shown = [image for image in page.all("img") if "inflated cortex" in image["alt"]]
+    shown = [image for image in page.all("img") if "surface: fsaverage5" in image["alt"]]
     assert len(shown) == 3 * 4 + 3
     assert max(len(image["src"]) for image in shown) < 200_000
     assert "The maps of subj02" in page.words

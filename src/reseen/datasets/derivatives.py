@@ -183,8 +183,12 @@ def write_vertices(root: Path, maps: Maps, surface: Surface | Vertices | OwnVert
     with writing(path) as part, part.open("wb") as file:
         save: Any = np.savez_compressed  # any name may be a keyword here
         save(file, **arrays)
-    said = f"maps of numbers on the vertices of {surface.space}: {n_left} of the left hemisphere, then those of the right"
-    write_json(path.with_suffix(".json"), {"Description": said, "Maps": {name: _metadata(name, maps) for name in arrays}})
+    said = (
+        f"maps of numbers on the vertices of {surface.space}: {n_left} of the left hemisphere, then those of the right"
+    )
+    write_json(
+        path.with_suffix(".json"), {"Description": said, "Maps": {name: _metadata(name, maps) for name in arrays}}
+    )
     return [path]
 
 

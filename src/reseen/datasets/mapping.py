@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from reseen.datasets.fsaverage import FS_LR, SIDES, SURFACES, load_points
 from reseen.datasets.surface import Surface, read_affine
-from reseen.datasets.vertices import Vertices, way_to_fsaverage
+from reseen.datasets.vertices import OwnVertices, Vertices, way_to_fsaverage
 from reseen.datasets.volumes import Affine, Shape
 from reseen.errors import DataError
 from reseen.recipe import DataRecipe
@@ -84,7 +84,7 @@ class Volume:
         return {VOLUME: volume}
 
 
-def map_target(data: DataRecipe, subject: str, placed: Placed) -> Surface | Vertices | Volume:
+def map_target(data: DataRecipe, subject: str, placed: Placed) -> Surface | Vertices | OwnVertices | Volume:
     """Return what a subject's maps are drawn on.
 
     Parameters
@@ -112,7 +112,7 @@ def map_target(data: DataRecipe, subject: str, placed: Placed) -> Surface | Vert
     return Volume(placed.volume_shape, placed.affine, placed.space)
 
 
-def map_surface(data: DataRecipe, subject: str, placed: Placed) -> Surface | Vertices:
+def map_surface(data: DataRecipe, subject: str, placed: Placed) -> Surface | Vertices | OwnVertices:
     """Return the surface on which a subject's maps are written.
 
     Raises

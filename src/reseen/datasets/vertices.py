@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from reseen.datasets.fsaverage import FS_LR, N_COARSE, N_FINE, SIDES, SURFACES
 from reseen.datasets.nsd_facts import DRAWN_ATLASES, ROI_LABELS, NsdFiles
 from reseen.datasets.nsd_rois import read_table
-from reseen.datasets.nsd_sessions import VERTEX_SHAPE, list_sessions, session_paths
+from reseen.datasets.nsd_sessions import list_sessions, session_paths
 from reseen.datasets.surface import Surface, read_nearest, read_surface
 from reseen.datasets.volumes import Shape, peek, read_volume
 from reseen.errors import DataError, ShapeError
@@ -104,6 +104,11 @@ class OwnVertices:
 
     nearest: Mapping[str, NDArray[np.int64]]
     n_own: int
+
+    @property
+    def space(self) -> str:
+        """Name of the surface that values are mapped to."""
+        return FSAVERAGE
 
     def coarse(self) -> OwnVertices:
         """Keep fsaverage5: the first 10,242 vertices of each hemisphere."""

@@ -99,7 +99,7 @@ def export_maps(subject: SubjectRun) -> bool:
     ResultsError
         If the voxels have no positions in a volume.
     DataError
-        If a transform file is missing, or the voxels' place does not allow a kind of file.
+        If a transform file is missing, or the place of the voxels does not allow a format.
     """
     name, data = subject.name, subject.run.data
     root = subject.results.path / "derivatives"
