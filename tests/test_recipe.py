@@ -344,3 +344,10 @@ def test_a_recipe_that_is_no_regular_file_is_refused(tmp_path):
     for path in (tmp_path, tmp_path / "pipe.toml", "x" * 300, Path("/dev/zero")):
         with pytest.raises(RecipeError):
             load_recipe(path)
+
+
+def test_a_recipe_with_a_list_of_paths_is_written_and_read_again(tmp_path):
+    recipe = with_settings(Recipe(), ["data.kind=trials", 'data.roi_files=["rois", "V1.nii.gz"]'])
+    path = tmp_path / "recipe.toml"
+    path.write_text(to_toml(recipe), encoding="utf-8")
+    assert load_recipe(str(path)).data.roi_files == recipe.data.roi_files == (Path("rois"), Path("V1.nii.gz"))

@@ -219,7 +219,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return {name: str(path) for name, path in value if path is not None}
     if isinstance(value, tuple):
-        return list(value)
+        return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
 
 
