@@ -82,6 +82,7 @@ def test_slices_show_left_on_the_left_and_the_front_at_the_top():
     assert {"V1", "VT", "z = \u221210 mm", "z = \u22128 mm"} <= set(places)
     assert columns.min() > last[0]
     assert rows.max() < last[1] / 2
+    assert seen[int(last[1]), int(last[0]), 3] == 255  # the name is on grey, readable on dark paper
     assert "T1w, for which no surface is known; left is left" in canvas.caption
 
 

@@ -70,7 +70,11 @@ class Mosaic:
 
     def paint(self, colour: Callable[[View, str], Floats]) -> NDArray[np.uint8]:
         """Paint one map, ``(height, width, 4)`` uint8, transparent between slices; see `Cortex.paint`."""
-        return np.asarray(paint_view(self._view, colour(self._view, VOLUME), self._edges))
+        painted = np.array(paint_view(self._view, colour(self._view, VOLUME), self._edges))
+        width, height = self._tile
+        for x, y in self._corners.values():  # the slice's name is dark, so it is on light grey, on dark paper too
+            painted[y + height : y + height + round(LINE), x : x + width] = (*[round(255 * AROUND)] * 3, 255)
+        return painted
 
     def label_places(self) -> dict[str, tuple[float, float]]:
         """Return the position of each region's name, once, and of each slice's height in mm below it, in pixels."""
