@@ -151,7 +151,7 @@ def hdf5(root: Path, n_sessions: int) -> Path:
 def write_data(root: Path, n_sessions: int, *, quick: bool) -> None:
     """Write what is to be read, unless it is there."""
     if not hdf5(root, n_sessions).exists():
-        size = {"n_voxels": 300, "whole": False} if quick else {}
+        size = {"n_voxels": 300, "all_voxels": False} if quick else {}
         write_full_size(hdf5(root, n_sessions), n_sessions=n_sessions, **size)
     if not quick and not (root / "nifti").exists():
         write_full_size(root / "nifti", n_sessions=1, all_voxels=False, n_nifti=1)

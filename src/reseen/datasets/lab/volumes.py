@@ -15,15 +15,18 @@ from reseen.datasets.volumes import read_grid, read_volume, read_voxels
 from reseen.errors import DataError
 from reseen.files.reading import shown
 
+NATIVE = "native"
+"""Space of a volume that no file or setting names."""
 
-def space_of(path: Path, default: str) -> str:
-    """Return the space that a file name says, as in ``sub-01_space-T1w_desc-brain_mask.nii.gz``."""
-    found = re.search(r"(?:^|_)space-([A-Za-z0-9]+)", path.name)
-    return found[1] if found else default
+
+def space_of(path: Path, known: str) -> str:
+    """Return the space that is known, or else the file name's, as in ``sub-01_space-T1w_desc-brain_mask.nii.gz``."""
+    named = re.search(r"(?:^|_)space-([A-Za-z0-9]+)", path.name)
+    return named[1] if named and known in ("", NATIVE) else known
 
 
 def read_mask(path: Path, space: str = "") -> Place:
-    """Return the voxels of a brain mask in C order of its volume; the space is the file name's, or else ``space``.
+    """Return the voxels of a brain mask in C order of its volume; the space is `space_of` the file.
 
     Raises
     ------
