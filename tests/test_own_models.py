@@ -116,7 +116,7 @@ def test_reconstruct_returns_what_it_writes_and_needs_something_decoded():
     empty = reseen.reconstruct(model, z=z, write=lambda item, sample, image: written.update({(item, sample): image}))
     assert len(empty) == 0
     np.testing.assert_array_equal(written[1, 0], images[1, 0])
-    with raises_with(ShapeError, expected=("z", "c")):
+    with raises_with(ShapeError, expected=("pixels", "z", "c", "zc")):
         reseen.reconstruct(model)
     with pytest.raises(RecipeError, match="n_steps"):
         reseen.reconstruct(model, z=z, n_steps=0)
