@@ -124,7 +124,7 @@ def test_half_precision_alone_and_pickles_are_said_to_be_so(model):
     with pytest.raises(ModelError, match="has only half-precision weights"):
         load_model(str(model))
     file.with_name("diffusion_pytorch_model.fp16.safetensors").rename(file.with_name("diffusion_pytorch_model.bin"))
-    with pytest.raises(ModelError, match=r"it has \.bin files, which are pickles and are not read"):
+    with pytest.raises(ModelError, match=r"its \.bin files are pickles, which reseen does not read"):
         load_model(str(model))
 
 
