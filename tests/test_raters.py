@@ -219,7 +219,7 @@ class TestAnswers:
             ({"rater": "one"}, "at rater: input should be a valid integer"),
             ({"rater": True}, "at rater"),
             ({"answers": [{"side": "up", "seconds": 1}] * 30}, "0 -> side: input should be 'left' or 'right'"),
-            ({"answers": [{"side": ["left"], "seconds": 1}] * 30}, "one.json does not hold .*answers -> 0 -> side"),
+            ({"answers": [{"side": ["left"], "seconds": 1}] * 30}, "one.json does not contain .*answers -> 0 -> side"),
             ({"answers": [{"seconds": 1}] * 30}, "answers -> 0 -> side: field required"),
             ({"answers": ["left"] * 30}, "at answers -> 0"),
             ({"answers": None}, "at answers: input should be a valid array"),

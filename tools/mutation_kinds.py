@@ -450,8 +450,8 @@ def write_check(folder: Path) -> Kind:
     """Write a tree in NSD's layout that `check` looks at, with a small model."""
     from tiny_ldm import write_tiny_ldm
 
-    from reseen.check import check
-    from reseen.check.files import find_data
+    from reseen.check import check, files
+    from reseen.check.inputs import Inputs
     from reseen.recipe import Recipe, with_settings
 
     tree = folder / "tree"
@@ -462,7 +462,8 @@ def write_check(folder: Path) -> Kind:
     drawn = with_settings(recipe, ["model.name=builtin"])
 
     def read() -> Any:
-        found = [*check(recipe, folder / "out"), *find_data(drawn, folder / "out")]
+        inputs = Inputs(drawn, folder / "out", thorough=True)
+        found = [*check(recipe, folder / "out"), *files.settings(inputs), *files.files(inputs)]
         return [(finding.what, finding.ok, finding.absent) for finding in found]
 
     return Kind("NSD, checked", _files(tree), read, weight=1)
