@@ -171,17 +171,17 @@ def load_arrays(
       Stimuli: 8 images with captions
       Trials of subj01: 20 trials of 8 stimuli, 40 voxels
     """
-    data = _section(
-        kind="arrays",
-        path=Path(path),
-        subjects=(subject,),
-        rois=tuple(rois),
+    return load_data(
+        path,
+        "arrays",
+        subject,
+        rois=rois,
         zscore_sessions=zscore_sessions,
         n_test=n_test,
+        n_folds=n_folds,
+        test=test,
         fit=fit,
-        **_folds(n_folds, test),
     )
-    return open_subject(data, subject)
 
 
 def load_data(

@@ -34,6 +34,7 @@ from reseen.datasets.array_files import ROI, Arrays, find_arrays, join_names, re
 from reseen.datasets.array_stimuli import Images, count_copies, read_captions, read_categories, read_images
 from reseen.datasets.array_types import integers, labels, mask, numbers
 from reseen.datasets.inventory import FileCheck, check_file, describe_labels
+from reseen.datasets.lab.data import zscore
 from reseen.datasets.splits import make_split
 from reseen.errors import DataError
 from reseen.files.reading import shown
@@ -104,7 +105,7 @@ def _convert(found: Arrays, data: DataRecipe, subject: str) -> tuple[Trials, Sti
         ncsnr=ncsnr,
     )
     if data.zscore_sessions:
-        trials = _zscore(found, trials)
+        trials = zscore(found.path, trials, "run")
     seen = np.unique(stimulus_id)
     captions = read_captions(found, images.n_stimuli)
     categories = read_categories(found, images.n_stimuli)
@@ -200,14 +201,3 @@ def _fixed_test(found: Arrays, seen: NDArray[np.int64]) -> NDArray[np.int64] | N
             f"{shown(found.path)}: test_stimulus_id names stimulus {np.setdiff1d(ids, seen)[0]}, which no trial shows."
         )
     return ids
-
-
-def _zscore(found: Arrays, trials: Trials) -> Trials:
-    """Standardise within runs; a run needs 3 trials or more for a mean and a standard deviation."""
-    runs, counts = np.unique(trials.session, return_counts=True)
-    if counts.min() < 3:
-        raise DataError(
-            f"{shown(found.path)}: run {runs[counts.argmin()]} contains {counts.min()} trials, too few to standardise "
-            "within runs. Set data.zscore_sessions to false, or join the run to another."
-        )
-    return trials.zscore_sessions()

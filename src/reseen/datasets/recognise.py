@@ -16,13 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from reseen.errors import DataError, RecipeError, ReseenError
+from reseen.files import IMAGE_SUFFIXES
 from reseen.files.reading import shown
 from reseen.recipe import DataRecipe
 
 MOST_FILES = 20_000
 """Maximum number of files of a folder whose names are compared."""
 _HEAD = 512
-_IMAGES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 _ARRAYS = 'Set data.kind = "arrays".'
 _OWN = ("arrays",)
 _LABELS = re.compile(r"(\S+)[ \t,]+\d+")
@@ -227,6 +227,10 @@ def _pickle(_path: Path, _head: bytes) -> Layout:
     )
 
 
+def _is_image(path: Path, head: bytes) -> bool:
+    return head.startswith((b"\x89PNG", b"\xff\xd8\xff")) or path.suffix.lower() in IMAGE_SUFFIXES
+
+
 def _image(_path: Path, _head: bytes) -> Layout:
     return Layout(
         "an image: a stimulus without responses",
@@ -301,7 +305,10 @@ _FILES: Sequence[tuple[Callable[[Path, bytes], bool], Callable[[Path, bytes], La
     (lambda _, head: head.startswith(b"\x1f\x8b"), _compressed),
     (lambda _, head: head.startswith(b"\x93NUMPY"), _npy),
     (lambda path, head: head[:1] == b"\x80" and path.suffix in (".pkl", ".pickle", ".p"), _pickle),
-    (lambda path, head: head.startswith((b"\x89PNG", b"\xff\xd8\xff")) or path.suffix.lower() in _IMAGES, _image),
+    (
+        lambda path, head: head.startswith((b"\x89PNG", b"\xff\xd8\xff")) or path.suffix.lower() in IMAGE_SUFFIXES,
+        _image,
+    ),
     (lambda path, head: _is_text(head) and bool(_block_labels(path)), _blocks),
     (lambda _, head: _is_text(head), _text),
 )
@@ -371,7 +378,7 @@ def _plain_folder(folder: Path, files: Sequence[str]) -> Layout | None:
             'file names if each trial has its own file. Set data.kind = "trials".',
             ("trials", "bids"),
         )
-    n_images = sum(Path(name).suffix.lower() in _IMAGES for name in files)
+    n_images = sum(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in files)
     if n_images and n_images > len(files) / 2:
         return Layout(
             f"a folder of {n_images} images, without responses",

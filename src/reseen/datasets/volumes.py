@@ -301,7 +301,7 @@ def _read_trials(betas: Any, zyx: tuple[NDArray[np.intp], ...]) -> NDArray[Any]:
     box = tuple(slice(first, int(a.max()) + 1) for first, a in zip(start, zyx, strict=True))
     inside = tuple(a - first for a, first in zip(zyx, start, strict=True))
     n_bytes = betas.dtype.itemsize * int(np.prod([s.stop - s.start for s in box]))
-    for rows in _blocks(len(found), n_bytes):
+    for rows in blocks(len(found), n_bytes):
         found[rows] = betas[(rows, *box)][(slice(None), *inside)]
     return found
 
@@ -311,7 +311,7 @@ def _read_nifti(betas: Any, xyz: tuple[NDArray[np.intp], ...], n_trials: int) ->
     index = np.ravel_multi_index(xyz, betas.shape[:3], order="F")
     n_bytes = betas.dtype.itemsize * int(np.prod(betas.shape[:3]))
     found: NDArray[Any] | None = None
-    for rows in _blocks(n_trials, n_bytes):
+    for rows in blocks(n_trials, n_bytes):
         block = np.asarray(betas[..., rows])  # scaled if the header has a scale; the type then changes
         if found is None:
             found = np.empty((n_trials, len(index)), dtype=block.dtype)
@@ -329,7 +329,8 @@ def _read_mapped(betas: Any, xyz: tuple[NDArray[np.intp], ...], n_trials: int) -
     return found
 
 
-def _blocks(n_trials: int, bytes_per_trial: int) -> Iterator[slice]:
+def blocks(n_trials: int, bytes_per_trial: int) -> Iterator[slice]:
+    """Yield slices of trials that take at most `BLOCK_BYTES` each, and at least one trial."""
     step = max(1, BLOCK_BYTES // max(bytes_per_trial, 1))
     for first in range(0, n_trials, step):
         yield slice(first, min(first + step, n_trials))

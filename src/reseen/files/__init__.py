@@ -13,7 +13,7 @@
 """
 
 from reseen.files.archives import check_archive
-from reseen.files.images import read_image
+from reseen.files.images import IMAGE_SUFFIXES, read_image
 from reseen.files.locking import Held, lock
 from reseen.files.reading import check_regular, file_state, reading, shown, unreadable
 from reseen.files.sealing import verify_sealed, write_sealed
@@ -26,6 +26,7 @@ GB = 1e9
 
 __all__ = [
     "GB",
+    "IMAGE_SUFFIXES",
     "Held",
     "check_archive",
     "check_regular",

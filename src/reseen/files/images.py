@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.ImageFile import ImageFile
 
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
+"""Suffixes of image files, in lower case."""
 MAX_BYTES = 512 * 2**20
 """Largest image file in bytes."""
 MAX_PIXELS = 100_000_000

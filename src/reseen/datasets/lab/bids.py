@@ -21,7 +21,7 @@ from reseen.datasets.lab.assemble import assemble, locate, need_root
 from reseen.datasets.lab.bids_series import computed_responses, read_series
 from reseen.datasets.lab.data import LabData
 from reseen.datasets.lab.place import Place
-from reseen.datasets.lab.runs import Run, find_runs, may_be, read_run_tables, run_of
+from reseen.datasets.lab.runs import Run, by_number, events_of, find_runs, may_be, read_run_tables, run_of
 from reseen.datasets.lab.table import IMAGE_COLUMNS, read_columns
 from reseen.datasets.lab.volumes import all_voxels, count_volumes, read_mask, run_files
 from reseen.errors import DataError
@@ -75,7 +75,7 @@ def read(data: DataRecipe, subject: str) -> LabData:
     place = _voxels(data, folder, runs, space, needs_mask=ending is not None)
     notes = (f"space {space or 'of the scan'}", *left_out)
     if ending is None:
-        files = {run: sorted(paths, key=_by_number) for run, paths in runs.items()}
+        files = {run: sorted(paths, key=lambda path: by_number(path.name)) for run, paths in runs.items()}
         responses = run_files([path for paths in files.values() for path in paths], place)
         counts = {run: sum(count_volumes(path, place) for path in paths) for run, paths in files.items()}
         return assemble(data, read_run_tables(data, counts), responses, notes=notes)
@@ -90,7 +90,7 @@ def _estimated(
     series = []
     for run, path in runs.items():
         sidecars = [text for text in texts if may_be(run_of(text), run)]
-        series.append(read_series(data, run, path, place, _only_events(data, events, run), sidecars))
+        series.append(read_series(data, run, path, place, events_of(need_root(data), events, run), sidecars))
     counts = {run: found.events.n_trials for run, found in zip(runs, series, strict=True)}
     responses = computed_responses(series, place, data)
     names = sorted({name for found in series for name in found.scan.confounds})
@@ -140,19 +140,6 @@ def _events_files(data: DataRecipe) -> list[Path]:
 def _has_images(path: Path) -> bool:
     columns = read_columns(path)
     return any(any(columns.get(name, ())) for name in IMAGE_COLUMNS)
-
-
-def _only_events(data: DataRecipe, events: Sequence[Path], run: Run) -> Path:
-    files = [path for path in events if may_be(run_of(path), run)]
-    if len(files) != 1:
-        raise DataError(
-            f"{shown(need_root(data))} has {len(files)} events files of the run {'_'.join(filter(None, run))}; one is "
-            "needed. Name their folder: data.trials.",
-            where="data.trials",
-            expected=1,
-            found=len(files),
-        )
-    return files[0]
 
 
 def space_of(path: Path) -> str:
@@ -222,9 +209,3 @@ def _only(paths: Sequence[Path]) -> Path:
             found=len(paths),
         )
     return paths[0]
-
-
-def _by_number(path: Path) -> list[tuple[int, str]]:
-    """Return a key that sorts trial-2 before trial-10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]

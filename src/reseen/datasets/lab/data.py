@@ -116,7 +116,7 @@ def to_subject(found: LabData, data: DataRecipe, subject: str) -> Subject:
     split = make_split(data, stimulus_id, {}, test=test, labels=labels)
 
     def read() -> Trials:
-        return _read(found, rois, rows, data, subject)
+        return _read(found, table, rois, rows, data, subject)
 
     columns = {"image": table.image, "session": table.session, "run": table.run, **table.columns}
     return Subject(read, found.stimuli, split, name=subject, columns=columns)
@@ -149,8 +149,15 @@ def choose_rois(found: LabData, wanted: tuple[str, ...]) -> dict[str, Mask]:
     return {name: known[name] for name in wanted}
 
 
-def _read(found: LabData, rois: Mapping[str, Mask], rows: NDArray[np.int64], data: DataRecipe, subject: str) -> Trials:
-    """Read the voxels of the ROIs in the trials with an image."""
+def _read(
+    found: LabData,
+    table: TrialTable,
+    rois: Mapping[str, Mask],
+    rows: NDArray[np.int64],
+    data: DataRecipe,
+    subject: str,
+) -> Trials:
+    """Read the voxels of the ROIs in the trials with an image, which are these rows and have this table."""
     columns = np.flatnonzero(np.logical_or.reduce(list(rois.values())))
     betas = found.responses.read(columns)[rows]
     varies = _varying(betas)
@@ -158,7 +165,6 @@ def _read(found: LabData, rois: Mapping[str, Mask], rows: NDArray[np.int64], dat
         _leave_out(found, rois, columns[~varies])
         betas, columns = betas[:, varies], columns[varies]
     place, ncsnr = found.responses.place, found.responses.ncsnr
-    table = found.table.take(rows)
     trials = Trials(
         betas,
         found.stimulus_id[rows],
@@ -228,8 +234,17 @@ def _fixed_test(source: Path, table: TrialTable, stimulus_id: NDArray[np.int64])
     return test
 
 
-def zscore(source: Path, trials: Trials) -> Trials:
+def zscore(source: Path, trials: Trials, session: str = "session") -> Trials:
     """Standardise within sessions; a session needs three trials or more for a mean and a standard deviation.
+
+    Parameters
+    ----------
+    source
+        File or folder of the data, for messages.
+    trials
+        Trials to standardise.
+    session
+        The data's own word for a session, such as ``"run"``, for messages.
 
     Raises
     ------
@@ -239,8 +254,8 @@ def zscore(source: Path, trials: Trials) -> Trials:
     sessions, counts = np.unique(trials.session, return_counts=True)
     if counts.min() < 3:
         raise DataError(
-            f"{shown(source)}: session {sessions[counts.argmin()]} has {counts.min()} trials, too few to standardise "
-            "voxels within sessions. Set data.zscore_sessions to false.",
+            f"{shown(source)}: {session} {sessions[counts.argmin()]} contains {counts.min()} trials, too few to "
+            f"standardise within {session}s. Set data.zscore_sessions to false, or join the {session} to another.",
             where="data.zscore_sessions",
             expected=3,
             found=int(counts.min()),

@@ -9,7 +9,6 @@ it; ``data.trials`` names another file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from reseen.datasets.lab.assemble import assemble, locate, need_root
 from reseen.datasets.lab.data import LabData, Responses
 from reseen.datasets.lab.glmsingle_files import Betas, Design, open_betas, read_design
 from reseen.datasets.lab.place import Place
+from reseen.datasets.lab.runs import by_number
 from reseen.datasets.lab.table import TrialTable, join_tables, read_trial_table
 from reseen.datasets.lab.volumes import read_mask
 from reseen.errors import DataError
@@ -84,13 +84,7 @@ def _output_folders(folder: Path, subject: str) -> list[Path]:
             expected=tuple(others),
             found=subject,
         )
-    return sorted(found, key=_by_number)
-
-
-def _by_number(path: Path) -> list[tuple[int, str]]:
-    """Return a key that sorts ses-2 before ses-10."""
-    parts = re.split(r"(\d+)", path.as_posix())
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
+    return sorted(found, key=lambda path: by_number(path.as_posix()))
 
 
 def _type(data: DataRecipe, folders: Sequence[Path]) -> str:

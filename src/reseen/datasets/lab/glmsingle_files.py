@@ -27,12 +27,11 @@ from numpy.typing import NDArray
 from reseen.datasets.hdf5 import open_dataset
 from reseen.datasets.lab.pickled import read_pickled
 from reseen.datasets.mat_files import check_mat
+from reseen.datasets.volumes import blocks
 from reseen.errors import DataError
 from reseen.files import check_regular, reading
 from reseen.files.reading import shown
 
-BLOCK_BYTES = 64 * 2**20
-"""Maximum memory for a block of a file."""
 Float32 = NDArray[np.float32]
 Index = NDArray[np.int64]
 
@@ -139,7 +138,7 @@ def _read_boxes(dataset: Any, places: tuple[NDArray[np.intp], ...], *, trials_ax
         box = tuple(slice(first, last) for first, last in zip(start, stop, strict=True))
         inside = tuple(axis[voxels] - first for axis, first in zip(places, start, strict=True))
         n_bytes = dataset.dtype.itemsize * int(np.prod(np.subtract(stop, start)))
-        for rows in _blocks(n_trials, n_bytes):
+        for rows in blocks(n_trials, n_bytes):
             if trials_axis == 0:
                 found[rows, voxels] = dataset[(rows, *box)][(slice(None), *inside)]
             else:
@@ -157,12 +156,6 @@ def _cells(dataset: Any, places: tuple[NDArray[np.intp], ...], trials_axis: int)
     cell = np.ravel_multi_index([axis // step for axis, step in zip(places, size, strict=True)], grid)
     order = np.argsort(cell, kind="stable")
     yield from np.split(order, np.flatnonzero(np.diff(cell[order])) + 1)
-
-
-def _blocks(n_trials: int, bytes_per_trial: int) -> Iterator[slice]:
-    step = max(1, BLOCK_BYTES // max(bytes_per_trial, 1))
-    for first in range(0, n_trials, step):
-        yield slice(first, min(first + step, n_trials))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from reseen.datasets.array_stimuli import magnify
 from reseen.datasets.lab.table import IMAGE_COLUMNS, Texts, read_columns
 from reseen.errors import DataError
-from reseen.files import read_image
+from reseen.files import IMAGE_SUFFIXES, read_image
 from reseen.files.reading import shown
 from reseen.stimuli import Fit, Stimuli
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 
 
 class ImageFolder:
@@ -45,7 +43,7 @@ class ImageFolder:
         """Files by each text that names them: path in the folder, file name, and file name without suffix."""
         found: dict[str, list[Path]] = {}
         for path in sorted(self.folder.rglob("*")):
-            if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+            if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
                 continue
             for text in {path.relative_to(self.folder).as_posix(), path.name, path.stem}:
                 found.setdefault(text, []).append(path)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.datasets.volumes import BLOCK_BYTES
+from reseen.datasets.volumes import blocks
 from reseen.errors import DataError
 from reseen.files import check_regular, reading
 from reseen.files.reading import shown
@@ -35,11 +35,10 @@ def read_columns_of(matrix: Any, columns: NDArray[np.int64], rows: NDArray[np.in
     """
     wanted = np.arange(len(matrix)) if rows is None else rows
     found = np.empty((len(wanted), len(columns)), dtype=np.float32)
-    for first, last in _blocks(matrix):
-        start, stop = np.searchsorted(wanted, [first, last])
+    for block in _blocks(matrix):
+        start, stop = np.searchsorted(wanted, [block.start, block.stop])
         if start < stop:
-            block = np.asarray(matrix[first:last])
-            found[start:stop] = block[wanted[start:stop] - first][:, columns]
+            found[start:stop] = _read_block(matrix, block)[wanted[start:stop] - block.start][:, columns]
     return found
 
 
@@ -62,18 +61,27 @@ def read_rows_of(matrix: Any, rows: NDArray[np.int64]) -> Float32:
 
 def _read_rows(matrix: Any, rows: NDArray[np.int64]) -> Float32:
     found = np.empty((len(rows), matrix.shape[1]), dtype=np.float32)
-    for first, last in _blocks(matrix):
-        start, stop = np.searchsorted(rows, [first, last])
+    for block in _blocks(matrix):
+        start, stop = np.searchsorted(rows, [block.start, block.stop])
         if start < stop:  # a block without a wanted voxel is not read
-            found[start:stop] = np.asarray(matrix[first:last])[rows[start:stop] - first]
+            found[start:stop] = _read_block(matrix, block)[rows[start:stop] - block.start]
     return found
 
 
-def _blocks(matrix: Any) -> Iterator[tuple[int, int]]:
-    row_bytes = matrix.dtype.itemsize * int(np.prod(matrix.shape[1:]))
-    step = max(1, BLOCK_BYTES // max(row_bytes, 1))
-    for first in range(0, len(matrix), step):
-        yield first, min(first + step, len(matrix))
+def _blocks(matrix: Any) -> Iterator[slice]:
+    return blocks(len(matrix), matrix.dtype.itemsize * int(np.prod(matrix.shape[1:])))
+
+
+def _read_block(matrix: Any, rows: slice) -> NDArray[Any]:
+    """Return some rows of a dataset or of a map of `map_array`.
+
+    Pages that were read stay in memory as long as their map exists, so that each block of a file has a map of its own.
+    """
+    if not isinstance(matrix, np.memmap):
+        return np.asarray(matrix[rows])
+    with reading(Path(str(matrix.filename))):
+        own = np.load(str(matrix.filename), mmap_mode="r", allow_pickle=False)
+    return np.asarray(own[rows])
 
 
 def map_array(path: Path, n_axes: int, what: str) -> NDArray[Any]:

@@ -46,6 +46,12 @@ def in_order(run: Run) -> tuple[list[tuple[int, str]], ...]:
     return tuple([(int(part) if part.isdecimal() else -1, part) for part in label] for label in parts)
 
 
+def by_number(name: str) -> list[tuple[int, str]]:
+    """Return a sort key in which trial-2 is before trial-10, and ses-2 before ses-10."""
+    parts = re.split(r"(\d+)", name)
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in parts]
+
+
 def find_runs(
     data: DataRecipe, subject: str, ending: str, without: tuple[str, ...] = ()
 ) -> Mapping[Run, Sequence[Path]]:
@@ -138,26 +144,41 @@ def may_be(found: Run, run: Run) -> bool:
     return all(one == other or not (one and other) for one, other in zip(found, run, strict=True))
 
 
-def _run_table(folder: Path, events: Sequence[Path], run: Run, count: int) -> TrialTable:
+def events_of(folder: Path, events: Sequence[Path], run: Run) -> Path:
+    """Return the events file of a run.
+
+    Raises
+    ------
+    DataError
+        If there is none, or several.
+    """
     mine = [path for path in events if may_be(run_of(path), run)]
-    said = "_".join(f"{entity}-{label}" for entity, label in zip(ENTITIES, run, strict=True) if label) or "the run"
     if len(mine) != 1:
         raise DataError(
-            f"{shown(folder)} has {len(mine)} events files of {said}; one is needed. Name the folder of the events "
-            "files, or a table of all trials: data.trials.",
+            f"{shown(folder)} has {len(mine)} events files of {_name(run)}; one is needed. Name the folder of the "
+            "events files, or a table of all trials: data.trials.",
             where="data.trials",
             expected=1,
             found=len(mine),
         )
-    table = read_events(mine[0])
+    return mine[0]
+
+
+def _name(run: Run) -> str:
+    return "_".join(f"{entity}-{label}" for entity, label in zip(ENTITIES, run, strict=True) if label) or "the run"
+
+
+def _run_table(folder: Path, events: Sequence[Path], run: Run, count: int) -> TrialTable:
+    path = events_of(folder, events, run)
+    table = read_events(path)
     with_image = np.flatnonzero([bool(name) for name in table.image])
     if len(table) != count and len(with_image) == count:  # events without an image, such as fixation, have no response
         table = table.take(with_image)
     if len(table) != count:
         raise DataError(
-            f"{shown(mine[0])} has {len(table)} events, {len(with_image)} of them with an image, and {said} has "
+            f"{shown(path)} has {len(table)} events, {len(with_image)} of them with an image, and {_name(run)} has "
             f"{count} responses. One event for each response is needed.",
-            where=mine[0],
+            where=path,
             expected=count,
             found=len(table),
         )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from reseen.datasets.lab.assemble import assemble, locate, need_root
 from reseen.datasets.lab.data import LabData, Responses
+from reseen.datasets.lab.matrices import read_columns_of
 from reseen.datasets.lab.place import Place
 from reseen.datasets.lab.table import TrialTable, read_trial_table
 from reseen.datasets.lab.volumes import all_voxels, read_mask, run_files
@@ -27,8 +28,6 @@ RESPONSES = ("responses.npy", "betas.npy", "responses.nii.gz", "betas.nii.gz")
 FILE_COLUMN = "beta"
 """Column with the file of each trial's responses."""
 NIFTI = (".nii.gz", ".nii")
-BLOCK_BYTES = 64 * 2**20
-"""Maximum memory for a block of trials."""
 
 
 def read(data: DataRecipe, subject: str) -> LabData:
@@ -132,13 +131,6 @@ def array_file(path: Path, place: Place | None = None) -> Responses:
     def read_columns(columns: NDArray[np.int64]) -> NDArray[np.float32]:
         if betas.flags.f_contiguous:  # the values of a voxel are next to each other
             return np.asarray(betas[:, columns], dtype=np.float32)
-        found = np.empty((len(betas), len(columns)), dtype=np.float32)
-        step = max(1, BLOCK_BYTES // max(1, betas.itemsize * betas.shape[1]))
-        for first in range(0, len(betas), step):
-            # pages that were read stay in memory as long as their map exists, so that each block has a map of its own
-            with reading(path):
-                block = np.load(path, mmap_mode="r", allow_pickle=False)[first : first + step]
-            found[first : first + step] = block[:, columns]
-        return found
+        return read_columns_of(betas, columns)
 
     return Responses(len(betas), betas.shape[1], read_columns, place)
