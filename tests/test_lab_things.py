@@ -97,6 +97,34 @@ def test_columns_in_another_order_are_refused(lab):
     assert caught.value.where.name == "sub-01_ResponseData.h5"
 
 
+def lose_a_number(folder):
+    path = folder / "betas_csv/sub-01_StimulusMetadata.csv"
+    table = pd.read_csv(path, dtype=str)
+    table.loc[3, "trial_id"] = "nan06"
+    table.to_csv(path, index=False)
+    return path
+
+
+def lose_a_column(folder):
+    path = folder / "betas_csv/sub-01_VoxelMetadata.csv"
+    pd.read_csv(path).drop(columns="voxel_id").to_csv(path, index=False)
+    return path
+
+
+def cut_the_labels(folder):
+    path = folder / "betas_csv/sub-01_ResponseData.h5"
+    with h5py.File(path, "r+") as file:
+        file["ResponseData/block0_items"][0] = file["ResponseData/block0_items"][0][:-1]  # without the pickle's STOP
+    return path
+
+
+@pytest.mark.parametrize("damage", [lose_a_number, lose_a_column, cut_the_labels])
+def test_damage_is_named_with_its_file(lab, damage):
+    path = damage(lab[0])
+    with pytest.raises(DataError, match=path.name):
+        load_data(lab[0], "things", "sub-01")
+
+
 def test_voxels_outside_of_the_mask_and_other_subjects_are_refused(lab):
     folder, _, _ = lab
     with pytest.raises(DataError) as caught:

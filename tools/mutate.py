@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from mutation_kinds import Kind, digest, write_kinds
+from mutation_samples import write_samples
 from mutations import mutate
 
 SECONDS = 20.0
@@ -371,13 +372,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the changes")
     parser.add_argument("--only", metavar="KIND", default="", help="a kind, or the start of the names of some")
     parser.add_argument("--case", type=int, metavar="N", help="with --only: read this case in this process")
+    parser.add_argument(
+        "--samples", type=Path, metavar="FOLDER", help="read samples of a lab's own layouts instead (mutation_samples)"
+    )
     parser.add_argument("--limit", type=float, default=SECONDS, metavar="SECONDS", help="longest time of a case")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every case to this file")
     given = parser.parse_args()
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1")
     prepare()
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
-        cases = Cases(Path(folder), write_kinds(Path(folder)), given.seed, given.limit)
+        root = Path(folder)
+        kinds = write_kinds(root) if given.samples is None else write_samples(root, given.samples.resolve())
+        cases = Cases(root, kinds, given.seed, given.limit)
         names = [kind.name for kind in cases.kinds]
         if not any(name.startswith(given.only) for name in names):
             parser.error(f"there is no kind {given.only!r}; there are {', '.join(names)}.")

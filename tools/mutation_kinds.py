@@ -90,11 +90,12 @@ def _own_arrays() -> dict[str, Any]:
     }
 
 
-def _read_subject(data: Any) -> Any:
+def read_subject(data: Any, name: str = SUBJECT) -> Any:
+    """Check and read all of a subject; return its values."""
     from reseen.datasets import inventory, open_subject
 
-    inventory(data, SUBJECT)
-    subject = open_subject(data, SUBJECT)
+    inventory(data, name)
+    subject = open_subject(data, name)
     trials, stimuli, split = subject.trials, subject.stimuli, subject.split
     images = [stimuli.image(int(stimulus)) for stimulus in stimuli.stimulus_id]
     captions = [stimuli.captions(int(stimulus)) for stimulus in stimuli.stimulus_id]
@@ -110,7 +111,7 @@ def write_npz(folder: Path) -> Kind:
     np.savez(files[0], **_own_arrays())
     np.savez_compressed(files[1], **_own_arrays())
     recipes = [DataRecipe(kind="arrays", path=path, subjects=(SUBJECT,), rois=("low", "high")) for path in files]
-    return Kind("own data, npz", files, lambda: [_read_subject(recipe) for recipe in recipes])
+    return Kind("own data, npz", files, lambda: [read_subject(recipe) for recipe in recipes])
 
 
 def write_npy(folder: Path) -> Kind:
@@ -121,7 +122,7 @@ def write_npy(folder: Path) -> Kind:
     for name, array in _own_arrays().items():
         np.save(folder / SUBJECT / f"{name}.npy", array)
     recipe = DataRecipe(kind="arrays", path=folder / SUBJECT, subjects=(SUBJECT,), rois=("low", "high"))
-    return Kind("own data, npy", _files(folder), lambda: _read_subject(recipe))
+    return Kind("own data, npy", _files(folder), lambda: read_subject(recipe))
 
 
 # ------------------------------------------------------------------------------------------------ recipes and results
@@ -418,7 +419,7 @@ def write_nsd(folder: Path) -> Kind:
     _write_tree(folder)
     recipe = _tree_recipe(folder)
     files = tuple(path for path in _files(folder) if not _is_transform(path))
-    return Kind("NSD, HDF5", files, lambda: (_read_subject(recipe), extras(recipe, SUBJECT) and None), weight=3)
+    return Kind("NSD, HDF5", files, lambda: (read_subject(recipe), extras(recipe, SUBJECT) and None), weight=3)
 
 
 def write_nifti(folder: Path) -> Kind:
@@ -428,7 +429,7 @@ def write_nifti(folder: Path) -> Kind:
         path.unlink()
     recipe = _tree_recipe(folder)
     mutated = (*sorted(files.betas_folder.iterdir()), *sorted(files.roi("streams").parent.iterdir()), files.brainmask)
-    return Kind("NSD, NIfTI", mutated, lambda: _read_subject(recipe))
+    return Kind("NSD, NIfTI", mutated, lambda: read_subject(recipe))
 
 
 def write_transforms(folder: Path) -> Kind:
@@ -499,7 +500,7 @@ def write_fsaverage(folder: Path) -> Kind:
     table.write_text("0 Unknown\n1 early\n5 ventral\n6 lateral\n", encoding="utf-8")
     recipe = _tree_recipe(folder, space="fsaverage", sessions=2)
     names = sorted(path for side in SIDES for path in table.parent.glob(f"{side}.streams.mgz"))
-    return Kind("NSD, fsaverage", (*sorted(files.betas_folder.iterdir()), *names, table), lambda: _read_subject(recipe))
+    return Kind("NSD, fsaverage", (*sorted(files.betas_folder.iterdir()), *names, table), lambda: read_subject(recipe))
 
 
 def write_truth(folder: Path) -> Kind:

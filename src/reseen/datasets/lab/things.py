@@ -86,16 +86,17 @@ def _read_frame(data: DataRecipe, path: Path) -> LabData:
     start = path.name.removesuffix(f"{FRAME}.h5")
     voxel_path = path.with_name(f"{start}VoxelMetadata.csv")
     voxels = read_columns(voxel_path)
-    columns = read_columns(path.with_name(f"{start}StimulusMetadata.csv"))
-    table = _frame_table(path, columns)
+    table_path = path.with_name(f"{start}StimulusMetadata.csv")
+    table = _frame_table(table_path, read_columns(table_path))
     name, n_voxels, n_trials = _frame_shape(path)
-    if n_voxels != len(voxels["voxel_id"]):
+    n_listed = len(_numbers(voxel_path, voxels, "voxel_id"))
+    if n_voxels != n_listed:
         raise DataError(
-            f"{shown(voxel_path)} has {len(voxels['voxel_id'])} voxels; {shown(path)} has {n_voxels}. Fetch both files "
+            f"{shown(voxel_path)} has {n_listed} voxels; {shown(path)} has {n_voxels}. Fetch both files "
             "of one subject.",
             where=voxel_path,
             expected=n_voxels,
-            found=len(voxels["voxel_id"]),
+            found=n_listed,
         )
 
     def read_voxels(chosen: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -115,7 +116,7 @@ def _frame_table(path: Path, columns: dict[str, Texts]) -> TrialTable:
     lacking = [name for name in needed if name not in columns]
     if lacking:
         raise DataError(
-            f"the StimulusMetadata.csv of {shown(path)} has no column {lacking[0]}; it has {', '.join(columns)}.",
+            f"{shown(path)} has no column {lacking[0]}; it has {', '.join(columns)}.",
             where=path,
             expected=needed,
             found=tuple(columns),
@@ -123,7 +124,7 @@ def _frame_table(path: Path, columns: dict[str, Texts]) -> TrialTable:
     other = {name: values for name, values in columns.items() if name not in ("session", "run", "stimulus")}
     split = tuple({"train": "train", "test": "test"}.get(kind, "") for kind in columns["trial_type"])
     table = TrialTable(columns["stimulus"], columns["session"], columns["run"], split, other)
-    trial = np.array([int(text) for text in columns["trial_id"]])
+    trial = _numbers(path, columns, "trial_id")
     if not np.array_equal(np.sort(trial), np.arange(len(trial))):
         raise DataError(
             f"the trial_id of {shown(path)} are not 0 to {len(trial) - 1}, once each. Fetch the file again.",
@@ -153,7 +154,7 @@ def _frame_shape(path: Path) -> tuple[str, int, int]:
             )
         n_voxels, n_trials = find_dataset(path, file, f"{frame}/{floats[0]}").shape
         items = find_dataset(path, file, f"{frame}/{floats[0].replace('values', 'items')}")[()]
-    labels = _labels(items)
+        labels = _labels(items)
     if labels != list(range(n_trials)):
         raise DataError(
             f"{shown(path)} has columns {labels[:3]} ..., and trials 0 to {n_trials - 1} in this order are expected. "
