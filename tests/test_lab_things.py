@@ -111,6 +111,12 @@ def lose_a_column(folder):
     return path
 
 
+def save_with_tabs(folder):
+    path = folder / "betas_csv/sub-01_StimulusMetadata.csv"
+    pd.read_csv(path).to_csv(path, index=False, sep="\t")
+    return path
+
+
 def cut_the_labels(folder):
     path = folder / "betas_csv/sub-01_ResponseData.h5"
     with h5py.File(path, "r+") as file:
@@ -118,11 +124,12 @@ def cut_the_labels(folder):
     return path
 
 
-@pytest.mark.parametrize("damage", [lose_a_number, lose_a_column, cut_the_labels])
+@pytest.mark.parametrize("damage", [lose_a_number, lose_a_column, save_with_tabs, cut_the_labels])
 def test_damage_is_named_with_its_file(lab, damage):
     path = damage(lab[0])
-    with pytest.raises(DataError, match=path.name):
+    with pytest.raises(DataError, match=path.name) as caught:
         load_data(lab[0], "things", "sub-01")
+    assert str(caught.value).isprintable()
 
 
 def test_voxels_outside_of_the_mask_and_other_subjects_are_refused(lab):

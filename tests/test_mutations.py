@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from mutation_kinds import Kind, write_kinds
+from mutation_samples import write_samples
 from mutations import flip_bit
 from threadpoolctl import threadpool_limits
 
@@ -21,6 +22,7 @@ from reseen.errors import DataError
 from reseen.files import read_text
 
 N_CASES = 150
+SAMPLES = Path(os.environ.get("RESEEN_SAMPLES", Path(__file__).parents[2] / "shared" / "samples"))
 SLOW = ("NSD, checked", "NSD, fsaverage", "model, .ckpt", "model, .safetensors")
 SLOW += ("network of a protocol", "results, resumed")
 """Kinds that are slow to read: here they are read once, unchanged."""
@@ -45,6 +47,21 @@ def test_mutated_files_are_read_or_refused_and_nothing_else(cases: mutate.Cases)
     quick = {kind.name for kind in cases.kinds} - {*SLOW}
     assert {case.kind for case in found} == quick
     assert {case.kind for case in found if case.outcome == "refused"} == quick
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the samples are not next to the repository")
+def test_mutated_samples_of_labs_are_read_or_refused_and_nothing_else(tmp_path: Path) -> None:
+    """`tools/mutate.py --samples FOLDER` at a small size."""
+    n_threads = torch.get_num_threads()
+    with threadpool_limits(1):
+        mutate.prepare()
+        kinds = write_samples(tmp_path, SAMPLES)
+        found = mutate.Cases(tmp_path, kinds, seed=7)
+        cases = list(mutate.run_cases(found, 3 * len(kinds)))
+        found.close()
+    torch.set_num_threads(n_threads)
+    assert [case for case in cases if case.outcome in mutate.FAULTS] == []
+    assert {case.kind for case in cases if case.outcome == "refused"} == {kind.name for kind in kinds}
 
 
 def test_kinds_that_are_slow_to_read_are_read_too(cases: mutate.Cases) -> None:

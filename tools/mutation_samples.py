@@ -44,9 +44,7 @@ SAMPLES = {
     "algonauts2023": Sample("algonauts", "subj01", (".npy",), {"images": ""}),
     "fsaverage5_gifti": Sample("gifti", "sub-01", (".gii", ".tsv")),
     "cifti_nod": Sample("cifti", "sub-01", (".dscalar", ".tsv")),
-    "bids_fmriprep": Sample(
-        "bids", "sub-01", ("events.tsv",), {"responses": "nilearn_betas/one_4d_a_run", "mask": MASK}
-    ),
+    "bids_fmriprep": Sample("bids", "sub-01", ("events.tsv",), {"responses": BETAS, "mask": MASK}),
     "nilearn_betas/one_nifti_a_trial": Sample("trials", "subj01", (".csv", "trial-1"), {"mask": MASK}),
 }
 """Layouts by their folder."""
@@ -65,9 +63,7 @@ def _copy(target: Path, samples: Path, name: str) -> Kind:
     sample = SAMPLES[name]
     settings: dict[str, Any] = {"rois": ("all",), "test": "folds", "images": samples / "stimuli"}
     settings |= {key: samples / path if path else None for key, path in sample.settings.items()}
-    data = DataRecipe(
-        kind=sample.kind, path=target, subjects=(sample.subject,), rois=("all",), test="folds", **settings
-    )
+    data = DataRecipe(kind=sample.kind, path=target, subjects=(sample.subject,), **settings)
     files = [path for path in sorted(target.rglob("*")) if path.is_file()]
     changed = [path for path in files if any(word in path.relative_to(target).as_posix() for word in sample.words)]
     return Kind(f"lab, {name}", tuple(changed[:MOST_FILES]), lambda: read_subject(data, sample.subject))

@@ -138,7 +138,7 @@ def _run_table(path: Path, session: int, images: ImageFolder) -> TrialTable:
     named = next((name for name in COLUMNS if name in columns), None)
     if named is None:
         raise DataError(
-            f"{shown(path)} has no column {COLUMNS[0]}; it has {', '.join(columns)}.",
+            f"{shown(path)} has no column {COLUMNS[0]}; it has {', '.join(map(shown, columns))}.",
             where=path,
             expected=COLUMNS,
             found=tuple(columns),

@@ -134,7 +134,7 @@ def choose_rois(found: LabData, wanted: tuple[str, ...]) -> dict[str, Mask]:
     for name in wanted:
         if name not in known:
             raise DataError(
-                f"{shown(found.source)} has no ROI {name!r}; it has {', '.join(sorted(known))}. Set data.rois to some "
+                f"{shown(found.source)} has no ROI {name!r}; it has {', '.join(map(shown, sorted(known)))}. Set data.rois to some "
                 "of these, or name files of ROIs: data.roi_files.",
                 where="data.rois",
                 expected=tuple(sorted(known)),

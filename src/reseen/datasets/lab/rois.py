@@ -246,7 +246,7 @@ def _read_names(path: Path) -> dict[int, str]:
     columns = read_columns(path)
     if not {"index", "name"} <= set(columns):
         raise DataError(
-            f"{shown(path)} needs the columns index and name; it has {', '.join(columns)}.",
+            f"{shown(path)} needs the columns index and name; it has {', '.join(map(shown, columns))}.",
             where=path,
             expected=("index", "name"),
             found=tuple(columns),

@@ -116,7 +116,7 @@ def _frame_table(path: Path, columns: dict[str, Texts]) -> TrialTable:
     lacking = [name for name in needed if name not in columns]
     if lacking:
         raise DataError(
-            f"{shown(path)} has no column {lacking[0]}; it has {', '.join(columns)}.",
+            f"{shown(path)} has no column {lacking[0]}; it has {', '.join(map(shown, columns))}.",
             where=path,
             expected=needed,
             found=tuple(columns),
