@@ -88,8 +88,8 @@ def _folder(data: DataRecipe, subject: str) -> Path:
             return _of_subject(folder, subject, is_root=folder == root)
     there = sorted(path.parent.name for path in root.glob("*/training_split"))
     raise DataError(
-        f"{shown(root)} has no folder {subject}/training_split; it has subjects {', '.join(map(shown, there)) or '(none)'}. Set "
-        "data.subjects, or correct data.path.",
+        f"{shown(root)} has no folder {subject}/training_split; it has subjects "
+        f"{', '.join(map(shown, there)) or '(none)'}. Set data.subjects, or correct data.path.",
         where="data.subjects",
         expected=tuple(there),
         found=subject,

@@ -258,8 +258,8 @@ def _images(data: DataRecipe, file: BData) -> Texts:
         return _labels(file, key)
     if key is None:
         raise DataError(
-            f"{shown(file.path)} has no key {' or '.join(IMAGE_KEYS)}; it has {', '.join(map(shown, file.trials))}. Name a table "
-            "with a column image and a column of one of these keys: data.trials.",
+            f"{shown(file.path)} has no key {' or '.join(IMAGE_KEYS)}; it has {', '.join(map(shown, file.trials))}. "
+            "Name a table with a column image and a column of one of these keys: data.trials.",
             where="data.trials",
             expected=IMAGE_KEYS,
             found=tuple(file.trials),
@@ -291,8 +291,8 @@ def _images_of_table(path: Path, file: BData) -> Texts:
     key = next((name for name in columns if name in file.trials), None)
     if image is None or key is None:
         raise DataError(
-            f"{shown(path)} has the columns {', '.join(map(shown, columns))}; a column image and one of {', '.join(map(shown, file.trials))} "
-            "are expected.",
+            f"{shown(path)} has the columns {', '.join(map(shown, columns))}; a column image and one of "
+            f"{', '.join(map(shown, file.trials))} are expected.",
             where=path,
             expected=("image", *file.trials),
             found=tuple(columns),

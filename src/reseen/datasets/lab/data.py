@@ -134,8 +134,8 @@ def choose_rois(found: LabData, wanted: tuple[str, ...]) -> dict[str, Mask]:
     for name in wanted:
         if name not in known:
             raise DataError(
-                f"{shown(found.source)} has no ROI {name!r}; it has {', '.join(map(shown, sorted(known)))}. Set data.rois to some "
-                "of these, or name files of ROIs: data.roi_files.",
+                f"{shown(found.source)} has no ROI {name!r}; it has {', '.join(map(shown, sorted(known)))}. "
+                "Set data.rois to some of these, or name files of ROIs: data.roi_files.",
                 where="data.rois",
                 expected=tuple(sorted(known)),
                 found=name,

@@ -78,8 +78,8 @@ def _output_folders(folder: Path, subject: str) -> list[Path]:
     others = sorted(name for name in first if name.startswith("sub"))
     if others:
         raise DataError(
-            f"{shown(folder)} has no folder {shown(subject)}; it has {', '.join(map(shown, others))}. Set data.subjects to some of "
-            "these.",
+            f"{shown(folder)} has no folder {shown(subject)}; it has {', '.join(map(shown, others))}. Set "
+            "data.subjects to some of these.",
             where="data.subjects",
             expected=tuple(others),
             found=subject,

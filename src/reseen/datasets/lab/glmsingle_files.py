@@ -245,8 +245,8 @@ def _integers(path: Path, variables: Mapping[str, Any], name: str) -> Index:
 def _variable(path: Path, variables: Mapping[str, Any], name: str) -> NDArray[Any]:
     if name not in variables:
         raise DataError(
-            f"{shown(path)} has no variable {name}; it has {', '.join(shown(str(key)) for key in variables)}. An output of GLMsingle is "
-            "expected.",
+            f"{shown(path)} has no variable {name}; it has {', '.join(shown(str(key)) for key in variables)}. An "
+            "output of GLMsingle is expected.",
             where=path,
             expected=name,
             found=tuple(variables),

@@ -104,8 +104,8 @@ def _betas_file(data: DataRecipe, subject: str) -> Path:
     if not path.is_file():
         there = sorted(file.name for file in root.glob("betas_all_*.hdf5"))
         raise DataError(
-            f"{shown(root)} has no {path.name}; it has {', '.join(map(shown, there)) or 'no betas_all_*.hdf5'}. Set data.subjects, "
-            "or name the file: data.responses.",
+            f"{shown(root)} has no {path.name}; it has {', '.join(map(shown, there)) or 'no betas_all_*.hdf5'}. Set "
+            "data.subjects, or name the file: data.responses.",
             where="data.responses",
             expected=path.name,
             found=tuple(there),
@@ -229,7 +229,8 @@ def _captions(path: Path) -> dict[int, Texts]:
     named = next((name for name in IMAGE_COLUMNS if name in columns), None)
     if named is None or "caption" not in columns or not all(cell.isdecimal() for cell in columns[named]):
         raise DataError(
-            f"{shown(path)} needs the columns image (NSD's ids, from 0) and caption; it has {', '.join(map(shown, columns))}.",
+            f"{shown(path)} needs the columns image (NSD's ids, from 0) and caption; it has "
+            f"{', '.join(map(shown, columns))}.",
             where=path,
             expected=("image", "caption"),
             found=tuple(columns),
