@@ -13,6 +13,7 @@ from reseen.check.inputs import Inputs, with_precision
 from reseen.check.sizes import guess_sizes
 from reseen.conditions import decoded_features
 from reseen.errors import ModelError, ResultsError
+from reseen.executor import Progress
 from reseen.files.reading import shown
 from reseen.ldm.devices import check_device
 from reseen.ldm.extraction import z_size
@@ -23,7 +24,7 @@ from reseen.reconstruction import find_sampler
 from reseen.results import started_recipe
 
 
-def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
+def check(recipe: Recipe, out: Path, *, device: str = "cpu", progress: Progress | None = None) -> list[Finding]:
     """Check everything that a run needs, without running or fetching anything.
 
     Parameters
@@ -34,6 +35,8 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
         The results folder; nothing is written there.
     device
         Device of the model's networks.
+    progress
+        Callback ``(step, n_done, n_total)``.
 
     Returns
     -------
@@ -43,7 +46,7 @@ def check(recipe: Recipe, out: Path, *, device: str = "cpu") -> list[Finding]:
     with suppress(ModelError):  # the check `device` reports it
         check_device(device)
         recipe = with_precision(recipe, device)
-    inputs = Inputs(recipe, out, device=device, thorough=True)
+    inputs = Inputs(recipe, out, device=device, thorough=True, progress=progress)
     findings = [finding for one in CHECKS for finding in one.find(inputs)]
     return [*findings, *(Finding("warning", text, absent=True) for text in dict.fromkeys(inputs.warned))]
 

@@ -97,7 +97,8 @@ def _n_bytes(inputs: Inputs) -> float:
     # float32: features of all stimuli, decoders of all folds, decoded features
     arrays = 4 * targets * (sizes.n_stimuli + sizes.n_voxels * sizes.n_folds + sizes.n_items * n_decoded)
     recorded = plan_for(recipe, ldm).n_bytes(sizes.n_stimuli)
-    return n_subjects * (images + arrays + recorded) + _kept(recipe, sizes.n_voxels)
+    kept = _kept(recipe, sizes.n_voxels) + _estimated(inputs)
+    return n_subjects * (images + arrays + recorded) + kept
 
 
 def _written(out: Path) -> int:
@@ -116,6 +117,13 @@ def _kept(recipe: Recipe, n_voxels: int) -> int:
         return 0
     known = [SUBJECTS[subject].n_sessions for subject in recipe.data.subjects if subject in SUBJECTS]
     return 4 * n_voxels * TRIALS_PER_SESSION * sum(len(list_sessions_of(recipe.data.sessions, range(n))) for n in known)
+
+
+def _estimated(inputs: Inputs) -> int:
+    """Count the bytes of betas that are estimated from series, at most: betas in files are not kept."""
+    if inputs.data.kind != "bids":
+        return 0
+    return sum(4 * outline.n_read * len(outline.stimulus_id) for outline in inputs.known.values())
 
 
 def effort(inputs: Inputs) -> Iterator[Finding]:

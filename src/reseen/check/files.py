@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def _files(inputs: Inputs) -> Iterator[Finding]:
     optional: list[FileCheck] = []
     for subject in section.subjects:
         try:
-            every = datasets.inventory(section, subject, with_trials=inputs.needs_trials)
+            describe = partial(inputs.describe, subject)
+            every = datasets.inventory(section, subject, with_trials=inputs.needs_trials, describe=describe)
             listed = [file for file in every if file.path not in known]
             extras = datasets.extras(section, subject)
         except ReseenError as error:

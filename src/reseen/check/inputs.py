@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,13 @@ def with_precision(recipe: Recipe, device: str) -> Recipe:
     another one.
     """
     return with_changes(recipe, {"model.precision": choose_precision(recipe.model.precision, device)})
+
+
+class _Own(NamedTuple):
+    """Outline of a subject's own data and their description for `reseen check`, or the errors that prevent them."""
+
+    outline: Outline | ReseenError
+    description: str | ReseenError
 
 
 class Inputs:
@@ -91,6 +99,7 @@ class Inputs:
         self.readable = True
         self._progress = progress
         self._opened: dict[str, tuple[Subject, list[str]]] = {}
+        self._own: dict[str, _Own] = {}
 
     @property
     def to_simulate(self) -> bool:
@@ -124,8 +133,9 @@ class Inputs:
 
     def _load(self) -> LatentDiffusion:
         section = self.recipe.model
-        if self._progress is not None:
-            self._progress("load the model", 0, 1)
+        progress = None if self.thorough else self._progress  # `reseen check` names the model in a finding
+        if progress is not None:
+            progress("load the model", 0, 1)
         ldm = load_model(
             section.name,
             revision=section.revision,
@@ -134,8 +144,8 @@ class Inputs:
             compiled=section.compiled and not self.thorough,
             fetch=self.fetch,
         )
-        if self._progress is not None:
-            self._progress("load the model", 1, 1)
+        if progress is not None:
+            progress("load the model", 1, 1)
         return ldm
 
     @property
@@ -193,26 +203,48 @@ class Inputs:
             return _planned(self.recipe)
         if self.data.is_nsd:
             return datasets.outline(self.data, subject) if self.needs_trials else self._outline_of_stimuli(subject)
+        found = self._read_own(subject).outline
+        if isinstance(found, ReseenError):
+            raise found
+        return found
+
+    def describe(self, subject: str) -> str:
+        """Return the contents of a subject's own data in words, for `reseen check`.
+
+        Raises
+        ------
+        DataError, RecipeError
+            As `reseen.datasets.open_subject`.
+        """
+        found = self._read_own(subject).description
+        if isinstance(found, ReseenError):
+            raise found
+        return found
+
+    def _read_own(self, subject: str) -> _Own:
+        """Read a subject's own data, once."""
+        if subject not in self._own:
+            try:
+                self._own[subject] = self._open_own(subject)
+            except ReseenError as error:
+                self._own[subject] = _Own(error, error)
+        return self._own[subject]
+
+    def _open_own(self, subject: str) -> _Own:
+        progress = None if self._progress is None else partial(self._progress, f"read {subject}")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            found = datasets.open_subject(self.data, subject)
-            trials = found.trials
+            found = datasets.overview(self.data, subject, progress)
+            description = found.describe() if self.thorough else ""
         messages = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
         self.warned += messages
-        if len(self.data.subjects) == 1:  # keep at most one subject in memory
-            self._opened[subject] = found, messages
-        n_voxels = {roi: int(mask.sum()) for roi, mask in trials.rois.items()}
-        n_read = trials.betas.shape[1]
-        return Outline(
-            trials.stimulus_id,
-            found.split,
-            n_voxels,
-            n_read,
-            trials.volume_shape,
-            found.stimuli,
-            space=trials.space,
-            affine=trials.affine,
-        )
+        try:
+            opened, outline = found.open()
+        except ReseenError as error:
+            return _Own(error, description)
+        if found.is_read and not self.thorough and len(self.data.subjects) == 1:  # at most one subject in memory
+            self._opened[subject] = opened, messages
+        return _Own(outline, description)
 
     def _outline_of_stimuli(self, subject: str) -> Outline:
         """Return the outline without betas, in which each stimulus has one trial, or one in each fold that tests it."""

@@ -230,7 +230,8 @@ def check(
     from reseen import check as checks
 
     read = _read_recipe(recipe, data, model, settings, full=full)
-    findings = checks.check(read, _folder(read, out), device=device)
+    with progress() as shown:
+        findings = checks.check(read, _folder(read, out), device=device, progress=shown)
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
         say(f"{finding.mark}  {finding.what:<{width}}  {finding.found}")

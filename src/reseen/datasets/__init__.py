@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from reseen.datasets import arrays, lab, nsd, nsd_inventory
+from reseen.datasets import nsd
 from reseen.datasets.inventory import FileCheck
-from reseen.datasets.outline import Outline
-from reseen.datasets.recognise import naming_layout, refuse_other_layout
+from reseen.datasets.opening import extras, inventory, open_subject, outline, overview
+from reseen.datasets.outline import Outline, Overview
 from reseen.recipe import DataKind, DataRecipe, SessionChoice
 from reseen.stimuli import Fit
 from reseen.subject import Subject
@@ -17,6 +17,7 @@ from reseen.subject import Subject
 __all__ = [
     "FileCheck",
     "Outline",
+    "Overview",
     "extras",
     "inventory",
     "load_arrays",
@@ -24,6 +25,7 @@ __all__ = [
     "load_nsd",
     "open_subject",
     "outline",
+    "overview",
 ]
 
 
@@ -289,92 +291,3 @@ def _folds(n_folds: int | None, test: str | None) -> dict[str, object]:
     """Return the settings of the split; a number of folds alone leaves stimuli out."""
     number = {} if n_folds is None else {"test": "folds", "n_folds": n_folds}
     return number if test is None else {**number, "test": test}
-
-
-def open_subject(
-    data: DataRecipe,
-    subject: str,
-    *,
-    keep: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Subject:
-    """Open one subject with the loader for ``data.kind``; a simulated subject is read like NSD.
-
-    Parameters
-    ----------
-    data
-        Section ``data`` of the recipe.
-    subject
-        Name of the subject, such as ``"subj01"``.
-    keep
-        Folder for the voxels that are read from large files, for a faster next start. Default: nothing is kept.
-    progress
-        Function of the number of sessions read and the total number.
-
-    Raises
-    ------
-    DataError
-        If a file is missing, damaged or does not fit the others.
-    RecipeError
-        If the recipe names an ROI, a session or a number of images that the data do not have.
-    ResultsError
-        If ``keep`` cannot be written.
-    """
-    with naming_layout(data):
-        if data.kind == "arrays":
-            found = arrays.open_subject(data, subject)
-            if progress is not None:
-                progress(1, 1)
-            return found
-        if not data.is_nsd:
-            return lab.open_subject(data, subject)
-        return nsd.open_subject(data, subject, keep=keep, progress=progress)
-
-
-def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:
-    """List optional files by their purpose.
-
-    Raises
-    ------
-    DataError
-        If no data folder was given.
-    """
-    return nsd_inventory.extras(data, subject) if data.is_nsd else {}
-
-
-def inventory(data: DataRecipe, subject: str, *, with_trials: bool = True) -> list[FileCheck]:
-    """List the files that one subject needs, which are complete, and how to download the others.
-
-    If ``with_trials`` is False, list only the files of images, captions and split.
-
-    Raises
-    ------
-    DataError
-        If no data folder was given.
-    RecipeError
-        If an ROI is unknown.
-    """
-    with naming_layout(data):
-        files = _inventory(data, subject, with_trials=with_trials)
-    if not all(file.ok for file in files):
-        refuse_other_layout(data)
-    return files
-
-
-def _inventory(data: DataRecipe, subject: str, *, with_trials: bool) -> list[FileCheck]:
-    if data.kind == "arrays":
-        return arrays.inventory(data, subject)
-    if not data.is_nsd:
-        return lab.inventory(data, subject)
-    return nsd_inventory.inventory(data, subject, with_trials=with_trials)
-
-
-def outline(data: DataRecipe, subject: str) -> Outline:
-    """Return trials, split and stimuli of one subject in NSD's layout, without reading betas.
-
-    Raises
-    ------
-    DataError, RecipeError
-        As `open_subject`.
-    """
-    return nsd.outline(data, subject)

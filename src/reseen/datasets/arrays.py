@@ -33,8 +33,9 @@ from numpy.typing import NDArray
 from reseen.datasets.array_files import ROI, Arrays, find_arrays, join_names, read_arrays
 from reseen.datasets.array_stimuli import Images, count_copies, read_captions, read_categories, read_images
 from reseen.datasets.array_types import integers, labels, mask, numbers
-from reseen.datasets.inventory import FileCheck, check_file, describe_labels
+from reseen.datasets.inventory import describe_labels
 from reseen.datasets.lab.data import zscore
+from reseen.datasets.outline import Outline, Overview, outline_read
 from reseen.datasets.splits import make_split
 from reseen.errors import DataError
 from reseen.files.reading import shown
@@ -71,6 +72,31 @@ def open_subject(data: DataRecipe, subject: str) -> Subject:
     """
     found = _read(data, subject)
     trials, stimuli, _ = _convert(found, data, subject)
+    return _split(found, data, trials, stimuli)
+
+
+def overview(data: DataRecipe, subject: str) -> Overview:
+    """Read one subject, and describe the arrays.
+
+    Raises
+    ------
+    DataError
+        As `open_subject`.
+    """
+    found = _read(data, subject)
+    trials, stimuli, images = _convert(found, data, subject)
+
+    def describe() -> str:
+        return ", ".join(_describe(found, data, trials, stimuli, images))
+
+    def open_read() -> tuple[Subject, Outline]:
+        opened = _split(found, data, trials, stimuli)
+        return opened, outline_read(opened)
+
+    return Overview(describe, open_read)
+
+
+def _split(found: Arrays, data: DataRecipe, trials: Trials, stimuli: Stimuli) -> Subject:
     labels = dict.fromkeys(("runs", "sessions"), trials.session) | _column(found, data, len(trials))
     split = make_split(data, trials.stimulus_id, {}, test=_fixed_test(found, stimuli.stimulus_id), labels=labels)
     return Subject(trials, stimuli, split)
@@ -111,24 +137,6 @@ def _convert(found: Arrays, data: DataRecipe, subject: str) -> tuple[Trials, Sti
     categories = read_categories(found, images.n_stimuli)
     stimuli = Stimuli(images.image, captions.__getitem__, seen, categories=categories, fit=data.fit)
     return trials, stimuli, images
-
-
-def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
-    """Check the file or folder of a subject's arrays: read it as a run does.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
-    path = find_arrays(data, subject)
-
-    def describe() -> str:
-        found = _read(data, subject)
-        trials, stimuli, images = _convert(found, data, subject)
-        return ", ".join(_describe(found, data, trials, stimuli, images))
-
-    return [check_file(path, describe, missing="missing")]
 
 
 def _describe(found: Arrays, data: DataRecipe, trials: Trials, stimuli: Stimuli, images: Images) -> list[str]:

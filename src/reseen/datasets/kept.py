@@ -1,6 +1,6 @@
-"""Keep the voxels that are read from large sessions, for a faster next start.
+"""Keep the voxels that are read from large sessions or estimated from series, for a faster next start.
 
-Each session is one file, complete or absent: an interruption loses at most the current session.
+Each session or run is one file, complete or absent: an interruption loses at most the current one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,22 +58,16 @@ class KeptSessions:
             Shape ``(n_voxels,)``: which have finite values; None if the session has to be read from its source.
         """
         path = self._path(session)
-        if not os.path.lexists(path):
+        arrays = load_kept(path, computed_by, ("betas", "known", "moments"), f"session {session}")
+        if arrays is None:
             return None
-        try:
-            with opening_tensors(path) as (file, found):
-                if found != computed_by:
-                    return None
-                betas, known, kept = (file.get_tensor(name) for name in ("betas", "known", "moments"))
-        except ResultsError as error:
-            warnings.warn(f"session {session} is read from the data set again: {error}", stacklevel=2)
-            return None
+        betas, known, kept = arrays
         fits = _is(betas, into.dtype, into.shape) and _is(known, np.dtype(bool), into.shape[1:])
         if not (fits and _is(kept, moments.dtype, moments.shape)):
             warnings.warn(f"session {session} is read from the data set again: {path} has another shape.", stacklevel=2)
             return None
         into[:], moments[:] = betas, kept
-        return known  # type: ignore[no-any-return]
+        return known
 
     def save(
         self,
@@ -96,23 +90,57 @@ class KeptSessions:
         return self.folder / f"session{session:02d}.safetensors"
 
 
+def load_kept(
+    path: Path, computed_by: Mapping[str, str], names: Sequence[str], what: str
+) -> tuple[NDArray[Any], ...] | None:
+    """Read the arrays of a kept file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    computed_by
+        Origin of the arrays.
+    names
+        Names of the arrays.
+    what
+        Name of the part of the data that the file has, for a warning.
+
+    Returns
+    -------
+    The arrays; None if there is no file, its origin is another one, or it is damaged, of which a warning says more.
+    """
+    if not os.path.lexists(path):
+        return None
+    try:
+        with opening_tensors(path) as (file, found):
+            if found != computed_by:
+                return None
+            return tuple(file.get_tensor(name) for name in names)
+    except ResultsError as error:
+        warnings.warn(f"{what} is read from the data set again: {error}", stacklevel=3)
+        return None
+
+
 def _is(array: NDArray[Any], dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
     return array.dtype == dtype and array.shape == shape
 
 
-def origin(paths: Sequence[Path], root: Path, index: NDArray[np.int64], settings: dict[str, bool]) -> dict[str, str]:
-    """Return the origin of a session's betas: files, voxels and settings.
+def origin(
+    paths: Sequence[Path], root: Path, index: NDArray[np.int64], settings: Mapping[str, bool | str]
+) -> dict[str, str]:
+    """Return the origin of the betas of a session or run: files, voxels and settings.
 
     Parameters
     ----------
     paths
-        Files of the session; a file with another time is read again.
+        Files of the betas; a file with another size or time is read again.
     root
         Folder of the data set; moving it changes nothing.
     index
         Shape ``(n_voxels,)``: the voxels that are read.
     settings
-        Settings of the scaling of betas.
+        Settings that the betas depend on.
     """
     found = [(path, path.stat()) for path in paths]
     return {

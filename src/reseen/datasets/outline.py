@@ -1,15 +1,17 @@
-"""Outline of a subject: trials, split and stimuli, before betas are read."""
+"""Outline of a subject: trials, split and stimuli, without betas."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reseen.split import Split
 from reseen.stimuli import Stimuli
+from reseen.subject import Subject
 from reseen.trials import Trials
 
 
@@ -55,3 +57,36 @@ class Outline:
     def used(self) -> NDArray[np.int64]:
         """Ids of the training and test stimuli, ascending."""
         return self.split.used
+
+
+class Overview(NamedTuple):
+    """Own data of one subject that were opened once: for their check, and for the run that follows.
+
+    Parameters
+    ----------
+    describe
+        Function that returns the contents of the data in words, for `reseen check`.
+    open
+        Function that returns the subject and its outline. It raises a RecipeError if the split is impossible.
+    is_read
+        Whether the responses were read. Responses that take long to estimate are not.
+    """
+
+    describe: Callable[[], str]
+    open: Callable[[], tuple[Subject, Outline]]
+    is_read: bool = True
+
+
+def outline_read(subject: Subject) -> Outline:
+    """Return the outline of a subject whose responses are read, now if not before."""
+    trials = subject.trials
+    return Outline(
+        trials.stimulus_id,
+        subject.split,
+        {roi: int(mask.sum()) for roi, mask in trials.rois.items()},
+        trials.betas.shape[1],
+        trials.volume_shape,
+        subject.stimuli,
+        space=trials.space,
+        affine=trials.affine,
+    )

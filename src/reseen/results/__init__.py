@@ -9,7 +9,8 @@
     ├── warnings.json         warnings, if any
     ├── log.txt               dated lines of every run into the folder; differs likewise
     ├── checksums.json        checksums of the tables; arrays and images have theirs in their own files
-    ├── kept/<subject>/       session01.safetensors: ROI voxels of large sessions as they were read; may be deleted
+    ├── kept/<subject>/       session01.safetensors: ROI voxels of large sessions as they were read; run001.safetensors:
+    │                         betas that were estimated; both may be deleted
     ├── features/<subject>/   z.safetensors, c.safetensors; <feature>/<block>.safetensors: recorded while denoising
     ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: decoder; permuted0_z: with permuted labels;
     │                         c_candidates: captions under the prior; clusters, without_...: of a full run

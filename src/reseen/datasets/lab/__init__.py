@@ -10,6 +10,7 @@
     volumes.py    responses in NIfTI files
     surfaces.py   values of vertices in GIFTI and CIFTI files
     runs.py       files of runs and their events, by the names of BIDS
+    estimates.py  responses that are estimated run by run, and kept
     assemble.py   complete a reader's trials and responses with images, captions and ROIs
     matrices.py   voxels of matrices in HDF5 and npy files
     subjects.py   a subject's files, by name
@@ -23,17 +24,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 
-from reseen.datasets.inventory import FileCheck, check_file, describe_labels
+from reseen.datasets.inventory import describe_labels
 from reseen.datasets.lab import algonauts, bdata, bids, bold5000, cifti, gifti, glmsingle, mindeye, things, trials
-from reseen.datasets.lab.assemble import need_root
-from reseen.datasets.lab.data import LabData, Responses, to_subject
+from reseen.datasets.lab.data import LabData, Responses, outline_of, read_sample, to_subject
+from reseen.datasets.lab.estimates import Progress
+from reseen.datasets.outline import Outline, Overview, outline_read
 from reseen.recipe import DataRecipe
 from reseen.subject import Subject
+from reseen.trials import Trials
 
-__all__ = ["READERS", "LabData", "Responses", "inventory", "open_subject", "to_subject"]
+__all__ = ["READERS", "LabData", "Responses", "open_subject", "overview", "to_subject"]
 
 READERS: Mapping[str, Callable[[DataRecipe, str], LabData]] = {
     "trials": trials.read,
@@ -50,8 +54,21 @@ READERS: Mapping[str, Callable[[DataRecipe, str], LabData]] = {
 """Reader of a subject's data by ``data.kind``."""
 
 
-def open_subject(data: DataRecipe, subject: str) -> Subject:
+def open_subject(
+    data: DataRecipe, subject: str, *, keep: Path | None = None, progress: Progress | None = None
+) -> Subject:
     """Open one subject: read the trial table now, and responses at first use.
+
+    Parameters
+    ----------
+    data
+        Section ``data`` of the recipe.
+    subject
+        Name of the subject.
+    keep
+        Folder for responses that are estimated. Default: nothing is kept.
+    progress
+        Function of the number of runs that are estimated and the total number.
 
     Raises
     ------
@@ -60,36 +77,38 @@ def open_subject(data: DataRecipe, subject: str) -> Subject:
     RecipeError
         If the number of folds or test images exceeds the number of stimuli.
     """
-    return to_subject(READERS[data.kind](data, subject), data, subject)
+    return to_subject(READERS[data.kind](data, subject), data, subject, keep=keep, progress=progress)
 
 
-def inventory(data: DataRecipe, subject: str) -> list[FileCheck]:
-    """Check a subject's data: read them as a run does.
+def overview(data: DataRecipe, subject: str, progress: Progress | None = None) -> Overview:
+    """Open a subject's data and read the responses, as a run does; of responses to estimate, describe some voxels.
 
     Raises
     ------
-    DataError
-        If no data folder was given.
+    DataError, RecipeError
+        As `open_subject`.
     """
-    root = need_root(data)
+    found = READERS[data.kind](data, subject)
+    opened = to_subject(found, data, subject)
+    is_read = not found.responses.runs
+    outline = outline_read(opened) if is_read else outline_of(found, data, opened.split)
 
     def describe() -> str:
-        found = READERS[data.kind](data, subject)
-        opened = to_subject(found, data, subject)
-        return ", ".join(_describe(found, opened))
+        trials = opened.trials if is_read else read_sample(found, data, subject, progress)
+        return _describe(found, outline, trials)
 
-    return [check_file(root, describe, missing="missing")]
+    return Overview(describe, lambda: (opened, outline), is_read)
 
 
-def _describe(found: LabData, opened: Subject) -> list[str]:
-    trials, stimuli = opened.trials, opened.stimuli
+def _describe(found: LabData, outline: Outline, trials: Trials) -> str:
+    stimuli = found.stimuli
     undescribed = sum(not stimuli.captions(int(stimulus)) for stimulus in stimuli.stimulus_id)
     facts = [
         f"{len(trials)} trials of {len(stimuli)} images",
-        f"{trials.betas.shape[1]} voxels" + (f" in {trials.space}" if trials.space else ""),
+        f"{outline.n_read} voxels" + (f" in {trials.space}" if trials.space else ""),
         f"{len(np.unique(trials.run))} runs",
         f"ROIs {', '.join(sorted(found.rois)) or 'none'}",
     ]
     if undescribed:
         facts.append(f"{undescribed} images without a caption")
-    return [*facts, *found.notes, describe_labels(trials)]
+    return ", ".join([*facts, *found.notes, describe_labels(trials)])

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.datasets.kept import origin
 from reseen.datasets.lab.data import Responses
+from reseen.datasets.lab.estimates import EstimatedRun, read_runs
 from reseen.datasets.lab.place import Place
 from reseen.datasets.lab.runs import Run, may_be, read_events, run_of
-from reseen.datasets.lab.single_trials import Events, Scan, estimate
+from reseen.datasets.lab.single_trials import Events, Scan, check_onsets, estimate
 from reseen.datasets.lab.table import read_columns
 from reseen.datasets.lab.volumes import count_volumes
 from reseen.datasets.volumes import read_header_times, read_voxels
@@ -75,29 +81,46 @@ def read_series(data: DataRecipe, run: Run, path: Path, place: Place, events: Pa
     found = _events(events)
     confounds_file = _confounds_file(data, run, path)
     confounds = {} if confounds_file is None else _confounds(data, confounds_file, n_volumes)
-    repetition_time, start = _times(path, sidecars)
-    return Series(path, found, Scan(repetition_time, start, confounds))
+    scan = Scan(*_times(path, sidecars), confounds)
+    try:
+        check_onsets(n_volumes, found, scan)
+    except DataError as error:
+        message = f"{shown(path)}: {error}"
+        raise DataError(message, where=path, expected=error.expected, found=error.found) from error
+    return Series(path, found, scan)
 
 
 def computed_responses(series: Sequence[Series], place: Place, data: DataRecipe) -> Responses:
     """Return responses that are estimated from the series of all runs, one run at a time."""
-    n_trials = sum(found.events.n_trials for found in series)
+    runs = tuple(_run(found, place, data) for found in series)
+    return Responses(sum(run.n_trials for run in runs), len(place.index), partial(read_runs, runs), place, runs=runs)
 
-    def read(columns: NDArray[np.int64]) -> NDArray[np.float32]:
-        betas = np.empty((n_trials, len(columns)), dtype=np.float32)
-        first = 0
-        for run in series:
-            volumes = read_voxels(run.path, place.index[columns])
-            try:
-                found = estimate(volumes, run.events, run.scan, data.single_trials, data.hrf)
-            except DataError as error:
-                message = f"{shown(run.path)}: {error}"
-                raise DataError(message, where=run.path, expected=error.expected, found=error.found) from error
-            betas[first : first + len(found)] = found
-            first += len(found)
-        return betas
 
-    return Responses(n_trials, len(place.index), read, place)
+def _run(series: Series, place: Place, data: DataRecipe) -> EstimatedRun:
+    def betas(columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        volumes = read_voxels(series.path, place.index[columns])
+        return estimate(volumes, series.events, series.scan, data.single_trials, data.hrf)
+
+    def sources(columns: NDArray[np.int64]) -> dict[str, str]:
+        settings = {
+            "model": _fingerprint(series.events, series.scan),
+            "single_trials": data.single_trials,
+            "hrf": data.hrf,
+            "nilearn": version("nilearn"),
+        }
+        return origin([series.path], series.path.parent, place.index[columns], settings)
+
+    return EstimatedRun(series.events.n_trials, betas, sources)
+
+
+def _fingerprint(events: Events, scan: Scan) -> str:
+    """Return the SHA-256 of all events, times and confounds."""
+    total = hashlib.sha256(
+        json.dumps([scan.repetition_time, scan.start, events.category, list(scan.confounds)]).encode()
+    )
+    for values in (events.onset, events.duration, events.trial, *scan.confounds.values()):
+        total.update(np.ascontiguousarray(values).data)
+    return total.hexdigest()
 
 
 def _events(path: Path) -> Events:

@@ -11,19 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.datasets.lab.ceilings import ncsnr_from_repeats
+from reseen.datasets.lab.estimates import EstimatedRun, Progress, read_runs
 from reseen.datasets.lab.place import Place
 from reseen.datasets.lab.table import TrialTable
+from reseen.datasets.outline import Outline
 from reseen.datasets.splits import make_split
 from reseen.errors import DataError
 from reseen.files.reading import shown
 from reseen.recipe import DataRecipe
 from reseen.recipe.types import COLUMN
+from reseen.split import Split
 from reseen.stimuli import Stimuli
 from reseen.subject import Subject
 from reseen.trials import ALL, Trials
 
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+N_SAMPLED = 500
+"""Maximum number of voxels whose responses are estimated before a run, to check the labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +49,8 @@ class Responses:
         repeated images (`reseen.datasets.lab.ceilings`).
     standardised
         Whether the responses are already standardised, so that they are not standardised within sessions again.
+    runs
+        Runs whose responses are estimated, if they are: that takes long, so that the estimates can be kept.
     """
 
     n_trials: int
@@ -52,6 +59,7 @@ class Responses:
     place: Place | None = None
     ncsnr: Float32 | None = None
     standardised: bool = False
+    runs: tuple[EstimatedRun, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +103,25 @@ class LabData:
             )
 
 
-def to_subject(found: LabData, data: DataRecipe, subject: str) -> Subject:
+def to_subject(
+    found: LabData, data: DataRecipe, subject: str, *, keep: Path | None = None, progress: Progress | None = None
+) -> Subject:
     """Return a subject whose responses are read at first use.
 
     Trials without an image are left out.
+
+    Parameters
+    ----------
+    found
+        The subject's data.
+    data
+        Section ``data`` of the recipe.
+    subject
+        Name of the subject.
+    keep
+        Folder for responses that are estimated. Default: nothing is kept.
+    progress
+        Function of the number of runs that are estimated and the total number.
 
     Raises
     ------
@@ -107,7 +130,7 @@ def to_subject(found: LabData, data: DataRecipe, subject: str) -> Subject:
     RecipeError
         If the number of folds or test images exceeds the number of stimuli.
     """
-    rows = np.flatnonzero(found.stimulus_id >= 0)
+    rows = _with_images(found)
     stimulus_id, table = found.stimulus_id[rows], found.table.take(rows)
     rois = choose_rois(found, data.rois)
     test = _fixed_test(found.source, table, stimulus_id) if data.test == "shared" else None
@@ -116,10 +139,46 @@ def to_subject(found: LabData, data: DataRecipe, subject: str) -> Subject:
     split = make_split(data, stimulus_id, {}, test=test, labels=labels)
 
     def read() -> Trials:
-        return _read(found, table, rois, rows, data, subject)
+        return _read(found, rois, data, subject, keep, progress)
 
     columns = {"image": table.image, "session": table.session, "run": table.run, **table.columns}
     return Subject(read, found.stimuli, split, name=subject, columns=columns)
+
+
+def outline_of(found: LabData, data: DataRecipe, split: Split) -> Outline:
+    """Return the outline of data whose responses are not read: the voxels of the mask, with those without data."""
+    rois, place = choose_rois(found, data.rois), found.responses.place
+    return Outline(
+        found.stimulus_id[_with_images(found)],
+        split,
+        {name: int(mask.sum()) for name, mask in rois.items()},
+        int(np.logical_or.reduce(list(rois.values())).sum()),
+        None if place is None else place.shape,
+        found.stimuli,
+        space="" if place is None else place.space,
+        affine=None if place is None else place.affine,
+    )
+
+
+def read_sample(found: LabData, data: DataRecipe, subject: str, progress: Progress | None = None) -> Trials:
+    """Read the responses of at most `N_SAMPLED` voxels of the ROIs to all trials.
+
+    Raises
+    ------
+    DataError
+        If a file is damaged.
+    """
+    voxels = np.flatnonzero(np.logical_or.reduce(list(choose_rois(found, data.rois).values())))
+    sample = np.zeros(found.responses.n_voxels, dtype=bool)
+    sample[voxels[:: -(-len(voxels) // N_SAMPLED)]] = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a run warns of voxels without data, and counts all of them
+        return _read(found, {ALL: sample}, data, subject, None, progress)
+
+
+def _with_images(found: LabData) -> NDArray[np.int64]:
+    """Return the rows of the trials with an image."""
+    return np.flatnonzero(found.stimulus_id >= 0)
 
 
 def choose_rois(found: LabData, wanted: tuple[str, ...]) -> dict[str, Mask]:
@@ -151,15 +210,19 @@ def choose_rois(found: LabData, wanted: tuple[str, ...]) -> dict[str, Mask]:
 
 def _read(
     found: LabData,
-    table: TrialTable,
     rois: Mapping[str, Mask],
-    rows: NDArray[np.int64],
     data: DataRecipe,
     subject: str,
+    keep: Path | None,
+    progress: Progress | None,
 ) -> Trials:
-    """Read the voxels of the ROIs in the trials with an image, which are these rows and have this table."""
+    """Read the voxels of the ROIs in the trials with an image."""
+    rows = _with_images(found)
+    table = found.table.take(rows)
     columns = np.flatnonzero(np.logical_or.reduce(list(rois.values())))
-    betas = found.responses.read(columns)[rows]
+    runs = found.responses.runs
+    every = read_runs(runs, columns, keep, progress) if runs else found.responses.read(columns)
+    betas = every[rows]
     varies = _varying(betas)
     if not varies.all():
         _leave_out(found, rois, columns[~varies])

@@ -69,6 +69,10 @@ class Scan:
     start: float
     confounds: Mapping[str, NDArray[np.float64]]
 
+    def times(self, n_volumes: int) -> NDArray[np.float64]:
+        """Return the time of each volume, in seconds, ``(n_volumes,)``."""
+        return self.start + self.repetition_time * np.arange(n_volumes, dtype=np.float64)
+
 
 def estimate(
     series: NDArray[Any],
@@ -102,6 +106,7 @@ def estimate(
     DataError
         If an event is after the end of the series.
     """
+    check_onsets(len(series), events, scan)
     models = _models(events, method)
     designs = [_design(len(series), names, events, scan, hrf) for names, _ in models]
     betas = np.full((events.n_trials, series.shape[1]), np.nan, dtype=np.float32)
@@ -115,6 +120,26 @@ def estimate(
         for (_, trials), design in zip(models, designs, strict=True):
             betas[np.ix_(np.array(list(trials.values()), dtype=np.intp), columns)] = _fit(scaled, design, tuple(trials))
     return betas
+
+
+def check_onsets(n_volumes: int, events: Events, scan: Scan) -> None:
+    """Check that no trial starts after the end of a series.
+
+    Raises
+    ------
+    DataError
+        If one does.
+    """
+    last = float(scan.times(n_volumes)[-1])
+    late = np.flatnonzero((events.onset > last) & (events.trial >= 0))
+    if len(late):
+        raise DataError(
+            f"{len(late)} trials start after the last volume, at {last:g} s; the first of these at "
+            f"{events.onset[late[0]]:g}. Write onsets in seconds, and compare the events file with the series.",
+            where="onset",
+            expected=last,
+            found=float(events.onset[late[0]]),
+        )
 
 
 def _models(events: Events, method: str) -> list[tuple[list[str], dict[str, int]]]:
@@ -138,17 +163,7 @@ def _design(n_volumes: int, names: list[str], events: Events, scan: Scan, hrf: s
     import pandas as pd
     from nilearn.glm.first_level import make_first_level_design_matrix
 
-    frame_times = scan.start + scan.repetition_time * np.arange(n_volumes)
-    last = float(frame_times[-1])
-    late = np.flatnonzero((events.onset > last) & (events.trial >= 0))
-    if len(late):
-        raise DataError(
-            f"{len(late)} trials start after the last volume, at {last:g} s; the first of these at "
-            f"{events.onset[late[0]]:g}. Write onsets in seconds, and compare the events file with the series.",
-            where="onset",
-            expected=last,
-            found=float(events.onset[late[0]]),
-        )
+    frame_times = scan.times(n_volumes)
     confounds = np.stack(list(scan.confounds.values()), axis=1) if scan.confounds else None
     table = pd.DataFrame({"onset": events.onset, "duration": events.duration, "trial_type": names})
     with warnings.catch_warnings():
