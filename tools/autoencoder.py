@@ -15,6 +15,8 @@ hide_broken_torchvision()  # before diffusers and transformers import it by them
 from diffusers import AutoencoderKL  # noqa: E402
 from loop import train  # noqa: E402
 
+from reseen.networks import as_input  # noqa: E402
+
 BATCH = 16
 
 
@@ -33,17 +35,12 @@ def make() -> AutoencoderKL:
     )
 
 
-def images(images: np.ndarray, rows: np.ndarray) -> torch.Tensor:
-    """Give images as the network takes them, (n, 3, 64, 64) in -1...1."""
-    return torch.from_numpy(images[np.sort(rows)]).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 @torch.inference_mode()
 def psnr(model: AutoencoderKL, images: np.ndarray, size: int = 64) -> float:
     """Give the mean peak signal-to-noise ratio over images, in dB, latents at their posterior mean."""
     values = []
     for start in range(0, len(images), 100):
-        x = images(images, np.arange(start, min(start + 100, len(images))))
+        x = as_input(images[start : start + 100])
         if size != 64:
             x = torch.nn.functional.interpolate(x, size=(size, size), mode="bilinear", antialias=True)
         y = model.decode(model.encode(x).latent_dist.mode()).sample.clamp(-1, 1)
@@ -55,7 +52,7 @@ def batch(images: np.ndarray, seed: int, step: int) -> torch.Tensor:
     """Give the images of one step; every fourth batch is of 40 pixels, the size whose z is decoded from brains."""
     small = step % 4 == 3
     rng = np.random.default_rng((seed, step))
-    x = images(images, rng.choice(len(images), BATCH * 2 if small else BATCH, replace=False))
+    x = as_input(images[np.sort(rng.choice(len(images), BATCH * 2 if small else BATCH, replace=False))])
     return torch.nn.functional.interpolate(x, size=(40, 40), mode="bilinear", antialias=True) if small else x
 
 
@@ -93,7 +90,7 @@ def main(work: Path, steps: int, decoder_steps: int) -> None:
 def write(model: AutoencoderKL, images: np.ndarray, folder: Path) -> None:
     """Write the autoencoder in half precision, scaled so that latents have a standard deviation of one."""
     with torch.inference_mode():
-        batches = (images(images, np.arange(start, start + 100)) for start in range(0, 2000, 100))
+        batches = (as_input(images[start : start + 100]) for start in range(0, 2000, 100))
         latents = [model.encode(batch).latent_dist.mode() for batch in batches]
     model.register_to_config(scaling_factor=round(1 / float(torch.cat(latents).std()), 5))
     model.half().save_pretrained(folder)

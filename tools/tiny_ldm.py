@@ -6,9 +6,11 @@ import json
 import string
 from pathlib import Path
 
+import safetensors.torch
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from diffusers.models.embeddings import ImageProjection, IPAdapterPlusImageProjection
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 N_TOKENS = 24
 DIM = 32
@@ -113,3 +115,69 @@ def write_tiny_ldm(folder: Path, *, image_size: int = 32, prediction_type: str =
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2))
     return folder
+
+
+def write_tiny_adapter(folder: Path, *, plus: bool = False, dim: int = DIM, seed: int = 0) -> Path:
+    """Write a random image adapter for the tiny U-Net in the published layout, and give its file.
+
+    The folder image_encoder next to it has a random CLIP: inputs of 16 pixels, embeddings (24,), or for an adapter Plus
+    hidden states (5, 40).
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        state = _resampler_tensors(dim) if plus else _pooled_tensors(dim)
+        processors = tiny_unet(8).attn_processors
+        crossed = [name for name in processors if "attn2" in name]
+        for i, name in enumerate(crossed):
+            width = 16 if name.startswith(("down_blocks.0", "up_blocks.1")) else 32
+            for kind in ("k", "v"):
+                state[f"ip_adapter.{2 * i + 1}.to_{kind}_ip.weight"] = torch.randn(width, dim) / dim**0.5
+        config = CLIPVisionConfig(
+            hidden_size=40,
+            intermediate_size=48,
+            projection_dim=24,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            image_size=16,
+            patch_size=8,
+        )
+        CLIPVisionModelWithProjection(config).save_pretrained(folder / "image_encoder", safe_serialization=True)
+    file = folder / ("ip-adapter-plus_tiny.safetensors" if plus else "ip-adapter_tiny.safetensors")
+    safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in state.items()}, file)
+    return file
+
+
+def _pooled_tensors(dim: int) -> dict[str, torch.Tensor]:
+    names = {"image_embeds.": "proj."}
+    return _named(ImageProjection(24, dim, 4), names)
+
+
+def _resampler_tensors(dim: int) -> dict[str, torch.Tensor]:
+    """Give the resampler's tensors under the names of the published files, where keys and values are one matrix."""
+    projection = IPAdapterPlusImageProjection(
+        embed_dims=40, output_dims=dim, hidden_dims=48, depth=4, dim_head=64, heads=2, num_queries=6, ffn_ratio=4
+    )
+    names = {
+        ".ln0.": ".0.norm1.",
+        ".ln1.": ".0.norm2.",
+        ".attn.to_q.": ".0.to_q.",
+        ".attn.to_out.0.": ".0.to_out.",
+        ".ff.1.net.0.proj.": ".1.1.",
+        ".ff.1.net.2.": ".1.3.",
+        ".ff.0.": ".1.0.",
+    }
+    state = _named(projection, names)
+    for start in [name.removesuffix("attn.to_k.weight") for name in state if name.endswith("attn.to_k.weight")]:
+        both = [state.pop(f"{start}attn.to_{kind}.weight") for kind in ("k", "v")]
+        state[f"{start}0.to_kv.weight"] = torch.cat(both)
+    return state
+
+
+def _named(module: torch.nn.Module, names: dict[str, str]) -> dict[str, torch.Tensor]:
+    state = {}
+    for name, tensor in module.state_dict().items():
+        for own, published in names.items():
+            name = name.replace(own, published)
+        # normalisations start as ones and zeros; random numbers show exchanged names
+        state[f"image_proj.{name}"] = tensor + 0.2 * torch.randn_like(tensor)
+    return state

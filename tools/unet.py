@@ -19,6 +19,8 @@ from loop import train  # noqa: E402
 from text_encoder import token_ids  # noqa: E402
 from transformers import CLIPTextModel, CLIPTokenizer  # noqa: E402
 
+from reseen.networks import as_input  # noqa: E402
+
 BATCH = 64
 EMPTY_SHARE = 0.1
 
@@ -63,8 +65,7 @@ def encode_all(vae: AutoencoderKL, images: np.ndarray, cache: Path) -> tuple[tor
         return state["mean"], state["std"]
     means, stds = [], []
     for start in range(0, len(images), 250):
-        with torch.autocast("cpu", torch.bfloat16):
-            posterior = vae.encode(images(images, np.arange(start, min(start + 250, len(images))))).latent_dist
+        posterior = vae.encode(as_input(images[start : start + 250])).latent_dist
         means.append((posterior.mean.float() * vae.config.scaling_factor).half())
         stds.append((posterior.std.float() * vae.config.scaling_factor).half())
     state = {"mean": torch.cat(means), "std": torch.cat(stds)}
@@ -77,10 +78,7 @@ def condition_all(text: CLIPTextModel, ids: torch.Tensor, cache: Path) -> torch.
     """Give the conditioning of every caption of every image, (n, 5, 24, 128) float16; the text encoder is frozen."""
     if cache.exists():
         return torch.load(cache, weights_only=True)
-    parts = []
-    for block in ids.split(64):
-        with torch.autocast("cpu", torch.bfloat16):
-            parts.append(text(block.flatten(0, 1)).last_hidden_state.half().unflatten(0, (-1, 5)))
+    parts = [text(block.flatten(0, 1)).last_hidden_state.half().unflatten(0, (-1, 5)) for block in ids.split(64)]
     conditioning = torch.cat(parts)
     torch.save(conditioning, cache)
     return conditioning

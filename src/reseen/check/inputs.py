@@ -142,6 +142,7 @@ class Inputs:
             precision=section.precision,
             device=self.device,
             compiled=section.compiled and not self.thorough,
+            image_adapter=section.image_adapter,
             fetch=self.fetch,
         )
         if progress is not None:

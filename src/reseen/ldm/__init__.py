@@ -113,6 +113,37 @@ class LatentDiffusion(Protocol):
         ...
 
 
+class ImageConditioned(LatentDiffusion, Protocol):
+    """Optional protocol of a model that can also generate from image embeddings, feature ``i``.
+
+    A model without these attributes is complete: read ``getattr(ldm, "image_shape", None)``.
+    """
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """Shape of the embedding of one image; None if the model uses no image embeddings."""
+        ...
+
+    @property
+    def n_image_tokens(self) -> int:
+        """Number of tokens that `join_image` appends."""
+        ...
+
+    def image_to_embedding(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Compute the embeddings ``(n, *image_shape)`` of images ``(n, height, width, 3)``, uint8."""
+        ...
+
+    def join_image(self, text: NDArray[np.float32], embedding: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """Append image tokens to text: ``(n, n_tokens + n_image_tokens, dim)``; None: an absent image."""
+        ...
+
+    def predict_noise(
+        self, latents: Tensor, timestep: int, conditioning: Tensor, *, image_scale: float = 1.0
+    ) -> Tensor:
+        """Predict the noise under text, ``n_tokens`` rows, or under text and an image, ``n_image_tokens`` more rows."""
+        ...
+
+
 def load_model(
     name: str,
     *,
@@ -120,6 +151,7 @@ def load_model(
     precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto",
     device: str = "cpu",
     compiled: bool = False,
+    image_adapter: str | None = None,
     fetch: bool = True,
 ) -> LatentDiffusion:
     """Load a frozen latent diffusion model.
@@ -143,14 +175,18 @@ def load_model(
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"`` or similar.
     compiled
         Compile the noise predictor with `torch.compile`: it takes minutes at the start, and less time for each image.
+    image_adapter
+        Adapter that lets the model use image embeddings (`ImageConditioned`): the path of a ``.safetensors`` file of an
+        IP-Adapter; a file on the hub, such as ``"h94/IP-Adapter:models/ip-adapter_sd15.safetensors"``; or
+        ``"builtin"`` for the built-in model. Its image encoder is in the folder ``image_encoder`` next to the file.
     fetch
         Download a hub model that is not in the local cache. If false, a missing model is an error.
 
     Raises
     ------
     ModelError
-        If the model is missing and cannot be downloaded, if its type is not supported, or if the device is not
-        available.
+        If the model or its image adapter is missing and cannot be downloaded, if its type is not supported, or if the
+        device is not available.
 
     Examples
     --------
@@ -160,12 +196,19 @@ def load_model(
       U-Net in float32 on cpu
     """
     from reseen.ldm.devices import check_device, choose_precision
-    from reseen.ldm.loading import assemble, load_folder
+    from reseen.ldm.loading import assemble, load_folder, with_image_adapter
     from reseen.ldm.single_file import load_single_file
 
     check_device(device)
     hide_broken_torchvision()
     if is_importable(name):
+        if image_adapter is not None:
+            raise ModelError(
+                f"model.image_adapter is for models that reseen loads, and {name} is your own. Add the attributes of "
+                "reseen.ldm.ImageConditioned to your model instead.",
+                where="model.image_adapter",
+                found=image_adapter,
+            )
         return _make_own(name, device)
     path = Path(name).expanduser()
     if name == "builtin":
@@ -179,6 +222,8 @@ def load_model(
         # the hub stores each commit in a folder of its name, so that this name determines the weights
         fix = f"With a network connection, run `{fetch_command(name, revision)}`."
         parts = load_folder(folder, name, fingerprint=f"{name}@{folder.name}", fix=fix)
+    if image_adapter is not None:
+        parts = with_image_adapter(parts, image_adapter, fetch=fetch)
     return assemble(parts, precision=choose_precision(precision, device), device=device, compiled=compiled)
 
 

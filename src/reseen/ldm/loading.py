@@ -6,7 +6,7 @@ import hashlib
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from reseen.files import check_regular, reading
 from reseen.files.reading import shown
 from reseen.files.text import AT_MOST
 from reseen.ldm.devices import Precision
+from reseen.ldm.image_adapter import ImageAdapter, load_adapter
 from reseen.ldm.parts import FIX, NETWORKS, load_parts, smoke_test
 from reseen.ldm.schedules import Prediction, read_scheduler
 from reseen.ldm.stable import StableDiffusion
@@ -32,6 +33,8 @@ class Loaded:
         As in `StableDiffusion`.
     parts
         ``vae``, ``unet``, ``text_encoder`` and ``tokenizer``.
+    image_adapter
+        Image encoder and projection of an adapter, whose keys and values are in the U-Net.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Loaded:
     schedule: Schedule
     prediction_type: Prediction
     parts: dict[str, Any]
+    image_adapter: ImageAdapter | None = None
 
 
 def load_folder(folder: Path, name: str, *, fingerprint: str | None = None, fix: str = FIX) -> Loaded:
@@ -64,6 +68,18 @@ def load_folder(folder: Path, name: str, *, fingerprint: str | None = None, fix:
     schedule, prediction_type = read_scheduler(folder / "scheduler" / "scheduler_config.json")
     parts = load_parts(folder, fix)
     return Loaded(name, fingerprint or digest(_files(folder), folder), schedule, prediction_type, parts)
+
+
+def with_image_adapter(loaded: Loaded, name: str, *, fetch: bool = True) -> Loaded:
+    """Return a model with an image adapter, whose keys and values are added to its U-Net in place.
+
+    Raises
+    ------
+    ModelError
+        As `reseen.ldm.image_adapter.load_adapter`.
+    """
+    adapter = load_adapter(name, loaded.parts["unet"], fetch=fetch)
+    return replace(loaded, image_adapter=adapter, fingerprint=f"{loaded.fingerprint}+{adapter.fingerprint}")
 
 
 def assemble(
@@ -100,6 +116,7 @@ def assemble(
         device=device,
         # kernels for one number of rows are faster than general ones, and rows are powers of two
         compiled=torch.compile(parts["unet"], dynamic=False) if compiled else None,
+        image_adapter=None if loaded.image_adapter is None else loaded.image_adapter.to(device),
     )
     smoke_test(ldm)
     return ldm

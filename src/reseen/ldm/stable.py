@@ -17,11 +17,14 @@ from reseen.diffusion import Schedule
 from reseen.errors import ModelError, ShapeError
 from reseen.ldm.batching import Batching
 from reseen.ldm.devices import tensor_float
+from reseen.ldm.image_adapter import set_image_scale
+from reseen.ldm.image_conditioning import ImageConditioning
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from reseen.features import Features
+    from reseen.ldm.image_adapter import ImageAdapter
     from reseen.stimuli import Stimuli
 
 SMALL_IMAGE = 128
@@ -29,7 +32,7 @@ SMALL_IMAGE = 128
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class StableDiffusion:
+class StableDiffusion(ImageConditioning):
     """Frozen Stable Diffusion; see `reseen.ldm.LatentDiffusion` for its methods."""
 
     name: str
@@ -43,6 +46,8 @@ class StableDiffusion:
     device: str = "cpu"
     compiled: Any = None
     """The U-Net compiled by `torch.compile`, if requested."""
+    image_adapter: ImageAdapter | None = None
+    """Image encoder and projection of an adapter, whose keys and values are in the U-Net."""
 
     def __repr__(self) -> str:
         precision = str(self.unet.dtype).removeprefix("torch.")
@@ -51,6 +56,8 @@ class StableDiffusion:
             f"z {self.latent_shape}, c {self.conditioning_shape}, predicts {self.prediction_type}",
             f"U-Net in {precision} on {self.device}",
         ]
+        if self.image_adapter is not None:
+            lines.append(f"image adapter: i {self.image_shape}, {self.n_image_tokens} tokens")
         return "\n  ".join(lines)
 
     def extract(self, stimuli: Stimuli, names: Sequence[str] = ("z", "c"), **options: Any) -> dict[str, Features]:
@@ -242,7 +249,9 @@ class StableDiffusion:
         lengths = [len(ids) for ids in self.tokenizer(list(captions), verbose=False).input_ids] if captions else []
         return sum(length > self.conditioning_shape[0] for length in lengths)
 
-    def predict_noise(self, latents: Tensor, timestep: int, conditioning: Tensor) -> Tensor:
+    def predict_noise(
+        self, latents: Tensor, timestep: int, conditioning: Tensor, *, image_scale: float = 1.0
+    ) -> Tensor:
         """Predict the noise in latents; a model that predicts velocity is converted.
 
         Velocity is ``sqrt(level) * noise - sqrt(1 - level) * clean`` (Salimans & Ho 2022), so that
@@ -255,15 +264,24 @@ class StableDiffusion:
         timestep
             Index into the training schedule.
         conditioning
-            Shape ``(n, n_tokens, dim)``.
+            Shape ``(n, n_tokens, dim)``, or ``(n, n_tokens + n_image_tokens, dim)`` from `join_image`.
+        image_scale
+            Weight of the attention to the image tokens; it has no effect without them.
 
         Returns
         -------
         Tensor
             Shape of ``latents``, float32.
+
+        Raises
+        ------
+        ShapeError
+            If a model with an image adapter gets another number of tokens.
         """
         import torch
 
+        if self.image_adapter is not None:
+            set_image_scale(self.unet, image_scale)
         dtype = self.unet.dtype
         # a tensor: torch.compile treats a number as a constant and compiles again for each timestep
         at = torch.tensor(timestep, device=self.device)
@@ -275,7 +293,7 @@ class StableDiffusion:
             # the first row runs alone to measure memory; torch.compile would need minutes for that number of rows
             network = fast if self.batching.knows("unet", latents) else self.unet
             output: Tensor = network(
-                latents.to(dtype), at, encoder_hidden_states=conditioning.to(dtype), return_dict=False
+                latents.to(dtype), at, encoder_hidden_states=self._split(conditioning.to(dtype)), return_dict=False
             )[0]
             return output.float()
 
@@ -311,7 +329,7 @@ class StableDiffusion:
 
     def _scores(self, part: str, rows: Tensor) -> int:
         """Return the bytes of the largest matrix of attention scores of one row, in fp32; only MPS limits them."""
-        if part == "text" or not self.device.startswith("mps"):
+        if part in ("text", "image", "tokens") or not self.device.startswith("mps"):
             return 0
         if part == "encode":  # images: (n, height, width, 3)
             return 4 * int(math.prod(rows.shape[1:3]) // self.factor**2) ** 2
