@@ -33,7 +33,7 @@ from reseen.ldm import BUILTIN  # noqa: E402
 from reseen.networks import load_builtin_network  # noqa: E402
 
 SEED = 6
-BATCH = 64
+BATCH = 32
 N_TOKENS = 4
 DROP_IMAGE, DROP_TEXT, DROP_BOTH = 0.05, 0.05, 0.05
 """Proportions of training rows without the image, without the caption, and without both, as in the paper."""
@@ -144,6 +144,6 @@ def main(work: Path, steps: int, learning_rate: float) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--steps", type=int, default=2500)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     main(**vars(parser.parse_args()))
