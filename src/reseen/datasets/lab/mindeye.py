@@ -83,7 +83,7 @@ def read(data: DataRecipe, subject: str) -> LabData:
                 found=int(values.max()),
             )
     order = np.argsort(rows, kind="stable")  # the order of presentation
-    rows, images, split = rows[order], images[order], tuple(split[row] for row in order)
+    rows, images, split = rows[order], images[order], tuple(split[row] for row in order) if split else ()
 
     def read_voxels(columns: NDArray[np.int64]) -> NDArray[np.float32]:
         with reading(path), open_dataset(path, "betas") as betas:
