@@ -192,6 +192,7 @@ def load_data(
     subject: str = "subj01",
     *,
     rois: Sequence[str] = ("all",),
+    sessions: int | Sequence[int] | None = None,
     responses: Path | str | None = None,
     trials: Path | str | None = None,
     images: Path | str | None = None,
@@ -219,6 +220,8 @@ def load_data(
         Name of the subject.
     rois
         ROIs to read; ``"all"`` is every voxel.
+    sessions
+        Number of sessions, from the first, or a list of the numbers in their names. Default: all.
     responses, trials
         File or folder of the responses, and of the trial table, where the layout does not determine them. Relative
         paths are in ``path``, or else in the working directory.
@@ -251,7 +254,8 @@ def load_data(
     DataError
         If a file is missing, damaged, of another layout, or does not fit the others.
     RecipeError
-        If ``n_folds`` or ``n_test`` exceeds the number of stimuli.
+        If an argument is not used by this kind, a session is unknown, or ``n_folds`` or ``n_test`` exceeds the number
+        of stimuli.
 
     Examples
     --------
@@ -266,6 +270,7 @@ def load_data(
         path=Path(path),
         subjects=(subject,),
         rois=tuple(rois),
+        sessions=_plain(sessions),
         roi_files=tuple(map(Path, roi_files)),
         single_trials=single_trials,
         confounds=None if confounds is None else tuple(confounds),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, PositiveInt, model_validator
@@ -43,6 +44,25 @@ DataKind = Literal[
     "mindeye",
 ]
 """Layouts of data that reseen reads."""
+_OF_NSD: list[DataKind] = ["nsd", "simulated"]
+_NSD = frozenset({"sessions", "train_sessions", "min_repeats", "space", "betas", "scale_int16"})
+_LAB = frozenset({"responses", "trials", "images", "captions", "roi_files", "sessions"})
+USED_KEYS: Mapping[DataKind, frozenset[str]] = {
+    "nsd": _NSD,
+    "simulated": _NSD,
+    "arrays": frozenset(),
+    "trials": _LAB | {"mask"},
+    "bids": _LAB | {"mask", "space", "tasks", "single_trials", "confounds", "hrf"},
+    "glmsingle": _LAB - {"responses"} | {"mask", "betas"},
+    "gifti": _LAB | {"surfaces"},
+    "cifti": _LAB | {"surfaces"},
+    "bdata": _LAB | {"mask"},
+    "things": _LAB - {"trials"} | {"mask"},
+    "algonauts": _LAB - {"trials", "sessions"},
+    "bold5000": _LAB | {"mask"},
+    "mindeye": _LAB | {"mask"},
+}
+"""Keys that the reader of a kind uses, of those that not every reader uses; a kind refuses the other ones."""
 
 
 class DataRecipe(Section):
@@ -102,7 +122,8 @@ class DataRecipe(Section):
     )
     subjects: Once[FolderName] = Field(("subj01",), description="subjects, by folder name")
     sessions: Sessions | None = Field(
-        None, description="number of sessions, from the first, or a list such as [1, 5, 7]; left out: all"
+        None,
+        description="number of sessions, from the first, or a list of their numbers such as [1, 5, 7]; left out: all",
     )
     train_sessions: Sessions | None = Field(
         None,
@@ -152,7 +173,7 @@ class DataRecipe(Section):
     @property
     def is_nsd(self) -> bool:
         """Whether the data are in NSD's layout, as simulated subjects are."""
-        return self.kind in ("nsd", "simulated")
+        return self.kind in _OF_NSD
 
     @property
     def leaves_trials_out(self) -> bool:
@@ -166,14 +187,22 @@ class DataRecipe(Section):
 
     @model_validator(mode="after")
     def _check_protocol(self) -> DataRecipe:
-        """Refuse settings of NSD's trials for other layouts, and training sessions without a fixed test set."""
-        given = [name for name in ("train_sessions", "min_repeats") if getattr(self, name) is not None]
-        given += ["test = 'special515'"] if self.test == SPECIAL else []
-        if given and not self.is_nsd:
+        """Refuse keys that the reader does not use, and training sessions without a fixed test set."""
+        fields, used = type(self).model_fields, USED_KEYS[self.kind]
+        known = frozenset[str]().union(*USED_KEYS.values()) - used
+        given = [name for name in fields if name in known and getattr(self, name) != fields[name].default]
+        kinds = [kind for kind, keys in USED_KEYS.items() if given and given[0] in keys]
+        if not given and self.test == SPECIAL and not self.is_nsd:
+            given, kinds = ["test = 'special515'"], _OF_NSD
+        if given:
             raise PydanticCustomError(
                 "protocol",
-                "data.{name} is for NSD's layout, and data.kind is {kind}; leave it out",
-                {"name": given[0], "kind": repr(self.kind)},
+                "data.{name} is for {kinds}, and data.kind is {kind}; leave it out",
+                {
+                    "name": given[0],
+                    "kinds": "NSD's layout" if kinds == _OF_NSD else f"data.kind = {', '.join(map(repr, kinds))}",
+                    "kind": repr(self.kind),
+                },
             )
         if self.train_sessions is not None and self.test not in ("shared", SPECIAL):
             raise PydanticCustomError(

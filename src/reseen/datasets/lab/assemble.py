@@ -93,7 +93,7 @@ def assemble(
     captions_file = find_captions(data, folder)
     captions = {} if captions_file is None else read_captions(captions_file, folder)
     stimulus_id, stimuli = join_stimuli(table.image, folder, captions, data.fit)
-    masks = {**(rois or {}), **_file_rois(data, root, responses)}
+    masks = {**(rois or {}), **find_rois(data, responses)}
     n_without = int((stimulus_id < 0).sum())
     if n_without:
         notes = (*notes, f"{n_without} trials without an image, which are left out")
@@ -129,7 +129,15 @@ def find_captions(data: DataRecipe, images: ImageFolder) -> Path | None:
     return own if own.is_file() else None
 
 
-def _file_rois(data: DataRecipe, root: Path, responses: Responses) -> Mapping[str, NDArray[np.bool_]]:
+def find_rois(data: DataRecipe, responses: Responses) -> Mapping[str, NDArray[np.bool_]]:
+    """Return the ROIs of ``data.roi_files``, or of the folder ``rois`` in the folder of the data; none without both.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or damaged, or the voxels have no place.
+    """
+    root = need_root(data)
     places = [locate(data, path, "data.roi_files") for path in data.roi_files]
     if not places and (_folder(root) / "rois").is_dir():
         places = [_folder(root) / "rois"]

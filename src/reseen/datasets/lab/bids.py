@@ -75,11 +75,25 @@ def read(data: DataRecipe, subject: str) -> LabData:
     place = _voxels(data, folder, runs, space, needs_mask=ending is not None)
     notes = (f"space {space or 'of the scan'}", *left_out)
     if ending is None:
+        _refuse_model(data, folder)
         files = {run: sorted(paths, key=lambda path: by_number(path.name)) for run, paths in runs.items()}
         responses = run_files([path for paths in files.values() for path in paths], place)
         counts = {run: sum(count_volumes(path, place) for path in paths) for run, paths in files.items()}
         return assemble(data, read_run_tables(data, counts), responses, notes=notes)
     return _estimated(data, {run: _only(paths) for run, paths in runs.items()}, place, events, notes)
+
+
+def _refuse_model(data: DataRecipe, folder: Path) -> None:
+    """Refuse settings of the model that estimates betas, where betas are in files."""
+    default = type(data)()
+    for name in ("single_trials", "confounds", "hrf"):
+        if getattr(data, name) != getattr(default, name):
+            raise DataError(
+                f"data.{name} is for betas that are estimated, and {shown(folder)} has betas and no *{SERIES[0]}. "
+                "Leave it out, or name the folder of the series: data.responses.",
+                where=f"data.{name}",
+                expected=SERIES[0],
+            )
 
 
 def _estimated(

@@ -93,7 +93,9 @@ def read_series(data: DataRecipe, run: Run, path: Path, place: Place, events: Pa
 def computed_responses(series: Sequence[Series], place: Place, data: DataRecipe) -> Responses:
     """Return responses that are estimated from the series of all runs, one run at a time."""
     runs = tuple(_run(found, place, data) for found in series)
-    return Responses(sum(run.n_trials for run in runs), len(place.index), partial(read_runs, runs), place, runs=runs)
+    n_trials = sum(run.n_trials for run in runs)
+    every = partial(read_runs, runs, rows=np.arange(n_trials))
+    return Responses(n_trials, len(place.index), every, place, runs=runs)
 
 
 def _run(series: Series, place: Place, data: DataRecipe) -> EstimatedRun:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from reseen.datasets.lab.ceilings import ncsnr_from_repeats
 from reseen.datasets.lab.estimates import EstimatedRun, Progress, read_runs
 from reseen.datasets.lab.place import Place
+from reseen.datasets.lab.sessions import choose_sessions
 from reseen.datasets.lab.table import TrialTable
 from reseen.datasets.outline import Outline
 from reseen.datasets.splits import make_split
@@ -108,7 +109,7 @@ def to_subject(
 ) -> Subject:
     """Return a subject whose responses are read at first use.
 
-    Trials without an image are left out.
+    Trials without an image, and those outside of ``data.sessions``, are left out.
 
     Parameters
     ----------
@@ -128,9 +129,9 @@ def to_subject(
     DataError
         If an ROI is unknown or empty.
     RecipeError
-        If the number of folds or test images exceeds the number of stimuli.
+        If the number of folds or test images exceeds the number of stimuli, or a session is unknown.
     """
-    rows = _with_images(found)
+    rows = _used(found, data)
     stimulus_id, table = found.stimulus_id[rows], found.table.take(rows)
     rois = choose_rois(found, data.rois)
     test = _fixed_test(found.source, table, stimulus_id) if data.test == "shared" else None
@@ -149,7 +150,7 @@ def outline_of(found: LabData, data: DataRecipe, split: Split) -> Outline:
     """Return the outline of data whose responses are not read: the voxels of the mask, with those without data."""
     rois, place = choose_rois(found, data.rois), found.responses.place
     return Outline(
-        found.stimulus_id[_with_images(found)],
+        found.stimulus_id[_used(found, data)],
         split,
         {name: int(mask.sum()) for name, mask in rois.items()},
         int(np.logical_or.reduce(list(rois.values())).sum()),
@@ -176,9 +177,13 @@ def read_sample(found: LabData, data: DataRecipe, subject: str, progress: Progre
         return _read(found, {ALL: sample}, data, subject, None, progress)
 
 
-def _with_images(found: LabData) -> NDArray[np.int64]:
-    """Return the rows of the trials with an image."""
-    return np.flatnonzero(found.stimulus_id >= 0)
+def _used(found: LabData, data: DataRecipe) -> NDArray[np.int64]:
+    """Return the rows of the trials that are used: those with an image, in ``data.sessions``."""
+    used = found.stimulus_id >= 0
+    if data.sessions is not None:
+        chosen = choose_sessions(found.source, found.table.session, data.sessions)
+        used &= np.isin(found.table.session, chosen)
+    return np.flatnonzero(used)
 
 
 def choose_rois(found: LabData, wanted: tuple[str, ...]) -> dict[str, Mask]:
@@ -216,13 +221,12 @@ def _read(
     keep: Path | None,
     progress: Progress | None,
 ) -> Trials:
-    """Read the voxels of the ROIs in the trials with an image."""
-    rows = _with_images(found)
+    """Read the voxels of the ROIs in the trials that are used."""
+    rows = _used(found, data)
     table = found.table.take(rows)
     columns = np.flatnonzero(np.logical_or.reduce(list(rois.values())))
     runs = found.responses.runs
-    every = read_runs(runs, columns, keep, progress) if runs else found.responses.read(columns)
-    betas = every[rows]
+    betas = read_runs(runs, columns, rows, keep, progress) if runs else found.responses.read(columns)[rows]
     varies = _varying(betas)
     if not varies.all():
         _leave_out(found, rois, columns[~varies])

@@ -38,10 +38,11 @@ class EstimatedRun:
 def read_runs(
     runs: Sequence[EstimatedRun],
     columns: NDArray[np.int64],
+    rows: NDArray[np.int64],
     keep: Path | None = None,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """Estimate the responses of all runs, or load those that are kept.
+    """Estimate the responses of runs, or load those that are kept.
 
     Parameters
     ----------
@@ -49,6 +50,8 @@ def read_runs(
         Runs, in order.
     columns
         Voxels, ascending, ``(n,)``.
+    rows
+        Trials of all runs, ascending, ``(n_rows,)``. A run without any of them is not estimated.
     keep
         Folder with one file for each run, complete or absent; a file of another origin is replaced. Default: nothing is
         kept.
@@ -57,7 +60,7 @@ def read_runs(
 
     Returns
     -------
-    Shape ``(n_trials, n)``.
+    Shape ``(n_rows, n)``.
 
     Raises
     ------
@@ -66,13 +69,14 @@ def read_runs(
     ResultsError
         If ``keep`` cannot be written.
     """
-    betas = np.empty((sum(run.n_trials for run in runs), len(columns)), dtype=np.float32)
+    betas = np.empty((len(rows), len(columns)), dtype=np.float32)
     first = 0
     for number, run in enumerate(runs, start=1):
-        rows = slice(first, first + run.n_trials)
-        path = None if keep is None else keep / f"run{number:03d}.safetensors"
-        betas[rows] = _kept_or_estimated(run, columns, path)
-        first = rows.stop
+        start, stop = np.searchsorted(rows, [first, first + run.n_trials])
+        if start < stop:
+            path = None if keep is None else keep / f"run{number:03d}.safetensors"
+            betas[start:stop] = _kept_or_estimated(run, columns, path)[rows[start:stop] - first]
+        first += run.n_trials
         if progress is not None:
             progress(number, len(runs))
     return betas

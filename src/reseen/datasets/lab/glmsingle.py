@@ -91,6 +91,14 @@ def _type(data: DataRecipe, folders: Sequence[Path]) -> str:
     """Return ``data.betas``, if it is an output of GLMsingle, or else the most denoised that all folders have."""
     if data.betas in TYPES:
         return data.betas
+    if data.betas != type(data)().betas:
+        raise DataError(
+            f"data.betas is {shown(data.betas)}; the outputs with a beta for each trial are {', '.join(TYPES)}. Name "
+            "one of these, or leave data.betas out.",
+            where="data.betas",
+            expected=TYPES,
+            found=data.betas,
+        )
     for name in TYPES:
         if all(_files(folder, name) for folder in folders):
             return name

@@ -14,8 +14,9 @@ Trials are those of ``wds``, training and test; without this folder, those of ``
 ``shared1000.npy``. ``data.trials`` names one of them. Stimulus ids are NSD's, 0-based. A session has 750 trials, as in
 NSD. Responses are not standardised again.
 
-Read from public loaders, which use column 5 of ``behav`` as a row from 0; the true files were not opened. The order in
-which the voxels of nsdgeneral were flattened is not documented, so that they have no place here: no maps, no ROI files.
+Read from public loaders, which use column 5 of ``behav`` as a row from 0; the true files were not opened. The voxels
+have a place, for maps and ROI files, if ``data.mask`` names NSD's ``nsdgeneral.nii.gz`` of the subject: they are then
+in numpy's order of ``betas[mask]`` (C order), which the loaders suggest and the authors do not describe.
 The label check of `reseen check` tests the order of the trials.
 """
 
@@ -30,10 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.datasets.hdf5 import open_dataset
-from reseen.datasets.lab.assemble import locate, need_root
+from reseen.datasets.lab.assemble import find_rois, locate, need_root
 from reseen.datasets.lab.data import LabData, Responses
 from reseen.datasets.lab.matrices import map_array, read_columns_of
+from reseen.datasets.lab.place import Place
 from reseen.datasets.lab.table import IMAGE_COLUMNS, Texts, TrialTable, read_columns
+from reseen.datasets.lab.volumes import read_mask
 from reseen.errors import DataError
 from reseen.files import check_regular, reading
 from reseen.files.reading import shown
@@ -43,6 +46,7 @@ from reseen.stimuli import Stimuli
 IMAGES = "coco_images_224_float16.hdf5"
 INDICES = "COCO_73k_subj_indices.hdf5"
 SHARED = "shared1000.npy"
+SPACE = "func1pt8mm"
 TRIALS_PER_SESSION = 750
 IMAGE_COLUMN, ROW_COLUMN = 0, 5
 """Columns of ``behav``: NSD's image, and the row of the betas; both from 0."""
@@ -59,7 +63,7 @@ def read(data: DataRecipe, subject: str) -> LabData:
     ----------
     data
         Section ``data`` of the recipe. ``trials`` names ``wds`` or the file of indices; ``captions`` is a table whose
-        column ``image`` has NSD's ids, from 0.
+        column ``image`` has NSD's ids, from 0; ``mask`` is nsdgeneral.
     subject
         Name of the subject, such as ``"subj01"``.
 
@@ -91,9 +95,13 @@ def read(data: DataRecipe, subject: str) -> LabData:
 
     session = tuple(str(row // TRIALS_PER_SESSION + 1) for row in rows)
     table = TrialTable(tuple(map(str, images)), session, split=split if any(split) else ())
-    responses = Responses(len(rows), n_voxels, read_voxels, standardised=True)
-    notes = ("NSD's image ids, from 0", "responses standardised already")
-    return LabData(root, table, images, _stimuli(data, np.unique(images)), responses, {}, notes)
+    place = _place(data, path, n_voxels)
+    responses = Responses(len(rows), n_voxels, read_voxels, place, standardised=True)
+    notes = ["NSD's image ids, from 0", "responses standardised already"]
+    if place is not None:
+        notes.append(f"voxels in numpy's order of {data.mask}, which the authors do not describe")
+    stimuli = _stimuli(data, np.unique(images))
+    return LabData(root, table, images, stimuli, responses, find_rois(data, responses), tuple(notes))
 
 
 def _betas_file(data: DataRecipe, subject: str) -> Path:
@@ -111,6 +119,23 @@ def _betas_file(data: DataRecipe, subject: str) -> Path:
             found=tuple(there),
         )
     return path
+
+
+def _place(data: DataRecipe, path: Path, n_voxels: int) -> Place | None:
+    """Return the voxels of ``data.mask`` in C order; None without a mask."""
+    if data.mask is None:
+        return None
+    mask = locate(data, data.mask, "data.mask")
+    place = read_mask(mask, SPACE)
+    if len(place.index) != n_voxels:
+        raise DataError(
+            f"{shown(path)} has {n_voxels} voxels; the mask {shown(mask)} has {len(place.index)}. Name "
+            f"nsdgeneral.nii.gz of this subject in {SPACE}, or leave data.mask out.",
+            where="data.mask",
+            expected=n_voxels,
+            found=len(place.index),
+        )
+    return place
 
 
 def _images_file(data: DataRecipe) -> Path:
