@@ -21,9 +21,9 @@ from reseen.check import with_precision
 from reseen.check.costs import seconds_per_evaluation
 from reseen.errors import ModelError, ResultsError
 from reseen.ldm import load_model
-from reseen.ldm.batching import LARGEST_BUFFER, Batching
+from reseen.ldm.batching import LARGEST_BUFFER, Batching, attention_bytes
 from reseen.ldm.devices import choose_precision
-from reseen.ldm.stable import StableDiffusion, attention_bytes
+from reseen.ldm.stable import StableDiffusion
 from reseen.recipe import Recipe, load_recipe, with_settings
 from reseen.results import ResultsFolder
 

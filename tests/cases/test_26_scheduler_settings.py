@@ -90,13 +90,13 @@ def test_trailing_steps_of_unequal_length_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"_class_name": "LCMScheduler"}, "distilled for LCMScheduler"),
-        ({"original_inference_steps": 50}, "distilled for LCM"),
+        ({"_class_name": "TCDScheduler"}, "distilled for TCDScheduler"),
+        ({"original_inference_steps": 50}, "distilled for an unknown sampling"),
         ({"_class_name": "EulerAncestralDiscreteScheduler", "timestep_spacing": "trailing"}, "Turbo"),
         ({"timestep_spacing": "linspace"}, "timestep_spacing is 'linspace'"),
         ({"prediction_type": "sample"}, "prediction_type is 'sample'"),
         ({"beta_schedule": "linear"}, "beta_schedule is 'linear'"),
-        ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr is set"),
+        ({"rescale_betas_zero_snr": True}, "needs a model that predicts velocity"),
         ({"trained_betas": [0.1, 0.2]}, "trained_betas is set"),
         ({"thresholding": True}, "thresholding is set"),
         ({"steps_offset": 7}, "steps_offset is 7"),

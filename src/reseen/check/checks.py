@@ -17,6 +17,7 @@ from reseen.executor import Progress
 from reseen.files.reading import shown
 from reseen.ldm.devices import check_device
 from reseen.ldm.extraction import z_size
+from reseen.ldm.sampling import sampling_schedule
 from reseen.networks import load_evaluation_network, load_network
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import Recipe
@@ -156,14 +157,15 @@ def denoising(inputs: Inputs) -> Iterator[Finding]:
 
     def denoise() -> str:
         find_sampler(section.sampler)
-        schedule = inputs.model.schedule
+        schedule = sampling_schedule(inputs.model, section.sampler)
         n_steps = len(schedule.timesteps(section.n_steps))
         found = []
         if "c" in section.conditions:
             found.append(f"c in {n_steps} steps")
         if "zc" in section.conditions:
             _, undone = schedule.partial_timesteps(n_steps, section.strength, section.noise_index)
-            found.append(f"zc in {len(undone)} of {n_steps} steps")
+            of_all = "" if section.sampler == "lcm" else f" of {n_steps}"
+            found.append(f"zc in {len(undone)}{of_all} steps")
         return "; ".join(found)
 
     if "c" in "".join(section.conditions) and inputs.has_model:

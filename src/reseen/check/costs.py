@@ -36,7 +36,9 @@ def count_evaluations(recipe: Recipe, sizes: Sizes) -> int:
     Guidance takes two for each step; conditions ``z`` and ``pixels`` take none.
     """
     section = recipe.reconstruct
-    steps = {"pixels": 0, "z": 0, "c": section.n_steps, "zc": int(section.n_steps * section.strength)}
+    # with "lcm" strength chooses the timesteps, not their number
+    n_partial = section.n_steps if section.sampler == "lcm" else int(section.n_steps * section.strength)
+    steps = {"pixels": 0, "z": 0, "c": section.n_steps, "zc": n_partial}
     n_steps = sum(n * steps[condition] for _, condition, n in _counted(recipe, sizes))
     return n_steps * _passes(section) * len(recipe.data.subjects)
 

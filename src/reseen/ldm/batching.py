@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reseen.errors import ModelError, ShapeError
 
@@ -199,6 +199,28 @@ def rows_that_fit(free: int, for_one: int, most: int) -> int:
         Upper limit.
     """
     return min(power_of_two(max(int(FREE_PROPORTION * free) // max(for_one, 1), 1)), most)
+
+
+def attention_bytes(config: Any, n_tokens: int) -> int:
+    """Return the bytes of the largest matrix of self-attention scores of one row of a U-Net, in fp32.
+
+    Parameters
+    ----------
+    config
+        Of a diffusers U-Net.
+    n_tokens
+        Height times width of the latents. Each level below the first has a quarter of the tokens of the one above.
+    """
+    # attention_head_dim is the number of heads: the name is an old mistake of diffusers
+    heads = config.num_attention_heads or config.attention_head_dim
+    block_types = config.down_block_types
+    each = [heads] * len(block_types) if isinstance(heads, int) else heads
+    last = len(block_types) - 1
+    most = 4 * each[-1] * (n_tokens // 4**last) ** 2  # of the middle block: 4 bytes * heads * tokens^2
+    for level, (block_type, n_heads) in enumerate(zip(block_types, each, strict=True)):
+        if "Attn" in block_type:
+            most = max(most, 4 * n_heads * (n_tokens // 4**level) ** 2)
+    return int(most)
 
 
 def power_of_two(n: int, *, up: bool = False) -> int:

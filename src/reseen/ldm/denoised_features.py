@@ -19,7 +19,7 @@ from reseen.features import Features
 from reseen.ldm.extraction import extract
 from reseen.ldm.recording import Recording, recording
 from reseen.ldm.recording_plan import RecordingPlan, Run, plan_recording
-from reseen.ldm.sampling import begin, coarse_latents, coarse_noise, draw_noise
+from reseen.ldm.sampling import begin, coarse_latents, coarse_noise, draw_noise, sampler_inputs
 from reseen.ldm.stable import as_tensor
 from reseen.recipe import ExtractRecipe, ReconstructRecipe
 
@@ -204,6 +204,7 @@ def _fill(
     coarse = coarse_latents(ldm, batch.z, recipe, batch.coarse_noise)
     for run in wanted.runs:
         latents, timesteps = begin(ldm, coarse, batch.noise, recipe, run.strength)
+        _, options = sampler_inputs(ldm, ldm.schedule, timesteps, recipe.guidance, None)
         _take_latents(arrays, run, 0, latents)
         with recording(ldm, run.layers, run.recorded, n=len(coarse), precision=wanted.activations) as recorded:
             denoise(
@@ -212,9 +213,9 @@ def _fill(
                 torch.from_numpy(batch.c).to(ldm.device),
                 schedule=ldm.schedule,
                 timesteps=timesteps,
-                guidance=recipe.guidance,
                 unconditional=as_tensor(ldm.unconditional)[None].to(ldm.device),
                 on_step=_taking(arrays, run, recorded),
+                **options,
             )
 
 

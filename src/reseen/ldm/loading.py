@@ -99,6 +99,7 @@ def assemble(
 
     parts = dict(loaded.parts)
     _check_purpose(loaded.name, parts)
+    _check_distillation(loaded.name, parts["unet"].config, loaded.schedule)
     if compiled:
         _check_compiler(device)
     casts = {"fp32": "float", "fp16": "half", "bf16": "bfloat16"}
@@ -123,7 +124,7 @@ def assemble(
 
 
 def _check_purpose(name: str, parts: dict[str, Any]) -> None:
-    """Check that a model is for images from text, is not distilled, and has parts that fit each other."""
+    """Check that a model is for images from text, and has parts that fit each other."""
     unet, vae, text_encoder = (parts[part].config for part in ("unet", "vae", "text_encoder"))
     _check_number(name, "sample_size", "U-Net", unet.sample_size, type(unet.sample_size) is int, above=0)
     scale, shift = vae.scaling_factor, getattr(vae, "shift_factor", None) or 0.0
@@ -136,13 +137,6 @@ def _check_purpose(name: str, parts: dict[str, Any]) -> None:
             where="in_channels",
             expected=vae.latent_channels,
             found=unet.in_channels,
-        )
-    if getattr(unet, "time_cond_proj_dim", None) is not None:
-        raise ModelError(
-            f"{name} is distilled for LCM sampling (time_cond_proj_dim), which DDIM with guidance does not sample. Use "
-            "the model from which it was distilled.",
-            where="time_cond_proj_dim",
-            found=unet.time_cond_proj_dim,
         )
     if unet.cross_attention_dim != text_encoder.hidden_size:
         raise ModelError(
@@ -159,6 +153,20 @@ def _check_purpose(name: str, parts: dict[str, Any]) -> None:
                 where=setting,
                 found=found,
             )
+
+
+def _check_distillation(name: str, unet: Any, schedule: Schedule) -> None:
+    """Check that a U-Net with guidance as an input has the scheduler of a latent consistency model."""
+    size = getattr(unet, "time_cond_proj_dim", None)
+    if size is not None and (schedule.spacing != "lcm" or size < 4):
+        raise ModelError(
+            f"{name} is distilled for LCM sampling (time_cond_proj_dim {size}), and its scheduler is not an "
+            "LCMScheduler. Add the scheduler_config.json with which it was published, or use the model from which it "
+            "was distilled.",
+            where="time_cond_proj_dim",
+            expected="LCMScheduler",
+            found=size,
+        )
 
 
 def _check_number(name: str, setting: str, part: str, value: Any, is_number: bool, above: float = -math.inf) -> None:

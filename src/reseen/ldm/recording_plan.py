@@ -14,6 +14,7 @@ from reseen.analyses import AUTO, UNDENOISED, Analysis, analyses, parse_feature
 from reseen.blocks import rows_at_once
 from reseen.files import GB
 from reseen.ldm.recording import check_layers, default_layers
+from reseen.ldm.sampling import sampling_schedule
 from reseen.recipe import Recipe, ReconstructRecipe
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ def steps_taken(progress: float | None, n_steps: int) -> int:
 
 
 def _run(ldm: LatentDiffusion, strength: float, features: Sequence[str], recipe: ReconstructRecipe) -> Run:
-    _, timesteps = ldm.schedule.partial_timesteps(recipe.n_steps, strength, recipe.noise_index)
+    schedule = sampling_schedule(ldm, "ddim")
+    _, timesteps = schedule.partial_timesteps(recipe.n_steps, strength, recipe.noise_index)
     latents, activations = {}, {}
     for feature in features:
         name = parse_feature(feature)

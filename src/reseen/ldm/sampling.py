@@ -1,24 +1,29 @@
 """Sampling: the noise of a sample, and the noised latents from which denoising starts.
 
 The noise of a sample depends only on its key. The autoencoder decodes z at the size at which it was encoded. The image
-is resized, encoded again at the model's size and noised to a strength; denoising starts from this latent.
+is resized, encoded again at the model's size and noised to a strength; denoising starts from this latent. What a
+sampler needs in addition (noise of each step, guidance as an input of the model) depends on the model and the recipe.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.diffusion import add_noise
+from reseen.diffusion import Schedule, add_noise
+from reseen.errors import RecipeError
 from reseen.recipe import ReconstructRecipe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from reseen.diffusion import PredictNoise
     from reseen.ldm import LatentDiffusion
 
 
@@ -26,8 +31,10 @@ COARSE = -1
 """Sample number of the noise for the coarse image's posterior, which is the same for all samples."""
 
 
-def draw_noise(seed: int, subject: str, stimulus_id: int, sample: int, shape: Sequence[int]) -> NDArray[np.float32]:
-    """Draw the standard normal noise of one sample of one stimulus.
+def draw_noise(
+    seed: int, subject: str, stimulus_id: int, sample: int, shape: Sequence[int], *, step: int | None = None
+) -> NDArray[np.float32]:
+    """Draw the standard normal noise of one sample of one stimulus, or the fresh noise of one of its steps.
 
     It depends only on these arguments, not on the machine, the order or other samples. All conditions and levels use
     the same noise, so that they differ only in their features.
@@ -37,9 +44,95 @@ def draw_noise(seed: int, subject: str, stimulus_id: int, sample: int, shape: Se
     ndarray
         ``shape``, float32.
     """
-    key = hashlib.sha256(f"{seed}/{subject}/{stimulus_id}/{sample}".encode()).digest()
+    name = f"{seed}/{subject}/{stimulus_id}/{sample}"
+    if step is not None:
+        name += f"/step {step}"
+    key = hashlib.sha256(name.encode()).digest()
     generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(int.from_bytes(key, "big"))))
     return generator.standard_normal(tuple(shape), dtype=np.float32)
+
+
+def draw_step_noise(
+    ldm: LatentDiffusion,
+    recipe: ReconstructRecipe,
+    *,
+    seed: int,
+    subject: str,
+    stimulus_id: NDArray[np.int64],
+    sample: NDArray[np.int64],
+) -> NDArray[np.float32] | None:
+    """Draw the noise that the sampler adds after each step but the last; None for samplers that add none.
+
+    Returns
+    -------
+    ndarray or None
+        Shape ``(n, n_steps - 1, *latent_shape)``, float32.
+    """
+    if recipe.sampler != "lcm":
+        return None
+    noise = np.empty((len(sample), recipe.n_steps - 1, *ldm.latent_shape), dtype=np.float32)
+    for row, step in np.ndindex(noise.shape[:2]):
+        which = int(stimulus_id[row]), int(sample[row])
+        noise[row, step] = draw_noise(seed, subject, *which, ldm.latent_shape, step=step)
+    return noise
+
+
+def sampling_schedule(ldm: LatentDiffusion, sampler: str) -> Schedule:
+    """Return the schedule of a model with the timesteps of a sampler.
+
+    Raises
+    ------
+    RecipeError
+        If the model was distilled for the sampler ``lcm``, and another built-in sampler is asked for.
+    """
+    schedule = ldm.schedule
+    if sampler == "lcm":
+        return replace(schedule, spacing="lcm")
+    if schedule.spacing == "lcm" and sampler in ("ddim", "dpmpp"):
+        raise RecipeError(
+            f"{ldm.name} was distilled to few steps, which sampler {sampler!r} does not sample; the encoding analyses "
+            "always use 'ddim'. Set reconstruct.sampler to 'lcm' and reconstruct.n_steps to 2 to 8, or use the model "
+            "from which it was distilled.",
+            where="reconstruct.sampler",
+            expected="lcm",
+            found=sampler,
+        )
+    return schedule
+
+
+def sampler_inputs(
+    ldm: LatentDiffusion,
+    schedule: Schedule,
+    timesteps: Sequence[int],
+    guidance: float,
+    step_noise: NDArray[np.float32] | None,
+) -> tuple[PredictNoise, dict[str, Any]]:
+    """Return a model's noise predictor, and the parameters of `reseen.denoise` that depend on model and sampler.
+
+    A latent consistency model has guidance as an input: it was distilled with it, and needs no unconditional half.
+
+    Parameters
+    ----------
+    ldm, schedule, timesteps, guidance
+        The model, and how it is sampled.
+    step_noise
+        Of `draw_step_noise`.
+    """
+    import torch
+
+    predict_noise: Any = ldm.predict_noise
+    predict_clean: Any = getattr(ldm, "predict_clean", None)
+    options: dict[str, Any] = {"guidance": guidance}
+    if getattr(ldm, "embeds_guidance", False):
+        predict_noise = partial(predict_noise, guidance=guidance)
+        predict_clean = predict_clean and partial(predict_clean, guidance=guidance)
+        options["guidance"] = 1.0
+    if step_noise is not None:
+        noise = torch.from_numpy(step_noise)
+        options["step_noise"] = lambda step: noise[:, step].to(ldm.device)
+    if schedule.signal_level[timesteps[0]] == 0 and predict_clean is not None:
+        options["predict_clean"] = predict_clean
+    return predict_noise, options
 
 
 def coarse_images(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: ReconstructRecipe) -> NDArray[np.float32]:
@@ -122,6 +215,8 @@ def begin(
     noise: NDArray[np.float32],
     recipe: ReconstructRecipe,
     strength: float,
+    *,
+    schedule: Schedule | None = None,
 ) -> tuple[Tensor, tuple[int, ...]]:
     """Add noise to latents for a strength, and return the timesteps that remove it.
 
@@ -135,6 +230,8 @@ def begin(
         Steps of the complete schedule, and the setting ``noise_index``.
     strength
         Proportion of the steps that are noised and denoised again.
+    schedule
+        Of `sampling_schedule`. Left out: that of DDIM.
 
     Returns
     -------
@@ -143,9 +240,10 @@ def begin(
     """
     import torch
 
-    start, timesteps = ldm.schedule.partial_timesteps(recipe.n_steps, strength, recipe.noise_index)
+    schedule = schedule or sampling_schedule(ldm, "ddim")
+    start, timesteps = schedule.partial_timesteps(recipe.n_steps, strength, recipe.noise_index)
     latents = torch.from_numpy(coarse).to(ldm.device)
-    return add_noise(latents, torch.from_numpy(noise).to(ldm.device), start, ldm.schedule), timesteps
+    return add_noise(latents, torch.from_numpy(noise).to(ldm.device), start, schedule), timesteps
 
 
 def _resize_uint8(image: NDArray[np.uint8], size: int) -> NDArray[np.float32]:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from reseen.diffusion import Schedule
 from reseen.errors import ModelError, ShapeError
-from reseen.ldm.batching import Batching
+from reseen.ldm.batching import Batching, attention_bytes
 from reseen.ldm.devices import tensor_float
+from reseen.ldm.guidance import guidance_embedding
 from reseen.ldm.image_adapter import set_image_scale
 from reseen.ldm.image_conditioning import ImageConditioning
 
@@ -249,8 +250,19 @@ class StableDiffusion(ImageConditioning):
         lengths = [len(ids) for ids in self.tokenizer(list(captions), verbose=False).input_ids] if captions else []
         return sum(length > self.conditioning_shape[0] for length in lengths)
 
+    @property
+    def embeds_guidance(self) -> bool:
+        """Whether guidance is an input of the U-Net, as in latent consistency models, instead of a second half."""
+        return getattr(self.unet.config, "time_cond_proj_dim", None) is not None
+
     def predict_noise(
-        self, latents: Tensor, timestep: int, conditioning: Tensor, *, image_scale: float = 1.0
+        self,
+        latents: Tensor,
+        timestep: int,
+        conditioning: Tensor,
+        *,
+        image_scale: float = 1.0,
+        guidance: float = 1.0,
     ) -> Tensor:
         """Predict the noise in latents; a model that predicts velocity is converted.
 
@@ -267,6 +279,8 @@ class StableDiffusion(ImageConditioning):
             Shape ``(n, n_tokens, dim)``, or ``(n, n_tokens + n_image_tokens, dim)`` from `join_image`.
         image_scale
             Weight of the attention to the image tokens; it has no effect without them.
+        guidance
+            Scale of guidance, for a model with ``embeds_guidance``; others do not use it.
 
         Returns
         -------
@@ -278,6 +292,39 @@ class StableDiffusion(ImageConditioning):
         ShapeError
             If a model with an image adapter gets another number of tokens.
         """
+        output = self._predict(latents, timestep, conditioning, image_scale, guidance)
+        if self.prediction_type == "epsilon":
+            return output
+        level = float(self.schedule.signal_level[timestep])
+        noise: Tensor = output * math.sqrt(level) + latents.to(output) * math.sqrt(1 - level)
+        return noise
+
+    def predict_clean(self, latents: Tensor, timestep: int, conditioning: Tensor, **options: float) -> Tensor:
+        """Predict clean latents from velocity, also at signal level 0: ``sqrt(level) x - sqrt(1 - level) v``.
+
+        Parameters and shapes are those of `predict_noise`.
+
+        Raises
+        ------
+        ModelError
+            If the model predicts noise.
+        """
+        if self.prediction_type == "epsilon":
+            raise ModelError(
+                f"{self.name} predicts noise, which does not determine clean latents at every signal level.",
+                where="prediction_type",
+                expected="v_prediction",
+                found="epsilon",
+            )
+        velocity = self._predict(latents, timestep, conditioning, **options)
+        level = float(self.schedule.signal_level[timestep])
+        clean: Tensor = latents.to(velocity) * math.sqrt(level) - velocity * math.sqrt(1 - level)
+        return clean
+
+    def _predict(
+        self, latents: Tensor, timestep: int, conditioning: Tensor, image_scale: float = 1.0, guidance: float = 1.0
+    ) -> Tensor:
+        """Return the output of the U-Net in float32, of the shape of ``latents``."""
         import torch
 
         if self.image_adapter is not None:
@@ -288,21 +335,24 @@ class StableDiffusion(ImageConditioning):
         # a compiled U-Net does not call hooks that were added later
         hooked = self.compiled is None or any(module._forward_hooks for module in self.unet.modules())
         fast = self.unet if hooked else self.compiled
+        scale = None
+        if self.embeds_guidance:
+            scale = guidance_embedding(guidance, self.unet.config.time_cond_proj_dim).to(self.device, dtype)
 
         def predict(latents: Tensor, conditioning: Tensor) -> Tensor:
             # the first row runs alone to measure memory; torch.compile would need minutes for that number of rows
             network = fast if self.batching.knows("unet", latents) else self.unet
-            output: Tensor = network(
-                latents.to(dtype), at, encoder_hidden_states=self._split(conditioning.to(dtype)), return_dict=False
-            )[0]
+            inputs = self._unet_inputs(conditioning.to(dtype))
+            if scale is not None:
+                inputs["timestep_cond"] = scale.expand(len(latents), -1)
+            output: Tensor = network(latents.to(dtype), at, return_dict=False, **inputs)[0]
             return output.float()
 
-        output = self._run("unet", predict, latents, conditioning)
-        if self.prediction_type == "epsilon":
-            return output
-        level = float(self.schedule.signal_level[timestep])
-        noise: Tensor = output * math.sqrt(level) + latents.to(output) * math.sqrt(1 - level)
-        return noise
+        return self._run("unet", predict, latents, conditioning)
+
+    def _unet_inputs(self, conditioning: Tensor) -> dict[str, Any]:
+        """Return the inputs of the U-Net that a batch of conditioning contains, by the names of its parameters."""
+        return {"encoder_hidden_states": self._split(conditioning)}
 
     @property
     def _scale(self) -> float:
@@ -335,28 +385,6 @@ class StableDiffusion(ImageConditioning):
             return 4 * int(math.prod(rows.shape[1:3]) // self.factor**2) ** 2
         n_tokens = math.prod(rows.shape[2:])
         return attention_bytes(self.unet.config, n_tokens) if part == "unet" else 4 * n_tokens**2
-
-
-def attention_bytes(config: Any, n_tokens: int) -> int:
-    """Return the bytes of the largest matrix of self-attention scores of one row of a U-Net, in fp32.
-
-    Parameters
-    ----------
-    config
-        Of a diffusers U-Net.
-    n_tokens
-        Height times width of the latents. Each level below the first has a quarter of the tokens of the one above.
-    """
-    # attention_head_dim is the number of heads: the name is an old mistake of diffusers
-    heads = config.num_attention_heads or config.attention_head_dim
-    block_types = config.down_block_types
-    each = [heads] * len(block_types) if isinstance(heads, int) else heads
-    last = len(block_types) - 1
-    most = 4 * each[-1] * (n_tokens // 4**last) ** 2  # of the middle block: 4 bytes * heads * tokens^2
-    for level, (block_type, n_heads) in enumerate(zip(block_types, each, strict=True)):
-        if "Attn" in block_type:
-            most = max(most, 4 * n_heads * (n_tokens // 4**level) ** 2)
-    return int(most)
 
 
 def as_tensor(array: NDArray[Any]) -> Tensor:

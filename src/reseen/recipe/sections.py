@@ -146,12 +146,13 @@ class ReconstructRecipe(Section):
     guidance: Annotated[float, Field(ge=1)] = Field(5.0, description="classifier-free guidance scale")
     sampler: SamplerName = Field(
         "ddim",
-        description="ddim; dpmpp: DPM-Solver++(2M), for about half the steps; or 'module:name' of your own function "
-        "with the parameters of reseen.denoise",
+        description="ddim; dpmpp: DPM-Solver++(2M), for about half the steps; lcm: for models distilled to a few "
+        "steps; or 'module:name' of your own function with the parameters of reseen.denoise",
     )
-    noise_index: Literal["diffusers", "compvis"] = Field(
+    noise_index: Literal["diffusers", "compvis", "fixed"] = Field(
         "diffusers",
-        description="noise to the step at which denoising starts (diffusers), or one step more (the released script)",
+        description="noise to the step at which denoising starts (diffusers), to one step more (compvis: the released "
+        "script), or to that of 50 steps whatever n_steps is (fixed)",
     )
     truncate_coarse: bool = Field(False, description="truncate the coarse image to 8 bits before it is encoded again")
     coarse_posterior: Literal["mean", "sample"] = Field(

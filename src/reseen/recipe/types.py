@@ -85,7 +85,7 @@ def _or_importable(*known: str) -> AfterValidator:
 
 
 DecoderName = Annotated[str, _or_importable("ridge")]
-SamplerName = Annotated[str, _or_importable("ddim", "dpmpp")]
+SamplerName = Annotated[str, _or_importable("ddim", "dpmpp", "lcm")]
 COLUMN = "column:"
 """Start of the value of ``data.test`` that names a column."""
 

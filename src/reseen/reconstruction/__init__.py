@@ -43,7 +43,7 @@ def reconstruct(
     seed: int = 0,
     subject: str = "",
     batch_size: int = 64,
-    sampler: Sampler | None = None,
+    sampler: Sampler | str = "ddim",
     write: Write | None = None,
     progress: Progress | None = None,
     grey: bool = False,
@@ -63,7 +63,7 @@ def reconstruct(
     n_samples
         Images of each item, each from its own noise; z alone and pixels have only one.
     n_steps
-        DDIM steps of the complete schedule.
+        Steps of the complete schedule; for ``"lcm"``, steps that are taken.
     strength
         Proportion of the steps that are noised and denoised again.
     guidance
@@ -73,7 +73,8 @@ def reconstruct(
     batch_size
         Number of images that are denoised together; it does not change them.
     sampler
-        Function with the parameters of `reseen.denoise`. Left out: DDIM.
+        ``"ddim"``; ``"dpmpp"``: DPM-Solver++(2M); ``"lcm"``: for models that were distilled to a few steps; or a
+        function with the parameters of `reseen.denoise`.
     write
         Called with ``(item, sample, image)`` when each image is ready. No image is then kept in memory, and the
         returned array is empty.
@@ -113,6 +114,7 @@ def reconstruct(
         "strength": strength,
         "guidance": guidance,
         "batch_size": batch_size,
+        "sampler": sampler if isinstance(sampler, str) else "own:sampler",
     }
     recipe = ReconstructRecipe().model_copy(update=settings)
     every = {"z": z, "c": c, "pixels": pixels}
@@ -141,7 +143,7 @@ def reconstruct(
         seed=seed,
         subject=subject,
         write=write or keep,
-        sampler=sampler,
+        sampler=None if isinstance(sampler, str) else sampler,
         progress=progress,
         as_grey=grey,
     )

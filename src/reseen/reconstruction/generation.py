@@ -19,7 +19,16 @@ from reseen.conditions import features_of, has_samples
 from reseen.diffusion import denoise
 from reseen.errors import ModelError, ShapeError
 from reseen.features import Features
-from reseen.ldm.sampling import begin, coarse_images, coarse_latents, coarse_noise, draw_noise
+from reseen.ldm.sampling import (
+    begin,
+    coarse_images,
+    coarse_latents,
+    coarse_noise,
+    draw_noise,
+    draw_step_noise,
+    sampler_inputs,
+    sampling_schedule,
+)
 from reseen.ldm.stable import as_tensor
 from reseen.plugins import load_object
 from reseen.recipe import Condition, ReconstructRecipe
@@ -51,6 +60,7 @@ class _Rows(NamedTuple):
     c: NDArray[np.float32]
     noise: NDArray[np.float32]
     coarse_noise: NDArray[np.float32] | None
+    step_noise: NDArray[np.float32] | None
 
     def at(self, rows: NDArray[np.bool_]) -> _Rows:
         return _Rows(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
@@ -215,7 +225,8 @@ def _rows(
     coarse = None
     if z is not None:
         coarse = coarse_noise(ldm, recipe, seed=seed, subject=subject, stimulus_id=stimulus_id)
-    return _Rows(stimulus_id, samples, z, c, noise, coarse)
+    fresh = draw_step_noise(ldm, recipe, seed=seed, subject=subject, stimulus_id=stimulus_id, sample=samples)
+    return _Rows(stimulus_id, samples, z, c, noise, coarse, fresh)
 
 
 def _make(
@@ -250,20 +261,22 @@ def _sample(
     ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, denoise_with: Sampler, on_step: OnStep | None = None
 ) -> Tensor:
     """Return the clean latents of one batch, ``(n, channels, height, width)``, from z (or pure noise) and c."""
+    schedule = sampling_schedule(ldm, recipe.sampler)
     if rows.z is None:
-        latents, timesteps = as_tensor(rows.noise).to(ldm.device), ldm.schedule.timesteps(recipe.n_steps)
+        latents, timesteps = as_tensor(rows.noise).to(ldm.device), schedule.timesteps(recipe.n_steps)
     else:
         coarse = coarse_latents(ldm, rows.z, recipe, rows.coarse_noise)
-        latents, timesteps = begin(ldm, coarse, rows.noise, recipe, recipe.strength)
+        latents, timesteps = begin(ldm, coarse, rows.noise, recipe, recipe.strength, schedule=schedule)
+    predict_noise, options = sampler_inputs(ldm, schedule, timesteps, recipe.guidance, rows.step_noise)
     clean: Tensor = denoise_with(
-        ldm.predict_noise,
+        predict_noise,
         latents,
         as_tensor(rows.c).to(ldm.device),
-        schedule=ldm.schedule,
+        schedule=schedule,
         timesteps=timesteps,
-        guidance=recipe.guidance,
         unconditional=as_tensor(ldm.unconditional)[None].to(ldm.device),
         on_step=on_step,
+        **options,
     )
     if clean.shape != latents.shape:
         found, expected = tuple(clean.shape), tuple(latents.shape)
@@ -277,14 +290,14 @@ def _sample(
 
 
 def find_sampler(name: str) -> Sampler:
-    """Return `reseen.denoise` for ``"ddim"`` and ``"dpmpp"``, or the user's function that a recipe names.
+    """Return `reseen.denoise` for ``"ddim"``, ``"dpmpp"`` and ``"lcm"``, or the user's function that a recipe names.
 
     Raises
     ------
     RecipeError
         If there is no such function.
     """
-    own: dict[str, Sampler] = {"ddim": denoise, "dpmpp": partial(denoise, order=2)}
+    own: dict[str, Sampler] = {"ddim": denoise, "dpmpp": partial(denoise, order=2), "lcm": denoise}
     return own[name] if name in own else load_object(name, "reconstruct.sampler")
 
 
