@@ -6,11 +6,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from fields import raises_with
 from loading import load
 from nsd_tree import make_images, make_subject, make_tree, recipe_for
 
 from reseen.datasets import nsd
-from reseen.datasets.hdf5 import open_dataset
+from reseen.datasets.hdf5 import open_dataset, read_all
 from reseen.datasets.nsd_facts import NsdFiles
 from reseen.datasets.nsd_images import check_images, count_images
 from reseen.datasets.volumes import peek, read_voxels
@@ -143,3 +144,41 @@ def test_a_dataset_in_a_group_is_opened_and_a_link_on_the_way_to_it_is_refused(t
             pass
     with pytest.raises(DataError, match="'inside' is no group"), open_dataset(tmp_path / "a.hdf5", "own/inside/more"):
         pass
+
+
+@pytest.mark.parametrize("chunks", [None, (100,)])
+def test_a_length_beyond_the_file_is_refused_before_memory_is_allocated(
+    tmp_path: Path, chunks: tuple[int] | None
+) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        most = None if chunks is None else (None,)
+        texts = file.create_dataset("texts", (3,), dtype=h5py.string_dtype(), chunks=chunks, maxshape=most)
+        texts[:] = ["a", "b" * 777, "c"]
+    with h5py.File(path) as file:
+        texts = file["texts"]
+        assert [text.decode() for text in read_all(path, texts)] == ["a", "b" * 777, "c"]
+        start = texts.id.get_offset() if chunks is None else texts.id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    assert content[start + 16 : start + 20] == (777).to_bytes(4, "little")  # the length of the second text
+    content[start + 16 : start + 20] = (2**31).to_bytes(4, "little")
+    path.write_bytes(content)
+    with h5py.File(path) as file, raises_with(DataError, where=path, expected=len(content), found=2**31 + 2):
+        read_all(path, file["texts"])
+
+
+@pytest.mark.parametrize(("options", "ratio"), [({"chunks": (1000,)}, 1), ({"compression": "gzip"}, 1100)])
+def test_a_shape_of_more_values_than_are_stored_is_refused(
+    tmp_path: Path, options: dict[str, object], ratio: int
+) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("fits", data=np.zeros(1000), maxshape=(None,), **options)
+        file.create_dataset("more", data=np.zeros(1000), maxshape=(None,), **options)
+        file["more"].resize((10**8,))  # the new values are not stored
+    with h5py.File(path) as file:
+        assert read_all(path, file["fits"]).tolist() == [0] * 1000
+        stored = file["more"].id.get_storage_size()
+        assert stored * ratio < 8 * 10**8
+        with raises_with(DataError, where=path, expected=stored, found=8 * 10**8):
+            read_all(path, file["more"])

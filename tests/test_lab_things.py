@@ -190,3 +190,18 @@ def test_check_reads_the_sample(reseen, settings, fact):
     code, out, _ = reseen("check", "own_data", "--data", place, "--model", "builtin", *options)
     assert fact in out
     assert code == 0, out
+
+
+def test_a_frame_that_declares_long_labels_is_refused_without_their_memory(lab):
+    """A bit of the length of the pickled labels was flipped: HDF5 would allocate 1 GB."""
+    folder, _, _ = lab
+    path = folder / "betas_csv/sub-01_ResponseData.h5"
+    with h5py.File(path) as file:
+        items = file["ResponseData/block0_items"]
+        start, length = items.id.get_offset(), len(items[0])
+    content = bytearray(path.read_bytes())
+    content[start : start + 4] = (length + 2**30).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        load_data(folder, "things", "sub-01")
+    assert (caught.value.where, caught.value.found) == (path, length + 2**30)

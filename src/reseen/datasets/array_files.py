@@ -32,6 +32,7 @@ KNOWN = (*(alias for aliases in ALIASES.values() for alias in aliases), "categor
 """Names of the arrays that are read, in addition to ``roi_<name>``."""
 ROI = "roi_"
 
+_AT_ONCE = 2**24  # bytes
 _GUIDE = "docs/own_data.md says which arrays are read."
 _Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
 
@@ -237,9 +238,12 @@ def _read_array(opened: IO[bytes], n_bytes: int, path: Path, name: str) -> NDArr
 
 
 def _fill(opened: Any, view: memoryview) -> None:
-    """Read until a buffer is full; a stream may return fewer bytes than requested."""
+    """Read until a buffer is full; a stream may return fewer bytes than requested.
+
+    A stream of zip reads into a copy as large as the request, so that each request is small.
+    """
     while view:
-        n_read = opened.readinto(view)
+        n_read = opened.readinto(view[:_AT_ONCE])
         if not n_read:
             raise EOFError("it ends too early")
         view = view[n_read:]

@@ -27,6 +27,8 @@ edges stay sharp. ``data.fit`` makes images square (`reseen.stimuli.square`).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +39,7 @@ from reseen.datasets.inventory import describe_labels
 from reseen.datasets.lab.data import zscore
 from reseen.datasets.outline import Outline, Overview, outline_read
 from reseen.datasets.splits import make_split
+from reseen.datasets.volumes import blocks
 from reseen.errors import DataError
 from reseen.files.reading import shown
 from reseen.recipe import DataRecipe
@@ -124,7 +127,7 @@ def _convert(found: Arrays, data: DataRecipe, subject: str) -> tuple[Trials, Sti
         ncsnr = numbers(found.path, "ncsnr", ncsnr, (n_voxels,), at_least=0)[inside]
     trials = Trials(
         subject=subject,
-        betas=betas[:, inside],
+        betas=np.asarray(betas if inside.all() else betas[:, inside], dtype=np.float32),
         stimulus_id=stimulus_id,
         session=np.zeros(n_trials, dtype=np.int64) if run is None else labels(found.path, "run", run, n_trials),
         rois={name: mask[inside] for name, mask in rois.items()},
@@ -162,7 +165,8 @@ def _describe(found: Arrays, data: DataRecipe, trials: Trials, stimuli: Stimuli,
     return [*said, describe_labels(trials), *([f"not read: {found.unread_with_advice}"] if found.unread else [])]
 
 
-def _betas(found: Arrays) -> NDArray[np.float32]:
+def _betas(found: Arrays) -> NDArray[Any]:
+    """Return the betas as they were saved, after a check that float32 can store them."""
     betas, path = found.need("betas"), shown(found.path)
     if betas.ndim != 2 or betas.dtype.kind not in "fiu":
         raise DataError(
@@ -171,15 +175,16 @@ def _betas(found: Arrays) -> NDArray[np.float32]:
         )
     if not betas.size:
         raise DataError(f"{path}: betas has shape {betas.shape}; at least one trial and one voxel are needed.")
-    with np.errstate(over="ignore"):
-        real = betas.astype(np.float32)
-    bad = ~np.isfinite(real).all(axis=0)
+    bad = np.zeros(betas.shape[1], dtype=bool)
+    for block in blocks(len(betas), betas[0].nbytes):  # a float32 copy of all voxels may not fit in memory
+        with np.errstate(over="ignore"):
+            bad |= ~np.isfinite(betas[block].astype(np.float32)).all(axis=0)
     if bad.any():
         raise DataError(
             f"{path}: betas contains NaN, infinite or too large values in {bad.sum()} of {betas.shape[1]} voxels. "
             "Take these voxels out."
         )
-    return real
+    return betas
 
 
 def _rois(found: Arrays, n_voxels: int, wanted: tuple[str, ...]) -> dict[str, NDArray[np.bool_]]:

@@ -6,13 +6,22 @@ name any file of the user, so all three are refused before a value is read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from reseen.errors import DataError
 from reseen.files.reading import shown
+
+MAX_RATIO = 1100
+"""Maximum ratio of values to compressed bytes; that of deflate is 1,032."""
+_REFERENCE = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])
+"""Element of any length in a dataset: its length, and its place in the file's heap."""
 
 
 @contextmanager
@@ -79,6 +88,75 @@ def find_group(path: Path, file: Any, name: str) -> Any:
         if not isinstance(group, h5py.Group):
             raise DataError(f"{shown(path)}: {part!r} is no group. A group of datasets is expected.")
     return group
+
+
+def read_all(path: Path, dataset: Any) -> Any:
+    """Return all values of a small dataset, such as labels; sizes are checked before memory is allocated.
+
+    A damaged file can declare any shape, and any length of a text: HDF5 allocates as much before it reads.
+
+    Parameters
+    ----------
+    path
+        The file.
+    dataset
+        The dataset of the open file.
+
+    Raises
+    ------
+    DataError
+        If it declares more bytes than the file can have. Errors of h5py pass unchanged.
+    """
+    n_filters = dataset.id.get_create_plist().get_nfilters()
+    stored, size = dataset.id.get_storage_size(), path.stat().st_size
+    declared = math.prod(dataset.shape or ()) * dataset.id.get_type().get_size()
+    if declared > stored * (MAX_RATIO if n_filters else 1):
+        raise _too_large(path, dataset, declared, stored)
+    item = _item_size(dataset)
+    if item and not n_filters:  # filters have checksums or fail on damaged bytes
+        n_bytes = item * int(_lengths(path, dataset).sum())
+        if n_bytes > size:
+            raise _too_large(path, dataset, n_bytes, size)
+    return dataset[()]
+
+
+def _item_size(dataset: Any) -> int:
+    """Return the bytes of an item of elements of any length, such as a character; 0 for elements of one size."""
+    import h5py
+
+    if h5py.check_string_dtype(dataset.dtype) is not None:
+        return 1 if dataset.dtype.hasobject else 0
+    base = h5py.check_vlen_dtype(dataset.dtype)
+    return 0 if base is None else np.dtype(base).itemsize
+
+
+def _lengths(path: Path, dataset: Any) -> NDArray[np.uint64]:
+    """Return the length of each element as the file declares it, without the elements; none if it is in a header."""
+    if dataset.chunks is None:
+        places = [(dataset.id.get_offset(), dataset.id.get_storage_size())]
+    else:
+        chunks = [dataset.id.get_chunk_info(number) for number in range(dataset.id.get_num_chunks())]
+        places = [(chunk.byte_offset, chunk.size) for chunk in chunks]
+    found = [np.empty(0, dtype=np.uint64)]
+    with path.open("rb") as file:
+        for offset, n_bytes in places:
+            if offset is not None:
+                file.seek(offset)
+                content = file.read(min(n_bytes, path.stat().st_size))
+                references = np.frombuffer(content, _REFERENCE, count=len(content) // _REFERENCE.itemsize)
+                found.append(references["length"].astype(np.uint64))
+    lengths = np.concatenate(found)
+    return lengths[: math.prod(dataset.shape)] if len(places) == 1 else lengths  # a chunk may be larger than the data
+
+
+def _too_large(path: Path, dataset: Any, declared: int, stored: int) -> DataError:
+    return DataError(
+        f"{shown(path)}: {shown(dataset.name)} declares {declared:,} bytes of values, and {stored:,} are stored. The "
+        "file is truncated or damaged: fetch it again.",
+        where=path,
+        expected=stored,
+        found=declared,
+    )
 
 
 def _find(path: Path, group: Any, part: str, name: str) -> Any:

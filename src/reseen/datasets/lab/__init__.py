@@ -4,6 +4,7 @@
 
     data.py       LabData and its conversion into a subject
     table.py      trial tables
+    sessions.py   sessions of a table, by ``data.sessions``
     images.py     folders of images, and captions
     place.py      grids and surfaces of voxels
     rois.py       ROIs in files

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.datasets.hdf5 import find_dataset, find_group
+from reseen.datasets.hdf5 import find_dataset, find_group, read_all
 from reseen.datasets.lab.assemble import assemble, find_images, locate, need_root
 from reseen.datasets.lab.data import LabData, Responses
 from reseen.datasets.lab.matrices import read_columns_of
@@ -160,7 +160,7 @@ def read_bdata(path: Path) -> BData:
                 expected=NAMES[0],
                 found=there,
             )
-        keys = [_text(key) for key in find_dataset(path, file, f"{metadata}/key")[()]]
+        keys = [_text(key) for key in read_all(path, find_dataset(path, file, f"{metadata}/key"))]
         values = find_dataset(path, file, f"{metadata}/value")
         rows = {
             key: np.asarray(values[row], dtype=np.float64) for row, key in enumerate(keys) if not key.startswith(ROI)
@@ -194,7 +194,8 @@ def _text(value: Any) -> str:
 def _vmap(path: Path, file: Any, key: str) -> dict[float, str]:
     """Return the text of each number of a key."""
     group = find_group(path, file, f"vmap/{key}")
-    return {float(number): _text(find_dataset(path, file, f"vmap/{key}/{number}")[()]) for number in group}
+    texts = {number: find_dataset(path, file, f"vmap/{key}/{number}") for number in group}
+    return {float(number): _text(read_all(path, text)) for number, text in texts.items()}
 
 
 def _position(rows: Mapping[str, Matrix], voxels: NDArray[np.int64]) -> dict[str, Matrix]:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.datasets.hdf5 import open_dataset
+from reseen.datasets.hdf5 import open_dataset, read_all
 from reseen.datasets.lab.pickled import read_pickled
 from reseen.datasets.mat_files import check_mat
 from reseen.datasets.volumes import blocks
@@ -228,7 +228,7 @@ def _read_mat(path: Path) -> dict[str, Any]:
     found = {}
     for name in names:
         with reading(path), open_dataset(path, name) as dataset:
-            found[name] = dataset[()]
+            found[name] = read_all(path, dataset)
     return found
 
 

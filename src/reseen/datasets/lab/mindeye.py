@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.datasets.hdf5 import open_dataset
+from reseen.datasets.hdf5 import open_dataset, read_all
 from reseen.datasets.lab.assemble import find_rois, locate, need_root
 from reseen.datasets.lab.data import LabData, Responses
 from reseen.datasets.lab.matrices import map_array, read_columns_of
@@ -210,7 +210,7 @@ def _behaviour(path: Path) -> Sequence[NDArray[np.float64]]:
 def _of_indices(path: Path, root: Path, subject: str) -> Trials:
     """Return all rows of the betas; images of ``shared1000.npy`` are the test set."""
     with reading(path), open_dataset(path, subject) as dataset:
-        images = np.asarray(dataset[()], dtype=np.int64)
+        images = np.asarray(read_all(path, dataset), dtype=np.int64)
     shared = root / SHARED
     if not shared.is_file():
         return np.arange(len(images)), images, ()

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.datasets.hdf5 import find_dataset, find_group
+from reseen.datasets.hdf5 import find_dataset, find_group, read_all
 from reseen.datasets.lab.assemble import assemble, locate, need_root
 from reseen.datasets.lab.ceilings import ncsnr_from_ceiling
 from reseen.datasets.lab.data import LabData, Responses
@@ -153,9 +153,9 @@ def _frame_shape(path: Path) -> tuple[str, int, int]:
                 found=len(floats),
             )
         n_voxels, n_trials = find_dataset(path, file, f"{frame}/{floats[0]}").shape
-        items = find_dataset(path, file, f"{frame}/{floats[0].replace('values', 'items')}")[()]
-        labels = _labels(items)
-    if labels != list(range(n_trials)):
+        items = find_dataset(path, file, f"{frame}/{floats[0].replace('values', 'items')}")
+        labels = _labels(read_all(path, items))
+    if len(labels) != n_trials or labels != list(range(n_trials)):  # a damaged file may declare any number
         raise DataError(
             f"{shown(path)} has columns {labels[:3]} ..., and trials 0 to {n_trials - 1} in this order are expected. "
             "Save the frame with its columns in order.",
