@@ -340,7 +340,8 @@ def test_a_trained_model_that_predicts_noise_is_measured_to_do_so() -> None:
 
 
 FOREIGN = {
-    "conditioner.embedders.0.weight": "is a Stable Diffusion XL",
+    "conditioner.embedders.0.model.ln_final.weight": "is the refiner of Stable Diffusion XL",
+    "conditioner.embedders.0.transformer.text_model.final_layer_norm.weight": "has no U-Net",
     "lora_unet_down_blocks_0.lora_up.weight": "is a LoRA",
     "down_blocks.0.resnets.0.conv1.weight": "has one part of a model",
     "control_model.time_embed.0.weight": "is a ControlNet",

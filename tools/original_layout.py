@@ -35,6 +35,18 @@ def original_weights(unet: Any, vae: Any, text_encoder: Any, *, open_clip: bool 
     }
 
 
+def original_weights_xl(unet: Any, vae: Any, text_encoder: Any, text_encoder_2: Any) -> Weights:
+    """Give all weights as a checkpoint of Stable Diffusion XL has them."""
+    projection = text_encoder_2.state_dict()["text_projection.weight"]
+    second = {**_open_clip(text_encoder_2), "model.text_projection": projection.T, "model.logit_scale": torch.zeros(())}
+    return {
+        **_below("model.diffusion_model.", _unet(unet)),
+        **_below("first_stage_model.", _vae(vae)),
+        **_below("conditioner.embedders.0.", _clip(text_encoder)),
+        **_below("conditioner.embedders.1.", second),
+    }
+
+
 def averaged(weights: Weights) -> Weights:
     """Give the same U-Net under the names of the averaged (EMA) weights of a whole checkpoint."""
     prefix = "model.diffusion_model."
@@ -67,6 +79,8 @@ def _unet(unet: Any) -> Weights:
         {
             "time_embed.0": "time_embedding.linear_1",
             "time_embed.2": "time_embedding.linear_2",
+            "label_emb.0.0": "add_embedding.linear_1",
+            "label_emb.0.2": "add_embedding.linear_2",
             "input_blocks.0.0": "conv_in",
             "out.0": "conv_norm_out",
             "out.2": "conv_out",

@@ -1,4 +1,4 @@
-"""A Stable Diffusion of the smallest sizes with random weights, written in diffusers' folder format, for tests."""
+"""A Stable Diffusion, 1.x or XL, of the smallest sizes with random weights, in diffusers' folder format, for tests."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ import safetensors.torch
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers.models.embeddings import ImageProjection, IPAdapterPlusImageProjection
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
 
 N_TOKENS = 24
 DIM = 32
+SECOND_DIM, POOLED_DIM = 48, 40
+"""Width of the second text encoder of the small Stable Diffusion XL, and of its pooled embedding."""
+_TIME_DIM = 8  # numbers by which its U-Net embeds each of the six sizes
 
 
 def tiny_vae() -> AutoencoderKL:
@@ -60,7 +69,33 @@ def tiny_text_encoder(n_words: int) -> CLIPTextModel:
     return CLIPTextModel(config).eval()
 
 
-def write_tokenizer(folder: Path) -> int:
+def tiny_xl_unet(latent_size: int) -> UNet2DConditionModel:
+    """Make a random U-Net of Stable Diffusion XL: no attention at the first level, two transformers at the second."""
+    return UNet2DConditionModel(
+        sample_size=latent_size,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        transformer_layers_per_block=(1, 2),
+        cross_attention_dim=DIM + SECOND_DIM,
+        attention_head_dim=(1, 2),
+        norm_num_groups=8,
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=_TIME_DIM,
+        projection_class_embeddings_input_dim=POOLED_DIM + 6 * _TIME_DIM,
+    ).eval()
+
+
+def tiny_second_encoder(n_words: int) -> CLIPTextModelWithProjection:
+    """Make a random text encoder that also returns a pooled embedding."""
+    config = tiny_text_encoder(n_words).config.to_dict()
+    config |= {"hidden_size": SECOND_DIM, "projection_dim": POOLED_DIM, "num_hidden_layers": 3, "hidden_act": "gelu"}
+    return CLIPTextModelWithProjection(CLIPTextConfig(**config)).eval()
+
+
+def write_tokenizer(folder: Path, padding: str = "<|endoftext|>") -> int:
     """Write a tokenizer that spells words in letters; give the size of its vocabulary."""
     letters = string.ascii_lowercase + string.digits + ",.'-"
     words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
@@ -72,7 +107,7 @@ def write_tokenizer(folder: Path) -> int:
         "model_max_length": N_TOKENS,
         "bos_token": "<|startoftext|>",
         "eos_token": "<|endoftext|>",
-        "pad_token": "<|endoftext|>",
+        "pad_token": padding,
         "unk_token": "<|endoftext|>",
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
@@ -117,8 +152,10 @@ def write_tiny_ldm(folder: Path, *, image_size: int = 32, prediction_type: str =
     return folder
 
 
-def write_tiny_adapter(folder: Path, *, plus: bool = False, dim: int = DIM, seed: int = 0) -> Path:
-    """Write a random image adapter for the tiny U-Net in the published layout, and give its file.
+def write_tiny_adapter(
+    folder: Path, *, plus: bool = False, dim: int = DIM, seed: int = 0, unet: UNet2DConditionModel | None = None
+) -> Path:
+    """Write a random image adapter for a tiny U-Net in the published layout, and give its file.
 
     The folder image_encoder next to it has a random CLIP: inputs of 16 pixels, embeddings (24,), or for an adapter Plus
     hidden states (5, 40).
@@ -126,10 +163,10 @@ def write_tiny_adapter(folder: Path, *, plus: bool = False, dim: int = DIM, seed
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         state = _resampler_tensors(dim) if plus else _pooled_tensors(dim)
-        processors = tiny_unet(8).attn_processors
-        crossed = [name for name in processors if "attn2" in name]
+        unet = unet or tiny_unet(8)
+        crossed = [name for name in unet.attn_processors if "attn2" in name]
         for i, name in enumerate(crossed):
-            width = 16 if name.startswith(("down_blocks.0", "up_blocks.1")) else 32
+            width = unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
             for kind in ("k", "v"):
                 state[f"ip_adapter.{2 * i + 1}.to_{kind}_ip.weight"] = torch.randn(width, dim) / dim**0.5
         config = CLIPVisionConfig(
@@ -181,3 +218,33 @@ def _named(module: torch.nn.Module, names: dict[str, str]) -> dict[str, torch.Te
         # normalisations start as ones and zeros; random numbers show exchanged names
         state[f"image_proj.{name}"] = tensor + 0.2 * torch.randn_like(tensor)
     return state
+
+
+def write_tiny_xl(folder: Path, *, image_size: int = 32, zeros: bool = True, seed: int = 0) -> Path:
+    """Write the components of a Stable Diffusion XL as a diffusers folder, and give the folder.
+
+    Conditioning (25, 80): hidden states of 32 and 48 numbers, and a last row whose first 40 are the pooled embedding.
+    """
+    write_tiny_ldm(folder, image_size=image_size, seed=seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed + 1)
+        n_words = write_tokenizer(folder / "tokenizer_2", padding="a")
+        vae = AutoencoderKL.from_config({**tiny_vae().config, "mid_block_add_attention": True})
+        for name, module in (
+            ("vae", vae),
+            ("unet", tiny_xl_unet(image_size // 4)),
+            ("text_encoder_2", tiny_second_encoder(n_words)),
+        ):
+            module.half().save_pretrained(folder / name, safe_serialization=True)
+    index = json.loads((folder / "model_index.json").read_text())
+    for name in ("safety_checker", "requires_safety_checker"):
+        del index[name]
+    index |= {
+        "_class_name": "StableDiffusionXLPipeline",
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer_2": ["transformers", "CLIPTokenizer"],
+        "image_encoder": [None, None],
+        "force_zeros_for_empty_prompt": zeros,
+    }
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2))
+    return folder

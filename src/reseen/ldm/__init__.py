@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 BUILTIN = Path(__file__).parent / "builtin"
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
-HUB_PATTERNS = ("vae/*", "unet/*", "text_encoder/*", "tokenizer/*", "scheduler/*", "model_index.json")
+HUB_PATTERNS = (
+    *("vae/*", "unet/*", "text_encoder/*", "text_encoder_2/*", "tokenizer/*", "tokenizer_2/*", "scheduler/*"),
+    "model_index.json",
+)
 HUB_IGNORED = ("*.bin", "*.msgpack", "*.fp16.*", "*non_ema*", "*.onnx*")
 
 
@@ -57,7 +60,7 @@ class LatentDiffusion(Protocol):
 
     @property
     def conditioning_shape(self) -> tuple[int, int]:
-        """``(n_tokens, dim)`` of the text encoder's output."""
+        """``(n_tokens, dim)`` of the conditioning of a caption."""
         ...
 
     @property
@@ -101,7 +104,7 @@ class LatentDiffusion(Protocol):
         ...
 
     def text_to_conditioning(self, captions: Sequence[str]) -> NDArray[np.float32]:
-        """Encode captions as ``(n, n_tokens, dim)``; the empty one is the unconditional conditioning."""
+        """Encode captions as ``(n, n_tokens, dim)``."""
         ...
 
     def count_cut(self, captions: Sequence[str]) -> int:
@@ -163,8 +166,8 @@ def load_model(
     ----------
     name
         One of: ``"builtin"``; the path of a diffusers folder; the path of an original ``.safetensors`` or ``.ckpt``
-        file; a hub id such as ``"CompVis/stable-diffusion-v1-4"`` (Stable Diffusion 1.x and 2.x); ``"module:name"`` of
-        your own function that is called with ``device`` and returns a `LatentDiffusion`.
+        file; a hub id such as ``"CompVis/stable-diffusion-v1-4"`` (Stable Diffusion 1.x, 2.x and XL);
+        ``"module:name"`` of your own function that is called with ``device`` and returns a `LatentDiffusion`.
     revision
         Commit of a hub model.
     precision

@@ -7,20 +7,22 @@ import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from reseen.diffusion import Schedule
 from reseen.errors import ModelError
-from reseen.files import check_regular, reading
+from reseen.files import check_regular, read_json, reading
 from reseen.files.reading import shown
 from reseen.files.text import AT_MOST
 from reseen.ldm.devices import Precision
 from reseen.ldm.image_adapter import ImageAdapter, load_adapter
-from reseen.ldm.parts import FIX, NETWORKS, load_parts, smoke_test
+from reseen.ldm.parts import FIX, NETWORKS, SECOND_ENCODER, SECOND_TOKENIZER, load_parts, smoke_test
 from reseen.ldm.schedules import Prediction, read_scheduler
 from reseen.ldm.stable import StableDiffusion
+from reseen.ldm.xl import REFINER, StableDiffusionXL, check_conditioning
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,10 @@ class Loaded:
     name, fingerprint, schedule, prediction_type
         As in `StableDiffusion`.
     parts
-        ``vae``, ``unet``, ``text_encoder`` and ``tokenizer``.
+        ``vae``, ``unet``, ``text_encoder`` and ``tokenizer``; of Stable Diffusion XL also ``text_encoder_2`` and
+        ``tokenizer_2``.
+    zero_unconditional
+        Of Stable Diffusion XL: whether the conditioning of the empty caption is zero.
     image_adapter
         Image encoder and projection of an adapter, whose keys and values are in the U-Net.
     """
@@ -42,7 +47,13 @@ class Loaded:
     schedule: Schedule
     prediction_type: Prediction
     parts: dict[str, Any]
+    zero_unconditional: bool = True
     image_adapter: ImageAdapter | None = None
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names of the networks among the parts."""
+        return tuple(part for part in (*NETWORKS, SECOND_ENCODER) if part in self.parts)
 
 
 def load_folder(folder: Path, name: str, *, fingerprint: str | None = None, fix: str = FIX) -> Loaded:
@@ -51,7 +62,8 @@ def load_folder(folder: Path, name: str, *, fingerprint: str | None = None, fix:
     Parameters
     ----------
     folder
-        Has ``vae``, ``unet``, ``text_encoder``, ``tokenizer`` and ``scheduler``, weights as safetensors.
+        Has ``vae``, ``unet``, ``text_encoder``, ``tokenizer`` and ``scheduler``, weights as safetensors; that of Stable
+        Diffusion XL also ``text_encoder_2`` and ``tokenizer_2``.
     name
         Name that the user gave.
     fingerprint
@@ -64,10 +76,19 @@ def load_folder(folder: Path, name: str, *, fingerprint: str | None = None, fix:
     ModelError
         If a part is missing, not complete, damaged, or of a type that is not supported.
     """
-    _check_folder(folder, name, fix)
+    settings = folder / "model_index.json"
+    index = read_json(settings, dict[str, Any], ModelError, fix=fix) if settings.exists() else {}
+    kind = str(index.get("_class_name", ""))
+    xl = (folder / SECOND_ENCODER).exists() or kind.startswith("StableDiffusionXL")
+    if xl and (index.get("requires_aesthetics_score") or not (folder / "text_encoder").exists()):
+        raise ModelError(f"{shown(name)} {REFINER}.", where=folder)
+    _check_folder(folder, name, fix, xl=xl)
     schedule, prediction_type = read_scheduler(folder / "scheduler" / "scheduler_config.json")
-    parts = load_parts(folder, fix)
-    return Loaded(name, fingerprint or digest(_files(folder), folder), schedule, prediction_type, parts)
+    parts = load_parts(folder, fix, xl=xl)
+    zeros = index.get("force_zeros_for_empty_prompt", True) is not False  # diffusers' default
+    also = "" if zeros or not xl else "the empty caption is encoded"
+    fingerprint = fingerprint or digest(_files(folder, xl=xl), folder, also=also)
+    return Loaded(name, fingerprint, schedule, prediction_type, parts, zeros)
 
 
 def with_image_adapter(loaded: Loaded, name: str, *, fetch: bool = True) -> Loaded:
@@ -103,12 +124,15 @@ def assemble(
     if compiled:
         _check_compiler(device)
     casts = {"fp32": "float", "fp16": "half", "bf16": "bfloat16"}
-    for part in NETWORKS:
+    for part in loaded.networks:
         cast = getattr(parts[part], casts[precision if part == "unet" else "fp32"])
         parts[part] = cast().to(device).eval().requires_grad_(False)
-        if device.startswith("cuda") and part != "text_encoder":
+        if device.startswith("cuda") and not part.startswith("text_encoder"):
             parts[part].to(memory_format=torch.channels_last)
-    ldm = StableDiffusion(
+    make: Any = StableDiffusion
+    if SECOND_ENCODER in parts:
+        make = partial(StableDiffusionXL, zero_unconditional=loaded.zero_unconditional)
+    ldm: StableDiffusion = make(
         loaded.name,
         loaded.fingerprint,
         loaded.schedule,
@@ -133,11 +157,21 @@ def _check_purpose(name: str, parts: dict[str, Any]) -> None:
     if unet.in_channels != vae.latent_channels:
         raise ModelError(
             f"{name} needs {unet.in_channels} channels and its latents have {vae.latent_channels}: it is for "
-            "inpainting, depth or editing. Use a plain text-to-image Stable Diffusion 1.x or 2.x.",
+            "inpainting, depth or editing. Use a plain text-to-image Stable Diffusion 1.x, 2.x or XL.",
             where="in_channels",
             expected=vae.latent_channels,
             found=unet.in_channels,
         )
+    if getattr(vae, "latents_mean", None) is not None:
+        raise ModelError(
+            f"{name} standardises its latents by latents_mean and latents_std, which reseen does not have. Use a plain "
+            "Stable Diffusion 1.x, 2.x or XL.",
+            where="latents_mean",
+            found=vae.latents_mean,
+        )
+    if SECOND_ENCODER in parts:
+        check_conditioning(name, parts)
+        return
     if unet.cross_attention_dim != text_encoder.hidden_size:
         raise ModelError(
             f"{name}: the U-Net needs conditioning of width {unet.cross_attention_dim}, and the text encoder returns "
@@ -197,13 +231,9 @@ def _check_compiler(device: str) -> None:
         )
 
 
-def _check_folder(folder: Path, name: str, fix: str) -> None:
+def _check_folder(folder: Path, name: str, fix: str, *, xl: bool) -> None:
     """Check that a folder has the files of every part."""
-    if (folder / "text_encoder_2").exists():
-        raise ModelError(
-            f"{shown(name)} is a Stable Diffusion XL; reseen works with Stable Diffusion 1.x and 2.x.", where=folder
-        )
-    for part in NETWORKS:
+    for part in (*NETWORKS, SECOND_ENCODER) if xl else NETWORKS:
         _check_part(folder, part, name, fix)
         own = folder / part
         weights = sorted(file.name for file in own.glob("*.safetensors"))
@@ -221,8 +251,9 @@ def _check_folder(folder: Path, name: str, fix: str) -> None:
                 found=weights[0],
             )
     _check_part(folder, "scheduler", name, fix)
-    if not (folder / "tokenizer").is_dir():
-        raise _lacks(name, folder / "tokenizer", fix)
+    for part in ("tokenizer", SECOND_TOKENIZER) if xl else ("tokenizer",):
+        if not (folder / part).is_dir():
+            raise _lacks(name, folder / part, fix)
 
 
 def _check_part(folder: Path, part: str, name: str, fix: str) -> None:
@@ -237,8 +268,8 @@ def _lacks(name: str, path: Path, fix: str) -> ModelError:
     return ModelError(f"the model {shown(name)} lacks {shown(path)}. {fix}", where=path)
 
 
-def _files(folder: Path) -> list[Path]:
-    parts = (*NETWORKS, "tokenizer", "scheduler")
+def _files(folder: Path, *, xl: bool) -> list[Path]:
+    parts = (*NETWORKS, "tokenizer", "scheduler", *((SECOND_ENCODER, SECOND_TOKENIZER) if xl else ()))
     return [file for part in parts for file in sorted((folder / part).iterdir()) if file.is_file()]
 
 

@@ -23,17 +23,21 @@ if TYPE_CHECKING:
     from reseen.ldm.stable import StableDiffusion
 
 NETWORKS = ("vae", "unet", "text_encoder")
+"""Networks of every Stable Diffusion; that of Stable Diffusion XL also has `SECOND_ENCODER`."""
+SECOND_ENCODER, SECOND_TOKENIZER = "text_encoder_2", "tokenizer_2"
 FIX = "Download or copy the complete model again."
 """Default advice for an incomplete model."""
 HARMLESS = ("position_ids", "text_projection.weight", "text_projection", "logit_scale")
 """Ends of names of tensors that no part needs: counters, and those of CLIP that do not affect its hidden states."""
+HARMLESS_OF = {SECOND_ENCODER: ("position_ids", "logit_scale")}
+"""The same for the second text encoder, whose projection returns the pooled embedding."""
 SMOKE_CAPTIONS = ("a cat", "two red houses")
 _SPARE_TOKENS = 10_000  # numbers that a vocabulary may leave out
 _NAMED = 3  # number of tensors that an error message names
 
 
-def load_parts(folder: Path, fix: str = FIX) -> dict[str, Any]:
-    """Load the networks and the tokenizer of a folder in diffusers' format.
+def load_parts(folder: Path, fix: str = FIX, *, xl: bool = False) -> dict[str, Any]:
+    """Load the networks and the tokenizer of a folder in diffusers' format; with ``xl``, two text encoders.
 
     Raises
     ------
@@ -42,9 +46,11 @@ def load_parts(folder: Path, fix: str = FIX) -> dict[str, Any]:
     """
     hide_broken_torchvision()  # before diffusers and transformers, which import it
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     classes: dict[str, Any] = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
+    if xl:
+        classes[SECOND_ENCODER] = CLIPTextModelWithProjection
     parts: dict[str, Any] = {}
     for name, network_class in classes.items():
         _check_files(folder / name)
@@ -56,8 +62,9 @@ def load_parts(folder: Path, fix: str = FIX) -> dict[str, Any]:
             options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
             parts[name], info = network_class.from_pretrained(folder / name, **options)
         check_network(name, parts[name], info["missing_keys"], info["unexpected_keys"], folder / name, fix)
-    parts["tokenizer"] = load_tokenizer(folder / "tokenizer", fix)
-    check_tokenizer(parts["tokenizer"], parts["text_encoder"].config.vocab_size, folder / "tokenizer", fix)
+    for encoder, name in (("text_encoder", "tokenizer"), (SECOND_ENCODER, SECOND_TOKENIZER))[: 2 if xl else 1]:
+        parts[name] = load_tokenizer(folder / name, fix)
+        check_tokenizer(parts[name], parts[encoder].config.vocab_size, folder / name, fix)
     return parts
 
 
@@ -86,15 +93,15 @@ def check_network(
     """
     import torch
 
-    tensors = network.state_dict()
+    tensors, harmless = network.state_dict(), HARMLESS_OF.get(name, HARMLESS)
     lost = {*missing, *(key for key, tensor in tensors.items() if tensor.is_meta)}
-    if lost := {key for key in lost if not key.endswith(HARMLESS)}:
+    if lost := {key for key in lost if not key.endswith(harmless)}:
         raise ModelError(
             f"{shown(where)} lacks {_some(lost)} of the {name} ({len(tensors)} tensors). {fix}",
             where=where,
             expected=sorted(lost),
         )
-    if more := {key for key in unexpected if not key.endswith(HARMLESS)}:
+    if more := {key for key in unexpected if not key.endswith(harmless)}:
         raise ModelError(
             f"{shown(where)} has tensors that the {name} of its configuration lacks: {_some(more)}. {fix}",
             where=where,

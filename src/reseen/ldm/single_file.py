@@ -15,7 +15,7 @@ import os
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from reseen.errors import ModelError
 from reseen.files import read_json, reading
@@ -24,8 +24,8 @@ from reseen.files.shell import shell_line
 from reseen.imports import hide_broken_torchvision
 from reseen.ldm.checkpoint import read_checkpoint
 from reseen.ldm.loading import Loaded, digest
-from reseen.ldm.original import EMA, SCHEDULE, UNET, VAE, Weights, check_original, read_settings
-from reseen.ldm.parts import NETWORKS, check_network, check_tokenizer, load_tokenizer, quiet
+from reseen.ldm.original import EMA, SCHEDULE, UNET, VAE, Family, Weights, check_original, read_settings
+from reseen.ldm.parts import SECOND_ENCODER, SECOND_TOKENIZER, check_network, check_tokenizer, load_tokenizer, quiet
 from reseen.ldm.schedules import Prediction, read_scheduler
 
 TOKENIZER, TOKENIZER_COMMIT = "openai/clip-vit-large-patch14", "32bd64288804d66eefd0ccbe215aa642df71cc41"
@@ -36,7 +36,10 @@ _SIDE = 32  # height and width of the latents for this measurement
 
 
 def load_single_file(path: Path, name: str, *, fetch: bool = True) -> Loaded:
-    """Read a Stable Diffusion 1.x or 2.x from one file in the original format.
+    """Read a Stable Diffusion 1.x, 2.x or XL from one file in the original format.
+
+    A file of XL does not contain what it predicts. Published ones predict noise; for others, put the scheduler's
+    settings next to the file.
 
     Parameters
     ----------
@@ -61,28 +64,34 @@ def load_single_file(path: Path, name: str, *, fetch: bool = True) -> Loaded:
         settings = Path(folder)
         _write_settings(settings, weights, family, path)
         schedule, prediction = read_scheduler(settings / "scheduler" / "scheduler_config.json")
-        tokenizer, fix = _tokenizer(beside, family, fetch=fetch)
-        text_settings = read_json(settings / "text_encoder" / "config.json", dict[str, Any], ModelError)
-        # 49408 words: the default of CLIPTextConfig; checked here, before the conversion, which takes minutes
-        check_tokenizer(tokenizer, text_settings.get("vocab_size", 49408), path, fix)
-        parts = {**_networks(weights, settings, path), "tokenizer": tokenizer}
+        tokenizers = {}
+        for name_of, encoder in zip(("tokenizer", SECOND_TOKENIZER), _encoders(family), strict=False):
+            # captions are padded with token 0 for OpenCLIP's text encoders, those of 2.x and the second one of XL
+            padding = "!" if family == 2 or encoder == SECOND_ENCODER else None
+            tokenizers[name_of], fix = _tokenizer(beside / name_of, padding, fetch=fetch)
+            text_settings = read_json(settings / encoder / "config.json", dict[str, Any], ModelError)
+            # 49408 words: the default of CLIPTextConfig; checked here, before the conversion, which takes minutes
+            check_tokenizer(tokenizers[name_of], text_settings.get("vocab_size", 49408), path, fix)
+        parts = {**_networks(weights, settings, family, path), **tokenizers}
     if family == 2 and not os.path.lexists(beside / "scheduler" / "scheduler_config.json"):
         prediction = _measure_prediction(parts, path, schedule_length=len(schedule.signal_level))
     if not os.path.lexists(beside / "unet" / "config.json"):
         # published models of 768 pixels predict velocity, those of 512 pixels noise; a latent has 1/8 of the side
-        parts["unet"].register_to_config(sample_size=96 if prediction == "v_prediction" else 64)
+        side = 96 if prediction == "v_prediction" else 64
+        parts["unet"].register_to_config(sample_size=128 if family == "xl" else side)
     files = [path, *sorted(file for file in beside.rglob("*") if file.is_file() and file.suffix in (".json", ".txt"))]
-    fingerprint = digest(files, path.parent, also=json.dumps(sorted(parts["tokenizer"].get_vocab().items())))
+    words = "".join(json.dumps(sorted(tokenizer.get_vocab().items())) for tokenizer in tokenizers.values())
+    fingerprint = digest(files, path.parent, also=words)
     return Loaded(name, fingerprint, schedule, prediction, parts)
 
 
-def _write_settings(folder: Path, weights: Weights, family: Literal[1, 2], path: Path) -> None:
+def _write_settings(folder: Path, weights: Weights, family: Family, path: Path) -> None:
     """Write the settings of every part into a folder: those next to the file, or those read from its tensors."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
     # diffusers converts by the configuration file alone, so that it must contain the defaults of the class as well
     defaults = {"unet": _defaults(UNet2DConditionModel), "vae": _defaults(AutoencoderKL)}
-    for part in (*NETWORKS, "scheduler"):
+    for part in ("vae", "unet", *_encoders(family), "scheduler"):
         file = "scheduler_config.json" if part == "scheduler" else "config.json"
         own, target = path.with_suffix("") / part / file, folder / part / file
         settings: dict[str, Any]
@@ -96,17 +105,22 @@ def _write_settings(folder: Path, weights: Weights, family: Literal[1, 2], path:
         target.write_text(json.dumps(settings), encoding="utf-8")
 
 
+def _encoders(family: Family) -> tuple[str, ...]:
+    """Return the names of the text encoders."""
+    return ("text_encoder", SECOND_ENCODER) if family == "xl" else ("text_encoder",)
+
+
 def _defaults(network: Any) -> dict[str, Any]:
     """Return the default values of the settings of a class."""
     parameters = inspect.signature(network.__init__).parameters
     return {name: value.default for name, value in parameters.items() if value.default is not inspect.Parameter.empty}
 
 
-def _networks(weights: Weights, settings: Path, path: Path) -> dict[str, Any]:
+def _networks(weights: Weights, settings: Path, family: Family, path: Path) -> dict[str, Any]:
     """Convert the tensors to diffusers' names, and check that each tensor is used."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
-    from transformers import CLIPTextModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     averaged = any(key.startswith(EMA) for key in weights)
     make_text_encoder: Any = create_diffusers_clip_model_from_ldm
@@ -114,12 +128,14 @@ def _networks(weights: Weights, settings: Path, path: Path) -> dict[str, Any]:
     beside = shown(path.with_suffix(""))
     fix = f"It is not complete: download or copy it again. If it has another size, put its settings into {beside}."
     with quiet(), reading(path, ModelError, fix):
-        parts = {
+        parts: dict[str, Any] = {
             "unet": UNet2DConditionModel.from_single_file(weights, subfolder="unet", extract_ema=averaged, **where),
             "vae": AutoencoderKL.from_single_file(weights, subfolder="vae", **where),
-            "text_encoder": make_text_encoder(CLIPTextModel, weights, subfolder="text_encoder", **where),
         }
-    for part in NETWORKS:
+        for part in _encoders(family):
+            kind = CLIPTextModelWithProjection if part == SECOND_ENCODER else CLIPTextModel
+            parts[part] = make_text_encoder(kind, weights, subfolder=part, **where)
+    for part in parts:
         check_network(part, parts[part], (), (), path, fix)
     for part, start in (("unet", UNET), ("vae", VAE)):  # the conversion maps each tensor to one tensor
         n_found, n_used = sum(key.startswith(start) for key in weights), len(parts[part].state_dict())
@@ -133,8 +149,8 @@ def _networks(weights: Weights, settings: Path, path: Path) -> dict[str, Any]:
     return parts
 
 
-def _tokenizer(beside: Path, family: int, *, fetch: bool) -> tuple[Any, str]:
-    """Load the tokenizer from the folder next to the file, the hub's cache or the hub; also return advice for errors.
+def _tokenizer(folder: Path, padding: str | None, *, fetch: bool) -> tuple[Any, str]:
+    """Load a tokenizer from a folder next to the file, the hub's cache or the hub; also return advice for errors.
 
     Raises
     ------
@@ -142,23 +158,23 @@ def _tokenizer(beside: Path, family: int, *, fetch: bool) -> tuple[Any, str]:
         If it is in none of these places.
     """
     command = shell_line("hf", "download", TOKENIZER, "--revision", TOKENIZER_COMMIT, *TOKENIZER_FILES)
-    fix = f"With a network connection, run `{command}`, or put these files into {shown(beside / 'tokenizer')}."
-    if (beside / "tokenizer").is_dir():
-        return load_tokenizer(beside / "tokenizer", fix), fix
+    fix = f"With a network connection, run `{command}`, or put these files into {shown(folder)}."
+    if folder.is_dir():
+        return load_tokenizer(folder, fix), fix
     import huggingface_hub
 
     failed: Exception | None = None
     for local in (True, False) if fetch else (True,):
         try:
-            folder = huggingface_hub.snapshot_download(
+            found = huggingface_hub.snapshot_download(
                 TOKENIZER, revision=TOKENIZER_COMMIT, allow_patterns=list(TOKENIZER_FILES), local_files_only=local
             )
         except Exception as error:  # the hub's client raises a dozen types
             failed = error
             continue
-        tokenizer = load_tokenizer(Path(folder), fix)
-        if family == 2:
-            tokenizer.pad_token = "!"  # captions of 2.x are padded with token 0
+        tokenizer = load_tokenizer(Path(found), fix)
+        if padding is not None:
+            tokenizer.pad_token = padding
         return tokenizer, fix
     raise ModelError(
         f"the tokenizer that a Stable Diffusion needs is not on this machine ({type(failed).__name__}). {fix}",

@@ -53,7 +53,7 @@ class StableDiffusion(ImageConditioning):
     def __repr__(self) -> str:
         precision = str(self.unet.dtype).removeprefix("torch.")
         lines = [
-            f"StableDiffusion {self.name}: images of {self.image_size} x {self.image_size} pixels",
+            f"{type(self).__name__} {self.name}: images of {self.image_size} x {self.image_size} pixels",
             f"z {self.latent_shape}, c {self.conditioning_shape}, predicts {self.prediction_type}",
             f"U-Net in {precision} on {self.device}",
         ]
@@ -93,10 +93,14 @@ class StableDiffusion(ImageConditioning):
         return self.latent_shape[1] * self.factor
 
     @property
+    def n_tokens(self) -> int:
+        """Number of tokens of a caption."""
+        return int(min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings))
+
+    @property
     def conditioning_shape(self) -> tuple[int, int]:
         """``(n_tokens, dim)`` of the text encoder's output."""
-        config = self.text_encoder.config
-        return min(int(self.tokenizer.model_max_length), config.max_position_embeddings), int(config.hidden_size)
+        return self.n_tokens, int(self.text_encoder.config.hidden_size)
 
     @cached_property
     def unconditional(self) -> NDArray[np.float32]:
@@ -233,9 +237,7 @@ class StableDiffusion(ImageConditioning):
 
         if not captions:
             raise ShapeError("there is no caption to encode.", where="captions", expected=1, found=0)
-        words = self.tokenizer(
-            list(captions), padding="max_length", max_length=self.conditioning_shape[0], truncation=True
-        )
+        words = self.tokenizer(list(captions), padding="max_length", max_length=self.n_tokens, truncation=True)
 
         def encode(ids: Tensor) -> Tensor:
             states: Tensor = self.text_encoder(ids)[0]
@@ -248,7 +250,7 @@ class StableDiffusion(ImageConditioning):
     def count_cut(self, captions: Sequence[str]) -> int:
         """Return the number of captions with too many tokens, which are cut off."""
         lengths = [len(ids) for ids in self.tokenizer(list(captions), verbose=False).input_ids] if captions else []
-        return sum(length > self.conditioning_shape[0] for length in lengths)
+        return sum(length > self.n_tokens for length in lengths)
 
     @property
     def embeds_guidance(self) -> bool:
