@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -23,6 +24,7 @@ from reseen.ldm import load_model
 from reseen.ldm.recording import layer_shapes, recording
 from reseen.ldm.sampling import begin
 from reseen.ldm.stable import StableDiffusion
+from reseen.networks import load_builtin_network
 from reseen.recipe import ReconstructRecipe
 
 KINDS = ("pooled", "plus")
@@ -122,6 +124,21 @@ def test_the_scale_of_a_call_does_not_affect_the_next_call(ldm: StableDiffusion)
     first, weaker, again = (ldm.predict_noise(latents, 500, tokens, image_scale=scale) for scale in (1.0, 0.5, 1.0))
     assert torch.equal(first, again)
     assert not torch.equal(first, weaker)
+
+
+def test_a_compiled_unet_sees_tokens_and_their_scale(models: dict[str, StableDiffusion]) -> None:
+    """PyTorch traces the U-Net, and runs the trace without a compiler."""
+    ldm = models["pooled"]
+    traced = replace(ldm, compiled=torch.compile(ldm.unet, backend="eager", dynamic=False))
+    latents, text = some_rows(2, ldm)
+    for conditioning, scale in (
+        (joined(ldm, text, 2), 1.0),
+        (joined(ldm, text, 2), 0.5),
+        (torch.from_numpy(text), 1.0),
+    ):
+        expected = ldm.predict_noise(latents, 500, conditioning, image_scale=scale)
+        found = traced.predict_noise(latents, 500, conditioning, image_scale=scale)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_an_absent_image_is_what_the_adapter_was_trained_with(models: dict[str, StableDiffusion]) -> None:
@@ -407,5 +424,39 @@ def test_wrong_arrays_are_refused(plain: StableDiffusion, models: dict[str, Stab
 
 
 def test_a_users_own_model_gets_no_adapter() -> None:
-    with raises_with(ModelError, where="model.image_adapter", found="builtin"):
-        load_model("json:loads", image_adapter="builtin")
+    with raises_with(ModelError, where="model.image_adapter", found="adapter.safetensors"):
+        load_model("json:loads", image_adapter="adapter.safetensors")
+
+
+def write_builtin_adapter(file: Path, width: int) -> Path:
+    """Write a random adapter for the built-in model whose image encoder is a built-in network."""
+    unet = load_model("builtin").unet
+    generator = torch.Generator().manual_seed(0)
+    state = {
+        "image_proj.proj.weight": torch.randn(4 * 128, width, generator=generator),
+        "image_proj.proj.bias": torch.zeros(4 * 128),
+        "image_proj.norm.weight": torch.ones(128),
+        "image_proj.norm.bias": torch.zeros(128),
+    }
+    crossed = [name for name in unet.attn_processors if "attn2" in name]
+    for i in range(len(crossed)):
+        for kind in ("k", "v"):
+            state[f"ip_adapter.{2 * i + 1}.to_{kind}_ip.weight"] = torch.randn(128, 128, generator=generator)
+    safetensors.torch.save_file(state, file, metadata={"image_encoder": "builtin"})
+    return file
+
+
+def test_an_adapter_of_the_built_in_model_uses_a_built_in_network(tmp_path: Path) -> None:
+    """Its embedding is the output of the network, resized to 64 pixels; the headline has another network."""
+    ldm = load_model("builtin", image_adapter=str(write_builtin_adapter(tmp_path / "own.safetensors", 128)))
+    assert (ldm.image_shape, ldm.n_image_tokens) == ((128,), 4)
+    images = some_images(2, size=64)
+    network = replace(load_builtin_network("image_encoder"), layers=("output",))
+    np.testing.assert_allclose(ldm.image_to_embedding(images), network.activations(images)["output"], atol=1e-4)
+    latents, text = some_rows(2, ldm)
+    assert torch.equal(
+        ldm.predict_noise(latents, 500, torch.from_numpy(text)),
+        load_model("builtin").predict_noise(latents, 500, torch.from_numpy(text)),
+    )
+    with raises_with(ModelError, where="image_encoder", expected=96, found=128):
+        load_model("builtin", image_adapter=str(write_builtin_adapter(tmp_path / "narrow.safetensors", 96)))

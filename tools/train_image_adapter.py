@@ -1,4 +1,4 @@
-"""Train the built-in image adapter: ``python tools/train_image_adapter.py WORK --steps N``.
+"""Train an image adapter for the built-in model: ``python tools/train_image_adapter.py WORK --steps N``.
 
 The adapter turns an embedding of an image into tokens, and adds an attention to these tokens to every cross-attention
 of the U-Net (Ye et al. 2023, arXiv 2308.06721). Everything else is frozen. WORK/world comes from ``world.py``. Writes
@@ -30,6 +30,7 @@ from transformers import CLIPTextModel, CLIPTokenizer  # noqa: E402
 from unet import condition_all, encode_all, make_scheduler  # noqa: E402
 
 from reseen.ldm import BUILTIN  # noqa: E402
+from reseen.ldm.image_adapter import ENCODER_KEY  # noqa: E402
 from reseen.networks import load_builtin_network  # noqa: E402
 
 SEED = 6
@@ -127,7 +128,8 @@ def main(work: Path, steps: int, learning_rate: float) -> None:
     train(adapter, loss, checkpoint=checkpoint, n_steps=steps, learning_rate=learning_rate, warmup=50, seed=SEED)
     folder = work / "image_adapter"
     folder.mkdir(exist_ok=True)
-    safetensors.torch.save_file(adapter.layout(), folder / "image_adapter.safetensors")
+    file = folder / "image_adapter.safetensors"
+    safetensors.torch.save_file(adapter.layout(), file, metadata={ENCODER_KEY: "builtin"})
     about = {
         "network": NETWORK,
         "layer": LAYER,

@@ -180,8 +180,8 @@ def load_model(
         Compile the noise predictor with `torch.compile`: it takes minutes at the start, and less time for each image.
     image_adapter
         Adapter that lets the model use image embeddings (`ImageConditioned`): the path of a ``.safetensors`` file of an
-        IP-Adapter; a file on the hub, such as ``"h94/IP-Adapter:models/ip-adapter_sd15.safetensors"``; or
-        ``"builtin"`` for the built-in model. Its image encoder is in the folder ``image_encoder`` next to the file.
+        IP-Adapter, or a file on the hub, such as ``"h94/IP-Adapter:models/ip-adapter_sd15.safetensors"``. Its
+        image encoder is in the folder ``image_encoder`` next to the file.
     fetch
         Download a hub model that is not in the local cache. If false, a missing model is an error.
 

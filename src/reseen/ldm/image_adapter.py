@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 State = Mapping[str, "Tensor"]
 AnyPath = TypeVar("AnyPath", Path, PurePosixPath)
-BUILTIN_ADAPTER = Path(__file__).parent / "builtin" / "image_adapter" / "image_adapter.safetensors"
+ENCODER_KEY = "image_encoder"
+"""Key of an adapter's metadata that names its image encoder; published files have none."""
 _PROJECTION, _ATTENTION = "image_proj.", "ip_adapter."
 _HEAD = 64  # numbers in a head of the resampler's attention, in all published adapters
 _RENAMED = {
@@ -87,12 +88,15 @@ class AdapterFile:
         Tensors of the projection, and keys and values of the attentions, without the prefixes of the file.
     fix
         Advice if a tensor is missing or damaged.
+    builtin_encoder
+        Whether the embedding is that of a built-in network, and not of a CLIP.
     """
 
     path: Path
     projection: State
     attention: State
     fix: str
+    builtin_encoder: bool = False
 
     @property
     def pooled(self) -> bool:
@@ -111,8 +115,9 @@ def load_adapter(name: str, unet: Any, *, fetch: bool) -> ImageAdapter:
     Parameters
     ----------
     name
-        ``"builtin"``; the path of a ``.safetensors`` file, whose image encoder is in the folder ``image_encoder`` next
-        to it; or a file on the hub, such as ``"h94/IP-Adapter:models/ip-adapter_sd15.safetensors"``.
+        The path of a ``.safetensors`` file, whose image encoder is in the folder ``image_encoder`` next to it; or a
+        file on the hub, such as ``"h94/IP-Adapter:models/ip-adapter_sd15.safetensors"``. A file whose metadata have
+        ``image_encoder = builtin``, as ``tools/train_image_adapter.py`` writes it, uses a built-in network.
     unet
         U-Net of diffusers.
     fetch
@@ -123,13 +128,13 @@ def load_adapter(name: str, unet: Any, *, fetch: bool) -> ImageAdapter:
     ModelError
         If a file is missing, damaged, or of another model.
     """
-    path, fix = (BUILTIN_ADAPTER, "Reinstall reseen.") if name == "builtin" else _find(name, fetch=fetch)
+    path, fix = _find(name, fetch=fetch)
     file = read_adapter(path, fix)
     # an adapter of another model is refused here, before a large encoder is read
     projection, n_tokens = make_projection(file, unet.config.cross_attention_dim)
     attach(unet, file, n_tokens)
-    if name == "builtin":
-        encoder = load_builtin_encoder()
+    if file.builtin_encoder:
+        encoder = load_builtin_encoder(file.embedding_dim)
     else:
         encoder = load_clip_encoder(encoder_folder(path), file.embedding_dim, pooled=file.pooled, fix=fix)
     return ImageAdapter(digest_of((path,), encoder.fingerprint), encoder, projection, n_tokens, file.pooled)
@@ -190,7 +195,7 @@ def read_adapter(path: Path, fix: str) -> AdapterFile:
     ModelError
         If the file is missing or damaged, is a pickle, or is no adapter of a supported type.
     """
-    import safetensors.torch
+    import safetensors
 
     if path.suffix.lower() != ".safetensors":
         raise ModelError(
@@ -203,7 +208,10 @@ def read_adapter(path: Path, fix: str) -> AdapterFile:
     check_regular(path, ModelError)
     check_tensors(path, ModelError, fix)
     with reading(path, ModelError, fix):
-        tensors = safetensors.torch.load_file(path)
+        opened: Any = safetensors.safe_open(path, framework="pt")
+        with opened as content:
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (it is no mapping)
+            metadata = content.metadata() or {}
     other = sorted(name for name in tensors if not name.startswith((_PROJECTION, _ATTENTION)))
     own = [
         {name.removeprefix(part): tensor.float() for name, tensor in tensors.items() if name.startswith(part)}
@@ -220,7 +228,7 @@ def read_adapter(path: Path, fix: str) -> AdapterFile:
             expected=(_PROJECTION, _ATTENTION),
             found=other or sorted(tensors),
         )
-    return AdapterFile(path, own[0], own[1], fix)
+    return AdapterFile(path, own[0], own[1], fix, metadata.get(ENCODER_KEY) == "builtin")
 
 
 def make_projection(file: AdapterFile, dim: int) -> tuple[Any, int]:

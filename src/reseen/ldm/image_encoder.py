@@ -1,7 +1,7 @@
 """Image encoders: networks whose embedding of an image an adapter turns into tokens.
 
-Published adapters use the vision half of a CLIP. The adapter of the built-in model uses the built-in evaluation network
-``image_encoder``, which is not the network of the headline.
+Published adapters use the vision half of a CLIP. An adapter for the built-in model can use the built-in evaluation
+network ``image_encoder``, which is not the network of the headline.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CLIP_FILES = ("config.json", "model.safetensors")
 """Files of the folder of a CLIP."""
-_NETWORK, _LAYER, _SIDE = "image_encoder", "output", 64  # of the built-in adapter
+_NETWORK, _LAYER, _SIDE = "image_encoder", "output", 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +60,31 @@ class ImageEncoder:
     embed: Callable[[Any, Tensor], Tensor]
 
 
-def load_builtin_encoder() -> ImageEncoder:
-    """Load the encoder of the built-in adapter: the output of the built-in network ``image_encoder``.
+def load_builtin_encoder(width: int) -> ImageEncoder:
+    """Load the built-in network ``image_encoder``, whose output is the embedding.
+
+    Parameters
+    ----------
+    width
+        Width of the embedding that is needed.
 
     Raises
     ------
     ModelError
-        If its weights are missing or damaged.
+        If its weights are missing or damaged, or if the embedding has another width.
     """
     built = load_builtin_network(_NETWORK)
     network: Any = built.network
-    shape = (int(network.output.out_features),)
-    return ImageEncoder(network, f"sha256:{built.fingerprint}", shape, _SIDE, as_input, _output)
+    found = int(network.output.out_features)
+    if found != width:
+        raise ModelError(
+            f"the built-in network {_NETWORK} computes embeddings of width {found}, and the adapter needs {width}: "
+            "they do not belong together. Train the adapter again with tools/train_image_adapter.py.",
+            where=_NETWORK,
+            expected=width,
+            found=found,
+        )
+    return ImageEncoder(network, f"sha256:{built.fingerprint}", (width,), _SIDE, as_input, _output)
 
 
 def load_clip_encoder(folder: Path, width: int, *, pooled: bool, fix: str) -> ImageEncoder:

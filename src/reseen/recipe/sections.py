@@ -55,8 +55,8 @@ class ModelRecipe(Section):
     revision: Text | None = Field(None, description="commit of a hub model, pinned")
     image_adapter: Text | None = Field(
         None,
-        description="IP-Adapter for feature i: 'builtin' for the built-in model, a .safetensors file, or a file on the "
-        "hub such as 'h94/IP-Adapter:models/ip-adapter_sd15.safetensors'; its image encoder is in the folder "
+        description="IP-Adapter for feature i: a .safetensors file, or a file on the hub such as "
+        "'h94/IP-Adapter:models/ip-adapter_sd15.safetensors'; its image encoder is in the folder "
         "image_encoder next to it",
     )
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
