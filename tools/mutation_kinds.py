@@ -534,6 +534,17 @@ def write_model(folder: Path) -> Kind:
     return Kind("model, folder", _files(model), partial(_fingerprint, model))
 
 
+def write_image_adapters(folder: Path) -> Iterable[Kind]:
+    """Write image adapters, pooled and Plus, each with its image encoder."""
+    from tiny_ldm import write_tiny_adapter, write_tiny_ldm
+
+    model = write_tiny_ldm(folder / "ldm")
+    for name in ("pooled", "plus"):
+        own = folder / name
+        file = write_tiny_adapter(own, plus=name == "plus")
+        yield Kind(f"image adapter, {name}", _files(own), partial(_fingerprint, model, file), weight=1)
+
+
 def write_checkpoints(folder: Path) -> Iterable[Kind]:
     """Write a diffusion model as single files, the settings of each in a folder beside it."""
     import torch
@@ -557,10 +568,11 @@ def write_checkpoints(folder: Path) -> Iterable[Kind]:
         yield Kind(f"model, {file.suffix}", mutated, partial(_fingerprint, file), weight=1)
 
 
-def _fingerprint(model: Path) -> str:
+def _fingerprint(model: Path, image_adapter: Path | None = None) -> str:
     from reseen.ldm import load_model
 
-    return load_model(str(model), fetch=False).fingerprint
+    adapter = None if image_adapter is None else str(image_adapter)
+    return load_model(str(model), image_adapter=adapter, fetch=False).fingerprint
 
 
 def write_network(folder: Path) -> Kind | None:
@@ -626,6 +638,7 @@ BUILDERS: dict[str, Callable[[Path], Kind | Iterable[Kind] | None]] = {
     "fsaverage": write_fsaverage,
     "truth": write_truth,
     "model": write_model,
+    "image_adapters": write_image_adapters,
     "checkpoints": write_checkpoints,
     "network": write_network,
     "builtin_network": write_builtin_network,
