@@ -15,6 +15,7 @@ from reseen.imports import hide_broken_torchvision
 from reseen.ldm import BUILTIN
 from reseen.ldm.loading import Loaded, Precision, assemble
 from reseen.ldm.stable import StableDiffusion
+from reseen.ldm.xl import StableDiffusionXL
 
 UNET = {"sample_size": 64, "cross_attention_dim": 768}
 VAE = {
@@ -74,9 +75,10 @@ def operations(ldm: StableDiffusion) -> dict[str, float]:
     channels = ldm.latent_shape[0]
     with torch.device("meta"), torch.inference_mode():
         unet, vae = (type(part).from_config(part.config).eval() for part in (ldm.unet, ldm.vae))
-        text = type(ldm.text_encoder)(ldm.text_encoder.config).eval()
+        encoders = [ldm.text_encoder, ldm.text_encoder_2] if isinstance(ldm, StableDiffusionXL) else [ldm.text_encoder]
+        texts = [type(encoder)(encoder.config).eval() for encoder in encoders]
         latents, c = torch.zeros(1, *ldm.latent_shape), torch.zeros(1, *ldm.conditioning_shape)
-        words = torch.zeros(1, ldm.conditioning_shape[0], dtype=torch.long)
+        words = torch.zeros(1, ldm.n_tokens, dtype=torch.long)
 
         def encode(side: int) -> Callable[[], Any]:
             return lambda: vae.encode(torch.zeros(1, 3, side, side))
@@ -85,12 +87,12 @@ def operations(ldm: StableDiffusion) -> dict[str, float]:
             return lambda: vae.decode(torch.zeros(1, channels, side // ldm.factor, side // ldm.factor))
 
         return {
-            "unet": _count(lambda: unet(latents, 1, encoder_hidden_states=c)),
+            "unet": _count(lambda: unet(latents, 1, **ldm._unet_inputs(c))),
             "encode": _count(encode(size)),
             "decode": _count(decode(size)),
             "encode small": _count(encode(small)),
             "decode small": _count(decode(small)),
-            "text": _count(lambda: text(words)),
+            "text": _count(lambda: [text(words) for text in texts]),
         }
 
 

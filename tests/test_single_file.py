@@ -15,7 +15,7 @@ import torch
 import transformers
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from fields import raises_with
-from full_size_checkpoint import V1, V2, Sizes, original_shapes, write_tokenizer
+from full_size_checkpoint import V1, V2, XL, Sizes, original_shapes, write_tokenizer
 from original_layout import averaged, original_weights
 from safetensors.torch import save_file
 from tiny_ldm import tiny_vae, write_tiny_ldm
@@ -170,6 +170,26 @@ def test_the_names_and_shapes_of_the_published_checkpoints_give_networks_of_the_
     assert text_encoder.config.hidden_act == ("quick_gelu" if family == 1 else "gelu")
     assert text_encoder.config.num_hidden_layers == (12 if family == 1 else 23)
     assert text_encoder.config.num_attention_heads == (12 if family == 1 else 16)
+
+
+def test_the_names_and_shapes_of_a_stable_diffusion_xl_give_networks_of_the_published_sizes() -> None:
+    path, shapes = Path("x.safetensors"), original_shapes(XL)
+    with torch.device("meta"):
+        weights = {name: torch.empty(shape) for name, shape in shapes.items()}
+        found = {part: read_settings(part, weights, "xl", path) for part in (*PARTS, "text_encoder_2")}
+        assert check_original(weights, path) == "xl"
+        unet, vae = UNet2DConditionModel(**found["unet"]), AutoencoderKL(**found["vae"])
+        first = transformers.CLIPTextModel(transformers.CLIPTextConfig(**found["text_encoder"]))
+        second = transformers.CLIPTextModelWithProjection(transformers.CLIPTextConfig(**found["text_encoder_2"]))
+    counts = tuple(map(count, (unet, vae, first, second)))
+    assert counts == (2_567_463_684, 83_653_863, 123_060_480, 694_659_840)
+    assert vae.config.scaling_factor == 0.13025
+    assert unet.config.attention_head_dim == [5, 10, 20]
+    assert unet.config.transformer_layers_per_block == [1, 2, 10]
+    assert (unet.config.addition_time_embed_dim, unet.config.projection_class_embeddings_input_dim) == (256, 2816)
+    assert (first.config.hidden_act, second.config.hidden_act) == ("quick_gelu", "gelu")
+    assert (second.config.num_hidden_layers, second.config.num_attention_heads) == (32, 20)
+    assert second.config.projection_dim == 1280
 
 
 SMALL = {

@@ -1,18 +1,19 @@
 """Write a checkpoint in the original format with random weights, and a tokenizer for it.
 
-    python tools/full_size_checkpoint.py FOLDER [--family 1|2]
+    python tools/full_size_checkpoint.py FOLDER [--family 1|2|xl]
 
-``FOLDER/sd-v1-4.ckpt`` (1,143 tensors, 4.3 GB) or ``FOLDER/v2-1_768.ckpt`` (5.2 GB), under the names of the original
-code and at the published sizes, and ``FOLDER/tokenizer/`` with 49,408 entries, as CLIP's has, made by other merges than
-CLIP's. No published weight is in them: they show that a file of that layout loads, how long that takes and in how much
-memory.
+``FOLDER/sd-v1-4.ckpt`` (1,143 tensors, 4.3 GB), ``FOLDER/v2-1_768.ckpt`` (5.2 GB) or ``FOLDER/sd_xl_base.safetensors``
+(6.9 GB in half precision), under the names of the original code and at the published sizes, and ``FOLDER/tokenizer/``
+with 49,408 entries, as CLIP's has, made by other merges than CLIP's; for XL, ``tokenizer`` and ``tokenizer_2`` below
+``FOLDER/sd_xl_base/``. No published weight is in them: they show that a file of that layout loads, how long that takes
+and in how much memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 Shapes = dict[str, tuple[int, ...]]
@@ -27,28 +28,51 @@ N_WORDS = 49408
 
 @dataclass(frozen=True)
 class Sizes:
-    """Widths of a Stable Diffusion; the published ones are `V1` and `V2`."""
+    """Widths of a Stable Diffusion; the published ones are `V1`, `V2` and `XL`."""
 
-    family: int
+    family: int | str
     unet: int
     vae: int
     text: int
     text_layers: int
     n_words: int = N_WORDS
     n_tokens: int = 77
+    second: int = 0
+    second_layers: int = 0
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Number of transformers in each attention, by level; the middle block has as many as the last one that has."""
+        return (0, 2, 10) if self.family == "xl" else (1, 1, 1, 0)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths of the levels of the U-Net."""
+        return tuple(self.unet * n for n in ((1, 2, 4) if self.family == "xl" else (1, 2, 4, 4)))
+
+    @property
+    def context(self) -> int:
+        """Width of the conditioning."""
+        return self.text + self.second
 
 
 V1 = Sizes(family=1, unet=320, vae=128, text=768, text_layers=12)
 V2 = Sizes(family=2, unet=320, vae=128, text=1024, text_layers=24)
+XL = Sizes(family="xl", unet=320, vae=128, text=768, text_layers=12, second=1280, second_layers=32)
+SIZES_OF = {"1": V1, "2": V2, "xl": XL}
+FILE_OF = {"1": "sd-v1-4.ckpt", "2": "v2-1_768.ckpt", "xl": "sd_xl_base.safetensors"}
+_SIZE_INPUTS = 6 * 256  # numbers by which XL's U-Net embeds the size of the image
 
 
 def original_shapes(sizes: Sizes) -> Shapes:
     """Return name and shape of every tensor of a checkpoint in the original format."""
-    shapes: Shapes = dict.fromkeys(SCHEDULE_NAMES, (1000,))
-    shapes |= _below("model.diffusion_model.", _unet(sizes))
-    shapes |= _below("first_stage_model.", _vae(sizes.vae))
+    shapes = _below("model.diffusion_model.", _unet(sizes)) | _below("first_stage_model.", _vae(sizes.vae))
+    if sizes.family == "xl":
+        second = replace(sizes, text=sizes.second, text_layers=sizes.second_layers)
+        shapes |= _below("conditioner.embedders.0.", _clip(sizes))
+        return shapes | _below("conditioner.embedders.1.", _open_clip(second))
     text = _clip(sizes) if sizes.family == 1 else _open_clip(sizes)
-    return shapes | _below("cond_stage_model.", text)
+    return dict.fromkeys(SCHEDULE_NAMES, (1000,)) | shapes | _below("cond_stage_model.", text)
 
 
 def _below(prefix: str, shapes: Shapes) -> Shapes:
@@ -68,35 +92,37 @@ def _conv(name: str, n_in: int, n_out: int, side: int = 3) -> Shapes:
 
 
 def _unet(sizes: Sizes) -> Shapes:
-    """Return the shapes of the U-Net: four levels of two blocks, attention at the first three."""
-    base = sizes.unet
-    widths, time = (base, 2 * base, 4 * base, 4 * base), 4 * base
+    """Return the shapes of the U-Net: two blocks a level, with attention at the levels that have transformers."""
+    base, widths, depths = sizes.unet, sizes.widths, sizes.depths
+    time, last, middle = 4 * base, len(widths) - 1, max(depths)
     shapes = {**_linear("time_embed.0", base, time), **_linear("time_embed.2", time, time)}
+    if sizes.family == "xl":
+        shapes |= _linear("label_emb.0.0", sizes.second + _SIZE_INPUTS, time) | _linear("label_emb.0.2", time, time)
     shapes |= _conv("input_blocks.0.0", 4, base)
     skips, width, number = [base], base, 1
     for level, wide in enumerate(widths):
         for _ in range(2):
             shapes |= _block(f"input_blocks.{number}.0", width, wide, time)
-            if level < 3:
-                shapes |= _transformer(f"input_blocks.{number}.1", wide, sizes)
+            if depths[level]:
+                shapes |= _transformer(f"input_blocks.{number}.1", wide, depths[level], sizes)
             width = wide
             skips.append(width)
             number += 1
-        if level < 3:
+        if level < last:
             shapes |= _conv(f"input_blocks.{number}.0.op", width, width)
             skips.append(width)
             number += 1
     shapes |= _block("middle_block.0", width, width, time) | _block("middle_block.2", width, width, time)
-    shapes |= _transformer("middle_block.1", width, sizes)
+    shapes |= _transformer("middle_block.1", width, middle, sizes)
     number = 0
-    for level in reversed(range(4)):
+    for level in reversed(range(len(widths))):
         for layer in range(3):
             shapes |= _block(f"output_blocks.{number}.0", width + skips.pop(), widths[level], time)
             width = widths[level]
-            if level < 3:
-                shapes |= _transformer(f"output_blocks.{number}.1", width, sizes)
+            if depths[level]:
+                shapes |= _transformer(f"output_blocks.{number}.1", width, depths[level], sizes)
             if layer == 2 and level > 0:
-                shapes |= _conv(f"output_blocks.{number}.{2 if level < 3 else 1}.conv", width, width)
+                shapes |= _conv(f"output_blocks.{number}.{2 if depths[level] else 1}.conv", width, width)
             number += 1
     return shapes | _affine("out.0", base) | _conv("out.2", base, 4)
 
@@ -108,22 +134,24 @@ def _block(name: str, n_in: int, n_out: int, time: int) -> Shapes:
     return shapes | (_conv(f"{name}.skip_connection", n_in, n_out, 1) if n_in != n_out else {})
 
 
-def _transformer(name: str, width: int, sizes: Sizes) -> Shapes:
-    inside = f"{name}.transformer_blocks.0"
+def _transformer(name: str, width: int, depth: int, sizes: Sizes) -> Shapes:
     shapes = _affine(f"{name}.norm", width)
     for end in ("proj_in", "proj_out"):
-        # 2.x projects by matrices, 1.x by convolutions of one pixel
+        # 1.x projects by convolutions of one pixel, 2.x and XL by matrices
         shapes |= (
-            _linear(f"{name}.{end}", width, width) if sizes.family == 2 else _conv(f"{name}.{end}", width, width, 1)
+            _conv(f"{name}.{end}", width, width, 1) if sizes.family == 1 else _linear(f"{name}.{end}", width, width)
         )
-    for attention, context in (("attn1", width), ("attn2", sizes.text)):
-        shapes |= _linear(f"{inside}.{attention}.to_q", width, width, bias=False)
-        shapes |= _linear(f"{inside}.{attention}.to_k", context, width, bias=False)
-        shapes |= _linear(f"{inside}.{attention}.to_v", context, width, bias=False)
-        shapes |= _linear(f"{inside}.{attention}.to_out.0", width, width)
-    shapes |= _linear(f"{inside}.ff.net.0.proj", width, 8 * width) | _linear(f"{inside}.ff.net.2", 4 * width, width)
-    for norm in ("norm1", "norm2", "norm3"):
-        shapes |= _affine(f"{inside}.{norm}", width)
+    for number in range(depth):
+        inside = f"{name}.transformer_blocks.{number}"
+        for attention, context in (("attn1", width), ("attn2", sizes.context)):
+            shapes |= _linear(f"{inside}.{attention}.to_q", width, width, bias=False)
+            shapes |= _linear(f"{inside}.{attention}.to_k", context, width, bias=False)
+            shapes |= _linear(f"{inside}.{attention}.to_v", context, width, bias=False)
+            shapes |= _linear(f"{inside}.{attention}.to_out.0", width, width)
+        shapes |= _linear(f"{inside}.ff.net.0.proj", width, 8 * width)
+        shapes |= _linear(f"{inside}.ff.net.2", 4 * width, width)
+        for norm in ("norm1", "norm2", "norm3"):
+            shapes |= _affine(f"{inside}.{norm}", width)
     return shapes
 
 
@@ -222,23 +250,29 @@ def write_tokenizer(folder: Path, n_words: int = N_WORDS, n_tokens: int = 77, pa
 def main() -> None:
     """Write the checkpoint and the tokenizer."""
     import torch
+    from safetensors.torch import save_file
 
     from reseen.diffusion import Schedule
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where to write them")
-    parser.add_argument("--family", type=int, choices=(1, 2), default=1, help="Stable Diffusion 1.x or 2.x")
+    parser.add_argument("--family", choices=("1", "2", "xl"), default="1", help="Stable Diffusion 1.x, 2.x or XL")
     wanted = parser.parse_args()
-    sizes = V1 if wanted.family == 1 else V2
+    sizes, file = SIZES_OF[wanted.family], wanted.folder / FILE_OF[wanted.family]
+    wanted.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    tensors = {name: 0.02 * torch.randn(shape) for name, shape in original_shapes(sizes).items()}
+    dtype = torch.float16 if wanted.family == "xl" else torch.float32
+    tensors = {name: (0.02 * torch.randn(shape)).to(dtype) for name, shape in original_shapes(sizes).items()}
     for name in [name for name in tensors if name.endswith("position_ids")]:
         tensors[name] = torch.arange(sizes.n_tokens)[None]
-    tensors["alphas_cumprod"] = torch.from_numpy(Schedule.scaled_linear().signal_level).float()
-    wanted.folder.mkdir(parents=True, exist_ok=True)
-    file = wanted.folder / ("sd-v1-4.ckpt" if wanted.family == 1 else "v2-1_768.ckpt")
-    torch.save({"state_dict": tensors, "global_step": 0}, file)
-    write_tokenizer(wanted.folder / "tokenizer")
+    if wanted.family == "xl":
+        save_file(tensors, file)
+        write_tokenizer(file.with_suffix("") / "tokenizer")
+        write_tokenizer(file.with_suffix("") / "tokenizer_2", padding="!")
+    else:
+        tensors["alphas_cumprod"] = torch.from_numpy(Schedule.scaled_linear().signal_level).float()
+        torch.save({"state_dict": tensors, "global_step": 0}, file)
+        write_tokenizer(wanted.folder / "tokenizer")
     print(f"{file}: {len(tensors):,} tensors, {file.stat().st_size:,} bytes")
 
 
