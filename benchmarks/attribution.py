@@ -42,7 +42,7 @@ def score(recipe: Recipe, true: dict[str, Features], of: dict[str, Features]) ->
     found = open_subject(recipe.data, subject)
     trials, split = found.trials, found.split
     figures = {}
-    for name, rois in (("z", recipe.decode.z_rois), ("c", recipe.decode.c_rois)):
+    for name, rois in (("z", recipe.decode.rois.z), ("c", recipe.decode.rois.c)):
         _, decoded = decode.decode(
             trials,
             split,

@@ -62,7 +62,7 @@ def compare(recipe: Recipe, test: str, n_permutations: int) -> list[dict[str, ob
     model = reseen.load_model(recipe.model.name)
     ids = np.unique(trials.stimulus_id)
     true = extraction.extract(stimuli, ids, model, ["z", "pixels"], recipe=recipe.extract)
-    settings = {"rois": recipe.decode.z_rois, "recipe": recipe.decode, "seed": recipe.seed, "test_trials": "single"}
+    settings = {"rois": recipe.decode.rois.z, "recipe": recipe.decode, "seed": recipe.seed, "test_trials": "single"}
     decoded = {name: decode.decode(trials, split, feature, **settings)[1] for name, feature in true.items()}
     images = {
         "z_coloured": reseen.reconstruct(model, z=decoded["z"])[:, 0],

@@ -42,7 +42,7 @@ def reconstruct(
     def keep(item: int, sample: int, image: np.ndarray) -> None:
         made[item, sample] = image
 
-    generate(ldm, "zc", z, c, recipe=recipe, seed=seed, subject=subject, write=keep)
+    generate(ldm, "zc", {"z": z, "c": c}, recipe=recipe, seed=seed, subject=subject, write=keep)
     return made
 
 

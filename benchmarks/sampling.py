@@ -96,8 +96,7 @@ class Job:
         generate(
             self.ldm,
             "zc",
-            self.given["z"],
-            self.given["c"],
+            self.given,
             recipe=self.recipe,
             seed=SEED,
             subject=SUBJECT,

@@ -56,7 +56,8 @@ def score(recipe: Recipe, results: ResultsFolder) -> dict[str, float]:
         made[item, sample] = image
 
     jobs = [(item, 0) for item in range(len(z))]
-    generate(ldm, "zc", z, c, recipe=recipe.reconstruct, seed=recipe.seed, subject=subject, write=keep, jobs=jobs)
+    features = {"z": z, "c": c}
+    generate(ldm, "zc", features, recipe=recipe.reconstruct, seed=recipe.seed, subject=subject, write=keep, jobs=jobs)
     stimuli = open_subject(recipe.data, subject).stimuli
     table = evaluate(
         subject,

@@ -107,7 +107,7 @@ def write_gifti(folder: Path) -> list[str]:
     array = nibabel.gifti.GiftiDataArray(label, datatype="NIFTI_TYPE_INT32", intent="NIFTI_INTENT_LABEL")
     for side in "lr":
         nibabel.save(nibabel.gifti.GiftiImage(darrays=[array]), folder / f"{side}h.V1.label.gii")
-    return ['data.rois=["V1"]', 'decode.z_rois=["V1"]', 'decode.c_rois=["V1"]']
+    return ['data.rois=["V1"]', 'decode.rois.z=["V1"]', 'decode.rois.c=["V1"]']
 
 
 def write_cifti(folder: Path) -> list[str]:
@@ -221,5 +221,5 @@ def write_layout(kind: str, folder: Path) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     own = LAYOUTS[kind](folder)
     settings = [f"data.kind={kind}", f"data.path={folder}", 'data.subjects=["sub-01"]', 'data.rois=["all"]']
-    settings += ["data.test=folds", "data.n_folds=2", 'decode.z_rois=["all"]', 'decode.c_rois=["all"]']
+    settings += ["data.test=folds", "data.n_folds=2", 'decode.rois.z=["all"]', 'decode.rois.c=["all"]']
     return [*settings, *own]

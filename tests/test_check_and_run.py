@@ -169,7 +169,7 @@ def own(brain_file: Path, tiny_model: Path, folder: Path, change: Callable[[Arra
     path = folder / "subj01.npz"
     np.savez(path, **arrays)
     fixed = {"data.path": path, "data.rois": ["low", "high"], "model.name": str(tiny_model)}
-    rois = {"decode.z_rois": ["low"], "decode.c_rois": ["high"]}
+    rois = {"decode.rois.z": ["low"], "decode.rois.c": ["high"]}
     changes = {"data.kind": "arrays", **fixed, **rois, **QUICK, **settings}
     return with_changes(Recipe(name="own"), changes)
 

@@ -6,15 +6,17 @@ import warnings
 
 import numpy as np
 import pytest
+from fields import raises_with
 
 from reseen import load_model, pipeline, reconstruct
 from reseen.check import check
-from reseen.conditions import CONDITIONS, decoded_features, features_of, has_samples
+from reseen.conditions import CONDITIONS, FEATURES, condition_of, decoded_features, features_of, is_denoised
 from reseen.errors import RecipeError, ShapeError
 from reseen.features import Features
 from reseen.finished import Results
+from reseen.ldm.sampling import pixel_images
 from reseen.recipe import Recipe, with_settings
-from reseen.reconstruction.pixels import grey, pixel_images
+from reseen.reconstruction.pixels import grey
 from reseen.results import ResultsFolder
 
 pytestmark = [
@@ -24,17 +26,24 @@ pytestmark = [
 
 
 def test_a_condition_is_a_feature_or_a_word_of_features() -> None:
-    assert {condition: features_of(condition) for condition in CONDITIONS} == {
-        "pixels": ("pixels",),
-        "z": ("z",),
-        "c": ("c",),
-        "zc": ("z", "c"),
-    }
+    words = {condition: features_of(condition) for condition in CONDITIONS}
+    assert words["pixels"] == ("pixels",)
+    assert words["zc"] == ("z", "c")
+    assert words["gti"] == ("pixels", "t", "i")
+    # at most one feature of each role, in the order of the roles: 3 starts x 3 texts x 2 images, without the empty word
+    assert len(set(words.values())) == len(CONDITIONS) == 3 * 3 * 2 - 1
+    for names in words.values():
+        roles = [FEATURES[name].role for name in names]
+        assert roles == sorted(set(roles), key=("start", "text", "image").index)
+    assert [condition_of(names) for names in words.values()] == list(CONDITIONS)
+    assert condition_of(("z", "pixels")) is None
     assert decoded_features(["pixels", "zc"]) == ("z", "c", "pixels")
-    assert [condition for condition in CONDITIONS if has_samples(condition)] == ["c", "zc"]
-    for unknown in ("zx", "", "pixel"):
-        with pytest.raises(RecipeError, match="there is no condition"):
+    assert [condition for condition in CONDITIONS if not is_denoised(condition)] == ["pixels", "z"]
+    for unknown in ("zx", "", "pixel", "cz", "zg", "g"):
+        with raises_with(RecipeError, where="reconstruct.conditions", found=unknown):
             features_of(unknown)
+        with pytest.raises(RecipeError, match="expected one of pixels, z, i"):
+            with_settings(Recipe(), [f'reconstruct.conditions=["{unknown}"]'])
 
 
 def test_pixels_become_images_of_another_size_without_a_generator() -> None:
@@ -65,9 +74,9 @@ def test_the_function_reconstruct_takes_pixels_alone_and_writes_grey(tiny_model)
     assert coloured.shape == plain.shape == (2, 1, 32, 32, 3)
     assert np.ptp(coloured.astype(int), axis=-1).max() > 20
     assert np.ptp(plain.astype(int), axis=-1).max() == 0
-    with pytest.raises(ShapeError, match="pixels alone; found z and pixels"):
+    with pytest.raises(ShapeError, match="at most one of each role: z or pixels, c or t, i; found z and pixels"):
         reconstruct(model, z=np.zeros((2, 4, 2, 2), dtype=np.float32), pixels=pixels)
-    with pytest.raises(ShapeError, match=r"pixels need the shape \(3, side, side\)"):
+    with pytest.raises(ShapeError, match=r"needs pixels of shape \(3, side, side\)"):
         reconstruct(model, pixels=pixels[:, :1])
 
 
@@ -81,7 +90,7 @@ def run(recipe: Recipe, folder) -> ResultsFolder:
 @pytest.fixture(scope="module")
 def with_pixels(small_recipe, random_networks, tmp_path_factory) -> ResultsFolder:
     settings = ['reconstruct.conditions=["z", "pixels"]', "extract.pixels_size=8", "evaluate.full=true"]
-    settings += ['encode.features=["z", "pixels"]', 'decode.pixels_rois=["low", "high"]']
+    settings += ['encode.features=["z", "pixels"]', 'decode.rois.pixels=["low", "high"]']
     return run(with_settings(small_recipe, settings), tmp_path_factory.mktemp("pixels"))
 
 
@@ -132,5 +141,5 @@ def test_images_of_grey_stimuli_are_grey_unless_the_recipe_says_no(
 def test_pixels_need_no_caption_and_their_rois_are_read(small_recipe, tmp_path) -> None:
     settings = ['reconstruct.conditions=["pixels"]', 'encode.features=["pixels"]']
     assert all(finding.ok for finding in check(with_settings(small_recipe, settings), tmp_path / "out"))
-    with pytest.raises(RecipeError, match=r"decode\.pixels_rois names 'V9'"):
-        with_settings(small_recipe, [*settings, 'decode.pixels_rois=["V9"]'])
+    with pytest.raises(RecipeError, match=r"decode\.rois\.pixels names 'V9'"):
+        with_settings(small_recipe, [*settings, 'decode.rois.pixels=["V9"]'])

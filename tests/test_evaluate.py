@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from reseen import metrics, statistics
+from reseen.conditions import main_condition
 from reseen.errors import ResultsError, ShapeError
 from reseen.evaluate import COLUMNS, evaluate, evaluate_features, matrices, nearest_training
 from reseen.evaluate import images as scoring
@@ -15,7 +16,7 @@ from reseen.networks import Panel
 from reseen.protocols import PROTOCOLS
 from reseen.recipe import EvaluateRecipe
 from reseen.scores import Scores
-from reseen.tables import IMAGE_LEVELS, lower_is_better, main_condition
+from reseen.tables import IMAGE_LEVELS, lower_is_better
 
 RECIPE = EvaluateRecipe(n_derangements=60, n_bootstrap=80)
 N_ITEMS = 14
@@ -395,6 +396,7 @@ def test_a_training_mean_for_each_item_is_taken_away_item_by_item():
     ("conditions", "main"),
     [
         *((["z", "c", "zc"], "zc"), (["z", "c"], "c"), (["c", "z"], "c"), (["z"], "z"), (["given"], "given"), ([], "")),
+        *((["zci", "zc"], "zci"), (["t", "nearest_t"], "t")),
         *((["pixels", "z"], "z"), (["pixels", "zc"], "zc"), (["pixels"], "pixels")),
     ],
 )

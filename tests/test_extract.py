@@ -205,8 +205,7 @@ def test_zc_is_what_reconstruct_makes_its_ceiling_of(
     generate(
         ldm,
         "zc",
-        true["z"],
-        true["c"],
+        true,
         recipe=SAMPLING.model_copy(update={"n_samples": 1}),
         seed=3,
         subject="subj01",

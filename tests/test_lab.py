@@ -146,8 +146,8 @@ def test_a_run_of_a_trial_table_ends_with_scores_and_copies_the_tables_own_colum
         "data.path": trial_table,
         "data.trials": own,
         "data.rois": ["all"],
-        "decode.z_rois": ["all"],
-        "decode.c_rois": ["all"],
+        "decode.rois.z": ["all"],
+        "decode.rois.c": ["all"],
         "data.test": "folds",
         "data.n_folds": 2,
     }

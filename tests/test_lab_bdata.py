@@ -183,7 +183,7 @@ def test_the_sample_with_numbers_for_images_is_read_with_a_table(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*captions are longer")  # the small model reads 24 tokens
 def test_a_run_from_the_sample_to_the_report(tiny_model, random_networks, tmp_path):
     settings = [f"data.path={SAMPLES / 'kamitani_bdata'}", "data.kind=bdata", 'data.subjects=["sub-01"]']
-    settings += ['data.rois=["V1", "HVC"]', f"model.name={tiny_model}", 'decode.z_rois=["V1"]', 'decode.c_rois=["HVC"]']
+    settings += ['data.rois=["V1", "HVC"]', f"model.name={tiny_model}", 'decode.rois.z=["V1"]', 'decode.rois.c=["HVC"]']
     recipe = with_settings(Recipe(name="lab"), [*settings, *SETTINGS])
     pipeline.run(recipe, tmp_path / "out")
     scores = pd.read_csv(tmp_path / "out/scores.csv")

@@ -263,7 +263,7 @@ def test_the_sample_is_checked_by_one_command(reseen, tmp_path, tiny_model, sett
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_sample_runs_to_scores_and_report(small_recipe, random_networks, tmp_path):
     settings = {"kind": "bids", "path": FOLDER, "subjects": '["sub-01"]', "rois": '["V1", "VT"]', "test": "runs"}
-    rest = ["data.n_test=4", 'decode.z_rois=["V1"]', 'decode.c_rois=["VT"]', "reconstruct.n_samples=1"]
+    rest = ["data.n_test=4", 'decode.rois.z=["V1"]', 'decode.rois.c=["VT"]', "reconstruct.n_samples=1"]
     recipe = with_settings(small_recipe, [*(f"data.{name}={value}" for name, value in settings.items()), *rest])
     pipeline.run(recipe, tmp_path / "out")
     assert len(pd.read_csv(tmp_path / "out/scores.csv"))

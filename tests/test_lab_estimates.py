@@ -45,7 +45,7 @@ def section(study, **changes):
 
 def recipe_of(small_recipe, study):
     settings = ["data.kind=bids", f"data.path={study}", 'data.subjects=["sub-01"]', 'data.rois=["all"]']
-    settings += ['decode.z_rois=["all"]', 'reconstruct.conditions=["z"]', 'encode.features=["z"]']
+    settings += ['decode.rois.z=["all"]', 'reconstruct.conditions=["z"]', 'encode.features=["z"]']
     settings += ["data.test=folds", "data.n_folds=3", "reconstruct.n_samples=1", "data.confounds=[]"]
     return with_settings(small_recipe, settings)
 
@@ -178,7 +178,7 @@ def test_own_data_are_read_once_by_check(small_recipe, trial_table, tmp_path, mo
     opened = []
     reader = lab.READERS["trials"]
     monkeypatch.setitem(lab.READERS, "trials", lambda *names: opened.append(names[1]) or reader(*names))
-    settings = ["data.kind=trials", f"data.path={trial_table}", 'data.rois=["all"]', 'decode.z_rois=["all"]']
-    recipe = with_settings(small_recipe, [*settings, 'decode.c_rois=["all"]', "data.test=folds", "data.n_folds=2"])
+    settings = ["data.kind=trials", f"data.path={trial_table}", 'data.rois=["all"]', 'decode.rois.z=["all"]']
+    recipe = with_settings(small_recipe, [*settings, 'decode.rois.c=["all"]', "data.test=folds", "data.n_folds=2"])
     assert all(finding.ok for finding in check.check(recipe, tmp_path / "out"))
     assert opened == ["subj01"]

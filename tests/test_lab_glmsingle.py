@@ -318,7 +318,7 @@ def test_the_sample_runs_to_scores_and_report(small_recipe, random_networks, tmp
         "test": "folds",
         "n_folds": 2,
     }
-    rest = ['decode.z_rois=["V1"]', 'decode.c_rois=["VT"]', "reconstruct.n_samples=1"]
+    rest = ['decode.rois.z=["V1"]', 'decode.rois.c=["VT"]', "reconstruct.n_samples=1"]
     recipe = with_settings(small_recipe, [*(f"data.{name}={value}" for name, value in settings.items()), *rest])
     pipeline.run(recipe, tmp_path / "out")
     scores = pd.read_csv(tmp_path / "out/scores.csv")

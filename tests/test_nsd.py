@@ -28,7 +28,7 @@ from reseen.datasets.nsd_facts import ROI_LABELS, SUBJECTS, NsdFiles
 from reseen.datasets.nsd_rois import parse_roi
 from reseen.errors import DataError, RecipeError, ResultsError
 from reseen.pipeline.context import Run
-from reseen.recipe import DecodeRecipe, Recipe
+from reseen.recipe import DecodeRecipe, Recipe, RoisRecipe
 from reseen.results import ResultsFolder
 from reseen.simulate import fullsize
 
@@ -390,7 +390,7 @@ def test_a_run_keeps_what_it_read_and_refuses_other_betas_in_the_same_results(
     tree: Path, tmp_path: Path, reads: list[str]
 ) -> None:
     data = recipe_for(tree, zscore_sessions=True)
-    recipe = Recipe(data=data, decode=DecodeRecipe(z_rois=("early",), c_rois=("ventral",)))
+    recipe = Recipe(data=data, decode=DecodeRecipe(rois=RoisRecipe(z=("early",), c=("ventral",))))
     with ResultsFolder.open(tmp_path / "out", recipe) as results:
         _ = Run(recipe, results).subject("subj01").trials
         _ = Run(recipe, results).subject("subj01").trials
@@ -406,7 +406,7 @@ def test_noise_ceilings_of_betas_that_are_not_standardised_are_said_to_be_approx
     tree: Path, tmp_path: Path, standardised: bool
 ) -> None:
     data = recipe_for(tree, zscore_sessions=standardised)
-    recipe = Recipe(data=data, decode=DecodeRecipe(z_rois=("early",), c_rois=("ventral",)))
+    recipe = Recipe(data=data, decode=DecodeRecipe(rois=RoisRecipe(z=("early",), c=("ventral",))))
     with ResultsFolder.open(tmp_path / "out", recipe) as results, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         _ = Run(recipe, results).subject("subj01").trials

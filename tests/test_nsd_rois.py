@@ -132,7 +132,7 @@ def test_a_missing_or_misplaced_mask_is_refused_without_a_command_that_cannot_fe
         load(recipe_for(tree, rois=("mine.nii",)), "subj01")
     (found,) = [check for check in inventory(recipe_for(tree, rois=("mine.nii",)), "subj01") if not check.ok]
     assert found.note == "missing. Correct data.rois, which names this mask."
-    decoded = {"z_rois": ["mine.nii"], "c_rois": ["mine.nii"]}
+    decoded = {"rois": {"z": ["mine.nii"], "c": ["mine.nii"]}}
     recipe = Recipe.model_validate({"data": recipe_for(tree, rois=("mine.nii",)), "decode": decoded})
     findings = list(check_files(Inputs(recipe, tmp_path / "out", thorough=True)))
     text = "\n".join(line for finding in findings for line in (finding.found, *finding.more))

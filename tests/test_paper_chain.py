@@ -85,8 +85,7 @@ class Chain:
         generate(
             ldm,
             "zc",
-            self.z,
-            self.c,
+            {"z": self.z, "c": self.c},
             recipe=recipe.reconstruct,
             seed=recipe.seed,
             subject=SUBJECT,

@@ -122,7 +122,9 @@ def test_an_empty_setting_leaves_the_key_out():
     ("setting", "message"),
     [
         ("reconstruct.n_steps", "expected section.key=value"),
-        ("a.b.c=1", "expected section.key=value"),
+        ("a.b.c=1", "a: unknown key"),
+        ('decode.rois.y=["V1"]', "decode.rois.y: unknown key"),
+        ("decode..z=1", "expected section.key=value"),
         ("seed.x=1", "seed is not a section"),
         ("reconstruct.nosuch=1", "unknown key"),
         ("nosuch.key=1", "unknown key"),
@@ -143,8 +145,8 @@ def test_a_bad_setting_is_refused_with_the_expectation(setting, message):
     [
         "data.subjects",
         "data.rois",
-        "decode.z_rois",
-        "decode.c_rois",
+        "decode.rois.z",
+        "decode.rois.c",
         "decode.alphas",
         "reconstruct.conditions",
         "evaluate.protocols",
@@ -194,9 +196,9 @@ def test_a_number_out_of_range_is_refused_with_its_key(setting, message, where, 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ('data.rois=["ventral"]', "decode.z_rois names 'early', and data.rois reads only ventral. Add it there"),
-        ('decode.c_rois=["early", "V9"]', "decode.c_rois names 'V9', and data.rois reads only early,"),
-        ('data.kind=arrays\ndata.rois=["all"]', "decode.z_rois names 'early', and data.rois reads only all"),
+        ('data.rois=["ventral"]', "decode.rois.z names 'early', and data.rois reads only ventral. Add it there"),
+        ('decode.rois.c=["early", "V9"]', "decode.rois.c names 'V9', and data.rois reads only early,"),
+        ('data.kind=arrays\ndata.rois=["all"]', "decode.rois.z names 'early', and data.rois reads only all"),
     ],
 )
 def test_rois_that_are_not_read_cannot_be_decoded_from(setting, message):
@@ -219,7 +221,7 @@ def test_captions_are_no_prior_of_single_trials():
 @pytest.mark.parametrize("name", ["zc@strength=0.2", "zc@progress=0.5", "unet/mid_block@progress=0.2", "zzc"])
 def test_only_features_without_an_analysis_of_their_own_can_be_encoded_from(name):
     with pytest.raises(
-        RecipeError, match=rf"encode\.features\.1: Input should be 'pixels', 'z', 'c' or 'zc'; found '{name}'"
+        RecipeError, match=rf"encode\.features\.1: expected one of z, c, t, i, pixels, zc; found '{name}'"
     ):
         with_settings(Recipe(), [f'encode.features=["c", "{name}"]'])
 

@@ -41,6 +41,7 @@ def features(name: str, *shape: int, ids: np.ndarray = IDS) -> Features:
 
 Z = features("z", 4, 5, 5)
 C = features("cc", 24, 32)
+ROW = {"z": Z.array[4], "c": C.array[4]}
 NOISE_OF_VERSION_ONE = [-0.7045815, 0.02621911, 0.2347291]
 
 
@@ -54,6 +55,7 @@ def run(
     **options: object,
 ) -> Images:
     images: Images = {} if made is None else made
+    given = {name: part for name, part in (("z", z), ("c", c)) if part is not None}
     settings = {"seed": 1, "subject": "subj01"} | options
     if made is not None:
         every = [(item, sample) for item in range(len(IDS)) for sample in range(count_samples(condition, recipe))]
@@ -68,8 +70,7 @@ def run(
     generate(
         ldm,
         condition,
-        z,
-        c,
+        given,
         recipe=recipe,
         write=write,
         **settings,  # type: ignore[arg-type]
@@ -160,7 +161,9 @@ def test_a_denoising_sequence_ends_with_the_truncated_image(ldm: LatentDiffusion
     recipe = RECIPE.model_copy(update={"to_8_bits": "truncate", "n_samples": 1})
     made = run(ldm, recipe=recipe)[0, 0]
     z, c = Z.array[0], C.array[0]
-    frames = denoising_sequence(ldm, z, c, recipe=recipe, seed=1, subject="subj01", stimulus_id=int(IDS[0]))
+    frames = denoising_sequence(
+        ldm, "zc", {"z": z, "c": c}, recipe=recipe, seed=1, subject="subj01", stimulus_id=int(IDS[0])
+    )
     assert np.abs(frames[-1].astype(int) - made).max() <= 1  # a batch of one and of eight differ in the last digits
 
 
@@ -253,7 +256,7 @@ def test_the_noise_of_a_draw_never_changes_between_versions() -> None:
 
 def test_a_denoising_sequence_ends_with_the_image_itself(ldm: LatentDiffusion, whole: Images) -> None:
     frames = denoising_sequence(
-        ldm, Z.array[4], C.array[4], recipe=RECIPE, seed=1, subject="subj01", stimulus_id=int(IDS[4]), sample=2
+        ldm, "zc", ROW, recipe=RECIPE, seed=1, subject="subj01", stimulus_id=int(IDS[4]), sample=2
     )
     assert frames.shape == (1 + 3, 32, 32, 3)
     assert frames.dtype == np.uint8
@@ -263,7 +266,7 @@ def test_a_denoising_sequence_ends_with_the_image_itself(ldm: LatentDiffusion, w
 
 def test_a_denoising_sequence_without_z_starts_from_noise(ldm: LatentDiffusion) -> None:
     frames = denoising_sequence(
-        ldm, None, C.array[2], recipe=RECIPE, seed=1, subject="subj01", stimulus_id=int(IDS[2]), sample=1
+        ldm, "c", {"c": C.array[2]}, recipe=RECIPE, seed=1, subject="subj01", stimulus_id=int(IDS[2]), sample=1
     )
     assert frames.shape == (1 + 4, 32, 32, 3)
     np.testing.assert_array_equal(frames[-1], by_hand(ldm, 2, 1, RECIPE, "c"))
@@ -381,7 +384,7 @@ def test_what_is_not_finite_in_single_precision_either_is_an_error(ldm: LatentDi
 def test_the_denoising_sequence_of_a_spoilt_sample_is_exact(ldm: LatentDiffusion, whole: Images) -> None:
     faulty = dataclasses.replace(ldm, unet=Faulty(ldm.unet, [4], float("nan")))  # type: ignore[type-var]
     which = {"seed": 1, "subject": "subj01", "stimulus_id": int(IDS[4]), "sample": 2}
-    frames = denoising_sequence(faulty, Z.array[4], C.array[4], recipe=RECIPE, **which)  # type: ignore[arg-type]
+    frames = denoising_sequence(faulty, "zc", ROW, recipe=RECIPE, **which)  # type: ignore[arg-type]
     np.testing.assert_array_equal(frames[-1], whole[4, 2])
 
 

@@ -323,9 +323,8 @@ def images_of(ldm: LatentDiffusion, condition: str, *, batch_size: int, jobs: li
     made = {}
     generate(
         ldm,
-        condition,  # type: ignore[arg-type]
-        z,
-        c,
+        condition,
+        {"z": z, "c": c},
         recipe=LCM_RECIPE.model_copy(update={"batch_size": batch_size}),
         seed=1,
         subject="subj01",
@@ -360,7 +359,8 @@ def test_the_denoising_sequence_of_lcm_ends_with_its_image(lcm: LatentDiffusion)
     rng = np.random.default_rng(0)
     z = rng.standard_normal((3, 4, 5, 5), dtype=np.float32)[1]
     c = rng.standard_normal((3, N_TOKENS, DIM), dtype=np.float32)[1]
-    frames = denoising_sequence(lcm, z, c, recipe=LCM_RECIPE, seed=1, subject="subj01", stimulus_id=3, sample=1)
+    which = {"seed": 1, "subject": "subj01", "stimulus_id": 3, "sample": 1}
+    frames = denoising_sequence(lcm, "zc", {"z": z, "c": c}, recipe=LCM_RECIPE, **which)  # type: ignore[arg-type]
     assert len(frames) == 5
     np.testing.assert_array_equal(frames[-1], made[1, 1])
 

@@ -57,7 +57,7 @@ def main(work: Path, model: str, n: int, steps: int, guidance: float) -> None:
             made[item] = image
 
         ids = np.arange(n)
-        generate(ldm, "c", None, Features("c", c, ids), recipe=recipe, seed=0, subject="measure", write=write)
+        generate(ldm, "c", {"c": Features("c", c, ids)}, recipe=recipe, seed=0, subject="measure", write=write)
         found = [accuracy(classifier.network, x, labels) for x in (real, made)]
         error = ((ldm.latent_to_image(ldm.image_to_latent(real)) - real / 255) ** 2).mean(axis=(1, 2, 3))
         print(

@@ -149,7 +149,7 @@ def _finish_run(folder: Path) -> tuple[Any, Path]:
     np.savez(data, **_own_arrays())
     settings = [
         *("data.kind=arrays", f"data.path={data}", 'data.rois=["low", "high"]', f"model.name={model}"),
-        *('decode.z_rois=["low"]', 'decode.c_rois=["high"]', "decode.n_folds=2", "decode.alphas=[1.0, 10.0]"),
+        *('decode.rois.z=["low"]', 'decode.rois.c=["high"]', "decode.n_folds=2", "decode.alphas=[1.0, 10.0]"),
         *("encode.n_folds=2", "reconstruct.n_samples=1", "reconstruct.n_steps=2", "reconstruct.strength=0.5"),
         *("evaluate.n_derangements=5", "evaluate.n_bootstrap=5", "evaluate.n_permutations=1"),
         *("report.n_random=1", "report.n_sequences=1"),
@@ -458,7 +458,7 @@ def write_check(folder: Path) -> Kind:
     tree = folder / "tree"
     _write_tree(tree)
     settings = [f"data.path={tree}", 'data.rois=["early", "ventral"]', f"model.name={write_tiny_ldm(folder / 'ldm')}"]
-    settings += ['decode.z_rois=["early"]', 'decode.c_rois=["ventral"]', "decode.n_folds=2", "encode.n_folds=2"]
+    settings += ['decode.rois.z=["early"]', 'decode.rois.c=["ventral"]', "decode.n_folds=2", "encode.n_folds=2"]
     recipe = with_settings(Recipe(name="checked"), settings)
     drawn = with_settings(recipe, ["model.name=builtin"])
 

@@ -4,6 +4,7 @@ Recipes, file names and tables use the same names of features.
 
 ======================================  ============================================================================
 ``z``, ``c``                            the image's latent; its captions' conditioning
+``t``, ``i``, ``pixels``                its first caption's conditioning; its embedding; its pixels
 ``zc``                                  z's image, encoded again, noised and denoised under c to the end
 ``zc@strength=0.2``                     the same at another strength than the recipe's
 ``zc@progress=0.44``                    the latent after that fraction of the denoising steps; at 0 the noised latent
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from reseen.conditions import CONDITIONS, FEATURES, LATENT, decoded_features
+from reseen.conditions import FEATURES, LATENT, decoded_features
 from reseen.errors import RecipeError
 from reseen.recipe import EncodeRecipe
 
@@ -39,7 +40,7 @@ class FeatureName:
     Parameters
     ----------
     source
-        ``"z"``, ``"c"``, ``"zc"`` or ``"unet"``.
+        Name of a feature of `reseen.conditions`, ``"zc"`` or ``"unet"``.
     layer
         Name of the U-Net module, for ``"unet"``.
     strength
@@ -175,11 +176,11 @@ def parse_feature(name: str) -> FeatureName:
         number = float(value) if key in keys else None
     except ValueError:
         number = None
-    if source in CONDITIONS and not slash and not at:
+    if (source in FEATURES or source == "zc") and not slash and not at:
         return FeatureName(source)
     if number is None or not 0 <= number <= 1 or bool(layer) != (source == "unet"):
         raise RecipeError(
-            f"there is no feature {name!r}; expected z, c, zc, pixels, zc@strength=0.2, zc@progress=0.44 or "
+            f"there is no feature {name!r}; expected {', '.join(FEATURES)}, zc, zc@strength=0.2, zc@progress=0.44 or "
             "unet/mid_block@progress=0.2, numbers from 0 to 1.",
             found=name,
         )

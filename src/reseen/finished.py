@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.checks import count_statuses
-from reseen.conditions import features_of
+from reseen.conditions import features_of, main_condition
 from reseen.decode import Decoder
 from reseen.diagnosis import Diagnostics
 from reseen.errors import ResultsError
@@ -21,7 +21,7 @@ from reseen.headline import stimuli_of
 from reseen.reconstruction import count_samples
 from reseen.results import ResultsFolder
 from reseen.scores import Scores
-from reseen.tables import IMAGE_LEVELS, Level, main_condition
+from reseen.tables import IMAGE_LEVELS, Level
 
 Name = TypeVar("Name", bound=str)
 

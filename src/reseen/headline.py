@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.conditions import main_condition
 from reseen.errors import ShapeError
 from reseen.tables import (
     BUILTIN,
@@ -33,7 +34,6 @@ from reseen.tables import (
     PIXELS,
     first_protocol,
     is_retrieved,
-    main_condition,
     percent,
 )
 from reseen.wide import CHANCE, PUBLISHED, wide

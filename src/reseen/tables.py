@@ -109,16 +109,6 @@ def first_protocol(protocols: Iterable[str]) -> str:
     return BUILTIN if BUILTIN in known else next(iter(known), "")
 
 
-def main_condition(conditions: Iterable[str]) -> str:
-    """Return the condition of the headline: zc, or else c, or else the first one; empty for none.
-
-    ``pixels`` is the baseline, and the main condition only if it is the only one.
-    """
-    known = list(conditions)
-    compared = [condition for condition in known if condition != PIXELS]
-    return next((condition for condition in ("zc", "c", *compared, *known) if condition in known), "")
-
-
 def lower_is_better(metric: str) -> bool:
     """Return whether lower values of a metric are better: a distance from the original."""
     return metric in _DISTANCES

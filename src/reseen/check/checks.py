@@ -7,16 +7,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from reseen.analyses import AUTO, analyses, true_features
 from reseen.check import costs, files, requirements
 from reseen.check.finding import Finding, finding_of
 from reseen.check.inputs import Inputs, with_precision
 from reseen.check.sizes import guess_sizes
-from reseen.conditions import decoded_features
+from reseen.conditions import decoded_features, in_role, is_denoised
 from reseen.errors import ModelError, ResultsError
 from reseen.executor import Progress
 from reseen.files.reading import shown
 from reseen.ldm.devices import check_device
-from reseen.ldm.extraction import z_size
+from reseen.ldm.extraction import image_shape, z_size
 from reseen.ldm.sampling import sampling_schedule
 from reseen.networks import load_evaluation_network, load_network
 from reseen.protocols import PROTOCOLS
@@ -151,6 +152,14 @@ def z(inputs: Inputs) -> Iterator[Finding]:
         yield finding_of("z", encode)
 
 
+def image_embedding(inputs: Inputs) -> Iterator[Finding]:
+    """Check that the model has an image adapter, if i is decoded or used for encoding."""
+    recipe = inputs.recipe
+    needed = true_features(recipe.reconstruct.conditions, analyses(recipe.encode, auto=(AUTO,)))
+    if "i" in needed and inputs.has_model:
+        yield finding_of("i", lambda: f"embeddings of {image_shape(inputs.model)[-1]} numbers")
+
+
 def denoising(inputs: Inputs) -> Iterator[Finding]:
     """Check that the sampler can run the steps of the recipe."""
     section = inputs.recipe.reconstruct
@@ -160,15 +169,17 @@ def denoising(inputs: Inputs) -> Iterator[Finding]:
         schedule = sampling_schedule(inputs.model, section.sampler)
         n_steps = len(schedule.timesteps(section.n_steps))
         found = []
-        if "c" in section.conditions:
-            found.append(f"c in {n_steps} steps")
-        if "zc" in section.conditions:
+        for condition in denoised:
+            if in_role(condition, "start") is None:
+                found.append(f"{condition} in {n_steps} steps")
+                continue
             _, undone = schedule.partial_timesteps(n_steps, section.strength, section.noise_index)
             of_all = "" if section.sampler == "lcm" else f" of {n_steps}"
-            found.append(f"zc in {len(undone)}{of_all} steps")
+            found.append(f"{condition} in {len(undone)}{of_all} steps")
         return "; ".join(found)
 
-    if "c" in "".join(section.conditions) and inputs.has_model:
+    denoised = [condition for condition in section.conditions if is_denoised(condition)]
+    if denoised and inputs.has_model:
         yield finding_of("denoising", denoise)
 
 
@@ -234,6 +245,7 @@ CHECKS: Sequence[Check] = (
     _check(published_networks, "evaluate", refuses=False),
     _check(model, "simulate extract reconstruct"),
     _check(z, "extract reconstruct"),
+    _check(image_embedding, "extract reconstruct"),
     _check(denoising, "reconstruct"),
     _check(requirements.varying, "extract"),
     _check(requirements.cut_captions, refuses=False),

@@ -15,6 +15,7 @@ import numpy as np
 from reseen.check.finding import Finding, finding_of, refused
 from reseen.check.inputs import Inputs
 from reseen.check.sizes import Sizes
+from reseen.conditions import in_role, is_denoised
 from reseen.datasets.nsd_facts import SUBJECTS, TRIALS_PER_SESSION
 from reseen.datasets.nsd_protocol import list_sessions_of
 from reseen.errors import ReseenError, ResultsError
@@ -33,14 +34,20 @@ BYTES_PER_PIXEL = 1.6
 def count_evaluations(recipe: Recipe, sizes: Sizes) -> int:
     """Count the U-Net evaluations of single images of a recipe, for subjects of these sizes.
 
-    Guidance takes two for each step; conditions ``z`` and ``pixels`` take none.
+    Guidance takes two for each step; a start alone takes none.
     """
     section = recipe.reconstruct
-    # with "lcm" strength chooses the timesteps, not their number
-    n_partial = section.n_steps if section.sampler == "lcm" else int(section.n_steps * section.strength)
-    steps = {"pixels": 0, "z": 0, "c": section.n_steps, "zc": n_partial}
-    n_steps = sum(n * steps[condition] for _, condition, n in _counted(recipe, sizes))
+    n_steps = sum(n * _steps(condition, section) for _, condition, n in _counted(recipe, sizes))
     return n_steps * _passes(section) * len(recipe.data.subjects)
+
+
+def _steps(condition: Condition, section: ReconstructRecipe) -> int:
+    """Return the steps of denoising of one image: with a start only the last ones, by ``strength``."""
+    if not is_denoised(condition):
+        return 0
+    # with "lcm" strength chooses the timesteps, not their number
+    every = in_role(condition, "start") is None or section.sampler == "lcm"
+    return section.n_steps if every else int(section.n_steps * section.strength)
 
 
 def _passes(section: ReconstructRecipe) -> int:

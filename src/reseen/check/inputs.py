@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from reseen import datasets
 from reseen.analyses import analyses, true_features
 from reseen.check.sizes import Sizes, guess_sizes, sizes_of
+from reseen.conditions import FEATURES
 from reseen.datasets import Outline
 from reseen.datasets.nsd_facts import TRUTH
 from reseen.datasets.nsd_protocol import N_REPEATS, choose_trials, describe_choice, list_sessions_of
@@ -182,9 +183,10 @@ class Inputs:
 
     @property
     def needs_captions(self) -> bool:
-        """Whether c is decoded, used for encoding, or steers the denoising of an encoding feature."""
+        """Whether c or t is decoded, used for encoding, or steers the denoising of an encoding feature."""
         asked = analyses(self.recipe.encode, auto=("auto",))
-        return "c" in true_features(self.recipe.reconstruct.conditions, asked)
+        needed = true_features(self.recipe.reconstruct.conditions, asked)
+        return any(FEATURES[name].from_captions for name in needed)
 
     def open_subject(self, subject: str, *, keep: Path | None, progress: Callable[[int, int], None]) -> Subject:
         """Return a subject's data; data that were read for its outline are not read again.

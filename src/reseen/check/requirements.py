@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from reseen.analyses import AUTO, analyses, true_features
 from reseen.check.finding import Finding, finding_of
 from reseen.check.inputs import Inputs
-from reseen.conditions import decoded_features
+from reseen.conditions import FEATURES, decoded_features
 from reseen.datasets import Outline
 from reseen.datasets.derivatives import check_placed
 from reseen.datasets.mapping import map_fs_lr, map_grid, map_surface
@@ -20,7 +20,7 @@ from reseen.decode.prior import check_prior
 from reseen.errors import ReseenError, ShapeError
 from reseen.evaluate.scores import pools
 from reseen.ldm import LatentDiffusion
-from reseen.ldm.extraction import captions_of, check_varies, mean_conditioning, z_size
+from reseen.ldm.extraction import captions_of, check_varies, feature_shape, mean_conditioning
 from reseen.recipe import Recipe
 from reseen.ridge import assign_folds
 from reseen.stimuli import Stimuli
@@ -69,9 +69,11 @@ def varying(inputs: Inputs) -> Iterator[Finding]:
         for outline in inputs.known.values():
             if outline.stimuli is None:
                 continue
-            if "pixels" in names or ("z" in names and recipe.extract.posterior == "mean"):
+            from_images = [name for name in names if not FEATURES[name].from_captions]
+            # a sample of the posterior differs even between equal images
+            if from_images and (from_images != ["z"] or recipe.extract.posterior == "mean"):
                 _check_images(outline.stimuli, outline.used)
-            if "c" in names:
+            if len(from_images) < len(names):
                 _check_captions(outline.stimuli, outline.used, inputs.model)
         return "differ between stimuli"
 
@@ -199,24 +201,13 @@ def predictions(inputs: Inputs) -> Iterator[Finding]:
                 path = inputs.recipe.decode.elsewhere(name)
                 if path is not None:
                     own = predictions_path(path, subject)
-                    read_predictions(own, name, _shape_of(inputs, name), _held_out(inputs.recipe, outline))
+                    shape = feature_shape(inputs.model, name, inputs.recipe.extract)
+                    read_predictions(own, name, shape, _held_out(inputs.recipe, outline))
                     found.append(f"{name} of {subject}")
         return ", ".join(found)
 
     if inputs.recipe.decode.predictions is not None and inputs.has_model:
         yield finding_of("predictions made elsewhere", read)
-
-
-def _shape_of(inputs: Inputs, name: str) -> tuple[int, ...]:
-    """Return the shape of a feature of one stimulus."""
-    ldm = inputs.model
-    if name == "pixels":
-        size = inputs.recipe.extract.pixels_size
-        return 3, size, size
-    if name == "c":
-        return ldm.conditioning_shape
-    side = z_size(ldm, inputs.recipe.extract) // ldm.factor
-    return ldm.latent_shape[0], side, side
 
 
 def _held_out(recipe: Recipe, outline: Outline) -> NDArray[np.int64]:
@@ -237,7 +228,8 @@ def decoding_folds(inputs: Inputs) -> Iterator[Finding]:
 
 def _divide_decoding(recipe: Recipe, subject: str, outline: Outline) -> None:
     section = recipe.decode
-    fitted = [name for name in decoded_features(recipe.reconstruct.conditions) if section.elsewhere(name) is None]
+    decoded = decoded_features(recipe.reconstruct.conditions)
+    fitted = [name for name in decoded if section.elsewhere(name) is None]
     if section.decoder != RIDGE or not fitted:
         return
     for fold, (train, _) in enumerate(outline.split.folds):
@@ -245,7 +237,7 @@ def _divide_decoding(recipe: Recipe, subject: str, outline: Outline) -> None:
         rows = np.unique(trials) if recipe.data.train_trials == "averaged" else trials
         if section.alphas is None or len(set(section.alphas)) > 1:
             assign_folds(rows if section.group_folds else None, len(rows), section.n_folds, recipe.seed)
-        if "c" in decoded_features(recipe.reconstruct.conditions) and section.c_prior != "none":
+        if "t" in decoded or ("c" in decoded and section.c_prior != "none"):
             check_prior(subject, len(train), recipe.data.test_trials)
 
 

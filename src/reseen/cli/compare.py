@@ -52,8 +52,8 @@ def compare(
 
 def _print_headline(rows: pd.DataFrame, stimuli: str) -> None:
     """Print the paired difference of each subject's headline score."""
+    from reseen.conditions import main_condition
     from reseen.headline import choose
-    from reseen.tables import main_condition
 
     head = choose(rows, stimuli)
     if head is None:

@@ -19,9 +19,10 @@ from reseen.checks import (
     by_chance,
     check_row,
 )
+from reseen.conditions import main_condition
 from reseen.headline import Headline, choose, summary
 from reseen.protocols import PROTOCOLS
-from reseen.tables import FEATURES, is_retrieved, main_condition, retrieving_feature
+from reseen.tables import FEATURES, is_retrieved, retrieving_feature
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Extract: z and c, the features of decoders, from images and captions."""
+"""Extract: the features of decoders, from images and captions."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reseen.conditions import FEATURES
-from reseen.errors import DataError, RecipeError
+from reseen.errors import DataError, ModelError, RecipeError, ShapeError
 from reseen.features import Features
 from reseen.recipe import ExtractRecipe
 
 if TYPE_CHECKING:
-    from reseen.ldm import LatentDiffusion
+    from reseen.ldm import ImageConditioned, LatentDiffusion
     from reseen.stimuli import Stimuli
 
 Progress = Callable[[int, int], None]
@@ -36,12 +36,13 @@ def extract(
     recipe: ExtractRecipe,
     progress: Progress | None = None,
 ) -> dict[str, Features]:
-    """Extract z and c of stimuli.
+    """Extract features of stimuli.
 
     z is the autoencoder's code of the image, resized to ``z_size`` by Lanczos (Takagi & Nishimoto: 320 of 512
     pixels). Its posterior mean depends only on the image. The authors' script uses a *sample* of the posterior
     and sets one seed when it starts, so that an image's z depends on its position in the list of images. So does a
-    sample here. c is the mean, over an image's captions, of the text encoder's last hidden states.
+    sample here. c is the mean, over an image's captions, of the text encoder's last hidden states, and t the hidden
+    states of its first caption alone. i is the embedding that an image adapter reads.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def extract(
     ldm
         The frozen model.
     names
-        Some of ``"z"``, ``"c"`` and ``"pixels"``; only c needs captions.
+        Some of `reseen.conditions.FEATURES`; only c and t need captions.
     recipe
         Size of the image, and mean or sample of the posterior.
     progress
@@ -61,15 +62,16 @@ def extract(
     Returns
     -------
     dict
-        ``"z"``: ``(n_stimuli, channels, z_size / factor, z_size / factor)``; ``"c"``: ``(n_stimuli, n_tokens, dim)``;
-        ``"pixels"``: ``(n_stimuli, 3, pixels_size, pixels_size)``, 0...1.
+        Features by name, ``(n_stimuli, *feature_shape(ldm, name, recipe))``; pixels are 0...1.
 
     Raises
     ------
     RecipeError
         If the model cannot encode images of ``z_size``.
+    ModelError
+        If i is requested and the model has no image adapter.
     DataError
-        If there is no stimulus, c is requested and one has no caption, or a feature is the same for all stimuli.
+        If there is no stimulus, c or t is requested and one has no caption, or a feature is the same for all stimuli.
     """
     ids = np.asarray(stimulus_id, dtype=np.int64)
     if not len(ids):
@@ -78,15 +80,20 @@ def extract(
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     if "pixels" in parts:
         parts["pixels"] = [_pixels(stimuli, int(stimulus), recipe.pixels_size) for stimulus in ids]
-    for start, images, captions in _read_ahead(stimuli, ids, size, described="c" in parts):
+    if "i" in parts:
+        parts["i"] = list(_embeddings(stimuli, ids, ldm))
+    described = any(FEATURES[name].from_captions for name in names)
+    for start, images, captions in _read_ahead(stimuli, ids, size, described=described):
         if "z" in parts:
             parts["z"].append(ldm.image_to_latent(images, noise=_posterior_noise(ldm, recipe, start, images.shape)))
         if "c" in parts:
             parts["c"].append(mean_conditioning(ldm, captions))
+        if "t" in parts:
+            parts["t"].append(ldm.text_to_conditioning([first for first, *_ in captions]))
         if progress is not None:
             progress(start + len(images), len(ids))
     features = {name: Features(name, np.concatenate(found), ids) for name, found in parts.items()}
-    n_cut = _warn_of_cut(stimuli, ids, ldm) if "c" in parts else 0
+    n_cut = _warn_of_cut(stimuli, ids, ldm) if described else 0
     for name, found in features.items():
         check_varies(name, found.array, n_cut)
     return features
@@ -96,6 +103,14 @@ def _pixels(stimuli: Stimuli, stimulus_id: int, size: int) -> NDArray[np.float32
     """Return the pixels of one stimulus, resized by Lanczos, ``(1, 3, size, size)``, 0...1."""
     image = _resized(stimuli.image(stimulus_id), size)
     return (image.transpose(2, 0, 1)[None] / 255).astype(np.float32)
+
+
+def _embeddings(stimuli: Stimuli, ids: NDArray[np.int64], ldm: LatentDiffusion) -> Iterator[NDArray[np.float32]]:
+    """Yield the embeddings of batches of stimuli, ``(n, *image_shape)``."""
+    image_shape(ldm)  # refuses a model without an image adapter before images are read
+    adapted = cast("ImageConditioned", ldm)
+    for _, images, _ in _read_ahead(stimuli, ids, ldm.image_size, described=False):
+        yield adapted.image_to_embedding(images)
 
 
 def _warn_of_cut(stimuli: Stimuli, ids: NDArray[np.int64], ldm: LatentDiffusion) -> int:
@@ -159,6 +174,73 @@ def z_size(ldm: LatentDiffusion, recipe: ExtractRecipe) -> int:
     return size
 
 
+def feature_shape(ldm: LatentDiffusion, name: str, recipe: ExtractRecipe) -> tuple[int, ...]:
+    """Return the shape of a feature of one stimulus.
+
+    Raises
+    ------
+    ModelError
+        If it is i and the model has no image adapter.
+    RecipeError
+        If it is z and the model cannot encode images of ``z_size``.
+    """
+    if name == "pixels":
+        return 3, recipe.pixels_size, recipe.pixels_size
+    if name == "i":
+        return image_shape(ldm)
+    if FEATURES[name].role == "text":
+        return ldm.conditioning_shape
+    side = z_size(ldm, recipe) // ldm.factor
+    return ldm.latent_shape[0], side, side
+
+
+def image_shape(ldm: LatentDiffusion) -> tuple[int, ...]:
+    """Return the shape of an image embedding.
+
+    Raises
+    ------
+    ModelError
+        If the model has no image adapter.
+    """
+    shape: tuple[int, ...] | None = getattr(ldm, "image_shape", None)
+    if shape is None:
+        raise ModelError(
+            f"{ldm.name} has no image adapter, and i is the embedding that an image adapter reads. Set "
+            "model.image_adapter, or use conditions without i.",
+            where="model.image_adapter",
+        )
+    return shape
+
+
+def check_shape(ldm: LatentDiffusion, name: str, shape: Sequence[int]) -> None:
+    """Check that a feature of one stimulus has a shape from which the model can generate an image.
+
+    Raises
+    ------
+    ShapeError
+        If it has not. z and pixels may have any height and width.
+    ModelError
+        If it is i and the model has no image adapter.
+    """
+    expected: tuple[int | str, ...]
+    if name == "pixels":
+        fits, expected = len(shape) == 3 and shape[0] == 3, (3, "side", "side")
+    elif name == "z":
+        channels = ldm.latent_shape[0]
+        fits, expected = len(shape) == 3 and shape[0] == channels, (channels, "height", "width")
+    else:
+        expected = image_shape(ldm) if name == "i" else ldm.conditioning_shape
+        fits = tuple(shape) == expected
+    if not fits:
+        raise ShapeError(
+            f"{ldm.name} needs {name} of shape ({', '.join(map(str, expected))}); found {tuple(shape)}. Extract and "
+            "decode with the same model.",
+            where=name,
+            expected=expected,
+            found=tuple(shape),
+        )
+
+
 def mean_conditioning(ldm: LatentDiffusion, captions: Sequence[Sequence[str]]) -> NDArray[np.float32]:
     """Average the conditioning over each stimulus's captions.
 
@@ -199,7 +281,7 @@ def _read_ahead(
 
 
 def captions_of(stimuli: Stimuli, stimulus_id: int) -> tuple[str, ...]:
-    """Return the captions of a stimulus, for its c.
+    """Return the captions of a stimulus, for its c or t.
 
     Raises
     ------
@@ -209,8 +291,8 @@ def captions_of(stimuli: Stimuli, stimulus_id: int) -> tuple[str, ...]:
     captions = stimuli.captions(stimulus_id)
     if not captions:
         raise DataError(
-            f"stimulus {stimulus_id} has no caption, and c is the mean over an image's captions. Give each image at "
-            'least one, or leave c out: reconstruct.conditions = ["z"], encode.features = ["z"].',
+            f"stimulus {stimulus_id} has no caption, and c and t are computed from captions. Give each image at least "
+            'one, or leave c and t out: reconstruct.conditions = ["z"], encode.features = ["z"].',
             where="captions",
             expected=1,
             found=0,

@@ -1,7 +1,8 @@
 """Sampling: the noise of a sample, and the noised latents from which denoising starts.
 
-The noise of a sample depends only on its key. The autoencoder decodes z at the size at which it was encoded. The image
-is resized, encoded again at the model's size and noised to a strength; denoising starts from this latent. What a
+The noise of a sample depends only on its key. The start of a condition becomes an image: the autoencoder decodes z at
+the size at which it was encoded, and decoded pixels are enlarged. The image is encoded again at the model's size and
+noised to a strength; denoising starts from this latent. What a
 sampler needs in addition (noise of each step, guidance as an input of the model) depends on the model and the recipe.
 """
 
@@ -106,6 +107,7 @@ def sampler_inputs(
     timesteps: Sequence[int],
     guidance: float,
     step_noise: NDArray[np.float32] | None,
+    **how: float,
 ) -> tuple[PredictNoise, dict[str, Any]]:
     """Return a model's noise predictor, and the parameters of `reseen.denoise` that depend on model and sampler.
 
@@ -117,16 +119,20 @@ def sampler_inputs(
         The model, and how it is sampled.
     step_noise
         Of `draw_step_noise`.
+    how
+        Further parameters of the noise predictor, such as ``image_scale``.
     """
     import torch
 
-    predict_noise: Any = ldm.predict_noise
-    predict_clean: Any = getattr(ldm, "predict_clean", None)
     options: dict[str, Any] = {"guidance": guidance}
     if getattr(ldm, "embeds_guidance", False):
-        predict_noise = partial(predict_noise, guidance=guidance)
-        predict_clean = predict_clean and partial(predict_clean, guidance=guidance)
+        how["guidance"] = guidance
         options["guidance"] = 1.0
+    predict_noise: Any = ldm.predict_noise
+    predict_clean: Any = getattr(ldm, "predict_clean", None)
+    if how:
+        predict_noise = partial(predict_noise, **how)
+        predict_clean = predict_clean and partial(predict_clean, **how)
     if step_noise is not None:
         noise = torch.from_numpy(step_noise)
         options["step_noise"] = lambda step: noise[:, step].to(ldm.device)
@@ -135,17 +141,21 @@ def sampler_inputs(
     return predict_noise, options
 
 
-def coarse_images(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: ReconstructRecipe) -> NDArray[np.float32]:
-    """Decode z to images, resized to the model's size by PIL.
+def coarse_images(
+    ldm: LatentDiffusion, start: NDArray[np.float32], recipe: ReconstructRecipe, *, feature: str = "z"
+) -> NDArray[np.float32]:
+    """Return the images of the start of a condition, at the model's size.
 
     Parameters
     ----------
     ldm
         The frozen model.
-    z
-        Shape ``(n, channels, h, w)``.
+    start
+        z, ``(n, channels, h, w)``, or pixels, ``(n, 3, side, side)``.
     recipe
-        Setting whether images are truncated to 8 bits before resizing.
+        Setting whether images of z are truncated to 8 bits before resizing.
+    feature
+        ``"z"`` or ``"pixels"``.
 
     Returns
     -------
@@ -153,11 +163,38 @@ def coarse_images(ldm: LatentDiffusion, z: NDArray[np.float32], recipe: Reconstr
         Shape ``(n, image_size, image_size, 3)``, float32, 0 to 1.
     """
     size = ldm.image_size
-    images = ldm.latent_to_image(z)
+    if feature == "pixels":
+        return pixel_images(start, size)
+    images = ldm.latent_to_image(start)
     if recipe.truncate_coarse:
         # the released script truncates instead of rounding
         return np.stack([_resize_uint8((image * 255).astype(np.uint8), size) for image in images])
     return np.stack([_resize_float(image, size) for image in images])
+
+
+def pixel_images(pixels: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Enlarge decoded pixels to images, by Lanczos.
+
+    Parameters
+    ----------
+    pixels
+        Shape ``(n, 3, side, side)``: red, green and blue, 0...1 for an image; decoded values beyond are clipped.
+    size
+        Side of the images.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(n, size, size, 3)``, 0...1.
+    """
+    from PIL import Image
+
+    images = np.empty((len(pixels), size, size, 3), dtype=np.float32)
+    for item, channels in enumerate(np.clip(pixels, 0.0, 1.0).astype(np.float32)):
+        for channel, plane in enumerate(channels):
+            resized = Image.fromarray(plane).resize((size, size), Image.Resampling.LANCZOS)
+            images[item, :, :, channel] = np.asarray(resized)
+    return np.clip(images, 0.0, 1.0)
 
 
 def coarse_noise(
@@ -181,18 +218,21 @@ def coarse_noise(
 
 
 def coarse_latents(
-    ldm: LatentDiffusion, z: NDArray[np.float32], recipe: ReconstructRecipe, noise: NDArray[np.float32] | None = None
+    ldm: LatentDiffusion,
+    start: NDArray[np.float32],
+    recipe: ReconstructRecipe,
+    noise: NDArray[np.float32] | None = None,
+    *,
+    feature: str = "z",
 ) -> NDArray[np.float32]:
-    """Encode the images of z again at the model's size.
+    """Encode the images of the start of a condition at the model's size.
 
     Parameters
     ----------
     ldm
         The frozen model.
-    z
-        Shape ``(n, channels, h, w)``. Rows with equal z and noise are computed once.
-    recipe
-        As for `coarse_images`.
+    start, recipe, feature
+        As for `coarse_images`. Equal rows with equal noise are computed once.
     noise
         Of `coarse_noise`.
 
@@ -201,12 +241,13 @@ def coarse_latents(
     ndarray
         Shape ``(n, *latent_shape)``, float32.
     """
-    keys = z.reshape(len(z), -1)
+    keys = start.reshape(len(start), -1)
     if noise is not None:
         keys = np.concatenate([keys, noise.reshape(len(noise), -1)], axis=1)
     _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     own = None if noise is None else noise[first]
-    return ldm.image_to_latent(coarse_images(ldm, z[first], recipe), noise=own)[which.reshape(-1)]
+    images = coarse_images(ldm, start[first], recipe, feature=feature)
+    return ldm.image_to_latent(images, noise=own)[which.reshape(-1)]
 
 
 def begin(

@@ -16,7 +16,7 @@ import numpy as np
 from reseen.analyses import Analysis
 from reseen.blocks import FeatureBlocks
 from reseen.check import Inputs
-from reseen.conditions import decoded_features
+from reseen.conditions import decoded_features, in_role, main_condition
 from reseen.decode import Decoding
 from reseen.decode.estimators import RIDGE
 from reseen.executor import Executor, Progress, Serial, check_seen
@@ -31,7 +31,6 @@ from reseen.results import ResultsFolder
 from reseen.split import Split
 from reseen.stimuli import Stimuli
 from reseen.subject import Subject
-from reseen.tables import main_condition
 from reseen.trials import Trials
 
 GREY_OF = "grey images of "
@@ -129,8 +128,16 @@ class Run:
         return analyses_of(self.recipe, lambda: self.model)
 
     def uses_prior(self, name: str) -> bool:
-        """Return whether a decoded feature is a mean over training stimuli, weighted by their probability."""
-        return name == "c" and name in self.decoded_names and self.recipe.decode.c_prior == "captions"
+        """Return whether a feature is decoded by the probabilities of the training stimuli: t, or c by the recipe."""
+        if name not in self.decoded_names:
+            return False
+        return name == "t" or (name == "c" and self.recipe.decode.c_prior == "captions")
+
+    @property
+    def shown_prior(self) -> str | None:
+        """Feature whose most probable training captions the report shows: that of the images, or None."""
+        text = in_role(self.main_condition, "text")
+        return text if text is not None and self.uses_prior(text) else None
 
     def keeps_decoder(self, name: str) -> bool:
         """Return whether the decoder of a feature is written to the results folder.

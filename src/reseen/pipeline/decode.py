@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from reseen.datasets.predictions import predictions_path, read_predictions
 from reseen.decode import Decoder
 from reseen.decode.estimators import RIDGE
-from reseen.decode.prior import DecodingUnderPrior
+from reseen.decode.prior import Candidates, DecodingUnderPrior
 from reseen.files.reading import shown
 from reseen.pipeline.context import SubjectRun, decoded_stem
 from reseen.pipeline.controls import decode_controls
 from reseen.plugins import fingerprint_of, load_object
 from reseen.tables import TRIAL_COLUMNS
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 
 def decode(subject: SubjectRun) -> bool:
-    """Fit the decoders of z and c and predict the held-out items; return whether any result was missing."""
+    """Fit the decoder of each feature and predict the held-out items; return whether any result was missing."""
     run, results = subject.run, subject.results
     own = run.recipe.decode.decoder
     if own != RIDGE:
@@ -87,9 +93,28 @@ def _decode(subject: SubjectRun, name: str, permutations: Sequence[int | None]) 
         if under_prior is not None:
             with _decoding(subject, f"{stem} under its prior") as progress:
                 decoded, found = under_prior.run(permutation=permutation, progress=progress)
+            if name == "t":
+                decoded = replace(decoded, array=subject.true(name).rows(found.stimulus_id[:, 0]))
             if permutation is None:
                 results.save_arrays(subject.decode_path(f"{name}_candidates"), vars(found), computed_by)
+                if name == "t":
+                    _save_captions(subject, decoded.stimulus_id, found)
         results.save_features(subject.decode_path(stem), decoded, computed_by)
+
+
+def _save_captions(subject: SubjectRun, items: NDArray[np.int64], found: Candidates) -> None:
+    """Write the decoded caption of each item, as a JSON object on a line of its own."""
+    lines = []
+    for item, ids, probability in zip(items.tolist(), found.stimulus_id, found.probability, strict=True):
+        training = int(ids[0])
+        known = {
+            "stimulus_id": item,
+            "caption": subject.stimuli.captions(training)[0],
+            "training_stimulus_id": training,
+            "probability": round(float(probability[0]), 6),
+        }
+        lines.append(json.dumps(known, ensure_ascii=False))
+    subject.results.save_text(f"{subject.name}/captions.jsonl", "\n".join(lines) + "\n")
 
 
 def _save_decoders(subject: SubjectRun, stem: str, decoders: Sequence[Decoder], computed_by: Mapping[str, str]) -> None:

@@ -182,9 +182,7 @@ def _reconstruct(run: Run, batch: Batch) -> None:
         reconstruction.generate(
             run.model,
             batch.condition,
-            given.get("z"),
-            given.get("c"),
-            given.get("pixels"),
+            given,
             recipe=run.recipe.reconstruct,
             seed=run.recipe.seed,
             subject=batch.subject,

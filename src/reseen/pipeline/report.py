@@ -8,6 +8,7 @@ import numpy as np
 
 from reseen import metrics, plot, reconstruction
 from reseen import report as page
+from reseen.conditions import features_of, is_denoised
 from reseen.decode import held_out
 from reseen.errors import ResultsError
 from reseen.evaluate import run_checks
@@ -98,14 +99,16 @@ def _report_subject(subject: SubjectRun, ranking: pd.DataFrame, encoding: pd.Dat
         encoding=page.analysis_reports(encoding, cortical, run.recipe.encode),
         no_maps=no_maps,
         probable=_probable(subject),
+        probable_of=subject.run.shown_prior or "",
     )
 
 
 def _probable(subject: SubjectRun) -> tuple[tuple[tuple[float, str], ...], ...]:
-    """Return each item's most probable candidates under ``decode.c_prior``: probability and first caption of each."""
-    if not subject.run.uses_prior("c"):
+    """Return each item's most probable training stimuli: probability and first caption of each."""
+    name = subject.run.shown_prior
+    if name is None:
         return ()
-    found, _ = subject.results.load_arrays(subject.decode_path("c_candidates"))
+    found, _ = subject.results.load_arrays(subject.decode_path(f"{name}_candidates"))
     items = []
     for ids, probabilities in zip(found["stimulus_id"], found["probability"], strict=True):
         first = [subject.stimuli.captions(stimulus)[0] for stimulus in ids.tolist()]
@@ -150,24 +153,24 @@ def _noise_ceilings(subject: SubjectRun) -> dict[str, NDArray[np.floating[Any]]]
 def _sequences(subject: SubjectRun, score: NDArray[np.float64]) -> tuple[page.DenoisingSequence, ...]:
     """Record the denoising of the first sample of the first few images that the report chooses at random."""
     run, condition = subject.run, subject.run.main_condition
-    if "c" not in condition or not run.recipe.report.n_sequences:
+    if not is_denoised(condition) or not run.recipe.report.n_sequences:
         return ()
     chosen = page.declared_sample(score, n_random=run.recipe.report.n_random, seed=run.recipe.seed)
-    z = subject.decoded("z") if "z" in condition else None
-    c = subject.decoded("c")
+    decoded = {name: subject.decoded(name) for name in features_of(condition)}
+    ids = next(iter(decoded.values())).stimulus_id
     sequences = []
     for item in chosen.random[: run.recipe.report.n_sequences]:
         frames = reconstruction.denoising_sequence(
             run.model,
-            None if z is None else z.array[item],
-            c.array[item],
+            condition,
+            {name: features.array[item] for name, features in decoded.items()},
             recipe=run.recipe.reconstruct,
             seed=run.recipe.seed,
             subject=subject.name,
-            stimulus_id=int(c.stimulus_id[item]),
+            stimulus_id=int(ids[item]),
             as_grey=subject.grey,
         )
-        sequences.append(page.DenoisingSequence(int(c.stimulus_id[item]), frames))
+        sequences.append(page.DenoisingSequence(int(ids[item]), frames))
     return tuple(sequences)
 
 

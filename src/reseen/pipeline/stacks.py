@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reseen.conditions import is_denoised
 from reseen.evaluate import nearest_training
 from reseen.features import Features, find_rows
 from reseen.pipeline.context import SubjectRun
@@ -40,9 +41,9 @@ class Stacks(Mapping[tuple[str, str], "NDArray[np.uint8]"]):
         self.stimulus_id = next(iter(self._sets.values())).stimulus_id
         self._nearest = {("result", retrieved_by(name)): name for name in subject.run.decoded_names}
         noise = self._sets.pop(("chance_noise", "c"), None)
-        if noise is not None:  # its images are the same for conditions c and zc
+        if noise is not None:  # its images are the same for all conditions that are denoised
             for condition in subject.recipe.reconstruct.conditions:
-                if "c" in condition:
+                if is_denoised(condition):
                     self._sets["chance_noise", condition] = noise
 
     def __getitem__(self, key: tuple[str, str]) -> NDArray[np.uint8]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.conditions import CONDITIONS
+
 Floats = NDArray[np.floating[Any]]
 
 PAGE = {
@@ -23,6 +25,9 @@ PAGE = {
     "c": ("#c55a00", "#f0a04b"),
     "zc": ("#007a5a", "#3ccf9e"),
     "pixels": ("#8a6d00", "#d9b93b"),
+    "i": ("#a6216e", "#ee86bd"),
+    "t": ("#56606a", "#aab4bd"),
+    "zci": ("#1c2126", "#e8ecef"),
     "other": ("#6b4fa0", "#b79df0"),
 }
 """Name -> colour on light and on dark paper; a feature has the colour of the condition of its name."""
@@ -38,7 +43,7 @@ _ENCODER, _MIDDLE, _DECODER = ("#08519c", "#86c5f4"), "#3b0f4f", ("#fdc070", "#b
 
 def of_condition(name: str) -> str:
     """Return the colour of a condition, or of the feature of that name, on light paper."""
-    return PAGE[name if name in ("z", "c", "zc", "pixels") else "other"][0]
+    return PAGE[name if name in CONDITIONS and name in PAGE else "other"][0]
 
 
 def css(colour: str) -> str:

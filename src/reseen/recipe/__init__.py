@@ -30,6 +30,7 @@ from reseen.recipe.sections import (
     Recipe,
     ReconstructRecipe,
     ReportRecipe,
+    RoisRecipe,
     SimulateRecipe,
 )
 from reseen.recipe.types import SPECIAL, SessionChoice
@@ -51,6 +52,7 @@ __all__ = [
     "Recipe",
     "ReconstructRecipe",
     "ReportRecipe",
+    "RoisRecipe",
     "Rows",
     "SessionChoice",
     "SimulateRecipe",

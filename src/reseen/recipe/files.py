@@ -81,8 +81,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     changes: dict[str, Any] = {}
     for setting in settings:
         where, equals, text = setting.partition("=")
-        *sections, key = where.strip().split(".")
-        if not equals or not key or len(sections) > 1:
+        if not equals or not all(where.strip().split(".")):
             message = f"expected section.key=value, such as reconstruct.n_steps=20; found {setting!r}."
             raise RecipeError(message, where="settings", found=setting)
         changes[where.strip()] = _toml_value(text.strip()) if text.strip() else None
@@ -108,14 +107,16 @@ def with_changes(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     content = recipe.model_dump(mode="json", exclude_none=True)
     optional = [where for where, value, _ in _fields(Recipe()) if value is None]
     for where, value in changes.items():
-        section, _, key = where.rpartition(".")
-        target = content.setdefault(section, {}) if section else content
-        if not isinstance(target, dict):
-            message = f"{where!r}: {section} is not a section. Run `reseen recipe` to see every key."
-            raise RecipeError(message, where=where)
+        *sections, key = where.split(".")
+        target = content
+        for section in sections:
+            target = target.setdefault(section, {})
+            if not isinstance(target, dict):
+                message = f"{where!r}: {section} is not a section. Run `reseen recipe` to see every key."
+                raise RecipeError(message, where=where)
         if value is not None:
             target[key] = value
-        elif where in optional:
+        elif where in optional or len(sections) > 1:
             target.pop(key, None)
         else:
             raise RecipeError(f"{where!r} has no value, and cannot be left out. Set one.", where=where)
@@ -217,7 +218,7 @@ def _validate(content: dict[str, Any], source: str) -> Recipe:
 def _plain(value: Any) -> Any:
     """Return a value as a type of JSON."""
     if isinstance(value, BaseModel):
-        return {name: str(path) for name, path in value if path is not None}
+        return {name: _plain(item) for name, item in value if item is not None}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value

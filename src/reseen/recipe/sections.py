@@ -8,12 +8,14 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from pydantic_core import PydanticCustomError
 
-from reseen.conditions import Condition, decoded_features
+from reseen.conditions import FEATURES, decoded_features
 from reseen.protocols import ProtocolName
 from reseen.recipe.data import SURFACES, DataRecipe
 from reseen.recipe.section import NOT_IDENTITY, Section
 from reseen.recipe.types import (
+    ConditionName,
     DecoderName,
+    EncodedName,
     Folds,
     ListOf,
     Location,
@@ -81,20 +83,35 @@ class ExtractRecipe(Section):
     pixels_size: PositiveInt = Field(32, description="side of the image whose pixels are decoded, for condition pixels")
 
 
+class RoisRecipe(Section):
+    """ROIs that predict each feature."""
+
+    z: Some[Text] = Field(("early",), description="ROIs that predict z")
+    c: Some[Text] = Field(("ventral",), description="ROIs that predict c")
+    t: Some[Text] | None = Field(None, description="ROIs that predict t; left out: those of c")
+    i: Some[Text] | None = Field(None, description="ROIs that predict i; left out: those of c")
+    pixels: Some[Text] | None = Field(None, description="ROIs that predict pixels; left out: those of z")
+
+
 class PredictionsRecipe(Section):
-    """Predictions of z, c and pixels from other software."""
+    """Predictions of features from other software."""
 
     z: Location | None = Field(None, description="npz file with stimulus_id and z")
     c: Location | None = Field(None, description="npz file with stimulus_id and c")
-    pixels: Location | None = Field(None, description="npz file with stimulus_id and pixels")
+    i: Location | None = Field(None, description="npz file with stimulus_id and i")
+    pixels: Location | None = Field(
+        None, description="npz file with stimulus_id and pixels, or a folder of images named by stimulus id"
+    )
 
 
 class DecodeRecipe(Section):
     """Decoding of z and c from betas."""
 
-    z_rois: Some[Text] = Field(("early",), description="ROIs that predict z")
-    c_rois: Some[Text] = Field(("ventral",), description="ROIs that predict c")
-    pixels_rois: Some[Text] | None = Field(None, description="ROIs that predict pixels; left out: z_rois")
+    rois: RoisRecipe = Field(
+        default_factory=RoisRecipe,
+        description='ROIs that predict each feature: {z = ["early"], c = ["ventral"], i = ["ventral"]}; t and i left '
+        "out: those of c; pixels left out: those of z",
+    )
     decoder: DecoderName = Field(
         "ridge",
         description="ridge, or 'module:name' of your own class or function that, called without arguments, returns an "
@@ -123,20 +140,21 @@ class DecodeRecipe(Section):
 
     def elsewhere(self, feature: str) -> Path | None:
         """Return the file with predictions of a feature from other software, or None."""
-        return None if self.predictions is None else getattr(self.predictions, feature)
+        return None if self.predictions is None else getattr(self.predictions, feature, None)
 
     def rois_of(self, feature: str) -> tuple[str, ...]:
         """Return the ROIs that predict a feature."""
-        rois: tuple[str, ...] | None = getattr(self, f"{feature}_rois")
-        return self.z_rois if rois is None else rois
+        rois: tuple[str, ...] | None = getattr(self.rois, feature)
+        return self.rois_of(FEATURES[feature].like) if rois is None else rois
 
 
 class ReconstructRecipe(Section):
     """Reconstruction of images from decoded z and c."""
 
-    conditions: Once[Condition] = Field(
+    conditions: Once[ConditionName] = Field(
         ("z", "c", "zc"),
-        description="decoded features that images are generated from: z, c, zc; pixels: decoded pixels are the image",
+        description="features that images are generated from, as words: z or g (start: latent, decoded pixels), c or t "
+        "(text: conditioning, retrieved caption), i (image embedding), such as zc, zci, gt; pixels: g alone",
     )
     n_samples: PositiveInt = Field(5, description="images per stimulus, each from its own noise")
     n_steps: PositiveInt = Field(50, description="steps of the sampler")
@@ -144,6 +162,9 @@ class ReconstructRecipe(Section):
         0.8, description="proportion of the steps that are noised and denoised again, for zc"
     )
     guidance: Annotated[float, Field(ge=1)] = Field(5.0, description="classifier-free guidance scale")
+    image_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, description="weight of i beside the text; left out: 0.5 beside c or t, 1 without them"
+    )
     sampler: SamplerName = Field(
         "ddim",
         description="ddim; dpmpp: DPM-Solver++(2M), for about half the steps; lcm: for models distilled to a few "
@@ -204,9 +225,10 @@ class EvaluateRecipe(Section):
 class EncodeRecipe(Section):
     """Encoding models, from features to voxels."""
 
-    features: ListOf[Condition] = Field(
+    features: ListOf[EncodedName] = Field(
         ("z", "c"),
-        description="feature spaces, one encoding model each: z, c, zc; noise, denoising and layers add others",
+        description="feature spaces, one encoding model each: z, c, i, pixels, and zc, the latent after denoising; "
+        "noise, denoising and layers add others",
     )
     noise: ListOf[Proportion] = Field((), description="strengths of zc, each in one model with z; none: left out")
     denoising: ListOf[Proportion] = Field(
@@ -256,7 +278,7 @@ class Recipe(Section):
 
     Examples
     --------
-    >>> Recipe().decode.z_rois, Recipe().reconstruct.strength
+    >>> Recipe().decode.rois.z, Recipe().reconstruct.strength
     (('early',), 0.8)
     """
 
@@ -281,7 +303,7 @@ class Recipe(Section):
             if unread:
                 raise PydanticCustomError(
                     "rois",
-                    "decode.{feature}_rois names {roi}, and data.rois reads only {read}. Add it there, or decode from "
+                    "decode.rois.{feature} names {roi}, and data.rois reads only {read}. Add it there, or decode from "
                     "another",
                     {"feature": feature, "roi": repr(unread[0]), "read": ", ".join(self.data.rois)},
                 )
@@ -295,6 +317,12 @@ class Recipe(Section):
                 "prior",
                 "decode.c_prior is 'captions', which estimates its noise from the folds of reseen's ridge; set it to "
                 "'none' or leave decode.decoder out",
+            )
+        if "t" in decoded and (self.decode.decoder != "ridge" or self.data.test_trials == "single"):
+            raise PydanticCustomError(
+                "prior",
+                "reconstruct.conditions has t, the most probable training caption, which needs reseen's ridge and "
+                "averaged test trials; leave decode.decoder and data.test_trials out, or leave t out",
             )
         if "c" in decoded and self.decode.c_prior == "captions" and self.data.test_trials == "single":
             raise PydanticCustomError(

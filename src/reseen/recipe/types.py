@@ -10,6 +10,7 @@ from pydantic import Field, Strict
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from reseen.conditions import CONDITIONS
 from reseen.plugins import is_importable
 
 T = TypeVar("T")
@@ -84,6 +85,21 @@ def _or_importable(*known: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _one_of(*known: str) -> AfterValidator:
+    """Return a check that accepts known names only."""
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise PydanticCustomError(
+                "name", "expected one of {known}; found {found}", {"known": ", ".join(known), "found": repr(name)}
+            )
+        return name
+
+    return AfterValidator(check)
+
+
+ConditionName = Annotated[str, _one_of(*CONDITIONS)]
+EncodedName = Annotated[str, _one_of("z", "c", "t", "i", "pixels", "zc")]
 DecoderName = Annotated[str, _or_importable("ridge")]
 SamplerName = Annotated[str, _or_importable("ddim", "dpmpp", "lcm")]
 COLUMN = "column:"

@@ -1,4 +1,4 @@
-"""Reconstruction: images from decoded z and c.
+"""Reconstruction: images from decoded features.
 
 `reconstruct` returns images. `generate` calls a function with each image when it is ready, for runs that write files.
 """
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.conditions import CONDITIONS, condition_of
 from reseen.errors import ShapeError
 from reseen.features import Features
-from reseen.recipe import CONDITIONS, Condition, ReconstructRecipe
+from reseen.recipe import ReconstructRecipe
 from reseen.reconstruction.generation import (
     ImageWarning,
     Progress,
@@ -35,11 +36,14 @@ def reconstruct(
     *,
     z: Features | NDArray[np.float32] | None = None,
     c: Features | NDArray[np.float32] | None = None,
+    t: Features | NDArray[np.float32] | None = None,
+    i: Features | NDArray[np.float32] | None = None,
     pixels: Features | NDArray[np.float32] | None = None,
     n_samples: int = 5,
     n_steps: int = 50,
     strength: float = 0.8,
     guidance: float = 5.0,
+    image_scale: float | None = None,
     seed: int = 0,
     subject: str = "",
     batch_size: int = 64,
@@ -48,7 +52,9 @@ def reconstruct(
     progress: Progress | None = None,
     grey: bool = False,
 ) -> NDArray[np.uint8]:
-    """Reconstruct images from decoded z, decoded c, or both.
+    """Reconstruct images from decoded features: a start (z or pixels), a text (c or t), an image embedding (i).
+
+    At most one of each role may be given; see `reseen.conditions`.
 
     Parameters
     ----------
@@ -56,18 +62,22 @@ def reconstruct(
         A frozen latent diffusion model: from `reseen.load_model`, or any object that follows `LatentDiffusion`.
     z
         Shape ``(n_items, channels, h, w)``. With z alone, the image is the autoencoder's decoding of z.
-    c
-        Shape ``(n_items, n_tokens, dim)``. With c alone, denoising starts from noise; with both, from noised z.
+    c, t
+        Shape ``(n_items, n_tokens, dim)``. With c alone, denoising starts from noise; with z, from noised z.
+    i
+        Shape ``(n_items, *model.image_shape)``, for a model with an image adapter.
     pixels
-        Shape ``(n_items, 3, side, side)``, red, green and blue from 0 to 1, without z and c: the enlarged pixels.
+        Shape ``(n_items, 3, side, side)``, red, green and blue from 0 to 1. With pixels alone: the enlarged pixels.
     n_samples
-        Images of each item, each from its own noise; z alone and pixels have only one.
+        Images of each item, each from its own noise; z alone and pixels alone have only one.
     n_steps
         Steps of the complete schedule; for ``"lcm"``, steps that are taken.
     strength
         Proportion of the steps that are noised and denoised again.
     guidance
         Scale of classifier-free guidance; 1 for none.
+    image_scale
+        Weight of i. Left out: 0.5 beside c or t, 1 without them.
     seed, subject
         With the stimulus id and the sample, these determine the noise, which does not depend on batch or order.
     batch_size
@@ -91,11 +101,11 @@ def reconstruct(
     Raises
     ------
     ShapeError
-        If no feature is given, or pixels and another one, or they do not fit the model or each other.
+        If no feature is given, or two of one role, or they do not fit the model or each other.
     RecipeError
         If a setting is out of range.
     ModelError
-        If an image is not finite in single precision.
+        If an image is not finite in single precision, or i is given and the model has no image adapter.
 
     Examples
     --------
@@ -113,16 +123,18 @@ def reconstruct(
         "n_steps": n_steps,
         "strength": strength,
         "guidance": guidance,
+        "image_scale": image_scale,
         "batch_size": batch_size,
         "sampler": sampler if isinstance(sampler, str) else "own:sampler",
     }
     recipe = ReconstructRecipe().model_copy(update=settings)
-    every = {"z": z, "c": c, "pixels": pixels}
+    every = {"z": z, "c": c, "t": t, "i": i, "pixels": pixels}
     items = {name: _as_features(name, given) for name, given in every.items() if given is not None}
-    condition = _CONDITION_OF.get("".join(items))
+    condition = condition_of(items)
     if condition is None:
         raise ShapeError(
-            f"reconstruct needs decoded z, c, both, or pixels alone; found {' and '.join(items) or 'none'}.",
+            "reconstruct needs at least one decoded feature, and at most one of each role: z or pixels, c or t, i; "
+            f"found {' and '.join(items) or 'none'}.",
             expected=CONDITIONS,
             found=tuple(items),
         )
@@ -136,9 +148,7 @@ def reconstruct(
     generate(
         model,
         condition,
-        items.get("z"),
-        items.get("c"),
-        items.get("pixels"),
+        items,
         recipe=recipe,
         seed=seed,
         subject=subject,
@@ -148,9 +158,6 @@ def reconstruct(
         as_grey=grey,
     )
     return images
-
-
-_CONDITION_OF: dict[str, Condition] = {condition: condition for condition in CONDITIONS}
 
 
 def _as_features(name: str, given: Features | NDArray[np.float32]) -> Features:

@@ -1,8 +1,10 @@
-"""Generation: images from decoded z and c, with several samples each.
+"""Generation: images from decoded features, with several samples each.
 
-There are four conditions. ``pixels``: decoded pixels are enlarged; nothing is generated. ``z``: the autoencoder decodes
-z; nothing is sampled. ``c``: pure noise is denoised under the decoded c, at every step. ``zc``: the image of z is
-resized to full size, encoded again, noised to ``strength`` and denoised under c.
+A condition (see `reseen.conditions`) has a start, a text conditioning, an image conditioning, or several of them. A
+start alone is the image: z decoded by the autoencoder, or decoded pixels enlarged. Otherwise the image of the start is
+resized to full size, encoded again, noised to ``strength`` and denoised; without a start, pure noise is denoised at
+every step. The text is the decoded one or the empty caption. A decoded image embedding is joined to it, and the
+adapter's unconditional one to the unconditional half of the guidance.
 """
 
 from __future__ import annotations
@@ -10,15 +12,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.conditions import features_of, has_samples
+from reseen.conditions import features_of, in_role, is_denoised
 from reseen.diffusion import denoise
 from reseen.errors import ModelError, ShapeError
 from reseen.features import Features
+from reseen.ldm.extraction import check_shape
 from reseen.ldm.sampling import (
     begin,
     coarse_images,
@@ -32,13 +35,13 @@ from reseen.ldm.sampling import (
 from reseen.ldm.stable import as_tensor
 from reseen.plugins import load_object
 from reseen.recipe import Condition, ReconstructRecipe
-from reseen.reconstruction.pixels import grey, pixel_images
+from reseen.reconstruction.pixels import grey
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from reseen.diffusion import OnStep
-    from reseen.ldm import LatentDiffusion
+    from reseen.ldm import ImageConditioned, LatentDiffusion
 
 Write = Callable[[int, int, NDArray[np.uint8]], None]
 """``(item, sample, image (image_size, image_size, 3) uint8)``"""
@@ -52,31 +55,32 @@ class ImageWarning(UserWarning):
 
 
 class _Rows(NamedTuple):
-    """Inputs of some samples, one row each."""
+    """Inputs of some samples, one row each; a part that the condition lacks is None."""
 
+    condition: Condition
     stimulus_id: NDArray[np.int64]
     sample: NDArray[np.int64]
-    z: NDArray[np.float32] | None
-    c: NDArray[np.float32]
+    start: NDArray[np.float32] | None
+    text: NDArray[np.float32] | None
+    embedding: NDArray[np.float32] | None
     noise: NDArray[np.float32]
     coarse_noise: NDArray[np.float32] | None
     step_noise: NDArray[np.float32] | None
 
     def at(self, rows: NDArray[np.bool_]) -> _Rows:
-        return _Rows(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
+        parts = (None if part is None else part[rows] for part in self[1:])
+        return _Rows(self.condition, *parts)  # type: ignore[arg-type]
 
 
 def count_samples(condition: Condition, recipe: ReconstructRecipe) -> int:
-    """Return the number of images of each item under a condition: one for z and pixels, which have no samples."""
-    return recipe.n_samples if has_samples(condition) else 1
+    """Return the number of images of each item under a condition: one for a start alone, which has no samples."""
+    return recipe.n_samples if is_denoised(condition) else 1
 
 
 def generate(
     ldm: LatentDiffusion,
     condition: Condition,
-    z: Features | None,
-    c: Features | None,
-    pixels: Features | None = None,
+    features: Mapping[str, Features],
     *,
     recipe: ReconstructRecipe,
     seed: int,
@@ -94,10 +98,9 @@ def generate(
     ldm
         The frozen model.
     condition
-        ``"z"``, ``"c"``, ``"zc"`` or ``"pixels"``.
-    z, c, pixels
-        Decoded features of the same items, ``(n_items, channels, h, w)``, ``(n_items, n_tokens, dim)`` and ``(n_items,
-        3, side, side)``. A feature that the condition does not use may be ``None``.
+        One of `reseen.conditions.CONDITIONS`, such as ``"zc"``.
+    features
+        Decoded features of the condition by name, of the same items, ``(n_items, ...)``.
     recipe
         Samples, steps, strength, guidance.
     seed, subject
@@ -127,7 +130,8 @@ def generate(
         If an image is black, or was black or not finite in half precision and was computed again in single
         precision.
     """
-    ids = _check(ldm, condition, {"z": z, "c": c, "pixels": pixels})
+    ids = _check(ldm, condition, features)
+    start, text, embedding = (_array_of(features, in_role(condition, role)) for role in ("start", "text", "image"))
     denoise_with = sampler or find_sampler(recipe.sampler)
     if jobs is None:
         jobs = [(item, sample) for item in range(len(ids)) for sample in range(count_samples(condition, recipe))]
@@ -136,15 +140,13 @@ def generate(
         progress(0, len(jobs))
     for batch in _batches(jobs, recipe.batch_size):
         items = np.array([item for item, _ in batch])
-        if condition == "pixels":
-            images = pixel_images(_array(pixels)[items], ldm.image_size)
-        elif condition == "z":
-            images = coarse_images(ldm, _array(z)[items], recipe)
+        if start is not None and not is_denoised(condition):
+            images = coarse_images(ldm, start[items], recipe, feature=condition)
         else:
             samples = np.array([sample for _, sample in batch])
-            picked = None if condition == "c" else _array(z)[items]
-            rows = _rows(ldm, ids[items], samples, picked, _array(c)[items], recipe, seed, subject)
-            images = _make(ldm, rows, recipe, condition, denoise_with)
+            parts = [None if part is None else part[items] for part in (start, text, embedding)]
+            rows = _rows(ldm, condition, ids[items], samples, parts, recipe, seed, subject)
+            images = _make(ldm, rows, recipe, denoise_with)
         stored = _to_uint8(grey(images) if as_grey else images, recipe)
         _warn_of_black(stored, condition, ids[items])
         for (item, sample), image in zip(batch, stored, strict=True):
@@ -156,8 +158,8 @@ def generate(
 
 def denoising_sequence(
     ldm: LatentDiffusion,
-    z_row: NDArray[np.float32] | None,
-    c_row: NDArray[np.float32],
+    condition: Condition,
+    features: Mapping[str, NDArray[np.float32]],
     *,
     recipe: ReconstructRecipe,
     seed: int,
@@ -172,10 +174,10 @@ def denoising_sequence(
     ----------
     ldm
         The frozen model.
-    z_row
-        Shape ``(channels, h, w)``; ``None`` for condition ``c``.
-    c_row
-        Shape ``(n_tokens, dim)``.
+    condition
+        A condition with a text or an image conditioning.
+    features
+        Features of the condition by name, each of this stimulus alone, such as ``(n_tokens, dim)``.
     recipe, seed, subject
         As given to `generate`.
     stimulus_id, sample
@@ -186,12 +188,13 @@ def denoising_sequence(
     Returns
     -------
     ndarray
-        Shape ``(n_frames, image_size, image_size, 3)``, uint8: first the coarse image of z (without z, the decoded
-        noise), then one image for each step of denoising. The last is the image that `generate` returns for this
-        sample.
+        Shape ``(n_frames, image_size, image_size, 3)``, uint8: first the image of the start (without a start, the
+        decoded noise), then one image for each step of denoising. The last is the image that `generate` returns for
+        this sample.
     """
-    z = None if z_row is None else z_row[None]
-    rows = _rows(ldm, np.array([stimulus_id]), np.array([sample]), z, c_row[None], recipe, seed, subject)
+    names = [in_role(condition, role) for role in ("start", "text", "image")]
+    parts = [None if name is None else features[name][None] for name in names]
+    rows = _rows(ldm, condition, np.array([stimulus_id]), np.array([sample]), parts, recipe, seed, subject)
     seen: list[Tensor] = []
     denoise_with = find_sampler(recipe.sampler)
 
@@ -203,7 +206,10 @@ def denoising_sequence(
     if _broken(last).any() or _black(ldm.latent_to_image(last)).any():
         seen.clear()
         last = _sample(ldm.in_single_precision, rows, recipe, denoise_with, remember)
-    first = ldm.latent_to_image(rows.noise) if z is None else coarse_images(ldm, z, recipe)
+    if rows.start is None:
+        first = ldm.latent_to_image(rows.noise)
+    else:
+        first = coarse_images(ldm, rows.start, recipe, feature=features_of(rows.condition)[0])
     frames = [first, *(ldm.latent_to_image(latents) for latents in (*seen[:-1], last))]
     images = np.concatenate(frames)
     return _to_uint8(grey(images) if as_grey else images, recipe)
@@ -211,27 +217,26 @@ def denoising_sequence(
 
 def _rows(
     ldm: LatentDiffusion,
+    condition: Condition,
     stimulus_id: NDArray[np.int64],
     samples: NDArray[np.int64],
-    z: NDArray[np.float32] | None,
-    c: NDArray[np.float32],
+    parts: Sequence[NDArray[np.float32] | None],
     recipe: ReconstructRecipe,
     seed: int,
     subject: str,
 ) -> _Rows:
-    """Draw the noise of some samples, and return it with their other inputs."""
+    """Draw the noise of some samples, and return it with their start, text and image embedding."""
     which = zip(stimulus_id, samples, strict=True)
     noise = np.stack([draw_noise(seed, subject, int(i), int(sample), ldm.latent_shape) for i, sample in which])
+    start, text, embedding = parts
     coarse = None
-    if z is not None:
+    if start is not None:
         coarse = coarse_noise(ldm, recipe, seed=seed, subject=subject, stimulus_id=stimulus_id)
     fresh = draw_step_noise(ldm, recipe, seed=seed, subject=subject, stimulus_id=stimulus_id, sample=samples)
-    return _Rows(stimulus_id, samples, z, c, noise, coarse, fresh)
+    return _Rows(condition, stimulus_id, samples, start, text, embedding, noise, coarse, fresh)
 
 
-def _make(
-    ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, condition: Condition, denoise_with: Sampler
-) -> NDArray[np.float32]:
+def _make(ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, denoise_with: Sampler) -> NDArray[np.float32]:
     """Return the images of some samples; images that fail in half precision are computed again in single precision."""
     latents = _sample(ldm, rows, recipe, denoise_with)
     broken = _broken(latents)
@@ -247,34 +252,35 @@ def _make(
     else:
         first = int(np.argmax(failed))
         warnings.warn(
-            f"{failed.sum()} of {len(failed)} images of condition {condition} were black or not finite in half "
+            f"{failed.sum()} of {len(failed)} images of condition {rows.condition} were black or not finite in half "
             f"precision and were computed again in single precision; the first is of stimulus "
             f"{rows.stimulus_id[first]}, sample {rows.sample[first]}.",
             ImageWarning,
             stacklevel=3,
         )
-        images[failed] = _make(exact, rows.at(failed), recipe, condition, denoise_with)
+        images[failed] = _make(exact, rows.at(failed), recipe, denoise_with)
     return images
 
 
 def _sample(
     ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe, denoise_with: Sampler, on_step: OnStep | None = None
 ) -> Tensor:
-    """Return the clean latents of one batch, ``(n, channels, height, width)``, from z (or pure noise) and c."""
+    """Return the clean latents of one batch, ``(n, channels, height, width)``, from a start or pure noise."""
     schedule = sampling_schedule(ldm, recipe.sampler)
-    if rows.z is None:
+    if rows.start is None:
         latents, timesteps = as_tensor(rows.noise).to(ldm.device), schedule.timesteps(recipe.n_steps)
     else:
-        coarse = coarse_latents(ldm, rows.z, recipe, rows.coarse_noise)
+        coarse = coarse_latents(ldm, rows.start, recipe, rows.coarse_noise, feature=features_of(rows.condition)[0])
         latents, timesteps = begin(ldm, coarse, rows.noise, recipe, recipe.strength, schedule=schedule)
-    predict_noise, options = sampler_inputs(ldm, schedule, timesteps, recipe.guidance, rows.step_noise)
+    conditioning, unconditional, how = _conditioning(ldm, rows, recipe)
+    predict_noise, options = sampler_inputs(ldm, schedule, timesteps, recipe.guidance, rows.step_noise, **how)
     clean: Tensor = denoise_with(
         predict_noise,
         latents,
-        as_tensor(rows.c).to(ldm.device),
+        as_tensor(conditioning).to(ldm.device),
         schedule=schedule,
         timesteps=timesteps,
-        unconditional=as_tensor(ldm.unconditional)[None].to(ldm.device),
+        unconditional=as_tensor(unconditional).to(ldm.device),
         on_step=on_step,
         **options,
     )
@@ -287,6 +293,25 @@ def _sample(
             found=found,
         )
     return clean
+
+
+def _conditioning(
+    ldm: LatentDiffusion, rows: _Rows, recipe: ReconstructRecipe
+) -> tuple[NDArray[np.float32], NDArray[np.float32], dict[str, float]]:
+    """Return the conditioning of each row, the unconditional one, and further parameters of the noise predictor.
+
+    Both halves of the guidance have image tokens, or none has: otherwise the guidance would also push away from the
+    absence of an image.
+    """
+    empty = ldm.unconditional[None]
+    text = np.repeat(empty, len(rows.sample), axis=0) if rows.text is None else rows.text
+    if rows.embedding is None:
+        return text, empty, {}
+    adapted = cast("ImageConditioned", ldm)  # `_check` has compared the shape of the embedding with the adapter's
+    scale = recipe.image_scale
+    if scale is None:  # IP-Adapter's authors advise 1 for an image alone, and 0.5 beside a text
+        scale = 1.0 if rows.text is None else 0.5
+    return adapted.join_image(text, rows.embedding), adapted.join_image(empty, None), {"image_scale": scale}
 
 
 def find_sampler(name: str) -> Sampler:
@@ -330,51 +355,25 @@ def _batches(jobs: Sequence[tuple[int, int]], size: int) -> Iterator[Sequence[tu
         yield jobs[start : start + size]
 
 
-def _array(features: Features | None) -> NDArray[np.float32]:
-    if features is None:
-        raise ShapeError("the condition needs features that were not given.")
-    return np.ascontiguousarray(features.array, dtype=np.float32)
+def _array_of(features: Mapping[str, Features], name: str | None) -> NDArray[np.float32] | None:
+    return None if name is None else np.ascontiguousarray(features[name].array, dtype=np.float32)
 
 
-def _check(ldm: LatentDiffusion, condition: Condition, given: Mapping[str, Features | None]) -> NDArray[np.int64]:
+def _check(ldm: LatentDiffusion, condition: Condition, features: Mapping[str, Features]) -> NDArray[np.int64]:
     """Check that the features of a condition fit the model and each other; return the stimulus ids of the items."""
-    parts: list[Features] = []
-    for name in features_of(condition):
-        part = given[name]
-        if part is None:
+    names = features_of(condition)
+    for name in names:
+        if name not in features:
             raise ShapeError(f"condition {condition!r} needs {name}; found none.", where=name)
-        parts.append(part)
-    first, last = parts[0], parts[-1]
-    shape, channels = last.array.shape[1:], ldm.latent_shape[0]
-    if "c" in condition and shape != ldm.conditioning_shape:
-        raise ShapeError(
-            f"{ldm.name} needs c of shape {ldm.conditioning_shape}; found {shape}. Extract and decode with the same "
-            "model.",
-            where="c",
-            expected=ldm.conditioning_shape,
-            found=shape,
-        )
-    shape = first.array.shape[1:]
-    if "z" in condition and (len(shape) != 3 or shape[0] != channels):
-        raise ShapeError(
-            f"{ldm.name} needs z of shape ({channels}, height, width); found {shape}. Extract and decode with the same "
-            "model.",
-            where="z",
-            expected=(channels, "height", "width"),
-            found=shape,
-        )
-    if condition == "pixels" and (len(shape) != 3 or shape[0] != 3):
-        raise ShapeError(
-            f"pixels need the shape (3, side, side); found {shape}.",
-            where="pixels",
-            expected=(3, "side", "side"),
-            found=shape,
-        )
-    if not np.array_equal(first.stimulus_id, last.stimulus_id):
-        raise ShapeError(
-            "z and c must be of the same items in the same order; their stimulus ids differ.", where="stimulus_id"
-        )
-    return first.stimulus_id
+        check_shape(ldm, name, features[name].array.shape[1:])
+    ids = features[names[0]].stimulus_id
+    for name in names[1:]:
+        if not np.array_equal(features[name].stimulus_id, ids):
+            raise ShapeError(
+                f"{names[0]} and {name} must be of the same items in the same order; their stimulus ids differ.",
+                where="stimulus_id",
+            )
+    return ids
 
 
 def _check_finite(broken: NDArray[np.bool_], rows: _Rows, ldm: LatentDiffusion) -> None:
@@ -383,8 +382,8 @@ def _check_finite(broken: NDArray[np.bool_], rows: _Rows, ldm: LatentDiffusion) 
         stimulus, sample = int(rows.stimulus_id[first]), int(rows.sample[first])
         raise ModelError(
             f"{ldm.name} computed numbers that are not finite for stimulus {stimulus}, sample {sample} "
-            f"({broken.sum()} of {len(broken)} in this batch), in single precision. Check that the decoded z and c are "
-            "finite. Finished images are kept.",
+            f"({broken.sum()} of {len(broken)} in this batch), in single precision. Check that the decoded features "
+            "are finite. Finished images are kept.",
             found=(stimulus, sample),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reseen.conditions import is_denoised
 from reseen.recipe import Condition, Recipe
 from reseen.reconstruction.generation import count_samples
 from reseen.tables import WITHOUT_RESPONSES, Level
@@ -20,10 +21,10 @@ def levels_of(recipe: Recipe) -> tuple[Level, ...]:
 
 
 def conditions_at(recipe: Recipe, level: Level) -> tuple[Condition, ...]:
-    """Return the conditions of a level; noise without a caption is the same for all conditions with c."""
+    """Return the conditions of a level; noise without a caption is the same for all that are denoised."""
     conditions = recipe.reconstruct.conditions
     if level == "chance_noise":
-        return ("c",) if any("c" in condition for condition in conditions) else ()
+        return ("c",) if any(map(is_denoised, conditions)) else ()
     return conditions
 
 

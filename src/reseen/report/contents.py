@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from reseen.conditions import main_condition
 from reseen.errors import ShapeError
 from reseen.headline import choose
 from reseen.report.encoding import AnalysisReport
-from reseen.tables import SCORE_COLUMNS, main_condition
+from reseen.tables import SCORE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,9 @@ class SubjectReport:
     no_maps
         Reason why there are no maps, as a sentence.
     probable
-        Most probable captions of each item with their probabilities, if c was decoded with a prior.
+        Most probable captions of each item with their probabilities, if c was decoded with a prior, or t.
+    probable_of
+        The feature that they belong to: ``"c"`` or ``"t"``.
 
     Raises
     ------
@@ -106,6 +109,7 @@ class SubjectReport:
     encoding: tuple[AnalysisReport, ...] = ()
     no_maps: str = ""
     probable: tuple[tuple[tuple[float, str], ...], ...] = ()
+    probable_of: str = ""
 
     def __post_init__(self) -> None:
         n_items = len(self.stimulus_id)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen import plot
-from reseen.recipe import CONDITIONS
+from reseen.conditions import CONDITIONS, FEATURES, decoded_features, features_of, in_role, is_denoised
 from reseen.report.contents import DenoisingSequence, ReportInput, SubjectReport
 from reseen.report.embed import evenly, image_uri, sprite_uri
 from reseen.report.sample import Sample, declared_sample
@@ -18,9 +18,11 @@ from reseen.report.sample import Sample, declared_sample
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from reseen.recipe import Recipe
+
 TITLES = {"best": "Best", "median": "Median", "worst": "Worst", "random": "At random"}
 STORED_WITHOUT_RESPONSES = {
-    "chance_mean": "mean z and c",
+    "chance_mean": "mean features",
     "chance_noise": "noise",
     "chance_random": "random training image",
 }
@@ -62,7 +64,7 @@ def gallery(subject: SubjectReport, contents: ReportInput) -> dict[str, Any]:
         "subject": subject.subject,
         "without_responses": _without_responses(subject, shown),
         "rule": sample.rule(contents.score_name),
-        "under_prior": bool(subject.probable),
+        "under_prior": subject.probable_of,
         "several": max(n_samples, default=1) > 1,
         "groups": groups,
         "samples": samples,
@@ -85,6 +87,24 @@ def _row(subject: SubjectReport, item: int, label: str, columns: Sequence[tuple[
         "cells": cells,
         "probable": [(f"{probability:.2f}", caption) for probability, caption in probable],
     }
+
+
+def describe_conditions(recipe: Recipe) -> list[tuple[str, str]]:
+    """Return each feature and each condition of a recipe with its meaning, for the glossary."""
+    names = decoded_features(recipe.reconstruct.conditions)
+    meanings = {
+        name: f"{FEATURES[name].about}, decoded from {', '.join(recipe.decode.rois_of(name))}" for name in names
+    }
+    for condition in recipe.reconstruct.conditions:
+        features = features_of(condition)
+        begin = "denoised from noise" if in_role(condition, "start") is None else f"started from {features[0]}"
+        if not is_denoised(condition):
+            meanings[condition] += "; as condition: the image of it alone, without denoising"
+        elif condition in meanings:
+            meanings[condition] += f"; as condition: {begin} under it alone"
+        else:
+            meanings[condition] = f"images from {' and '.join(features)}, {begin}"
+    return [(name, f"{meaning[0].upper()}{meaning[1:]}.") for name, meaning in meanings.items()]
 
 
 def _describe(level: str, condition: str) -> str:

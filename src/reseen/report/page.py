@@ -63,6 +63,7 @@ def report(contents: ReportInput) -> str:
         diagnostics=_diagnostics(contents),
         diagnostic_columns=DIAGNOSTIC_COLUMNS[1:],
         alphas=[alpha for subject in contents.subjects for alpha in _alphas(subject)],
+        conditions=gallery.describe_conditions(recipe),
         rois=[_rois(subject, recipe) for subject in contents.subjects if subject.roi_sizes or subject.noise_ceiling],
         encoding=_encoding(contents),
         recipe_text=contents.recipe_text or to_toml(recipe),
@@ -122,8 +123,8 @@ def _alphas(subject: SubjectReport) -> Iterator[dict[str, Any]]:
             f"{wording.percent(at_edge / total)} of {total} choices are at the edge of the grid ({low} to {high}); "
         )
         summary += f"the median is {middle}."
-        if subject.probable and feature == "c":
-            summary += " The c of the images comes from the prior, which has its own penalties."
+        if feature == subject.probable_of:
+            summary += f" The {feature} of the images comes from the training captions, which have their own penalties."
         yield {
             "subject": subject.subject,
             "feature": feature,

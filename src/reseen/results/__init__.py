@@ -14,6 +14,7 @@
     ├── features/<subject>/   z.safetensors, c.safetensors; <feature>/<block>.safetensors: recorded while denoising
     ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: decoder; permuted0_z: with permuted labels;
     │                         c_candidates: captions under the prior; clusters, without_...: of a full run
+    ├── <subject>/captions.jsonl  decoded caption of each item, where a condition has t
     ├── <subject>/images/     <level>/<condition>/<stimulus_id>_<sample>.png, with -t<item> for single trials
     ├── <subject>/encode/     voxels.safetensors: results of every encoding model for each voxel
     ├── scores.csv            one score a row; diagnostics.csv and encoding.csv likewise; each subject's in its folder
