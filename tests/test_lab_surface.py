@@ -215,6 +215,19 @@ def test_a_time_series_and_other_files_are_refused_by_what_they_are(ciftis, tmp_
         load_data(folder, "cifti", responses=volume, n_folds=2)
 
 
+def test_a_file_whose_shape_is_not_that_of_its_axes_is_refused(ciftis):
+    path = sorted(ciftis[0].rglob("*_beta.dscalar.nii"))[0]
+    content = bytearray(path.read_bytes())
+    # NIfTI-2 has its dimensions as eight 64-bit integers from byte 16; CIFTI's rows are the sixth
+    content[16 + 8 * 5 : 16 + 8 * 6] = (2**45).to_bytes(8, "little")
+    path.write_bytes(content)
+    with pytest.raises(
+        DataError, match=r"declares an array of shape \(35184372088832, \d+\), but its axes have"
+    ) as raised:
+        load_data(ciftis[0], "cifti", n_folds=2)
+    assert raised.value.where == path
+
+
 def test_runs_on_other_vertices_and_two_files_of_a_run_are_refused(ciftis):
     folder, _ = ciftis
     stem = "ses-imagenet01_task-imagenet_run-2"

@@ -8,6 +8,7 @@ right's.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,8 @@ class Grayordinates:
         import nibabel
 
         check_regular(path)
-        with reading(path):
+        with reading(path), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Dataobj shape", UserWarning)  # `_axes` refuses such a file
             image: Any = nibabel.load(path)
             rows, brain = self._axes(path, image)
             self._data = image.dataobj
@@ -165,6 +167,16 @@ class Grayordinates:
                 where=path,
             )
         found = [image.header.get_axis(axis) for axis in range(len(image.shape))]
+        # a damaged shape can declare more rows than fit in memory
+        expected = tuple(len(axis) for axis in found)
+        if image.shape != expected:
+            raise DataError(
+                f"{shown(path)} declares an array of shape {image.shape}, but its axes have {expected} elements. The "
+                "file is damaged; copy it again.",
+                where=path,
+                expected=expected,
+                found=image.shape,
+            )
         if isinstance(found[0], axes.SeriesAxis):
             raise DataError(series_sentence(path), where=path, expected=".dscalar.nii", found=".dtseries.nii")
         if len(found) != 2 or not isinstance(found[1], axes.BrainModelAxis):
