@@ -99,6 +99,29 @@ def test_the_code_of_the_page_about_python_runs(simulated_tree, tmp_path, monkey
     assert known["predicted"].stimulus_id.tolist() == [9, 10, 11]
 
 
+def test_a_feature_of_ones_own_in_the_page_on_conditions_runs():
+    rng = np.random.default_rng(0)
+    captions = [f"number {number}" for number in range(12)]
+    trials = reseen.Trials(
+        rng.standard_normal((36, 20)),
+        np.tile(np.arange(12), 3),
+        session=np.repeat([1, 2, 3], 12),
+        rois={"V1": np.arange(20) < 12},
+    )
+    images = rng.integers(0, 256, (12, 64, 64, 3), dtype=np.uint8)
+    known = {
+        "captions": captions,
+        "subject": reseen.Subject(trials, reseen.Stimuli(images, captions), test=[9, 10, 11]),
+    }
+    page = (ROOT / "docs/conditions.md").read_text(encoding="utf-8")
+    (block,) = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Features(" in code]
+    assert len(block.splitlines()) <= 20
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(block, known)
+    assert known["images"].shape == (3, 1, 64, 64, 3)
+
+
 def code_lines(path):
     """Lines of an example without its docstring, imports, comments and blank lines."""
     text = re.sub(r'""".*?"""', "", path.read_text(encoding="utf-8"), count=1, flags=re.DOTALL)

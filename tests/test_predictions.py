@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from reseen import pipeline
 from reseen.check import check
@@ -49,6 +50,19 @@ def test_predictions_are_joined_by_id_in_either_shape(tmp_path):
 def test_predictions_of_something_else_are_refused(tmp_path, changes, message):
     with pytest.raises(DataError, match=message):
         read_predictions(save(tmp_path / "z.npz", **changes), "z", (1, 2, 3), IDS)
+
+
+def test_a_folder_of_images_named_by_id_is_a_prediction_of_pixels(tmp_path):
+    for stimulus, grey in ((2, 0), (4, 51), (7, 255)):
+        Image.fromarray(np.full((6, 8, 3), grey, dtype=np.uint8)).save(tmp_path / f"{stimulus:05d}.png")
+    found, _ = read_predictions(tmp_path, "pixels", (3, 4, 4), IDS)
+    assert found.array.shape == (3, 3, 4, 4)
+    np.testing.assert_allclose(found.array[:, 0, 0, 0], [0, 0.2, 1])
+    with pytest.raises(DataError, match="Missing: 1 ids, such as 9"):
+        read_predictions(tmp_path, "pixels", (3, 4, 4), np.array([2, 4, 9]))
+    (tmp_path / "00002.png").rename(tmp_path / "cat.png")
+    with pytest.raises(DataError, match=r"has cat\.png; a folder of decoded pixels has images named by stimulus id"):
+        read_predictions(tmp_path, "pixels", (3, 4, 4), IDS)
 
 
 def test_a_recipe_names_predictions_and_is_written_with_them(tmp_path):

@@ -1,9 +1,10 @@
-"""Read z or c that another decoder predicted, as one npz file per feature."""
+"""Read features that another decoder predicted, as one npz file per feature, or pixels as a folder of images."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,12 @@ from reseen.datasets.array_files import join_names, read_npz
 from reseen.datasets.array_types import integers, numbers
 from reseen.errors import DataError
 from reseen.features import Features
+from reseen.files.images import read_image
 from reseen.files.reading import shown
 
 IDS = "stimulus_id"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+"""Endings of the images in a folder of decoded pixels."""
 
 
 def predictions_path(path: Path, subject: str) -> Path:
@@ -31,9 +35,10 @@ def read_predictions(
     ----------
     path
         An npz file with ``stimulus_id`` ``(n_items,)`` and an array of the feature's name, ``(n_items, *shape)``
-        or flat, ``(n_items, n_numbers)``.
+        or flat, ``(n_items, n_numbers)``. For pixels also a folder of images, each named by its stimulus id, such as
+        ``00012.png``.
     name
-        ``"z"`` or ``"c"``.
+        Name of the feature.
     shape
         Shape of the feature for one stimulus, such as ``(4, 40, 40)``.
     stimulus_id
@@ -50,7 +55,11 @@ def read_predictions(
     DataError
         If an array is missing, has another type or shape, is not finite, or has other items.
     """
-    arrays, unread = read_npz(path, lambda array: array in (IDS, name))
+    if name == "pixels" and path.is_dir():
+        arrays = _read_images(path, shape[-1])
+        unread: list[str] = []
+    else:
+        arrays, unread = read_npz(path, lambda array: array in (IDS, name))
     for wanted in (IDS, name):
         if wanted not in arrays:
             raise DataError(
@@ -72,6 +81,25 @@ def read_predictions(
     array = np.ascontiguousarray(array[order], dtype=np.float32)
     digest = hashlib.sha256(array.tobytes() + ids[order].tobytes()).hexdigest()
     return Features(name, array.reshape(len(ids), *shape), ids[order]), f"sha256:{digest}"
+
+
+def _read_images(folder: Path, side: int) -> dict[str, NDArray[Any]]:
+    """Read the images of a folder as pixels, ``(n, 3, side, side)``, 0...1, resized by Lanczos."""
+    from PIL import Image
+
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    unnamed = [path for path in files if not path.stem.isdecimal()]
+    if unnamed or not files:
+        found = shown(unnamed[0].name) if unnamed else "no image"
+        raise DataError(
+            f"{shown(folder)} has {found}; a folder of decoded pixels has images named by stimulus id, as 00012.png.",
+            where=folder,
+        )
+    pixels = np.empty((len(files), 3, side, side), dtype=np.float32)
+    for row, path in enumerate(files):
+        resized = Image.fromarray(read_image(path)).resize((side, side), Image.Resampling.LANCZOS)
+        pixels[row] = np.asarray(resized, dtype=np.float32).transpose(2, 0, 1) / 255
+    return {IDS: np.array([int(path.stem) for path in files]), "pixels": pixels}
 
 
 def _some(ids: NDArray[np.int64]) -> str:
