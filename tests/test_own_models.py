@@ -9,6 +9,7 @@ from fields import raises_with
 import reseen
 from reseen import pipeline
 from reseen.check import check
+from reseen.conditions import CONDITIONS
 from reseen.errors import ModelError, RecipeError, ShapeError
 from reseen.ldm import load_model
 from reseen.recipe import with_changes
@@ -116,7 +117,7 @@ def test_reconstruct_returns_what_it_writes_and_needs_something_decoded():
     empty = reseen.reconstruct(model, z=z, write=lambda item, sample, image: written.update({(item, sample): image}))
     assert len(empty) == 0
     np.testing.assert_array_equal(written[1, 0], images[1, 0])
-    with raises_with(ShapeError, expected=("pixels", "z", "c", "zc")):
+    with raises_with(ShapeError, expected=CONDITIONS, found=()):
         reseen.reconstruct(model)
     with pytest.raises(RecipeError, match="n_steps"):
         reseen.reconstruct(model, z=z, n_steps=0)
