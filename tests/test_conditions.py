@@ -10,7 +10,7 @@ from fields import raises_with
 
 from reseen import load_model, pipeline, reconstruct
 from reseen.check import check
-from reseen.conditions import CONDITIONS, FEATURES, condition_of, decoded_features, features_of, is_denoised
+from reseen.conditions import CONDITIONS, FEATURES, ROLES, condition_of, decoded_features, features_of, is_denoised
 from reseen.errors import RecipeError, ShapeError
 from reseen.features import Features
 from reseen.finished import Results
@@ -34,7 +34,7 @@ def test_a_condition_is_a_feature_or_a_word_of_features() -> None:
     assert len(set(words.values())) == len(CONDITIONS) == 3 * 3 * 2 - 1
     for names in words.values():
         roles = [FEATURES[name].role for name in names]
-        assert roles == sorted(set(roles), key=("start", "text", "image").index)
+        assert roles == sorted(set(roles), key=ROLES.index)
     assert [condition_of(names) for names in words.values()] == list(CONDITIONS)
     assert condition_of(("z", "pixels")) is None
     assert decoded_features(["pixels", "zc"]) == ("z", "c", "pixels")

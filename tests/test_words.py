@@ -17,6 +17,7 @@ from reseen.errors import ModelError, RecipeError, ShapeError
 from reseen.features import Features
 from reseen.finished import Results
 from reseen.ldm.sampling import coarse_images, pixel_images
+from reseen.pipeline.stages import STAGES
 from reseen.recipe import Recipe, ReconstructRecipe, with_settings
 from reseen.reconstruction import denoising_sequence, generate
 from reseen.results import ResultsFolder
@@ -90,6 +91,7 @@ def test_t_is_the_conditioning_of_the_most_probable_training_caption(results: Re
     decoded = results.load_features(results.decode_path("subj01", "t"))
     lines = (results.path / "subj01" / "captions.jsonl").read_text(encoding="utf-8").splitlines()
     captions = [json.loads(line) for line in lines]
+    assert "*/captions.jsonl" in STAGES["decode"].writes
     assert [line["stimulus_id"] for line in captions] == decoded.stimulus_id.tolist() == [0, 1, 2, 3]
     assert all(line["training_stimulus_id"] >= 4 and 0 < line["probability"] <= 1 for line in captions)
     assert all(line["caption"] == f"image {line['training_stimulus_id']}" for line in captions)

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from reseen.errors import RecipeError
 
 Role = Literal["start", "text", "image"]
+ROLES: tuple[Role, ...] = get_args(Role)
+"""All roles, in the order of their letters in a word."""
 Condition = str
 """One of `CONDITIONS`."""
 CONDITIONS: tuple[Condition, ...] = (

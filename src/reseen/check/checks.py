@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from reseen.analyses import AUTO, analyses, true_features
 from reseen.check import costs, files, requirements
 from reseen.check.finding import Finding, finding_of
 from reseen.check.inputs import Inputs, with_precision
@@ -154,9 +153,7 @@ def z(inputs: Inputs) -> Iterator[Finding]:
 
 def image_embedding(inputs: Inputs) -> Iterator[Finding]:
     """Check that the model has an image adapter, if i is decoded or used for encoding."""
-    recipe = inputs.recipe
-    needed = true_features(recipe.reconstruct.conditions, analyses(recipe.encode, auto=(AUTO,)))
-    if "i" in needed and inputs.has_model:
+    if "i" in inputs.needed_features and inputs.has_model:
         yield finding_of("i", lambda: f"embeddings of {image_shape(inputs.model)[-1]} numbers")
 
 

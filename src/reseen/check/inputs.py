@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen import datasets
-from reseen.analyses import analyses, true_features
+from reseen.analyses import AUTO, analyses, true_features
 from reseen.check.sizes import Sizes, guess_sizes, sizes_of
 from reseen.conditions import FEATURES
 from reseen.datasets import Outline
@@ -182,11 +182,14 @@ class Inputs:
         return sizes_of(list(known.values()), self.data) if known else guess_sizes(self.recipe)
 
     @property
+    def needed_features(self) -> tuple[str, ...]:
+        """Features without denoising that the recipe needs: to decode, to encode from, or to denoise."""
+        return true_features(self.recipe.reconstruct.conditions, analyses(self.recipe.encode, auto=(AUTO,)))
+
+    @property
     def needs_captions(self) -> bool:
         """Whether c or t is decoded, used for encoding, or steers the denoising of an encoding feature."""
-        asked = analyses(self.recipe.encode, auto=("auto",))
-        needed = true_features(self.recipe.reconstruct.conditions, asked)
-        return any(FEATURES[name].from_captions for name in needed)
+        return any(FEATURES[name].from_captions for name in self.needed_features)
 
     def open_subject(self, subject: str, *, keep: Path | None, progress: Callable[[int, int], None]) -> Subject:
         """Return a subject's data; data that were read for its outline are not read again.

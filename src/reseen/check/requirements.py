@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.analyses import AUTO, analyses, true_features
 from reseen.check.finding import Finding, finding_of
 from reseen.check.inputs import Inputs
 from reseen.conditions import FEATURES, decoded_features
@@ -64,14 +63,13 @@ def varying(inputs: Inputs) -> Iterator[Finding]:
         return
 
     def compare() -> str:
-        recipe = inputs.recipe
-        names = true_features(recipe.reconstruct.conditions, analyses(recipe.encode, auto=(AUTO,)))
+        names = inputs.needed_features
         for outline in inputs.known.values():
             if outline.stimuli is None:
                 continue
             from_images = [name for name in names if not FEATURES[name].from_captions]
             # a sample of the posterior differs even between equal images
-            if from_images and (from_images != ["z"] or recipe.extract.posterior == "mean"):
+            if from_images and (from_images != ["z"] or inputs.recipe.extract.posterior == "mean"):
                 _check_images(outline.stimuli, outline.used)
             if len(from_images) < len(names):
                 _check_captions(outline.stimuli, outline.used, inputs.model)

@@ -13,12 +13,10 @@ from reseen.datasets.array_files import join_names, read_npz
 from reseen.datasets.array_types import integers, numbers
 from reseen.errors import DataError
 from reseen.features import Features
-from reseen.files.images import read_image
+from reseen.files.images import IMAGE_SUFFIXES, read_image
 from reseen.files.reading import shown
 
 IDS = "stimulus_id"
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-"""Endings of the images in a folder of decoded pixels."""
 
 
 def predictions_path(path: Path, subject: str) -> Path:
@@ -87,7 +85,7 @@ def _read_images(folder: Path, side: int) -> dict[str, NDArray[Any]]:
     """Read the images of a folder as pixels, ``(n, 3, side, side)``, 0...1, resized by Lanczos."""
     from PIL import Image
 
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     unnamed = [path for path in files if not path.stem.isdecimal()]
     if unnamed or not files:
         found = shown(unnamed[0].name) if unnamed else "no image"

@@ -59,7 +59,9 @@ class Stage:
 STAGES: dict[str, Stage] = {
     "simulate": Stage(simulate, (), (), ("data/*",), by_subject=False),
     "extract": Stage(extract, ("simulate",), ("stimuli",), ("features/*",)),
-    "decode": Stage(decode, ("extract",), ("stimuli", "trials"), ("*/decode/*", "*/trials.csv", "kept/*")),
+    "decode": Stage(
+        decode, ("extract",), ("stimuli", "trials"), ("*/decode/*", "*/captions.jsonl", "*/trials.csv", "kept/*")
+    ),
     "encode": Stage(
         encode, ("extract",), ("stimuli", "trials"), ("*/encode/*", "derivatives/*", "kept/*"), ("encoding",)
     ),

@@ -10,7 +10,7 @@ from pydantic import Field, Strict
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from reseen.conditions import CONDITIONS
+from reseen.conditions import CONDITIONS, FEATURES
 from reseen.plugins import is_importable
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ def _one_of(*known: str) -> AfterValidator:
 
 
 ConditionName = Annotated[str, _one_of(*CONDITIONS)]
-EncodedName = Annotated[str, _one_of("z", "c", "t", "i", "pixels", "zc")]
+EncodedName = Annotated[str, _one_of(*FEATURES, "zc")]
 DecoderName = Annotated[str, _or_importable("ridge")]
 SamplerName = Annotated[str, _or_importable("ddim", "dpmpp", "lcm")]
 COLUMN = "column:"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.conditions import features_of, in_role, is_denoised
+from reseen.conditions import ROLES, features_of, in_role, is_denoised
 from reseen.diffusion import denoise
 from reseen.errors import ModelError, ShapeError
 from reseen.features import Features
@@ -131,7 +131,7 @@ def generate(
         precision.
     """
     ids = _check(ldm, condition, features)
-    start, text, embedding = (_array_of(features, in_role(condition, role)) for role in ("start", "text", "image"))
+    start, text, embedding = (_array_of(features, in_role(condition, role)) for role in ROLES)
     denoise_with = sampler or find_sampler(recipe.sampler)
     if jobs is None:
         jobs = [(item, sample) for item in range(len(ids)) for sample in range(count_samples(condition, recipe))]
@@ -192,7 +192,7 @@ def denoising_sequence(
         decoded noise), then one image for each step of denoising. The last is the image that `generate` returns for
         this sample.
     """
-    names = [in_role(condition, role) for role in ("start", "text", "image")]
+    names = [in_role(condition, role) for role in ROLES]
     parts = [None if name is None else features[name][None] for name in names]
     rows = _rows(ldm, condition, np.array([stimulus_id]), np.array([sample]), parts, recipe, seed, subject)
     seen: list[Tensor] = []
