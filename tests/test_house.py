@@ -40,6 +40,7 @@ PUBLIC = {
     "reconstruct",
     "run",
     "score",
+    "score_captions",
 }
 
 

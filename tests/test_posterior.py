@@ -122,6 +122,21 @@ def test_a_mean_over_what_is_known_is_nearer_to_the_truth_than_what_the_ridge_de
     assert told[-1][0] == told[-1][1] == len(told)
 
 
+def test_the_oracle_is_the_training_stimulus_that_the_true_features_select() -> None:
+    trials, feature, fixed, kind = kinds()
+    how = {"rois": ["ventral"], "recipe": DecodeRecipe(), "seed": 0}
+    for split in (fixed, Split.leave_out(trials.stimulus_id, 3, seed=1)):
+        under_prior = DecodingUnderPrior(decode.Decoding(trials, split, feature, **how))
+        decoded, found = under_prior.run(oracle=True)
+        again, plain = under_prior.run()
+        assert plain.of_true is None
+        assert found.of_true is not None
+        assert decoded.array.tobytes() == again.array.tobytes()
+        assert np.mean(kind[found.of_true] == kind[decoded.stimulus_id]) > 0.95
+        for train, test in split.folds:
+            assert np.isin(found.of_true[np.isin(decoded.stimulus_id, test)], train).all()
+
+
 def test_the_features_of_test_stimuli_are_not_looked_at() -> None:
     trials, feature, split, _ = kinds()
     how = {"rois": ["ventral"], "recipe": DecodeRecipe(), "seed": 0}

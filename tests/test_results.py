@@ -60,7 +60,7 @@ def test_batch_size_and_data_path_may_change_between_runs(tmp_path):
 
 
 def test_a_recipe_that_scores_more_drops_the_tables_that_depend_on_it(tmp_path):
-    names = ("scores", "images", "diagnostics", "encoding")
+    names = ("scores", "images", "diagnostics", "encoding", "captions")
     ResultsFolder.open(tmp_path, Recipe()).close()
     (tmp_path / "subj01").mkdir()
     for folder in (tmp_path, tmp_path / "subj01"):
@@ -69,9 +69,9 @@ def test_a_recipe_that_scores_more_drops_the_tables_that_depend_on_it(tmp_path):
     more = with_settings(Recipe(), ['evaluate.protocols=["builtin", "takagi2023"]'])
     ResultsFolder.open(tmp_path, more).close()
     assert load_recipe(tmp_path / "recipe.toml") == more
-    assert {path.stem for path in tmp_path.rglob("*.csv")} == {"diagnostics", "encoding"}
+    assert {path.stem for path in tmp_path.rglob("*.csv")} == {"diagnostics", "encoding", "captions"}
     ResultsFolder.open(tmp_path, with_settings(more, ["evaluate.full=true"])).close()
-    assert {path.stem for path in tmp_path.rglob("*.csv")} == {"encoding"}
+    assert {path.stem for path in tmp_path.rglob("*.csv")} == {"encoding", "captions"}
     with pytest.raises(ResultsError, match=r"reseen run .*recipe.toml --out") as raised:
         ResultsFolder.open(tmp_path, more)
     assert (raised.value.expected, raised.value.found) == ({"evaluate.full": True}, {"evaluate.full": False})

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from fields import raises_with
 from tiny_ldm import write_tiny_adapter
 
-from reseen import load_model, pipeline, reconstruct
+from reseen import load_model, pipeline, reconstruct, score_captions
 from reseen.check import check
-from reseen.errors import ModelError, RecipeError, ShapeError
+from reseen.errors import ModelError, RecipeError, ResultsError, ShapeError
 from reseen.features import Features
 from reseen.finished import Results
 from reseen.ldm.sampling import coarse_images, pixel_images
@@ -46,7 +48,7 @@ def brain(tmp_path_factory: pytest.TempPathFactory) -> Path:
         betas=rng.normal(size=(48, 20)).astype(np.float32),
         stimulus_images=rng.integers(0, 256, (24, 40, 40, 3), dtype=np.uint8),
         stimulus_id=stimulus_id,
-        captions=np.array([f"image {i}" for i in range(24)]),
+        captions=np.array([[f"image {i}", f"the image number {i}"] for i in range(24)]),
         roi_low=np.arange(20) < 10,
         roi_high=np.arange(20) >= 10,
         test_stimulus_id=np.arange(4),
@@ -85,6 +87,7 @@ def test_every_word_has_images_scores_and_chance_levels(results: ResultsFolder) 
     assert Results.read(results.path).scores.headline().condition == "zci"
     report = (results.path / "report.html").read_text(encoding="utf-8")
     assert "the most probable training caption" in report.lower()
+    assert "<td>BLEU-1</td>" in report
 
 
 def test_t_is_the_conditioning_of_the_most_probable_training_caption(results: ResultsFolder, recipe: Recipe) -> None:
@@ -95,9 +98,60 @@ def test_t_is_the_conditioning_of_the_most_probable_training_caption(results: Re
     assert [line["stimulus_id"] for line in captions] == decoded.stimulus_id.tolist() == [0, 1, 2, 3]
     assert all(line["training_stimulus_id"] >= 4 and 0 < line["probability"] <= 1 for line in captions)
     assert all(line["caption"] == f"image {line['training_stimulus_id']}" for line in captions)
+    assert all(line["oracle_caption"] == f"image {line['oracle_training_stimulus_id']}" for line in captions)
     ldm = load_model(recipe.model.name)
     expected = ldm.text_to_conditioning([line["caption"] for line in captions])
     np.testing.assert_allclose(decoded.array, expected, atol=1e-5)
+
+
+def test_captions_are_scored_between_chance_and_ceiling(results: ResultsFolder) -> None:
+    run = Results.read(results.path)
+    table = run.caption_scores
+    levels = {"mismatched", "chance_random", "result", "oracle", "ceiling"}
+    assert set(table["level"]) == levels
+    assert set(table["protocol"]) == {"coco2015"}
+    assert set(table["n"]) == {4}
+    known = run.captions()
+    references = [[f"image {i}", f"the image number {i}"] for i in range(4)]
+    again = score_captions(
+        [caption.caption for caption in known],
+        references,
+        oracle=[caption.oracle_caption for caption in known],
+        training=[text for i in range(4, 24) for text in (f"image {i}", f"the image number {i}")],
+        subject="subj01",
+        seed=run.recipe.seed,
+        n_bootstrap=run.recipe.evaluate.n_bootstrap,
+    )
+    pd.testing.assert_frame_equal(table, again, check_dtype=False)
+
+
+def test_captions_of_a_run_are_written_again_where_they_are_missing(
+    results: ResultsFolder, recipe: Recipe, tmp_path: Path
+) -> None:
+    shutil.copytree(results.path, tmp_path / "out")
+    file = tmp_path / "out" / "subj01" / "captions.jsonl"
+    lines, table = file.read_bytes(), (tmp_path / "out" / "captions.csv").read_bytes()
+    file.write_text(lines.decode().replace("oracle_caption", "other"))
+    for path in (tmp_path / "out" / "captions.csv", tmp_path / "out" / "subj01" / "captions.csv"):
+        path.unlink()
+    with raises_with(ResultsError, where=file, found=1):
+        pipeline.run(recipe, tmp_path / "out", until="evaluate")
+    file.unlink()
+    with raises_with(ResultsError, where=file):
+        Results.read(tmp_path / "out").captions()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipeline.run(recipe, tmp_path / "out", until="evaluate")
+    assert file.read_bytes() == lines
+    assert (tmp_path / "out" / "captions.csv").read_bytes() == table
+
+
+def test_merged_folders_have_the_same_captions(results: ResultsFolder, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipeline.merge([results.path], tmp_path / "joined")
+    for name in ("subj01/captions.jsonl", "captions.csv"):
+        assert (tmp_path / "joined" / name).read_bytes() == (results.path / name).read_bytes()
 
 
 def test_images_of_g_start_from_the_enlarged_pixels(results: ResultsFolder, recipe: Recipe) -> None:

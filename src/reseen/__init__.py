@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reseen.diffusion import denoise
     from reseen.encode import Encoder
     from reseen.errors import ReseenError
+    from reseen.evaluate import score_captions
     from reseen.features import Features
     from reseen.finished import Results
     from reseen.ldm import LatentDiffusion, load_model
@@ -61,6 +62,7 @@ _WHERE = {
     "reconstruct": ("reconstruction", "reconstruct"),
     "run": ("pipeline", "run"),
     "score": ("scoring", "score"),
+    "score_captions": ("evaluate", "score_captions"),
 }
 
 __all__ = [
@@ -92,6 +94,7 @@ __all__ = [
     "reconstruct",
     "run",
     "score",
+    "score_captions",
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,12 @@ from reseen.features import Features
 from reseen.files import shown
 from reseen.headline import stimuli_of
 from reseen.reconstruction import count_samples
-from reseen.results import ResultsFolder
+from reseen.results import DecodedCaption, ResultsFolder, load_captions
 from reseen.scores import Scores
 from reseen.tables import IMAGE_LEVELS, Level
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Name = TypeVar("Name", bound=str)
 
@@ -79,6 +82,26 @@ class Results(ResultsFolder):
         scores, table = (self.load_table(name) for name in ("scores", "diagnostics"))
         stimuli = stimuli_of(self.provenance, self.subjects)
         return Diagnostics(table, run_checks(scores, table, stimuli=stimuli, n_permutations=self.recipe.n_permuted))
+
+    @property
+    def caption_scores(self) -> pd.DataFrame:
+        """Scores of the decoded captions of all subjects: the table ``captions.csv``, if a condition has t."""
+        return self.load_table("captions")
+
+    def captions(self, subject: str | None = None) -> list[DecodedCaption]:
+        """Return the decoded captions of a subject, in the order of `decoded`.
+
+        Parameters
+        ----------
+        subject
+            Name of the subject. Left out: the only one.
+
+        Raises
+        ------
+        ResultsError
+            If no captions were decoded, or there are several subjects and none is named.
+        """
+        return load_captions(self, self._subject(subject))
 
     def decoded(self, feature: str, subject: str | None = None) -> Features:
         """Return a decoded feature, one row for each held-out item.

@@ -132,6 +132,11 @@ class DecodingNoise:
         """Return the model with the noise covariance multiplied by a temperature."""
         return replace(self, whitening=self.whitening / np.sqrt(temperature))
 
+    def expected(self, true: Float32) -> Float64:
+        """Return the mean of the decoded coordinates of stimuli with these true coordinates, ``(n, k)`` each."""
+        mean: Float64 = true @ self.gain + self.offset
+        return mean
+
     def log_likelihood(self, decoded: Float32, candidates: Float32) -> Float64:
         """Return the log likelihood of each candidate for each decoded item, up to a constant for the item.
 
@@ -147,7 +152,7 @@ class DecodingNoise:
         Shape ``(n, n_candidates)``.
         """
         # -|decoded - expected|^2 / 2 in whitened coordinates, without |decoded|^2, which is the same for all candidates
-        expected = (candidates @ self.gain + self.offset) @ self.whitening
+        expected = self.expected(candidates) @ self.whitening
         log: Float64 = (decoded @ self.whitening) @ expected.T
         log -= 0.5 * (expected**2).sum(axis=1)
         return log

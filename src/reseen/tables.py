@@ -55,6 +55,9 @@ ENCODING_COLUMNS = (
 )
 """Columns of ``encoding.csv``."""
 
+CAPTION_COLUMNS = ("subject", "feature", "protocol", "metric", "level", "value", "low", "high", "n")
+"""Columns of ``captions.csv``: scores of decoded captions, if a condition has t."""
+
 TRIAL_COLUMNS = ("stimulus_id", "image", "session", "run")
 """First columns of ``<subject>/trials.csv``; the further columns of a lab's trial table follow, as they are."""
 
@@ -66,6 +69,7 @@ TABLES = {
     "images": IMAGE_COLUMNS,
     "diagnostics": DIAGNOSTIC_COLUMNS,
     "encoding": ENCODING_COLUMNS,
+    "captions": CAPTION_COLUMNS,
     "trials": TRIAL_COLUMNS,
 }
 """Name of each table of a results folder -> its columns."""

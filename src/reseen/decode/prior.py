@@ -41,11 +41,15 @@ class Candidates:
         The same shape.
     n_effective
         Shape ``(n_items,)``: effective number of stimuli, ``1 / sum(probability ** 2)``.
+    of_true
+        Shape ``(n_items,)``: the most probable training stimulus given the item's true features, as if decoding had no
+        noise; None if it was not asked for.
     """
 
     stimulus_id: NDArray[np.int64]
     probability: NDArray[np.float32]
     n_effective: NDArray[np.float32]
+    of_true: NDArray[np.int64] | None = None
 
 
 def check_prior(subject: str, fewest: int, test_trials: Rows) -> None:
@@ -74,7 +78,7 @@ class DecodingUnderPrior:
     ----------
     decoding
         Decoding without a prior, with responses, feature and settings. Only the features of training stimuli are
-        read.
+        read, unless the oracle is asked for.
 
     Raises
     ------
@@ -88,7 +92,11 @@ class DecodingUnderPrior:
         self._part: tuple[int, _Part] | None = None
 
     def run(
-        self, *, permutation: int | None = None, progress: Callable[[int, int], None] | None = None
+        self,
+        *,
+        permutation: int | None = None,
+        oracle: bool = False,
+        progress: Callable[[int, int], None] | None = None,
     ) -> tuple[Features, Candidates]:
         """Decode the held-out stimuli, with true or permuted labels, like `reseen.decode.Decoding.run`.
 
@@ -96,6 +104,8 @@ class DecodingUnderPrior:
         ----------
         permutation
             Number of the permutation of training stimuli; left out: no permutation.
+        oracle
+            Also find the most probable training stimulus given the true features of each item.
         progress
             Called with the number of finished folds and the total number.
 
@@ -109,7 +119,7 @@ class DecodingUnderPrior:
         parts = []
         n_folds = len(self._data.folds)
         for fold in range(n_folds):
-            parts.append(self._fold(fold).decode(permutation))
+            parts.append(self._fold(fold).decode(permutation, self._data.feature if oracle else None))
             if progress is not None:
                 progress(fold + 1, n_folds)
         return _join(parts)
@@ -131,7 +141,7 @@ class DecodingUnderPrior:
                 _kept={},
                 _tests={},
             )
-            self._part = fold, _Part(known, data, None if group is None else fold)
+            self._part = fold, _Part(known, components, data, None if group is None else fold)
         return self._part[1]
 
 
@@ -140,11 +150,15 @@ class _Part:
     """One fold: features of its training stimuli, and the decoding of their principal components."""
 
     known: Features
+    components: Components
     data: FitData  # of the components, for this fold alone
     number: int | None = None  # of the fold, where groups of trials are left out
 
-    def decode(self, permutation: int | None) -> tuple[Features, Candidates]:
-        """Return the weighted mean of known features for each test item, and its most probable stimuli."""
+    def decode(self, permutation: int | None, oracle: Features | None) -> tuple[Features, Candidates]:
+        """Return the weighted mean of known features for each test item, and its most probable stimuli.
+
+        ``oracle`` has the true features of the test items, if their most probable stimuli are asked for too.
+        """
         test, given = self.data.test(0), self.data.training(0).given(permutation)
         true = self.data.feature.array[given]
         noise, decoded = self._decoded(true, test)
@@ -155,7 +169,12 @@ class _Part:
         spread = (1 / (probability**2).sum(axis=1)).astype(np.float32)
         fold = None if self.number is None else np.full(len(test), self.number)
         items = Features(self.known.name, mean.reshape(-1, *self.known.array.shape[1:]), test.stimulus_id, fold)
-        return items, Candidates(self.known.stimulus_id[given][leading], found, spread)
+        ids, of_true = self.known.stimulus_id[given], None
+        if oracle is not None:
+            shown = self.components.project(oracle.rows(test.stimulus_id).reshape(len(test), -1))
+            # the decoding without noise: the mean of what would be decoded from these true components
+            of_true = ids[noise.log_likelihood(noise.expected(shown).astype(np.float32), true).argmax(axis=1)]
+        return items, Candidates(ids[leading], found, spread, of_true)
 
     def _decoded(self, true: NDArray[np.float32], test: Trials) -> tuple[DecodingNoise, NDArray[np.float32]]:
         """Decode the components of test items, and learn the noise of decoding from the training stimuli."""
@@ -199,8 +218,14 @@ def _join(parts: Sequence[tuple[Features, Candidates]]) -> tuple[Features, Candi
     ids = np.concatenate([items.stimulus_id for items, _ in parts])
     order = np.argsort(ids, kind="stable")
     array = np.concatenate([items.array for items, _ in parts])[order]
-    names = ("stimulus_id", "probability", "n_effective")
-    joined = (np.concatenate([getattr(found, name) for _, found in parts])[order] for name in names)
+    candidates = [found for _, found in parts]
+    of_true = [found.of_true for found in candidates if found.of_true is not None]
+    joined = Candidates(
+        np.concatenate([found.stimulus_id for found in candidates])[order],
+        np.concatenate([found.probability for found in candidates])[order],
+        np.concatenate([found.n_effective for found in candidates])[order],
+        np.concatenate(of_true)[order] if of_true else None,
+    )
     folds = [items.fold for items, _ in parts if items.fold is not None]
     fold = np.concatenate(folds)[order] if folds else None
-    return Features(parts[0][0].name, array, ids[order], fold), Candidates(*joined)
+    return Features(parts[0][0].name, array, ids[order], fold), joined

@@ -1,5 +1,6 @@
 """Score decoded features and reconstructions, and compute their diagnostics: a tidy table with one row per number."""
 
+from reseen.evaluate.captions import score_captions
 from reseen.evaluate.decoded import diagnose_features
 from reseen.evaluate.features import evaluate_features, nearest_training
 from reseen.evaluate.images import evaluate
@@ -23,5 +24,6 @@ __all__ = [
     "evaluate_features",
     "nearest_training",
     "run_checks",
+    "score_captions",
     "training_mean",
 ]

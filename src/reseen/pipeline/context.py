@@ -119,6 +119,11 @@ class Run:
         return decoded_features(self.recipe.reconstruct.conditions)
 
     @property
+    def decodes_captions(self) -> bool:
+        """Whether captions are decoded and scored: a condition has t."""
+        return "t" in self.decoded_names
+
+    @property
     def main_condition(self) -> str:
         """Condition of the headline."""
         return main_condition(self.recipe.reconstruct.conditions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +15,7 @@ from reseen.files.reading import shown
 from reseen.pipeline.context import SubjectRun, decoded_stem
 from reseen.pipeline.controls import decode_controls
 from reseen.plugins import fingerprint_of, load_object
+from reseen.results import DecodedCaption, has_captions, save_captions
 from reseen.tables import TRIAL_COLUMNS
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def decode(subject: SubjectRun) -> bool:
         permutations = (None, *range(run.recipe.n_permuted))
         paths = {permutation: subject.decode_path(decoded_stem(name, permutation)) for permutation in permutations}
         missing = [permutation for permutation, path in paths.items() if not results.has_arrays(path, computed_by)]
+        if name == "t" and None not in missing and not has_captions(results, subject.name):
+            missing.insert(0, None)
         if missing and run.recipe.decode.elsewhere(name) is not None:
             _copy_predictions(subject, name)
         elif missing:
@@ -92,29 +94,36 @@ def _decode(subject: SubjectRun, name: str, permutations: Sequence[int | None]) 
                 _save_decoders(subject, stem, decoders, computed_by)
         if under_prior is not None:
             with _decoding(subject, f"{stem} under its prior") as progress:
-                decoded, found = under_prior.run(permutation=permutation, progress=progress)
+                oracle = name == "t" and permutation is None
+                decoded, found = under_prior.run(permutation=permutation, oracle=oracle, progress=progress)
             if name == "t":
                 decoded = replace(decoded, array=subject.true(name).rows(found.stimulus_id[:, 0]))
             if permutation is None:
-                results.save_arrays(subject.decode_path(f"{name}_candidates"), vars(found), computed_by)
-                if name == "t":
-                    _save_captions(subject, decoded.stimulus_id, found)
+                arrays = {key: array for key, array in vars(found).items() if array is not None}
+                results.save_arrays(subject.decode_path(f"{name}_candidates"), arrays, computed_by)
+                if found.of_true is not None:
+                    _save_captions(subject, decoded.stimulus_id, found, found.of_true)
         results.save_features(subject.decode_path(stem), decoded, computed_by)
 
 
-def _save_captions(subject: SubjectRun, items: NDArray[np.int64], found: Candidates) -> None:
-    """Write the decoded caption of each item, as a JSON object on a line of its own."""
-    lines = []
-    for item, ids, probability in zip(items.tolist(), found.stimulus_id, found.probability, strict=True):
-        training = int(ids[0])
-        known = {
-            "stimulus_id": item,
-            "caption": subject.stimuli.captions(training)[0],
-            "training_stimulus_id": training,
-            "probability": round(float(probability[0]), 6),
-        }
-        lines.append(json.dumps(known, ensure_ascii=False))
-    subject.results.save_text(f"{subject.name}/captions.jsonl", "\n".join(lines) + "\n")
+def _save_captions(
+    subject: SubjectRun, items: NDArray[np.int64], found: Candidates, of_true: NDArray[np.int64]
+) -> None:
+    """Write the decoded caption of each item, and the one that the true features select."""
+    captions = []
+    for row, item in enumerate(items.tolist()):
+        training, oracle = int(found.stimulus_id[row, 0]), int(of_true[row])
+        captions.append(
+            DecodedCaption(
+                stimulus_id=item,
+                caption=subject.stimuli.captions(training)[0],
+                training_stimulus_id=training,
+                probability=round(float(found.probability[row, 0]), 6),
+                oracle_caption=subject.stimuli.captions(oracle)[0],
+                oracle_training_stimulus_id=oracle,
+            )
+        )
+    save_captions(subject.results, subject.name, captions)
 
 
 def _save_decoders(subject: SubjectRun, stem: str, decoders: Sequence[Decoder], computed_by: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from reseen.pipeline.controls import left_out, repetitions
 from reseen.pipeline.stacks import Stacks
 from reseen.pipeline.tables import make_table
 from reseen.protocols import PROTOCOLS, Protocol
-from reseen.results import SCORED_SIZE_OF, TEST_IMAGES_OF
+from reseen.results import SCORED_SIZE_OF, TEST_IMAGES_OF, load_captions
 from reseen.stimuli import image_digest
 from reseen.tables import BUILTIN, PIXELS, SCORE_COLUMNS
 
@@ -44,6 +44,8 @@ def evaluate(subject: SubjectRun) -> bool:
     """Score decoded features and images, and diagnose them; return whether any table was missing."""
     scored = make_table(subject, "scores", _score)
     scored = make_table(subject, "images", _score_each_image) or scored
+    if subject.run.decodes_captions:
+        scored = make_table(subject, "captions", _score_captions) or scored
     return make_table(subject, "diagnostics", _diagnose) or scored
 
 
@@ -62,6 +64,23 @@ def _score_each_image(subject: SubjectRun) -> pd.DataFrame:
     kept: list[pd.DataFrame] = []
     _score_images(subject, kept.append)
     return kept[0]
+
+
+def _score_captions(subject: SubjectRun) -> pd.DataFrame:
+    """Score decoded captions against those of the presented images; chance levels draw from training captions."""
+    found, recipe = load_captions(subject.results, subject.name), subject.recipe
+    ids = np.array([caption.stimulus_id for caption in found])
+    trained = np.unique(np.concatenate([train for train, _ in subject.split.folds]))
+    return scores.score_captions(
+        [caption.caption for caption in found],
+        [subject.stimuli.captions(stimulus) for stimulus in ids.tolist()],
+        oracle=[caption.oracle_caption for caption in found],
+        training=[text for stimulus in trained.tolist() for text in subject.stimuli.captions(stimulus)],
+        stimulus_id=ids,
+        subject=subject.name,
+        seed=recipe.seed,
+        n_bootstrap=recipe.evaluate.n_bootstrap,
+    )
 
 
 def _score_features(subject: SubjectRun) -> pd.DataFrame:

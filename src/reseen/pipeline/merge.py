@@ -12,7 +12,7 @@ from reseen.files import check_vacant, shown
 from reseen.pipeline.stages import STAGES, needed, run
 from reseen.pipeline.tables import COLUMNS
 from reseen.recipe import Recipe, differences, list_differences, with_changes
-from reseen.results import ResultsFolder
+from reseen.results import ResultsFolder, has_captions, load_captions, save_captions
 
 
 def merge(
@@ -93,6 +93,8 @@ def _copy_subject(part: ResultsFolder, joint: ResultsFolder, subject: str) -> No
     for place in (f"features/{subject}", f"{subject}/decode", f"{subject}/images", f"{subject}/encode"):
         if (part.path / place).is_dir():
             shutil.copytree(part.path / place, joint.path / place)
+    if has_captions(part, subject):
+        save_captions(joint, subject, load_captions(part, subject))
     for name in COLUMNS:
         if (part.path / subject / f"{name}.csv").is_file():
             joint.save_table(f"{subject}/{name}", part.load_table(f"{subject}/{name}"))

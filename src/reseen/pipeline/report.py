@@ -18,7 +18,7 @@ from reseen.pipeline.context import Run, SubjectRun
 from reseen.pipeline.maps import cortical_maps, save_figure, write_figures
 from reseen.pipeline.stacks import Stacks
 from reseen.recipe import to_toml
-from reseen.results import VERSION_OF
+from reseen.results import VERSION_OF, load_captions
 from reseen.scores import Scores
 from reseen.tables import WITHOUT_RESPONSES, is_retrieved
 
@@ -58,6 +58,7 @@ def report(run: Run) -> bool:
         diagnostics=diagnostics,
         provenance=_provenance(run),
         encoding=encoding,
+        captions=results.load_table("captions") if run.decodes_captions else None,
         recipe_text=to_toml(run.recipe),
     )
     examples = page.examples(contents)
@@ -100,6 +101,17 @@ def _report_subject(subject: SubjectRun, ranking: pd.DataFrame, encoding: pd.Dat
         no_maps=no_maps,
         probable=_probable(subject),
         probable_of=subject.run.shown_prior or "",
+        captions=_captions(subject),
+    )
+
+
+def _captions(subject: SubjectRun) -> tuple[page.ShownCaption, ...]:
+    """Return each item's decoded caption with its oracle and the first caption that a person wrote."""
+    if not subject.run.decodes_captions:
+        return ()
+    return tuple(
+        page.ShownCaption(found.caption, found.oracle_caption, subject.stimuli.captions(found.stimulus_id)[0])
+        for found in load_captions(subject.results, subject.name)
     )
 
 

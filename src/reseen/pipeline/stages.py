@@ -43,7 +43,8 @@ class Stage:
     writes
         Patterns of the files that it writes in the results folder; ``*/`` matches a subject's folder.
     tables
-        Tables that it writes for each subject, and that are joined when every subject has one.
+        Tables that it writes for each subject, and that are joined when every subject has one; ``captions`` only if
+        the recipe decodes captions.
     by_subject
         Whether it runs for each subject, or once for the complete run.
     """
@@ -67,7 +68,7 @@ STAGES: dict[str, Stage] = {
     ),
     "reconstruct": Stage(reconstruct, ("decode",), (), ("*/images/*",)),
     "evaluate": Stage(
-        evaluate, ("reconstruct",), ("stimuli", "trials"), ("kept/*",), ("scores", "images", "diagnostics")
+        evaluate, ("reconstruct",), ("stimuli", "trials"), ("kept/*",), ("scores", "images", "diagnostics", "captions")
     ),
     "report": Stage(
         report, ("encode", "evaluate"), ("stimuli", "trials"), ("report.html", "figures/*"), by_subject=False

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from reseen.pipeline.context import Run, SubjectRun
-from reseen.tables import DIAGNOSTIC_COLUMNS, ENCODING_COLUMNS, IMAGE_COLUMNS, SCORE_COLUMNS
+from reseen.tables import CAPTION_COLUMNS, DIAGNOSTIC_COLUMNS, ENCODING_COLUMNS, IMAGE_COLUMNS, SCORE_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +16,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "scores": SCORE_COLUMNS,
     "images": IMAGE_COLUMNS,
     "diagnostics": DIAGNOSTIC_COLUMNS,
+    "captions": CAPTION_COLUMNS,
 }
 """Columns of each table; a table of an older version with other columns is computed again."""
 
@@ -35,10 +36,12 @@ def make_table(subject: SubjectRun, name: str, make: Callable[[SubjectRun], pd.D
 
 
 def join_tables(run: Run, names: Sequence[str]) -> None:
-    """Join the tables of all subjects, each if it is missing."""
+    """Join the tables of all subjects, each if it is missing; without decoded captions they have no table."""
     import pandas as pd
 
     for name in names:
+        if name == "captions" and not run.decodes_captions:
+            continue
         if not run.results.has_table(name, COLUMNS[name]):
             (run.results.path / "report.html").unlink(missing_ok=True)
             parts = [run.results.load_table(f"{subject}/{name}") for subject in run.recipe.data.subjects]

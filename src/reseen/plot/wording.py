@@ -17,6 +17,9 @@ _WORDS = {
     "image_encoder": "the image encoder",
     "nearest_z": "nearest by z",
     "nearest_c": "nearest by c",
+    **{f"bleu{n}": f"BLEU-{n}" for n in range(1, 5)},
+    "rouge_l": "ROUGE-L",
+    "cider": "CIDEr",
     "distance": "distance from the presented image",
 }
 

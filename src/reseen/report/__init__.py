@@ -13,12 +13,13 @@ The argument has all contents of the page, so plain arrays are enough.
     gallery.py    presented and reconstructed images, denoising sequences
     scores.py     the table at the top and the charts
     diagnostic_section.py  the checks, curves and numbers of the diagnostics
+    caption_section.py  decoded captions and their scores
     encoding.py   encoding models: maps, values and a summary of each analysis
     page.py       the sections, rendered by report.html.j2
 """
 
 from reseen.plot.wording import words
-from reseen.report.contents import DenoisingSequence, ReportInput, SubjectReport
+from reseen.report.contents import DenoisingSequence, ReportInput, ShownCaption, SubjectReport
 from reseen.report.embed import image_uri
 from reseen.report.encoding import AnalysisReport, analysis_reports
 from reseen.report.gallery import examples
@@ -30,6 +31,7 @@ __all__ = [
     "DenoisingSequence",
     "ReportInput",
     "Sample",
+    "ShownCaption",
     "SubjectReport",
     "analysis_reports",
     "declared_sample",

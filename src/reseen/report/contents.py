@@ -54,6 +54,25 @@ class DenoisingSequence:
 
 
 @dataclass(frozen=True)
+class ShownCaption:
+    """Captions of one item.
+
+    Parameters
+    ----------
+    decoded
+        The decoded caption.
+    oracle
+        The caption that the same method returns for the true features.
+    presented
+        A caption that a person wrote of the presented image.
+    """
+
+    decoded: str
+    oracle: str
+    presented: str
+
+
+@dataclass(frozen=True)
 class SubjectReport:
     """Contents of the report about one subject; the items are its test images (or single test trials).
 
@@ -89,6 +108,8 @@ class SubjectReport:
         Most probable captions of each item with their probabilities, if c was decoded with a prior, or t.
     probable_of
         The feature that they belong to: ``"c"`` or ``"t"``.
+    captions
+        Captions of each item, if captions were decoded.
 
     Raises
     ------
@@ -110,12 +131,15 @@ class SubjectReport:
     no_maps: str = ""
     probable: tuple[tuple[tuple[float, str], ...], ...] = ()
     probable_of: str = ""
+    captions: tuple[ShownCaption, ...] = ()
 
     def __post_init__(self) -> None:
         n_items = len(self.stimulus_id)
         rows = {"presented": len(self.presented), "score": len(self.score)}
         if self.probable:
             rows["probable"] = len(self.probable)
+        if self.captions:
+            rows["captions"] = len(self.captions)
         for (level, condition), array in self.images.items():
             rows[f"images of {level} {condition}"] = len(array)
         for name, n_rows in rows.items():
@@ -154,6 +178,8 @@ class ReportInput:
         Table of diagnostics (`reseen.evaluate.diagnose_features`), or ``None``.
     checks
         Table of checks (`reseen.evaluate.run_checks`), or ``None``.
+    captions
+        Table of the scores of decoded captions (`reseen.evaluate.score_captions`), or ``None``.
     stimuli
         Category of the stimuli, see `reseen.headline.choose`.
     recipe_text
@@ -172,6 +198,7 @@ class ReportInput:
     encoding: pd.DataFrame | None = None
     diagnostics: pd.DataFrame | None = None
     checks: pd.DataFrame | None = None
+    captions: pd.DataFrame | None = None
     stimuli: str = ""
     recipe_text: str | None = None
 

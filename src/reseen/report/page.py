@@ -14,6 +14,7 @@ from reseen.plot import colours, wording
 from reseen.plot.figure import page_svg
 from reseen.recipe import to_toml
 from reseen.report import gallery, marks, scores
+from reseen.report.caption_section import LEVELS, caption_section
 from reseen.report.contents import ReportInput, SubjectReport
 from reseen.report.diagnostic_section import diagnostic_section
 from reseen.report.encoding import encoding_section
@@ -55,6 +56,8 @@ def report(contents: ReportInput) -> str:
         sequences=[
             gallery.sequence_strip(subject, sequence) for subject in contents.subjects for sequence in subject.sequences
         ],
+        captions=caption_section(contents),
+        caption_levels=list(LEVELS.values()),
         score_groups=scores.chart_groups(found, head),
         score_columns=SCORE_COLUMNS,
         score_rows=_table_rows(contents.scores, SCORE_COLUMNS),

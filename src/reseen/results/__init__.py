@@ -14,10 +14,11 @@
     ├── features/<subject>/   z.safetensors, c.safetensors; <feature>/<block>.safetensors: recorded while denoising
     ├── <subject>/decode/     z.safetensors: decoded; z_fold0.safetensors: decoder; permuted0_z: with permuted labels;
     │                         c_candidates: captions under the prior; clusters, without_...: of a full run
-    ├── <subject>/captions.jsonl  decoded caption of each item, where a condition has t
+    ├── <subject>/captions.jsonl  decoded caption of each item and its oracle, where a condition has t
     ├── <subject>/images/     <level>/<condition>/<stimulus_id>_<sample>.png, with -t<item> for single trials
     ├── <subject>/encode/     voxels.safetensors: results of every encoding model for each voxel
     ├── scores.csv            one score a row; diagnostics.csv and encoding.csv likewise; each subject's in its folder
+    ├── captions.csv          scores of decoded captions, likewise, where a condition has t
     ├── images.csv            scores of each test image, likewise, which `reseen compare` pairs
     ├── raters/               index.html and design.json: a test of two alternatives for raters
     ├── figures/              for print, as PNG and SVG: examples, identification, <subject>_<encoding analysis>
@@ -33,8 +34,10 @@ A file is complete or absent: it is written under another name in the same folde
     journal.py     warnings and times
     records.py     recipe, versions, times, digests and settings of arrays
     manifest.py    checksums of tables
+    captions.py    decoded captions
 """
 
+from reseen.results.captions import DecodedCaption, has_captions, load_captions, save_captions
 from reseen.results.folder import ResultsFolder
 from reseen.results.records import (
     SCORED_SIZE_OF,
@@ -50,9 +53,13 @@ __all__ = [
     "SCORED_SIZE_OF",
     "TEST_IMAGES_OF",
     "VERSION_OF",
+    "DecodedCaption",
     "ResultsFolder",
     "StageTime",
     "digest",
+    "has_captions",
     "library_versions",
+    "load_captions",
+    "save_captions",
     "started_recipe",
 ]

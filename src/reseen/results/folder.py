@@ -192,7 +192,7 @@ class ResultsFolder(Journal):
         for subject in self.recipe.data.subjects:
             for name in names:
                 (self.path / subject / f"{name}.csv").unlink(missing_ok=True)
-        for name in ("encoding", "scores", "images", "diagnostics"):
+        for name in ("encoding", "scores", "images", "diagnostics", "captions"):
             (self.path / f"{name}.csv").unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------------------------ arrays
