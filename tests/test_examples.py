@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_captioner import write_blip
 
 import reseen
 
@@ -29,6 +30,9 @@ def test_the_examples_of_public_names_run(
     found = attrgetter(name)(reseen)
     module = importlib.import_module(getattr(found, "__module__", None) or found.__name__)
     given = {"simulated_tree": simulated_tree, "own_data": brain_file, "finished_run": finished}
+    if name == "load_captioner":
+        write_blip(tmp_path / "blip")
+        given["blip_folder"] = tmp_path / "blip"
     here = {**vars(module), **given, "trial_table": trial_table}
     tests = doctest.DocTestFinder(recurse=True).find(found, name, module=module, globs=here)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)

@@ -31,6 +31,7 @@ PUBLIC = {
     "extract_features",
     "fit_ridge",
     "load_arrays",
+    "load_captioner",
     "load_data",
     "load_model",
     "load_nsd",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reseen.features import Features
     from reseen.finished import Results
     from reseen.ldm import LatentDiffusion, load_model
+    from reseen.ldm.captioner import load_captioner
     from reseen.ldm.denoised_features import extract_features
     from reseen.pipeline import run
     from reseen.recipe import Recipe, load_recipe
@@ -53,6 +54,7 @@ _WHERE = {
     "extract_features": ("ldm.denoised_features", "extract_features"),
     "fit_ridge": ("ridge", "fit_ridge"),
     "load_arrays": ("datasets", "load_arrays"),
+    "load_captioner": ("ldm.captioner", "load_captioner"),
     "load_data": ("datasets", "load_data"),
     "load_model": ("ldm", "load_model"),
     "load_nsd": ("datasets", "load_nsd"),
@@ -85,6 +87,7 @@ __all__ = [
     "extract_features",
     "fit_ridge",
     "load_arrays",
+    "load_captioner",
     "load_data",
     "load_model",
     "load_nsd",
