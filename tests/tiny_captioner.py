@@ -7,8 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from reseen.imports import hide_broken_torchvision
+from reseen.ldm.captioner import WRITING
 
-WORDS = (*["a", "picture", "of"], "red", "blue", "cat", "dog", "house", "on", "the", "sea", "and", "small", "two")
+WORDS = (
+    *WRITING["blip"].prompt.split(),
+    "red",
+    "blue",
+    "cat",
+    "dog",
+    "house",
+    "on",
+    "the",
+    "sea",
+    "and",
+    "small",
+    "two",
+)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 BEGIN = len(SPECIAL) + len(WORDS)
 """Number of BLIP's own first token, which follows the words of the tokenizer."""
