@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.applied import Applied, apply_run, choose_conditions, read_trials
 from reseen.checks import count_statuses
-from reseen.conditions import features_of, main_condition
+from reseen.conditions import decoded_features, features_of, main_condition
+from reseen.datasets.new_trials import NewTrials
 from reseen.decode import Decoder
+from reseen.decode.new_trials import ScalingRule
 from reseen.diagnosis import Diagnostics
 from reseen.errors import ResultsError
 from reseen.evaluate import run_checks
@@ -21,7 +25,9 @@ from reseen.headline import stimuli_of
 from reseen.reconstruction import count_samples
 from reseen.results import DecodedCaption, ResultsFolder, load_captions
 from reseen.scores import Scores
+from reseen.stimuli import Stimuli
 from reseen.tables import IMAGE_LEVELS, Level
+from reseen.trials import Trials
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,6 +153,103 @@ class Results(ResultsFolder):
                 where=path,
             )
         return Decoder.from_arrays(*self.load_arrays(path))
+
+    def decoders(self, feature: str, subject: str | None = None) -> tuple[Decoder, ...]:
+        """Return the fitted decoders of a feature, one for each fold of the split.
+
+        Raises
+        ------
+        ResultsError
+            As `decoder`, if there is none.
+        """
+        first = self.decoder(feature, subject)
+        name, n_folds = self._subject(subject), 1
+        while self.decode_path(name, f"{feature}_fold{n_folds}").is_file():
+            n_folds += 1
+        return (first, *(self.decoder(feature, name, fold=fold) for fold in range(1, n_folds)))
+
+    def apply(
+        self,
+        trials: Trials | Path | str,
+        subject: str | None = None,
+        *,
+        labelled: bool = True,
+        stimuli: Stimuli | None = None,
+        conditions: Sequence[str] | None = None,
+        scaling: ScalingRule | None = None,
+        average: bool = False,
+        device: str = "cpu",
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Applied:
+        """Decode new trials of the same subject and the same voxels, and generate their images.
+
+        Voxels are matched by their index (``Trials.voxel_index``), never by their order. Where the split has several
+        folds, predictions are means over the decoders of all folds.
+
+        Parameters
+        ----------
+        trials
+            New trials in order of presentation; or a file of them, see `reseen.datasets.new_trials`.
+        subject
+            Name of the subject. Left out: the only one.
+        labelled
+            Whether ``trials.stimulus_id`` names stimuli, and does not only number the trials. A file says it itself.
+        stimuli
+            Images of the stimuli. Left out: ``stimulus_id`` has the ids of the run.
+        conditions
+            Conditions to generate images of, such as ``["z", "zc"]``. Left out: the condition of the headline; an empty
+            list: no images, and the model is not loaded.
+        scaling
+            Mean and standard deviation that standardise each voxel: ``"session"``, those of all new trials of the same
+            session; ``"training"``, those of the training sessions; ``"causal"``, running ones of the trials so far,
+            for live use. See `reseen.decode.new_trials`. Left out: ``"session"`` where the run standardised its own
+            sessions, else ``"training"``. Only ``"session"`` uses later trials.
+        average
+            Average the trials of each stimulus before the prediction.
+        device
+            Device of the model's networks.
+        progress
+            Callback ``(step, n_done, n_total)``.
+
+        Raises
+        ------
+        ShapeError
+            If the trials lack voxels of the decoders, have no voxel indices, or are in another volume.
+        DataError
+            If the file cannot be read, a stimulus is unknown, or a session has too few trials.
+        RecipeError
+            If the run did not decode what a condition needs.
+        ResultsError
+            If the decoders are not stored, or the model is another one.
+
+        Examples
+        --------
+        >>> results = Results.read(finished_run)
+        >>> decoder = results.decoder("z")
+        >>> rng = np.random.default_rng(0)
+        >>> new = Trials(rng.normal(size=(2, 40)), np.arange(2), voxel_index=rng.permutation(40))
+        >>> results.apply(new, labelled=False, scaling="training", conditions=["z"]).images["z"].shape[:2]
+        (2, 1)
+        """
+        name = self._subject(subject)
+        chosen = choose_conditions(self, conditions)
+        needed = decoded_features(chosen or self.recipe.reconstruct.conditions)
+        decoders = {feature: self.decoders(feature, name) for feature in needed}
+        if isinstance(trials, Trials):
+            new = NewTrials(trials, labelled, stimuli)
+        else:
+            new = read_trials(Path(trials), self, decoders, name)
+        return apply_run(
+            self,
+            decoders,
+            new,
+            name,
+            conditions=chosen,
+            scaling=scaling,
+            average=average,
+            device=device,
+            progress=progress,
+        )
 
     def images(
         self, condition: str | None = None, subject: str | None = None, *, level: Level = "result"

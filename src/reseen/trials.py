@@ -44,6 +44,24 @@ class SessionScaling:
         ShapeError
             If a session is unknown or the voxels are not those of the scaling.
         """
+        row = self._rows(betas, session)
+        scaled: NDArray[np.float32] = ((betas - self.mean[row]) / self.scale[row]).astype(np.float32)
+        return scaled
+
+    def undo(self, betas: NDArray[np.float32], session: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return standardised trials ``(n_trials, n_voxels)`` in their units before; the inverse of `apply`.
+
+        Raises
+        ------
+        ShapeError
+            As `apply`.
+        """
+        row = self._rows(betas, session)
+        raw: NDArray[np.float32] = (betas * self.scale[row] + self.mean[row]).astype(np.float32)
+        return raw
+
+    def _rows(self, betas: NDArray[np.float32], session: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Return the row of the session of each trial, after a check of the voxels."""
         if betas.shape[1] != self.mean.shape[1]:
             raise ShapeError(f"betas have {betas.shape[1]} voxels; this scaling has {self.mean.shape[1]}.")
         row = np.minimum(np.searchsorted(self.session, session), len(self.session) - 1)
@@ -54,8 +72,7 @@ class SessionScaling:
                 f"{', '.join(map(str, self.session))}. Standardise all trials of that session together first "
                 "(Trials.zscore_sessions)."
             )
-        scaled: NDArray[np.float32] = ((betas - self.mean[row]) / self.scale[row]).astype(np.float32)
-        return scaled
+        return row
 
     def voxels(self, mask: NDArray[Any]) -> SessionScaling:
         """Return the scaling of some voxels, chosen by a mask or by number."""

@@ -4,6 +4,7 @@
 
     __init__.py   commands that run or check a recipe
     folders.py    reseen evaluate, for two folders of images
+    apply.py      reseen apply
     compare.py    reseen compare
     merge.py      reseen merge
     raters.py     reseen raters, and reseen raters score
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from reseen.cli.apply import apply
 from reseen.cli.compare import compare
 from reseen.cli.folders import EVALUATE, score_folders
 from reseen.cli.merge import merge
@@ -271,6 +273,7 @@ def simulate(
 
 
 app.command()(merge)
+app.command()(apply)
 app.command()(compare)
 app.add_typer(raters, name="raters")
 

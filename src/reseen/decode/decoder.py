@@ -69,6 +69,8 @@ class Decoder(Estimator):
         Shape ``(n_voxels,)``: True for the voxels that are used.
     voxel_index_
         Indices of these voxels in the volume, or ``None``.
+    volume_shape_
+        Shape of this volume, or ``None`` if it is unknown.
     scaling_
         Means and standard deviations that standardised the training trials within sessions, or ``None``.
     n_trials_, n_stimuli_
@@ -187,6 +189,7 @@ class Decoder(Estimator):
         self.shape_ = tuple(int(size) for size in features.array.shape[1:])
         self.voxels_ = trials.roi(self.rois)
         self.voxel_index_ = None if trials.voxel_index is None else trials.voxel_index[self.voxels_]
+        self.volume_shape_ = trials.volume_shape
         self.scaling_ = None if trials.scaling is None else trials.scaling.voxels(self.voxels_)
         self.n_trials_ = int(train.sum())
         self.n_stimuli_ = int(row.max()) + 1
@@ -285,6 +288,7 @@ class Decoder(Estimator):
             "feature": self.feature_,
             "shape": list(self.shape_),
             "counts": [self.n_trials_, self.n_stimuli_, self.n_averaged_],
+            "volume_shape": None if self.volume_shape_ is None else [int(size) for size in self.volume_shape_],
         }
         return arrays, {SAVED_AS: json.dumps(known)}
 
@@ -311,6 +315,8 @@ class Decoder(Estimator):
         decoder.map_ = RidgeMap(**parts)
         decoder.feature_ = known["feature"]
         decoder.shape_ = tuple(known["shape"])
+        volume = known.get("volume_shape")  # files of earlier versions have none
+        decoder.volume_shape_ = None if volume is None else tuple(volume)
         decoder.n_trials_, decoder.n_stimuli_, decoder.n_averaged_ = known["counts"]
         return decoder
 

@@ -27,14 +27,12 @@ from reseen.networks import Panel
 from reseen.pipeline.image_writer import Writer
 from reseen.recipe import Recipe
 from reseen.reconstruction.pixels import is_grey
-from reseen.results import ResultsFolder
+from reseen.results import GREY_OF, ResultsFolder
 from reseen.split import Split
 from reseen.stimuli import Stimuli
 from reseen.subject import Subject
 from reseen.trials import Trials
 
-GREY_OF = "grey images of "
-"""Start of the record of whether a subject's images are written in grey."""
 N_HASHED_IMAGES = 16
 """Number of images in a subject's fingerprint, at equal distances among the presented ones."""
 

@@ -16,6 +16,7 @@ The argument has all contents of the page, so plain arrays are enough.
     caption_section.py  decoded captions and their scores
     encoding.py   encoding models: maps, values and a summary of each analysis
     page.py       the sections, rendered by report.html.j2
+    new_trials.py a page about new trials, rendered by new_trials.html.j2; both pages have the style of style.html.j2
 """
 
 from reseen.plot.wording import words
@@ -23,12 +24,15 @@ from reseen.report.contents import DenoisingSequence, ReportInput, ShownCaption,
 from reseen.report.embed import image_uri
 from reseen.report.encoding import AnalysisReport, analysis_reports
 from reseen.report.gallery import examples
+from reseen.report.new_trials import SCALING_SENTENCES, NewTrialsReport, new_trials_report
 from reseen.report.page import report
 from reseen.report.sample import Sample, declared_sample
 
 __all__ = [
+    "SCALING_SENTENCES",
     "AnalysisReport",
     "DenoisingSequence",
+    "NewTrialsReport",
     "ReportInput",
     "Sample",
     "ShownCaption",
@@ -37,6 +41,7 @@ __all__ = [
     "declared_sample",
     "examples",
     "image_uri",
+    "new_trials_report",
     "report",
     "words",
 ]

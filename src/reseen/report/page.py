@@ -45,7 +45,7 @@ def report(contents: ReportInput) -> str:
     found = marks.read_marks(contents.scores)
     recipe = contents.recipe
     head = choose(contents.scores, contents.stimuli)
-    return _template().render(
+    return load_template("report.html.j2").render(
         colours=colours.PAGE,
         recipe=recipe,
         verdicts=_verdicts(contents),
@@ -60,7 +60,7 @@ def report(contents: ReportInput) -> str:
         caption_levels=list(LEVELS.values()),
         score_groups=scores.chart_groups(found, head),
         score_columns=SCORE_COLUMNS,
-        score_rows=_table_rows(contents.scores, SCORE_COLUMNS),
+        score_rows=table_rows(contents.scores, SCORE_COLUMNS),
         chance_levels=scores.chance_levels(found, head),
         published=scores.published(contents.scores),
         diagnostics=_diagnostics(contents),
@@ -100,7 +100,8 @@ def _unbroken(text: str) -> str:
     return text.replace(" %", wording.PERCENT)
 
 
-def _template() -> Template:
+def load_template(name: str) -> Template:
+    """Load one of the page templates of this package."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     pages = Environment(
@@ -110,7 +111,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return pages.get_template("report.html.j2")
+    return pages.get_template(name)
 
 
 def _alphas(subject: SubjectReport) -> Iterator[dict[str, Any]]:
@@ -157,17 +158,18 @@ def _encoding(contents: ReportInput) -> dict[str, Any] | None:
         return None
     shown = frame.head(_LONG_TABLE)
     about = "" if len(shown) == len(frame) else f"The first {len(shown)} of {len(frame)} rows."
-    rows = _table_rows(shown, list(frame.columns))
+    rows = table_rows(shown, list(frame.columns))
     columns = [str(name) for name in frame.columns]
     return {"columns": columns, "rows": rows, "about": about, "subjects": encoding_section(contents)}
 
 
 def _diagnostics(contents: ReportInput) -> list[dict[str, Any]]:
     sections = diagnostic_section(contents.diagnostics, contents.checks)
-    return [{**section, "numbers": _table_rows(section["numbers"], DIAGNOSTIC_COLUMNS[1:])} for section in sections]
+    return [{**section, "numbers": table_rows(section["numbers"], DIAGNOSTIC_COLUMNS[1:])} for section in sections]
 
 
-def _table_rows(frame: pd.DataFrame, columns: Sequence[Any]) -> list[list[str]]:
+def table_rows(frame: pd.DataFrame, columns: Sequence[Any]) -> list[list[str]]:
+    """Return some columns of a table as text, row by row."""
     return [[_print(cell) for cell in row] for row in frame[list(columns)].itertuples(index=False, name=None)]
 
 

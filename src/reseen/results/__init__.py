@@ -40,6 +40,7 @@ A file is complete or absent: it is written under another name in the same folde
 from reseen.results.captions import DecodedCaption, has_captions, load_captions, save_captions
 from reseen.results.folder import ResultsFolder
 from reseen.results.records import (
+    GREY_OF,
     SCORED_SIZE_OF,
     TEST_IMAGES_OF,
     VERSION_OF,
@@ -50,6 +51,7 @@ from reseen.results.records import (
 )
 
 __all__ = [
+    "GREY_OF",
     "SCORED_SIZE_OF",
     "TEST_IMAGES_OF",
     "VERSION_OF",

@@ -20,6 +20,8 @@ VERSION_OF = "version of "
 """Prefix of the records of library versions."""
 TEST_IMAGES_OF, SCORED_SIZE_OF = "test images of ", "scored size of "
 """Prefixes of the records of a subject's test images, and of the size in pixels at which images are scored."""
+GREY_OF = "grey images of "
+"""Start of the record of whether a subject's images are written in grey."""
 LIBRARIES = ("reseen", "numpy", "scipy", "scikit-learn", "pillow", "scikit-image", "torch", "diffusers", "transformers")
 SECTIONS = {
     "extract": ("model", "extract"),

@@ -1,0 +1,156 @@
+"""Scoring: true features and presented images of new trials, and their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from reseen.datasets.opening import open_subject
+from reseen.decode import Decoder
+from reseen.errors import DataError, ReseenError
+from reseen.evaluate import evaluate_features
+from reseen.features import Features
+from reseen.files import shown
+from reseen.headline import stimuli_category, stimuli_of
+from reseen.ldm.extraction import extract
+from reseen.results import ResultsFolder
+from reseen.ridge import RidgeMap
+from reseen.scores import Scores
+from reseen.scoring import score
+
+if TYPE_CHECKING:
+    from reseen.ldm import LatentDiffusion
+    from reseen.stimuli import Stimuli
+
+FEWEST_STIMULI = 3
+"""Smallest number of stimuli that scores can be computed of."""
+
+
+def stimuli_of_run(results: ResultsFolder, subject: str, notes: list[str]) -> Stimuli | None:
+    """Open the images of the run; where they cannot be read, say so and return None."""
+    data = results.recipe.data
+    if data.path is None and data.kind == "simulated":
+        data = data.model_copy(update={"path": results.path / "data"})
+    try:
+        return open_subject(data, subject).stimuli
+    except ReseenError as error:
+        notes.append(f"The presented images are not shown and images are not scored: {error}")
+        return None
+
+
+def true_features(
+    results: ResultsFolder,
+    stimuli: Stimuli | None,
+    model: LatentDiffusion | None,
+    subject: str,
+    ids: NDArray[np.int64],
+    names: tuple[str, ...],
+) -> dict[str, NDArray[np.float32]]:
+    """Return the true features of each item, ``(n_items, ...)``: of the run, or extracted from new images."""
+    if stimuli is not None and model is not None:
+        found = extract(stimuli, np.unique(ids), model, names, recipe=results.recipe.extract)
+        return {name: features.rows(ids) for name, features in found.items()}
+    true = {}
+    for name in names:
+        known = results.feature_blocks(f"{subject}/{name}").load()
+        unknown = np.setdiff1d(ids, known.stimulus_id)
+        if len(unknown):
+            raise DataError(
+                f"stimulus {unknown[0]} of the new trials is not a stimulus of {subject} in {shown(results.path)}. "
+                "Use the run's ids, or leave stimulus_id out, or give a recipe (.toml) that names the images.",
+                where="stimulus_id",
+                found=int(unknown[0]),
+            )
+        true[name] = known.rows(ids)
+    return true
+
+
+def note_training(
+    results: ResultsFolder,
+    subject: str,
+    ids: NDArray[np.int64],
+    decoders: Mapping[str, Sequence[Decoder]],
+    notes: list[str],
+) -> None:
+    """Note how many stimuli were training stimuli of the run."""
+    tested = results.load_features(results.decode_path(subject, next(iter(decoders)))).stimulus_id
+    several = any(len(fitted) > 1 for fitted in decoders.values())
+    trained = np.unique(ids) if several else np.setdiff1d(ids, tested)
+    if len(trained):
+        notes.append(
+            f"{len(trained):,} of {len(np.unique(ids)):,} stimuli were training stimuli of the decoders: their scores "
+            "show recognition of known images, not reconstruction of new ones."
+        )
+
+
+def same_size(stimuli: Stimuli, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return the presented image of each item; images of several sizes are resized to the smallest."""
+    unique, row = np.unique(ids, return_inverse=True)
+    images = [stimuli.image(int(stimulus)) for stimulus in unique]
+    side = min(len(image) for image in images)
+    found = [
+        image
+        if len(image) == side
+        else np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
+        for image in images
+    ]
+    stack: NDArray[np.uint8] = np.stack(found)[row]
+    return stack
+
+
+def score_items(
+    results: ResultsFolder,
+    subject: str,
+    decoders: Mapping[str, Sequence[Decoder]],
+    features: Mapping[str, Features],
+    true: Mapping[str, NDArray[np.float32]],
+    images: Mapping[str, NDArray[np.uint8]],
+    presented: NDArray[np.uint8] | None,
+    notes: list[str],
+    device: str,
+) -> Scores | None:
+    """Score features and images with the settings of the run."""
+    import pandas as pd
+
+    recipe, ids = results.recipe, next(iter(features.values())).stimulus_id
+    n_stimuli = len(np.unique(ids))
+    if n_stimuli < FEWEST_STIMULI:
+        notes.append(f"There are no scores: {n_stimuli} stimuli are known, and scores need {FEWEST_STIMULI} or more.")
+        return None
+    tables = []
+    for name, found in features.items():
+        # the intercept is the training mean of each target; a user's estimator is never stored, see `Results.decoder`
+        means = [decoder.map_.intercept for decoder in decoders[name] if isinstance(decoder.map_, RidgeMap)]
+        flat = true[name].reshape(len(ids), -1)
+        tables.append(
+            evaluate_features(
+                subject,
+                name,
+                found.flat,
+                flat,
+                np.mean(means, axis=0),
+                stimulus_id=ids,
+                subsets={},
+                recipe=recipe.evaluate,
+                seed=recipe.seed,
+            )
+        )
+    category = stimuli_of(results.provenance, (subject,))
+    if images and presented is not None:
+        scored = score(
+            images,
+            presented,
+            stimulus_id=ids,
+            subject=subject,
+            stimuli=category or stimuli_category(presented, drawn=False),
+            seed=recipe.seed,
+            n_bootstrap=recipe.evaluate.n_bootstrap,
+            n_pairings=recipe.evaluate.n_derangements,
+            device=device,
+        )
+        tables.append(scored.table)
+    return Scores(pd.concat(tables, ignore_index=True), stimuli=category)

@@ -1,0 +1,70 @@
+"""Command ``reseen apply``: decoders of a finished run on new trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from reseen.cli.terminal import progress, say
+
+if TYPE_CHECKING:
+    from reseen.decode.new_trials import ScalingRule
+
+
+def apply(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="results folder of a finished run")],
+    trials: Annotated[
+        Path, typer.Option("--trials", metavar="FILE", help="new trials: .npz, a volume, or a recipe that names data")
+    ],
+    subject: Annotated[str | None, typer.Option("--subject", help="subject [default: the only one]")] = None,
+    scaling: Annotated[
+        str | None,
+        typer.Option(
+            "--scaling",
+            help="standardise by: session (all new trials of a session), training (the training sessions), causal "
+            "(trials so far) [default: session, or training where the run did not standardise sessions]",
+        ),
+    ] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option("--condition", help="condition of the images; repeatable [default: that of the headline]"),
+    ] = None,
+    no_images: Annotated[bool, typer.Option("--no-images", help="decode features only")] = False,
+    average: Annotated[bool, typer.Option("--average", help="average the trials of each stimulus first")] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="folder to write, new [default: RESULTS-FILE, beside RESULTS]")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="where networks run: cpu, cuda, cuda:1 or mps")] = "cpu",
+) -> None:
+    """Decode new trials with the decoders of a finished run.
+
+    The trials are of the same subject and the same voxels, which are matched by their index. Writes decoded features,
+    images, scores where the stimuli are known, and a report.
+    """
+    from reseen.files import check_vacant
+    from reseen.finished import Results
+
+    if no_images and condition:
+        raise typer.BadParameter("--condition names images, and --no-images refuses them. Leave one out.")
+    folder = out or results.resolve().with_name(f"{results.resolve().name}-{trials.name.partition('.')[0]}")
+    check_vacant(folder)
+    with progress() as shown:
+        found = Results.read(results).apply(
+            trials,
+            subject,
+            conditions=() if no_images else condition,
+            scaling=cast("ScalingRule | None", scaling),  # an unknown one is refused
+            average=average,
+            device=device,
+            progress=shown,
+        )
+    found.save(folder)
+    for note in found.notes:
+        say(f"note: {note}")
+    head = None if found.scores is None else found.scores.headline()
+    if head is not None:
+        say(f"headline: {head!r}")
+    say(f"{len(found)} items, scaling {found.scaling}: {folder}")
+    say(f"report: {folder / 'report.html'}")
