@@ -64,6 +64,9 @@ FEATURES: Mapping[str, FeatureEntry] = {
 """Features by name, in the order in which they are decoded."""
 LATENT = ("z", "c")
 """The features from which the denoising of encoding models starts."""
+STATES = ("blip", "git")
+"""Features from whose decoded values a captioner writes t: hidden states of an image. No image is generated from them,
+and the ROIs of t predict them."""
 _NAME_OF = {entry.letter: name for name, entry in FEATURES.items()}
 
 

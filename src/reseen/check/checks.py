@@ -230,6 +230,7 @@ CHECKS: Sequence[Check] = (
     _check(files.files, _DATA),
     _check(held_out, _DATA),
     _check(requirements.captions, "extract"),
+    _check(requirements.captioner, "extract"),
     _check(requirements.own_decoder, "decode"),
     _check(requirements.predictions, "decode"),
     _check(requirements.decoding_folds, "decode"),

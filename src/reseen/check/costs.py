@@ -102,6 +102,8 @@ def _n_bytes(inputs: Inputs) -> float:
     targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)  # numbers in z and c
     if "pixels" in recipe.reconstruct.conditions:
         targets += 3 * recipe.extract.pixels_size**2
+    if recipe.states is not None:
+        targets += math.prod(inputs.captioner.shape)
     n_decoded = 1 + recipe.n_permuted + (3 if recipe.evaluate.full else 0)
     # float32: features of all stimuli, decoders of all folds, decoded features
     arrays = 4 * targets * (sizes.n_stimuli + sizes.n_voxels * sizes.n_folds + sizes.n_items * n_decoded)

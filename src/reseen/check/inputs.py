@@ -20,9 +20,11 @@ from reseen.datasets.nsd_facts import TRUTH
 from reseen.datasets.nsd_protocol import N_REPEATS, choose_trials, describe_choice, list_sessions_of
 from reseen.datasets.nsd_rois import parse_roi
 from reseen.datasets.splits import make_split
-from reseen.errors import RecipeError, ReseenError
+from reseen.errors import ModelError, RecipeError, ReseenError
 from reseen.executor import Progress
+from reseen.files import shown
 from reseen.ldm import LatentDiffusion, load_model
+from reseen.ldm.captioner import Captioner, load_captioner
 from reseen.ldm.devices import choose_precision
 from reseen.recipe import Recipe, with_changes
 from reseen.simulate import BETAS, SPACE, plan_of
@@ -149,6 +151,27 @@ class Inputs:
         if progress is not None:
             progress("load the model", 1, 1)
         return ldm
+
+    @cached_property
+    def captioner(self) -> Captioner:
+        """The captioner of the recipe.
+
+        Raises
+        ------
+        ModelError
+            If it cannot be loaded, or is of another type than ``decode.captions``.
+        """
+        name, kind = self.recipe.model.captioner, self.recipe.decode.captions
+        assert name is not None  # the recipe refuses captions without a captioner
+        found = load_captioner(name, side=self.recipe.extract.captioner_side, device=self.device)
+        if found.kind != kind:
+            raise ModelError(
+                f"{shown(name)} is a {found.kind}, and decode.captions is {kind!r}. Change one of them.",
+                where="decode.captions",
+                expected=found.kind,
+                found=kind,
+            )
+        return found
 
     @property
     def outlines(self) -> Mapping[str, Outline]:

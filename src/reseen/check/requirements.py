@@ -18,6 +18,7 @@ from reseen.decode.estimators import RIDGE, make_estimator
 from reseen.decode.prior import check_prior
 from reseen.errors import ReseenError, ShapeError
 from reseen.evaluate.scores import pools
+from reseen.files import shown
 from reseen.ldm import LatentDiffusion
 from reseen.ldm.extraction import captions_of, check_varies, feature_shape, mean_conditioning
 from reseen.recipe import Recipe
@@ -178,6 +179,17 @@ def tested_voxels(inputs: Inputs) -> Iterator[Finding]:
     yield from _only_refused(finding_of("test images", correlate))
 
 
+def captioner(inputs: Inputs) -> Iterator[Finding]:
+    """Check that the captioner that writes captions can be loaded."""
+
+    def load() -> str:
+        found = inputs.captioner
+        return f"{shown(found.name)}: {found.kind}, states of shape {found.shape[0]} x {found.shape[1]}"
+
+    if inputs.recipe.states is not None:
+        yield finding_of("captioner", load)
+
+
 def own_decoder(inputs: Inputs) -> Iterator[Finding]:
     """Check that the user's estimator can be imported and created."""
 
@@ -235,7 +247,7 @@ def _divide_decoding(recipe: Recipe, subject: str, outline: Outline) -> None:
         rows = np.unique(trials) if recipe.data.train_trials == "averaged" else trials
         if section.alphas is None or len(set(section.alphas)) > 1:
             assign_folds(rows if section.group_folds else None, len(rows), section.n_folds, recipe.seed)
-        if "t" in decoded or ("c" in decoded and section.c_prior != "none"):
+        if ("t" in decoded and section.captions == "retrieved") or ("c" in decoded and section.c_prior != "none"):
             check_prior(subject, len(train), recipe.data.test_trials)
 
 

@@ -8,7 +8,7 @@ BLIP). Nothing is trained, and the captions of the true states are those that th
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
@@ -103,14 +103,14 @@ class Captioner:
     tokenizer: Any
     device: str
 
-    def image_to_states(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def image_to_states(self, images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Compute the hidden states of images.
 
         Parameters
         ----------
         images
-            Shape ``(n, height, width, 3)``, uint8. They are resized by Pillow, bicubic, and normalised as in the
-            training of the network.
+            Shape ``(n, height, width, 3)``, uint8, or a list of images of several sizes. They are resized by Pillow,
+            bicubic, and normalised as in the training of the network.
 
         Returns
         -------
@@ -121,8 +121,10 @@ class Captioner:
         found = np.empty((len(images), *self.shape), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(images), _AT_ONCE):
-                pixels = as_tensor(prepare(images[start : start + _AT_ONCE], self.given), self.given)
-                found[start : start + _AT_ONCE] = self.encode(pixels.to(self.device)).cpu().numpy()
+                batch = images[start : start + _AT_ONCE]
+                resized = np.concatenate([prepare(image[None], self.given) for image in batch])
+                pixels = as_tensor(resized, self.given).to(self.device)
+                found[start : start + _AT_ONCE] = self.encode(pixels).cpu().numpy()
         return found
 
     def states_to_captions(self, states: NDArray[np.float32]) -> list[str]:

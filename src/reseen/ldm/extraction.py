@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.conditions import FEATURES
+from reseen.conditions import FEATURES, STATES
 from reseen.errors import DataError, ModelError, RecipeError, ShapeError
 from reseen.features import Features
 from reseen.recipe import ExtractRecipe
@@ -145,7 +145,7 @@ def check_varies(name: str, array: NDArray[np.float32], n_cut: int) -> None:
     """
     if len(array) < 2 or (array != array[0]).any():
         return
-    if not FEATURES[name].from_captions:
+    if name in STATES or not FEATURES[name].from_captions:
         cause = "their images are all the same"
     elif n_cut:
         cause = "their captions are cut off before they differ: shorten them, or put the different words first"

@@ -16,12 +16,13 @@ import numpy as np
 from reseen.analyses import Analysis
 from reseen.blocks import FeatureBlocks
 from reseen.check import Inputs
-from reseen.conditions import decoded_features, in_role, main_condition
+from reseen.conditions import in_role, main_condition
 from reseen.decode import Decoding
 from reseen.decode.estimators import RIDGE
 from reseen.executor import Executor, Progress, Serial, check_seen
 from reseen.features import Features
 from reseen.ldm import LatentDiffusion
+from reseen.ldm.captioner import Captioner
 from reseen.ldm.recording_plan import analyses_of
 from reseen.networks import Panel
 from reseen.pipeline.image_writer import Writer
@@ -113,13 +114,15 @@ class Run:
 
     @property
     def decoded_names(self) -> tuple[str, ...]:
-        """Features that the recipe's conditions need."""
-        return decoded_features(self.recipe.reconstruct.conditions)
+        """Features that are decoded."""
+        return self.recipe.decoded
 
-    @property
-    def decodes_captions(self) -> bool:
-        """Whether captions are decoded and scored: a condition has t."""
-        return "t" in self.decoded_names
+    @cached_property
+    def captioner(self) -> Captioner:
+        """The captioner, after a comparison with the one that the results were started with."""
+        captioner = self.inputs.captioner
+        self.results.claim("captioner", captioner.fingerprint)
+        return captioner
 
     @property
     def main_condition(self) -> str:
@@ -134,7 +137,9 @@ class Run:
         """Return whether a feature is decoded by the probabilities of the training stimuli: t, or c by the recipe."""
         if name not in self.decoded_names:
             return False
-        return name == "t" or (name == "c" and self.recipe.decode.c_prior == "captions")
+        return (name == "t" and self.recipe.states is None) or (
+            name == "c" and self.recipe.decode.c_prior == "captions"
+        )
 
     @property
     def shown_prior(self) -> str | None:
@@ -142,12 +147,17 @@ class Run:
         text = in_role(self.main_condition, "text")
         return text if text is not None and self.uses_prior(text) else None
 
+    def fits_decoder(self, name: str) -> bool:
+        """Return whether a decoder of a feature is fitted: not for predictions from elsewhere and written captions."""
+        written = name == "t" and self.recipe.states is not None
+        return not written and self.recipe.decode.elsewhere(name) is None
+
     def keeps_decoder(self, name: str) -> bool:
         """Return whether the decoder of a feature is written to the results folder.
 
         A user's own estimator could only be stored as a pickle, and predictions from elsewhere have no decoder.
         """
-        return self.recipe.decode.decoder == RIDGE and self.recipe.decode.elsewhere(name) is None
+        return self.recipe.decode.decoder == RIDGE and self.fits_decoder(name)
 
     def report_progress(self, step: str, n_done: int, n_total: int) -> None:
         """Call ``progress``, if there is one."""

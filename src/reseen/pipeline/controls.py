@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen import diagnostics
+from reseen.conditions import STATES
 from reseen.decode import Decoder
 from reseen.evaluate import AT_RANDOM, CLUSTERS
 from reseen.features import Features
@@ -41,8 +42,8 @@ def decode_controls(subject: SubjectRun) -> bool:
             if not _is_stored(subject, f"{level}_{name}"):
                 _save(subject, f"{level}_{name}", _without_responses(subject, name, level))
                 worked = True
-        if subject.recipe.decode.elsewhere(name) is not None:
-            continue  # no decoder is fitted here
+        if not subject.run.fits_decoder(name):
+            continue
         for how, stem in _FILE.items():
             if not _is_stored(subject, f"{stem}_{name}"):
                 _save(subject, f"{stem}_{name}", _left_out(subject, name, how))
@@ -121,7 +122,7 @@ def _split(subject: SubjectRun, how: str) -> Split:
     if not _is_stored(subject, _CLUSTERS):
         ids = split.used
         names = subject.run.decoded_names
-        feature = "c" if "c" in names else names[0]
+        feature = "c" if "c" in names else next(name for name in names if name not in STATES)
         true = Features(feature, subject.true(feature).rows(ids), ids)
         groups = group_stimuli(true, split, seed=subject.recipe.seed)
         arrays = {"stimulus_id": ids, **{stem: groups[how] for how, stem in _FILE.items()}}

@@ -39,6 +39,8 @@ def decode(subject: SubjectRun) -> bool:
             missing.insert(0, None)
         if missing and run.recipe.decode.elsewhere(name) is not None:
             _copy_predictions(subject, name)
+        elif missing and name == "t" and run.recipe.states is not None:
+            _write_captions(subject, missing, run.recipe.states)
         elif missing:
             _decode(subject, name, missing)
         worked = worked or bool(missing)
@@ -104,6 +106,26 @@ def _decode(subject: SubjectRun, name: str, permutations: Sequence[int | None]) 
                 if found.of_true is not None:
                     _save_captions(subject, decoded.stimulus_id, found, found.of_true)
         results.save_features(subject.decode_path(stem), decoded, computed_by)
+
+
+def _write_captions(subject: SubjectRun, permutations: Sequence[int | None], states: str) -> None:
+    """Write captions from decoded hidden states; t is the conditioning of the captions."""
+    run, results, captioner = subject.run, subject.results, subject.run.captioner
+    for permutation in permutations:
+        decoded, stem = subject.decoded(states, permutation=permutation), decoded_stem("t", permutation)
+        with _decoding(subject, f"{stem}: write captions") as progress:
+            captions = captioner.states_to_captions(decoded.array)
+            if permutation is None:
+                true = subject.true_of_tested(states)  # sorted by stimulus, each once
+                oracle = captioner.states_to_captions(true.array)
+                row = true.where(decoded.stimulus_id)
+                items = zip(decoded.stimulus_id.tolist(), captions, row.tolist(), strict=True)
+                written = [DecodedCaption(item, caption, oracle[number]) for item, caption, number in items]
+                save_captions(results, subject.name, written)
+            conditioning = run.model.text_to_conditioning(captions)
+            progress(1, 1)
+        features = replace(decoded, name="t", array=conditioning)
+        results.save_features(subject.decode_path(stem), features, subject.computed_by("decode"))
 
 
 def _save_captions(

@@ -44,7 +44,7 @@ def evaluate(subject: SubjectRun) -> bool:
     """Score decoded features and images, and diagnose them; return whether any table was missing."""
     scored = make_table(subject, "scores", _score)
     scored = make_table(subject, "images", _score_each_image) or scored
-    if subject.run.decodes_captions:
+    if subject.recipe.decodes_captions:
         scored = make_table(subject, "captions", _score_captions) or scored
     return make_table(subject, "diagnostics", _diagnose) or scored
 
@@ -150,7 +150,7 @@ def _diagnose_features(subject: SubjectRun, name: str) -> Iterator[pd.DataFrame]
     if subject.run.keeps_decoder(name):
         first, others = repetitions(subject, name)
         yield scores.diagnose_repetitions(subject.name, first, others, true, folds, recipe=recipe, seed=seed)
-    if recipe.full and subject.recipe.decode.elsewhere(name) is None:
+    if recipe.full and subject.run.fits_decoder(name):
         tested = {how: (features, part.folds) for how, (features, part) in left_out(subject, name).items()}
         yield scores.diagnose_left_out(subject.name, tested, true, recipe=recipe, seed=seed)
 

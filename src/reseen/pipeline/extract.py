@@ -11,6 +11,7 @@ import numpy as np
 from reseen.analyses import UNDENOISED, true_features
 from reseen.blocks import are_complete
 from reseen.errors import ResultsError
+from reseen.features import Features
 from reseen.files import GB, shown
 from reseen.ldm import denoised_features, extraction
 from reseen.ldm.recording_plan import plan_for
@@ -19,10 +20,14 @@ from reseen.pipeline.context import SubjectRun
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+AT_ONCE = 16
+"""Number of images in memory while hidden states are extracted."""
+
 
 def extract(subject: SubjectRun) -> bool:
     """Extract the features of every presented stimulus of the subject; return whether any were missing."""
     extracted = _extract(subject)
+    extracted = _extract_states(subject) or extracted
     return _record(subject) or extracted
 
 
@@ -41,6 +46,28 @@ def _extract(subject: SubjectRun) -> bool:
     for name in missing:
         # read again: loading the model recorded its fingerprint, which is one of the settings
         results.save_features(paths[name], found[name], subject.computed_by("extract"))
+    return True
+
+
+def _extract_states(subject: SubjectRun) -> bool:
+    """Extract the hidden states from which captions are written, if the recipe needs them."""
+    run, results, name = subject.run, subject.results, subject.recipe.states
+    if name is None:
+        return False
+    path = results.features_path(f"{subject.name}/{name}")
+    if results.has_arrays(path, subject.computed_by("extract")):
+        return False
+    captioner, used = run.captioner, subject.split.used
+    progress = run.counter(f"extract {name} of {subject.name}")
+    states = np.empty((len(used), *captioner.shape), dtype=np.float32)
+    for start in range(0, len(used), AT_ONCE):
+        progress(start, len(used))
+        images = [subject.stimuli.image(stimulus) for stimulus in used[start : start + AT_ONCE].tolist()]
+        states[start : start + AT_ONCE] = captioner.image_to_states(images)
+    extraction.check_varies(name, states, 0)
+    _ = run.model  # its fingerprint is one of the settings
+    results.save_features(path, Features(name, states, used), subject.computed_by("extract"))
+    progress(len(used), len(used))
     return True
 
 

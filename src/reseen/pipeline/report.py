@@ -58,7 +58,7 @@ def report(run: Run) -> bool:
         diagnostics=diagnostics,
         provenance=_provenance(run),
         encoding=encoding,
-        captions=results.load_table("captions") if run.decodes_captions else None,
+        captions=results.load_table("captions") if run.recipe.decodes_captions else None,
         recipe_text=to_toml(run.recipe),
     )
     examples = page.examples(contents)
@@ -107,7 +107,7 @@ def _report_subject(subject: SubjectRun, ranking: pd.DataFrame, encoding: pd.Dat
 
 def _captions(subject: SubjectRun) -> tuple[page.ShownCaption, ...]:
     """Return each item's decoded caption with its oracle and the first caption that a person wrote."""
-    if not subject.run.decodes_captions:
+    if not subject.recipe.decodes_captions:
         return ()
     return tuple(
         page.ShownCaption(found.caption, found.oracle_caption, subject.stimuli.captions(found.stimulus_id)[0])

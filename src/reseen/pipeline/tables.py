@@ -40,7 +40,7 @@ def join_tables(run: Run, names: Sequence[str]) -> None:
     import pandas as pd
 
     for name in names:
-        if name == "captions" and not run.decodes_captions:
+        if name == "captions" and not run.recipe.decodes_captions:
             continue
         if not run.results.has_table(name, COLUMNS[name]):
             (run.results.path / "report.html").unlink(missing_ok=True)

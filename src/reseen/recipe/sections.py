@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from pydantic_core import PydanticCustomError
 
-from reseen.conditions import FEATURES, decoded_features
+from reseen.conditions import FEATURES, STATES, decoded_features
 from reseen.protocols import ProtocolName
 from reseen.recipe.data import SURFACES, DataRecipe
 from reseen.recipe.section import NOT_IDENTITY, Section
@@ -61,6 +61,11 @@ class ModelRecipe(Section):
         "'h94/IP-Adapter:models/ip-adapter_sd15.safetensors'; its image encoder is in the folder "
         "image_encoder next to it",
     )
+    captioner: Text | None = Field(
+        None,
+        description="BLIP or GIT for decode.captions: a folder, or a hub id that is in the local cache, such as "
+        "'microsoft/git-large-coco'",
+    )
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
         "auto",
         description="number format of the U-Net; auto: fp16 on a CUDA GPU with matrix units, fp32 elsewhere; "
@@ -80,6 +85,9 @@ class ExtractRecipe(Section):
         None, description="side of the image that z encodes, in pixels; left out: 5/8 of the model's side"
     )
     posterior: Literal["mean", "sample"] = Field("mean", description="the autoencoder's posterior mean, or one sample")
+    captioner_side: PositiveInt | None = Field(
+        None, description="side of the image that a BLIP reads, in pixels, 240 in the paper; left out: its own"
+    )
     pixels_size: PositiveInt = Field(32, description="side of the image whose pixels are decoded, for condition pixels")
 
 
@@ -138,12 +146,20 @@ class DecodeRecipe(Section):
         "its probability given the responses; for thousands of training images",
     )
 
+    captions: Literal["retrieved", "blip", "git"] = Field(
+        "retrieved",
+        description="captions of t: the most probable training caption, or written by model.captioner from its decoded "
+        "hidden states",
+    )
+
     def elsewhere(self, feature: str) -> Path | None:
         """Return the file with predictions of a feature from other software, or None."""
         return None if self.predictions is None else getattr(self.predictions, feature, None)
 
     def rois_of(self, feature: str) -> tuple[str, ...]:
         """Return the ROIs that predict a feature."""
+        if feature in STATES:
+            return self.rois_of("t")
         rois: tuple[str, ...] | None = getattr(self.rois, feature)
         return self.rois_of(FEATURES[feature].like) if rois is None else rois
 
@@ -318,11 +334,19 @@ class Recipe(Section):
                 "decode.c_prior is 'captions', which estimates its noise from the folds of reseen's ridge; set it to "
                 "'none' or leave decode.decoder out",
             )
-        if "t" in decoded and (self.decode.decoder != "ridge" or self.data.test_trials == "single"):
+        if self.decode.captions != "retrieved" and self.model.captioner is None:
+            raise PydanticCustomError(
+                "captions",
+                "decode.captions is {captions}, and model.captioner is missing; name a folder or a model of the hub",
+                {"captions": repr(self.decode.captions)},
+            )
+        retrieved = "t" in decoded and self.decode.captions == "retrieved"
+        if retrieved and (self.decode.decoder != "ridge" or self.data.test_trials == "single"):
             raise PydanticCustomError(
                 "prior",
                 "reconstruct.conditions has t, the most probable training caption, which needs reseen's ridge and "
-                "averaged test trials; leave decode.decoder and data.test_trials out, or leave t out",
+                "averaged test trials; leave decode.decoder and data.test_trials out, or leave t out, or set "
+                "decode.captions",
             )
         if "c" in decoded and self.decode.c_prior == "captions" and self.data.test_trials == "single":
             raise PydanticCustomError(
@@ -331,6 +355,24 @@ class Recipe(Section):
                 "change one of them",
             )
         return self
+
+    @property
+    def decodes_captions(self) -> bool:
+        """Whether captions are decoded and scored: a condition has t."""
+        return "t" in decoded_features(self.reconstruct.conditions)
+
+    @property
+    def states(self) -> str | None:
+        """Feature from whose decoded values captions are written, or None."""
+        return self.decode.captions if self.decodes_captions and self.decode.captions != "retrieved" else None
+
+    @property
+    def decoded(self) -> tuple[str, ...]:
+        """Features that are decoded; hidden states come before the captions that are written from them."""
+        found: list[str] = []
+        for name in decoded_features(self.reconstruct.conditions):
+            found += [self.states, name] if name == "t" and self.states is not None else [name]
+        return tuple(found)
 
     @property
     def n_permuted(self) -> int:

@@ -92,9 +92,10 @@ def _row(subject: SubjectReport, item: int, label: str, columns: Sequence[tuple[
 def describe_conditions(recipe: Recipe) -> list[tuple[str, str]]:
     """Return each feature and each condition of a recipe with its meaning, for the glossary."""
     names = decoded_features(recipe.reconstruct.conditions)
-    meanings = {
-        name: f"{FEATURES[name].about}, decoded from {', '.join(recipe.decode.rois_of(name))}" for name in names
-    }
+    about = {name: FEATURES[name].about for name in names}
+    if recipe.states is not None:
+        about["t"] = f"the caption that {recipe.states.upper()} writes from its decoded hidden states"
+    meanings = {name: f"{about[name]}, decoded from {', '.join(recipe.decode.rois_of(name))}" for name in names}
     for condition in recipe.reconstruct.conditions:
         features = features_of(condition)
         begin = "denoised from noise" if in_role(condition, "start") is None else f"started from {features[0]}"

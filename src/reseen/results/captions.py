@@ -30,18 +30,20 @@ class DecodedCaption:
         Stimulus of the item.
     caption
         The decoded caption.
+    oracle_caption
+        Caption from the true features of the stimulus, as if decoding had no noise.
     training_stimulus_id, probability
-        Training stimulus whose caption it is, and its probability given the responses.
-    oracle_caption, oracle_training_stimulus_id
-        The same from the true features of the stimulus, as if decoding had no noise.
+        Training stimulus whose caption it is, and its probability given the responses; None for a written caption.
+    oracle_training_stimulus_id
+        Training stimulus of ``oracle_caption``; None for a written caption.
     """
 
     stimulus_id: int
     caption: str
-    training_stimulus_id: int
-    probability: float
     oracle_caption: str
-    oracle_training_stimulus_id: int
+    training_stimulus_id: int | None = None
+    probability: float | None = None
+    oracle_training_stimulus_id: int | None = None
 
 
 def save_captions(results: ResultsFolder, subject: str, captions: Sequence[DecodedCaption]) -> None:
