@@ -18,12 +18,13 @@ from reseen.decode import Decoder
 from reseen.decode.new_trials import ScalingRule
 from reseen.diagnosis import Diagnostics
 from reseen.errors import ResultsError
-from reseen.evaluate import run_checks
+from reseen.evaluate import GALLERY, run_checks
 from reseen.features import Features
 from reseen.files import shown
 from reseen.headline import stimuli_of
 from reseen.reconstruction import count_samples
 from reseen.results import DecodedCaption, ResultsFolder, load_captions
+from reseen.retrieval import retrieve
 from reseen.scores import Scores
 from reseen.stimuli import Stimuli
 from reseen.tables import IMAGE_LEVELS, Level
@@ -250,6 +251,46 @@ class Results(ResultsFolder):
             device=device,
             progress=progress,
         )
+
+    def retrieval(self, subject: str | None = None, *, size: int = GALLERY, device: str = "cpu") -> pd.DataFrame:
+        """Score how often the right item is the most similar one of a random gallery.
+
+        Of every decoded feature, and of every layer of the evaluation networks of the run. The accuracy is exact: the
+        expectation over all galleries of this size. The data of the run are read again.
+
+        Parameters
+        ----------
+        subject
+            Name of the subject. Left out: the only one.
+        size
+            Number of items in a gallery, with the right one; all stimuli, if there are fewer.
+        device
+            Device of the evaluation networks.
+
+        Returns
+        -------
+        DataFrame
+            Columns `reseen.tables.RETRIEVAL_COLUMNS`. Protocol ``builtin``: correlation, of features after their
+            training mean is subtracted. ``mindeye2``: cosine of the numbers as they are. Both directions are named by
+            ``query`` and ``gallery``.
+
+        Raises
+        ------
+        DataError
+            If the data of the run cannot be read.
+        ResultsError
+            If the run did not decode and reconstruct.
+
+        Source: closed form of the simulation in MindEye (Scotti et al. 2023).
+
+        Examples
+        --------
+        >>> found = Results.read(finished_run).retrieval(size=3)
+        >>> found["metric"].unique().tolist(), sorted(found["protocol"].unique())
+        (['top1@3'], ['builtin', 'mindeye2'])
+        """
+        name = self._subject(subject)
+        return retrieve(self, name, lambda condition: self.images(condition, name), size=size, device=device)
 
     def images(
         self, condition: str | None = None, subject: str | None = None, *, level: Level = "result"

@@ -55,6 +55,12 @@ ENCODING_COLUMNS = (
 )
 """Columns of ``encoding.csv``."""
 
+RETRIEVAL_COLUMNS = (
+    *("subject", "condition", "protocol", "network", "layer", "metric", "query", "gallery"),
+    *("value", "low", "high", "chance", "n"),
+)
+"""Columns of a table of retrieval; see `reseen.Results.retrieval`."""
+
 CAPTION_COLUMNS = ("subject", "feature", "protocol", "metric", "level", "value", "low", "high", "n")
 """Columns of ``captions.csv``: scores of decoded captions, if a condition has t."""
 

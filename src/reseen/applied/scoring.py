@@ -32,11 +32,8 @@ FEWEST_STIMULI = 3
 
 def stimuli_of_run(results: ResultsFolder, subject: str, notes: list[str]) -> Stimuli | None:
     """Open the images of the run; where they cannot be read, say so and return None."""
-    data = results.recipe.data
-    if data.path is None and data.kind == "simulated":
-        data = data.model_copy(update={"path": results.path / "data"})
     try:
-        return open_subject(data, subject).stimuli
+        return open_subject(results.data, subject).stimuli
     except ReseenError as error:
         notes.append(f"The presented images are not shown and images are not scored: {error}")
         return None

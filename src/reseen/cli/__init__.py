@@ -7,6 +7,7 @@
     apply.py      reseen apply
     compare.py    reseen compare
     merge.py      reseen merge
+    retrieval.py  reseen retrieval
     raters.py     reseen raters, and reseen raters score
     tables.py     functions for printed tables
     terminal.py   all printing, progress, and the signals that stop a command
@@ -31,6 +32,7 @@ from reseen.cli.compare import compare
 from reseen.cli.folders import EVALUATE, score_folders
 from reseen.cli.merge import merge
 from reseen.cli.raters import raters
+from reseen.cli.retrieval import retrieval
 from reseen.cli.tables import show_results
 from reseen.cli.terminal import STOPPED_BY, Stopped, prepare, progress, say
 from reseen.errors import ClusterError, ReseenError
@@ -275,6 +277,7 @@ def simulate(
 app.command()(merge)
 app.command()(apply)
 app.command()(compare)
+app.command()(retrieval)
 app.add_typer(raters, name="raters")
 
 

@@ -6,6 +6,7 @@ from reseen.evaluate.features import evaluate_features, nearest_training
 from reseen.evaluate.images import evaluate
 from reseen.evaluate.items import training_mean
 from reseen.evaluate.refits import AT_RANDOM, CLUSTERS, diagnose_left_out, diagnose_repetitions
+from reseen.evaluate.retrieval import GALLERY, RETRIEVAL_PROTOCOLS, score_retrieval
 from reseen.evaluate.samples import diagnose_images
 from reseen.evaluate.statuses import run_checks
 from reseen.tables import DIAGNOSTIC_COLUMNS
@@ -16,6 +17,8 @@ __all__ = [
     "CLUSTERS",
     "COLUMNS",
     "DIAGNOSTIC_COLUMNS",
+    "GALLERY",
+    "RETRIEVAL_PROTOCOLS",
     "diagnose_features",
     "diagnose_images",
     "diagnose_left_out",
@@ -25,5 +28,6 @@ __all__ = [
     "nearest_training",
     "run_checks",
     "score_captions",
+    "score_retrieval",
     "training_mean",
 ]

@@ -20,6 +20,7 @@ from reseen.metrics.pairs import (
     resampled_mean,
     row_accuracy,
 )
+from reseen.metrics.retrieval import cosine_matrix, expected_top1, retrieval_top1
 from reseen.metrics.scores import (
     SSIM_VARIANTS,
     Floats,
@@ -44,6 +45,8 @@ __all__ = [
     "bootstrap_identification",
     "bootstrap_target_r",
     "correlation_matrix",
+    "cosine_matrix",
+    "expected_top1",
     "identification",
     "identification_from_correlations",
     "kin_of",
@@ -53,6 +56,7 @@ __all__ = [
     "pixcorr",
     "resampled_accuracy",
     "resampled_mean",
+    "retrieval_top1",
     "row_accuracy",
     "ssim",
     "target_products",

@@ -28,7 +28,7 @@ from reseen.files import (
     write_text,
 )
 from reseen.files.reading import shown
-from reseen.recipe import Recipe, growth, identity, load_recipe, to_toml
+from reseen.recipe import DataRecipe, Recipe, growth, identity, load_recipe, to_toml
 from reseen.results.journal import Journal
 from reseen.results.manifest import verify_table, write_table
 from reseen.results.records import VERSION_OF, computed_by, digest, library_versions, started_recipe
@@ -136,6 +136,13 @@ class ResultsFolder(Journal):
         if self._held is not None:
             self._held.close()
             self._held = None
+
+    @property
+    def data(self) -> DataRecipe:
+        """Section ``data`` of the recipe; simulated subjects without a path of their own are in this folder."""
+        data = self.recipe.data
+        own = data.path is None and data.kind == "simulated"
+        return data.model_copy(update={"path": self.path / "data"}) if own else data
 
     # ------------------------------------------------------------------------------------------------ identity
 
