@@ -124,8 +124,8 @@ def choose_conditions(results: ResultsFolder, conditions: Sequence[str] | None) 
             )
         if name == "t" or (name == "c" and results.recipe.decode.c_prior == "captions"):
             raise RecipeError(
-                f"{name!r} of this run is decoded from the probabilities of training captions, which are not applied "
-                "to new trials. Choose conditions without it.",
+                f"{name!r} of this run is not the prediction of a decoder: it comes from training captions or from a "
+                "captioner, which are not applied to new trials. Choose conditions without it.",
                 where="conditions",
                 found=name,
             )
