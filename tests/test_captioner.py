@@ -118,8 +118,26 @@ def test_settings_of_another_writing_next_to_the_weights_change_nothing(
     assert load_captioner(tmp_path).states_to_captions(states) == captions
 
 
+def test_a_captioner_is_read_from_the_cache_of_the_hub(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: NDArray[np.uint8]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
+    commit, cache = "a" * 40, tmp_path / "models--someone--captioner"
+    write_git(tmp_path / "blobs")
+    snapshot = cache / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    for file in CAPTIONER_FILES:  # the cache has links to its files
+        (snapshot / file).symlink_to(tmp_path / "blobs" / file)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(commit)
+    expected = load_captioner(tmp_path / "blobs")
+    for found in (load_captioner("someone/captioner"), load_captioner("someone/captioner", revision=commit)):
+        assert found.fingerprint == expected.fingerprint
+        np.testing.assert_array_equal(found.image_to_states(images[:2]), expected.image_to_states(images[:2]))
+
+
 def test_a_captioner_that_is_missing_names_the_command_that_downloads_it(monkeypatch: Any, tmp_path: Path) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path))
     command = "hf download someone/captioner --revision abc config.json model.safetensors tokenizer.json"
     with pytest.raises(ModelError, match=command):
         load_captioner("someone/captioner", revision="abc")
