@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from reseen.decode.new_trials import ScalingRule
+from reseen.decode.uncertainty import interval_of
+from reseen.errors import ShapeError
 from reseen.features import Features
 from reseen.files import write_text, writing, writing_folder
 from reseen.report import NewTrialsReport, new_trials_report
@@ -44,6 +46,12 @@ class Applied:
         Reconstructions by condition, ``(n_items, n_samples, image_size, image_size, 3)`` uint8.
     presented
         Shape ``(n_items, side, side, 3)``, uint8: presented images; None if they are unknown.
+    sd
+        Predictive standard deviation of one item of each feature (`reseen.decode.uncertainty.predictive_sd`); features
+        without it, and averages of trials, have none.
+    coverage
+        Proportion of true values in the intervals, with the columns ``feature``, ``nominal``, ``measured`` and ``n``;
+        None without known stimuli.
     scores
         Scores of features and images; None without known stimuli.
     notes
@@ -59,6 +67,8 @@ class Applied:
     features: Mapping[str, Features]
     images: Mapping[str, NDArray[np.uint8]]
     presented: NDArray[np.uint8] | None
+    sd: Mapping[str, NDArray[np.float32]]
+    coverage: pd.DataFrame | None
     scores: Scores | None
     notes: tuple[str, ...]
 
@@ -84,6 +94,31 @@ class Applied:
             found.append(f"{what}, stimulus {stimulus}" if self.labelled else what)
         return found
 
+    def interval(self, feature: str, coverage: float = 0.8) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the limits in which the true feature of each item is with a probability of ``coverage``.
+
+        Returns
+        -------
+        low, high
+            Shape ``(n_items, ...)`` each.
+
+        Raises
+        ------
+        ShapeError
+            If the predictive standard deviation of the feature is unknown.
+        RecipeError
+            If the coverage is not between 0 and 1.
+        """
+        if feature not in self.sd:
+            raise ShapeError(
+                f"the uncertainty of {feature!r} is unknown: it is learnt from single trials that a ridge held out, "
+                "for predictions of single trials.",
+                where="feature",
+                expected=tuple(self.sd),
+                found=feature,
+            )
+        return interval_of(self.features[feature].array, self.sd[feature], coverage)
+
     def report(self) -> str:
         """Return the report: one self-contained HTML page."""
         return new_trials_report(
@@ -95,6 +130,8 @@ class Applied:
                 features={name: found.array.shape[1:] for name, found in self.features.items()},
                 images=self.images,
                 presented=self.presented,
+                sd={name: float(np.median(found)) for name, found in self.sd.items()},
+                coverage=self.coverage,
                 scores=None if self.scores is None else self.scores.table,
                 stimuli="" if self.scores is None else self.scores.stimuli,
                 notes=self.notes,
@@ -104,8 +141,9 @@ class Applied:
     def save(self, folder: Path | str) -> None:
         """Write features, images, scores and the report into a new folder, completely or not at all.
 
-        ``features/z.npz`` has the arrays ``z`` and ``stimulus_id``; ``images/zc/<item>_<sample>.png``; ``items.csv``
-        has the stimulus of each item; ``scores.csv`` and ``report.html``.
+        ``features/z.npz`` has the arrays ``z``, ``stimulus_id`` and, if it is known, ``sd``. Images are
+        ``images/zc/<item>_<sample>.png``; ``items.csv`` has the stimulus of each item. ``scores.csv`` and
+        ``coverage.csv`` exist for known stimuli; ``report.html`` always.
 
         Raises
         ------
@@ -115,6 +153,8 @@ class Applied:
         with writing_folder(Path(folder)) as part:
             for name, found in self.features.items():
                 arrays: dict[str, Any] = {name: found.array, "stimulus_id": found.stimulus_id}
+                if name in self.sd:
+                    arrays["sd"] = self.sd[name]
                 with writing(part / "features" / f"{name}.npz") as path, path.open("wb") as file:
                     np.savez(file, allow_pickle=False, **arrays)
             for condition, stack in self.images.items():
@@ -124,6 +164,8 @@ class Applied:
             write_text(part / "items.csv", to_csv(self.items))
             if self.scores is not None:
                 write_text(part / "scores.csv", to_csv(self.scores.table))
+            if self.coverage is not None:
+                write_text(part / "coverage.csv", to_csv(self.coverage))
             write_text(part / "report.html", self.report())
 
     @property

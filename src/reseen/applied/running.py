@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.applied.contents import Applied
-from reseen.applied.scoring import note_training, same_size, score_items, stimuli_of_run, true_features
+from reseen.applied.scoring import coverage_table, note_training, same_size, score_items, stimuli_of_run, true_features
 from reseen.conditions import decoded_features, features_of, main_condition
 from reseen.datasets.new_trials import NewTrials, read_new_trials
 from reseen.decode import Decoder
 from reseen.decode.new_trials import ScalingRule, default_rule, predict_new, wanted_voxels
+from reseen.decode.uncertainty import predictive_sd
 from reseen.errors import DataError, RecipeError, ResultsError
 from reseen.features import Features
 from reseen.files import shown
@@ -69,13 +70,15 @@ def apply_run(
         for condition in conditions
         if model is not None
     }
-    presented, scores = None, None
+    sd = _uncertainty(decoders, trials.trials, average=average)
+    presented, scores, coverage = None, None, None
     if trials.labelled:
         stimuli = trials.stimuli if trials.stimuli is not None else stimuli_of_run(results, subject, notes)
         true = true_features(results, trials.stimuli, model, subject, ids, tuple(features))
         presented = None if stimuli is None else same_size(stimuli, ids)
         if trials.stimuli is None:
             note_training(results, subject, ids, decoders, notes)
+        coverage = coverage_table(features, true, sd)
         scores = score_items(results, subject, decoders, features, true, images, presented, notes, device)
     return Applied(
         results.recipe.name,
@@ -87,6 +90,8 @@ def apply_run(
         features,
         images,
         presented,
+        sd,
+        coverage,
         scores,
         tuple(notes),
     )
@@ -139,6 +144,24 @@ def _predict(fitted: Sequence[Decoder], trials: Trials, rule: ScalingRule, *, av
         return parts[0]
     mean = np.stack([part.array for part in parts]).mean(axis=0, dtype=np.float64).astype(np.float32)
     return Features(parts[0].name, mean, parts[0].stimulus_id)
+
+
+def _uncertainty(
+    decoders: Mapping[str, Sequence[Decoder]], trials: Trials, *, average: bool
+) -> dict[str, NDArray[np.float32]]:
+    """Return the predictive standard deviation of each feature, for predictions of single trials.
+
+    The mean over the decoders of several folds has at most the mean of their variances.
+    """
+    if average or trials.n_repetitions.max() > 1:
+        return {}
+    found = {}
+    for name, fitted in decoders.items():
+        known = [sd for sd in map(predictive_sd, fitted) if sd is not None]
+        if len(known) == len(fitted):
+            variance = np.stack(known).astype(np.float64) ** 2
+            found[name] = np.sqrt(variance.mean(axis=0)).astype(np.float32)
+    return found
 
 
 def _count_trials(trials: Trials, *, average: bool) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from reseen.datasets.opening import open_subject
 from reseen.decode import Decoder
+from reseen.decode.uncertainty import COVERAGES, measure_coverage
 from reseen.errors import DataError, ReseenError
 from reseen.evaluate import evaluate_features
 from reseen.features import Features
@@ -23,6 +24,8 @@ from reseen.scores import Scores
 from reseen.scoring import score
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from reseen.ldm import LatentDiffusion
     from reseen.stimuli import Stimuli
 
@@ -97,6 +100,19 @@ def same_size(stimuli: Stimuli, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
     ]
     stack: NDArray[np.uint8] = np.stack(found)[row]
     return stack
+
+
+def coverage_table(
+    features: Mapping[str, Features], true: Mapping[str, NDArray[np.float32]], sd: Mapping[str, NDArray[np.float32]]
+) -> pd.DataFrame:
+    """Return the proportion of true values in intervals of each nominal coverage, one row each."""
+    import pandas as pd
+
+    rows = []
+    for name, known in sd.items():
+        measured = measure_coverage(features[name].array, true[name], known)
+        rows += [(name, nominal, value, len(true[name])) for nominal, value in zip(COVERAGES, measured, strict=True)]
+    return pd.DataFrame(rows, columns=["feature", "nominal", "measured", "n"])
 
 
 def score_items(

@@ -52,6 +52,10 @@ class NewTrialsReport:
         Reconstructions by condition, ``(n_items, n_samples, side, side, 3)`` uint8.
     presented
         Presented image of each item, ``(n_items, side, side, 3)`` uint8; None if unknown.
+    sd
+        Median predictive standard deviation over the numbers of each feature; empty if unknown.
+    coverage
+        Measured coverage of intervals, with the columns feature, nominal, measured and n; None if unknown.
     scores
         Table with the columns of ``scores.csv``; None without known stimuli.
     stimuli
@@ -67,6 +71,8 @@ class NewTrialsReport:
     features: Mapping[str, tuple[int, ...]]
     images: Mapping[str, NDArray[np.uint8]]
     presented: NDArray[np.uint8] | None
+    sd: Mapping[str, float]
+    coverage: pd.DataFrame | None
     scores: pd.DataFrame | None
     stimuli: str
     notes: Sequence[str]
@@ -89,7 +95,11 @@ def new_trials_report(contents: NewTrialsReport) -> str:
         notes=contents.notes,
         n_items=len(contents.labels),
         n_shown=len(chosen),
-        features=[(name, " × ".join(map(str, shape))) for name, shape in contents.features.items()],
+        features=[
+            (name, " × ".join(map(str, shape)), f"{contents.sd[name]:.3g}" if name in contents.sd else "unknown")
+            for name, shape in contents.features.items()
+        ],
+        coverage=[] if contents.coverage is None else table_rows(contents.coverage, list(contents.coverage.columns)),
         items=[{"label": contents.labels[item], "cells": list(_cells(contents, item))} for item in chosen],
         has_images=bool(contents.images) or contents.presented is not None,
         score_groups=groups,

@@ -132,6 +132,12 @@ class Scores:
         proportion = within / n_repeated / np.where(spread > 0, spread / problem.n_rows, 1.0)
         return np.asarray(np.clip(proportion, 0.0, 1.0))
 
+    def residual_variance(self, problem: Factored, best: Integers) -> Float64 | None:
+        """Return the mean squared error of held-out rows at the best penalties, ``(n_targets,)``; None without them."""
+        if not problem.folds or not problem.on_trials:
+            return None
+        return np.asarray(self.error[best, np.arange(len(best))] / problem.n_rows)
+
 
 def score(problem: Factored, targets: Array) -> Scores:
     """Predict every held-out row at every penalty; targets are ``(n_used, n_targets)`` float32, centred."""

@@ -26,7 +26,14 @@ from reseen.ridge.maps import RidgeMap
 
 BLOCK_VALUES = 2**22  # numbers in one block of targets or weights, 16 MiB; a fit needs about 12 times as much
 EVEN_COUNT, LEAST_TARGETS = 4, 256  # the number of blocks is a multiple of 4, for the cores; narrow products are slow
-PER_TARGET = ("weights", "intercept", "alpha", "cv_score", "noise_share")  # arrays of a map with targets as last axis
+PER_TARGET = (
+    "weights",
+    "intercept",
+    "alpha",
+    "cv_score",
+    "noise_share",
+    "residual_variance",
+)  # arrays of a map with targets as last axis
 Targets = Any  # an array (n_stimuli, n_targets), or a table with a shape whose columns can be sliced, such as zarr
 
 
@@ -237,6 +244,7 @@ def fit_block(
             alphas=factored.alphas,
             cv_score=cv_score if factored.folds else None,
             noise_share=scores.noise_share(factored, best),
+            residual_variance=scores.residual_variance(factored, best),
         )
 
 

@@ -43,6 +43,9 @@ class RidgeMap:
     noise_share
         Shape ``(n_targets,)``, in [0, 1]: proportion of trial noise in the variance of held-out single-trial
         predictions, from the variance over repetitions of a stimulus. ``None`` without repetitions.
+    residual_variance
+        Shape ``(n_targets,)``: mean squared error of held-out training rows, at the penalty of each target. ``None`` if
+        nothing was held out, or if averages were scored.
 
     Examples
     --------
@@ -61,6 +64,7 @@ class RidgeMap:
     alphas: Float64
     cv_score: Float64 | None = None
     noise_share: Float64 | None = None
+    residual_variance: Float64 | None = None
 
     def __repr__(self) -> str:
         sizes = "RidgeMap: {:,} voxels to {:,} targets".format(*self.weights.shape)
