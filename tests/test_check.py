@@ -19,6 +19,7 @@ from reseen.check.costs import count_evaluations
 from reseen.check.sizes import Sizes, guess_sizes
 from reseen.cli import app
 from reseen.datasets.nsd_facts import SUBJECTS, NsdFiles
+from reseen.ldm import load_model
 from reseen.networks.pretrained import NETWORKS, fetch_command
 from reseen.recipe import Recipe, load_recipe, with_settings
 from reseen.simulate.fullsize import write_full_size
@@ -338,7 +339,7 @@ def test_folds_hold_every_image_out_and_single_trials_are_counted_each(settings:
 
 def test_the_count_of_evaluations_is_that_of_the_recipe_of_the_figures() -> None:
     figures = Sizes(n_stimuli=20, n_tested=20, n_items=119, n_folds=20, n_voxels=967)
-    assert count_evaluations(load_recipe("miyawaki2008"), figures) == 46_440
+    assert count_evaluations(load_recipe("miyawaki2008"), figures, load_model("builtin")) == 46_440
 
 
 def test_arrays_are_counted_and_other_sizes_are_marked_as_estimates(small_recipe: Recipe, tmp_path: Path) -> None:

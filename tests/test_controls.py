@@ -10,6 +10,7 @@ from reseen.check.costs import count_evaluations
 from reseen.check.sizes import guess_sizes
 from reseen.features import Features
 from reseen.finished import Results
+from reseen.ldm import load_model
 from reseen.pipeline.controls import group_stimuli, without_groups
 from reseen.recipe import load_recipe, with_settings
 from reseen.results import ResultsFolder
@@ -169,7 +170,7 @@ def test_the_command_line_asks_for_a_full_run_by_one_word(monkeypatch):
 def test_the_count_of_evaluations_of_a_full_demo_is_half_as_large_again():
     recipe = with_settings(load_recipe("demo"), ["evaluate.full=true"])
     expected = 24 * 2 * 72 * 3 + 2 * 72 + 24 * 2 * (72 + 40)
-    assert count_evaluations(recipe, guess_sizes(recipe)) == expected
+    assert count_evaluations(recipe, guess_sizes(recipe), load_model("builtin")) == expected
 
 
 def test_images_whose_features_are_all_alike_are_left_out_in_groups_all_the_same():

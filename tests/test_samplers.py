@@ -21,15 +21,17 @@ from tiny_ldm import DIM, N_TOKENS, tiny_unet, write_tiny_ldm
 from torch import Tensor
 
 import reseen
+from reseen.check.costs import count_evaluations
+from reseen.check.sizes import guess_sizes
 from reseen.diffusion import Schedule, add_noise, denoise
 from reseen.errors import ModelError, RecipeError, ShapeError
 from reseen.features import Features
 from reseen.ldm import LatentDiffusion, load_model
 from reseen.ldm.guidance import guidance_embedding
 from reseen.ldm.recording_plan import plan_recording
-from reseen.ldm.sampling import draw_noise, sampler_inputs, sampling_schedule
+from reseen.ldm.sampling import draw_noise, evaluations_per_step, sampler_inputs, sampling_schedule
 from reseen.ldm.schedules import read_scheduler
-from reseen.recipe import ReconstructRecipe
+from reseen.recipe import Recipe, ReconstructRecipe
 from reseen.reconstruction import denoising_sequence, generate
 
 SETTINGS = {
@@ -363,6 +365,33 @@ def test_the_denoising_sequence_of_lcm_ends_with_its_image(lcm: LatentDiffusion)
     frames = denoising_sequence(lcm, "zc", {"z": z, "c": c}, recipe=LCM_RECIPE, **which)  # type: ignore[arg-type]
     assert len(frames) == 5
     np.testing.assert_array_equal(frames[-1], made[1, 1])
+
+
+@pytest.mark.parametrize(
+    ("distilled", "guidance", "expected"), [(True, 1.5, 1), (True, 1.0, 1), (False, 1.5, 2), (False, 1.0, 1)]
+)
+def test_the_counted_evaluations_of_a_step_are_those_of_the_unet(
+    lcm: LatentDiffusion, tmp_path: Path, distilled: bool, guidance: float, expected: int
+) -> None:
+    ldm = lcm if distilled else load_model(str(write_tiny_ldm(tmp_path / "tiny")))
+    rows: list[int] = []
+    counting = ldm.unet.register_forward_hook(lambda _module, inputs, _output: rows.append(len(inputs[0])))  # type: ignore[attr-defined]
+    sampler = "lcm" if distilled else "ddim"
+    reseen.reconstruct(
+        ldm, c=draw(1, N_TOKENS, DIM).numpy(), n_samples=64, n_steps=4, guidance=guidance, sampler=sampler
+    )
+    counting.remove()
+    assert evaluations_per_step(ldm, guidance) == expected
+    assert sum(rows) == 64 * 4 * expected  # one full batch of 64 samples, four steps
+
+
+def test_check_counts_one_evaluation_a_step_of_lcm(lcm: LatentDiffusion) -> None:
+    recipe = Recipe(reconstruct=LCM_RECIPE.model_copy(update={"conditions": ("c",), "guidance": 5.0}))
+    plain = Recipe(reconstruct=recipe.reconstruct.model_copy(update={"guidance": 1.0}))
+    sizes = guess_sizes(recipe)
+    found = count_evaluations(recipe, sizes, lcm)
+    assert found == count_evaluations(plain, sizes, lcm)
+    assert count_evaluations(recipe, sizes, load_model("builtin")) == 2 * found
 
 
 def test_a_distilled_model_refuses_other_samplers(lcm: LatentDiffusion) -> None:

@@ -23,6 +23,7 @@ from reseen.files import GB, shown
 from reseen.ldm import LatentDiffusion
 from reseen.ldm.extraction import z_size
 from reseen.ldm.recording_plan import plan_for
+from reseen.ldm.sampling import evaluations_per_step
 from reseen.recipe import Condition, Recipe, ReconstructRecipe
 from reseen.reconstruction.levels import conditions_at, levels_of, samples_at
 from reseen.tables import Level
@@ -31,14 +32,14 @@ BYTES_PER_PIXEL = 1.6
 """Approximate size of a PNG of a natural image."""
 
 
-def count_evaluations(recipe: Recipe, sizes: Sizes) -> int:
-    """Count the U-Net evaluations of single images of a recipe, for subjects of these sizes.
+def count_evaluations(recipe: Recipe, sizes: Sizes, ldm: LatentDiffusion) -> int:
+    """Count the U-Net evaluations of single images of a recipe and model, for subjects of these sizes.
 
-    Guidance takes two for each step; a start alone takes none.
+    Classifier-free guidance takes two for each step, guidance as an input of the model one; a start alone takes none.
     """
     section = recipe.reconstruct
     n_steps = sum(n * _steps(condition, section) for _, condition, n in _counted(recipe, sizes))
-    return n_steps * _passes(section) * len(recipe.data.subjects)
+    return n_steps * evaluations_per_step(ldm, section.guidance) * len(recipe.data.subjects)
 
 
 def _steps(condition: Condition, section: ReconstructRecipe) -> int:
@@ -48,11 +49,6 @@ def _steps(condition: Condition, section: ReconstructRecipe) -> int:
     # with "lcm" strength chooses the timesteps, not their number
     every = in_role(condition, "start") is None or section.sampler == "lcm"
     return section.n_steps if every else int(section.n_steps * section.strength)
-
-
-def _passes(section: ReconstructRecipe) -> int:
-    """Return the U-Net evaluations of one step: guidance takes the caption and the empty one."""
-    return 2 if section.guidance > 1 else 1
 
 
 def _counted(recipe: Recipe, sizes: Sizes) -> Iterator[tuple[Level, Condition, int]]:
@@ -143,9 +139,10 @@ def effort(inputs: Inputs) -> Iterator[Finding]:
     def measure() -> str:
         ldm, sizes, n_subjects = inputs.model, inputs.sizes, len(inputs.recipe.data.subjects)
         recording = plan_for(inputs.recipe, ldm)
-        total = count_evaluations(inputs.recipe, sizes) + n_subjects * recording.n_evaluations(sizes.n_stimuli)
+        total = count_evaluations(inputs.recipe, sizes, ldm) + n_subjects * recording.n_evaluations(sizes.n_stimuli)
         section = inputs.recipe.reconstruct
-        seconds = total * seconds_per_evaluation(ldm, together=section.batch_size * _passes(section))
+        together = section.batch_size * evaluations_per_step(ldm, section.guidance)
+        seconds = total * seconds_per_evaluation(ldm, together=together)
         return f"{total:,} U-Net evaluations, about {duration(seconds)} on {ldm.device}; all else is added to that"
 
     if inputs.has_model and finding_of("encoding features", lambda: _recorded(inputs)).ok:

@@ -14,7 +14,7 @@ from reseen.analyses import AUTO, UNDENOISED, Analysis, analyses, parse_feature
 from reseen.blocks import rows_at_once
 from reseen.files import GB
 from reseen.ldm.recording import check_layers, default_layers
-from reseen.ldm.sampling import sampling_schedule
+from reseen.ldm.sampling import evaluations_per_step, sampling_schedule
 from reseen.recipe import Recipe, ReconstructRecipe
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class RecordingPlan:
     activations
         Precision of activations; latents are stored in single precision.
     n_passes
-        U-Net evaluations of each step: 2 under guidance.
+        U-Net evaluations of each step, see `evaluations_per_step`.
     """
 
     runs: tuple[Run, ...]
@@ -139,7 +139,7 @@ def plan_recording(
         runs=tuple(_run(ldm, strength, own, recipe) for strength, own in by_strength.items()),
         shapes=shapes,
         activations=activations,
-        n_passes=2 if recipe.guidance > 1 else 1,
+        n_passes=evaluations_per_step(ldm, recipe.guidance),
     )
 
 

@@ -101,6 +101,19 @@ def sampling_schedule(ldm: LatentDiffusion, sampler: str) -> Schedule:
     return schedule
 
 
+def evaluations_per_step(ldm: LatentDiffusion, guidance: float) -> int:
+    """Return the U-Net evaluations of one image and step: 2 under classifier-free guidance, else 1.
+
+    A latent consistency model takes 1 at every scale: guidance is an input of its U-Net.
+    """
+    return 1 if guidance == 1 or _embeds_guidance(ldm) else 2
+
+
+def _embeds_guidance(ldm: LatentDiffusion) -> bool:
+    """Return whether guidance is an input of the model; a model of the user may lack the attribute."""
+    return bool(getattr(ldm, "embeds_guidance", False))
+
+
 def sampler_inputs(
     ldm: LatentDiffusion,
     schedule: Schedule,
@@ -125,7 +138,7 @@ def sampler_inputs(
     import torch
 
     options: dict[str, Any] = {"guidance": guidance}
-    if getattr(ldm, "embeds_guidance", False):
+    if _embeds_guidance(ldm):
         how["guidance"] = guidance
         options["guidance"] = 1.0
     predict_noise: Any = ldm.predict_noise
