@@ -118,7 +118,7 @@ def test_a_feature_of_ones_own_in_the_page_on_conditions_runs():
         "subject": reseen.Subject(trials, reseen.Stimuli(images, captions), test=[9, 10, 11]),
     }
     page = (ROOT / "docs/conditions.md").read_text(encoding="utf-8")
-    (block,) = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Features(" in code]
+    (block,) = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if 'Features("word"' in code]
     assert len(block.splitlines()) <= 20
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
