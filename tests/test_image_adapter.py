@@ -13,9 +13,10 @@ import pytest
 import safetensors.torch
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline
+from diffusers.models.embeddings import IPAdapterPlusImageProjection
 from fields import raises_with
 from PIL import Image
-from tiny_ldm import write_tiny_adapter, write_tiny_ldm
+from tiny_ldm import published_resampler, write_tiny_adapter, write_tiny_ldm
 from transformers import CLIPVisionModelWithProjection
 
 from reseen.diffusion import denoise
@@ -431,28 +432,31 @@ def test_a_users_own_model_gets_no_adapter() -> None:
 def write_builtin_adapter(file: Path, width: int) -> Path:
     """Write a random adapter for the built-in model whose image encoder is a built-in network."""
     unet = load_model("builtin").unet
-    generator = torch.Generator().manual_seed(0)
-    state = {
-        "image_proj.proj.weight": torch.randn(4 * 128, width, generator=generator),
-        "image_proj.proj.bias": torch.zeros(4 * 128),
-        "image_proj.norm.weight": torch.ones(128),
-        "image_proj.norm.bias": torch.zeros(128),
-    }
+    torch.manual_seed(0)
+    resampler = IPAdapterPlusImageProjection(
+        embed_dims=width, output_dims=128, hidden_dims=128, depth=1, dim_head=64, heads=2, num_queries=4
+    )
+    state = published_resampler(resampler)
     crossed = [name for name in unet.attn_processors if "attn2" in name]
     for i in range(len(crossed)):
         for kind in ("k", "v"):
-            state[f"ip_adapter.{2 * i + 1}.to_{kind}_ip.weight"] = torch.randn(128, 128, generator=generator)
+            state[f"ip_adapter.{2 * i + 1}.to_{kind}_ip.weight"] = torch.randn(128, 128)
     safetensors.torch.save_file(state, file, metadata={"image_encoder": "builtin"})
     return file
 
 
 def test_an_adapter_of_the_built_in_model_uses_a_built_in_network(tmp_path: Path) -> None:
-    """Its embedding is the output of the network, resized to 64 pixels; the headline has another network."""
+    """Its hidden states are sixteenths of the middle layer, with a code of their places; the headline has another."""
     ldm = load_model("builtin", image_adapter=str(write_builtin_adapter(tmp_path / "own.safetensors", 128)))
-    assert (ldm.image_shape, ldm.n_image_tokens) == ((128,), 4)
+    assert (ldm.image_shape, ldm.n_image_tokens) == ((16, 128), 4)
     images = some_images(2, size=64)
-    network = replace(load_builtin_network("image_encoder"), layers=("output",))
-    np.testing.assert_allclose(ldm.image_to_embedding(images), network.activations(images)["output"], atol=1e-4)
+    network = replace(load_builtin_network("image_encoder"), layers=("middle",))
+    middle = network.activations(images)["middle"].reshape(2, 128, 4, 2, 4, 2)
+    states = middle.mean(axis=(3, 5)).reshape(2, 128, 16).transpose(0, 2, 1)
+    embedding = ldm.image_to_embedding(images)
+    places = embedding - states
+    np.testing.assert_allclose(places[0], places[1], atol=1e-5)  # the same for every image
+    assert len(np.unique(places[0].round(3), axis=0)) == 16  # another one for every place
     latents, text = some_rows(2, ldm)
     assert torch.equal(
         ldm.predict_noise(latents, 500, torch.from_numpy(text)),

@@ -185,15 +185,23 @@ def write_tiny_adapter(
 
 
 def _pooled_tensors(dim: int) -> dict[str, torch.Tensor]:
-    names = {"image_embeds.": "proj."}
-    return _named(ImageProjection(24, dim, 4), names)
+    projection = ImageProjection(24, dim, 4)
+    for tensor in projection.state_dict().values():
+        tensor += 0.2 * torch.randn_like(tensor)
+    return _named(projection, {"image_embeds.": "proj."})
 
 
 def _resampler_tensors(dim: int) -> dict[str, torch.Tensor]:
-    """Give the resampler's tensors under the names of the published files, where keys and values are one matrix."""
     projection = IPAdapterPlusImageProjection(
         embed_dims=40, output_dims=dim, hidden_dims=48, depth=4, dim_head=64, heads=2, num_queries=6, ffn_ratio=4
     )
+    for tensor in projection.state_dict().values():
+        tensor += 0.2 * torch.randn_like(tensor)  # normalisations start as ones and zeros; this shows exchanged names
+    return published_resampler(projection)
+
+
+def published_resampler(projection: IPAdapterPlusImageProjection) -> dict[str, torch.Tensor]:
+    """Give the tensors of a resampler under the names of published files, where keys and values are one matrix."""
     names = {
         ".ln0.": ".0.norm1.",
         ".ln1.": ".0.norm2.",
@@ -215,8 +223,7 @@ def _named(module: torch.nn.Module, names: dict[str, str]) -> dict[str, torch.Te
     for name, tensor in module.state_dict().items():
         for own, published in names.items():
             name = name.replace(own, published)
-        # normalisations start as ones and zeros; random numbers show exchanged names
-        state[f"image_proj.{name}"] = tensor + 0.2 * torch.randn_like(tensor)
+        state[f"image_proj.{name}"] = tensor
     return state
 
 

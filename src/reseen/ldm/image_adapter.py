@@ -28,6 +28,7 @@ State = Mapping[str, "Tensor"]
 AnyPath = TypeVar("AnyPath", Path, PurePosixPath)
 ENCODER_KEY = "image_encoder"
 """Key of an adapter's metadata that names its image encoder; published files have none."""
+_BUILTIN = Path(__file__).parent / "builtin" / "image_adapter" / "image_adapter.safetensors"
 _PROJECTION, _ATTENTION = "image_proj.", "ip_adapter."
 _HEAD = 64  # numbers in a head of the resampler's attention, in all published adapters
 _RENAMED = {
@@ -115,9 +116,10 @@ def load_adapter(name: str, unet: Any, *, fetch: bool) -> ImageAdapter:
     Parameters
     ----------
     name
-        The path of a ``.safetensors`` file, whose image encoder is in the folder ``image_encoder`` next to it; or a
-        file on the hub, such as ``"h94/IP-Adapter:models/ip-adapter_sd15.safetensors"``. A file whose metadata have
-        ``image_encoder = builtin``, as ``tools/train_image_adapter.py`` writes it, uses a built-in network.
+        ``"builtin"``, for the built-in model; the path of a ``.safetensors`` file, whose image encoder is in the folder
+        ``image_encoder`` next to it; or a file on the hub, such as
+        ``"h94/IP-Adapter:models/ip-adapter_sd15.safetensors"``. A file whose metadata have ``image_encoder = builtin``,
+        as ``tools/train_image_adapter.py`` writes it, uses a built-in network.
     unet
         U-Net of diffusers.
     fetch
@@ -157,6 +159,8 @@ def encoder_folder(file: AnyPath) -> AnyPath:
 
 def _find(name: str, *, fetch: bool) -> tuple[Path, str]:
     """Return the path of an adapter's file, and the advice if one of its files is missing or damaged."""
+    if name == "builtin":
+        return _BUILTIN, "Install reseen again."
     path = Path(name).expanduser()
     repository, _, inside = name.partition(":")
     if path.exists() or not inside or "/" not in repository:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 CLIP_FILES = ("config.json", "model.safetensors")
 """Files of the folder of a CLIP."""
-_NETWORK, _LAYER, _SIDE = "image_encoder", "output", 64
+_NETWORK, _SIDE = "image_encoder", 64
+_PLACES = 4  # hidden states in a row of the grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,30 +62,31 @@ class ImageEncoder:
 
 
 def load_builtin_encoder(width: int) -> ImageEncoder:
-    """Load the built-in network ``image_encoder``, whose output is the embedding.
+    """Load the built-in network ``image_encoder``, whose middle layer gives the hidden states of an image.
 
     Parameters
     ----------
     width
-        Width of the embedding that is needed.
+        Width of the hidden states that is needed.
 
     Raises
     ------
     ModelError
-        If its weights are missing or damaged, or if the embedding has another width.
+        If its weights are missing or damaged, or if the hidden states have another width.
     """
     built = load_builtin_network(_NETWORK)
-    network: Any = built.network
-    found = int(network.output.out_features)
+    one_image = np.zeros((1, _SIDE, _SIDE, 3), dtype=np.uint8)
+    n_states, found = _builtin_states(built.network, as_input(one_image)).shape[1:]
     if found != width:
         raise ModelError(
-            f"the built-in network {_NETWORK} computes embeddings of width {found}, and the adapter needs {width}: "
+            f"the built-in network {_NETWORK} computes hidden states of width {found}, and the adapter needs {width}: "
             "they do not belong together. Train the adapter again with tools/train_image_adapter.py.",
             where=_NETWORK,
             expected=width,
             found=found,
         )
-    return ImageEncoder(network, f"sha256:{built.fingerprint}", (width,), _SIDE, as_input, _output)
+    shape = (n_states, found)
+    return ImageEncoder(built.network, f"sha256:{built.fingerprint}", shape, _SIDE, as_input, _builtin_states)
 
 
 def load_clip_encoder(folder: Path, width: int, *, pooled: bool, fix: str) -> ImageEncoder:
@@ -168,9 +170,28 @@ def digest_of(files: Sequence[Path], also: str = "") -> str:
     return f"sha256:{total.hexdigest()}"
 
 
-def _output(network: Any, images: Tensor) -> Tensor:
-    layer: Tensor = network(images)[_LAYER]
-    return layer
+def _builtin_states(network: Any, images: Tensor) -> Tensor:
+    """Return the hidden states of images, ``(n, 16, 128)``: one of each sixteenth of the image, with its place."""
+    import torch
+
+    layer: Tensor = network(images)["middle"]
+    states = torch.nn.functional.adaptive_avg_pool2d(layer, _PLACES).flatten(2).transpose(1, 2)
+    return states + _place_code(states.shape[-1])
+
+
+def _place_code(width: int) -> Tensor:
+    """Return a code of each place of a grid, ``(n_places, width)``: sines and cosines of its row and its column.
+
+    A convolution does not say where a state comes from, and a resampler does not see the order of the states. The code
+    is the same for all images, so that the intercept of a ridge is all that it changes.
+    """
+    import torch
+
+    place = torch.arange(_PLACES) * (torch.pi / _PLACES)
+    frequency = 2.0 ** torch.arange(width // 4).remainder(3)  # one to four half waves over the image
+    row = (place[:, None] * frequency).unsqueeze(1).expand(-1, _PLACES, -1)
+    column = row.transpose(0, 1)
+    return torch.cat([row.sin(), row.cos(), column.sin(), column.cos()], dim=-1).flatten(0, 1)
 
 
 def _pooled(network: Any, images: Tensor) -> Tensor:
