@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from fields import raises_with
 from tiny_ldm import DIM, N_TOKENS, tiny_unet, tiny_vae
 from torch import Tensor
 
-from reseen.diffusion import Schedule, add_noise, denoise
+from reseen.diffusion import Schedule, Spacing, add_noise, denoise
 from reseen.errors import RecipeError, ShapeError
 
 SCHEDULE = Schedule.scaled_linear()
@@ -56,6 +57,21 @@ def test_schedule_and_timesteps_are_those_of_diffusers() -> None:
     for n_steps in (1, 7, 20, 50, 333):
         theirs.set_timesteps(n_steps)
         assert SCHEDULE.timesteps(n_steps) == tuple(theirs.timesteps.tolist())
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+def test_a_fixed_noise_index_starts_every_number_of_steps_from_the_noise_of_50(spacing: Spacing) -> None:
+    schedule = replace(SCHEDULE, spacing=spacing)
+    of_50 = schedule.timesteps(50)
+    assert schedule.timesteps(50, "fixed") == of_50
+    for n_steps in (1, 10, 20):
+        timesteps = schedule.timesteps(n_steps, "fixed")
+        assert (timesteps[0], len(timesteps)) == (of_50[0], n_steps)
+        assert sorted(set(timesteps), reverse=True) == list(timesteps)
+        # as a start that is noised with full strength
+        assert schedule.partial_timesteps(n_steps, 1.0, "fixed") == (of_50[0], timesteps)
+    with raises_with(RecipeError, where="reconstruct.n_steps"):
+        schedule.timesteps(0, "fixed")
 
 
 def test_released_script_noises_to_801_and_denoises_from_781() -> None:

@@ -19,14 +19,18 @@ from PIL import Image
 from tiny_ldm import published_resampler, write_tiny_adapter, write_tiny_ldm
 from transformers import CLIPVisionModelWithProjection
 
+from reseen import reconstruct
 from reseen.diffusion import denoise
 from reseen.errors import ModelError, ShapeError
 from reseen.ldm import load_model
 from reseen.ldm.recording import layer_shapes, recording
 from reseen.ldm.sampling import begin
 from reseen.ldm.stable import StableDiffusion
+from reseen.metrics.pairs import identification
 from reseen.networks import load_builtin_network
 from reseen.recipe import ReconstructRecipe
+from reseen.simulate.painting import draw_scene
+from reseen.simulate.scenes import sample_scene
 
 KINDS = ("pooled", "plus")
 CLIP_COLOURS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -464,3 +468,20 @@ def test_an_adapter_of_the_built_in_model_uses_a_built_in_network(tmp_path: Path
     )
     with raises_with(ModelError, where="image_encoder", expected=96, found=128):
         load_model("builtin", image_adapter=str(write_builtin_adapter(tmp_path / "narrow.safetensors", 96)))
+
+
+def test_the_built_in_adapter_shows_what_is_in_an_image() -> None:
+    """Images made from i alone are told apart by the network that shares no training with the encoder of i."""
+    ldm = load_model("builtin", image_adapter="builtin")
+    assert (ldm.image_shape, ldm.n_image_tokens) == ((16, 128), 8)
+    rng = np.random.default_rng(3)
+    scenes = np.stack([draw_scene(sample_scene(rng, novel=False)) for _ in range(16)])
+    made = reconstruct(ldm, i=ldm.image_to_embedding(scenes), n_samples=1, n_steps=6, sampler="dpmpp")
+    classifier = load_builtin_network("classifier")
+    true, found = (classifier.activations(images)["late"] for images in (scenes, made[:, 0]))
+    assert identification(true, found).mean() > 0.9
+
+
+def test_the_built_in_adapter_is_refused_by_another_model(tmp_path: Path) -> None:
+    with raises_with(ModelError, expected=32, found=128):
+        load_model(str(write_tiny_ldm(tmp_path / "model")), image_adapter="builtin")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from reseen.imports import hide_broken_torchvision
 
 hide_broken_torchvision()  # before diffusers and transformers import it by themselves
 
-from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: E402
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel  # noqa: E402
 from diffusers.models.attention_processor import AttnProcessor, IPAdapterAttnProcessor  # noqa: E402
 from diffusers.models.embeddings import IPAdapterPlusImageProjection  # noqa: E402
 from loop import train  # noqa: E402
@@ -123,12 +124,12 @@ def record_queries(
     attentions = [unet.get_submodule(name) for name in cross_attentions(unet)]
     parts: list[list[torch.Tensor]] = [[] for _ in attentions]
 
-    def keep(part: list[torch.Tensor], queries: torch.Tensor) -> None:
+    def keep(part: list[torch.Tensor], _module: torch.nn.Module, _given: object, queries: torch.Tensor) -> None:
         chosen = torch.randint(0, queries.shape[1], (N_QUERIES,))
         part.append(queries[:, chosen].half())
 
     hooks = [
-        attention.to_q.register_forward_hook(lambda module, given, out, part=part: keep(part, out))
+        attention.to_q.register_forward_hook(partial(keep, part))
         for attention, part in zip(attentions, parts, strict=True)
     ]
     torch.manual_seed(SEED)

@@ -111,17 +111,36 @@ class Schedule:
             level = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
         return cls(level, offset, final_level, spacing, distilled_steps)
 
-    def timesteps(self, n_steps: int) -> tuple[int, ...]:
+    def timesteps(self, n_steps: int, noise_index: NoiseIndex = "diffusers") -> tuple[int, ...]:
         """Return the timesteps of a complete sampling run, descending and evenly spaced.
+
+        Parameters
+        ----------
+        n_steps
+            Number of steps.
+        noise_index
+            With leading spacing the first timestep depends on the number of steps: 981 with 50 steps, 901 with 10,
+            although denoising starts from pure noise. ``"fixed"`` starts at that of 50 steps whatever the number of
+            steps is; ``"diffusers"`` and ``"compvis"`` start like diffusers' schedulers.
 
         Raises
         ------
         RecipeError
             If the schedule has fewer timesteps, or if trailing steps do not have equal length.
+
+        Examples
+        --------
+        >>> schedule = Schedule.scaled_linear()
+        >>> [schedule.timesteps(n)[0] for n in (50, 20, 10)]
+        [981, 951, 901]
+        >>> [schedule.timesteps(n, "fixed")[0] for n in (50, 20, 10)]
+        [981, 981, 981]
         """
         n_timesteps = len(self.signal_level)
         if self.spacing == "lcm":
             return self._distilled_timesteps(n_steps, 1.0)
+        if noise_index == "fixed":
+            return self._even_timesteps(self.timesteps(REFERENCE_STEPS)[0], len(self.timesteps(n_steps)))
         if self.spacing == "trailing":
             if n_steps < 1 or n_timesteps % n_steps:
                 # for such numbers diffusers rounds the timesteps and the previous timesteps differently

@@ -164,7 +164,7 @@ def denoising(inputs: Inputs) -> Iterator[Finding]:
     def denoise() -> str:
         find_sampler(section.sampler)
         schedule = sampling_schedule(inputs.model, section.sampler)
-        n_steps = len(schedule.timesteps(section.n_steps))
+        n_steps = len(schedule.timesteps(section.n_steps, section.noise_index))
         found = []
         for condition in denoised:
             if in_role(condition, "start") is None:

@@ -57,8 +57,8 @@ class ModelRecipe(Section):
     revision: Text | None = Field(None, description="commit of a hub model, pinned")
     image_adapter: Text | None = Field(
         None,
-        description="IP-Adapter for feature i: a .safetensors file, or a file on the hub such as "
-        "'h94/IP-Adapter:models/ip-adapter_sd15.safetensors'; its image encoder is in the folder "
+        description="IP-Adapter for feature i: 'builtin' for the built-in model, a .safetensors file, or a file on the "
+        "hub such as 'h94/IP-Adapter:models/ip-adapter_sd15.safetensors'; its image encoder is in the folder "
         "image_encoder next to it",
     )
     captioner: Text | None = Field(
@@ -189,7 +189,7 @@ class ReconstructRecipe(Section):
     noise_index: Literal["diffusers", "compvis", "fixed"] = Field(
         "diffusers",
         description="noise to the step at which denoising starts (diffusers), to one step more (compvis: the released "
-        "script), or to that of 50 steps whatever n_steps is (fixed)",
+        "script), or to that of 50 steps whatever n_steps is, from which pure noise is denoised too (fixed)",
     )
     truncate_coarse: bool = Field(False, description="truncate the coarse image to 8 bits before it is encoded again")
     coarse_posterior: Literal["mean", "sample"] = Field(

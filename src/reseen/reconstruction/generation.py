@@ -268,7 +268,8 @@ def _sample(
     """Return the clean latents of one batch, ``(n, channels, height, width)``, from a start or pure noise."""
     schedule = sampling_schedule(ldm, recipe.sampler)
     if rows.start is None:
-        latents, timesteps = as_tensor(rows.noise).to(ldm.device), schedule.timesteps(recipe.n_steps)
+        latents = as_tensor(rows.noise).to(ldm.device)
+        timesteps = schedule.timesteps(recipe.n_steps, recipe.noise_index)
     else:
         coarse = coarse_latents(ldm, rows.start, recipe, rows.coarse_noise, feature=features_of(rows.condition)[0])
         latents, timesteps = begin(ldm, coarse, rows.noise, recipe, recipe.strength, schedule=schedule)
