@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from figures import figure, write
+from tuning import SEED
 
 from reseen import Results, pipeline, statistics
 from reseen.datasets import open_subject
@@ -35,16 +36,21 @@ LABELS = {"background": BACKGROUNDS, "kind": KINDS, "colour": tuple(COLOURS)}
 CONDITIONS = ("z", "c", "t", "i", "ci", "zt", "zi", "zc", "zci")
 SCORES = ("early", "late", "pixcorr", *LABELS)
 REFERENCE = "zc"
+LEVELS = ("result", "permuted", "oracle")
 SUBJECTS = {
     "4 sessions": ["simulate.n_subjects=2"],
     "40 sessions": ["simulate.n_subjects=1", "simulate.n_sessions=40", "simulate.n_train=9900"],
 }
 """Name of a data set -> its settings; its seed is that of the recipe ``simulated``, on which nothing was chosen."""
+VALIDATION = "validation"
 
 
-def run(out: Path, settings: Sequence[str], conditions: Sequence[str], *, quick: bool) -> Results:
+def run(
+    out: Path, settings: Sequence[str], conditions: Sequence[str], *, quick: bool, scale: float | None, n_permuted: int
+) -> Results:
     """Simulate, decode, reconstruct and evaluate one data set; a run that was stopped goes on."""
     simulated = with_settings(load_recipe("tiny" if quick else "simulated"), [*settings][: 1 if quick else None])
+    results = out / ("results" if scale is None else f"results_{scale}")
     if not (out / "data").exists():
         write_data_set(simulated, out / "data")
     subjects = [f"subj{1 + number:02d}" for number in range(simulated.simulate.n_subjects)]
@@ -59,12 +65,13 @@ def run(out: Path, settings: Sequence[str], conditions: Sequence[str], *, quick:
         f"reconstruct.n_steps={3 if quick else 15}",
         "reconstruct.n_samples=1",
         "reconstruct.batch_size=64",
-        "evaluate.n_permutations=1",
+        f"reconstruct.image_scale={'' if scale is None else scale}",
+        f"evaluate.n_permutations={n_permuted}",
     ]
     if quick:
         changes += ["evaluate.n_bootstrap=5", "evaluate.n_derangements=5"]
-    pipeline.run(with_settings(load_recipe("reseen"), changes), out / "results", until="evaluate")
-    return Results.read(out / "results")
+    pipeline.run(with_settings(load_recipe("reseen"), changes), results, until="evaluate")
+    return Results.read(results)
 
 
 def contents(data: Path, ids: np.ndarray) -> np.ndarray:
@@ -158,8 +165,9 @@ def main() -> None:
     """Run every data set, print tables and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("out/conditions"))
-    parser.add_argument("--subjects", choices=SUBJECTS, help="only one of the data sets")
+    parser.add_argument("--subjects", choices=[*SUBJECTS, VALIDATION], help="only one of the data sets")
     parser.add_argument("--conditions", default=",".join(CONDITIONS), help="with zc among them")
+    parser.add_argument("--image-scale", type=float, help="weight of i; left out: that of the recipe")
     parser.add_argument("--quick", action="store_true", help="a small subject, few steps: to see that it runs")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -168,8 +176,14 @@ def main() -> None:
     figures: list[dict[str, object]] = []
     for name in names:
         out = arguments.out.resolve() / ("quick" if arguments.quick else name.replace(" ", "_"))
-        finished = run(out, SUBJECTS[name], conditions, quick=arguments.quick)
-        for level in ("result", "permuted", "oracle"):
+        settings, levels = SUBJECTS.get(name, [f"simulate.seed={SEED}", "simulate.n_subjects=1"]), LEVELS
+        if name == VALIDATION:
+            levels = ("result",)
+        n_permuted = int("permuted" in levels)
+        finished = run(
+            out, settings, conditions, quick=arguments.quick, scale=arguments.image_scale, n_permuted=n_permuted
+        )
+        for level in levels:
             figures += print_table(name, each_score(finished, out / "data", level), conditions, level)
         limits = presented(finished.recipe, out / "data")
         print("presented " + "  ".join(f"{group} {value:.3f}" for group, value in limits.items()))

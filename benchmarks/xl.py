@@ -1,9 +1,8 @@
-"""Count and time Stable Diffusion XL at its published size: ``python benchmarks/xl.py [--file FILE] [--json FILE]``.
+"""Count the operations of Stable Diffusion XL at its published size: ``python benchmarks/xl.py [--json FILE]``.
 
 Counted on PyTorch's meta device, without weights: the operations of each network, of one sample of condition zc (40 of
 50 steps, guidance 5, a coarse image of 5/8 of the size shared by five samples), and of 982 x 5 samples, with the least
-time that these take on an H100. With ``--file``, a checkpoint of ``tools/full_size_checkpoint.py --family xl`` is
-loaded, and one image is made from random z and a caption in ``--steps`` steps: seconds and largest memory.
+time that these take on an H100. ``one_image.py`` makes an image with a checkpoint of this size.
 """
 
 from __future__ import annotations
@@ -12,12 +11,10 @@ import argparse
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import torch
-from figures import figure, peak_memory, write
-from full_size import Clock, operations, show
+from figures import figure, write
+from full_size import operations, show
 
-import reseen
 from reseen.diffusion import Schedule
 from reseen.imports import hide_broken_torchvision
 from reseen.ldm.xl import StableDiffusionXL
@@ -83,41 +80,13 @@ def counted() -> list[dict[str, object]]:
     ]
 
 
-def one_image(file: Path, n_steps: int) -> list[dict[str, object]]:
-    """Load a checkpoint and make one image of condition zc from random z and c."""
-    clock = Clock("cpu")
-    ldm = reseen.load_model(str(file), precision="fp32")
-    figures = [
-        figure("loading", round(clock.seconds(), 1), "s"),
-        figure("loading, processor", round(clock.processor(), 1), "s"),
-        figure("largest memory after loading", round(peak_memory(), 2), "GiB"),
-    ]
-    rng = np.random.default_rng(0)
-    side = ldm.latent_shape[1] * 5 // 8
-    z = rng.standard_normal((1, 4, side, side), dtype=np.float32)
-    c = ldm.text_to_conditioning(["a photo of a cat"])
-    clock = Clock("cpu")
-    made = reseen.reconstruct(ldm, z=z, c=c, n_samples=1, n_steps=n_steps, strength=1.0)
-    return [
-        *figures,
-        figure(f"one image in {n_steps} steps", round(clock.seconds(), 1), "s"),
-        figure(f"one image in {n_steps} steps, processor", round(clock.processor(), 1), "s"),
-        figure("largest memory", round(peak_memory(), 2), "GiB"),
-        figure("side of the image", made.shape[2], "pixels"),
-    ]
-
-
 def main() -> None:
-    """Count, time if a file is named, print a table and write JSON."""
+    """Count, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--file", type=Path, help="a checkpoint of the published size; left out: only counts")
-    parser.add_argument("--steps", type=int, default=2, help="steps of the image")
-    parser.add_argument("--quick", action="store_true", help="only counts: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="no difference: counts are quick")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     figures = counted()
-    if arguments.file is not None and not arguments.quick:
-        figures += one_image(arguments.file, arguments.steps)
     show(figures)
     write(arguments.json, figures, ("torch", "diffusers", "transformers"))
 

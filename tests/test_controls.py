@@ -169,7 +169,7 @@ def test_the_command_line_asks_for_a_full_run_by_one_word(monkeypatch):
 
 def test_the_count_of_evaluations_of_a_full_demo_is_half_as_large_again():
     recipe = with_settings(load_recipe("demo"), ["evaluate.full=true"])
-    expected = 24 * 2 * 72 * 3 + 2 * 72 + 24 * 2 * (72 + 40)
+    expected = 24 * 2 * 52 * 3 + 2 * 52 + 24 * 2 * (52 + 20)
     assert count_evaluations(recipe, guess_sizes(recipe), load_model("builtin")) == expected
 
 

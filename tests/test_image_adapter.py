@@ -16,7 +16,7 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from diffusers.models.embeddings import IPAdapterPlusImageProjection
 from fields import raises_with
 from PIL import Image
-from tiny_ldm import published_resampler, write_tiny_adapter, write_tiny_ldm
+from tiny_ldm import published_resampler, write_random_adapter, write_tiny_ldm
 from transformers import CLIPVisionModelWithProjection
 
 from reseen import reconstruct
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def adapters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("adapters")
-    return {kind: write_tiny_adapter(root / kind, plus=kind == "plus") for kind in KINDS}
+    return {kind: write_random_adapter(root / kind, plus=kind == "plus") for kind in KINDS}
 
 
 @pytest.fixture(scope="module")
@@ -351,7 +351,7 @@ def test_damaged_resamplers_are_refused(
 
 
 def test_an_adapter_of_another_model_is_refused(folder: Path, tmp_path: Path) -> None:
-    wider = write_tiny_adapter(tmp_path / "wider", dim=48)
+    wider = write_random_adapter(tmp_path / "wider", dim=48)
     with raises_with(ModelError, where=wider, expected=32, found=48):
         load_model(str(folder), image_adapter=str(wider))
 

@@ -557,7 +557,7 @@ def test_check_of_a_simulated_subject_needs_no_data(tiny_model, tmp_path):
 
 def test_the_count_of_evaluations_is_that_of_the_demo():
     recipe = load_recipe("demo")
-    assert count_evaluations(recipe, guess_sizes(recipe), load_model("builtin")) == 24 * 2 * 72 * 3
+    assert count_evaluations(recipe, guess_sizes(recipe), load_model("builtin")) == 24 * 2 * 52 * 3
 
 
 @pytest.mark.filterwarnings("ignore")

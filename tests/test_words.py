@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fields import raises_with
-from tiny_ldm import write_tiny_adapter
+from tiny_ldm import write_random_adapter
 
 from reseen import load_model, pipeline, reconstruct, score_captions
 from reseen.check import check
@@ -34,7 +34,7 @@ SAMPLING = ReconstructRecipe(n_samples=1, n_steps=2, strength=0.5)
 
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_adapter(tmp_path_factory.mktemp("adapter"), plus=False)
+    return write_random_adapter(tmp_path_factory.mktemp("adapter"), plus=False)
 
 
 @pytest.fixture(scope="module")

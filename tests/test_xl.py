@@ -19,7 +19,7 @@ from tiny_ldm import (
     POOLED_DIM,
     SECOND_DIM,
     tiny_xl_unet,
-    write_tiny_adapter,
+    write_random_adapter,
     write_tiny_ldm,
     write_tiny_xl,
 )
@@ -175,7 +175,7 @@ def test_half_precision_is_for_the_noise_predictor_alone(folder: Path, ldm: Stab
 def test_an_image_adapter_joins_its_tokens_behind_the_pooled_embedding(
     folder: Path, ldm: StableDiffusionXL, tmp_path: Path
 ) -> None:
-    file = write_tiny_adapter(tmp_path, dim=DIM + SECOND_DIM, unet=tiny_xl_unet(8))
+    file = write_random_adapter(tmp_path, dim=DIM + SECOND_DIM, unet=tiny_xl_unet(8))
     adapted = load_model(str(folder), image_adapter=str(file))
     assert isinstance(adapted, StableDiffusionXL)
     text = ldm.text_to_conditioning(CAPTIONS)

@@ -1,12 +1,13 @@
 """Write a checkpoint in the original format with random weights, and a tokenizer for it.
 
-    python tools/full_size_checkpoint.py FOLDER [--family 1|2|xl]
+    python tools/full_size_checkpoint.py FOLDER [--family 1|2|xl|adapter]
 
 ``FOLDER/sd-v1-4.ckpt`` (1,143 tensors, 4.3 GB), ``FOLDER/v2-1_768.ckpt`` (5.2 GB) or ``FOLDER/sd_xl_base.safetensors``
 (6.9 GB in half precision), under the names of the original code and at the published sizes, and ``FOLDER/tokenizer/``
 with 49,408 entries, as CLIP's has, made by other merges than CLIP's; for XL, ``tokenizer`` and ``tokenizer_2`` below
-``FOLDER/sd_xl_base/``. No published weight is in them: they show that a file of that layout loads, how long that takes
-and in how much memory.
+``FOLDER/sd_xl_base/``. ``--family adapter`` writes an image adapter for Stable Diffusion 1.x on the pooled embedding of
+a ViT-H: ``FOLDER/ip-adapter_random.safetensors`` (89 MB) and ``FOLDER/image_encoder/`` (2.5 GB). No published weight is
+in any of them: they show that a file of that layout loads, how long that takes and in how much memory.
 """
 
 from __future__ import annotations
@@ -247,6 +248,31 @@ def write_tokenizer(folder: Path, n_words: int = N_WORDS, n_tokens: int = 77, pa
     (folder / "tokenizer_config.json").write_text(json.dumps({**settings, **marks}))
 
 
+def write_adapter(folder: Path) -> Path:
+    """Write an image adapter for Stable Diffusion 1.x of the published size, with its ViT-H, and return its file."""
+    import torch
+
+    from reseen.imports import hide_broken_torchvision
+
+    hide_broken_torchvision()
+    from diffusers import UNet2DConditionModel
+    from tiny_ldm import write_random_adapter
+    from transformers import CLIPVisionConfig
+
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=V1.text)
+    vit_h = CLIPVisionConfig(
+        hidden_size=1280,
+        intermediate_size=5120,
+        projection_dim=1024,
+        num_hidden_layers=32,
+        num_attention_heads=16,
+        patch_size=14,
+        hidden_act="gelu",
+    )
+    return write_random_adapter(folder, dim=V1.text, unet=unet, encoder=vit_h)
+
+
 def main() -> None:
     """Write the checkpoint and the tokenizer."""
     import torch
@@ -256,8 +282,12 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where to write them")
-    parser.add_argument("--family", choices=("1", "2", "xl"), default="1", help="Stable Diffusion 1.x, 2.x or XL")
+    parser.add_argument("--family", choices=("1", "2", "xl", "adapter"), default="1", help="1.x, 2.x, XL or adapter")
     wanted = parser.parse_args()
+    if wanted.family == "adapter":
+        file = write_adapter(wanted.folder)
+        print(f"{file}: {file.stat().st_size:,} bytes")
+        return
     sizes, file = SIZES_OF[wanted.family], wanted.folder / FILE_OF[wanted.family]
     wanted.folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)

@@ -536,12 +536,12 @@ def write_model(folder: Path) -> Kind:
 
 def write_image_adapters(folder: Path) -> Iterable[Kind]:
     """Write image adapters, pooled and Plus, each with its image encoder."""
-    from tiny_ldm import write_tiny_adapter, write_tiny_ldm
+    from tiny_ldm import write_random_adapter, write_tiny_ldm
 
     model = write_tiny_ldm(folder / "ldm")
     for name in ("pooled", "plus"):
         own = folder / name
-        file = write_tiny_adapter(own, plus=name == "plus")
+        file = write_random_adapter(own, plus=name == "plus")
         yield Kind(f"image adapter, {name}", _files(own), partial(_fingerprint, model, file), weight=1)
 
 

@@ -22,6 +22,15 @@ N_TOKENS = 24
 DIM = 32
 SECOND_DIM, POOLED_DIM = 48, 40
 """Width of the second text encoder of the small Stable Diffusion XL, and of its pooled embedding."""
+TINY_CLIP = CLIPVisionConfig(
+    hidden_size=40,
+    intermediate_size=48,
+    projection_dim=24,
+    num_hidden_layers=3,
+    num_attention_heads=2,
+    image_size=16,
+    patch_size=8,
+)
 _TIME_DIM = 8  # numbers by which its U-Net embeds each of the six sizes
 
 
@@ -152,48 +161,45 @@ def write_tiny_ldm(folder: Path, *, image_size: int = 32, prediction_type: str =
     return folder
 
 
-def write_tiny_adapter(
-    folder: Path, *, plus: bool = False, dim: int = DIM, seed: int = 0, unet: UNet2DConditionModel | None = None
+def write_random_adapter(
+    folder: Path,
+    *,
+    plus: bool = False,
+    dim: int = DIM,
+    seed: int = 0,
+    unet: UNet2DConditionModel | None = None,
+    encoder: CLIPVisionConfig = TINY_CLIP,
 ) -> Path:
-    """Write a random image adapter for a tiny U-Net in the published layout, and give its file.
+    """Write a random image adapter for a U-Net, by default a tiny one, in the published layout, and return its file.
 
-    The folder image_encoder next to it has a random CLIP: inputs of 16 pixels, embeddings (24,), or for an adapter Plus
-    hidden states (5, 40).
+    The folder image_encoder next to it has a random CLIP: tiny, with inputs of 16 pixels and embeddings (24,), or for
+    an adapter Plus hidden states (5, 40).
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        state = _resampler_tensors(dim) if plus else _pooled_tensors(dim)
+        state = _resampler_tensors(encoder.hidden_size, dim) if plus else _pooled_tensors(encoder.projection_dim, dim)
         unet = unet or tiny_unet(8)
         crossed = [name for name in unet.attn_processors if "attn2" in name]
         for i, name in enumerate(crossed):
             width = unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
             for kind in ("k", "v"):
                 state[f"ip_adapter.{2 * i + 1}.to_{kind}_ip.weight"] = torch.randn(width, dim) / dim**0.5
-        config = CLIPVisionConfig(
-            hidden_size=40,
-            intermediate_size=48,
-            projection_dim=24,
-            num_hidden_layers=3,
-            num_attention_heads=2,
-            image_size=16,
-            patch_size=8,
-        )
-        CLIPVisionModelWithProjection(config).save_pretrained(folder / "image_encoder", safe_serialization=True)
-    file = folder / ("ip-adapter-plus_tiny.safetensors" if plus else "ip-adapter_tiny.safetensors")
+        CLIPVisionModelWithProjection(encoder).save_pretrained(folder / "image_encoder", safe_serialization=True)
+    file = folder / ("ip-adapter-plus_random.safetensors" if plus else "ip-adapter_random.safetensors")
     safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in state.items()}, file)
     return file
 
 
-def _pooled_tensors(dim: int) -> dict[str, torch.Tensor]:
-    projection = ImageProjection(24, dim, 4)
+def _pooled_tensors(width: int, dim: int) -> dict[str, torch.Tensor]:
+    projection = ImageProjection(width, dim, 4)
     for tensor in projection.state_dict().values():
         tensor += 0.2 * torch.randn_like(tensor)
     return _named(projection, {"image_embeds.": "proj."})
 
 
-def _resampler_tensors(dim: int) -> dict[str, torch.Tensor]:
+def _resampler_tensors(width: int, dim: int) -> dict[str, torch.Tensor]:
     projection = IPAdapterPlusImageProjection(
-        embed_dims=40, output_dims=dim, hidden_dims=48, depth=4, dim_head=64, heads=2, num_queries=6, ffn_ratio=4
+        embed_dims=width, output_dims=dim, hidden_dims=48, depth=4, dim_head=64, heads=2, num_queries=6, ffn_ratio=4
     )
     for tensor in projection.state_dict().values():
         tensor += 0.2 * torch.randn_like(tensor)  # normalisations start as ones and zeros; this shows exchanged names
