@@ -18,6 +18,8 @@ import h5py
 import numpy as np
 import pytest
 from loading import load
+from tiny_captioner import write_blip
+from tiny_ldm import write_tiny_adapter
 
 from reseen import pipeline
 from reseen.check import check, requirements
@@ -26,6 +28,7 @@ from reseen.check.inputs import Inputs
 from reseen.datasets import nsd_images, nsd_stim_info
 from reseen.datasets.nsd_facts import TRUTH
 from reseen.errors import ReseenError
+from reseen.finished import Results
 from reseen.pipeline.context import Run
 from reseen.recipe import Recipe, SimulateRecipe, load_recipe, with_changes
 from reseen.results import ResultsFolder
@@ -279,6 +282,29 @@ def on_a_tree(name: str, tree: Path, tiny_model: Path, settings: Any) -> Recipe:
 def test_the_recipes_for_nsd_run_as_check_says(simulated_tree, tiny_model, tmp_path, name):
     settings = {"decode.c_prior": "none", "encode.layers": [], "encode.noise": [], "encode.denoising": []}
     assert agree(on_a_tree(name, simulated_tree, tiny_model, settings), tmp_path / "out")
+
+
+def test_brain_diffusers_recipe_runs_as_check_says(simulated_tree, tiny_model, tmp_path):
+    settings = {"model.image_adapter": str(write_tiny_adapter(tmp_path / "adapter", plus=False))}
+    recipe = on_a_tree("braindiffuser_like", simulated_tree, tiny_model, settings)
+    assert agree(recipe, tmp_path / "out")
+    assert {path.stem for path in (tmp_path / "out/subj01/decode").glob("?_fold0.*")} == {"z_fold0", "c_fold0", "i_fold0"}
+    for name, alpha in (("z", 5e4), ("c", 1e5), ("i", 6e4)):
+        assert set(Results.read(tmp_path / "out").decoder(name).map_.alpha) == {alpha}
+    without = with_changes(recipe, {"model.image_adapter": None, "reconstruct.conditions": ["z", "zc"]})
+    assert agree(without, tmp_path / "without")
+
+
+def test_the_second_papers_recipe_runs_as_check_says(simulated_tree, tiny_model, tmp_path):
+    write_blip(tmp_path / "blip")
+    settings = {"model.captioner": str(tmp_path / "blip"), "extract.captioner_side": None}
+    recipe = on_a_tree("takagi2023b", simulated_tree, tiny_model, settings)
+    assert agree(recipe, tmp_path / "out")
+    for name in ("blip", "pixels"):
+        decoder = Results.read(tmp_path / "out").decoder(name)
+        assert decoder.map_.alphas.tolist() == [1e4, 2e4, 4e4]
+        assert decoder.rois == ["early", "ventral", "midventral", "midlateral", "lateral", "parietal"]
+    assert len(Results.read(tmp_path / "out").decoder("z").map_.alphas) > 3  # a grid scaled to the data
 
 
 @pytest.mark.parametrize(

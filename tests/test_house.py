@@ -142,7 +142,7 @@ def test_the_constraints_pin_every_dependency_exactly():
 
 
 def test_the_paper_recipes_say_where_every_value_was_read():
-    for name in ("takagi2023", "takagi2023_as_released"):
+    for name in ("takagi2023", "takagi2023_as_released", "takagi2023b", "braindiffuser_like"):
         for line in (recipe_folder() / f"{name}.toml").read_text().splitlines():
             if "=" in line and not line.startswith(("#", "name", "kind")):
                 assert "#" in line, (name, line)

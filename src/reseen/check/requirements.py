@@ -242,10 +242,12 @@ def _divide_decoding(recipe: Recipe, subject: str, outline: Outline) -> None:
     fitted = [name for name in decoded if section.elsewhere(name) is None]
     if section.decoder != RIDGE or not fitted:
         return
+    grids = [section.alphas_of(name) for name in fitted]
+    chosen = any(grid is None or len(set(grid)) > 1 for grid in grids)  # a fixed penalty needs no folds
     for fold, (train, _) in enumerate(outline.split.folds):
         trials = outline.stimulus_id[outline.split.train_rows(fold, outline.stimulus_id)]
         rows = np.unique(trials) if recipe.data.train_trials == "averaged" else trials
-        if section.alphas is None or len(set(section.alphas)) > 1:
+        if chosen:
             assign_folds(rows if section.group_folds else None, len(rows), section.n_folds, recipe.seed)
         if ("t" in decoded and section.captions == "retrieved") or ("c" in decoded and section.c_prior != "none"):
             check_prior(subject, len(train), recipe.data.test_trials)

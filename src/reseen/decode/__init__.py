@@ -165,7 +165,7 @@ class Decoding:
         decoder = Decoder(
             self._rois,
             estimator=data.estimator,
-            alphas=recipe.alphas,
+            alphas=recipe.alphas_of(data.feature.name),
             n_folds=recipe.n_folds,
             share_alpha=recipe.share_alpha,
             group_folds=recipe.group_folds,

@@ -211,7 +211,7 @@ def _training(data: FitData, trials: Trials) -> _Training:
         len(ids),
         target_row=row,
         groups=row if recipe.group_folds else None,
-        alphas=recipe.alphas,
+        alphas=recipe.alphas_of(data.feature.name),
         n_folds=recipe.n_folds,
         intercept=recipe.intercept,
         seed=data.seed,

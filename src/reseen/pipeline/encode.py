@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def encode(subject: SubjectRun) -> bool:
     """Fit the encoding models and write their table, voxels and maps; return whether any result was missing."""
+    if not subject.recipe.encode.has_models:
+        return False
     worked = make_table(subject, "encoding", _encode)
     return export_maps(subject) or worked
 

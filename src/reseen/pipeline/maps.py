@@ -39,8 +39,13 @@ APPROXIMATE = (
 
 
 def cortical_maps(subject: SubjectRun) -> tuple[plot.CorticalMaps | None, str]:
-    """Map a subject's encoding results to what they are drawn on; if that is impossible, return None and the reason."""
+    """Map a subject's encoding results to what they are drawn on; if that is impossible, return None and the reason.
+
+    The reason is empty if the recipe has no encoding models.
+    """
     trials, data = subject.facts, subject.run.data
+    if not subject.recipe.encode.has_models:
+        return None, ""
     if trials.voxel_index is None or trials.volume_shape is None:
         return None, "There are no maps: these voxels have no place in a volume."
     try:

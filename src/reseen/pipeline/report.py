@@ -20,7 +20,7 @@ from reseen.pipeline.stacks import Stacks
 from reseen.recipe import to_toml
 from reseen.results import VERSION_OF, load_captions
 from reseen.scores import Scores
-from reseen.tables import WITHOUT_RESPONSES, is_retrieved
+from reseen.tables import ENCODING_COLUMNS, WITHOUT_RESPONSES, is_retrieved
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,11 +32,14 @@ THUMBNAIL = 128
 
 def report(run: Run) -> bool:
     """Write the report; return whether it was missing."""
+    import pandas as pd
+
     results = run.results
     if (results.path / "report.html").is_file():
         return False
     scores, diagnostics = results.load_table("scores"), results.load_table("diagnostics")
-    encoding = results.load_table("encoding")
+    has_models = run.recipe.encode.has_models
+    encoding = results.load_table("encoding") if has_models else pd.DataFrame(columns=ENCODING_COLUMNS)
     stimuli = stimuli_of(results.provenance, run.recipe.data.subjects)
     head = choose(scores, stimuli)
     ranking = _ranking(run, head)

@@ -44,7 +44,7 @@ class Stage:
         Patterns of the files that it writes in the results folder; ``*/`` matches a subject's folder.
     tables
         Tables that it writes for each subject, and that are joined when every subject has one; ``captions`` only if
-        the recipe decodes captions.
+        the recipe decodes captions, ``encoding`` only if it has encoding models.
     by_subject
         Whether it runs for each subject, or once for the complete run.
     """

@@ -36,11 +36,12 @@ def make_table(subject: SubjectRun, name: str, make: Callable[[SubjectRun], pd.D
 
 
 def join_tables(run: Run, names: Sequence[str]) -> None:
-    """Join the tables of all subjects, each if it is missing; without decoded captions they have no table."""
+    """Join the tables of all subjects, each if it is missing; captions and encoding models may have none."""
     import pandas as pd
 
     for name in names:
-        if name == "captions" and not run.recipe.decodes_captions:
+        has_table = {"captions": run.recipe.decodes_captions, "encoding": run.recipe.encode.has_models}
+        if not has_table.get(name, True):
             continue
         if not run.results.has_table(name, COLUMNS[name]):
             (run.results.path / "report.html").unlink(missing_ok=True)

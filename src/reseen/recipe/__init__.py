@@ -4,12 +4,14 @@
 
     section.py    base class of the sections
     data.py       the section of the data
+    decode.py     the section of decoding
     sections.py   the other sections: every key, its default and its description
     files.py      reading and writing TOML, single settings, differences of two recipes
 """
 
 from reseen.conditions import CONDITIONS, Condition
 from reseen.recipe.data import FSAVERAGE, NATIVE, SURFACES, DataKind, DataRecipe, Rows
+from reseen.recipe.decode import DecodeRecipe, RoisRecipe
 from reseen.recipe.files import (
     differences,
     growth,
@@ -22,7 +24,6 @@ from reseen.recipe.files import (
     with_settings,
 )
 from reseen.recipe.sections import (
-    DecodeRecipe,
     EncodeRecipe,
     EvaluateRecipe,
     ExtractRecipe,
@@ -30,7 +31,6 @@ from reseen.recipe.sections import (
     Recipe,
     ReconstructRecipe,
     ReportRecipe,
-    RoisRecipe,
     SimulateRecipe,
 )
 from reseen.recipe.types import SPECIAL, SessionChoice

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from pydantic_core import PydanticCustomError
 
-from reseen.conditions import FEATURES, STATES, decoded_features
+from reseen.conditions import decoded_features
 from reseen.protocols import ProtocolName
 from reseen.recipe.data import SURFACES, DataRecipe
+from reseen.recipe.decode import DecodeRecipe
 from reseen.recipe.section import NOT_IDENTITY, Section
 from reseen.recipe.types import (
     ConditionName,
-    DecoderName,
     EncodedName,
     Folds,
     ListOf,
-    Location,
     Once,
-    Penalty,
     Proportion,
     SamplerName,
     Some,
@@ -89,79 +86,6 @@ class ExtractRecipe(Section):
         None, description="side of the image that a BLIP reads, in pixels, 240 in the paper; left out: its own"
     )
     pixels_size: PositiveInt = Field(32, description="side of the image whose pixels are decoded, for condition pixels")
-
-
-class RoisRecipe(Section):
-    """ROIs that predict each feature."""
-
-    z: Some[Text] = Field(("early",), description="ROIs that predict z")
-    c: Some[Text] = Field(("ventral",), description="ROIs that predict c")
-    t: Some[Text] | None = Field(None, description="ROIs that predict t; left out: those of c")
-    i: Some[Text] | None = Field(None, description="ROIs that predict i; left out: those of c")
-    pixels: Some[Text] | None = Field(None, description="ROIs that predict pixels; left out: those of z")
-
-
-class PredictionsRecipe(Section):
-    """Predictions of features from other software."""
-
-    z: Location | None = Field(None, description="npz file with stimulus_id and z")
-    c: Location | None = Field(None, description="npz file with stimulus_id and c")
-    i: Location | None = Field(None, description="npz file with stimulus_id and i")
-    pixels: Location | None = Field(
-        None, description="npz file with stimulus_id and pixels, or a folder of images named by stimulus id"
-    )
-
-
-class DecodeRecipe(Section):
-    """Decoding of z and c from betas."""
-
-    rois: RoisRecipe = Field(
-        default_factory=RoisRecipe,
-        description='ROIs that predict each feature: {z = ["early"], c = ["ventral"], i = ["ventral"]}; t and i left '
-        "out: those of c; pixels left out: those of z",
-    )
-    decoder: DecoderName = Field(
-        "ridge",
-        description="ridge, or 'module:name' of your own class or function that, called without arguments, returns an "
-        "estimator with fit(X, Y) and predict(X)",
-    )
-    predictions: PredictionsRecipe | None = Field(
-        None,
-        description='predictions from other software, instead of decoders: {z = "z.npz", c = "c.npz"}, with arrays '
-        "stimulus_id and z or c; {subject} in a path is replaced by the subject's name",
-    )
-    alphas: Some[Penalty] | None = Field(None, description="ridge penalties; left out: a grid scaled to the data")
-    n_folds: Folds = Field(5, description="folds that choose alpha")
-    share_alpha: bool = Field(False, description="one alpha for all of z and one for all of c; for few images")
-    group_folds: bool = Field(True, description="keep all trials of a stimulus in one fold")
-    intercept: bool = Field(True, description="fit the mean of every target")
-    rescale_averages: bool = Field(
-        True,
-        description="undo the shrinkage of predictions that averaging test trials causes; uses training trials only",
-    )
-
-    c_prior: Literal["none", "captions"] = Field(
-        "none",
-        description="none: c as the ridge predicts it; captions: the mean of the training images' c, each weighted by "
-        "its probability given the responses; for thousands of training images",
-    )
-
-    captions: Literal["retrieved", "blip", "git"] = Field(
-        "retrieved",
-        description="captions of t: the most probable training caption, or written by model.captioner from its decoded "
-        "hidden states",
-    )
-
-    def elsewhere(self, feature: str) -> Path | None:
-        """Return the file with predictions of a feature from other software, or None."""
-        return None if self.predictions is None else getattr(self.predictions, feature, None)
-
-    def rois_of(self, feature: str) -> tuple[str, ...]:
-        """Return the ROIs that predict a feature."""
-        if feature in STATES:
-            return self.rois_of("t")
-        rois: tuple[str, ...] | None = getattr(self.rois, feature)
-        return self.rois_of(FEATURES[feature].like) if rois is None else rois
 
 
 class ReconstructRecipe(Section):
@@ -276,6 +200,11 @@ class EncodeRecipe(Section):
         "surface of the responses, cifti on fsLR, vertices: one npz on the surface, for pycortex",
         json_schema_extra=NOT_IDENTITY,
     )
+
+    @property
+    def has_models(self) -> bool:
+        """Whether there is any encoding model."""
+        return bool(self.features or self.noise or self.denoising or self.layers)
 
 
 class ReportRecipe(Section):
