@@ -257,3 +257,17 @@ def test_what_cannot_be_decoded_is_refused() -> None:
     fitted = Decoder(["early"]).fit(trials.select(TRAIN), feature)
     with pytest.raises(ShapeError, match="in the ROIs of the decoder; it was fitted on"):
         fitted.predict(Trials(trials.betas, trials.stimulus_id, rois={"early": trials.rois["early"] | True}))
+
+
+def test_a_penalty_of_one_feature_is_that_of_its_decoder_alone() -> None:
+    trials, feature = subject()
+    split = Split.fixed(TRAIN, TEST)
+    both = DecodeRecipe.model_validate({"alphas": [2.0], "feature_alphas": {"z": [70.0]}})
+    c = Features("c", feature.array, feature.stimulus_id)
+    how = {"rois": ["early"], "seed": 0}
+    (of_z,), decoded = decode.decode(trials, split, feature, recipe=both, **how)
+    (of_c,), _ = decode.decode(trials, split, c, recipe=both, **how)
+    assert (set(of_z.map_.alpha), set(of_c.map_.alpha)) == ({70.0}, {2.0})
+    assert of_z.get_params()["alphas"] == (70.0,)
+    _, alone = decode.decode(trials, split, feature, recipe=DecodeRecipe(alphas=(70.0,)), **how)
+    np.testing.assert_array_equal(decoded.array, alone.array)

@@ -28,7 +28,8 @@ class FeatureAlphasRecipe(Section):
     z: Some[Penalty] | None = Field(None, description="ridge penalties of z; left out: decode.alphas")
     c: Some[Penalty] | None = Field(None, description="ridge penalties of c; left out: decode.alphas")
     t: Some[Penalty] | None = Field(
-        None, description="ridge penalties of t, or of the states that captions are written from; left out: decode.alphas"
+        None,
+        description="ridge penalties of t, or of the states that captions are written from; left out: decode.alphas",
     )
     i: Some[Penalty] | None = Field(None, description="ridge penalties of i; left out: decode.alphas")
     pixels: Some[Penalty] | None = Field(None, description="ridge penalties of pixels; left out: decode.alphas")

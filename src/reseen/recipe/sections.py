@@ -20,7 +20,6 @@ from reseen.recipe.types import (
     Once,
     Proportion,
     SamplerName,
-    Some,
     Text,
     Title,
 )
