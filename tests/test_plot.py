@@ -17,6 +17,7 @@ from reseen import plot
 from reseen.errors import ShapeError
 from reseen.plot import CorticalMaps, colours
 from reseen.plot.figure import page_svg
+from reseen.plot.wording import words
 from reseen.scores import Scores
 from reseen.tables import SCORE_COLUMNS
 
@@ -45,6 +46,14 @@ def drawn(figure):
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return np.asarray(Image.open(buffer).convert("RGB"))
+
+
+def test_every_feature_that_retrieves_training_images_is_named_in_words() -> None:
+    assert [words(f"nearest_{name}") for name in ("z", "i", "pixels")] == [
+        "nearest by z",
+        "nearest by i",
+        "nearest by pixels",
+    ]
 
 
 def test_images_stand_in_rows_of_original_and_samples_under_titles_in_words():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from reseen.analyses import layers_of
+from reseen.tables import is_retrieved, retrieving_feature
 
 PERCENT = "\u00a0%"
 """Per cent sign after a no-break space."""
@@ -15,8 +16,6 @@ _WORDS = {
     "classifier": "the classifier",
     "pixels": "pixels",
     "image_encoder": "the image encoder",
-    "nearest_z": "nearest by z",
-    "nearest_c": "nearest by c",
     **{f"bleu{n}": f"BLEU-{n}" for n in range(1, 5)},
     "rouge_l": "ROUGE-L",
     "cider": "CIDEr",
@@ -26,6 +25,8 @@ _WORDS = {
 
 def words(name: str) -> str:
     """Return the name of a metric, an evaluation network or a condition in words."""
+    if is_retrieved(name):
+        return f"nearest by {words(retrieving_feature(name))}"
     return _WORDS.get(name, name.replace("_", " "))
 
 
