@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from loading import load
 from tiny_captioner import write_blip
-from tiny_ldm import write_tiny_adapter
+from tiny_ldm import write_random_adapter
 
 from reseen import pipeline
 from reseen.check import check, requirements
@@ -285,7 +285,7 @@ def test_the_recipes_for_nsd_run_as_check_says(simulated_tree, tiny_model, tmp_p
 
 
 def test_brain_diffusers_recipe_runs_as_check_says(simulated_tree, tiny_model, tmp_path):
-    settings = {"model.image_adapter": str(write_tiny_adapter(tmp_path / "adapter", plus=False))}
+    settings = {"model.image_adapter": str(write_random_adapter(tmp_path / "adapter", plus=False))}
     recipe = on_a_tree("braindiffuser_like", simulated_tree, tiny_model, settings)
     assert agree(recipe, tmp_path / "out")
     assert {path.stem for path in (tmp_path / "out/subj01/decode").glob("?_fold0.*")} == {
