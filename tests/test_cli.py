@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reseen.cli import _read_recipe
+from reseen.cli.recipes import read_recipe
 from reseen.errors import DataError
 from reseen.recipe import Recipe, load_recipe, to_toml
 from reseen.results.manifest import write_table
@@ -166,7 +166,8 @@ class TestOnASmallBrain:
         monkeypatch.setattr("reseen.pipeline.extract.extraction.extract", interrupt)
         code, _, err = reseen("run", recipe_file, "--out", tmp_path / "out")
         assert code == 130
-        assert err.endswith("stopped by Ctrl-C. Run the same command again to continue.\n")
+        kept = f"Every complete file in {tmp_path / 'out'} is kept; log.txt there has the last step."
+        assert err.endswith(f"stopped by Ctrl-C. {kept} Run the same command again to continue.\n")
 
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
     def test_a_run_that_a_signal_stops_reports_it_and_resumes(
@@ -182,7 +183,8 @@ class TestOnASmallBrain:
         finally:
             signal.signal(number, before)
         assert found == code
-        assert err.endswith(f"stopped by {number.name}. Run the same command again to continue.\n")
+        kept = f"Every complete file in {tmp_path / 'out'} is kept; log.txt there has the last step."
+        assert err.endswith(f"stopped by {number.name}. {kept} Run the same command again to continue.\n")
         assert "stopped by Stopped" in (tmp_path / "out/log.txt").read_text()
         assert list((tmp_path / "out").rglob("*.part")) == []
         assert reseen("encode", recipe_file, "--out", tmp_path / "out")[0] == 0
@@ -275,9 +277,9 @@ def test_simulate_refuses_a_folder_with_content(reseen, tmp_path):
 
 
 def test_another_model_is_not_sought_at_the_commit_of_the_recipes_own():
-    recipe = _read_recipe("takagi2023", None, None, None)
+    recipe = read_recipe("takagi2023", None, None, None)
     assert recipe.model.revision is not None
-    assert _read_recipe("takagi2023", None, "someone/else", None).model.revision is None
+    assert read_recipe("takagi2023", None, "someone/else", None).model.revision is None
 
 
 @pytest.mark.parametrize(

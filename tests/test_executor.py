@@ -373,7 +373,7 @@ def test_waiting_for_workers_is_reported_and_ends(tmp_path):
         with pytest.raises(ClusterError, match=said):
             list(executor.run(add, [1], Folder(tmp_path)))
     assert told
-    assert {what for what, _, _ in told} == {"waiting for workers"}
+    assert {what for what, _, _ in told} == {"waiting for workers, seconds"}
 
 
 @pytest.mark.parametrize("missing", [("dask", "distributed"), ("cryptography",)])

@@ -13,9 +13,10 @@ from reseen.pipeline.log import Lines
 
 @pytest.fixture
 def narrow(monkeypatch):
-    """Standard output in an encoding of few letters; returns what was printed."""
+    """Standard output in an encoding of few letters that the user chose; returns what was printed."""
 
     def make(encoding):
+        monkeypatch.setenv("PYTHONIOENCODING", encoding)
         stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
         monkeypatch.setattr(sys, "stdout", stream)
         terminal.prepare()
@@ -35,6 +36,16 @@ def test_every_letter_is_printed_in_any_encoding(narrow, encoding):
     assert "0.5" in printed()
     if encoding == "ascii":
         assert printed().startswith("0.5-0.7 x 3... naive ? ")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_an_encoding_that_nobody_chose_is_replaced_by_utf_8(monkeypatch, encoding):
+    monkeypatch.delenv("PYTHONIOENCODING", raising=False)
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    terminal.prepare()
+    terminal.say("0.5–0.7 × 3… naïve 猫 \udcff")
+    assert stream.buffer.getvalue().decode("utf-8") == "0.5–0.7 × 3… naïve 猫 \\udcff\n"
 
 
 def test_control_characters_are_spelled_out_but_lines_stay_lines(narrow):

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from reseen.subject import Subject
     from reseen.trials import Trials
 
+__version__ = "0.1.0"
+"""Version of reseen: the package, the command line and the built distribution read it here."""
+
 _WHERE = {
     "Decoder": ("decode", "Decoder"),
     "Diagnostics": ("diagnosis", "Diagnostics"),

@@ -19,10 +19,10 @@ from reseen.decode.new_trials import ScalingRule
 from reseen.diagnosis import Diagnostics
 from reseen.errors import ResultsError
 from reseen.evaluate import GALLERY, run_checks
+from reseen.export import ImageFiles, export_images, image_files
 from reseen.features import Features
 from reseen.files import shown
 from reseen.headline import stimuli_of
-from reseen.reconstruction import count_samples
 from reseen.results import DecodedCaption, ResultsFolder, load_captions
 from reseen.retrieval import retrieve
 from reseen.scores import Scores
@@ -316,25 +316,63 @@ class Results(ResultsFolder):
         ResultsError
             If the condition or level was not generated, or an image was changed since.
         """
-        name, conditions = self._subject(subject), self.recipe.reconstruct.conditions
+        files = self._image_files(condition, self._subject(subject), level)
+        loaded = np.stack([self.load_image(path) for paths in files.paths for path in paths])
+        return loaded.reshape(len(files.paths), -1, *loaded.shape[1:])
+
+    def export(
+        self,
+        folder: Path | str,
+        condition: str | None = None,
+        subject: str | None = None,
+        *,
+        level: str = "result",
+        data: Path | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> tuple[Path, Path]:
+        """Write presented images and reconstructions as two folders of PNG files, named as `reseen.score` expects.
+
+        Parameters
+        ----------
+        folder
+            Folder to write, new or empty: ``presented/<id>.png`` and ``reconstructed/<id>_<sample>.png``, or
+            ``<id>-t<item>_<sample>.png`` of single trials.
+        condition, subject, level
+            As in `images`.
+        data
+            Folder or file of the data, if they were moved since the run.
+        progress
+            Callback ``(step, n_done, n_total)``.
+
+        Returns
+        -------
+        The paths of both folders.
+
+        Raises
+        ------
+        ResultsError
+            As `images`; or if the folder is not empty or cannot be written.
+        DataError
+            If the presented images cannot be read.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> presented, made = Results.read(finished_run).export(Path(tempfile.mkdtemp()) / "images", "z")
+        >>> len(list(presented.iterdir())), sorted(made.iterdir())[0].name
+        (4, '00000_0.png')
+        """
+        name = self._subject(subject)
+        files = self._image_files(condition, name, level)
+        return export_images(self, name, files, Path(folder), data=data, progress=progress)
+
+    def _image_files(self, condition: str | None, name: str, level: str) -> ImageFiles:
+        conditions = self.recipe.reconstruct.conditions
         named = main_condition(conditions) if condition is None else condition
-        wanted = self._one_of("condition", named, conditions)
-        self._one_of("level", level, IMAGE_LEVELS)
-        items = self.decoded(features_of(conditions[0])[-1], name).stimulus_id
-        single = len(np.unique(items)) < len(items)
-        if level not in ("result", "permuted"):
-            items, single = np.unique(items), False
-        count = self.recipe.n_permuted if level == "permuted" else count_samples(wanted, self.recipe.reconstruct)
-        paths = [
-            self.image_path(name, level, wanted, int(stimulus), sample, trial=item if single else None)
-            for item, stimulus in enumerate(items)
-            for sample in range(count)
-        ]
-        if not paths or not paths[0].is_file():
-            message = f"{shown(self.path)} has no images of level {level!r}, condition {wanted!r}."
-            raise ResultsError(message, where="level", found=level)
-        loaded = np.stack([self.load_image(path) for path in paths])
-        return loaded.reshape(len(items), count, *loaded.shape[1:])
+        wanted, known = self._one_of("condition", named, conditions), self._one_of("level", level, IMAGE_LEVELS)
+        decoded = self.decoded(features_of(conditions[0])[-1], name).stimulus_id
+        return image_files(self, name, wanted, known, decoded)
 
     def _subject(self, subject: str | None) -> str:
         if subject is not None:

@@ -2,39 +2,61 @@
 
 ::
 
-    __init__.py   commands that run or check a recipe
+    __init__.py   commands that run a recipe
+    options.py    options of several commands, and -h, -q and -v of every command
+    recipes.py    the recipe of a command
+    check.py      reseen check
     folders.py    reseen evaluate, for two folders of images
     apply.py      reseen apply
     compare.py    reseen compare
+    export.py     reseen export
     merge.py      reseen merge
     retrieval.py  reseen retrieval
     raters.py     reseen raters, and reseen raters score
     tables.py     functions for printed tables
-    terminal.py   all printing, progress, and the signals that stop a command
+    terminal.py   all printing, progress, exit codes, and the signals that stop a command
 
-Exit codes: 0, 1 for an error with a message, 2 for wrong usage, 130, 143 and 129 for a command that was stopped by
-Ctrl-C, SIGTERM or SIGHUP. Progress goes to standard error: bars on a terminal, dated lines elsewhere.
+`docs/command_line.md` documents the exit codes and the options of every command.
 """
 
 from __future__ import annotations
 
 import re
-import signal
 import sys
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
+import reseen
 from reseen.cli.apply import apply
+from reseen.cli.check import check
 from reseen.cli.compare import compare
+from reseen.cli.export import export
 from reseen.cli.folders import EVALUATE, score_folders
 from reseen.cli.merge import merge
+from reseen.cli.options import (
+    HELP_NAMES,
+    ClusterOption,
+    Command,
+    DataOption,
+    DeviceOption,
+    ExecutorOption,
+    FullOption,
+    JsonOption,
+    MainGroup,
+    ModelOption,
+    OutOption,
+    RecipeArgument,
+    SetOption,
+    WorkersOption,
+)
 from reseen.cli.raters import raters
+from reseen.cli.recipes import read_recipe, results_folder
 from reseen.cli.retrieval import retrieval
-from reseen.cli.tables import show_results
-from reseen.cli.terminal import STOPPED_BY, Stopped, prepare, progress, say
+from reseen.cli.tables import STDOUT, show_results, write_records
+from reseen.cli.terminal import EXIT_CODES, VERBOSITY, prepare, progress, say
 from reseen.errors import ClusterError, ReseenError
 
 if TYPE_CHECKING:
@@ -43,62 +65,33 @@ if TYPE_CHECKING:
 OUTER_LAYER = r"conv_in|conv_out|(mid_block|(down|up)_blocks\.\d+)(\.(resnets|attentions|(down|up)samplers)\.\d+)?"
 """Names that `reseen layers` lists without --all."""
 
-RESUMED = ("demo", "run", "extract", "decode", "encode", "reconstruct", "evaluate", "report")
-"""Commands that continue where they were stopped."""
-
-
-class _Commands(TyperGroup):
-    """Group of the commands; it reports a signal that stops a command."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as stop:
-            number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
-            then = " Run the same command again to continue." if ctx.invoked_subcommand in RESUMED else ""
-            say(f"stopped by {STOPPED_BY[signal.Signals(number)]}.{then}", err=True)
-            raise typer.Exit(128 + number) from None
-
-
 app = typer.Typer(
     name="reseen",
-    cls=_Commands,
+    cls=MainGroup,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings=HELP_NAMES,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Reconstruct the images that a subject saw from fMRI, with a frozen latent diffusion model.",
-    epilog="Start with `reseen demo`. `reseen check RECIPE` lists what a run needs; `reseen run RECIPE` runs it.",
+    epilog="Start with `reseen demo`. `reseen check RECIPE` lists what a run needs; `reseen run RECIPE` runs it. "
+    f"Exit codes: {', '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}.",
 )
 
 
-RecipeArgument = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="a TOML file, or the name of one of reseen's own, such as demo")
-]
-OutOption = Annotated[
-    Path | None, typer.Option("--out", help="results folder [default: out/NAME, with the recipe's name]")
-]
-DataOption = Annotated[Path | None, typer.Option("--data", help="folder or file of the data, instead of data.path")]
-ModelOption = Annotated[str | None, typer.Option("--model", help="a diffusion model, instead of model.name")]
-DeviceOption = Annotated[str, typer.Option("--device", help="where networks run: cpu, cuda, cuda:1 or mps")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="SECTION.KEY=VALUE",
-        help="replace a value of the recipe, such as reconstruct.n_steps=20; repeatable",
-    ),
-]
-FullOption = Annotated[
-    bool,
-    typer.Option("--full", help="also compute levels and splits that need more images or decoders (evaluate.full)"),
-]
-ExecutorOption = Annotated[str, typer.Option("--executor", help="serial, or dask for several workers")]
-ClusterOption = Annotated[
-    str | None,
-    typer.Option("--cluster", metavar="ADDRESS", help="with dask: a running cluster, such as tcp://node7:8786"),
-]
-WorkersOption = Annotated[int | None, typer.Option("--workers", help="with dask: number of local workers")]
+def _print_version(value: bool) -> None:
+    if value:
+        say(f"reseen {reseen.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all_commands(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Declare the options of `reseen` itself."""
+
 
 VERBS = {
     "run": "Run a recipe to its report. A run that was stopped continues where it was.",
@@ -121,22 +114,29 @@ def main() -> None:
     try:
         app()
     except ReseenError as error:
+        _show_traceback(err=has_errors)
         say(f"error: {error}", err=has_errors)  # standard output, where standard error is closed
         raise SystemExit(1) from None
     except OSError as error:
         if error.filename is None:
             raise
+        _show_traceback(err=has_errors)
         say(f"error: cannot use {error.filename}: {error.strerror}.", err=has_errors)
         raise SystemExit(1) from None
 
 
+def _show_traceback(*, err: bool) -> None:
+    if VERBOSITY.verbose:
+        say(traceback.format_exc().rstrip("\n"), err=err)
+
+
 def _show_warning(message: Warning | str, category: type[Warning], *_where: object, **_more: object) -> None:
-    """Print a warning of reseen in one line; libraries' warnings to programmers are not printed."""
-    if issubclass(category, UserWarning):
+    """Print a warning of reseen in one line; libraries' warnings to programmers are printed with -v only."""
+    if VERBOSITY.verbose or issubclass(category, UserWarning):
         say(f"warning: {message}", err=True)
 
 
-@app.command()
+@app.command(cls=Command)
 def demo(
     out: Annotated[Path, typer.Option("--out", help="results folder")] = Path("out/demo"),
     device: DeviceOption = "cpu",
@@ -153,7 +153,7 @@ def demo(
 def _add_verb(verb: str) -> None:
     """Define the command of one of `VERBS`."""
 
-    @app.command(verb, help=VERBS[verb])
+    @app.command(verb, cls=Command, help=VERBS[verb])
     def command(
         recipe: RecipeArgument,
         out: OutOption = None,
@@ -166,15 +166,15 @@ def _add_verb(verb: str) -> None:
         settings: SetOption = None,
         full: FullOption = False,
     ) -> None:
-        read = _read_recipe(recipe, data, model, settings, full=full)
-        _run(verb, read, _folder(read, out), device, executor, cluster, workers)
+        read = read_recipe(recipe, data, model, settings, full=full)
+        _run(verb, read, results_folder(read, out), device, executor, cluster, workers)
 
 
 for _verb in VERBS:
     _add_verb(_verb)
 
 
-@app.command("evaluate", help=EVALUATE)
+@app.command("evaluate", cls=Command, help=EVALUATE)
 def evaluate(
     recipe: Annotated[
         str | None, typer.Argument(metavar="RECIPE", help="as for run; left out where folders are given")
@@ -199,14 +199,14 @@ def evaluate(
     csv: Annotated[
         Path | None, typer.Option("--csv", help="write the scores as a table with the columns of scores.csv")
     ] = None,
-    json: Annotated[Path | None, typer.Option("--json", help="write the printed table, one record per score")] = None,
+    json: JsonOption = None,
 ) -> None:
     """Score the images of a recipe, or the images of two folders; the help text is `EVALUATE`."""
     if recipe is not None:
         if images or truth or protocol or csv or json:
             raise typer.BadParameter("--images, --truth, --protocol, --csv and --json are not for a RECIPE.")
-        read = _read_recipe(recipe, data, model, settings, full=full)
-        _run("evaluate", read, _folder(read, out), device, executor, cluster, workers)
+        read = read_recipe(recipe, data, model, settings, full=full)
+        _run("evaluate", read, results_folder(read, out), device, executor, cluster, workers)
         return
     if images is None or truth is None:
         raise typer.BadParameter("give a RECIPE, or both --images and --truth.")
@@ -216,43 +216,7 @@ def evaluate(
         score_folders(images, truth, protocol or ["builtin"], device, shown, csv=csv, json=json)
 
 
-@app.command()
-def check(
-    recipe: RecipeArgument,
-    out: OutOption = None,
-    data: DataOption = None,
-    model: ModelOption = None,
-    device: DeviceOption = "cpu",
-    settings: SetOption = None,
-    full: FullOption = False,
-) -> None:
-    """Check in seconds whether a recipe can run.
-
-    A run starts with the same checks: files, ROIs, model, disk space and more. Each is marked ok, NO where the recipe
-    cannot run, or -- where a run continues without it. Missing files are listed with the commands that fetch them.
-    """
-    from reseen import check as checks
-
-    read = _read_recipe(recipe, data, model, settings, full=full)
-    with progress() as shown:
-        findings = checks.check(read, _folder(read, out), device=device, progress=shown)
-    width = max(len(finding.what) for finding in findings)
-    for finding in findings:
-        say(f"{finding.mark}  {finding.what:<{width}}  {finding.found}")
-        for line in finding.more:
-            say(f"      {line}")
-    bad = sum(not finding.ok for finding in findings)
-    without = [finding.what for finding in findings if finding.absent and finding.what != "warning"]
-    if bad:
-        say(f"{recipe} cannot run: {bad} to fix.")
-    elif without:
-        say(f"{recipe} can run, without: {', '.join(without)}.")
-    else:
-        say(f"{recipe} can run.")
-    raise typer.Exit(1 if bad else 0)
-
-
-@app.command()
+@app.command(cls=Command)
 def simulate(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="folder to write the data set into")],
     recipe: Annotated[
@@ -269,25 +233,24 @@ def simulate(
     from reseen.simulate import write_data_set
 
     with progress() as shown:
-        read = _read_recipe(recipe, None, None, settings)
+        read = read_recipe(recipe, None, None, settings)
         write_data_set(read, out, images=images, nifti=nifti, progress=shown)
     say(f"data set: {out}")
 
 
-app.command()(merge)
-app.command()(apply)
-app.command()(compare)
-app.command()(retrieval)
+for _command in (check, merge, apply, compare, retrieval, export):
+    app.command(cls=Command)(_command)
 app.add_typer(raters, name="raters")
 
 
-@app.command()
+@app.command(cls=Command)
 def layers(
     recipe: RecipeArgument,
     data: DataOption = None,
     model: ModelOption = None,
     settings: SetOption = None,
     everything: Annotated[bool, typer.Option("--all", help="also the modules inside these")] = False,
+    json: JsonOption = None,
 ) -> None:
     """List the U-Net modules that encode.layers can name.
 
@@ -296,16 +259,22 @@ def layers(
     from reseen.ldm import load_model
     from reseen.ldm.recording import default_layers, layer_shapes
 
-    section = _read_recipe(recipe, data, model, settings).model
+    section = read_recipe(recipe, data, model, settings).model
     ldm = load_model(section.name, revision=section.revision, fetch=False)
     chosen = default_layers(ldm)
-    for name, shape in layer_shapes(ldm).items():
-        if everything or re.fullmatch(OUTER_LAYER, name):
-            say(f"{'*' if name in chosen else ' '} {name:<36} {' x '.join(map(str, shape))}")
+    every = layer_shapes(ldm)
+    shapes = {name: shape for name, shape in every.items() if everything or re.fullmatch(OUTER_LAYER, name)}
+    if json is not None:
+        rows = [{"module": name, "shape": list(shape), "default": name in chosen} for name, shape in shapes.items()]
+        write_records(json, rows)
+    if json == STDOUT:
+        return
+    for name, shape in shapes.items():
+        say(f"{'*' if name in chosen else ' '} {name:<36} {' x '.join(map(str, shape))}")
     say('* the modules of encode.layers = ["auto"]')
 
 
-@app.command()
+@app.command(cls=Command)
 def recipe(
     name: Annotated[
         str | None, typer.Argument(metavar="RECIPE", help="as for run; left out: a template with every default")
@@ -320,40 +289,6 @@ def recipe(
     say(to_toml(load_recipe(name) if name else Recipe(), explained=True).rstrip("\n"))
 
 
-def _read_recipe(
-    name: str, data: Path | None, model: str | None, settings: list[str] | None, *, full: bool = False
-) -> Recipe:
-    """Read a recipe, and replace the values that the command line sets."""
-    from reseen.recipe import load_recipe, with_changes, with_settings
-
-    changes: dict[str, object] = {}
-    if data is not None:
-        changes["data.path"] = data.resolve()
-    if model:
-        changes |= {"model.name": model, "model.revision": None}  # the commit was the other model's
-    if full:
-        changes["evaluate.full"] = True
-    recipe = with_changes(with_settings(load_recipe(name), settings or ()), changes)
-    if recipe.data.kind == "simulated" and data is not None and not data.is_dir():
-        raise typer.BadParameter(_nothing_simulated(name, data))
-    return recipe
-
-
-def _nothing_simulated(name: str, data: Path) -> str:
-    """Return the message about a --data folder that does not exist, for a simulated subject."""
-    from reseen.files.shell import shell_line
-
-    return (
-        f"--data: there is no folder {data}. Write simulated subjects there first: "
-        f"{shell_line('reseen', 'simulate', data, '--recipe', name)}, or omit --data: they are then written into "
-        "the results folder."
-    )
-
-
-def _folder(recipe: Recipe, out: Path | None) -> Path:
-    return out or Path("out") / recipe.name
-
-
 def _run(
     verb: str, recipe: Recipe, out: Path, device: str, executor: str, cluster: str | None, workers: int | None
 ) -> None:
@@ -366,11 +301,17 @@ def _run(
         check_options(executor, cluster, workers)
     except ClusterError as error:  # wrong usage: exit code 2
         raise typer.BadParameter(str(error)) from None
-    with (
-        open_executor(executor, cluster=cluster, n_workers=workers, device=device, folder=out) as opened,
-        progress() as shown,
-    ):
-        results = pipeline.run(
-            recipe, out, until=last, device=device, report_anew=verb == "report", progress=shown, executor=opened
-        )
+    try:
+        with (
+            open_executor(executor, cluster=cluster, n_workers=workers, device=device, folder=out) as opened,
+            progress() as shown,
+        ):
+            results = pipeline.run(
+                recipe, out, until=last, device=device, report_anew=verb == "report", progress=shown, executor=opened
+            )
+    except KeyboardInterrupt as stop:  # also SIGTERM and SIGHUP
+        if out.is_dir():
+            stop.add_note(f"Every complete file in {out} is kept; log.txt there has the last step.")
+        stop.add_note("Run the same command again to continue.")
+        raise
     show_results(results)

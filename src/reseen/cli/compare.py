@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reseen.cli.tables import chance, number
+from reseen.cli.options import JsonOption
+from reseen.cli.tables import STDOUT, chance, number, write_records
 from reseen.cli.terminal import say, say_table
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def compare(
         bool, typer.Option("--all", help="also retrieved images, the other direction and equal scores")
     ] = False,
     csv: Annotated[Path | None, typer.Option("--csv", help="also write every row to this file")] = None,
+    json: JsonOption = None,
 ) -> None:
     """Compare results image by image.
 
@@ -37,6 +39,12 @@ def compare(
 
     reference, *others = (ResultsFolder.read(folder) for folder in folders)
     found = compare_results(reference, others, level=level)
+    if csv is not None:
+        write_text(csv, to_csv(found))
+    if json is not None:
+        write_records(json, found)
+    if json == STDOUT:
+        return
     for other in others:
         for setting in settings_that_differ(reference, other):
             say(f"{other.path}: {setting}")
@@ -46,7 +54,6 @@ def compare(
             title = f"{other.path} against {reference.path}, by protocol {protocol}"
             _print_comparison(title, scores.to_dict("records"), everything)
     if csv is not None:
-        write_text(csv, to_csv(found))
         say(f"table: {csv}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reseen.cli.tables import chance, number
+from reseen.cli.tables import STDOUT, chance, number, write_records
 from reseen.cli.terminal import say, say_table
 
 if TYPE_CHECKING:
@@ -64,12 +64,14 @@ def score_folders(
         progress=progress,
     )
     wide = scores.wide().reset_index()
-    _print_wide(wide)
-    if (head := scores.headline()) is not None:
-        say(f"headline: {head!r}")
-    for path, text in ((csv, to_csv(scores.table)), (json, wide.to_json(orient="records", indent=2))):
-        if path is not None:
-            write_text(path, text)
+    if json != STDOUT:
+        _print_wide(wide)
+        if (head := scores.headline()) is not None:
+            say(f"headline: {head!r}")
+    if csv is not None:
+        write_text(csv, to_csv(scores.table))
+    if json is not None:
+        write_records(json, wide)
 
 
 def _print_wide(wide: pd.DataFrame) -> None:

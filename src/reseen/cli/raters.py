@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from reseen.cli.tables import chance, number
+from reseen.cli.options import HELP_NAMES, Command, Group, JsonOption
+from reseen.cli.tables import STDOUT, chance, number, write_records
 from reseen.cli.terminal import say, say_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class _PageByDefault(TyperGroup):
+class _PageByDefault(Group):
     """Group whose default command is `page`: ``reseen raters OUT``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in {*self.commands, "--help"}:
+        if args and args[0] not in {*self.commands, *HELP_NAMES["help_option_names"]}:
             args = ["page", *args]
         return super().parse_args(ctx, args)
 
@@ -32,7 +32,7 @@ raters = typer.Typer(
 )
 
 
-@raters.command()
+@raters.command(cls=Command)
 def page(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="a results folder")],
     conditions: Annotated[
@@ -68,10 +68,11 @@ def page(
         say("The page contains NSD's images. NSD's terms forbid passing them on: keep the page on your own computers.")
 
 
-@raters.command()
+@raters.command(cls=Command)
 def score(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="the results folder whose page was answered")],
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="files that the raters' pages saved")],
+    json: JsonOption = None,
 ) -> None:
     """Score the answers of several raters.
 
@@ -83,9 +84,12 @@ def score(
 
     design = Design.load(out / "raters" / "design.json")
     found = score_answers(design, read_answers(design, files))
-    _print_ratings(found)
     write_text(out / "raters" / "raters.csv", to_csv(found))
-    say(f"table: {out / 'raters' / 'raters.csv'}")
+    if json is not None:
+        write_records(json, found)
+    if json != STDOUT:
+        _print_ratings(found)
+        say(f"table: {out / 'raters' / 'raters.csv'}")
 
 
 def _print_ratings(found: pd.DataFrame) -> None:

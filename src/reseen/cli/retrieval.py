@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from reseen.cli.tables import number
+from reseen.cli.options import JsonOption
+from reseen.cli.tables import STDOUT, number, write_records
 from reseen.cli.terminal import say, say_table
 
 
@@ -16,6 +17,7 @@ def retrieval(
     size: Annotated[int, typer.Option("--size", min=2, help="number of items in a gallery; at most all stimuli")] = 300,
     subject: Annotated[str | None, typer.Option("--subject", help="subject [default: the only one]")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="also write the table to this file")] = None,
+    json: JsonOption = None,
     device: Annotated[str, typer.Option("--device", help="where networks run: cpu, cuda, cuda:1 or mps")] = "cpu",
 ) -> None:
     """Score how often the right item is the most similar one of a random gallery.
@@ -38,7 +40,11 @@ def retrieval(
         between = f"{number(row['low'])}–{number(row['high'])}"
         numbers = [number(row["value"]), between, number(row["chance"]), str(row["n"])]
         table.add_row(*words, f"{row['query']} → {row['gallery']}", *numbers)
-    say_table(table)
+    if json != STDOUT:
+        say_table(table)
+    if json is not None:
+        write_records(json, found)
     if csv is not None:
         write_text(csv, to_csv(found))
-        say(f"table: {csv}")
+        if json != STDOUT:
+            say(f"table: {csv}")

@@ -1,14 +1,35 @@
-"""Tables on the terminal: format of numbers, and the tables of a run's scores and checks."""
+"""Tables on the terminal and as JSON: format of numbers, and the tables of a run's scores and checks."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reseen.cli.terminal import say, say_table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from reseen.results import ResultsFolder
+
+STDOUT = Path("-")
+"""Name of standard output where an option names a file; a command then prints no other table there."""
+
+
+def write_records(path: Path, rows: pd.DataFrame | Sequence[Mapping[str, object]]) -> None:
+    """Write a table as JSON, one record per row; ``-`` prints it. A number that does not exist is ``null``."""
+    from reseen.files import write_text
+
+    if isinstance(rows, Sequence):
+        text = json.dumps(rows, indent=2, ensure_ascii=False)
+    else:
+        text = rows.to_json(orient="records", indent=2, force_ascii=False)
+    if path == STDOUT:
+        say(text)
+    else:
+        write_text(path, text + "\n")
 
 
 def number(value: float) -> str:

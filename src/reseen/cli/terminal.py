@@ -1,7 +1,8 @@
 """Terminal: all printed text, to streams that may be closed, broken or limited in their encoding.
 
-Control characters of a name are escaped. A character that the terminal's encoding lacks is replaced by one that it
-has. A closed pipe ends the printing, not the run.
+Text is printed in UTF-8 whatever the locale is, unless PYTHONIOENCODING names another encoding; a character that this
+encoding lacks is replaced by one that it has. Control characters of a name are escaped. A closed pipe ends the
+printing, not the run.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
@@ -43,6 +45,36 @@ STOPPED_BY = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 if hasattr(signal, "SIGHUP"):
     STOPPED_BY[signal.SIGHUP] = "SIGHUP"
 
+EXIT_CODES = {
+    0: "success",
+    1: "an error with a message, or a recipe that `reseen check` refuses",
+    2: "wrong usage, such as an unknown option",
+    129: "stopped by SIGHUP",
+    130: "stopped by Ctrl-C",
+    143: "stopped by SIGTERM",
+}
+"""Exit codes of the command line: 128 and the number of the signal, where a signal stops it."""
+
+
+@dataclass
+class Verbosity:
+    """What is printed besides results, warnings and errors.
+
+    Parameters
+    ----------
+    quiet
+        Whether progress is hidden.
+    verbose
+        Whether warnings of libraries and the traceback of an error are printed too.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+VERBOSITY = Verbosity()
+"""Options -q and -v of the command that runs."""
+
 
 class Stopped(KeyboardInterrupt):
     """Signal that ends the program; like Ctrl-C it unwinds the stack, so that open files are cleaned up.
@@ -60,6 +92,7 @@ class Stopped(KeyboardInterrupt):
 
 def prepare() -> None:
     """Make the standard streams safe to print to; let SIGTERM and SIGHUP stop the program as Ctrl-C does."""
+    VERBOSITY.quiet = VERBOSITY.verbose = False
     codecs.register_error("reseen.plain", _plain)
     _fill()
     for name in ("stdout", "stderr"):
@@ -67,7 +100,9 @@ def prepare() -> None:
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open until the end)
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="reseen.plain")
+            # a recipe that is printed into a file is read as UTF-8, so the locale must not decide
+            chosen = None if os.environ.get("PYTHONIOENCODING") else "utf-8"
+            stream.reconfigure(encoding=chosen, errors="reseen.plain")
     for number in STOPPED_BY:
         if number != signal.SIGINT and signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores SIGHUP
             with suppress(ValueError):  # not in the main thread
@@ -154,7 +189,10 @@ def _drop(stream: TextIO) -> None:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show the current step and the remaining time: bars on a terminal, dated lines elsewhere."""
+    """Show the current step and the remaining time: bars on a terminal, dated lines elsewhere, nothing with -q."""
+    if VERBOSITY.quiet:
+        yield lambda _step, _n_done, _n_total: None
+        return
     if not sys.stderr.isatty():
         from reseen.pipeline.log import Lines
 

@@ -33,7 +33,8 @@ PATIENCE = 600.0
 POLL_SECONDS = 0.02
 CHECK_SECONDS = 1.0
 """Seconds between two checks for workers."""
-WAITING = "waiting for workers"
+WAITING = "waiting for workers, seconds"
+"""Name of the step in progress and log: seconds since the last worker left, of those after which the run stops."""
 SHARED_FOLDER = ".shared"
 """Name of the folder of the data that workers share."""
 

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from reseen.errors import RecipeError
 from reseen.files.reading import shown
 from reseen.files.text import read_text
-from reseen.recipe.section import NOT_IDENTITY, problems
+from reseen.recipe.section import NOT_IDENTITY, keys_of, problems, suggestion
 from reseen.recipe.sections import Recipe
 
 LARGEST_RECIPE = 1_000_000
@@ -46,7 +46,7 @@ def load_recipe(path: Path | str, changes: Mapping[str, Any] | None = None) -> R
     """
     path = _find(path)
     if not os.path.exists(path):  # noqa: PTH110 (False too where the name is too long or has a NUL)
-        message = f"cannot read the recipe {shown(path)}: there is no such file. {_names()}"
+        message = f"cannot read the recipe {shown(path)}: there is no such file{_names(path)}"
         raise RecipeError(message, where=path)
     try:
         content = tomllib.loads(read_text(path, RecipeError, at_most=LARGEST_RECIPE))
@@ -198,16 +198,17 @@ def _find(path: Path | str) -> Path:
     return named if os.path.isfile(named) else path  # noqa: PTH113
 
 
-def _names() -> str:
+def _names(path: Path) -> str:
+    """Return the end of a message about an unknown recipe: a similar name, and all names."""
     names = sorted(path.stem for path in recipe_folder().glob("*.toml"))
-    return f"Recipes that come with reseen: {', '.join(names)}."
+    return f"{suggestion(path.name, names) or '.'} Recipes that come with reseen: {', '.join(names)}."
 
 
 def _validate(content: dict[str, Any], source: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        message = f"{source}:\n" + "\n".join(problems(error))
+        message = f"{source}:\n" + "\n".join(problems(error, list(keys_of(Recipe))))
         first, *others = error.errors()
         key = ".".join(str(part) for part in first["loc"])
         if others or not key:  # several keys, or keys that exclude each other
