@@ -564,7 +564,7 @@ def test_many_images_need_room_in_the_temporary_folder_before_anything_is_comput
     monkeypatch.setattr(scoring, "DENSE", 5)
     monkeypatch.setattr(matrices, "DENSE", 5)
     arguments = (np.arange(N_ITEMS), {("result", "z"): truth[:, None]}, by(*networks), {}, RECIPE, 0)
-    each = scoring._view(truth[:1], arguments[2][0], truth.shape[1:3]).image_bytes
+    each = scoring.view_images(truth[:1], arguments[2][0], truth.shape[1:3]).image_bytes
     needed = 2 * each * N_ITEMS + 8 * N_ITEMS**2
     networks[0].n_calls = 0
 

@@ -14,6 +14,7 @@ from reseen import Results, open_subject
 from reseen.errors import ShapeError
 from reseen.evaluate import RETRIEVAL_PROTOCOLS, score_retrieval, training_mean
 from reseen.metrics import cosine_matrix, expected_top1, retrieval_top1
+from reseen.networks.builtin import BuiltinNetwork
 from reseen.tables import RETRIEVAL_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -147,6 +148,23 @@ def test_a_finished_run_has_a_row_for_every_feature_layer_direction_and_protocol
     np.testing.assert_allclose(
         row["value"].item(), enumerated(r, np.arange(4), ~np.eye(4, dtype=bool), 3).mean(), atol=1e-6
     )
+
+
+def test_activations_of_the_originals_are_computed_once_for_all_conditions(finished, monkeypatch):
+    results, seen = Results.read(finished), []
+
+    def recording(network, images):
+        seen.append((network.name, len(images)))
+        return activations(network, images)
+
+    activations = BuiltinNetwork.activations
+    monkeypatch.setattr(BuiltinNetwork, "activations", recording)
+    results.retrieval(size=3)
+    n_items = len(results.decoded("z"))
+    conditions = [results.images(condition) for condition in results.recipe.reconstruct.conditions]
+    n_images = sum(stack.shape[0] * stack.shape[1] for stack in conditions)
+    for name in {name for name, _ in seen}:
+        assert sum(n for network, n in seen if network == name) == n_items + n_images
 
 
 def test_every_command_of_the_page_on_retrieval_runs(finished, reseen, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,17 +13,16 @@ from numpy.typing import NDArray
 from reseen.conditions import decoded_features
 from reseen.datasets.opening import open_subject
 from reseen.evaluate import score_retrieval, training_mean
-from reseen.evaluate.matrices import BATCH
-from reseen.networks import EvaluationNetwork, Panel, evaluation_networks, load_panel, prepare
+from reseen.evaluate.images import view_images
+from reseen.networks import evaluation_networks, load_panel
 from reseen.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     import pandas as pd
 
     from reseen.results import ResultsFolder
-    from reseen.stimuli import Stimuli
     from reseen.subject import Subject
 
 
@@ -91,14 +91,20 @@ def _of_images(
         panel, missing = load_panel(PROTOCOLS[protocol], networks, device=device)
         for why in missing:
             warnings.warn(f"{why}. These scores are left out.", stacklevel=3)
+        panel = replace(panel, protocol=replace(panel.protocol, pixel_metrics=()))  # activations only
+        originals = None
         for condition in conditions:
             stack = images(condition)
+            n_items, n_samples, height, width, _ = stack.shape
+            if originals is None:  # generated images of all conditions have one size
+                originals = view_images(opened.stimuli.images(ids), panel, (height, width))
             for network in panel.networks:
-                true, found = _activations(panel, network, opened.stimuli, ids, stack)
-                for layer, activations in found.items():
+                of_network = replace(panel, networks=(network,))
+                found = view_images(stack.reshape(-1, height, width, 3), of_network, (height, width))
+                for (_, layer), activations in found.layers.items():
                     yield score_retrieval(
-                        activations,
-                        true[layer],
+                        activations.flat(np.arange(n_items * n_samples)).reshape(n_items, n_samples, -1),
+                        originals.layers[network.name, layer].flat(np.arange(n_items)),
                         ids,
                         size=size,
                         sides=("reconstruction", "original"),
@@ -109,26 +115,3 @@ def _of_images(
                         n_bootstrap=recipe.evaluate.n_bootstrap,
                         seed=recipe.seed,
                     )
-
-
-def _activations(
-    panel: Panel,
-    network: EvaluationNetwork,
-    stimuli: Stimuli,
-    ids: NDArray[np.int64],
-    stack: NDArray[np.uint8],
-) -> tuple[Mapping[str, NDArray[np.floating]], Mapping[str, NDArray[np.floating]]]:
-    """Return each layer's activations of the originals ``(n, d)`` and of all samples ``(n, n_samples, d)``."""
-    height, width = stack.shape[2:4]
-
-    def activate(images: NDArray[np.uint8]) -> dict[str, NDArray[np.floating]]:
-        parts: dict[str, list[NDArray[np.floating]]] = {}
-        for start in range(0, len(images), BATCH):
-            given = prepare(images[start : start + BATCH], panel.protocol.first, size=(height, width))
-            for layer, found in network.activations(given).items():
-                parts.setdefault(layer, []).append(found.reshape(len(found), -1))
-        return {layer: np.concatenate(found) for layer, found in parts.items()}
-
-    true = activate(stimuli.images(ids))
-    flat = activate(stack.reshape(-1, *stack.shape[2:]))
-    return true, {layer: found.reshape(*stack.shape[:2], -1) for layer, found in flat.items()}

@@ -159,7 +159,7 @@ class _Part:
 
         ``oracle`` has the true features of the test items, if their most probable stimuli are asked for too.
         """
-        test, given = self.data.test(0), self.data.training(0).given(permutation)
+        test, given = self.data.test(0), self.data.target_rows(permutation, 0)
         true = self.data.feature.array[given]
         noise, decoded = self._decoded(true, test)
         probability = noise.probabilities(decoded, true)
@@ -195,9 +195,8 @@ class _Part:
 
     def _n_shown(self) -> NDArray[np.int64]:
         """Count the presentations of each training stimulus that has a trial, ``(n_training,)``."""
-        trials, ids = self.data.trials, self.known.stimulus_id[self.data.training(0).stimulus]
-        mine = self.data.train_rows(0)
-        row = np.searchsorted(ids, trials.stimulus_id[mine])
+        trials, mine = self.data.trials, self.data.train_rows(0)
+        row = np.searchsorted(self.data.training(0).stimulus_id, trials.stimulus_id[mine])
         return np.bincount(row, weights=trials.n_repetitions[mine]).astype(np.int64)
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.decode.estimators import FittedEstimator, FittedMap, fit_estimator, make_estimator
+from reseen.decode.estimators import FittedMap, fit_estimator, make_estimator
 from reseen.errors import ShapeError
 from reseen.executor import Executor, read_shared, write_shared
 from reseen.features import Features
@@ -83,11 +83,40 @@ class FitData:
 
     def training(self, fold: int) -> _Training:
         """Return the training data of one fold; those of other folds are kept if they are small."""
-        if fold not in self._kept:
-            if (len(self._kept) + 1) * len(self.folds[fold][0]) ** 2 > KEPT_STIMULI**2:
-                self._kept.clear()
-            self._kept[fold] = _training(self, self.trials.take(self.train_rows(fold)))
+        if fold in self._kept:
+            return self._kept[fold]
+        if (len(self._kept) + 1) * len(self.folds[fold][0]) ** 2 > KEPT_STIMULI**2:
+            self._kept.clear()
+        rows = rows_of(self.trials.take(self.train_rows(fold)), self.train_trials, "training")
+        stimulus_id, row = np.unique(rows.stimulus_id, return_inverse=True)
+        self.feature.where(stimulus_id)  # raises an error for an unknown stimulus before the factorisation
+        factored = None
+        if self.estimator is None:
+            factored = factor(
+                rows.betas,
+                len(stimulus_id),
+                target_row=row,
+                groups=row if self.recipe.group_folds else None,
+                alphas=self.recipe.alphas_of(self.feature.name),
+                n_folds=self.recipe.n_folds,
+                intercept=self.recipe.intercept,
+                seed=self.seed,
+                device=self.device,
+            )
+        self._kept[fold] = _Training(factored, rows.betas, row, stimulus_id)
         return self._kept[fold]
+
+    def target_rows(self, permutation: int | None, fold: int) -> NDArray[np.int64]:
+        """Return the row of the feature for each training stimulus, ``(n_stimuli,)``: its own or a permuted one."""
+        ids = self.training(fold).stimulus_id
+        if permutation is not None:
+            ids = permute_ids(ids, self.permuted, self.seed, permutation)
+        return self.feature.where(ids)
+
+    def targets(self, task: Task) -> NDArray[np.float32]:
+        """Return the targets of a task, ``(n_stimuli, n_block)``; only these columns of the feature are read."""
+        permutation, fold, start, stop = task
+        return self.feature.flat[self.target_rows(permutation, fold), start:stop]
 
     def train_rows(self, fold: int) -> NDArray[np.int64]:
         """Return the rows of the training trials of one fold."""
@@ -126,24 +155,12 @@ def _load_data(folder: Path, n_folds: int, subject: str, name: str, *rest: Any) 
 
 @dataclass(frozen=True, eq=False)
 class _Training:
-    """Training data of one fold; only the target columns of a block are read."""
+    """Training data of one fold, without targets."""
 
     factored: Factored | None  # once for all blocks; None for a user's estimator
     betas: NDArray[np.float32]  # (n_rows, n_voxels)
-    row: NDArray[np.int64]  # (n_rows,) training stimulus of each row
-    targets: NDArray[np.float32]  # (n_items, n_targets), all features
-    stimulus: NDArray[np.int64]  # (n_stimuli,) row of each training stimulus in the targets
-    given: Callable[[int | None], NDArray[np.int64]]
-    """Row of the targets of each training stimulus, ``(n_stimuli,)``: its own, or that of a permutation."""
-
-    def columns(self, task: Task) -> NDArray[np.float32]:
-        """Return the targets of a task, ``(n_stimuli, n_block)``."""
-        permutation, _, start, stop = task
-        return self.targets[self.given(permutation), start:stop]
-
-    def fit(self, estimator: Any, task: Task) -> FittedEstimator:
-        """Fit a user's estimator on all rows; each row has the targets of its stimulus."""
-        return fit_estimator(estimator, self.betas, self.columns(task)[self.row])
+    row: NDArray[np.int64]  # (n_rows,) training stimulus of each row, by number
+    stimulus_id: NDArray[np.int64]  # (n_stimuli,)
 
 
 def permuted_stimuli(split: Split, stimulus_id: NDArray[np.int64]) -> NDArray[np.int64] | None:
@@ -193,38 +210,12 @@ def only_voxels(trials: Trials, rois: Sequence[str] | None) -> Trials:
     return replace(trials, betas=trials.betas[:, trials.roi(rois)], rois={}, ncsnr=None, voxel_index=None, scaling=None)
 
 
-def _training(data: FitData, trials: Trials) -> _Training:
-    train = rows_of(trials, data.train_trials, "training")
-    ids, row = np.unique(train.stimulus_id, return_inverse=True)
-    stimulus = data.feature.where(ids)
-
-    def given(permutation: int | None) -> NDArray[np.int64]:
-        if permutation is None:
-            return stimulus
-        return data.feature.where(permute_ids(ids, data.permuted, data.seed, permutation))
-
-    recipe, targets = data.recipe, data.feature.flat
-    if data.estimator is not None:
-        return _Training(None, train.betas, row, targets, stimulus, given)
-    factored = factor(
-        train.betas,
-        len(ids),
-        target_row=row,
-        groups=row if recipe.group_folds else None,
-        alphas=recipe.alphas_of(data.feature.name),
-        n_folds=recipe.n_folds,
-        intercept=recipe.intercept,
-        seed=data.seed,
-        device=data.device,
-    )
-    return _Training(factored, train.betas, row, targets, stimulus, given)
-
-
-def _fit_task(data: FitData, task: Task) -> tuple[RidgeMap, tuple[float, float]]:
-    """Fit a block of targets by ridge; return its map and the ends of a sensible grid, for the warning of `fit_all`."""
-    training = data.training(task[1])
-    targets, factored = training.columns(task), training.factored
-    assert factored is not None
+def _fit_task(data: FitData, task: Task) -> tuple[FittedMap, tuple[float, float] | None]:
+    """Fit a block of targets; return its map and, of a ridge, the ends of a sensible grid for `warn_at_edge`."""
+    training, targets = data.training(task[1]), data.targets(task)
+    factored = training.factored
+    if factored is None:  # each row has the targets of its stimulus
+        return fit_estimator(data.estimator, training.betas, targets[training.row]), None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EdgeWarning)
         fitted = assemble(targets.shape[1], fit_blocks(factored, targets, share_alpha=data.recipe.share_alpha))
@@ -233,43 +224,31 @@ def _fit_task(data: FitData, task: Task) -> tuple[RidgeMap, tuple[float, float]]
 
 def _predict_task(data: FitData, task: Task) -> NDArray[np.float32]:
     """Predict a block of targets of the held-out rows, ``(n_rows, n_block)``, without keeping weights."""
-    training, test = data.training(task[1]), data.test(task[1])
-    if training.factored is None:
-        return training.fit(data.estimator, task).predict(test.betas)
-    targets = training.columns(task)
+    factored, test = data.training(task[1]).factored, data.test(task[1])
+    if factored is None:
+        fitted, _ = _fit_task(data, task)
+        return fitted.predict(test.betas)
+    targets = data.targets(task)
     predict = partial(RidgeMap.predict, betas=test.betas, n_repetitions=data.counts(test))
     predicted = np.empty((len(test), targets.shape[1]), dtype=np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EdgeWarning)  # permuted labels have no finite best penalty
-        for block, part in fit_blocks(training.factored, targets, share_alpha=data.recipe.share_alpha, use=predict):
+        for block, part in fit_blocks(factored, targets, share_alpha=data.recipe.share_alpha, use=predict):
             predicted[:, block] = part
     return predicted
 
 
-def _fit_estimator(data: FitData, task: Task) -> FittedEstimator:
-    """Fit a user's estimator to all targets of a fold."""
-    return data.training(task[1]).fit(data.estimator, task)
-
-
 def fit_all(data: FitData, executor: Executor, progress: Progress) -> Sequence[FittedMap]:
-    """Fit every task, and return the map of each fold."""
-    if data.estimator is None:
-        return _fit_ridge(data, executor, progress)
-    fitted = {fold: found for (_, fold, _, _), found in _each_task(data, None, _fit_estimator, executor, progress)}
-    return [fitted[fold] for fold in range(len(data.folds))]
-
-
-def _fit_ridge(data: FitData, executor: Executor, progress: Progress) -> list[RidgeMap]:
-    """Fit every block of targets, and join the blocks of each fold."""
+    """Fit every task, and join the blocks of each fold; an estimator has one block."""
     n_targets = data.feature.flat.shape[1]
-    maps: list[RidgeMap | None] = [None] * len(data.folds)
-    ends: dict[int, tuple[float, float]] = {}
+    maps: list[Any] = [None] * len(data.folds)
+    ends: dict[int, tuple[float, float] | None] = {}
     for (_, fold, start, stop), (part, ends[fold]) in _each_task(data, None, _fit_task, executor, progress):
-        maps[fold] = add_block(maps[fold], n_targets, slice(start, stop), part)
-    complete = [fitted for fitted in maps if fitted is not None]  # every fold has tasks
-    for fold, fitted in enumerate(complete):
-        warn_at_edge(varying_alphas(fitted), fitted.alphas, ends[fold])
-    return complete
+        maps[fold] = add_block(maps[fold], n_targets, slice(start, stop), part) if isinstance(part, RidgeMap) else part
+    for fold, grid in sorted(ends.items()):
+        if grid is not None:
+            warn_at_edge(varying_alphas(maps[fold]), maps[fold].alphas, grid)
+    return maps
 
 
 def predict_all(

@@ -38,11 +38,11 @@ Scorer = Callable[[Correlations], Score]
 
 
 @dataclass(frozen=True)
-class _Views:
+class Views:
     """Pixels of a stack of images and activations of each layer, as one panel compares them."""
 
     pixels: Rows
-    layers: Mapping[tuple[str, str], Rows]
+    layers: Mapping[tuple[str, str], Rows]  # by names of network and layer
 
     @property
     def image_bytes(self) -> int:
@@ -124,9 +124,9 @@ def evaluate(
     scored = pools(stimulus_id, subsets, recipe, seed)
     size = size or _first_size(images, len(stimulus_id))
     if len(stimulus_id) > DENSE:
-        n_bytes = sum(_view(true_images[:1], panel, size).image_bytes for panel in panels)
+        n_bytes = sum(view_images(true_images[:1], panel, size).image_bytes for panel in panels)
         check_space(len(stimulus_id), n_bytes, len(images))
-    true_views = [_view(true_images, panel, size) for panel in panels]
+    true_views = [view_images(true_images, panel, size) for panel in panels]
     compared: list[dict[str, dict[str, list[_Compared]]]] = [{} for _ in panels]  # condition -> level -> samples
     for done, (level, condition) in enumerate(images):
         stack = _stack(images, (level, condition), len(stimulus_id))
@@ -153,7 +153,7 @@ def evaluate(
 
 
 def _image_scores(
-    true: _Views,
+    true: Views,
     levels: Mapping[str, list[_Compared]],
     panel: Panel,
     pool: Pool,
@@ -215,7 +215,7 @@ def _layer_score(r: Correlations, panel: Panel, pool: Pool, direction: str) -> S
 
 
 def _ssim_score(
-    true: _Views, parts: list[_Compared], panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int, level: str
+    true: Views, parts: list[_Compared], panel: Panel, pool: Pool, recipe: EvaluateRecipe, seed: int, level: str
 ) -> Score:
     values = np.mean([compared.ssim for compared in parts], axis=0)[pool.items]
     wrong = np.empty(0)
@@ -252,7 +252,7 @@ def _ssim(
     return np.concatenate(found)
 
 
-def _view(images: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Views:
+def view_images(images: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> Views:
     """Prepare images ``(n, H, W, 3)`` by a protocol and pass them through its networks, a batch at a time."""
     pixels = Rows(len(images))
     layers: dict[tuple[str, str], Rows] = {}
@@ -263,10 +263,10 @@ def _view(images: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Vi
         for network in panel.networks:
             for layer, found in network.activations(shown).items():
                 layers.setdefault((network.name, layer), Rows(len(images))).append(found.reshape(len(found), -1))
-    return _Views(pixels, layers)
+    return Views(pixels, layers)
 
 
-def _compare(true: _Views, stack: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Compared:
+def _compare(true: Views, stack: NDArray[np.uint8], panel: Panel, size: tuple[int, int]) -> _Compared:
     """Correlate a stack ``(n, n_samples, H, W, 3)`` with every original, averaged over its samples."""
     n_items, n_samples = stack.shape[:2]
     every, ssim = np.arange(n_items), np.zeros(n_items)
@@ -274,7 +274,7 @@ def _compare(true: _Views, stack: NDArray[np.uint8], panel: Panel, size: tuple[i
     layers = {key: Correlations(rows, n_items, n_samples) for key, rows in true.layers.items()}
     first_sample = true.pixels
     for sample in range(n_samples):
-        view = _view(stack[:, sample], panel, size)
+        view = view_images(stack[:, sample], panel, size)
         first_sample = view.pixels if sample == 0 else first_sample
         if panel.protocol.pixel_metrics:
             pixels.add(view.pixels)
