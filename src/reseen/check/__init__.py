@@ -6,7 +6,7 @@
     inputs.py        data and model, each loaded at most once
     files.py         the files of each subject, and commands that fetch missing ones
     requirements.py  whether the data have all that the recipe needs
-    costs.py         disk space and time
+    costs.py         disk space, decoders and time
     sizes.py         sizes of the data, counted or estimated
     finding.py       result of one check
 """

@@ -252,6 +252,7 @@ CHECKS: Sequence[Check] = (
     _check(requirements.labels, refuses=False),
     _check(costs.encoding_features, "extract encode"),
     _check(costs.space, "extract decode encode reconstruct"),
+    _check(costs.decoders, refuses=False),
     _check(costs.effort, refuses=False),
 )
 """All checks in their order: fast checks and checks of the recipe alone come first."""

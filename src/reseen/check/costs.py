@@ -1,4 +1,4 @@
-"""Costs: disk space and time of a run."""
+"""Costs: disk space, decoders and time of a run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,21 @@ import numpy as np
 from reseen.check.finding import Finding, finding_of, refused
 from reseen.check.inputs import Inputs
 from reseen.check.sizes import Sizes
-from reseen.conditions import in_role, is_denoised
+from reseen.conditions import STATES, in_role, is_denoised
+from reseen.datasets import Outline
 from reseen.datasets.nsd_facts import SUBJECTS, TRIALS_PER_SESSION
 from reseen.datasets.nsd_protocol import list_sessions_of
+from reseen.decode.estimators import RIDGE
+from reseen.decode.prior import N_COMPONENTS
 from reseen.errors import ReseenError, ResultsError
 from reseen.files import GB, shown
 from reseen.ldm import LatentDiffusion
-from reseen.ldm.extraction import z_size
+from reseen.ldm.extraction import feature_shape
 from reseen.ldm.recording_plan import plan_for
 from reseen.ldm.sampling import evaluations_per_step
 from reseen.recipe import Condition, Recipe, ReconstructRecipe
 from reseen.reconstruction.levels import conditions_at, levels_of, samples_at
+from reseen.ridge.operations import USUAL_N_ALPHAS, Operations, count_factoring, count_targets
 from reseen.tables import Level
 
 BYTES_PER_PIXEL = 1.6
@@ -94,15 +99,13 @@ def _n_bytes(inputs: Inputs) -> float:
     recipe, ldm, sizes = inputs.recipe, inputs.model, inputs.sizes
     n_subjects = len(recipe.data.subjects)
     images = sum(count for _, _, count in _counted(recipe, sizes)) * ldm.image_size**2 * BYTES_PER_PIXEL
-    z_side = z_size(ldm, recipe.extract) // ldm.factor
-    targets = ldm.latent_shape[0] * z_side**2 + math.prod(ldm.conditioning_shape)  # numbers in z and c
-    if "pixels" in recipe.reconstruct.conditions:
-        targets += 3 * recipe.extract.pixels_size**2
-    if recipe.states is not None:
-        targets += math.prod(inputs.captioner.shape)
+    extracted = {*inputs.needed_features, *([] if recipe.states is None else [recipe.states])}
+    features = sum(_n_targets(inputs, name) for name in extracted)
+    targets = sum(_n_targets(inputs, name) for name in recipe.decoded)
     n_decoded = 1 + recipe.n_permuted + (3 if recipe.evaluate.full else 0)
     # float32: features of all stimuli, decoders of all folds, decoded features
-    arrays = 4 * targets * (sizes.n_stimuli + sizes.n_voxels * sizes.n_folds + sizes.n_items * n_decoded)
+    arrays = 4 * features * sizes.n_stimuli
+    arrays += 4 * targets * (sizes.n_voxels * sizes.n_folds + sizes.n_items * n_decoded)
     recorded = plan_for(recipe, ldm).n_bytes(sizes.n_stimuli)
     kept = _kept(recipe, sizes.n_voxels) + _estimated(inputs)
     return n_subjects * (images + arrays + recorded) + kept
@@ -131,6 +134,62 @@ def _estimated(inputs: Inputs) -> int:
     if inputs.data.kind != "bids":
         return 0
     return sum(4 * outline.n_read * len(outline.stimulus_id) for outline in inputs.known.values())
+
+
+def decoders(inputs: Inputs) -> Iterator[Finding]:
+    """Count the targets, operations and weights of the decoders that a run fits by reseen's ridge."""
+    recipe = inputs.recipe
+    fitted = [name for name in recipe.decoded if recipe.decode.elsewhere(name) is None]
+    if recipe.states is not None:
+        fitted = [name for name in fitted if name != "t"]  # captions are written from decoded states
+    if recipe.decode.decoder != RIDGE or not fitted or not inputs.known or not inputs.has_model:
+        return
+    try:
+        targets = {name: _n_targets(inputs, name) for name in fitted}
+    except ReseenError:
+        return  # another finding refuses the model
+    operations, n_weights = Operations(0.0, 0.0), 0
+    for outline in inputs.known.values():
+        n_folds = len(outline.split.folds)
+        for name, n_targets in targets.items():
+            for fold in range(n_folds):
+                operations += _operations(recipe, outline, fold, name, n_targets)
+            n_weights = max(n_weights, _n_voxels(recipe, outline, name) * n_targets * n_folds)
+    counted = ", ".join(f"{name} {n_targets:,}" for name, n_targets in targets.items())
+    time = "" if inputs.device.startswith("cuda") else f", about {duration(operations.seconds)} of one core"
+    weights = f"at most {4 * n_weights / GB:.2g} GB of weights in memory"  # float32, of the largest feature
+    yield Finding("decoders", f"{counted} targets: {operations.total / 1e12:.2g} TFLOP{time}; {weights}")
+
+
+def _operations(recipe: Recipe, outline: Outline, fold: int, name: str, n_targets: int) -> Operations:
+    """Count the operations of one feature's decoders in one fold, on true and on permuted labels."""
+    section, n_fits = recipe.decode, 1 + recipe.n_permuted
+    trained = outline.stimulus_id[outline.split.train_rows(fold, outline.stimulus_id)]
+    n_stimuli = len(np.unique(trained))
+    n_trials = n_stimuli if recipe.data.train_trials == "averaged" else len(trained)
+    shape = (n_trials, n_stimuli, _n_voxels(recipe, outline, name))
+    alphas = section.alphas_of(name)
+    n_alphas = USUAL_N_ALPHAS if alphas is None else len(set(alphas))
+    count = partial(count_targets, *shape, n_alphas=n_alphas, n_folds=section.n_folds)
+    factoring = count_factoring(*shape, n_folds=section.n_folds)
+    under_prior = name == "t" or (name == "c" and section.c_prior == "captions")
+    if under_prior:  # principal components are decoded too, and for permuted labels they alone
+        n_components = min(N_COMPONENTS, n_stimuli // 5)
+        return factoring * 2 + count(n_targets) + count(n_components) * n_fits
+    return factoring + count(n_targets) * n_fits
+
+
+def _n_targets(inputs: Inputs, name: str) -> int:
+    """Count the numbers in a feature of one stimulus."""
+    if name in STATES:
+        return math.prod(inputs.captioner.shape)
+    return math.prod(feature_shape(inputs.model, name, inputs.recipe.extract))
+
+
+def _n_voxels(recipe: Recipe, outline: Outline, name: str) -> int:
+    """Count the voxels that predict a feature, at most: ROIs may overlap."""
+    counts = [outline.n_voxels.get(roi, outline.n_read) for roi in recipe.decode.rois_of(name)]
+    return min(sum(counts), outline.n_read)
 
 
 def effort(inputs: Inputs) -> Iterator[Finding]:
