@@ -2,22 +2,41 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# One stamp for what users install, one for what developers and tests need besides.
 STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
+PIP = $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: install demo test check bench
+.PHONY: install develop demo test check bench environment
 
 install: $(STAMP)
 
+develop: $(DEV_STAMP)
+
 # Installed again only when what is declared has changed.
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,cluster,metrics]'
+	@$(MAKE) --no-print-directory environment
+	$(PIP) -e '.[cluster,metrics]'
 	touch $@
+
+$(DEV_STAMP): pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory environment
+	$(PIP) -e '.[dev,cluster,metrics]'
+	touch $(STAMP) $@
+
+# The version is checked before anything is written, and an environment that venv could not complete is deleted.
+environment:
+	@python="$(PYTHON)"; if test -x $(BIN)/python; then python=$(BIN)/python; fi; \
+	command -v "$$python" >/dev/null || { \
+		echo "There is no $$python here: install Python 3.11 or newer, or name one with make PYTHON=/path/to/python3."; exit 1; }; \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "reseen needs Python 3.11 or newer, and $$python is older: name another with make PYTHON=/path/to/python3 VENV=.venv-new."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf "$(VENV)"; exit 1; }
 
 demo: install
 	$(BIN)/reseen demo --out out/demo
 
-check: install
+check: develop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -27,5 +46,5 @@ check: install
 test: check
 	$(BIN)/python -m pytest
 
-bench: install
+bench: develop
 	@for script in $$(ls benchmarks/*.py | grep -v -e figures.py -e encode_fits.py -e full_size.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -173,7 +173,7 @@ def test_output_is_utf_8_in_a_locale_without_it(tmp_path, locale):
     ("words", "expected"),
     [
         ("reseen ch", ["check"]),
-        ("reseen run takagi", ["takagi2023", "takagi2023_as_released"]),
+        ("reseen run takagi2023_", ["takagi2023_as_released"]),
         ("reseen check demo --js", ["--json"]),
     ],
 )

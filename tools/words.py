@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("src", "docs", "recipes", "examples", "benchmarks", "tools", "tests")
-PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
+PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "SECURITY.md")
 SUFFIXES = (".py", ".md", ".toml", ".j2")
 INSTEAD = {
     r"pictures?": "image",
