@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 from typer.testing import CliRunner
 
+from reseen.check import check
 from reseen.cli import app
 from reseen.conditions import main_condition
 from reseen.protocols import PROTOCOLS
-from reseen.recipe import DecodeRecipe, load_recipe, recipe_folder, with_settings
+from reseen.recipe import DecodeRecipe, SimulateRecipe, load_recipe, recipe_folder, with_changes, with_settings
+from reseen.simulate import simulate
 
 FOUR = ("subj01", "subj02", "subj05", "subj07")
 SIX = ("early", "ventral", "midventral", "midlateral", "lateral", "parietal")
@@ -107,3 +111,17 @@ def test_penalties_of_single_features_replace_the_grid_of_all() -> None:
     assert [section.alphas_of(name) for name in ("z", "t", "git")] == [(1.0,), (3.0, 4.0), (3.0, 4.0)]
     one = with_settings(load_recipe("tiny"), ["decode.feature_alphas.z=[5e4]"]).decode
     assert (one.alphas_of("z"), one.alphas_of("c")) == ((5e4,), None)
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_the_commands_for_a_simulated_subject_in_the_recipe_pass_check(name: str, tmp_path) -> None:
+    simulate(tmp_path / "subject", SimulateRecipe(n_sessions=1, trials_per_session=90, n_train=26, n_test=4))
+    header = (recipe_folder() / f"{name}.toml").read_text().partition(f'name = "{name}"')[0]
+    command = header[header.index("--model builtin") :].replace("\\\n#", " ")
+    words = shlex.split(command)
+    settings = [words[number + 1] for number, word in enumerate(words) if word == "--set"]
+    assert 'data.subjects=["subj01"]' in settings
+    recipe = with_settings(load_recipe(name, {"model.revision": None, "model.name": "builtin"}), settings)
+    found = check(with_changes(recipe, {"data.path": tmp_path / "subject"}), tmp_path / "out")
+    assert [finding for finding in found if not finding.ok] == []
+    assert {"decoders", "denoising", "time"} <= {finding.what for finding in found}
