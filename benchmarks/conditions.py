@@ -8,8 +8,12 @@ combinations, are reconstructed in every condition with the built-in model and i
 - background, kind, colour: proportion of what an image contains that the classifier finds in its reconstruction
 
 each with the difference from zc, image by image, and its 95 % interval (bootstrap over images; images of two subjects
-are two items of one image). Chance is the level ``permuted``: decoders fitted on shuffled labels; of contents it is
-that of permuted labels too. ``oracle`` has the true features. ``presented`` is the classifier's own limit.
+are two items of one image), for all images, and for seen and novel combinations (each still told from all images).
+Chance is the level ``permuted``: decoders fitted on shuffled labels; of contents it is that of permuted labels too.
+``oracle`` has the true features. ``presented`` is the classifier's own limit.
+
+``--subjects validation --image-scale S`` is the subject on which the scale of i is chosen, other images and another
+brain; only its results are printed.
 """
 
 from __future__ import annotations
@@ -124,10 +128,12 @@ def each_score(finished: Results, data: Path, level: str) -> pd.DataFrame:
     return pd.concat(parts)[columns].astype({"value": float})
 
 
-def print_table(name: str, each: pd.DataFrame, conditions: Sequence[str], level: str) -> list[dict[str, object]]:
-    """Print the means of one level, for results with the differences from zc; return them as figures."""
+def print_table(
+    name: str, each: pd.DataFrame, conditions: Sequence[str], *, differences: bool = False
+) -> list[dict[str, object]]:
+    """Print the means of some images, if asked for with the differences from zc; return them as figures."""
     figures: list[dict[str, object]] = []
-    print(f"\n{name}, {level}\n{'':10s}" + "".join(f"{score:>32s}" for score in SCORES))
+    print(f"\n{name}\n{'':10s}" + "".join(f"{score:>32s}" for score in SCORES))
     tables = {}
     for score, rows in each.groupby("score"):
         tables[score] = rows.pivot_table("value", ["subject", "stimulus_id"], "condition")
@@ -136,18 +142,17 @@ def print_table(name: str, each: pd.DataFrame, conditions: Sequence[str], level:
         for score in SCORES:
             values = tables[score]
             mean = float(values[condition].mean())
-            figures.append(figure(f"{name}, {level}, {condition}: {score}", round(mean, 4)))
+            figures.append(figure(f"{name}, {condition}: {score}", round(mean, 4)))
             cell = f"{mean:.3f}"
-            if level == "result" and condition != REFERENCE:
+            if differences and condition != REFERENCE:
                 difference = (values[condition] - values[REFERENCE]).to_numpy(dtype=np.float64)
                 weights = statistics.bootstrap_weights(values.index.get_level_values("stimulus_id"), 2000, seed=0)
                 low, high = statistics.interval(statistics.bootstrap_mean(difference, weights))
                 cell += f" {difference.mean():+.3f} ({low:+.3f} to {high:+.3f})"
-                figures.append(
-                    figure(f"{name}, {condition} - {REFERENCE}: {score}", round(float(difference.mean()), 4))
-                )
-                figures.append(figure(f"{name}, {condition} - {REFERENCE}: {score}, lowest", round(low, 4)))
-                figures.append(figure(f"{name}, {condition} - {REFERENCE}: {score}, highest", round(high, 4)))
+                label = f"{name}, {condition} - {REFERENCE}: {score}"
+                figures.append(figure(label, round(float(difference.mean()), 4)))
+                figures.append(figure(f"{label}, lowest", round(low, 4)))
+                figures.append(figure(f"{label}, highest", round(high, 4)))
             line += f"{cell:>32s}"
         print(line, flush=True)
     return figures
@@ -183,8 +188,13 @@ def main() -> None:
         finished = run(
             out, settings, conditions, quick=arguments.quick, scale=arguments.image_scale, n_permuted=n_permuted
         )
+        subsets = json.loads((out / "data/reseen_truth.json").read_text(encoding="utf-8"))["subsets"]
         for level in levels:
-            figures += print_table(name, each_score(finished, out / "data", level), conditions, level)
+            each = each_score(finished, out / "data", level)
+            figures += print_table(f"{name}, {level}", each, conditions, differences=level == "result")
+            for subset, ids in subsets.items() if level == "result" else ():
+                chosen = each[each["stimulus_id"].isin(ids)]
+                figures += print_table(f"{name}, {level}, {subset}", chosen, conditions, differences=True)
         limits = presented(finished.recipe, out / "data")
         print("presented " + "  ".join(f"{group} {value:.3f}" for group, value in limits.items()))
         figures += [figure(f"{name}, presented: {group}", round(value, 4)) for group, value in limits.items()]
