@@ -3,11 +3,12 @@
     python tools/full_size_checkpoint.py FOLDER [--family 1|2|xl|adapter]
 
 ``FOLDER/sd-v1-4.ckpt`` (1,143 tensors, 4.3 GB), ``FOLDER/v2-1_768.ckpt`` (5.2 GB) or ``FOLDER/sd_xl_base.safetensors``
-(6.9 GB in half precision), under the names of the original code and at the published sizes, and ``FOLDER/tokenizer/``
-with 49,408 entries, as CLIP's has, made by other merges than CLIP's; for XL, ``tokenizer`` and ``tokenizer_2`` below
-``FOLDER/sd_xl_base/``. ``--family adapter`` writes an image adapter for Stable Diffusion 1.x on the pooled embedding of
-a ViT-H: ``FOLDER/ip-adapter_random.safetensors`` (89 MB) and ``FOLDER/image_encoder/`` (2.5 GB). No published weight is
-in any of them: they show that a file of that layout loads, how long that takes and in how much memory.
+(6.9 GB in half precision), under the names of the original code and at the published sizes. In the folder of the same
+name without ending, where reseen looks for it, is ``tokenizer/`` with 49,408 entries, as CLIP's has, made by other
+merges than CLIP's (for XL ``tokenizer_2/`` too). ``--family adapter`` writes an image adapter for Stable Diffusion 1.x
+on the pooled embedding of a ViT-H: ``FOLDER/ip-adapter_random.safetensors`` (89 MB) and ``FOLDER/image_encoder/``
+(2.5 GB). No published weight is in any of them: they show that a file of that layout loads, how long that takes and in
+how much memory.
 """
 
 from __future__ import annotations
@@ -297,12 +298,11 @@ def main() -> None:
         tensors[name] = torch.arange(sizes.n_tokens)[None]
     if wanted.family == "xl":
         save_file(tensors, file)
-        write_tokenizer(file.with_suffix("") / "tokenizer")
         write_tokenizer(file.with_suffix("") / "tokenizer_2", padding="!")
     else:
         tensors["alphas_cumprod"] = torch.from_numpy(Schedule.scaled_linear().signal_level).float()
         torch.save({"state_dict": tensors, "global_step": 0}, file)
-        write_tokenizer(wanted.folder / "tokenizer")
+    write_tokenizer(file.with_suffix("") / "tokenizer")
     print(f"{file}: {len(tensors):,} tensors, {file.stat().st_size:,} bytes")
 
 
