@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from reseen.results import ResultsFolder
     from reseen.subject import Subject
+
+    Score = Callable[..., pd.DataFrame]
+    """`score_retrieval` with the settings that all tables share."""
 
 
 def retrieve(
@@ -49,28 +53,25 @@ def retrieve(
     """
     import pandas as pd
 
-    opened = open_subject(results.data, subject)
-    of_features = _of_features(results, opened, subject, size)
-    of_images = _of_images(results, opened, subject, images, size, device)
+    opened, recipe = open_subject(results.data, subject), results.recipe
+    n_bootstrap = recipe.evaluate.n_bootstrap
+    score = partial(score_retrieval, size=size, subject=subject, n_bootstrap=n_bootstrap, seed=recipe.seed)
+    of_features = _of_features(results, opened, subject, score)
+    of_images = _of_images(results, opened, subject, images, device, score)
     return pd.concat([*of_features, *of_images], ignore_index=True)
 
 
-def _of_features(results: ResultsFolder, opened: Subject, subject: str, size: int) -> Iterator[pd.DataFrame]:
+def _of_features(results: ResultsFolder, opened: Subject, subject: str, score: Score) -> Iterator[pd.DataFrame]:
     """Yield the table of each decoded feature."""
-    recipe = results.recipe
-    for name in decoded_features(recipe.reconstruct.conditions):
+    for name in decoded_features(results.recipe.reconstruct.conditions):
         decoded = results.load_features(results.decode_path(subject, name))
         true = results.feature_blocks(f"{subject}/{name}").load()
-        yield score_retrieval(
+        yield score(
             decoded.flat,
             true.rows(decoded.stimulus_id).reshape(len(decoded), -1),
             decoded.stimulus_id,
             training_mean=training_mean(decoded, true, opened.split.folds),
-            size=size,
-            subject=subject,
             condition=name,
-            n_bootstrap=recipe.evaluate.n_bootstrap,
-            seed=recipe.seed,
         )
 
 
@@ -79,8 +80,8 @@ def _of_images(
     opened: Subject,
     subject: str,
     images: Callable[[str], NDArray[np.uint8]],
-    size: int,
     device: str,
+    score: Score,
 ) -> Iterator[pd.DataFrame]:
     """Yield the table of each layer of each evaluation network and condition."""
     recipe = results.recipe
@@ -102,16 +103,12 @@ def _of_images(
                 of_network = replace(panel, networks=(network,))
                 found = view_images(stack.reshape(-1, height, width, 3), of_network, (height, width))
                 for (_, layer), activations in found.layers.items():
-                    yield score_retrieval(
+                    yield score(
                         activations.flat(np.arange(n_items * n_samples)).reshape(n_items, n_samples, -1),
                         originals.layers[network.name, layer].flat(np.arange(n_items)),
                         ids,
-                        size=size,
                         sides=("reconstruction", "original"),
-                        subject=subject,
                         condition=condition,
                         network=network.name if len(recipe.evaluate.protocols) == 1 else f"{network.name} ({protocol})",
                         layer=layer,
-                        n_bootstrap=recipe.evaluate.n_bootstrap,
-                        seed=recipe.seed,
                     )

@@ -26,14 +26,8 @@ from reseen.ridge.maps import RidgeMap
 
 BLOCK_VALUES = 2**22  # numbers in one block of targets or weights, 16 MiB; a fit needs about 12 times as much
 EVEN_COUNT, LEAST_TARGETS = 4, 256  # the number of blocks is a multiple of 4, for the cores; narrow products are slow
-PER_TARGET = (
-    "weights",
-    "intercept",
-    "alpha",
-    "cv_score",
-    "noise_share",
-    "residual_variance",
-)  # arrays of a map with targets as last axis
+# arrays of a map with targets as last axis
+PER_TARGET = ("weights", "intercept", "alpha", "cv_score", "noise_share", "residual_variance")
 Targets = Any  # an array (n_stimuli, n_targets), or a table with a shape whose columns can be sliced, such as zarr
 
 

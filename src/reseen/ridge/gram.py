@@ -1,8 +1,7 @@
 """Gram matrix of all rows, and its eigendecomposition without the rows of a fold.
 
-The Gram matrix of the training rows of a fold is that of all rows less that of the held-out rows. After one
-eigendecomposition, predictions for any penalty ``alpha`` are
-``probe @ ((moments @ targets) / (eigenvalues + alpha))``.
+The Gram matrix of the training rows of a fold is that of all rows less that of the held-out rows. One
+eigendecomposition of it serves every penalty (`Decomposition`).
 
 Cross-products and eigendecompositions are float64: float32 would round away a penalty far below the largest
 eigenvalue. Products with targets are float32.
