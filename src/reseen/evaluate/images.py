@@ -59,6 +59,10 @@ class _Compared:
     ssim: Floats
     first_sample: Rows
 
+    def correlations(self, key: tuple[str, str] | None) -> Correlations:
+        """Return the correlations of a layer, by names of network and layer, or of pixels: None."""
+        return self.pixels if key is None else self.layers[key]
+
 
 def evaluate(
     subject: str,
@@ -169,8 +173,8 @@ def _image_scores(
     }
     of_pixels = dict(identified) if "identification" in protocol.pixel_metrics else {}
     if "pixcorr" in protocol.pixel_metrics:
-        of_pixels["pixcorr"] = lambda r: matrix_score(r, pool, "")
-    pixels = _score_levels(levels, lambda compared: compared.pixels, of_pixels)
+        of_pixels["pixcorr"] = partial(matrix_score, pool=pool, direction="")
+    pixels = _score_levels(levels, None, of_pixels)
     if "pixcorr" in pixels:
         yield {"metric": "pixcorr", **nowhere}, pixels["pixcorr"]
     if "ssim" in protocol.pixel_metrics:
@@ -179,7 +183,7 @@ def _image_scores(
     for key in next(iter(levels.values()))[0].layers:
         metric = protocol.metric_of(key[0])
         ways = identified if metric == "identification" else distance
-        found = _score_levels(levels, partial(_layer_of, key=key), ways)
+        found = _score_levels(levels, key, ways)
         for direction, scores in found.items():
             yield {"metric": metric, "network": key[0], "layer": key[1], "direction": direction}, scores
     for direction in protocol.directions if "identification" in protocol.pixel_metrics else ():
@@ -187,9 +191,9 @@ def _image_scores(
 
 
 def _score_levels(
-    levels: Mapping[str, list[_Compared]], correlations: Callable[[_Compared], Correlations], ways: Mapping[str, Scorer]
+    levels: Mapping[str, list[_Compared]], key: tuple[str, str] | None, ways: Mapping[str, Scorer]
 ) -> dict[str, dict[str, Score]]:
-    """Score the correlations of every level in each way: ``{way: {level: score}}``.
+    """Score the correlations of a layer or of pixels at every level in each way: ``{way: {level: score}}``.
 
     One matrix is scored in all ways and then released: a large one takes long to compute, and gigabytes to keep.
     """
@@ -197,16 +201,13 @@ def _score_levels(
     for level, parts in levels.items():
         scores: dict[str, list[Score]] = {way: [] for way in ways}
         for compared in parts:
+            correlations = compared.correlations(key)
             for way, score in ways.items():
-                scores[way].append(score(correlations(compared)))
-            correlations(compared).release()
+                scores[way].append(score(correlations))
+            correlations.release()
         for way in ways:
             found[way][level] = mean_score(scores[way])
     return found
-
-
-def _layer_of(compared: _Compared, key: tuple[str, str]) -> Correlations:
-    return compared.layers[key]
 
 
 def _layer_score(r: Correlations, panel: Panel, pool: Pool, direction: str) -> Score:
