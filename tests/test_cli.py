@@ -185,7 +185,7 @@ class TestOnASmallBrain:
         assert found == code
         kept = f"Every complete file in {tmp_path / 'out'} is kept; log.txt there has the last step."
         assert err.endswith(f"stopped by {number.name}. {kept} Run the same command again to continue.\n")
-        assert "stopped by Stopped" in (tmp_path / "out/log.txt").read_text()
+        assert f"stopped by Stopped: {number.name}" in (tmp_path / "out/log.txt").read_text()
         assert list((tmp_path / "out").rglob("*.part")) == []
         assert reseen("encode", recipe_file, "--out", tmp_path / "out")[0] == 0
 

@@ -86,7 +86,7 @@ class Stopped(KeyboardInterrupt):
     """
 
     def __init__(self, number: int) -> None:
-        super().__init__()
+        super().__init__(STOPPED_BY[signal.Signals(number)])  # the log names it
         self.number = number
 
 
