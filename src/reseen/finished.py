@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.applied import Applied, apply_run, choose_conditions, read_trials
+from reseen.applied import DecodersFolder
 from reseen.checks import count_statuses
-from reseen.conditions import decoded_features, features_of, main_condition
-from reseen.datasets.new_trials import NewTrials
-from reseen.decode import Decoder
-from reseen.decode.new_trials import ScalingRule
+from reseen.conditions import features_of, main_condition
 from reseen.diagnosis import Diagnostics
 from reseen.errors import ResultsError
 from reseen.evaluate import GALLERY, run_checks
@@ -23,12 +20,10 @@ from reseen.export import ImageFiles, export_images, image_files
 from reseen.features import Features
 from reseen.files import shown
 from reseen.headline import stimuli_of
-from reseen.results import DecodedCaption, ResultsFolder, load_captions
+from reseen.results import DecodedCaption, load_captions
 from reseen.retrieval import retrieve
 from reseen.scores import Scores
-from reseen.stimuli import Stimuli
 from reseen.tables import IMAGE_LEVELS, Level
-from reseen.trials import Trials
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +31,7 @@ if TYPE_CHECKING:
 Name = TypeVar("Name", bound=str)
 
 
-class Results(ResultsFolder):
+class Results(DecodersFolder):
     """Results folder of a run, to be read from a notebook: ``reseen.Results.read(folder)``.
 
     Reading a result that the run did not write raises an error that names it.
@@ -72,11 +67,6 @@ class Results(ResultsFolder):
         scores = self.scores._repr_html_() if (self.path / "scores.csv").is_file() else ""
         checks = self.diagnostics._repr_html_() if self._is_scored() else ""
         return f"<pre>{html.escape(repr(self))}</pre>{scores}{checks}{link}"
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        """Names of the subjects."""
-        return self.recipe.data.subjects
 
     @property
     def scores(self) -> Scores:
@@ -130,127 +120,6 @@ class Results(ResultsFolder):
             message = f"{shown(self.path)} has no decoded {feature!r}. Run the recipe up to decode."
             raise ResultsError(message, where="feature", found=feature)
         return self.load_features(path)
-
-    def decoder(self, feature: str, subject: str | None = None, *, fold: int = 0) -> Decoder:
-        """Return a fitted decoder, which predicts any number of new trials.
-
-        Parameters
-        ----------
-        feature, subject
-            As in `decoded`.
-        fold
-            Fold of the split that it was fitted in; 0 where the test set is fixed.
-
-        Raises
-        ------
-        ResultsError
-            If there is no such decoder; a user's own estimators are not stored.
-        """
-        path = self.decode_path(self._subject(subject), f"{feature}_fold{fold}")
-        if not path.is_file():
-            raise ResultsError(
-                f"{shown(self.path)} has no decoder of {feature!r} for fold {fold}. Only decoders of reseen's ridge "
-                "are stored, one for each fold.",
-                where=path,
-            )
-        return Decoder.from_arrays(*self.load_arrays(path))
-
-    def decoders(self, feature: str, subject: str | None = None) -> tuple[Decoder, ...]:
-        """Return the fitted decoders of a feature, one for each fold of the split.
-
-        Raises
-        ------
-        ResultsError
-            As `decoder`, if there is none.
-        """
-        first = self.decoder(feature, subject)
-        name, n_folds = self._subject(subject), 1
-        while self.decode_path(name, f"{feature}_fold{n_folds}").is_file():
-            n_folds += 1
-        return (first, *(self.decoder(feature, name, fold=fold) for fold in range(1, n_folds)))
-
-    def apply(
-        self,
-        trials: Trials | Path | str,
-        subject: str | None = None,
-        *,
-        labelled: bool = True,
-        stimuli: Stimuli | None = None,
-        conditions: Sequence[str] | None = None,
-        scaling: ScalingRule | None = None,
-        average: bool = False,
-        device: str = "cpu",
-        progress: Callable[[str, int, int], None] | None = None,
-    ) -> Applied:
-        """Decode new trials of the same subject and the same voxels, and generate their images.
-
-        Voxels are matched by their index (``Trials.voxel_index``), never by their order. Where the split has several
-        folds, predictions are means over the decoders of all folds.
-
-        Parameters
-        ----------
-        trials
-            New trials in order of presentation; or a file of them, see `reseen.datasets.new_trials`.
-        subject
-            Name of the subject. Left out: the only one.
-        labelled
-            Whether ``trials.stimulus_id`` names stimuli, and does not only number the trials. A file says it itself.
-        stimuli
-            Images of the stimuli. Left out: ``stimulus_id`` has the ids of the run.
-        conditions
-            Conditions to generate images of, such as ``["z", "zc"]``. Left out: the condition of the headline; an empty
-            list: no images, and the model is not loaded.
-        scaling
-            Mean and standard deviation that standardise each voxel: ``"session"``, those of all new trials of the same
-            session; ``"training"``, those of the training sessions; ``"causal"``, running ones of the trials so far,
-            for live use. See `reseen.decode.new_trials`. Left out: ``"session"`` where the run standardised its own
-            sessions, else ``"training"``. Only ``"session"`` uses later trials.
-        average
-            Average the trials of each stimulus before the prediction.
-        device
-            Device of the model's networks.
-        progress
-            Callback ``(step, n_done, n_total)``.
-
-        Raises
-        ------
-        ShapeError
-            If the trials lack voxels of the decoders, have no voxel indices, or are in another volume.
-        DataError
-            If the file cannot be read, a stimulus is unknown, or a session has too few trials.
-        RecipeError
-            If the run did not decode what a condition needs.
-        ResultsError
-            If the decoders are not stored, or the model is another one.
-
-        Examples
-        --------
-        >>> results = Results.read(finished_run)
-        >>> decoder = results.decoder("z")
-        >>> rng = np.random.default_rng(0)
-        >>> new = Trials(rng.normal(size=(2, 40)), np.arange(2), voxel_index=rng.permutation(40))
-        >>> results.apply(new, labelled=False, scaling="training", conditions=["z"]).images["z"].shape[:2]
-        (2, 1)
-        """
-        name = self._subject(subject)
-        chosen = choose_conditions(self, conditions)
-        needed = decoded_features(chosen or self.recipe.reconstruct.conditions)
-        decoders = {feature: self.decoders(feature, name) for feature in needed}
-        if isinstance(trials, Trials):
-            new = NewTrials(trials, labelled, stimuli)
-        else:
-            new = read_trials(Path(trials), self, decoders, name)
-        return apply_run(
-            self,
-            decoders,
-            new,
-            name,
-            conditions=chosen,
-            scaling=scaling,
-            average=average,
-            device=device,
-            progress=progress,
-        )
 
     def retrieval(self, subject: str | None = None, *, size: int = GALLERY, device: str = "cpu") -> pd.DataFrame:
         """Score how often the right item is the most similar one of a random gallery.
@@ -373,17 +242,3 @@ class Results(ResultsFolder):
         wanted, known = self._one_of("condition", named, conditions), self._one_of("level", level, IMAGE_LEVELS)
         decoded = self.decoded(features_of(conditions[0])[-1], name).stimulus_id
         return image_files(self, name, wanted, known, decoded)
-
-    def _subject(self, subject: str | None) -> str:
-        if subject is not None:
-            return self._one_of("subject", subject, self.subjects)
-        if len(self.subjects) > 1:
-            message = f"the run has several subjects: name one of {', '.join(self.subjects)}."
-            raise ResultsError(message, where="subject", expected=self.subjects)
-        return self.subjects[0]
-
-    def _one_of(self, where: str, found: str, expected: Sequence[Name]) -> Name:
-        if found not in expected:
-            message = f"{shown(self.path)} has no {where} {found!r}; it has {', '.join(expected)}."
-            raise ResultsError(message, where=where, expected=tuple(expected), found=found)
-        return expected[expected.index(found)]

@@ -61,6 +61,12 @@ RETRIEVAL_COLUMNS = (
 )
 """Columns of a table of retrieval; see `reseen.Results.retrieval`."""
 
+IMAGERY_COLUMNS = (
+    *("subject", "condition", "network", "layer", "scorer", "targets", "task"),
+    *("value", "low", "high", "chance", "chance_sd", "p", "p_within_sets", "n_subjects", "n"),
+)
+"""Columns of a table of NSD-Imagery, protocol nsdimagery2025; see `reseen.Results.imagery`."""
+
 CAPTION_COLUMNS = ("subject", "feature", "protocol", "metric", "level", "value", "low", "high", "n")
 """Columns of ``captions.csv``: scores of decoded captions, if a condition has t."""
 

@@ -5,9 +5,13 @@
     running.py    features, images and scores of new trials
     scoring.py    true features, presented images, scores
     contents.py   the results in memory, and the folder that has them
+    folder.py     decoders and predictions of a results folder
+    imagery.py    protocol nsdimagery2025: vision and imagery of all subjects
 """
 
 from reseen.applied.contents import Applied
+from reseen.applied.folder import DecodersFolder
+from reseen.applied.imagery import Imagery, apply_imagery
 from reseen.applied.running import apply_run, choose_conditions, read_trials
 
-__all__ = ["Applied", "apply_run", "choose_conditions", "read_trials"]
+__all__ = ["Applied", "DecodersFolder", "Imagery", "apply_imagery", "apply_run", "choose_conditions", "read_trials"]

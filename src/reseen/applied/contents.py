@@ -56,6 +56,8 @@ class Applied:
         Scores of features and images; None without known stimuli.
     notes
         Facts that limit the interpretation.
+    true
+        True features of each item by name, ``(n_items, ...)``; empty without known stimuli.
     """
 
     recipe_name: str
@@ -71,6 +73,7 @@ class Applied:
     coverage: pd.DataFrame | None
     scores: Scores | None
     notes: tuple[str, ...]
+    true: Mapping[str, NDArray[np.float32]]
 
     def __repr__(self) -> str:
         parts = [f"{name} {found.array.shape[1:]}" for name, found in self.features.items()]

@@ -72,6 +72,7 @@ def apply_run(
     }
     sd = _uncertainty(decoders, trials.trials, average=average)
     presented, scores, coverage = None, None, None
+    true: dict[str, NDArray[np.float32]] = {}
     if trials.labelled:
         stimuli = trials.stimuli if trials.stimuli is not None else stimuli_of_run(results, subject, notes)
         true = true_features(results, trials.stimuli, model, subject, ids, tuple(features))
@@ -94,18 +95,23 @@ def apply_run(
         coverage,
         scores,
         tuple(notes),
+        true,
     )
+
+
+def voxels_of(decoders: Mapping[str, Sequence[Decoder]]) -> NDArray[np.int64] | None:
+    """Return the index of each voxel that any decoder needs, ascending; None if the run's data have no volume."""
+    every = [decoder for fitted in decoders.values() for decoder in fitted]
+    if any(decoder.voxel_index_ is None for decoder in every):
+        return None
+    return np.unique(np.concatenate([wanted_voxels(decoder) for decoder in every]))
 
 
 def read_trials(
     path: Path, results: ResultsFolder, decoders: Mapping[str, Sequence[Decoder]], subject: str
 ) -> NewTrials:
     """Read a file of new trials, with the voxels that the decoders need; see `reseen.datasets.new_trials`."""
-    every = [decoder for fitted in decoders.values() for decoder in fitted]
-    index = None
-    if all(decoder.voxel_index_ is not None for decoder in every):
-        index = np.unique(np.concatenate([wanted_voxels(decoder) for decoder in every]))
-    return read_new_trials(path, subject, data=results.recipe.data, voxel_index=index)
+    return read_new_trials(path, subject, data=results.data, voxel_index=voxels_of(decoders))
 
 
 def choose_conditions(results: ResultsFolder, conditions: Sequence[str] | None) -> tuple[str, ...]:

@@ -115,6 +115,16 @@ def coverage_table(
     return pd.DataFrame(rows, columns=["feature", "nominal", "measured", "n"])
 
 
+def mean_features(fitted: Sequence[Decoder]) -> NDArray[np.float32]:
+    """Return the mean of the training trials' features, ``(n_targets,)``, averaged over the decoders of all folds.
+
+    It is the intercept of each map; a user's estimator is never stored, see `Results.decoder`.
+    """
+    means = [decoder.map_.intercept for decoder in fitted if isinstance(decoder.map_, RidgeMap)]
+    mean: NDArray[np.float32] = np.mean(means, axis=0)
+    return mean
+
+
 def score_items(
     results: ResultsFolder,
     subject: str,
@@ -136,8 +146,6 @@ def score_items(
         return None
     tables = []
     for name, found in features.items():
-        # the intercept is the training mean of each target; a user's estimator is never stored, see `Results.decoder`
-        means = [decoder.map_.intercept for decoder in decoders[name] if isinstance(decoder.map_, RidgeMap)]
         flat = true[name].reshape(len(ids), -1)
         tables.append(
             evaluate_features(
@@ -145,7 +153,7 @@ def score_items(
                 name,
                 found.flat,
                 flat,
-                np.mean(means, axis=0),
+                mean_features(decoders[name]),
                 stimulus_id=ids,
                 subsets={},
                 recipe=recipe.evaluate,

@@ -10,6 +10,7 @@
     apply.py      reseen apply
     compare.py    reseen compare
     export.py     reseen export
+    imagery.py    reseen imagery
     merge.py      reseen merge
     retrieval.py  reseen retrieval
     raters.py     reseen raters, and reseen raters score
@@ -35,6 +36,7 @@ from reseen.cli.check import check
 from reseen.cli.compare import compare
 from reseen.cli.export import export
 from reseen.cli.folders import EVALUATE, score_folders
+from reseen.cli.imagery import imagery
 from reseen.cli.merge import merge
 from reseen.cli.options import (
     HELP_NAMES,
@@ -224,6 +226,9 @@ def simulate(
     ] = "simulated",
     images: Annotated[Path | None, typer.Option("--images", help="folder of images of your own")] = None,
     nifti: Annotated[bool, typer.Option("--nifti", help="write the betas as NIfTI too")] = False,
+    with_imagery: Annotated[
+        bool, typer.Option("--imagery", help="write a session of NSD-Imagery too: targets seen and imagined")
+    ] = False,
     settings: SetOption = None,
 ) -> None:
     """Write simulated subjects as a data set.
@@ -234,11 +239,11 @@ def simulate(
 
     with progress() as shown:
         read = read_recipe(recipe, None, None, settings)
-        write_data_set(read, out, images=images, nifti=nifti, progress=shown)
+        write_data_set(read, out, images=images, nifti=nifti, imagery=with_imagery, progress=shown)
     say(f"data set: {out}")
 
 
-for _command in (check, merge, apply, compare, retrieval, export):
+for _command in (check, merge, apply, imagery, compare, retrieval, export):
     app.command(cls=Command)(_command)
 app.add_typer(raters, name="raters")
 

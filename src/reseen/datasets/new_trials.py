@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 
 from reseen.datasets.array_files import read_npz
 from reseen.datasets.array_types import integers, labels, numbers
+from reseen.datasets.imagery_files import DECODED_TASKS, DecodedTask
 from reseen.datasets.nsd_facts import INT16_PER_PERCENT
+from reseen.datasets.nsd_imagery import read_imagery
 from reseen.datasets.opening import open_subject
 from reseen.datasets.volumes import peek, read_voxels
 from reseen.errors import DataError
@@ -31,6 +33,8 @@ from reseen.recipe import DataRecipe, load_recipe
 from reseen.stimuli import Stimuli
 from reseen.trials import Trials
 
+EXPERIMENTS: dict[str, DecodedTask] = {f"nsdimagery-{task}": task for task in DECODED_TASKS}
+"""Names of trials that are in the data folder of the run: ``nsdimagery-vision`` and ``nsdimagery-imagery``."""
 ARRAYS = ("betas", "voxel_index", "volume_shape", "session", "run", "stimulus_id")
 """Arrays of an npz file that are read."""
 VOLUMES = (".nii", ".gz", ".hdf5", ".mgh")
@@ -63,7 +67,8 @@ def read_new_trials(path: Path, subject: str, *, data: DataRecipe, voxel_index: 
     ----------
     path
         A ``.npz`` file with the arrays of this module's table; a volume of betas (``.nii``, ``.nii.gz``, ``.hdf5``,
-        ``.mgh``), whose trials are unlabelled; or a recipe (``.toml``) whose section ``data`` names data of any layout.
+        ``.mgh``), whose trials are unlabelled; a recipe (``.toml``) whose section ``data`` names data of any layout; or
+        one of `EXPERIMENTS`, which are read from the data folder of the run.
     subject
         Name of the subject. A recipe with one subject of another name is read for this subject.
     data
@@ -78,6 +83,8 @@ def read_new_trials(path: Path, subject: str, *, data: DataRecipe, voxel_index: 
     RecipeError
         If the recipe is not valid.
     """
+    if str(path) in EXPERIMENTS and not path.exists():
+        return imagery_of_task(data, subject, EXPERIMENTS[str(path)], voxel_index)
     if not path.exists():
         raise DataError(f"there is no {shown(path)}. Name the file of the new trials.", where=path)
     if path.suffix == ".toml":
@@ -99,6 +106,39 @@ def read_new_trials(path: Path, subject: str, *, data: DataRecipe, voxel_index: 
             where=path,
         )
     return _read_volume(path, subject, data, voxel_index)
+
+
+def imagery_of_task(
+    data: DataRecipe, subject: str, task: DecodedTask, voxel_index: NDArray[np.int64] | None
+) -> NewTrials:
+    """Read the trials of NSD-Imagery of one task whose targets have images; see `reseen.datasets.nsd_imagery`.
+
+    Raises
+    ------
+    DataError
+        If the run's data are not in NSD's layout, or a file is missing or damaged.
+    """
+    found = read_imagery(data, subject, refuse_other_layouts(data, voxel_index))
+    return NewTrials(found.of_task(task), True, found.stimuli)
+
+
+def refuse_other_layouts(data: DataRecipe, voxel_index: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """Return the indices of the voxels of decoders, if these were fitted on data in NSD's layout.
+
+    Raises
+    ------
+    DataError
+        If they were not.
+    """
+    if not data.is_nsd or voxel_index is None:
+        raise DataError(
+            f"the run was fitted on data of data.kind = {data.kind!r}; NSD-Imagery has the voxels of NSD. Use a run of "
+            'data.kind = "nsd" or "simulated".',
+            where="data.kind",
+            expected=("nsd", "simulated"),
+            found=data.kind,
+        )
+    return voxel_index
 
 
 def _read_recipe(path: Path, subject: str) -> NewTrials:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from reseen.datasets.kept import KeptSessions, is_worth_keeping, origin
 from reseen.datasets.nsd_design import TrialTable
 from reseen.datasets.nsd_facts import INT16_PER_PERCENT, NsdFiles
-from reseen.datasets.nsd_sessions import session_paths
-from reseen.datasets.volumes import is_stored_by_voxel, peek, read_voxels
+from reseen.datasets.nsd_sessions import session_paths, total_shape
+from reseen.datasets.volumes import Shape, is_stored_by_voxel, peek, read_voxels
 from reseen.errors import DataError
 from reseen.recipe import DataRecipe
 from reseen.trials import SessionScaling, Trials, standardise
@@ -153,7 +153,7 @@ def _fill_session(
     Blocks of voxels are scaled in turn: they stay in the processor's cache, and the session is not copied.
     """
     paths = session_paths(files, session)
-    found = _read_session(paths, index)
+    found = _read_paths(paths, index)
     varies = _check_gaps(paths, found)
     known = np.ones(len(index), dtype=bool)
     for first in range(0, len(index), VOXELS_AT_ONCE):
@@ -215,6 +215,68 @@ def _check_gaps(paths: Sequence[Path], found: NDArray[Any]) -> NDArray[np.bool_]
     return varies if n_trials >= MIN_FOR_CONSTANT else np.ones(n_voxels, dtype=bool)
 
 
+def read_events(
+    files: NsdFiles, paths: Sequence[Path], index: NDArray[np.int64], data: DataRecipe, *, n_events: int
+) -> tuple[NDArray[np.float32], Shape]:
+    """Read some voxels of all events of another experiment of NSD, such as NSD-Imagery, not standardised.
+
+    Parameters
+    ----------
+    files
+        Paths of the subject's files.
+    paths
+        Files of the betas: one volume, or the left and the right hemisphere.
+    index
+        Shape ``(n_voxels,)``, sorted: C-order indices.
+    data
+        Section ``data`` of the recipe.
+    n_events
+        Expected number of betas.
+
+    Returns
+    -------
+    betas
+        Shape ``(n_events, n_voxels)``.
+    shape
+        Shape of the volume, or of all vertices.
+
+    Raises
+    ------
+    DataError
+        If a file is damaged, has another number of events, lacks a voxel, or has values that are not finite.
+    """
+    headers = [peek(path) for path in paths]
+    for path, (found_events, _) in zip(paths, headers, strict=True):
+        if found_events != n_events:
+            raise DataError(
+                f"{path} holds {found_events} events; {n_events} are expected. Fetch it again.",
+                where=path,
+                expected=n_events,
+                found=found_events,
+            )
+    shape = total_shape(files, [found for _, found in headers])
+    if len(index) and index[-1] >= np.prod(shape):
+        raise DataError(
+            f"{paths[0]} has the grid {shape}, and the decoders need the voxel {index[-1]:,}. Use the betas of the "
+            "space of the training data.",
+            where=paths[0],
+            expected=int(index[-1]) + 1,
+            found=int(np.prod(shape)),
+        )
+    found = _read_paths(paths, index)
+    _check_gaps(paths, found)
+    betas = found.astype(np.float32)
+    if data.scale_int16 and np.issubdtype(found.dtype, np.integer):
+        betas /= np.float32(INT16_PER_PERCENT)
+    if not np.isfinite(betas).all():
+        raise DataError(
+            f"{paths[0]} has betas that are no finite numbers (NaN) in voxels of the decoders. Fit decoders on voxels "
+            "that this scan covers.",
+            where=paths[0],
+        )
+    return betas, shape
+
+
 def close_gaps(betas: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Keep the known columns of ``(n_trials, n_voxels)``, in place: a copy might not fit into memory."""
     n_trials, n_kept = len(betas), int(known.sum())
@@ -231,7 +293,7 @@ def _session_rows(session: NDArray[np.int64]) -> Iterator[tuple[slice, int]]:
         yield slice(int(start), int(stop)), int(number)
 
 
-def _read_session(paths: Sequence[Path], index: NDArray[np.int64]) -> NDArray[Any]:
+def _read_paths(paths: Sequence[Path], index: NDArray[np.int64]) -> NDArray[Any]:
     """Read some voxels or vertices of all files of a session; vertices are counted through both hemispheres."""
     if len(paths) == 1:
         return read_voxels(paths[0], index)

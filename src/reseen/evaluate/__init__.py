@@ -3,6 +3,7 @@
 from reseen.evaluate.captions import score_captions
 from reseen.evaluate.decoded import diagnose_features
 from reseen.evaluate.features import evaluate_features, nearest_training
+from reseen.evaluate.imagery import POOLED, SCORERS, score_imagery
 from reseen.evaluate.images import evaluate
 from reseen.evaluate.items import training_mean
 from reseen.evaluate.refits import AT_RANDOM, CLUSTERS, diagnose_left_out, diagnose_repetitions
@@ -18,7 +19,9 @@ __all__ = [
     "COLUMNS",
     "DIAGNOSTIC_COLUMNS",
     "GALLERY",
+    "POOLED",
     "RETRIEVAL_PROTOCOLS",
+    "SCORERS",
     "diagnose_features",
     "diagnose_images",
     "diagnose_left_out",
@@ -28,6 +31,7 @@ __all__ = [
     "nearest_training",
     "run_checks",
     "score_captions",
+    "score_imagery",
     "score_retrieval",
     "training_mean",
 ]

@@ -4,6 +4,7 @@ Every two-way score comes from one matrix: ``r[i, j]``, the correlation of origi
 Mismatched pairings, intervals and nulls come from the same matrix, so activations of an image are computed once.
 """
 
+from reseen.metrics.exact import pairing_distribution, pooled_distribution, tail_probability
 from reseen.metrics.pairs import (
     DIRECTIONS,
     TIE,
@@ -52,12 +53,15 @@ __all__ = [
     "kin_of",
     "noise_ceiling",
     "pairing_accuracy",
+    "pairing_distribution",
     "pairwise_wins",
     "pixcorr",
+    "pooled_distribution",
     "resampled_accuracy",
     "resampled_mean",
     "retrieval_top1",
     "row_accuracy",
     "ssim",
+    "tail_probability",
     "target_products",
 ]

@@ -10,6 +10,7 @@
     filters.py cortex.py voxels.py     noise-free response of a voxel to an image
     noise.py                           measurement noise
     experiment.py                      NSD's design, table of images and behavioural responses
+    imagery.py imagery_layout.py       session of NSD-Imagery, and its files
     subject.py layout.py               one subject's files; all of NSD's files
     simulation.py                      simulate(): runs all of these from one seed
     data_set.py                        a data set as a folder that is complete or absent

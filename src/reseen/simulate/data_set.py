@@ -55,6 +55,7 @@ def write_data_set(
     *,
     images: Path | None = None,
     nifti: bool = False,
+    imagery: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Write the data set of a recipe as `simulate` does; the folder, empty or absent before, is complete or absent.
@@ -65,4 +66,4 @@ def write_data_set(
         If the folder is not empty, or cannot be written.
     """
     with writing_folder(out) as part:
-        simulate(part, recipe.simulate, images=images, nifti=nifti, progress=progress)
+        simulate(part, recipe.simulate, images=images, nifti=nifti, imagery=imagery, progress=progress)

@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,8 +120,6 @@ def write_design(
     sessions
         For each session the stimuli of its trials, ``(n_trials,)``.
     """
-    from scipy.io import savemat
-
     per_run = [run_lengths(len(ids)) for ids in sessions]
     longest_run = max(MAX_TRIALS_PER_RUN, *(max(runs) for runs in per_run))
     pattern = np.zeros((len(sessions), RUNS_PER_SESSION, longest_run), dtype=np.float64)
@@ -137,10 +136,17 @@ def write_design(
         "stimpattern": pattern,
         "subjectim": subjectim,
     }
-    buffer = io.BytesIO()
-    savemat(buffer, content)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(116) + buffer.getvalue()[116:])
+    path.write_bytes(mat_content(content))
+
+
+def mat_content(variables: dict[str, Any]) -> bytes:
+    """Return the content of a MATLAB file of version 5, without a date in its header."""
+    from scipy.io import savemat
+
+    buffer = io.BytesIO()
+    savemat(buffer, variables)
+    return b"MATLAB 5.0 MAT-file".ljust(116) + buffer.getvalue()[116:]
 
 
 def write_stim_info(path: Path, coco_id: Sequence[int], shared: Sequence[int], subjects: Sequence[SubjectTree]) -> None:

@@ -171,7 +171,7 @@ def _writing(root: Path) -> Iterator[None]:
         raise ResultsError(f"cannot write the data set in {root}: {what} and start again.", where=root) from error
 
 
-def _in_folder(path: Path) -> Path:
+def in_folder(path: Path) -> Path:
     """Return a path after its folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
@@ -180,7 +180,7 @@ def _in_folder(path: Path) -> Path:
 def _write_images(path: Path, images: NDArray[np.uint8]) -> None:
     import h5py
 
-    free = shutil.disk_usage(_in_folder(path).parent).free
+    free = shutil.disk_usage(in_folder(path).parent).free
     if free < 1.1 * images.nbytes:
         raise OSError(errno.ENOSPC, f"{images.nbytes:,} bytes of images, {free:,} free")
     with h5py.File(path, "w") as file:
@@ -207,12 +207,12 @@ def _write_captions(
                 for k, text in enumerate(captions[i])
             ],
         }
-        _in_folder(files.captions(split)).write_text(json.dumps(content), encoding="utf-8")
+        in_folder(files.captions(split)).write_text(json.dumps(content), encoding="utf-8")
 
 
 def _write_subject(files: NsdFiles, subject: SubjectTree, *, nifti: bool) -> None:
     x, y, z = subject.volume_shape
-    affine = subject.affine if subject.affine is not None else np.diag([1.8, 1.8, 1.8, 1.0])
+    affine = _affine_of(subject)
     mask = subject.brainmask
     if mask is None:
         mask = np.zeros((x, y, z), dtype=bool)
@@ -236,12 +236,21 @@ def _write_subject(files: NsdFiles, subject: SubjectTree, *, nifti: bool) -> Non
                 expected=expected,
                 found=betas.shape,
             )
-        stored = np.clip(np.rint(betas * INT16_PER_PERCENT), -32768, 32767).astype(np.int16)
-        _write_hdf5(files.session(session), stored, subject)
-        if nifti:
-            volume = np.zeros((x * y * z, len(ids)), dtype=np.int16)
-            volume[subject.voxel_index] = stored.T
-            _write_nifti(files.session(session, "nii.gz"), volume.reshape(x, y, z, -1), affine)
+        write_betas(files.session(session), betas, subject, nifti=nifti)
+
+
+def write_betas(path: Path, betas: NDArray[np.float32], subject: SubjectTree, *, nifti: bool) -> None:
+    """Write betas ``(n_trials, n_voxels)``, per cent signal change, as HDF5 of int16; with ``nifti`` as NIfTI too."""
+    stored = np.clip(np.rint(betas * INT16_PER_PERCENT), -32768, 32767).astype(np.int16)
+    _write_hdf5(path, stored, subject)
+    if nifti:
+        volume = np.zeros((int(np.prod(subject.volume_shape)), len(betas)), dtype=np.int16)
+        volume[subject.voxel_index] = stored.T
+        _write_nifti(path.with_suffix(".nii.gz"), volume.reshape(*subject.volume_shape, -1), _affine_of(subject))
+
+
+def _affine_of(subject: SubjectTree) -> NDArray[np.float64]:
+    return subject.affine if subject.affine is not None else np.diag([1.8, 1.8, 1.8, 1.0])
 
 
 def _write_hdf5(path: Path, stored: NDArray[np.int16], subject: SubjectTree) -> None:
@@ -258,7 +267,7 @@ def _write_hdf5(path: Path, stored: NDArray[np.int16], subject: SubjectTree) -> 
             betas.id.write_direct_chunk((0, *place), column.tobytes())
         file.flush()
         content = file.id.get_file_image()
-    _in_folder(path).write_bytes(content)
+    in_folder(path).write_bytes(content)
 
 
 def _write_nifti(path: Path, volume: NDArray[Any], affine: NDArray[np.float64]) -> None:
@@ -280,7 +289,7 @@ def _write_color_tables(files: NsdFiles, atlas: str) -> None:
     content = "".join(f"{value} {name}\n" for name, value in names.items())
     on_fsaverage = files.color_table("streams").with_name(f"{atlas}.mgz.ctab")
     for path in (files.color_table(atlas), on_fsaverage):
-        _in_folder(path).write_text(content, encoding="utf-8")
+        in_folder(path).write_text(content, encoding="utf-8")
 
 
 def _write_mgz(path: Path, columns: NDArray[Any]) -> None:
@@ -293,5 +302,5 @@ def _write_mgz(path: Path, columns: NDArray[Any]) -> None:
 
 
 def _write_gzip(path: Path, image: Any) -> None:
-    with _in_folder(path).open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
+    with in_folder(path).open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
         file.write(image.to_bytes())

@@ -20,6 +20,8 @@ from reseen.recipe import SimulateRecipe
 from reseen.simulate.anatomy import Anatomy, build_anatomy
 from reseen.simulate.cortex import Cortex, Responses
 from reseen.simulate.design import plan_trials
+from reseen.simulate.imagery import DrawnTargets, draw_targets, scan_imagery
+from reseen.simulate.imagery_layout import write_imagery, write_targets
 from reseen.simulate.images import Shown, draw_images, read_images
 from reseen.simulate.layout import BETAS, SPACE, write_tree
 from reseen.simulate.noise import Scanner, measure_ncsnr, measure_session, sample_scanner
@@ -28,7 +30,7 @@ from reseen.simulate.surfaces import surface_labels, surface_transforms
 from reseen.simulate.voxels import sample_cortex, sample_ncsnr
 
 Progress = Callable[[str, int, int], None]
-_PURPOSES = ("images", "order", "cortex", "ncsnr", "noise", "session")
+_PURPOSES = ("images", "order", "cortex", "ncsnr", "noise", "session", "targets", "imagery")
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def simulate(
     *,
     images: Path | None = None,
     nifti: bool = False,
+    imagery: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Write a data set of simulated subjects; the same recipe and images write the same bytes.
@@ -88,6 +91,8 @@ def simulate(
         Folder of the user's own images and captions. Default: scenes are drawn.
     nifti
         Also write the betas as NIfTI.
+    imagery
+        Also write a session of NSD-Imagery for each subject; see `reseen.simulate.imagery`. Other files do not change.
     progress
         Function of the current step, the amount done and the total.
 
@@ -106,7 +111,8 @@ def simulate(
         )
     tell = progress or _no_progress
     anatomy, shown, subjects = simulated_subjects(recipe, images=images, progress=tell)
-    _write(out, recipe, shown, anatomy, subjects, nifti=nifti, tell=tell)
+    targets = draw_targets(shown, _rng(recipe.seed, "targets")) if imagery else None
+    _write(out, recipe, shown, anatomy, subjects, targets, nifti=nifti, tell=tell)
 
 
 def simulated_subjects(
@@ -208,6 +214,7 @@ def _write(
     shown: Shown,
     anatomy: Anatomy,
     subjects: list[SimulatedSubject],
+    targets: DrawnTargets | None,
     *,
     nifti: bool,
     tell: Progress,
@@ -244,6 +251,8 @@ def _write(
     )
     truth = out / "truth"
     try:
+        if targets is not None:
+            _write_imagery(out, recipe, targets, subjects, trees, nifti=nifti)
         truth.mkdir(parents=True, exist_ok=True)
         (truth / "images.json").write_text(json.dumps(shown.descriptions), encoding="utf-8")
         for subject in subjects:
@@ -260,6 +269,23 @@ def _write(
             f"cannot write the ground truth of the simulated subjects in {out}: {error.strerror}.", where=out
         ) from error
     tell("write files", n_sessions, n_sessions)
+
+
+def _write_imagery(
+    out: Path,
+    recipe: SimulateRecipe,
+    targets: DrawnTargets,
+    subjects: list[SimulatedSubject],
+    trees: list[SubjectTree],
+    *,
+    nifti: bool,
+) -> None:
+    """Simulate and write the session of NSD-Imagery of each subject."""
+    write_targets(NsdFiles(out, subjects[0].name, SPACE, BETAS), targets)
+    for number, (subject, tree) in enumerate(zip(subjects, trees, strict=True)):
+        rng = _rng(recipe.seed, "imagery", number)
+        scan = scan_imagery(targets, subject.cortex, subject.scanner, subject.responses.signal, rng)
+        write_imagery(NsdFiles(out, subject.name, SPACE, BETAS), tree, scan, nifti=nifti)
 
 
 def _write_truth(path: Path, anatomy: Anatomy, subject: SimulatedSubject) -> None:
