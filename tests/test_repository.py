@@ -185,8 +185,6 @@ def test_the_citations_agree_with_each_other_and_with_the_project():
     bibtex = (ROOT / "docs/citing.md").read_text(encoding="utf-8")
     assert cff["version"] == reseen.__version__
     assert f"version = {{{reseen.__version__}}}" in bibtex
-    assert f"url = {{{cff['repository-code']}}}" in bibtex
-    assert cff["repository-code"] == PROJECT["urls"]["Repository"]
     assert cff["license"] == PROJECT["license"]
     (paper,) = cff["references"]
     assert f"title = {{{paper['title']}}}" in bibtex
