@@ -12,6 +12,7 @@ from reseen.recipe import Recipe, identity, recipe_folder
 ROOT = Path(__file__).resolve().parents[1]
 
 PUBLIC = {
+    "Alignment",
     "Decoder",
     "Diagnostics",
     "Encoder",
@@ -26,6 +27,9 @@ PUBLIC = {
     "Stimuli",
     "Subject",
     "Trials",
+    "align",
+    "alignment_stimuli",
+    "compare_alignment",
     "denoise",
     "diagnose",
     "extract_features",

@@ -38,6 +38,7 @@ __version__ = "0.1.0"
 """Version of reseen: the package, the command line and the built distribution read it here."""
 
 _WHERE = {
+    "Alignment": ("decode.alignment", "Alignment"),
     "Decoder": ("decode", "Decoder"),
     "Diagnostics": ("diagnosis", "Diagnostics"),
     "Encoder": ("encode", "Encoder"),
@@ -52,6 +53,9 @@ _WHERE = {
     "Stimuli": ("stimuli", "Stimuli"),
     "Subject": ("subject", "Subject"),
     "Trials": ("trials", "Trials"),
+    "align": ("decode.alignment", "align"),
+    "alignment_stimuli": ("decode.alignment", "alignment_stimuli"),
+    "compare_alignment": ("decode.alignment", "compare_alignment"),
     "denoise": ("diffusion", "denoise"),
     "diagnose": ("diagnosis", "diagnose"),
     "extract_features": ("ldm.denoised_features", "extract_features"),
@@ -71,6 +75,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "Alignment",
     "Decoder",
     "Diagnostics",
     "Encoder",
@@ -85,6 +90,9 @@ __all__ = [
     "Stimuli",
     "Subject",
     "Trials",
+    "align",
+    "alignment_stimuli",
+    "compare_alignment",
     "denoise",
     "diagnose",
     "extract_features",

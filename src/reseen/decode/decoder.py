@@ -221,7 +221,7 @@ class Decoder(Estimator):
         """
         self._check_fitted()
         if isinstance(trials, Trials):
-            betas, ids = self._betas(trials), trials.stimulus_id
+            betas, ids = self.betas_of(trials), trials.stimulus_id
             counts = trials.n_repetitions if self.rescale_averages else None
         else:
             betas, counts = self._rows(trials), None
@@ -331,8 +331,15 @@ class Decoder(Estimator):
         if not hasattr(self, "map_"):
             raise ShapeError("this decoder is not fitted. Call fit(trials, features) first.")
 
-    def _betas(self, trials: Trials) -> NDArray[np.float32]:
-        """Return the betas of the decoder's voxels, in the units of the fit."""
+    def betas_of(self, trials: Trials) -> NDArray[np.float32]:
+        """Return the betas of the decoder's voxels, ``(n_trials, n_voxels)``, in the units of the fit.
+
+        Raises
+        ------
+        ShapeError
+            If the voxels are not those of the fit, or a session is unknown.
+        """
+        self._check_fitted()
         mask = trials.roi(self.rois)
         betas = trials.betas[:, mask]
         if betas.shape[1] != self.voxels_.sum():
