@@ -284,7 +284,7 @@ def compare_alignment(
     items = everything.select(test_ids).average()
     if not len(items):
         raise ShapeError("The target saw none of the test stimuli. Choose other test stimuli.", where="test", found=0)
-    decoded = {}
+    decoded: dict[str, Features] = {}
     for level in levels:
         if level == "identity":
             decoded[level] = _identity(source, items)
