@@ -89,7 +89,7 @@ def test_all_folds_meet_one_permutation_of_all_stimuli() -> None:
     task = Decoding(trials, split, feature, rois=["all"], recipe=RECIPE, seed=5).data
     given: dict[int, int] = {}
     for fold, (train, _) in enumerate(split.folds):
-        for stimulus, other in zip(train.tolist(), task.training(fold).given(0).tolist(), strict=True):
+        for stimulus, other in zip(train.tolist(), task.target_rows(0, fold).tolist(), strict=True):
             assert given.setdefault(stimulus, other) == other
     assert sorted(given.values()) == list(range(N_TESTED))
     assert any(stimulus != other for stimulus, other in given.items())
@@ -98,4 +98,4 @@ def test_all_folds_meet_one_permutation_of_all_stimuli() -> None:
 def test_with_a_fixed_test_set_the_training_stimuli_alone_are_permuted() -> None:
     trials, feature = subject(np.random.default_rng(0), 36)
     task = Decoding(trials, SPLITS["fixed"], feature, rois=["all"], recipe=RECIPE, seed=5).data
-    assert sorted(task.training(0).given(0).tolist()) == list(range(N_TESTED, 36))
+    assert sorted(task.target_rows(0, 0).tolist()) == list(range(N_TESTED, 36))

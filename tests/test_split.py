@@ -140,7 +140,7 @@ def test_one_permutation_of_all_stimuli_is_trained_in_all_runs() -> None:
     trials, feature = noisy()
     split = Split.leave_groups_out(trials.stimulus_id, trials.run)
     task = decode.Decoding(trials, split, feature, rois=["all"], recipe=RECIPE, seed=5).data
-    given = [task.training(fold).given(0) for fold in range(4)]
+    given = [task.target_rows(0, fold) for fold in range(4)]
     assert all((other == given[0]).all() for other in given)
     assert sorted(given[0].tolist()) == list(range(12))
     assert (given[0] != np.arange(12)).any()
