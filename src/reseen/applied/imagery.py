@@ -155,10 +155,10 @@ def _matrices(
         for why in missing:
             warnings.warn(f"{why}. These scores are left out.", stacklevel=4)
         panel = replace(panel, protocol=replace(panel.protocol, pixel_metrics=()))  # activations only
+        height, width = next(iter(applied.images.values())).shape[2:4]  # images of all conditions have one size
+        originals = view_images(applied.presented, panel, (height, width))
         for condition, stack in applied.images.items():
-            height, width = stack.shape[2:4]
             every = np.arange(len(stack))
-            originals = view_images(applied.presented, panel, (height, width))
             samples = [view_images(stack[:, sample], panel, (height, width)).layers for sample in range(stack.shape[1])]
             for (network, layer), true_rows in originals.layers.items():
                 shown = network if len(evaluate.protocols) == 1 else f"{network} ({protocol})"
