@@ -37,6 +37,20 @@ class Alignment:
         Both maps as one linear map: a decoder from the target's voxels to the feature of ``source``.
     stimulus_id
         Shape ``(n_stimuli,)``, sorted: the shared stimuli of the fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from reseen import Decoder, Features, Trials, align
+    >>> rng = np.random.default_rng(0)
+    >>> z = Features("z", rng.normal(size=(60, 6)), np.arange(60))
+    >>> one = Trials(z.flat @ rng.normal(size=(6, 40)) + rng.normal(size=(60, 40)), np.arange(60))
+    >>> other = Trials(z.flat @ rng.normal(size=(6, 30)) + rng.normal(size=(60, 30)), np.arange(60))
+    >>> alignment = align(Decoder().fit(one, z), one, other)
+    >>> decoded = alignment.predict(other)
+    >>> in_two_steps = alignment.predict_in_two_steps(other)
+    >>> bool(np.abs(decoded.array - in_two_steps.array).max() < 1e-4)
+    True
     """
 
     source: Decoder
@@ -267,6 +281,19 @@ def compare_alignment(
     ShapeError
         As in `align`; if a test stimulus is in the alignment, no test stimulus was seen, or ``"identity"`` is asked for
         and the voxels are not known to be the same.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from reseen import Decoder, Features, Trials, compare_alignment
+    >>> rng = np.random.default_rng(0)
+    >>> z = Features("z", rng.normal(size=(90, 6)), np.arange(90))
+    >>> one = Trials(z.flat @ rng.normal(size=(6, 40)) + rng.normal(size=(90, 40)), np.arange(90))
+    >>> other = Trials(z.flat @ rng.normal(size=(6, 30)) + rng.normal(size=(90, 30)), np.arange(90))
+    >>> decoder = Decoder().fit(one.select(range(60)), z)
+    >>> decoded = compare_alignment(decoder, one, other, z, test=range(60, 90))
+    >>> {level: features.array.shape for level, features in decoded.items()}
+    {'aligned': (30, 6), 'own_equal': (30, 6), 'own_full': (30, 6), 'permuted': (30, 6)}
     """
     everything = target_trials if full_trials is None else full_trials
     test_ids = np.unique(np.asarray(test, dtype=np.int64))
