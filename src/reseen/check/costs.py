@@ -15,6 +15,7 @@ import numpy as np
 
 from reseen.check.finding import Finding, finding_of, refused
 from reseen.check.inputs import Inputs
+from reseen.check.ridge_operations import USUAL_N_ALPHAS, Operations, count_factoring, count_targets
 from reseen.check.sizes import Sizes
 from reseen.conditions import STATES, in_role, is_denoised
 from reseen.datasets import Outline
@@ -30,7 +31,6 @@ from reseen.ldm.recording_plan import plan_for
 from reseen.ldm.sampling import evaluations_per_step
 from reseen.recipe import Condition, Recipe, ReconstructRecipe
 from reseen.reconstruction.levels import conditions_at, levels_of, samples_at
-from reseen.ridge.operations import USUAL_N_ALPHAS, Operations, count_factoring, count_targets
 from reseen.tables import Level
 
 BYTES_PER_PIXEL = 1.6

@@ -42,9 +42,14 @@ class Device:
             ) from error
 
     @property
+    def is_numpy(self) -> bool:
+        """Whether arrays are numpy's, so that parts are calculated in parallel on the cores."""
+        return self.name == "numpy"
+
+    @property
     def xp(self) -> Any:
         """Module of the arrays: numpy or torch."""
-        if self.name == "numpy":
+        if self.is_numpy:
             return np
         import torch
 
@@ -52,11 +57,11 @@ class Device:
 
     def put(self, array: NDArray[Any]) -> Array:
         """Return a numpy array as an array of this device, in the same precision."""
-        return np.ascontiguousarray(array) if self.name == "numpy" else self.xp.asarray(array, device=self.name)
+        return np.ascontiguousarray(array) if self.is_numpy else self.xp.asarray(array, device=self.name)
 
     def get(self, array: Array) -> NDArray[Any]:
         """Return an array of this device as a numpy array."""
-        return np.asarray(array if self.name == "numpy" else array.cpu())
+        return np.asarray(array if self.is_numpy else array.cpu())
 
     def single(self, array: Array) -> Array:
         """Return an array in float32."""
@@ -68,6 +73,6 @@ class Device:
 
     def dots(self, a: Array, b: Array) -> Float64:
         """Return the scalar product of each column of ``a`` with the same column of ``b``, ``(n_columns,)``."""
-        if self.name == "numpy":
+        if self.is_numpy:
             return np.asarray(np.einsum("ij,ij->j", a, b), dtype=np.float64)
         return np.asarray((a * b).sum(0).double().cpu())

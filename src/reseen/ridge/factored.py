@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from reseen.ridge.cores import map_parallel, one_thread
+from reseen.cores import map_parallel, one_thread
 from reseen.ridge.device import Array, Device, Float32, Float64, Integers
 from reseen.ridge.folds import assign_folds, check_alphas, default_alphas
 from reseen.ridge.gram import (
@@ -77,7 +77,7 @@ def factor(
     matrices = {"rows": rows, "stimulus": row[order], "gram": gram_matrix(here, rows)}
     part = partial(decompose, **matrices, intercept=intercept, device=here)
     # a decomposition needs about four float64 matrices of the Gram matrix's size
-    all_rows, *folds = map_parallel(part, held_out, device=here, item_bytes=4 * 8 * rows.shape[1] ** 2)
+    all_rows, *folds = map_parallel(part, held_out, on_cores=here.is_numpy, item_bytes=4 * 8 * rows.shape[1] ** 2)
     if basis is not None:
         with one_thread():
             all_rows = replace(all_rows, rotation=basis @ all_rows.rotation)  # back to (n_voxels, rank)

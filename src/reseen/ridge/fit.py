@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from reseen.cores import map_parallel, one_thread
 from reseen.errors import DataError, ShapeError
-from reseen.ridge.cores import map_parallel, one_thread
 from reseen.ridge.device import Array, Float32, Float64, Integers
 from reseen.ridge.factored import Factored, ScoreOn, Scores, factor, score
 from reseen.ridge.folds import grid_ends, warn_at_edge
@@ -153,7 +153,7 @@ def fit_blocks(
     scores: list[Scores | None] = [None] * len(blocks)
     if share_alpha:
         columns = (table[:, block] for block in blocks)
-        scores = list(map_parallel(partial(score_block, factored), columns, device=factored.device))
+        scores = list(map_parallel(partial(score_block, factored), columns, on_cores=factored.device.is_numpy))
         alpha = shared_alpha(factored, scores)
 
     def fit(task: tuple[Any, Scores | None]) -> tuple[Float64, Any]:
@@ -162,7 +162,7 @@ def fit_blocks(
         return varying_alphas(fitted), fitted if use is None else use(fitted)
 
     tasks = ((table[:, block], known) for block, known in zip(blocks, scores, strict=True))
-    results = map_parallel(fit, tasks, device=factored.device, item_bytes=12 * 4 * BLOCK_VALUES)
+    results = map_parallel(fit, tasks, on_cores=factored.device.is_numpy, item_bytes=12 * 4 * BLOCK_VALUES)
     for block, (alphas, result) in zip(blocks, results, strict=True):
         chosen.append(alphas)
         yield block, result

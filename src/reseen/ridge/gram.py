@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from reseen.cores import map_parallel
 from reseen.errors import DataError, ShapeError
-from reseen.ridge.cores import map_parallel
 from reseen.ridge.device import Array, Device, Float32, Float64, Integers
 
 ROWS_AT_ONCE = 4096
@@ -134,7 +134,7 @@ def gram_matrix(device: Device, x: Array) -> Array:
         part = device.double(x[start : start + ROWS_AT_ONCE])
         return part.T @ part
 
-    return sum(map_parallel(square, range(0, n_rows, ROWS_AT_ONCE), device=device, item_bytes=8 * n**2))
+    return sum(map_parallel(square, range(0, n_rows, ROWS_AT_ONCE), on_cores=device.is_numpy, item_bytes=8 * n**2))
 
 
 def eigenvectors(device: Device, gram: Array) -> tuple[Float64, Array]:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from reseen.cores import map_parallel
 from reseen.errors import ShapeError
 from reseen.files import opening_tensors, write_tensors
-from reseen.ridge.cores import map_parallel
 from reseen.ridge.device import Float32, Float64
 from reseen.ridge.gram import check_finite, check_rows_shape
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from reseen.ridge.cores import map_parallel
+from reseen.cores import map_parallel
 from reseen.simulate.filters import RandomNetwork, batches, early_channels, receptive_fields
 
 Array = NDArray[np.float32]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from reseen.check import check
+from reseen.check.ridge_operations import Operations, count_factoring, count_targets
 from reseen.recipe import Recipe, with_settings
 from reseen.ridge import factor
-from reseen.ridge.operations import Operations, count_factoring, count_targets
 
 N_ALPHAS = 3
 

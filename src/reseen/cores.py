@@ -16,33 +16,31 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
-from reseen.ridge.device import Device
-
 BYTES_AT_ONCE = 2**33  # memory (bytes) of all parts that are started
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def map_parallel(
-    work: Callable[[T], R], items: Iterable[T], *, device: Device | None = None, item_bytes: int = 0
+    work: Callable[[T], R], items: Iterable[T], *, on_cores: bool = True, item_bytes: int = 0
 ) -> Iterator[R]:
     """Yield ``work(item)`` in the order of the items; at most one item more than there are threads is in progress.
 
     Fewer items are in progress if ``item_bytes``, the memory of an item and its result, would exceed `BYTES_AT_ONCE`.
-    With torch as the device, items are processed one by one, since torch has its own threads, or a GPU.
+    Without ``on_cores``, items are processed one by one: torch has its own threads, or a GPU.
     """
 
     def part(item: T) -> R:
         with one_thread():  # not around the loop: the caller has all threads while it uses a result
             return work(item)
 
-    n = n_threads() if device is None or device.name == "numpy" else 1
+    n = n_threads() if on_cores else 1
     if n == 1:
         yield from map(part, items)
         return
     most = max(1, min(n + 1, BYTES_AT_ONCE // max(item_bytes, 1)))
     started: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(n, thread_name_prefix="ridge") as threads:
+    with ThreadPoolExecutor(n, thread_name_prefix="reseen") as threads:
         try:
             for item in items:
                 started.append(threads.submit(part, item))

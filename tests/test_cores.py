@@ -1,4 +1,4 @@
-"""Parts of a fit side by side: the same bytes on one core and on two."""
+"""Parts of a calculation in parallel: the same bytes on one core and on two."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import pytest
 from test_ridge_blocks import ALPHAS, by_loop, problem
 from threadpoolctl import threadpool_limits
 
+from reseen.cores import BYTES_AT_ONCE, map_parallel, n_threads, one_thread
 from reseen.errors import DataError
 from reseen.ridge import RidgeMap, assign_folds, factor, fit_blocks, fit_ridge
-from reseen.ridge.cores import BYTES_AT_ONCE, map_parallel, n_threads, one_thread
-from reseen.ridge.device import Device
 from reseen.ridge.fit import score_block
 
 
@@ -130,12 +129,12 @@ def test_what_stops_a_part_is_raised_here_and_blas_gets_its_threads_back() -> No
         return threading.current_thread().name
 
     with threadpool_limits(2, user_api="blas"):
-        with pytest.raises(DataError, match="part 0, on ridge_"):
+        with pytest.raises(DataError, match="part 0, on reseen_"):
             list(map_parallel(stop, range(5)))
         assert n_threads() == 2
         with one_thread():
             assert set(map_parallel(thread, range(3))) == {"MainThread"}
-        assert set(map_parallel(thread, range(3), device=Device("cpu"))) == {"MainThread"}
+        assert set(map_parallel(thread, range(3), on_cores=False)) == {"MainThread"}
 
 
 def test_a_target_that_cannot_be_fitted_says_so_from_any_core() -> None:
