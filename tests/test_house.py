@@ -10,6 +10,7 @@ import reseen
 from reseen.recipe import Recipe, identity, recipe_folder
 
 ROOT = Path(__file__).resolve().parents[1]
+SOURCE = sorted((ROOT / "src").rglob("*.py"))
 
 PUBLIC = {
     "Alignment",
@@ -107,6 +108,25 @@ def test_importing_reseen_takes_no_time():
 def test_modules_are_short_enough_to_read():
     lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "src").rglob("*.py")}
     assert {path: n for path, n in lengths.items() if n > 400} == {}
+
+
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+def nested(tree, kinds):
+    """Return the lines on which a node of some kinds has another one of them inside."""
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, kinds):
+            lines += [inner.lineno for inner in ast.walk(node) if inner is not node and isinstance(inner, kinds)]
+    return lines
+
+
+@pytest.mark.parametrize("kinds", [COMPREHENSIONS, (ast.IfExp,)], ids=["comprehension", "conditional expression"])
+def test_none_is_inside_another_one(kinds):
+    assert nested(ast.parse("[[a if b else c if d else e for a in f] for f in g]"), kinds) == [1]
+    found = {str(path): nested(ast.parse(path.read_text(encoding="utf-8")), kinds) for path in SOURCE}
+    assert {name: lines for name, lines in found.items() if lines} == {}
 
 
 def test_there_is_no_room_for_odds_and_ends():

@@ -126,7 +126,9 @@ def score(
             where="networks",
             found=tuple(names),
         )
-    builtin = evaluation_networks(BUILTIN_NETWORKS if networks is None else networks) if "builtin" in names else []
+    builtin = []
+    if "builtin" in names:
+        builtin = evaluation_networks(BUILTIN_NETWORKS if networks is None else networks)
     each: list[pd.DataFrame] = []
     table = evaluate(
         subject,

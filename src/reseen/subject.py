@@ -78,7 +78,8 @@ class Subject:
             split = Split.fixed(np.setdiff1d(seen, test), test)
         self._split = split
         _check_shown(np.unique(trials.stimulus_id) if split is None else split.used, stimuli)  # type: ignore[union-attr]
-        self.name = name if name is not None else trials.subject if isinstance(trials, Trials) else ""
+        known_name = trials.subject if isinstance(trials, Trials) else ""
+        self.name = known_name if name is None else name
 
     def __repr__(self) -> str:
         known = self._split if self._split is not None else "no test stimuli chosen"

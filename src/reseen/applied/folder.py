@@ -188,9 +188,12 @@ class DecodersFolder(ResultsFolder):
         chosen = choose_conditions(self, conditions)
         needed = decoded_features(chosen or self.recipe.reconstruct.conditions)
         read = self.data if data is None else self.data.model_copy(update={"path": Path(data)})
+        decoders = {}
+        for name in names:
+            decoders[name] = {feature: self.decoders(feature, name) for feature in needed}
         return apply_imagery(
             self,
-            {name: {feature: self.decoders(feature, name) for feature in needed} for name in names},
+            decoders,
             read,
             conditions=chosen,
             scaling=scaling,

@@ -80,7 +80,7 @@ def _print_comparison(title: str, rows: list[dict[Hashable, Any]], everything: b
     from reseen.tables import BUILTIN
 
     chosen = [row for row in rows if everything or _is_first_choice(row)]
-    shown = [row for row in chosen if everything or any(row[name] for name in ("difference", "low", "high"))]
+    shown = [row for row in chosen if everything or row["difference"] or row["low"] or row["high"]]
     table = Table("subject", "from", "score", title=title)
     for column in ("reference", "other", "difference", "95 %", "p", "p, Holm", "n"):
         table.add_column(column, justify="right")

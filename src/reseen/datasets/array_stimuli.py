@@ -165,7 +165,7 @@ def read_captions(found: Arrays, n_stimuli: int) -> list[tuple[str, ...]]:
         words = texts(found.path, "captions", table.ravel())
         width = max(table.size // n_stimuli, 1)
         rows = [words[start : start + width] for start in range(0, len(words), width)]
-        return [tuple(word for word in row if word) for row in rows]
+        return [tuple(filter(None, row)) for row in rows]
     if "figure_name" in found.arrays:
         names = texts(found.path, "figure_name", _of_stimuli(found, "figure_name", n_stimuli))
         return [(f"a white {name} on black",) if name else () for name in names]

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +55,12 @@ class Meshes:
 @lru_cache(maxsize=1)
 def fsaverage5() -> Meshes:
     """Return the surfaces of fsaverage5, which nilearn ships."""
-    inflated, flat = (
-        {side: (load_points(mesh, side), load_faces(mesh, side)) for side in SIDES} for mesh in ("infl", "flat")
-    )
+    inflated, flat = _load_mesh("infl"), _load_mesh("flat")
     return Meshes("fsaverage5", inflated, flat, {side: load_sulci(side) for side in SIDES})
+
+
+def _load_mesh(name: Literal["infl", "flat"]) -> dict[str, Mesh]:
+    return {side: (load_points(name, side), load_faces(name, side)) for side in SIDES}
 
 
 def find_meshes(space: str, folder: Path | None) -> Meshes:

@@ -145,7 +145,9 @@ def read_responses(path: Path, n_sessions: int | None = None) -> tuple[NDArray[n
         missing = [name for name in names if name not in (table_rows.fieldnames or ())]
         if missing:
             raise DataError(f"{path} lacks the column {missing[0]}; {', '.join(names)} are needed. Fetch it again.")
-        rows = [tuple(int(float(row[name])) for name in names) for row in table_rows]
+        rows = []
+        for row in table_rows:
+            rows.append([int(float(row[name])) for name in names])
     table = np.array(sorted(rows), dtype=np.int64).reshape(-1, 4)
     if n_sessions is not None:
         table = table[table[:, 0] <= n_sessions]

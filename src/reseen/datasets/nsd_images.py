@@ -79,7 +79,7 @@ def read_images(files: NsdFiles, n_images: int, fit: Fit = "crop") -> Stimuli:
         If the file of subsets and categories is damaged.
     """
     truth = read_truth(files.truth)
-    subsets = {str(name): frozenset(int(i) for i in ids) for name, ids in truth.get("subsets", {}).items()}
+    subsets = {str(name): frozenset(map(int, ids)) for name, ids in truth.get("subsets", {}).items()}
     categories = {str(name): dict(enumerate(labels)) for name, labels in truth.get("categories", {}).items()}
     drawn = bool(categories)  # only drawn scenes of a simulated tree have categories, not a user's own images
     return Stimuli(

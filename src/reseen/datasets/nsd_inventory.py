@@ -124,10 +124,10 @@ def extras(data: DataRecipe, subject: str) -> Mapping[str, list[FileCheck]]:
     """
     files = NsdFiles(need_path(data), subject, data.space, data.betas)
     wanted = {"noise ceilings": files.ncsnr_files(), "maps on the cortex": files.transforms()}
-    return {
-        purpose: [check_file(path, _describe_volume(path), missing="missing") for path in paths]
-        for purpose, paths in wanted.items()
-    }
+    found = {}
+    for purpose, paths in wanted.items():
+        found[purpose] = [check_file(path, _describe_volume(path), missing="missing") for path in paths]
+    return found
 
 
 def _describe_volume(path: Path) -> Callable[[], str]:

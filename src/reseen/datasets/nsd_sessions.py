@@ -42,7 +42,9 @@ def list_sessions(files: NsdFiles) -> list[int]:
         If the folder cannot be listed.
     """
     starts = tuple(f"{side}.betas_session" for side in SIDES) if files.on_surface else ("betas_session",)
-    endings = (".mgh",) if files.on_fsaverage else (".hdf5",) if files.on_native else (".hdf5", ".nii.gz")
+    endings: tuple[str, ...] = (".hdf5", ".nii.gz")
+    if files.on_surface:
+        endings = (".mgh",) if files.on_fsaverage else (".hdf5",)
     try:
         names = [path.name for path in files.betas_folder.iterdir()]
     except FileNotFoundError:

@@ -84,7 +84,9 @@ def refuse_other_layout(data: DataRecipe, cause: ReseenError | None = None) -> N
 def recognise(path: Path) -> Layout | None:
     """Return what a file or folder is; None if it is nothing known."""
     try:
-        return _folder(path) if path.is_dir() else _file(path) if path.is_file() else None
+        if path.is_dir():
+            return _folder(path)
+        return _file(path) if path.is_file() else None
     except OSError:
         return None  # the reader's own error says what prevents reading
 
@@ -353,7 +355,10 @@ _PATTERNS: Mapping[str, Layout] = {
 def _folder(folder: Path) -> Layout | None:
     paths = itertools.islice(folder.rglob("*"), MOST_FILES)
     files = sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file() and path.name[0] != ".")
-    fitting = [layout for pattern, layout in _PATTERNS.items() if any(re.fullmatch(pattern, name) for name in files)]
+    fitting = []
+    for pattern, layout in _PATTERNS.items():
+        if any(re.fullmatch(pattern, name) for name in files):
+            fitting.append(layout)
     hdf5 = [name for name in files if name.endswith(".h5") and "/" not in name]
     if not fitting and hdf5:
         first = _file(folder / hdf5[0])

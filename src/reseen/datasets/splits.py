@@ -67,7 +67,7 @@ def make_split(
 
 def _leave_trials_out(data: DataRecipe, stimulus_id: NDArray[np.int64], labels: Mapping[str, Labels]) -> Split:
     """Leave the trials of each label out in turn."""
-    known = [name for name, values in labels.items() if any(str(value) for value in values)]
+    known = [name for name, values in labels.items() if any(map(str, values))]
     if data.test not in known:
         raise RecipeError(
             f"data.test is {data.test!r}; the trials of these data have {', '.join(known) or 'no such labels'}. Set "

@@ -222,7 +222,8 @@ def alignment_stimuli(
     shared = _shared(source, target, None)
     own = np.setdiff1d(target.stimulus_id, source.stimulus_id)
     split = protocol == "shared_split"
-    count = n_align if n_align is not None else (round(0.7 * len(shared)) if split else len(shared))
+    usual = round(0.7 * len(shared)) if split else len(shared)
+    count = usual if n_align is None else n_align
     chosen = np.sort(np.random.default_rng(seed).permutation(shared)[:count])
     test = np.setdiff1d(shared, chosen) if split else own
     if count > len(shared) or not len(test):

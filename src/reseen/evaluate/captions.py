@@ -95,7 +95,10 @@ def score_captions(
 def _mismatched(captions: Sequence[str], known: CaptionReferences, n_draws: int, seed: int) -> list[dict[str, Floats]]:
     """Score the captions with the references of other images, once for each draw."""
     pairings = statistics.derangements(known.labels, n_draws, seed=seed)
-    return [known.compare([captions[row] for row in pairing]).scores() for pairing in pairings]
+    scores = []
+    for pairing in pairings:
+        scores.append(known.compare([captions[row] for row in pairing]).scores())
+    return scores
 
 
 def _random(training: Sequence[str], known: CaptionReferences, n_draws: int, seed: int) -> list[dict[str, Floats]]:
@@ -104,7 +107,10 @@ def _random(training: Sequence[str], known: CaptionReferences, n_draws: int, see
         raise ShapeError("training must be a list of captions; found one text.", where="training", found=training)
     rng = np.random.default_rng([seed, 8])
     drawn = rng.integers(len(training), size=(n_draws, len(known)))
-    return [known.compare([training[number] for number in numbers]).scores() for numbers in drawn]
+    scores = []
+    for numbers in drawn:
+        scores.append(known.compare([training[number] for number in numbers]).scores())
+    return scores
 
 
 def _ceiling(references: Sequence[Sequence[str]], labels: NDArray[np.int64]) -> list[CaptionCounts]:

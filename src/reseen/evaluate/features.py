@@ -72,10 +72,10 @@ def evaluate_features(
     if len(permuted):
         levels["permuted"] = list(permuted)
     centred = true - training_mean
-    found = {level: [array - training_mean for array in arrays] for level, arrays in levels.items()}
-    matrices = {
-        level: [metrics.correlation_matrix(centred, array) for array in arrays] for level, arrays in found.items()
-    }
+    found, matrices = {}, {}
+    for level, arrays in levels.items():
+        found[level] = [array - training_mean for array in arrays]
+        matrices[level] = [metrics.correlation_matrix(centred, array) for array in found[level]]
     rows = []
     for pool in pools(stimulus_id, subsets, recipe, seed):
         fixed = {"subject": subject, "condition": name, "protocol": BUILTIN, "network": FEATURES, "layer": ""}

@@ -127,10 +127,14 @@ def join_names(made: Sequence[Path], true: Sequence[Path], images: Path, origina
         )
     items = tuple(sorted(samples))
     number = {name: k for k, name in enumerate(sorted(known))}
+    in_order = {}
+    for item in items:
+        of_item = samples[item]
+        in_order[item] = tuple(of_item[sample] for sample in sorted(of_item))
     return Pairs(
         items,
         {item: known[_stimulus(item, known)] for item in items},
-        {item: tuple(path for _, path in sorted(samples[item].items())) for item in items},
+        in_order,
         np.array([number[_stimulus(item, known)] for item in items], dtype=np.int64),
     )
 

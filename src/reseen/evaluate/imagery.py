@@ -108,13 +108,11 @@ def score_imagery(
             continue
         weights = statistics.bootstrap_weights(items, n_bootstrap, seed=seed)
         for scorer in SCORERS:
-            parts = {
-                subject: {
-                    task: _score(matrix[np.ix_(items, items)], sets[items], scorer, weights)
-                    for task, matrix in of_subject.items()
-                }
-                for subject, of_subject in correlations.items()
-            }
+            parts: dict[str, dict[str, _Part]] = {}
+            for subject, of_subject in correlations.items():
+                parts[subject] = {}
+                for task, matrix in of_subject.items():
+                    parts[subject][task] = _score(matrix[np.ix_(items, items)], sets[items], scorer, weights)
             pools = {subject: [of_subject] for subject, of_subject in parts.items()}
             if len(parts) > 1:
                 pools = {POOLED: list(parts.values()), **pools}

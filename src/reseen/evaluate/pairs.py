@@ -26,8 +26,8 @@ def n_way_rows(r: Floats, items: Items) -> Iterator[Row]:
         return (valid & (wins == 1)).sum(axis=1), (valid & (wins == 0.5)).sum(axis=1)
 
     beaten, tied = counts(r)
-    permuted = [counts(r[order]) for order in items.orders]
-    wrong_beaten, wrong_tied = (np.stack([found[k] for found in permuted]) for k in (0, 1))
+    permuted = np.array([counts(r[order]) for order in items.orders])  # (n_orders, 2, n_items)
+    wrong_beaten, wrong_tied = permuted[:, 0], permuted[:, 1]
     n_distractors = (items.labels[:, None] != items.labels[None, :]).sum(axis=1)
     most = int(n_distractors.min()) + 1
     settings = {str(choices): choices for choices in CHOICES if choices < most or choices == 2}

@@ -79,9 +79,12 @@ def _sample_rows(matrices: Floats, items: Items) -> Iterator[Row]:
     def resampled(r: Floats) -> Floats:
         return metrics.bootstrap_identification(r, items.weights, labels=items.labels)
 
+    def permuted_scores(r: Floats) -> list[float]:
+        return [two_way(r[order], items) for order in items.orders]
+
     each = np.stack([metrics.identification_from_correlations(r, labels=items.labels) for r in matrices])
     replicates = np.mean([resampled(r) for r in matrices], axis=0)
-    permuted = np.array([np.mean([two_way(r[order], items) for r in matrices]) for order in items.orders])
+    permuted = np.mean([permuted_scores(r) for r in matrices], axis=0)
     yield row("samples", "one", float(statistics.nan_mean(each).mean()), replicates, permuted, n=len(items))
     yield mean_row("samples", "spread", each.std(axis=0, ddof=1), items)
     best = diagnostics.best_samples(matrices, np.arange(len(items)))

@@ -217,10 +217,10 @@ def read_adapter(path: Path, fix: str) -> AdapterFile:
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 (it is no mapping)
             metadata = content.metadata() or {}
     other = sorted(name for name in tensors if not name.startswith((_PROJECTION, _ATTENTION)))
-    own = [
-        {name.removeprefix(part): tensor.float() for name, tensor in tensors.items() if name.startswith(part)}
-        for part in (_PROJECTION, _ATTENTION)
-    ]
+    own: list[dict[str, Any]] = []
+    for part in (_PROJECTION, _ATTENTION):
+        names = [name for name in tensors if name.startswith(part)]
+        own.append({name.removeprefix(part): tensors[name].float() for name in names})
     # the matrices from which all sizes are read, and their number of axes
     sizes = {"latents": 3, "proj_in.weight": 2} if "latents" in own[0] else {"proj.weight": 2, "norm.weight": 1}
     is_known = all(name in own[0] and own[0][name].ndim == n_axes for name, n_axes in sizes.items())

@@ -136,14 +136,14 @@ class CaptionReferences:
                 found=len(np.unique(labels)),
             )
         self.labels: NDArray[np.int64] = labels
-        self._words = [[caption_words(caption) for caption in own] for own in references]
+        self._words = [list(map(caption_words, own)) for own in references]
         _, first = np.unique(labels, return_index=True)
         # number of stimuli of which some reference has an n-gram
         self._frequency: Counter[Words] = Counter()
         for item in first:
-            self._frequency.update({gram for words in self._words[item] for gram in _grams(words)})
+            self._frequency.update(set().union(*map(_grams, self._words[item])))
         self._log_n = float(np.log(len(first)))
-        self._vectors = [[self._vector(words) for words in own] for own in self._words]
+        self._vectors = [list(map(self._vector, own)) for own in self._words]
 
     def __len__(self) -> int:
         """Return the number of items."""

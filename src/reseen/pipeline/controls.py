@@ -164,7 +164,8 @@ def without_groups(split: Split, stimulus_id: NDArray[np.int64], group: NDArray[
 def _join(name: str, shape: Sequence[int], parts: Sequence[Features]) -> Features:
     if not parts:
         return Features(name, np.empty((0, *shape), dtype=np.float32), np.empty(0, dtype=np.int64))
-    array, ids = (np.concatenate([getattr(part, of) for part in parts]) for of in ("array", "stimulus_id"))
+    array = np.concatenate([part.array for part in parts])
+    ids = np.concatenate([part.stimulus_id for part in parts])
     folds = [part.fold for part in parts if part.fold is not None]
     return _in_order(Features(name, array, ids, np.concatenate(folds) if folds else None))
 

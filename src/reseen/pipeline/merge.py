@@ -50,7 +50,8 @@ def merge(
                 joint.add_warning(text)
             for subject in part.recipe.data.subjects:
                 _copy_subject(part, joint, subject)
-    reached = [stage for stage in STAGES if all(stage in part.times for part in parts)]
+    in_all = set(STAGES).intersection(*(part.times for part in parts))
+    reached = [stage for stage in STAGES if stage in in_all]
     last = reached[-1] if reached else "simulate"
     if "encode" in reached and "encode" not in needed(last):
         run(recipe, out, until="encode", device=device, progress=progress)

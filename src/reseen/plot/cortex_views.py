@@ -93,11 +93,12 @@ class Cortex:
         )
         reach = round(max(_reach(meshes, side, regions[side]) for side in SIDES) + MARGIN_MM) if meshes.flat else 0
         large, *small = ("flat", *SMALL_VIEWS) if meshes.flat else SMALL_VIEWS
-        self._views = {
-            side: [_large_view(meshes, side, large, reach), *(_small_view(meshes, side, name) for name in small)]
-            for side in SIDES
-        }
-        self._regions = {side: [view.nearest(regions[side], -1) for view in self._views[side]] for side in SIDES}
+        self._views, self._regions = {}, {}
+        for side in SIDES:
+            views = [_small_view(meshes, side, name) for name in small]
+            views.insert(0, _large_view(meshes, side, large, reach))
+            self._views[side] = views
+            self._regions[side] = [view.nearest(regions[side], -1) for view in views]
 
     def paint(self, colour: Callable[[View, str], Floats]) -> NDArray[np.uint8]:
         """Paint one map.

@@ -82,8 +82,11 @@ def images(
         for k in range(samples.shape[1]):
             title = words(name) if samples.shape[1] == 1 else f"{words(name)},\nsample {k}"
             columns.append((title, samples[:, k]))
-    grid = [[stack[row] for _, stack in columns] for row in chosen]
-    return _grid(grid, [title for title, _ in columns], names, ax)
+    titles_above, of_column = zip(*columns, strict=True)
+    grid = []
+    for row in chosen:
+        grid.append([stack[row] for stack in of_column])
+    return _grid(grid, list(titles_above), names, ax)
 
 
 def denoising(

@@ -155,8 +155,9 @@ def _labels(rows: pd.DataFrame) -> list[str]:
 
 def _rows(table: pd.DataFrame, labels: Sequence[str]) -> list[Row]:
     """Return a row for each label, empty where the table has none."""
-    found = {
-        label: Row(
+    found = {}
+    for label, row in zip(_labels(table), table.to_dict("records"), strict=True):
+        found[label] = Row(
             label,
             float(row["result"]),
             float(row["low"]),
@@ -165,8 +166,6 @@ def _rows(table: pd.DataFrame, labels: Sequence[str]) -> list[Row]:
             chance={name: float(row[column]) for column, name in _CHANCE.items()},
             upper_bound=float(row["upper_bound"]),
         )
-        for label, row in zip(_labels(table), table.to_dict("records"), strict=True)
-    }
     return [found.get(label, Row(label, math.nan)) for label in labels]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from itertools import chain
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,7 +86,7 @@ class Design:
         return digest(self._plain())
 
     def _plain(self) -> dict[str, Any]:
-        sheets = [[list(astuple(question)) for question in sheet] for sheet in self.sheets]
+        sheets = [list(map(astuple, sheet)) for sheet in self.sheets]
         return {"results": self.results, "images": self.images, "seed": self.seed, "sheets": sheets}
 
     def save(self, path: Path) -> Design:
@@ -129,7 +129,7 @@ class Design:
             line = shell_line("reseen", "raters", path.parents[1])
             raise ResultsError(f"there is no {shown(path)}. Write the page for raters first: {line}", where=path)
         found: _Saved = read_json(path, _Saved, fix=_FIX)
-        sheets = tuple(tuple(Question(*question) for question in sheet) for sheet in found.sheets)
+        sheets = tuple(tuple(starmap(Question, sheet)) for sheet in found.sheets)
         design = cls(found.results, found.images, found.seed, sheets)
         if design.fingerprint != found.fingerprint:
             raise DataError(

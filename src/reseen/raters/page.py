@@ -51,6 +51,6 @@ def page(design: Design, images: Mapping[Image, str], *, title: str) -> str:
     def numbers(question: Question) -> list[int]:
         return [place[images[which]] for which in shown(question)]
 
-    sheets = [[numbers(question) for question in sheet] for sheet in design.sheets]
+    sheets = [list(map(numbers, sheet)) for sheet in design.sheets]
     data = {"design": design.fingerprint, "title": title, "images": every, "sheets": sheets}
     return pages.get_template("page.html.j2").render(title=title, n_raters=len(sheets), data=data)

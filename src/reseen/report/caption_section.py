@@ -45,7 +45,11 @@ def _scores(table: pd.DataFrame) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return a row for each score: its name, and value and interval at each level."""
     known = {(row["metric"], row["level"]): row for row in table.to_dict("records")}
     metrics = [metric for metric in CAPTION_METRICS if (metric, "result") in known]
-    return [(wording.words(metric), [_cell(known.get((metric, level))) for level in LEVELS]) for metric in metrics]
+    rows = []
+    for metric in metrics:
+        cells = [_cell(known.get((metric, level))) for level in LEVELS]
+        rows.append((wording.words(metric), cells))
+    return rows
 
 
 def _cell(row: Any) -> tuple[str, str]:

@@ -75,8 +75,11 @@ def _chart(lines: Lines, curve: str, label: str) -> Any:
     drawn, summaries = [], []
     for feature in unique(key[0] for key in lines if key[1] == curve):
         mine = {key[2]: row for key, row in lines.items() if key[:2] == (feature, curve) and _in_curve(*key[1:])}
-        value, low, high = (tuple(float(row[name]) for row in mine.values()) for name in ("value", "low", "high"))
-        chance = tuple(float(row["chance"]) if curve == "n_way" else 0.5 for row in mine.values())
+        columns: dict[str, tuple[float, ...]] = {}
+        for name in ("value", "low", "high", "chance"):
+            columns[name] = tuple(float(row[name]) for row in mine.values())
+        value, low, high = columns["value"], columns["low"], columns["high"]
+        chance = columns["chance"] if curve == "n_way" else (0.5,) * len(mine)
         drawn.append(Curve(feature, tuple(mine), value, low, high, chance))
         values = ", ".join(f"{place} {percent(v)}" for place, v in zip(mine, value, strict=True))
         summaries.append(f"{feature}: {values}")

@@ -171,12 +171,18 @@ def _shared(contents: ReportInput) -> tuple[str, list[list[int]], Sample] | None
     if len(subjects) < 2:
         return None
     stimuli = sorted(set.intersection(*(set(subject.stimulus_id.tolist()) for subject in subjects)))
-    conditions = [c for c in reversed(CONDITIONS) if all(("result", c) in subject.images for subject in subjects)]
+    in_all = set.intersection(*(set(subject.images) for subject in subjects))
+    conditions = [c for c in reversed(CONDITIONS) if ("result", c) in in_all]
     if not stimuli or not conditions:
         return None
-    items = [[int(np.flatnonzero(subject.stimulus_id == i)[0]) for i in stimuli] for subject in subjects]
+    items = [_positions(subject.stimulus_id, stimuli) for subject in subjects]
     scores = np.stack([subject.score[rows] for subject, rows in zip(subjects, items, strict=True)])
     return conditions[0], items, _few(scores.mean(axis=0), contents)
+
+
+def _positions(stimulus_id: NDArray[np.int64], wanted: Sequence[int]) -> list[int]:
+    """Return the first position of each wanted stimulus."""
+    return [int(np.flatnonzero(stimulus_id == i)[0]) for i in wanted]
 
 
 def _few(score: NDArray[np.floating[Any]], contents: ReportInput) -> Sample:

@@ -170,7 +170,7 @@ def _diagnostics(contents: ReportInput) -> list[dict[str, Any]]:
 
 def table_rows(frame: pd.DataFrame, columns: Sequence[Any]) -> list[list[str]]:
     """Return some columns of a table as text, row by row."""
-    return [[_print(cell) for cell in row] for row in frame[list(columns)].itertuples(index=False, name=None)]
+    return [list(map(_print, row)) for row in frame[list(columns)].itertuples(index=False, name=None)]
 
 
 def _print(cell: Any) -> str:

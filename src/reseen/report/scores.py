@@ -96,7 +96,7 @@ def chance_levels(found: Sequence[Mark], head: Headline | None) -> list[dict[str
         words = [mark.key.subject if several else "", wording.words(mark.key.metric), mark.key.layer]
         rows.append(
             {
-                "score": ", ".join(word for word in words if word),
+                "score": ", ".join(filter(None, words)),
                 "condition": mark.key.condition,
                 "values": [marks.show(value, mark.key.metric) for value in values],
             }
@@ -116,7 +116,7 @@ def published(scores: pd.DataFrame) -> list[dict[str, str]]:
         words = [wording.words(metric) + by, score["layer"], score["condition"]]
         rows += [
             {
-                "score": ", ".join(word for word in words if word),
+                "score": ", ".join(filter(None, words)),
                 "subjects": ", ".join(subjects),
                 "n": str(value.n),
                 "result": marks.show(score["result"], metric),

@@ -52,7 +52,7 @@ def _describe(scene: Scene) -> list[float]:
         facing += weight if thing.mirrored else -weight
         leaning += weight * thing.angle / 0.08
     place = [float(scene.background == b) for b in BACKGROUNDS]
-    groups = [sum(kind[k] for k in members) for members in _GROUPS.values()]
+    groups = [sum(map(kind.__getitem__, members)) for members in _GROUPS.values()]
     places = [float(scene.background in members) for members in _PLACES.values()]
     rest = [facing, leaning, scene.horizon, scene.light, scene.tint, float(len(scene.things))]
     return [*kind.values(), *colour.values(), *place, *groups, *places, *subtype.values(), *rest]

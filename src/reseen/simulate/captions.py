@@ -78,7 +78,10 @@ def _name_thing(thing: Thing, rng: Generator) -> str:
         words.append(colour)
     words.append(str(rng.choice(KIND_WORDS[kind])))
     phrase = " ".join(words)
-    return phrase if phrase == "someone" else f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
+    if phrase == "someone":
+        return phrase
+    article = "an" if phrase[0] in "aeiou" else "a"
+    return f"{article} {phrase}"
 
 
 def _side(thing: Thing) -> str:

@@ -23,7 +23,7 @@ from reseen.simulate.captions import write_captions
 from reseen.simulate.design import deal_ids
 from reseen.simulate.filters import SIDE
 from reseen.simulate.painting import draw_scene
-from reseen.simulate.scenes import sample_scene
+from reseen.simulate.scenes import Scene, sample_scene
 
 Progress = Callable[[int, int], None]
 OWN_SIZE = 425
@@ -99,10 +99,14 @@ def draw_images(recipe: SimulateRecipe, rng: Generator, progress: Progress | Non
         subsets=subsets,
         categories={
             "background": [scene.background for scene in scenes],
-            "objects": [" and ".join(sorted(thing.kind for thing in scene.things)) for scene in scenes],
+            "objects": [_objects(scene) for scene in scenes],
         },
         descriptions=tuple(asdict(scene) for scene in scenes),
     )
+
+
+def _objects(scene: Scene) -> str:
+    return " and ".join(sorted(thing.kind for thing in scene.things))
 
 
 def read_images(folder: Path, recipe: SimulateRecipe, rng: Generator, progress: Progress | None = None) -> Shown:

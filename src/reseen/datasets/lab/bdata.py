@@ -247,7 +247,9 @@ def _labels(file: BData, key: str) -> Texts:
 
 
 def _number(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.0f}" if value == int(value) else f"{value:.{_DECIMALS}f}"
+    if np.isnan(value):
+        return ""
+    return f"{value:.0f}" if value == int(value) else f"{value:.{_DECIMALS}f}"
 
 
 def _images(data: DataRecipe, file: BData) -> Texts:

@@ -11,8 +11,9 @@ The events files name the image of each trial in the column ``stim_file``. Respo
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +78,10 @@ def read(data: DataRecipe, subject: str) -> LabData:
     if ending is None:
         _refuse_model(data, folder)
         files = {run: sorted(paths, key=lambda path: by_number(path.name)) for run, paths in runs.items()}
-        responses = run_files([path for paths in files.values() for path in paths], place)
-        counts = {run: sum(count_volumes(path, place) for path in paths) for run, paths in files.items()}
+        responses = run_files(list(itertools.chain(*files.values())), place)
+        counts = {}
+        for run, paths in files.items():
+            counts[run] = sum(count_volumes(path, place) for path in paths)
         return assemble(data, read_run_tables(data, counts), responses, notes=notes)
     return _estimated(data, {run: _only(paths) for run, paths in runs.items()}, place, events, notes)
 
@@ -117,12 +120,17 @@ def _ending(folder: Path, endings: tuple[str, ...]) -> str | None:
     return next((ending for ending in endings if any(folder.rglob(f"[!.]*{ending}"))), None)
 
 
+def _is_any(run: Run, known: Iterable[Run]) -> bool:
+    """Return whether a file's run may be one of several; entities that a name lacks fit any."""
+    return any(may_be(other, run) for other in known)
+
+
 def _with_images(data: DataRecipe, runs: Runs, events: Sequence[Path]) -> tuple[Runs, tuple[str, ...]]:
     """Return the runs of the tasks with images, and a note of those that are left out."""
     if data.trials is not None and locate(data, data.trials, "data.trials").is_file():
         return runs, ()
     named = [run_of(path) for path in events if _has_images(path)]
-    with_images = {run[2] for run in runs if any(may_be(found, run) for found in named)}
+    with_images = {run[2] for run in runs if _is_any(run, named)}
     if not with_images:
         raise DataError(
             f"{shown(need_root(data))} has no events file with a column stim_file that names images. A block design, "
@@ -177,7 +185,9 @@ def _in_space(data: DataRecipe, folder: Path, runs: Runs) -> tuple[str, Runs]:
             found=wanted,
         )
     (space,) = chosen
-    found = {run: [path for path in paths if space_of(path) == space] for run, paths in runs.items()}
+    found: dict[Run, list[Path]] = {}
+    for run, paths in runs.items():
+        found[run] = [path for path in paths if space_of(path) == space]
     missing = [run for run, paths in found.items() if not paths]
     if missing:
         raise DataError(
@@ -197,7 +207,7 @@ def _voxels(data: DataRecipe, folder: Path, runs: Runs, space: str, *, needs_mas
         return read_mask(locate(data, data.mask, "data.mask"), name)
     files = [path for place in {need_root(data), folder} for ending in MASKS for path in place.rglob(f"[!.]*{ending}")]
     in_space = [path for path in files if space_of(path) == space]
-    masks = sorted({path for path in in_space if any(may_be(run_of(path), run) for run in runs)})
+    masks = sorted({path for path in in_space if _is_any(run_of(path), runs)})
     first = next(iter(runs.values()))[0]
     if not masks and needs_mask:
         raise DataError(

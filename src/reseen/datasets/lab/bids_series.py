@@ -174,7 +174,10 @@ def _confounds(data: DataRecipe, path: Path, n_volumes: int) -> dict[str, NDArra
     """Return the confounds of a run; missing values, as in the first volume of derivatives, become 0."""
     columns = read_columns(path)
     wanted = (*MOTION, STEADY) if data.confounds is None else data.confounds
-    names = [name for name in columns if any(fnmatchcase(name, pattern) for pattern in wanted)]
+    names = []
+    for name in columns:
+        if any(fnmatchcase(name, pattern) for pattern in wanted):
+            names.append(name)
     exact = [] if data.confounds is None else [name for name in wanted if not set(name) & set("*?[")]
     missing = [name for name in exact if name not in columns]
     if missing or not names:

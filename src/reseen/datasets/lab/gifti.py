@@ -53,8 +53,9 @@ def read(data: DataRecipe, subject: str) -> LabData:
 
 def _pair(files: Sequence[Path]) -> tuple[Path, Path]:
     """Return the run's files of the left and of the right hemisphere."""
-    found = {side: [file for file in files if side_of(file) == side] for side in SIDES}
-    for side, mine in found.items():
+    found = {}
+    for side in SIDES:
+        mine = found[side] = [file for file in files if side_of(file) == side]
         if len(mine) != 1:
             raise DataError(
                 f"{shown(files[0].parent)}: the run of {shown(files[0].name)} has {len(mine)} files of the hemisphere "

@@ -111,7 +111,8 @@ def _type(data: DataRecipe, folders: Sequence[Path]) -> str:
 
 
 def _files(folder: Path, name: str) -> list[Path]:
-    return [path for path in (folder / f"{name}{suffix}" for suffix in SUFFIXES) if path.is_file()]
+    paths = [folder / f"{name}{suffix}" for suffix in SUFFIXES]
+    return [path for path in paths if path.is_file()]
 
 
 def _only_file(folder: Path, name: str) -> Path:

@@ -42,8 +42,11 @@ def _number(label: str) -> str:
 
 def in_order(run: Run) -> tuple[list[tuple[int, str]], ...]:
     """Return a sort key in which run 10 follows run 9."""
-    parts = (re.findall(r"\d+|\D+", label) for label in run)
-    return tuple([(int(part) if part.isdecimal() else -1, part) for part in label] for label in parts)
+    return tuple(_parts(label) for label in run)
+
+
+def _parts(label: str) -> list[tuple[int, str]]:
+    return [(int(part) if part.isdecimal() else -1, part) for part in re.findall(r"\d+|\D+", label)]
 
 
 def by_number(name: str) -> list[tuple[int, str]]:

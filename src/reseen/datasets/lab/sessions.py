@@ -44,8 +44,11 @@ def choose_sessions(source: Path, labels: Sequence[str], wanted: SessionChoice) 
         if wanted > len(known):
             raise _refusal(source, wanted, f"there are {len(known)} sessions", "Lower it.", known)
         return known[:wanted]
-    numbers = [[int(digits) for digits in re.findall(r"\d+", label)] for label in known]
-    by_number = {found[0]: label for found, label in zip(numbers, known, strict=True) if len(found) == 1}
+    by_number = {}
+    for label in known:
+        numbers = re.findall(r"\d+", label)
+        if len(numbers) == 1:
+            by_number[int(numbers[0])] = label
     names = ", ".join(map(shown, known[:8])) + ", ..." * (len(known) > 8)
     if len(by_number) < len(known):
         said = f"the sessions {names} do not have one number each, all different"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -153,16 +154,22 @@ def read_columns(path: Path) -> dict[str, Texts]:
                 expected=len(header),
                 found=len(row),
             )
-    cells = {name: [row[column].strip() for row in rows[1:]] for column, name in enumerate(header)}
-    return {name: tuple("" if cell in MISSING_CELLS else cell for cell in column) for name, column in cells.items()}
+    columns = {}
+    for column, name in enumerate(header):
+        cells = [row[column].strip() for row in rows[1:]]
+        columns[name] = tuple("" if cell in MISSING_CELLS else cell for cell in cells)
+    return columns
 
 
 def join_tables(tables: Sequence[TrialTable]) -> TrialTable:
     """Join the tables of several runs, in this order; a column that a table lacks is empty there."""
-    names = dict.fromkeys(name for table in tables for name in table.columns)
-    columns = {name: sum((table.columns.get(name, ("",) * len(table)) for table in tables), ()) for name in names}
-    fields = ("image", "session", "run")
-    image, session, run = (sum((getattr(table, name) for table in tables), ()) for name in fields)
-    has_split = any(table.split for table in tables)
-    split = sum((table.split or ("",) * len(table) for table in tables), ()) if has_split else ()
+    columns = {}
+    for name in chain(*(table.columns for table in tables)):
+        parts = [table.columns.get(name, ("",) * len(table)) for table in tables]
+        columns[name] = tuple(chain(*parts))
+    image = tuple(chain(*(table.image for table in tables)))
+    session = tuple(chain(*(table.session for table in tables)))
+    run = tuple(chain(*(table.run for table in tables)))
+    parts = [table.split or ("",) * len(table) for table in tables]
+    split = tuple(chain(*parts)) if any(table.split for table in tables) else ()
     return TrialTable(image, session, run, split, columns)
