@@ -1,4 +1,4 @@
-"""The method as it is typed in a notebook. Simulate subjects first: `reseen simulate demo --data data`."""
+"""The method as it is typed in a notebook. Simulate subjects first: `reseen simulate data --recipe demo`."""
 
 import reseen
 

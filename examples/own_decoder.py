@@ -1,4 +1,4 @@
-"""Decode by a scikit-learn pipeline. Simulate subjects first: `reseen simulate demo --data data`."""
+"""Decode by a scikit-learn pipeline. Simulate subjects first: `reseen simulate data --recipe demo`."""
 
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.pipeline import make_pipeline

@@ -30,6 +30,41 @@ def test_every_command_of_a_page_is_one_and_its_recipe_takes_the_settings(page: 
             with_settings(load_recipe(found["recipe"]), found.get("settings") or [])
 
 
+def test_every_command_named_in_a_sentence_exists_with_its_options() -> None:
+    commands = typer.main.get_command(app).commands
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "examples").glob("*.py"))]:
+        if page.name == "log.md":  # it quotes what was typed then
+            continue
+        for line in re.findall(r"`reseen ([a-z][^`]*)`", page.read_text(encoding="utf-8")):
+            name, *words = shlex.split(line)
+            assert name in commands, (page.name, line)
+            if hasattr(commands[name], "commands"):  # raters
+                continue
+            known = {option for parameter in commands[name].params for option in parameter.opts}
+            assert {word for word in words if word.startswith("--")} <= known, (page.name, line)
+
+
+def test_the_front_page_is_short_and_shows_the_notebook_and_the_two_commands() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.split()) <= 500
+    (shown,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    example = (ROOT / "examples/notebook.py").read_text(encoding="utf-8")
+    assert shown == example[example.index("import reseen") :]
+    assert re.findall(r"^\$ (make \w+)", text, re.MULTILINE) == ["make demo", "make test"]
+
+
+def test_the_front_page_leads_to_every_page_of_users() -> None:
+    reached, missing = {"README.md"}, [ROOT / "README.md"]
+    while missing:
+        page = missing.pop()
+        for target in re.findall(r"\]\((?!http)([^)#\s]+\.md)", page.read_text(encoding="utf-8")):
+            path = (page.parent / target).resolve()
+            if path.name not in reached:
+                reached.add(path.name)
+                missing.append(path)
+    assert {page.name for page in PAGES} <= reached
+
+
 def test_links_between_the_pages_lead_somewhere() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
