@@ -1,13 +1,14 @@
-# The only commands anyone needs: make install, make demo, make test, make check, make bench.
+# The only commands anyone needs: make install, make demo, make test, make check, make docs, make bench.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One stamp for what users install, one for what developers and tests need besides.
+# One stamp for what users install, one for what developers and tests need besides, and one for the site.
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
+DOCS_STAMP := $(VENV)/.installed-docs
 PIP = $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: install develop demo test check bench environment
+.PHONY: install develop demo test check docs bench environment
 
 install: $(STAMP)
 
@@ -22,6 +23,11 @@ $(STAMP): pyproject.toml constraints.txt
 $(DEV_STAMP): pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory environment
 	$(PIP) -e '.[dev,cluster,metrics]'
+	touch $(STAMP) $@
+
+$(DOCS_STAMP): pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory environment
+	$(PIP) -e '.[docs,cluster,metrics]'
 	touch $(STAMP) $@
 
 # The version is checked before anything is written, and an environment that venv could not complete is deleted.
@@ -45,6 +51,12 @@ check: develop
 
 test: check
 	$(BIN)/python -m pytest
+
+# Every tutorial is executed again. One thread: several are slower where other work runs.
+docs: $(DOCS_STAMP)
+	rm -rf docs/generated docs/tutorials/out out/site
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -b html -d out/site-doctrees docs out/site
+	@echo "The site is out/site/index.html."
 
 bench: develop
 	@for script in $$(ls benchmarks/*.py | grep -v -e figures.py -e encode_fits.py -e full_size.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done

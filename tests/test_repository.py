@@ -67,7 +67,13 @@ def test_what_make_runs_with_the_users_install_and_with_the_developers():
         assert ("-e '.[cluster,metrics]'" in lines) != has_developer_tools, target
 
 
-@pytest.mark.parametrize("target", ["install", "develop", "demo", "test"])
+def test_the_site_is_built_without_developer_tools():
+    lines = make("-n", "docs", VENV="nosuch").stdout
+    assert "-e '.[docs,cluster,metrics]'" in lines
+    assert "dev" not in re.findall(r"\[([\w,]+)\]", lines)[0].split(",")
+
+
+@pytest.mark.parametrize("target", ["install", "develop", "demo", "test", "docs"])
 def test_an_old_python_is_refused_in_a_sentence_and_leaves_nothing(tmp_path, target):
     python = stand_in(tmp_path / "python3", (3, 9, 2), tmp_path / "log")
     done = make(target, PYTHON=python, VENV=tmp_path / "venv")

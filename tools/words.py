@@ -50,6 +50,8 @@ ALLOWED = (
 )
 OLD_NAMES = ("array_files.py", "arrays.py", "own_data.md", "test_arrays.py")
 LEFT_OUT = ("log.md", "words.py")
+WRITTEN = {"generated", "out"}
+"""Folders in docs that the build of the site writes."""
 """The log quotes what was printed then."""
 
 
@@ -59,7 +61,7 @@ def files() -> Iterator[Path]:
         yield ROOT / page
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in SUFFIXES and path.name not in LEFT_OUT:
+            if path.suffix in SUFFIXES and path.name not in LEFT_OUT and not WRITTEN.intersection(path.parts):
                 yield path
 
 
