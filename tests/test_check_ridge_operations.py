@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from reseen.check import check
+from reseen.check.costs import shares_factoring
 from reseen.check.ridge_operations import Operations, count_factoring, count_targets
 from reseen.recipe import Recipe, with_settings
 from reseen.ridge import factor
@@ -96,3 +97,11 @@ def test_check_counts_no_decoders_where_none_is_fitted(small_recipe: Recipe, tmp
     assert found(small_recipe, tmp_path, "data.path=/nosuch") == ""
     some = found(small_recipe, tmp_path, "decode.predictions.z=nosuch.npz")
     assert some.startswith("c ")
+
+
+def test_a_factoring_is_shared_with_the_previous_feature_of_the_same_voxels_and_penalties(small_recipe: Recipe) -> None:
+    same = with_settings(small_recipe, ['decode.rois.c=["low"]'])
+    assert shares_factoring(same, "c", "z")
+    assert not shares_factoring(same, "c", None)
+    assert not shares_factoring(small_recipe, "c", "z")
+    assert not shares_factoring(with_settings(same, ["decode.feature_alphas={c = [1.0, 20.0]}"]), "c", "z")

@@ -585,3 +585,28 @@ def test_betas_of_each_of_two_subjects_are_read_and_hashed_once(tmp_path, monkey
     assert sorted(calls) == ["hash", "hash", "read", "read"]
     assert set(results.load_table("scores")["subject"]) == {"subj01", "subj02"}
     assert set(results.load_table("encoding")["subject"]) == {"subj01", "subj02"}
+
+
+def test_features_of_the_same_voxels_factor_the_responses_once(small_recipe, tmp_path, monkeypatch):
+    from reseen.decode import Decoding, tasks
+
+    calls = []
+
+    def counted(*arguments, **options):
+        calls.append(options["alphas"])
+        return factor(*arguments, **options)
+
+    factor = tasks.factor
+    monkeypatch.setattr(tasks, "factor", counted)
+    recipe = with_settings(small_recipe, ['decode.rois.c=["low"]'])
+    shared = pipeline.run(recipe, tmp_path / "shared", until="decode")
+    n_shared = len(calls)
+    other = with_settings(recipe, ["decode.feature_alphas={c = [1.0, 10.0, 100.0]}"])
+    pipeline.run(other, tmp_path / "other_penalties", until="decode")
+    n_other = len(calls) - n_shared
+    monkeypatch.setattr(Decoding, "can_share", lambda *_: False)
+    alone = pipeline.run(recipe, tmp_path / "alone", until="decode")
+    assert n_other == len(calls) - n_shared - n_other == 2 * n_shared > 0
+    for stem in ("z", "c", "permuted0_c"):
+        one, two = [folder.load_features(folder.decode_path("subj01", stem)) for folder in (shared, alone)]
+        assert np.array_equal(one.array, two.array)

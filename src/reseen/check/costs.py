@@ -151,9 +151,10 @@ def decoders(inputs: Inputs) -> Iterator[Finding]:
     operations, n_weights = Operations(0.0, 0.0), 0
     for outline in inputs.known.values():
         n_folds = len(outline.split.folds)
-        for name, n_targets in targets.items():
+        for name, previous in zip(targets, (None, *targets), strict=False):
+            n_targets, n_factorings = targets[name], 0 if shares_factoring(recipe, name, previous) else 1
             for fold in range(n_folds):
-                operations += _operations(recipe, outline, fold, name, n_targets)
+                operations += _operations(recipe, outline, fold, name, n_targets, n_factorings)
             n_weights = max(n_weights, _n_voxels(recipe, outline, name) * n_targets * n_folds)
     counted = ", ".join(f"{name} {n_targets:,}" for name, n_targets in targets.items())
     time = "" if inputs.device.startswith("cuda") else f", about {duration(operations.seconds)} of one core"
@@ -161,7 +162,17 @@ def decoders(inputs: Inputs) -> Iterator[Finding]:
     yield Finding("decoders", f"{counted} targets: {operations.total / 1e12:.2g} TFLOP{time}; {weights}")
 
 
-def _operations(recipe: Recipe, outline: Outline, fold: int, name: str, n_targets: int) -> Operations:
+def shares_factoring(recipe: Recipe, name: str, previous: str | None) -> bool:
+    """Return whether a feature is decoded from the voxels and with the penalties of the previous one."""
+    section = recipe.decode
+    if previous is None or section.rois_of(name) != section.rois_of(previous):
+        return False
+    return section.alphas_of(name) == section.alphas_of(previous)
+
+
+def _operations(
+    recipe: Recipe, outline: Outline, fold: int, name: str, n_targets: int, n_factorings: int
+) -> Operations:
     """Count the operations of one feature's decoders in one fold, on true and on permuted labels."""
     section, n_fits = recipe.decode, 1 + recipe.n_permuted
     trained = outline.stimulus_id[outline.split.train_rows(fold, outline.stimulus_id)]
@@ -175,8 +186,8 @@ def _operations(recipe: Recipe, outline: Outline, fold: int, name: str, n_target
     under_prior = name == "t" or (name == "c" and section.c_prior == "captions")
     if under_prior:  # principal components are decoded too, and for permuted labels they alone
         n_components = min(N_COMPONENTS, n_stimuli // 5)
-        return factoring * 2 + count(n_targets) + count(n_components) * n_fits
-    return factoring + count(n_targets) * n_fits
+        return factoring * (n_factorings + 1) + count(n_targets) + count(n_components) * n_fits
+    return factoring * n_factorings + count(n_targets) * n_fits
 
 
 def _n_targets(inputs: Inputs, name: str) -> int:

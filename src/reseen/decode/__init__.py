@@ -9,6 +9,7 @@ A task is a block of targets of one fold (`tasks`). Maps do not depend on where 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -103,6 +104,18 @@ class Decoding:
             group=split.group,
         )
         self._tests = [self.data.test(fold) for fold in range(len(split.folds))]
+
+    def can_share(self, name: str, rois: Sequence[str]) -> bool:
+        """Return whether another feature has the same voxels and penalties, so that `of` decodes it."""
+        recipe = self.data.recipe
+        same_penalties = recipe.alphas_of(name) == recipe.alphas_of(self.data.feature.name)
+        return self._rois == tuple(rois) and same_penalties
+
+    def of(self, feature: Features) -> Decoding:
+        """Return the decoding of another feature from the same voxels; both share the factored problem of a fold."""
+        other = copy(self)
+        other.data = replace(self.data, feature=feature)
+        return other
 
     def run(
         self,

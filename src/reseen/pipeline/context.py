@@ -340,9 +340,11 @@ class SubjectRun:
         """Return features of the decode stage by the stem of their file, such as ``"chance_mean_z"``."""
         return self.results.load_features(self.decode_path(stem), self.computed_by("decode"))
 
-    def decoding(self, name: str, split: Split) -> Decoding:
-        """Return the decoding of a feature; each fold of the split has a decoder."""
+    def decoding(self, name: str, split: Split, previous: Decoding | None = None) -> Decoding:
+        """Return the decoding of a feature; it shares the factored responses of a ``previous`` one if it can."""
         recipe = self.recipe
+        if previous is not None and previous.can_share(name, recipe.decode.rois_of(name)):
+            return previous.of(self.true(name))
         return Decoding(
             self.trials,
             split,

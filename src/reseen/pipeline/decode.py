@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reseen.datasets.predictions import predictions_path, read_predictions
-from reseen.decode import Decoder
+from reseen.decode import Decoder, Decoding
 from reseen.decode.estimators import RIDGE
 from reseen.decode.prior import Candidates, DecodingUnderPrior
 from reseen.files.reading import shown
@@ -31,6 +31,7 @@ def decode(subject: SubjectRun) -> bool:
         results.claim(f"decoder {own}", fingerprint_of(load_object(own, "decode.decoder")))
     worked = _copy_trial_table(subject)
     computed_by = subject.computed_by("decode")
+    linear = None
     for name in run.decoded_names:
         permutations = (None, *range(run.recipe.n_permuted))
         paths = {permutation: subject.decode_path(decoded_stem(name, permutation)) for permutation in permutations}
@@ -42,7 +43,8 @@ def decode(subject: SubjectRun) -> bool:
         elif missing and name == "t" and run.recipe.states is not None:
             _write_captions(subject, missing, run.recipe.states)
         elif missing:
-            _decode(subject, name, missing)
+            linear = subject.decoding(name, subject.split, linear)
+            _decode(subject, name, missing, linear)
         worked = worked or bool(missing)
     if run.recipe.evaluate.full:
         worked = decode_controls(subject) or worked
@@ -81,10 +83,9 @@ def _copy_predictions(subject: SubjectRun, name: str) -> None:
     subject.results.save_features(subject.decode_path(name), found, subject.computed_by("decode"))
 
 
-def _decode(subject: SubjectRun, name: str, permutations: Sequence[int | None]) -> None:
+def _decode(subject: SubjectRun, name: str, permutations: Sequence[int | None], linear: Decoding) -> None:
     """Fit one feature's decoders; predictions are written last, and mark a permutation as complete."""
     run, results = subject.run, subject.results
-    linear = subject.decoding(name, subject.split)
     computed_by = subject.computed_by("decode")
     under_prior = DecodingUnderPrior(linear) if run.uses_prior(name) else None
     for permutation in permutations:
