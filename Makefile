@@ -1,4 +1,4 @@
-# The only commands anyone needs: make install, make demo, make test, make check, make docs, make bench.
+# The only commands anyone needs: make install, make demo, make test, make check, make docs, make bench, make coverage.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 DOCS_STAMP := $(VENV)/.installed-docs
 PIP = $(BIN)/python -m pip install --quiet -c constraints.txt
 
-.PHONY: install develop demo test check docs bench environment
+.PHONY: install develop demo test check docs bench coverage environment
 
 install: $(STAMP)
 
@@ -60,3 +60,11 @@ docs: $(DOCS_STAMP)
 
 bench: develop
 	@for script in $$(ls benchmarks/*.py | grep -v -e figures.py -e encode_fits.py -e full_size.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+# Lines and branches of the package that the tests run, also in processes that they start: a table, and out/coverage/index.html.
+coverage: develop
+	rm -rf out/coverage && mkdir -p out/coverage
+	$(BIN)/coverage run -m pytest $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report --sort=cover

@@ -166,3 +166,27 @@ def test_a_variant_of_the_notebook_is_at_most_ten_lines_and_runs(name, tiny_run,
         np.testing.assert_allclose(found, results.decoder("z").predict(same_trial).array, atol=1e-6)
     if name == "predictions_elsewhere":
         assert "predicted elsewhere" in (tiny_run / "out/elsewhere/report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_code_of_the_page_of_questions_runs(tiny_run, tmp_path, monkeypatch, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/demo").symlink_to(tiny_run / "out/tiny")
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/how_to.md").read_text(encoding="utf-8")
+    known: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, known)
+    np.testing.assert_allclose(known["z"].stimulus_id, known["results"].decoded("z").stimulus_id)
+    assert known["true"].shape == known["z"].array.shape
+    assert known["r"].shape == known["index"].shape
+    assert (tmp_path / "figure5.svg").is_file()
+    assert "two-way identification" in capsys.readouterr().out
+
+
+def test_the_page_of_questions_has_twelve_and_each_has_code_or_a_link():
+    parts = re.split(r"^## (\d+)\. .*$", (ROOT / "docs/how_to.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert [int(number) for number in parts[1::2]] == list(range(1, 13))
+    for number, answer in zip(parts[1::2], parts[2::2], strict=True):
+        assert len(answer.split()) <= 150, number
+        assert "```" in answer or "](" in answer, number
