@@ -15,6 +15,7 @@ trial, another session, or an image that was only imagined. Nothing is fitted ag
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 
@@ -72,6 +73,7 @@ applied.coverage
 # other. `reseen.Results.imagery` decodes both and scores them in the same way. The
 # simulated subject imagines with a weaker signal than it sees.
 
+warnings.filterwarnings("ignore", message=".*captions are longer")  # 1 of 32 is
 found = results.imagery(conditions=[])
 corrected = found.table.query("scorer == 'corrected' and targets == 'A+B'")
 columns = ["condition", "network", "layer", "task", "value", "low", "high", "p"]

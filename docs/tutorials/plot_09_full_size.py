@@ -21,12 +21,12 @@ import sys
 import reseen
 
 one = ["--set", 'data.subjects=["subj01"]']
-command = ["check", "takagi2023", "--data", "out/no_nsd_here", *one]
+command = ["check", "takagi2023", "--data", "/data/nsd", *one]
 line = [sys.executable, "-m", "reseen", *command]
 done = subprocess.run(line, capture_output=True, text=True, check=False)
 for text in done.stdout.splitlines():
     if text[:1].strip():  # details are indented
-        print(text[:110])
+        print(text[:78])
 
 # %%
 # What does it cost?
