@@ -78,7 +78,7 @@ table = pd.read_csv("out/encoding/encoding.csv")
 figure = reseen.plot.encoding(table, "features")
 
 # %%
-# Bars are r of the mean voxel of each ROI, with the noise ceiling as a tick.
+# Dots are the mean r of each ROI, with 95 % intervals; a tick is the noise ceiling.
 #
 # Flat maps
 # ---------
