@@ -79,7 +79,9 @@ scores.headline()
 
 # %%
 null = reseen.score(permuted, subject.test_images, stimuli="scenes")
-print(f"decoders of permuted labels: {null.headline().value:.2f}")
+low, high = null.headline().low, null.headline().high
+value = null.headline().value
+print(f"decoders of permuted labels: {value:.2f} [{low:.2f}, {high:.2f}]")
 
 # %%
 # Dots are results with 95 % intervals over images; the other marks are the chance level
