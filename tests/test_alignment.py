@@ -10,8 +10,9 @@ from fields import raises_with
 from sklearn.linear_model import Ridge
 
 from reseen.decode import Decoder
-from reseen.decode.alignment import align, alignment_stimuli, compare_alignment, compose
-from reseen.errors import DataError, ShapeError
+from reseen.decode.alignment import align, compose
+from reseen.decode.alignment_levels import alignment_stimuli, compare_alignment
+from reseen.errors import DataError, RecipeError, ShapeError
 from reseen.features import Features
 from reseen.metrics import identification
 from reseen.trials import Trials
@@ -41,7 +42,7 @@ def accuracy(feature: Features, decoded: Features) -> float:
 
 def test_the_composed_map_equals_the_two_steps() -> None:
     feature, source, target = subjects()
-    alignment = align(Decoder().fit(source, feature), source, target)
+    alignment = align(Decoder().fit(source, feature), source, target, through="voxels")
     assert alignment.stimulus_id.tolist() == SHARED.tolist()
     one, two = alignment.predict(target), alignment.predict_in_two_steps(target)
     assert one.stimulus_id.tolist() == two.stimulus_id.tolist()
@@ -60,7 +61,7 @@ def test_an_alignment_decodes_and_a_permuted_one_is_at_chance(tmp_path) -> None:
     decoder = Decoder().fit(source, feature)
     found = compare_alignment(decoder, source, target, feature, test=TEST)
     scores = {level: accuracy(feature, decoded) for level, decoded in found.items()}
-    assert list(scores) == ["aligned", "own_equal", "own_full", "permuted"]
+    assert list(scores) == ["aligned", "own_shared", "own_equal", "own_full", "permuted"]
     assert min(scores["aligned"], scores["own_equal"]) > 0.9
     permuted = [
         accuracy(feature, align(decoder, source, target, permute=True, seed=k).predict(target.select(TEST).average()))
@@ -121,5 +122,40 @@ def test_sessions_are_scaled_before_the_average() -> None:
     feature, source, target = subjects()
     source = replace(source, session=np.arange(len(source)) % 2)
     decoder = Decoder(alphas=[10.0]).fit(source.zscore_sessions(), feature)
-    raw, scaled = align(decoder, source, target), align(decoder, source.zscore_sessions(), target)
-    assert raw.predict(target).array == pytest.approx(scaled.predict(target).array, abs=1e-4)
+    for through in ("features", "voxels"):
+        raw, scaled = (align(decoder, one, target, through=through) for one in (source, source.zscore_sessions()))
+        assert raw.predict(target).array == pytest.approx(scaled.predict(target).array, abs=1e-4)
+
+
+def test_through_features_the_labels_are_those_that_the_source_decodes() -> None:
+    feature, source, target = subjects()
+    decoder = Decoder().fit(source, feature)
+    decoded = decoder.predict(source.select(SHARED).average())
+    expected = Decoder().fit(target.select(SHARED), decoded).predict(target)
+    np.testing.assert_array_equal(align(decoder, source, target).predict(target).array, expected.array)
+    with raises_with(ShapeError, where="through", expected="voxels", found="features"):
+        align(decoder, source, target).predict_in_two_steps(target)
+
+
+def test_true_features_are_averaged_with_decoded_ones() -> None:
+    feature, source, target = subjects()
+    decoder = Decoder().fit(source, feature)
+    decoded = decoder.predict(source.select(SHARED).average())
+    mean = Features("z", (decoded.array + feature.rows(SHARED)) / 2, SHARED)
+    expected = Decoder().fit(target.select(SHARED), mean).predict(target.select(TEST).average())
+    found = compare_alignment(decoder, source, target, feature, test=TEST, levels=["combined"])["combined"]
+    assert found.array == pytest.approx(expected.array, abs=1e-5)
+    with raises_with(RecipeError, where="through", found="voxels"):
+        align(decoder, source, target, through="voxels", features=feature)
+
+
+def test_own_data_of_equal_minutes_are_all_trials_of_these_sessions() -> None:
+    feature, source, target = subjects()
+    session = target.take(np.arange(0, len(target), 2))
+    test = TEST[:20]
+    decoder = Decoder().fit(source, feature)
+    found = compare_alignment(decoder, source, session, feature, test=test, full_trials=target)
+    for level, trials in (("own_equal", session), ("own_full", target)):
+        own = Decoder().fit(trials.select(np.setdiff1d(target.stimulus_id, test)), feature)
+        expected = own.predict(target.select(test).average())
+        np.testing.assert_array_equal(found[level].array, expected.array)
