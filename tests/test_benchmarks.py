@@ -13,7 +13,10 @@ from himalaya.backend import set_backend
 
 ROOT = Path(__file__).parents[1]
 MAIN = 'if __name__ == "__main__":'
-SCRIPTS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if MAIN in path.read_text(encoding="utf-8"))
+HISTORY = ROOT / "benchmarks/history.py"  # no benchmark
+SCRIPTS = sorted(
+    path for path in (ROOT / "benchmarks").glob("*.py") if path != HISTORY and MAIN in path.read_text(encoding="utf-8")
+)
 TOOLS = sorted(path for path in (ROOT / "tools").glob("*.py") if MAIN in path.read_text(encoding="utf-8"))
 
 
@@ -52,3 +55,34 @@ def test_a_tool_says_what_it_does(
         runpy.run_path(str(tool), run_name="__main__")
     assert ended.value.code == 0
     assert "usage:" in capsys.readouterr().out
+
+
+def test_the_history_of_benchmarks_gets_a_line_for_each_file_and_is_plotted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(HISTORY.parent))
+    history, plot = tmp_path / "history.jsonl", tmp_path / "benchmarks.svg"
+    for value in (0.2, 0.1):
+        figures = [{"name": "import", "value": value, "unit": "s", "goal": ""}]
+        figures.append({"name": "on a GPU", "value": "not measured", "unit": "s", "goal": ""})
+        written = {"machine": "a, 2 cores", "versions": {}, "figures": figures}
+        (tmp_path / "startup.json").write_text(json.dumps(written))
+        for words in (["record", str(tmp_path / "startup.json")], ["plot", "--out", str(plot)]):
+            monkeypatch.setattr(sys, "argv", [str(HISTORY), "--history", str(history), *words])
+            kept = runpy.run_path(str(HISTORY), run_name="__main__")
+    assert len(history.read_text().splitlines()) == 2
+    (lines,) = kept["series"](history).values()
+    assert [value for _, value in lines["a, 2 cores (true)"]] == [0.2, 0.1]
+    assert plot.read_text().startswith("<?xml")
+    (tmp_path / "startup.json").write_text("{}")
+    with pytest.raises(ValueError, match="has no figures"):
+        kept["record"]([tmp_path / "startup.json"], history)
+
+
+def test_the_kept_history_has_the_fields_of_every_entry() -> None:
+    entries = [json.loads(line) for line in HISTORY.with_name("history.jsonl").read_text().splitlines()]
+    assert entries
+    for entry in entries:
+        assert set(entry) == {"date", "commit", "benchmark", "size", "machine", "versions", "figures"}
+        assert entry["benchmark"] in {path.stem for path in SCRIPTS}
+        assert entry["size"] in ("true", "quick")

@@ -185,7 +185,7 @@ class TestOnASmallBrain:
         assert found == code
         kept = f"Every complete file in {tmp_path / 'out'} is kept; log.txt there has the last step."
         assert err.endswith(f"stopped by {number.name}. {kept} Run the same command again to continue.\n")
-        assert f"stopped by Stopped: {number.name}" in (tmp_path / "out/log.txt").read_text()
+        assert f"stopped by {number.name}\n" in (tmp_path / "out/log.txt").read_text()
         assert list((tmp_path / "out").rglob("*.part")) == []
         assert reseen("encode", recipe_file, "--out", tmp_path / "out")[0] == 0
 
@@ -218,7 +218,7 @@ class TestOnASmallBrain:
         assert re.search(dated, err, re.MULTILINE)
         log = (tmp_path / "out/log.txt").read_text()
         assert re.search(dated, log, re.MULTILINE)
-        assert log.splitlines()[-1].endswith("end extract on cpu")
+        assert log.splitlines()[-1].endswith("end: run up to extract on cpu")
 
     def test_check_reports_the_needs_of_a_recipe(self, reseen, recipe_file, tmp_path):
         code, out, _ = reseen("check", recipe_file, "--out", tmp_path / "out")

@@ -157,7 +157,8 @@ def test_the_workflows_test_every_supported_python_and_system():
     named = [entry.rpartition(" ")[2] for entry in PROJECT["classifiers"] if ":: Python :: 3." in entry]
     assert jobs["linux"]["strategy"]["matrix"]["python"] == named
     assert jobs["systems"]["strategy"]["matrix"]["system"] == ["macos-latest", "windows-latest"]
-    oldest = [step["with"]["python-version"] for step in jobs["oldest"]["steps"] if "with" in step]
+    settings = [step.get("with", {}) for step in jobs["oldest"]["steps"]]
+    oldest = [known["python-version"] for known in settings if "python-version" in known]
     assert oldest == [PROJECT["requires-python"].removeprefix(">=")]
 
 

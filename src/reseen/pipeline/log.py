@@ -96,10 +96,13 @@ def logging(folder: Path, what: str, progress: Progress | None) -> Iterator[Prog
         if progress is not None:
             progress(step, n_done, n_total)
 
-    write(dated(f"begin {what}, process {os.getpid()} on {socket.gethostname()}"))
+    write(dated(f"start: {what}, process {os.getpid()} on {socket.gethostname()}"))
     try:
         yield both
     except BaseException as error:
-        write(dated(f"stopped by {type(error).__name__}: {error}"))
+        name = type(error).__name__
+        # a signal is an exception of the command line, whose text is the name of the signal
+        reason = str(error) if name == "Stopped" else f"{name}: {error}"
+        write(dated(f"stopped by {reason}"))
         raise
-    write(dated(f"end {what}"))
+    write(dated(f"end: {what}"))

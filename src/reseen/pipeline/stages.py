@@ -150,7 +150,7 @@ def run(
     with (
         _removing_empty(out),
         ResultsFolder.open(out, recipe) as results,
-        logging(results.path, f"{until} on {device}", progress) as logged,
+        logging(results.path, f"run up to {until} on {device}", progress) as logged,
     ):
         executor = executor or Serial()
         executor.progress = logged
