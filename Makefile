@@ -17,17 +17,17 @@ develop: $(DEV_STAMP)
 # Installed again only when what is declared has changed.
 $(STAMP): pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory environment
-	$(PIP) -e '.[cluster,metrics]'
+	$(PIP) -e '.[cluster,live,metrics]'
 	touch $@
 
 $(DEV_STAMP): pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory environment
-	$(PIP) -e '.[dev,cluster,metrics]'
+	$(PIP) -e '.[dev,cluster,live,metrics]'
 	touch $(STAMP) $@
 
 $(DOCS_STAMP): pyproject.toml constraints.txt
 	@$(MAKE) --no-print-directory environment
-	$(PIP) -e '.[docs,cluster,metrics]'
+	$(PIP) -e '.[docs,cluster,live,metrics]'
 	touch $(STAMP) $@
 
 # The version is checked before anything is written, and an environment that venv could not complete is deleted.

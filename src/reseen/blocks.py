@@ -128,6 +128,21 @@ class FeatureBlocks:
         for part in self.slices(4 * len(self) * width):
             yield part[rows]
 
+    def row(self, stimulus_id: int) -> NDArray[np.float32]:
+        """Read the features of one stimulus, ``(...)``.
+
+        Raises
+        ------
+        ShapeError
+            If the stimulus has no row, or several rows.
+        """
+        left = int(find_rows(self.name, self.stimulus_id, [stimulus_id])[0])
+        for path, first, stop in self.parts:
+            if left < stop - first:
+                return _read(path, first + left, first + left + 1).reshape(self.shape[1:])
+            left -= stop - first
+        raise AssertionError("the parts have as many rows as there are stimuli")
+
     def load(self) -> Features:
         """Read all features, in single precision, into memory."""
         array = np.empty(self.shape, dtype=np.float32)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from reseen.applied import DecodersFolder
 from reseen.checks import count_statuses
 from reseen.conditions import features_of, main_condition
+from reseen.decode.new_trials import ScalingRule
 from reseen.diagnosis import Diagnostics
 from reseen.errors import ResultsError
 from reseen.evaluate import GALLERY, run_checks
@@ -20,6 +21,7 @@ from reseen.export import ImageFiles, export_images, image_files
 from reseen.features import Features
 from reseen.files import shown
 from reseen.headline import stimuli_of
+from reseen.live import N_STEPS, LiveDecoder, choose_condition, open_decoder
 from reseen.results import DecodedCaption, load_captions
 from reseen.retrieval import retrieve
 from reseen.scores import Scores
@@ -120,6 +122,65 @@ class Results(DecodersFolder):
             message = f"{shown(self.path)} has no decoded {feature!r}. Run the recipe up to decode."
             raise ResultsError(message, where="feature", found=feature)
         return self.load_features(path)
+
+    def live(
+        self,
+        subject: str | None = None,
+        *,
+        condition: str | None = None,
+        scaling: ScalingRule = "causal",
+        n_steps: int = N_STEPS,
+        images: bool = True,
+        device: str = "cpu",
+    ) -> LiveDecoder:
+        """Return a decoder of single trials that arrive one by one; ``reseen live`` serves it as a page.
+
+        Parameters
+        ----------
+        subject
+            Name of the subject. Left out: the only one.
+        condition
+            Condition of the images. Left out: that of the headline.
+        scaling
+            ``"causal"``: running statistics of the session; ``"training"``: those of the training sessions.
+        n_steps
+            Steps of the sampler DPM-Solver++; one sample of each trial is generated.
+        images
+            Load the model, to generate images.
+        device
+            Device of the model's networks.
+
+        Raises
+        ------
+        RecipeError
+            If the run did not decode what the condition needs, or the rule needs later trials.
+        ResultsError
+            If the decoders are not stored, or the model is another one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from reseen import Trials
+        >>> live = Results.read(finished_run).live(condition="zc", n_steps=2)
+        >>> betas = np.random.default_rng(0).normal(size=(1, 40))
+        >>> trial = live.decode(Trials(betas, [0], voxel_index=np.arange(40)))
+        >>> list(trial.features), live.start_image(trial).shape
+        (['z'], (32, 32, 3))
+        >>> live.image(trial).shape, list(trial.features)
+        ((32, 32, 3), ['z', 'c'])
+        """
+        name = self._subject(subject)
+        chosen = choose_condition(self, condition)
+        return open_decoder(
+            self,
+            {feature: self.decoders(feature, name) for feature in features_of(chosen)},
+            name,
+            condition=chosen,
+            scaling=scaling,
+            n_steps=n_steps,
+            images=images,
+            device=device,
+        )
 
     def retrieval(self, subject: str | None = None, *, size: int = GALLERY, device: str = "cpu") -> pd.DataFrame:
         """Score how often the right item is the most similar one of a random gallery.

@@ -12,6 +12,28 @@
 from reseen.applied.contents import Applied
 from reseen.applied.folder import DecodersFolder
 from reseen.applied.imagery import Imagery, apply_imagery
-from reseen.applied.running import apply_run, choose_conditions, read_trials
+from reseen.applied.running import (
+    apply_run,
+    choose_conditions,
+    generates_grey,
+    load_model_of,
+    read_trials,
+    uncertainty_of,
+    voxels_of,
+)
+from reseen.applied.scoring import stimuli_of_run
 
-__all__ = ["Applied", "DecodersFolder", "Imagery", "apply_imagery", "apply_run", "choose_conditions", "read_trials"]
+__all__ = [
+    "Applied",
+    "DecodersFolder",
+    "Imagery",
+    "apply_imagery",
+    "apply_run",
+    "choose_conditions",
+    "generates_grey",
+    "load_model_of",
+    "read_trials",
+    "stimuli_of_run",
+    "uncertainty_of",
+    "voxels_of",
+]

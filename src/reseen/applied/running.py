@@ -64,13 +64,14 @@ def apply_run(
     features = {name: _predict(fitted, trials.trials, rule, average=average) for name, fitted in decoders.items()}
     ids = next(iter(features.values())).stimulus_id
     notes: list[str] = []
-    model = _load_model(results, device) if conditions or trials.stimuli is not None else None
+    model = load_model_of(results, device) if conditions or trials.stimuli is not None else None
     images = {
         condition: _generate(results, model, condition, features, subject, progress)
         for condition in conditions
         if model is not None
     }
-    sd = _uncertainty(decoders, trials.trials, average=average)
+    single = not average and trials.trials.n_repetitions.max() == 1
+    sd = uncertainty_of(decoders) if single else {}
     presented, scores, coverage = None, None, None
     true: dict[str, NDArray[np.float32]] = {}
     if trials.labelled:
@@ -152,15 +153,11 @@ def _predict(fitted: Sequence[Decoder], trials: Trials, rule: ScalingRule, *, av
     return Features(parts[0].name, mean, parts[0].stimulus_id)
 
 
-def _uncertainty(
-    decoders: Mapping[str, Sequence[Decoder]], trials: Trials, *, average: bool
-) -> dict[str, NDArray[np.float32]]:
+def uncertainty_of(decoders: Mapping[str, Sequence[Decoder]]) -> dict[str, NDArray[np.float32]]:
     """Return the predictive standard deviation of each feature, for predictions of single trials.
 
     The mean over the decoders of several folds has at most the mean of their variances.
     """
-    if average or trials.n_repetitions.max() > 1:
-        return {}
     found = {}
     for name, fitted in decoders.items():
         known = [sd for sd in map(predictive_sd, fitted) if sd is not None]
@@ -178,7 +175,7 @@ def _count_trials(trials: Trials, *, average: bool) -> NDArray[np.int64]:
     return np.bincount(row, weights=trials.n_repetitions).astype(np.int64)
 
 
-def _load_model(results: ResultsFolder, device: str) -> LatentDiffusion:
+def load_model_of(results: ResultsFolder, device: str) -> LatentDiffusion:
     """Load the model of the run, and compare it with the one that the run used."""
     section = results.recipe.model
     model = load_model(
@@ -221,7 +218,6 @@ def _generate(
         if progress is not None:
             progress(f"reconstruct {condition}", n_done, n_total)
 
-    choice = recipe.reconstruct.grey
     generate(
         model,
         condition,
@@ -231,6 +227,12 @@ def _generate(
         subject=subject,
         write=keep,
         progress=count,
-        as_grey=results.provenance.get(f"{GREY_OF}{subject}") == "yes" if choice == "auto" else choice,
+        as_grey=generates_grey(results, subject),
     )
     return images
+
+
+def generates_grey(results: ResultsFolder, subject: str) -> bool:
+    """Return whether the images of a subject are generated in grey, by the setting of the run."""
+    choice = results.recipe.reconstruct.grey
+    return results.provenance.get(f"{GREY_OF}{subject}") == "yes" if choice == "auto" else choice

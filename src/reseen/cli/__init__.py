@@ -11,6 +11,7 @@
     compare.py    reseen compare
     export.py     reseen export
     imagery.py    reseen imagery
+    live.py       reseen live
     merge.py      reseen merge
     retrieval.py  reseen retrieval
     raters.py     reseen raters, and reseen raters score
@@ -37,6 +38,7 @@ from reseen.cli.compare import compare
 from reseen.cli.export import export
 from reseen.cli.folders import EVALUATE, score_folders
 from reseen.cli.imagery import imagery
+from reseen.cli.live import live
 from reseen.cli.merge import merge
 from reseen.cli.options import (
     HELP_NAMES,
@@ -243,7 +245,7 @@ def simulate(
     say(f"data set: {out}")
 
 
-for _command in (check, merge, apply, imagery, compare, retrieval, export):
+for _command in (check, merge, apply, live, imagery, compare, retrieval, export):
     app.command(cls=Command)(_command)
 app.add_typer(raters, name="raters")
 

@@ -26,7 +26,7 @@ from reseen.datasets.imagery_files import DECODED_TASKS, DecodedTask
 from reseen.datasets.nsd_facts import INT16_PER_PERCENT
 from reseen.datasets.nsd_imagery import read_imagery
 from reseen.datasets.opening import open_subject
-from reseen.datasets.volumes import peek, read_voxels
+from reseen.datasets.volumes import peek, read_grid, read_volume, read_voxels
 from reseen.errors import DataError
 from reseen.files.reading import shown
 from reseen.recipe import DataRecipe, load_recipe
@@ -37,7 +37,8 @@ EXPERIMENTS: dict[str, DecodedTask] = {f"nsdimagery-{task}": task for task in DE
 """Names of trials that are in the data folder of the run: ``nsdimagery-vision`` and ``nsdimagery-imagery``."""
 ARRAYS = ("betas", "voxel_index", "volume_shape", "session", "run", "stimulus_id")
 """Arrays of an npz file that are read."""
-VOLUMES = (".nii", ".gz", ".hdf5", ".mgh")
+NIFTI = (".nii", ".gz")
+VOLUMES = (*NIFTI, ".hdf5", ".mgh")
 """Endings of files with a volume of betas."""
 
 
@@ -181,7 +182,12 @@ def _read_npz(path: Path, subject: str) -> NewTrials:
 
 def _read_volume(path: Path, subject: str, data: DataRecipe, voxel_index: NDArray[np.int64]) -> NewTrials:
     """Read the voxels of a decoder from one volume per trial; the trials are one session."""
-    n_trials, shape = peek(path)
+    is_one = path.suffix in NIFTI and len(read_grid(path)[0]) == 3  # a single trial without the axis of trials
+    if is_one:
+        volume, _ = read_volume(path)
+        n_trials, shape = 1, volume.shape
+    else:
+        n_trials, shape = peek(path)
     size = int(np.prod(shape))
     if voxel_index.max() >= size:
         raise DataError(
@@ -192,7 +198,7 @@ def _read_volume(path: Path, subject: str, data: DataRecipe, voxel_index: NDArra
             found=size,
         )
     order = np.sort(voxel_index)
-    found = read_voxels(path, order)
+    found = volume.reshape(1, -1)[:, order] if is_one else read_voxels(path, order)
     betas = found.astype(np.float32)
     if data.is_nsd and data.scale_int16 and np.issubdtype(found.dtype, np.integer):
         betas /= np.float32(INT16_PER_PERCENT)

@@ -141,8 +141,11 @@ def predict_new(decoder: Decoder, trials: Trials, rule: ScalingRule, *, average:
     column = match_voxels(decoder, trials)
     betas = _in_training_units(decoder, trials, column, rule)
     rows = Trials(betas, trials.stimulus_id, n_repetitions=trials.n_repetitions, rois={})
-    if average:
-        rows = rows.average()
+    return predict_rows(decoder, rows.average() if average else rows)
+
+
+def predict_rows(decoder: Decoder, rows: Trials) -> Features:
+    """Predict a feature from rows with the decoder's voxels, in their order and in the units of the fit."""
     counts = rows.n_repetitions if decoder.rescale_averages else None
     flat = decoder.map_.predict(rows.betas, n_repetitions=counts)
     return Features(decoder.feature_, flat.reshape(len(flat), *decoder.shape_), rows.stimulus_id)
@@ -161,6 +164,11 @@ def _in_training_units(decoder: Decoder, trials: Trials, column: NDArray[np.int6
         for session in np.unique(trials.session):
             rows = trials.session == session
             standardised[rows] = _standardise_session(betas[rows], int(session), mean, scale, rule)
+    return units_of_fit(decoder, standardised)
+
+
+def units_of_fit(decoder: Decoder, standardised: Float32) -> Float32:
+    """Return standardised responses ``(n_trials, n_voxels)`` in the units that a decoder was fitted on."""
     if decoder.scaling_ is not None:
         return standardised
     # the map was fitted on betas that are not standardised: it needs their training mean and scale
@@ -233,8 +241,47 @@ def running_statistics(
     """
     shifted = betas.astype(np.float64) - mean  # around the training mean, so that squares lose no digits
     count = np.arange(1, len(betas) + 1)[:, None]
-    total = n_prior + count
-    shift = shifted.cumsum(axis=0) / total
+    return _with_prior(shifted.cumsum(axis=0), (shifted**2).cumsum(axis=0), count, mean, scale, n_prior)
+
+
+def _with_prior(
+    total: Float64, squares: Float64, count: int | NDArray[np.int64], mean: Float64, scale: Float64, n_prior: int
+) -> tuple[Float64, Float64]:
+    """Return mean and scale from the sums of ``count`` deviations from the training mean, and of their squares."""
+    weight = n_prior + count
+    shift = total / weight
     # variance = mean square - square of the mean, around the training mean
-    variance = (n_prior * scale**2 + (shifted**2).cumsum(axis=0)) / total - shift**2
+    variance = (n_prior * scale**2 + squares) / weight - shift**2
     return mean + shift, np.sqrt(np.maximum(variance, 0.0))
+
+
+class RunningScaling:
+    """Rule ``causal`` for one trial at a time, of one session: the numbers of `running_statistics`.
+
+    Parameters
+    ----------
+    mean, scale
+        Shape ``(n_voxels,)``: training statistics.
+    n_prior
+        Number of trials that they count as, at least 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> running = RunningScaling(np.zeros(1), np.ones(1), n_prior=2)
+    >>> [running.standardise(np.array([beta], dtype=np.float32)).round(3).tolist() for beta in (3.0, 5.0)]
+    [[1.225], [1.342]]
+    """
+
+    def __init__(self, mean: Float64, scale: Float64, *, n_prior: int = PRIOR_TRIALS) -> None:
+        self._mean, self._scale, self._n_prior = mean, scale, n_prior
+        self._total, self._squares, self._count = np.zeros_like(mean), np.zeros_like(mean), 0
+
+    def standardise(self, beta: Float32) -> Float32:
+        """Return the next trial of the session, ``(n_voxels,)``, standardised by the statistics up to this trial."""
+        shifted = beta.astype(np.float64) - self._mean
+        self._total += shifted
+        self._squares += shifted**2
+        self._count += 1
+        mean, scale = _with_prior(self._total, self._squares, self._count, self._mean, self._scale, self._n_prior)
+        return ((beta - mean) / scale).astype(np.float32)

@@ -68,10 +68,15 @@ class Batching:
     small: bool
     rows: dict[tuple[object, ...], int] = field(default_factory=dict)
     """Number of rows that run together, for each type of network and shape of its rows."""
+    at_once: int | None = None
+    """Number of rows on a CPU in place of the fixed one: 2 for one image at a time, which padding would make several
+    times as slow. Its bytes are then not those of a run; the values are the same up to rounding."""
 
     @property
     def most(self) -> int:
         """Largest number of rows that run together; on a CPU always this number."""
+        if self.device == "cpu" and self.at_once is not None:
+            return self.at_once
         small, big = MOST[self.device.partition(":")[0]]
         return small if self.small else big
 

@@ -108,7 +108,7 @@ def estimate(
     """
     check_onsets(len(series), events, scan)
     models = _models(events, method)
-    designs = [_design(len(series), names, events, scan, hrf) for names, _ in models]
+    designs = [design_matrix(len(series), names, events, scan, hrf) for names, _ in models]
     betas = np.full((events.n_trials, series.shape[1]), np.nan, dtype=np.float32)
     for first in range(0, series.shape[1], N_VOXELS):
         block = np.asarray(series[:, first : first + N_VOXELS], dtype=np.float64)
@@ -158,7 +158,7 @@ def _models(events: Events, method: str) -> list[tuple[list[str], dict[str, int]
     return models
 
 
-def _design(n_volumes: int, names: list[str], events: Events, scan: Scan, hrf: str) -> Any:
+def design_matrix(n_volumes: int, names: list[str], events: Events, scan: Scan, hrf: str) -> Any:
     """Return the design matrix, a data frame ``(n_volumes, n_regressors)``."""
     import pandas as pd
     from nilearn.glm.first_level import make_first_level_design_matrix

@@ -1,0 +1,74 @@
+"""Arrivals: what a source of trials reports, a new trial or a file that cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from reseen.datasets.new_trials import NewTrials
+
+
+@dataclass(frozen=True)
+class FileState:
+    """State of a file; while it is equal, the content is too.
+
+    Parameters
+    ----------
+    inode, size, modified
+        Inode, size in bytes, and time of change in ns.
+    """
+
+    inode: int
+    size: int
+    modified: int
+
+
+@dataclass(frozen=True, eq=False)
+class Arrival:
+    """A trial that arrived.
+
+    Parameters
+    ----------
+    name
+        Name of its file, or of the trial of a series.
+    trials
+        The trial.
+    seen
+        Time at which the trial was there completely, by `time.monotonic`.
+    state
+        State of its file.
+    """
+
+    name: str
+    trials: NewTrials
+    seen: float
+    state: FileState
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file that is not one trial; it stays where it is.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    error
+        Sentences for a person.
+    state
+        State of the file. If it changes, the file is read again.
+    """
+
+    name: str
+    error: str
+    state: FileState
+
+
+class Source(Protocol):
+    """Source of trials."""
+
+    def poll(self) -> Arrival | BadFile | None:
+        """Return the next trial or bad file, or None if there is nothing new."""
+
+    def reject(self, arrival: Arrival) -> None:
+        """Mark a trial that the decoders refuse: it is bad."""

@@ -1,0 +1,201 @@
+"""Session: trials of a source are decoded, recorded and published; new trials come before pending images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reseen.conditions import in_role
+from reseen.decode.new_trials import wanted_voxels
+from reseen.errors import ReseenError
+from reseen.features import Features
+from reseen.live.arrivals import Arrival, BadFile, FileState, Source
+from reseen.live.board import Board
+from reseen.live.confidence import confidence_of
+from reseen.live.decoding import LiveDecoder, LiveTrial
+from reseen.live.messages import PRESENTED, bad_message, image_message, trial_message
+from reseen.live.recording import BadRecord, ImageRecord, Recording, TrialRecord
+from reseen.trials import Trials
+
+POLL = 0.05
+"""Seconds between two polls of the source."""
+
+
+class Stimuli(Protocol):
+    """Presented images and true features of known stimuli; see `reseen.live.stimuli.KnownStimuli`."""
+
+    def image(self, stimulus_id: int) -> NDArray[np.uint8] | None:
+        """Return the presented image, or None."""
+
+    def true(self, stimulus_id: int) -> NDArray[np.float32] | None:
+        """Return the true feature, or None."""
+
+
+def voxels_needed(decoder: LiveDecoder) -> NDArray[np.int64]:
+    """Return the index of each voxel that is recorded: those of all decoders, ascending."""
+    every = [wanted_voxels(fitted) for parts in decoder.decoders.values() for fitted in parts]
+    return np.unique(np.concatenate(every))
+
+
+class LiveSession:
+    """Live decoding: one thread calls `step` again and again.
+
+    Parameters
+    ----------
+    source
+        Source of trials.
+    decoder
+        Decoder without trials; those of the recording are taken into account first.
+    recording
+        Folder of the trials.
+    board
+        Messages for the page.
+    stimuli
+        Presented images and true features.
+    """
+
+    def __init__(
+        self, source: Source, decoder: LiveDecoder, recording: Recording, board: Board, stimuli: Stimuli
+    ) -> None:
+        self._source, self._decoder, self._recording = source, decoder, recording
+        self._board, self._stimuli = board, stimuli
+        self._voxels, self._start = voxels_needed(decoder), in_role(decoder.condition, "start")
+        self._pending: dict[int, tuple[LiveTrial, float | None]] = {}
+        self._resume()
+
+    @property
+    def n_pending(self) -> int:
+        """Number of trials whose images are not generated yet."""
+        return len(self._pending)
+
+    def run(self, stop: Callable[[], bool], *, poll: float = POLL) -> None:
+        """Decode until ``stop`` returns True.
+
+        Raises
+        ------
+        ResultsError
+            If a trial cannot be recorded, such as on a full disk.
+        """
+        while not stop():
+            if not self.step():
+                time.sleep(poll)
+
+    def step(self) -> bool:
+        """Decode one new trial, or generate one pending image; return whether there was one.
+
+        Raises
+        ------
+        ResultsError
+            As `run`.
+        """
+        found = self._source.poll()
+        if isinstance(found, Arrival):
+            self._add(found)
+        elif isinstance(found, BadFile):
+            self._refuse(found.name, found.error, found.state)
+        elif self._pending:
+            self._add_image(max(self._pending))  # the newest first
+        else:
+            return False
+        return True
+
+    def _resume(self) -> None:
+        """Take the recorded trials into account, as though this program had decoded them."""
+        first = self._decoder.first
+        for record in self._recording.trials:
+            betas = self._recording.betas(record.number)
+            known = record.stimulus_id is not None
+            trial = self._decoder.standardise(_one_trial(betas, self._voxels, record), labelled=known)
+            folder = self._recording.folder(record.number)
+            self._board.publish(trial_message(record, folder, self._start))
+            done = self._recording.images.get(record.number)
+            if done is not None:
+                self._board.publish(image_message(record.number, done, folder, self._decoder.condition))
+                continue
+            array = self._recording.feature(record.number, first)
+            trial.features[first] = Features(first, array[None], np.array([trial.stimulus_id]))
+            self._pending[record.number] = (trial, None)
+        for bad in self._recording.bad:
+            self._board.publish(bad_message(bad))
+
+    def _add(self, arrival: Arrival) -> None:
+        """Decode, record and publish a trial."""
+        given = arrival.trials
+        try:
+            trial = self._decoder.decode(given.trials, labelled=given.labelled)
+        except ReseenError as error:
+            self._source.reject(arrival)
+            self._refuse(arrival.name, str(error), arrival.state)
+            return
+        known = trial.stimulus_id if trial.labelled else None
+        images = self._start_images(trial, known)
+        seconds = time.monotonic() - arrival.seen
+        true = None if known is None else self._stimuli.true(known)
+        record = TrialRecord(
+            number=trial.number,
+            file=arrival.name,
+            size=arrival.state.size,
+            modified=arrival.state.modified,
+            session=trial.session,
+            stimulus_id=known,
+            arrived=time.time() - seconds,
+            seconds=seconds,
+            confidence=confidence_of(self._decoder, trial, true),
+        )
+        first = self._decoder.first
+        betas = _in_order_of(self._voxels, given.trials)
+        self._recording.add_trial(record, betas, {first: trial.features[first].array[0]}, images)
+        self._board.publish(trial_message(record, self._recording.folder(trial.number), self._start))
+        self._pending[trial.number] = (trial, arrival.seen)
+
+    def _start_images(self, trial: LiveTrial, known: int | None) -> dict[str, NDArray[np.uint8]]:
+        """Return the image of the start and the presented image, those that exist."""
+        images: dict[str, NDArray[np.uint8] | None] = {}
+        if self._start is not None:
+            try:
+                images[self._start] = self._decoder.start_image(trial)
+            except ReseenError:  # the trial counts nevertheless; its final image reports the error
+                images[self._start] = None
+        if known is not None:
+            images[PRESENTED] = self._stimuli.image(known)
+        return {name: image for name, image in images.items() if image is not None}
+
+    def _add_image(self, number: int) -> None:
+        """Decode the other features of a trial, generate its image, record and publish them."""
+        trial, seen = self._pending.pop(number)
+        images, error = {}, ""
+        try:
+            self._decoder.complete(trial)
+            if self._decoder.model is not None:
+                images[self._decoder.condition] = self._decoder.image(trial)
+        except ReseenError as failed:  # such as an image that is not finite: the next trial may succeed
+            error = str(failed)
+        record = ImageRecord(None if seen is None else time.monotonic() - seen, error)
+        others = {name: found.array[0] for name, found in trial.features.items() if name != self._decoder.first}
+        self._recording.add_image(number, record, others, images)
+        self._board.publish(image_message(number, record, self._recording.folder(number), self._decoder.condition))
+
+    def _refuse(self, name: str, error: str, state: FileState) -> None:
+        """Record and publish a file that cannot be used."""
+        record = BadRecord(name, state.inode, state.size, state.modified, error, time.time())
+        self._recording.add_bad(record)
+        self._board.publish(bad_message(record))
+
+
+def _one_trial(betas: NDArray[np.float32], voxels: NDArray[np.int64], record: TrialRecord) -> Trials:
+    """Return a recorded trial."""
+    stimulus = 0 if record.stimulus_id is None else record.stimulus_id
+    return Trials(betas[None], np.array([stimulus]), voxel_index=voxels, session=np.array([record.session]), rois={})
+
+
+def _in_order_of(voxels: NDArray[np.int64], trials: Trials) -> NDArray[np.float32]:
+    """Return the betas of these voxels, ``(n_voxels,)``, of a trial that has all of them."""
+    index = trials.voxel_index
+    assert index is not None  # the decoder has matched the voxels by it
+    order = np.argsort(index)
+    betas: NDArray[np.float32] = trials.betas[0, order[np.searchsorted(index, voxels, sorter=order)]]
+    return betas
