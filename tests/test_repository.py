@@ -53,9 +53,9 @@ def test_users_install_no_developer_tools_and_tests_add_them(tmp_path):
     for _ in range(2):  # the second time nothing is installed
         assert make("install", PYTHON=python, VENV=venv).returncode == 0
     (line,) = log.read_text().splitlines()
-    assert line.endswith("-c constraints.txt -e .[cluster,metrics]")
+    assert line.endswith("-c constraints.txt -e .[cluster,live,metrics]")
     assert make("develop", PYTHON=python, VENV=venv).returncode == 0
-    assert log.read_text().splitlines()[1].endswith("-e .[dev,cluster,metrics]")
+    assert log.read_text().splitlines()[1].endswith("-e .[dev,cluster,live,metrics]")
     assert make("install", "develop", PYTHON=python, VENV=venv).returncode == 0
     assert len(log.read_text().splitlines()) == 2
 
@@ -63,13 +63,13 @@ def test_users_install_no_developer_tools_and_tests_add_them(tmp_path):
 def test_what_make_runs_with_the_users_install_and_with_the_developers():
     for target, has_developer_tools in (("install", False), ("demo", False), ("check", True), ("test", True)):
         lines = make("-n", target, VENV="nosuch").stdout
-        assert ("-e '.[dev,cluster,metrics]'" in lines) == has_developer_tools, target
-        assert ("-e '.[cluster,metrics]'" in lines) != has_developer_tools, target
+        assert ("-e '.[dev,cluster,live,metrics]'" in lines) == has_developer_tools, target
+        assert ("-e '.[cluster,live,metrics]'" in lines) != has_developer_tools, target
 
 
 def test_the_site_is_built_without_developer_tools():
     lines = make("-n", "docs", VENV="nosuch").stdout
-    assert "-e '.[docs,cluster,metrics]'" in lines
+    assert "-e '.[docs,cluster,live,metrics]'" in lines
     assert "dev" not in re.findall(r"\[([\w,]+)\]", lines)[0].split(",")
 
 

@@ -120,9 +120,7 @@ class LiveDecoder:
         self.condition, self.scaling, self.model, self.sd = condition, scaling, model, dict(sd)
         self.subject = subject
         self._recipe, self._seed, self._as_grey = recipe, seed, as_grey
-        self._statistics = {
-            name: [training_statistics(decoder) for decoder in fitted] for name, fitted in self.decoders.items()
-        }
+        self._statistics = {name: list(map(training_statistics, fitted)) for name, fitted in self.decoders.items()}
         self._running: dict[tuple[str, int, int], RunningScaling] = {}
         self._n_decoded = 0
 
@@ -162,9 +160,7 @@ class LiveDecoder:
         number, self._n_decoded = self._n_decoded, self._n_decoded + 1
         squares = [row.betas.astype(np.float64) ** 2 for parts in rows.values() for row in parts]
         rms = float(np.sqrt(np.concatenate(squares, axis=1).mean()))
-        in_units = {
-            name: [self._in_units(name, fold, row) for fold, row in enumerate(parts)] for name, parts in rows.items()
-        }
+        in_units = {name: self._in_units(name, parts) for name, parts in rows.items()}
         stimulus = int(trial.stimulus_id[0]) if labelled else number
         return LiveTrial(number, int(trial.session[0]), stimulus, labelled, {}, rms, in_units)
 
@@ -222,7 +218,9 @@ class LiveDecoder:
                 expected=1,
                 found=len(trial),
             )
-        columns = {name: [match_voxels(decoder, trial) for decoder in fitted] for name, fitted in self.decoders.items()}
+        columns = {}
+        for name, fitted in self.decoders.items():
+            columns[name] = [match_voxels(decoder, trial) for decoder in fitted]
         every = np.unique(np.concatenate([column for parts in columns.values() for column in parts]))
         bad = every[~np.isfinite(trial.betas[0, every])]
         if len(bad):
@@ -251,9 +249,10 @@ class LiveDecoder:
             self._running[key] = RunningScaling(mean, scale)
         return self._running[key].standardise(beta)
 
-    def _in_units(self, name: str, fold: int, row: Trials) -> Trials:
-        betas = units_of_fit(self.decoders[name][fold], row.betas)
-        return Trials(betas, row.stimulus_id, rois={})
+    def _in_units(self, name: str, rows: Sequence[Trials]) -> list[Trials]:
+        """Return the rows of a feature's decoders in the units of their fits."""
+        which = zip(self.decoders[name], rows, strict=True)
+        return [Trials(units_of_fit(decoder, row.betas), row.stimulus_id, rois={}) for decoder, row in which]
 
     def _predict(self, trial: LiveTrial, name: str) -> None:
         """Predict one feature: the mean over the decoders of all folds."""
