@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from reseen.conditions import decoded_features
 from reseen.datasets.opening import open_subject
-from reseen.evaluate import score_retrieval, training_mean
-from reseen.evaluate.images import view_images
-from reseen.networks import evaluation_networks, load_panel
-from reseen.protocols import PROTOCOLS
+from reseen.evaluate import layer_activations, score_retrieval, training_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from reseen.results import ResultsFolder
     from reseen.subject import Subject
@@ -87,28 +81,14 @@ def _of_images(
     recipe = results.recipe
     conditions = recipe.reconstruct.conditions
     ids = results.load_features(results.decode_path(subject, decoded_features(conditions)[0])).stimulus_id
-    networks = evaluation_networks(recipe.evaluate.networks)
-    for protocol in recipe.evaluate.protocols:
-        panel, missing = load_panel(PROTOCOLS[protocol], networks, device=device)
-        for why in missing:
-            warnings.warn(f"{why}. These scores are left out.", stacklevel=3)
-        panel = replace(panel, protocol=replace(panel.protocol, pixel_metrics=()))  # activations only
-        originals = None
-        for condition in conditions:
-            stack = images(condition)
-            n_items, n_samples, height, width, _ = stack.shape
-            if originals is None:  # generated images of all conditions have one size
-                originals = view_images(opened.stimuli.images(ids), panel, (height, width))
-            for network in panel.networks:
-                of_network = replace(panel, networks=(network,))
-                found = view_images(stack.reshape(-1, height, width, 3), of_network, (height, width))
-                for (_, layer), activations in found.layers.items():
-                    yield score(
-                        activations.flat(np.arange(n_items * n_samples)).reshape(n_items, n_samples, -1),
-                        originals.layers[network.name, layer].flat(np.arange(n_items)),
-                        ids,
-                        sides=("reconstruction", "original"),
-                        condition=condition,
-                        network=network.name if len(recipe.evaluate.protocols) == 1 else f"{network.name} ({protocol})",
-                        layer=layer,
-                    )
+    originals = opened.stimuli.images(ids)
+    for found in layer_activations(originals, conditions, images, recipe.evaluate, device=device):
+        yield score(
+            found.reconstructed,
+            found.presented,
+            ids,
+            sides=("reconstruction", "original"),
+            condition=found.key,
+            network=found.network,
+            layer=found.layer,
+        )

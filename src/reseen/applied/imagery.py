@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +17,9 @@ from reseen.datasets.new_trials import NewTrials, refuse_other_layouts
 from reseen.datasets.nsd_imagery import read_imagery
 from reseen.decode import Decoder
 from reseen.decode.new_trials import ScalingRule
-from reseen.evaluate import score_imagery
-from reseen.evaluate.images import view_images
+from reseen.evaluate import layer_activations, score_imagery
 from reseen.files import write_text, writing_folder
 from reseen.metrics import Floats, correlation_matrix
-from reseen.networks import evaluation_networks, load_panel
-from reseen.protocols import PROTOCOLS
 from reseen.recipe import DataRecipe
 from reseen.results import ResultsFolder
 from reseen.tables import FEATURES, to_csv
@@ -119,9 +115,9 @@ def apply_imagery(
         names = tuple(target.name for target in found.targets)
         sets = [found.targets[number].target_set for number in applied[subject, DECODED_TASKS[0]].stimulus_id]
     correlations: dict[Compared, dict[str, dict[str, Floats]]] = {}
-    for (subject, done), one in applied.items():
-        for compared, matrix in _matrices(results, decoders[subject], one, device):
-            correlations.setdefault(compared, {}).setdefault(subject, {})[done] = matrix
+    compared_features = _feature_matrices(decoders, applied)
+    for subject, done, compared, matrix in (*compared_features, *_image_matrices(results, applied, device)):
+        correlations.setdefault(compared, {}).setdefault(subject, {})[done] = matrix
     recipe = results.recipe
     tables = [
         score_imagery(
@@ -138,32 +134,38 @@ def apply_imagery(
     return Imagery(pd.concat(tables, ignore_index=True), applied, names)
 
 
-def _matrices(
-    results: ResultsFolder, decoders: Mapping[str, Sequence[Decoder]], applied: Applied, device: str
-) -> Iterator[tuple[Compared, Floats]]:
-    """Yield the correlation of every target with every decoded item, of each feature and layer, ``(n, n)``."""
-    for name, decoded in applied.features.items():
-        mean = mean_features(decoders[name])
-        true = applied.true[name].reshape(len(decoded), -1)
-        yield (name, FEATURES, ""), correlation_matrix(true - mean, decoded.flat - mean)
-    if not applied.images or applied.presented is None:
+def _feature_matrices(
+    decoders: Mapping[str, Mapping[str, Sequence[Decoder]]], applied: Mapping[tuple[str, str], Applied]
+) -> Iterator[tuple[str, str, Compared, Floats]]:
+    """Yield subject, task, feature, and the correlation of every target with every decoded item, ``(n, n)``."""
+    for (subject, task), one in applied.items():
+        for name, decoded in one.features.items():
+            mean = mean_features(decoders[subject][name])
+            true = one.true[name].reshape(len(decoded), -1)
+            yield subject, task, (name, FEATURES, ""), correlation_matrix(true - mean, decoded.flat - mean)
+
+
+def _image_matrices(
+    results: ResultsFolder, applied: Mapping[tuple[str, str], Applied], device: str
+) -> Iterator[tuple[str, str, Compared, Floats]]:
+    """Yield subject, task, condition with layer, and the correlation of every target with every reconstruction.
+
+    All subjects and tasks have the same targets, whose activations are computed once.
+    """
+    presented = next(iter(applied.values())).presented
+    if presented is None:
         return
-    evaluate = results.recipe.evaluate
-    networks = evaluation_networks(evaluate.networks)
-    for protocol in evaluate.protocols:
-        panel, missing = load_panel(PROTOCOLS[protocol], networks, device=device)
-        for why in missing:
-            warnings.warn(f"{why}. These scores are left out.", stacklevel=4)
-        panel = replace(panel, protocol=replace(panel.protocol, pixel_metrics=()))  # activations only
-        height, width = next(iter(applied.images.values())).shape[2:4]  # images of all conditions have one size
-        originals = view_images(applied.presented, panel, (height, width))
-        for condition, stack in applied.images.items():
-            every = np.arange(len(stack))
-            samples = [view_images(stack[:, sample], panel, (height, width)).layers for sample in range(stack.shape[1])]
-            for (network, layer), true_rows in originals.layers.items():
-                shown = network if len(evaluate.protocols) == 1 else f"{network} ({protocol})"
-                # as in the protocol builtin: correlations are averaged over the samples of an item
-                parts = [
-                    correlation_matrix(true_rows.flat(every), sample[network, layer].flat(every)) for sample in samples
-                ]
-                yield (condition, shown, layer), np.mean(parts, axis=0)
+    keys = [(subject, task, condition) for (subject, task), one in applied.items() for condition in one.images]
+    found = layer_activations(
+        presented,
+        keys,
+        lambda key: applied[key[0], key[1]].images[key[2]],
+        results.recipe.evaluate,
+        device=device,
+    )
+    for one in found:
+        # as in the protocol builtin: correlations are averaged over the samples of an item
+        samples = one.reconstructed.swapaxes(0, 1)
+        matrix = np.mean([correlation_matrix(one.presented, sample) for sample in samples], axis=0)
+        subject, task, condition = one.key
+        yield subject, task, (condition, one.network, one.layer), matrix

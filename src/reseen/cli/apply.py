@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from reseen.cli.options import conditions_of
 from reseen.cli.terminal import progress, say
 
 if TYPE_CHECKING:
@@ -46,15 +47,14 @@ def apply(
     from reseen.files import check_vacant
     from reseen.finished import Results
 
-    if no_images and condition:
-        raise typer.BadParameter("--condition names images, and --no-images refuses them. Leave one out.")
+    conditions = conditions_of(condition, no_images=no_images)
     folder = out or results.resolve().with_name(f"{results.resolve().name}-{trials.name.partition('.')[0]}")
     check_vacant(folder)
     with progress() as shown:
         found = Results.read(results).apply(
             trials,
             subject,
-            conditions=() if no_images else condition,
+            conditions=conditions,
             scaling=cast("ScalingRule | None", scaling),  # an unknown one is refused
             average=average,
             device=device,

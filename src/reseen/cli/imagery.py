@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reseen.cli.options import JsonOption
+from reseen.cli.options import JsonOption, conditions_of
 from reseen.cli.tables import STDOUT, chance, number, write_records
 from reseen.cli.terminal import progress, say, say_table
 
@@ -42,14 +42,11 @@ def imagery(
     from reseen.files import check_vacant
     from reseen.finished import Results
 
-    if no_images and condition:
-        raise typer.BadParameter("--condition names images, and --no-images refuses them. Leave one out.")
+    conditions = conditions_of(condition, no_images=no_images)
     folder = out or results.resolve().with_name(f"{results.resolve().name}-imagery")
     check_vacant(folder)
     with progress() as shown:
-        found = Results.read(results).imagery(
-            subject, data=data, conditions=() if no_images else condition, device=device, progress=shown
-        )
+        found = Results.read(results).imagery(subject, data=data, conditions=conditions, device=device, progress=shown)
     found.save(folder)
     if json is not None:
         write_records(json, found.table)

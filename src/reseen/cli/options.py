@@ -60,6 +60,13 @@ JsonOption = Annotated[
 ]
 
 
+def conditions_of(condition: list[str] | None, *, no_images: bool) -> list[str] | None:
+    """Return the conditions of images that ``--condition`` and ``--no-images`` ask for; None: the default."""
+    if no_images and condition:
+        raise typer.BadParameter("--condition names images, and --no-images refuses them. Leave one out.")
+    return [] if no_images else condition
+
+
 def _set_quiet(value: bool) -> None:
     VERBOSITY.quiet = VERBOSITY.quiet or value
 

@@ -1,5 +1,6 @@
 """Score decoded features and reconstructions, and compute their diagnostics: a tidy table with one row per number."""
 
+from reseen.evaluate.activations import layer_activations
 from reseen.evaluate.captions import score_captions
 from reseen.evaluate.decoded import diagnose_features
 from reseen.evaluate.features import evaluate_features, nearest_training
@@ -28,6 +29,7 @@ __all__ = [
     "diagnose_repetitions",
     "evaluate",
     "evaluate_features",
+    "layer_activations",
     "nearest_training",
     "run_checks",
     "score_captions",
