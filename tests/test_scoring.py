@@ -48,7 +48,7 @@ def test_arrays_folders_and_the_command_give_the_same_numbers(images, folders, t
     code, out, err = reseen("evaluate", "--images", folders[0], "--truth", folders[1], "--csv", tmp_path / "scores.csv")
     assert code == 0, err
     assert repr(arrays.headline()).split("\n", 1)[1] in out
-    assert "not on images such as these" in out
+    assert "On other images it may miss" in out
     command = pd.read_csv(tmp_path / "scores.csv", dtype={"layer": str})
     words, numbers = list(SCORE_COLUMNS[2:9]), ["value", "low", "high", "n"]
     pd.testing.assert_frame_equal(command[words].fillna(""), arrays.table[words], check_dtype=False)

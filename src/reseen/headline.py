@@ -386,6 +386,6 @@ def _caveat(chosen: str, category: str) -> str:
     if chosen != "builtin" or category == "scenes":
         return ""
     return (
-        "The built-in network was trained on drawn scenes of 64 pixels, and not on images such as these: it may miss "
-        "what distinguishes them. Compare the pixel scores, or add a published protocol to evaluate.protocols."
+        "The built-in network was trained on drawn scenes of 64 pixels. On other images it may miss what distinguishes "
+        "them: compare the pixel scores, or add a published protocol to evaluate.protocols."
     )
