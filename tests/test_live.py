@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fields import raises_with
-from live_runs import decode_files, one, run_of, states, write_trial
+from live_runs import NoStimuli, decode_files, one, read, run_of, states, write_trial
 from PIL import Image
 
 from reseen import load_nsd
 from reseen.decode.new_trials import RunningScaling, running_statistics
 from reseen.errors import DataError, ModelError, RecipeError, ResultsError, ShapeError
-from reseen.live import Board, FolderSource, KnownStimuli, Recording, replay
+from reseen.live import Board, FolderSource, KnownStimuli, LiveSession, Recording, replay, voxels_needed
 from reseen.live.arrivals import Arrival, BadFile
 from reseen.live.confidence import confidence_of
 from reseen.live.replay import LONGEST_PAUSE, schedule
@@ -82,12 +82,13 @@ def test_a_trial_that_is_refused_does_not_change_the_next_ones(results, raw):
     lacking = np.flatnonzero(broken.voxel_index != used[0])
     fewer = replace(broken, betas=broken.betas[:, lacking], voxel_index=broken.voxel_index[lacking])
     not_finite = broken.betas.copy()
-    not_finite[0, broken.voxel_index == used[0]] = np.nan
     found = [disturbed.decode(one(raw, 0)).features["z"].array]
     with raises_with(ShapeError, where="voxel_index", expected=len(used), found=len(used) - 1):
         disturbed.decode(fewer)
-    with raises_with(DataError, where="betas", found=1):
-        disturbed.decode(replace(broken, betas=not_finite))
+    for value in (np.nan, np.inf, -3.4e38):
+        not_finite[0, broken.voxel_index == used[0]] = value
+        with raises_with(DataError, where="betas", found=1):
+            disturbed.decode(replace(broken, betas=not_finite))
     with raises_with(ShapeError, where="volume_shape"):
         disturbed.decode(replace(broken, volume_shape=(2, 3, 4)))
     with raises_with(DataError, where="trial", expected=1, found=2):
@@ -278,6 +279,20 @@ def test_a_recording_has_every_trial_and_bad_files_do_not_stop_it(results, raw, 
     assert [record.file for record in again.trials] == ["trial0.npz", "trial3.npz"]
     assert len(again.bad) == 2
     assert len(board.since(0)) == 6
+
+
+def test_no_image_is_generated_between_the_two_polls_of_a_new_file_and_no_trial_beyond_the_last(results, raw, tmp_path):
+    decoder = results.live(condition="zc", n_steps=2)
+    with Recording.open(tmp_path / "out", {}, voxels_needed(decoder)) as recording:
+        source = FolderSource(tmp_path, lambda path: read(path, results, decoder))
+        session = LiveSession(source, decoder, recording, Board(), NoStimuli(), n_trials=2)
+        write_trial(tmp_path, 0, one(raw, 0))
+        assert [session.step(), session.step(), session.n_pending] == [False, True, 1]
+        write_trial(tmp_path, 1, one(raw, 1))
+        assert [session.step(), session.n_pending] == [True, 2]
+        write_trial(tmp_path, 2, one(raw, 2))
+        assert [session.step(), session.step(), session.step()] == [True, True, False]
+    assert [len(recording.trials), len(recording.images)] == [2, 2]
 
 
 def test_a_session_that_is_resumed_gives_the_features_of_an_unbroken_one(results, raw, tmp_path):

@@ -234,7 +234,7 @@ def test_a_command_that_is_killed_and_started_again_loses_and_repeats_nothing(re
         np.testing.assert_allclose(found, expected.features[name].array, rtol=0, atol=1e-6)
 
 
-def test_a_signal_ends_the_command_and_says_how_to_resume(results, raw, tmp_path):
+def test_a_signal_ends_the_command_and_says_how_to_resume(reseen, results, raw, tmp_path):
     (tmp_path / "in").mkdir()
     write_trial(tmp_path / "in", 0, one(raw, 0))
     with Command(results.path, "--watch", tmp_path / "in", "--no-images", "--out", tmp_path / "out") as running:
@@ -245,6 +245,11 @@ def test_a_signal_ends_the_command_and_says_how_to_resume(results, raw, tmp_path
     assert code == 143
     assert "1 trials are in" in said
     assert "Run the same command again to resume." in said
+    (tmp_path / "other").mkdir()  # its trial0.npz would be taken for the one that is recorded
+    arguments = ("--watch", tmp_path / "other", "--no-images", "--out", tmp_path / "out", "--port", 0)
+    code, _, error = reseen("live", results.path, *arguments)
+    assert code == 1
+    assert "source" in error
 
 
 def write_series(raw, folder):

@@ -100,7 +100,18 @@ def live(
         assert events is not None
         return _series_source(decoder, from_series, events, recording, delay, tr)
 
-    _decode(read, decoder, folder, open_source, listening, n_trials, steps)
+    settings = {
+        "recipe": read.recipe.name,
+        "results": read.fingerprint,
+        "subject": decoder.subject,
+        "condition": decoder.condition,
+        "scaling": decoder.scaling,
+        "steps": steps,
+        "images": decoder.model is not None,
+        # names of files are those of one folder or series
+        "source": str((watch or from_series or Path()).resolve()),
+    }
+    _decode(read, decoder, folder, open_source, listening, n_trials, settings)
 
 
 def _check_installed() -> None:
@@ -150,24 +161,15 @@ def _decode(
     open_source: Callable[[Recording], Source],
     listening: socket.socket,
     n_trials: int | None,
-    steps: int,
+    settings: dict[str, Any],
 ) -> None:
     """Decode trials until a signal, or until there are enough."""
     from reseen.live import Board, KnownStimuli, LiveSession, Recording, voxels_needed
 
-    settings = {
-        "recipe": read.recipe.name,
-        "results": read.fingerprint,
-        "subject": decoder.subject,
-        "condition": decoder.condition,
-        "scaling": decoder.scaling,
-        "steps": steps,
-        "images": decoder.model is not None,
-    }
     board = Board()
     with Recording.open(folder, settings, voxels_needed(decoder)) as recording:
         stimuli = KnownStimuli(read, decoder.subject, decoder.first)
-        session = LiveSession(open_source(recording), decoder, recording, board, stimuli)
+        session = LiveSession(open_source(recording), decoder, recording, board, stimuli, n_trials=n_trials)
         about = _about(settings, stimuli.notes)
         with _page(board, folder, listening, about):
             say(f"recording: {folder} ({len(recording.trials)} trials)")

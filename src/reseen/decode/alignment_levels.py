@@ -167,6 +167,9 @@ def compare_alignment(
                 features=features if level == "combined" else None,
                 rois=rois,
                 stimuli=ids,
+                alphas=source.alphas,
+                n_folds=source.n_folds,
+                device=source.device,
                 permute=level == "permuted",
                 seed=seed,
             )

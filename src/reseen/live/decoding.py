@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 LIVE_RULES: tuple[ScalingRule, ...] = ("causal", "training")
 """Rules of standardisation that use no later trial."""
+LARGEST_BETA = 1e20
+"""Betas from here on are fill values or errors, whose standardised values would not be finite in float32."""
 
 Float32 = NDArray[np.float32]
 Standardised = Mapping[str, Sequence[Trials]]
@@ -222,11 +224,11 @@ class LiveDecoder:
         for name, fitted in self.decoders.items():
             columns[name] = [match_voxels(decoder, trial) for decoder in fitted]
         every = np.unique(np.concatenate([column for parts in columns.values() for column in parts]))
-        bad = every[~np.isfinite(trial.betas[0, every])]
+        bad = every[~(np.abs(trial.betas[0, every]) < LARGEST_BETA)]  # also NaN and infinity
         if len(bad):
             raise DataError(
-                f"the trial has {len(bad):,} betas that are not finite among the {len(every):,} voxels of the "
-                "decoders. Check the estimate of this trial.",
+                f"the trial has {len(bad):,} betas that are not finite, or {LARGEST_BETA:g} and more, among the "
+                f"{len(every):,} voxels of the decoders. Check the estimate of this trial.",
                 where="betas",
                 found=len(bad),
             )

@@ -62,7 +62,7 @@ def open_decoder(
     recipe = fast_recipe(results.recipe.reconstruct, n_steps)
     used = {name: decoders[name] for name in features_of(condition)}
     model = load_model_of(results, device) if images else None
-    if isinstance(model, StableDiffusion):
+    if isinstance(model, StableDiffusion) and model.batching.small:  # a big model runs row by row already
         model.batching.at_once = ROWS
     return LiveDecoder(
         used,

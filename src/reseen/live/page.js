@@ -142,6 +142,7 @@ function start() {
   const stream = new EventSource("events");
   stream.addEventListener("open", () => {
     trials.clear(); // a stream begins with all messages
+    changed.clear();
     part("trials").replaceChildren();
     part("bad-files").replaceChildren();
     part("bad").hidden = true;

@@ -260,7 +260,8 @@ class Recording:
 def _check_folder(path: Path) -> None:
     """Refuse a folder with other files."""
     if path.is_dir() and any(path.iterdir()) and not (path / SETTINGS).exists():
-        left = [found.name for found in path.iterdir() if found.name not in (".lock", "voxels.npy")]
+        names = [found.name for found in path.iterdir()]  # names with a dot are a lock, or left by a kill
+        left = [name for name in names if name != "voxels.npy" and not name.startswith(".")]
         if left:
             raise ResultsError(
                 f"{shown(path)} is not empty and has no recording. Name a folder that does not exist yet.", where=path

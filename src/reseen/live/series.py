@@ -166,6 +166,13 @@ class SeriesSource:
                 expected=".nii",
                 found=path.suffix,
             )
+        if not delay > 0:
+            raise DataError(
+                f"the delay is {delay:g} s. The response follows the onset: give seconds above 0, such as {DELAY:g}.",
+                where="delay",
+                expected="> 0",
+                found=delay,
+            )
         self._path, self._voxels, self._delay, self._time = path, voxel_index, delay, repetition_time
         self._events, self._used = read_onsets(events), set(used)
         # nilearn takes seconds to import: not when the first trial is ready
@@ -179,9 +186,12 @@ class SeriesSource:
     def poll(self) -> Arrival | BadFile | None:
         """Return the next trial whose delay is over, or None."""
         ready = [number for number in range(len(self._events)) if self._name(number) not in self._used]
-        if not ready or not self._path.is_file():
+        if not ready:
             return None
-        now, there = time.monotonic(), self._path.stat()
+        try:
+            now, there = time.monotonic(), self._path.stat()
+        except OSError:  # not there yet, or a disk of the network is away
+            return None
         state = FileState(there.st_ino, there.st_size, there.st_mtime_ns)
         if state == self._refused:
             return None
@@ -205,7 +215,8 @@ class SeriesSource:
         if header is None:
             return None
         last = (self._events.onset[number] + self._delay) / header.repetition_time
-        n_used = int(np.ceil(last - 1e-6)) + 1  # up to the first volume at or after this time
+        # up to the first volume at or after this time; a model needs two volumes
+        n_used = max(int(np.ceil(last - 1e-6)) + 1, 2)
         if header.count(state.size) < n_used:
             return None
         if n_used > len(self._volumes):

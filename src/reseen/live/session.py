@@ -56,11 +56,21 @@ class LiveSession:
         Messages for the page.
     stimuli
         Presented images and true features.
+    n_trials
+        Largest number of recorded trials; later ones stay in the source.
     """
 
     def __init__(
-        self, source: Source, decoder: LiveDecoder, recording: Recording, board: Board, stimuli: Stimuli
+        self,
+        source: Source,
+        decoder: LiveDecoder,
+        recording: Recording,
+        board: Board,
+        stimuli: Stimuli,
+        *,
+        n_trials: int | None = None,
     ) -> None:
+        self._n_trials = n_trials
         self._source, self._decoder, self._recording = source, decoder, recording
         self._board, self._stimuli = board, stimuli
         self._voxels, self._start = voxels_needed(decoder), in_role(decoder.condition, "start")
@@ -92,7 +102,7 @@ class LiveSession:
         ResultsError
             As `run`.
         """
-        found = self._source.poll()
+        found = self._poll()
         if isinstance(found, Arrival):
             self._add(found)
         elif isinstance(found, BadFile):
@@ -102,6 +112,16 @@ class LiveSession:
         else:
             return False
         return True
+
+    def _poll(self) -> Arrival | BadFile | None:
+        """Return the next trial or bad file; a file is complete if two polls agree, with no image between them."""
+        if self._n_trials is not None and len(self._recording.trials) >= self._n_trials:
+            return None
+        found = self._source.poll()
+        if found is None and self._pending:
+            time.sleep(POLL)
+            found = self._source.poll()
+        return found
 
     def _resume(self) -> None:
         """Take the recorded trials into account, as though this program had decoded them."""

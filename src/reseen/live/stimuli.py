@@ -49,4 +49,7 @@ class KnownStimuli:
         """Return the true feature, ``(...)``; None for a stimulus that is not one of the run."""
         if self._features is None or stimulus_id not in self._features.stimulus_id:
             return None
-        return self._features.row(stimulus_id)
+        try:
+            return self._features.row(stimulus_id)
+        except ReseenError:  # deleted or changed since
+            return None
