@@ -13,6 +13,7 @@ stimulus_id     (n_trials,), from 0      stimulus of each trial, by the run's id
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,18 @@ def _read_volume(path: Path, subject: str, data: DataRecipe, voxel_index: NDArra
         n_trials, shape = 1, volume.shape
     else:
         n_trials, shape = peek(path)
+    check_grid(path, shape, voxel_index)
+    order = np.sort(voxel_index)
+    found = volume.reshape(1, -1)[:, order] if is_one else read_voxels(path, order)
+    betas = found.astype(np.float32)
+    if data.is_nsd and data.scale_int16 and np.issubdtype(found.dtype, np.integer):
+        betas /= np.float32(INT16_PER_PERCENT)
+    trials = Trials(betas, np.arange(n_trials), voxel_index=order, volume_shape=shape, subject=subject, rois={})
+    return NewTrials(trials, False)
+
+
+def check_grid(path: Path, shape: Sequence[int], voxel_index: NDArray[np.int64]) -> None:
+    """Raise a DataError unless every voxel is in the grid of a volume."""
     size = int(np.prod(shape))
     if voxel_index.max() >= size:
         raise DataError(
@@ -197,10 +210,3 @@ def _read_volume(path: Path, subject: str, data: DataRecipe, voxel_index: NDArra
             expected=int(voxel_index.max()) + 1,
             found=size,
         )
-    order = np.sort(voxel_index)
-    found = volume.reshape(1, -1)[:, order] if is_one else read_voxels(path, order)
-    betas = found.astype(np.float32)
-    if data.is_nsd and data.scale_int16 and np.issubdtype(found.dtype, np.integer):
-        betas /= np.float32(INT16_PER_PERCENT)
-    trials = Trials(betas, np.arange(n_trials), voxel_index=order, volume_shape=shape, subject=subject, rois={})
-    return NewTrials(trials, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from reseen.datasets.new_trials import NewTrials
@@ -21,6 +22,12 @@ class FileState:
     inode: int
     size: int
     modified: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileState:
+        """Return the state of a file; raise an OSError if it is not there."""
+        found = path.stat()
+        return cls(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from reseen.datasets.lab.single_trials import OTHERS, TRIAL, Events, Scan, design_matrix
 from reseen.datasets.lab.table import read_columns
-from reseen.datasets.new_trials import NewTrials
+from reseen.datasets.new_trials import NewTrials, check_grid
 from reseen.errors import DataError
 from reseen.files import reading, shown
 from reseen.live.arrivals import Arrival, BadFile, FileState
@@ -189,10 +189,9 @@ class SeriesSource:
         if not ready:
             return None
         try:
-            now, there = time.monotonic(), self._path.stat()
+            now, state = time.monotonic(), FileState.of(self._path)
         except OSError:  # not there yet, or a disk of the network is away
             return None
-        state = FileState(there.st_ino, there.st_size, there.st_mtime_ns)
         if state == self._refused:
             return None
         try:
@@ -247,15 +246,8 @@ class _Header:
 
     def read(self, path: Path, first: int, end: int, voxel_index: NDArray[np.int64]) -> NDArray[np.float64]:
         """Read some voxels of the volumes from ``first`` to before ``end``, ``(n_volumes, n_voxels)``."""
+        check_grid(path, self.volume, voxel_index)
         size = int(np.prod(self.volume))
-        if voxel_index.max() >= size:
-            raise DataError(
-                f"{shown(path)} has volumes of shape {self.volume}, and the decoders need the voxel "
-                f"{voxel_index.max():,}. Resample it to the space of the training data first.",
-                where=path,
-                expected=int(voxel_index.max()) + 1,
-                found=size,
-            )
         # NIfTI is in Fortran order; indices of voxels are in C order
         column = np.ravel_multi_index(np.unravel_index(voxel_index, self.volume), self.volume, order="F")
         with reading(path):

@@ -103,10 +103,9 @@ class FolderSource:
             if name in self._used or name.startswith(".") or not name.endswith(ENDINGS):
                 continue
             try:
-                there = (self._folder / name).stat()
+                state = FileState.of(self._folder / name)
             except OSError:  # removed or renamed since
                 continue
-            state = FileState(there.st_ino, there.st_size, there.st_mtime_ns)
             if self._bad.get(name) != state:
                 found.append((name, state))
         return sorted(found, key=lambda one: in_order(one[0]))
