@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,30 @@ import pandas as pd
 
 from reseen.datasets.nsd_facts import NsdFiles
 from reseen.datasets.surface import OUTSIDE, Surface
+from reseen.pipeline.context import SubjectRun
 from reseen.plot import CorticalMaps
+from reseen.recipe import Recipe, with_settings
 from reseen.simulate.anatomy import STREAMS, Anatomy
 from reseen.simulate.surfaces import surface_transforms
 from reseen.tables import ENCODING_COLUMNS
 
 LAYERS = ("down_blocks.0", "down_blocks.1", "mid_block", "up_blocks.1", "up_blocks.2")
+
+
+def encoding_recipe(tree: Path) -> Recipe:
+    """Recipe of a run on the simulated subject in a folder, which exports its maps."""
+    return with_settings(Recipe(), [f"data.path={tree}", "data.kind=simulated", 'encode.export=["nifti", "gifti"]'])
+
+
+def write_encoding(subject: SubjectRun) -> SubjectRun:
+    """Write a subject's encoding results, as if its models had just been scored."""
+    trials = subject.trials
+    stream = np.sum([STREAMS[name] * mask for name, mask in trials.rois.items()], axis=0)
+    voxels = made_up_voxels(stream) | {"alpha/z": np.ones(len(stream), dtype=np.float32)}
+    arrays = {name: voxels[name] for name in ("r/z", "q/z", "alpha/z", "ceiling_r", "winner/progress=1")}
+    arrays["voxel_index"] = trials.voxel_index
+    subject.results.save_arrays(subject.results.encode_path("subj01"), arrays, {"layers": json.dumps(LAYERS)})
+    return subject
 
 
 def surface_of(anatomy: Anatomy) -> Surface:

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from encoding_results import encoding_recipe, write_encoding
 from tiny_captioner import write_blip
 
 import reseen
 from reseen.applied import DecodersFolder
+from reseen.pipeline.context import Run
+from reseen.results import ResultsFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 WITHOUT_EXAMPLE = {"Diagnostics", "ReseenError", "LatentDiffusion", "denoise", "run", "open_subject"}
@@ -31,6 +34,10 @@ def test_the_examples_of_public_names_run(
     found = attrgetter(name)(reseen)
     module = importlib.import_module(getattr(found, "__module__", None) or found.__name__)
     given = {"simulated_tree": simulated_tree, "own_data": brain_file, "finished_run": finished}
+    if name == "Results":
+        given["encoding_run"] = tmp_path / "encoding"
+        with ResultsFolder.open(given["encoding_run"], encoding_recipe(simulated_tree)) as results:
+            write_encoding(Run(results.recipe, results).subject("subj01"))
     if name == "load_captioner":
         write_blip(tmp_path / "blip")
         given["blip_folder"] = tmp_path / "blip"

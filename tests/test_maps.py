@@ -1,6 +1,5 @@
 """Maps and figures of encoding models, from made-up results over the simulated subject's true voxels."""
 
-import json
 import math
 import re
 import shutil
@@ -9,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from encoding_results import LAYERS, made_up_maps, made_up_table, made_up_voxels
+from encoding_results import LAYERS, encoding_recipe, made_up_maps, made_up_table, made_up_voxels, write_encoding
 from test_report import Page, contents, subject
 
 from reseen import plot, report
@@ -20,7 +19,7 @@ from reseen.plot import colours, wording
 from reseen.plot.analysis_figures import draw_bars
 from reseen.plot.cortex_views import LETTER, LINE, SMALL_WIDTH, Cortex
 from reseen.plot.figure import page_svg
-from reseen.recipe import EncodeRecipe, Recipe, with_settings
+from reseen.recipe import EncodeRecipe, with_settings
 from reseen.results import ResultsFolder
 from reseen.simulate.anatomy import STREAMS
 
@@ -269,22 +268,12 @@ def test_stages_layers_and_correlations_print_as_people_say_them():
 @pytest.fixture
 def mapped(simulated_tree, tmp_path):
     """A simulated subject's results folder in which the encoding models have just been scored."""
-    recipe = with_settings(
-        Recipe(), [f"data.path={simulated_tree}", "data.kind=simulated", 'encode.export=["nifti", "gifti"]']
-    )
-    with ResultsFolder.open(tmp_path / "results", recipe) as results:
-        mapped = Run(recipe, results).subject("subj01")
-        trials = mapped.trials
-        stream = np.sum([STREAMS[name] * mask for name, mask in trials.rois.items()], axis=0)
-        kept = ("r/z", "q/z", "alpha/z", "ceiling_r", "winner/progress=1")
-        voxels = made_up_voxels(stream) | {"alpha/z": np.ones(len(stream), dtype=np.float32)}
-        arrays = {name: voxels[name] for name in kept} | {"voxel_index": trials.voxel_index}
-        results.save_arrays(results.encode_path("subj01"), arrays, {"layers": json.dumps(LAYERS)})
-        yield mapped
+    with ResultsFolder.open(tmp_path / "results", encoding_recipe(simulated_tree)) as results:
+        yield write_encoding(Run(results.recipe, results).subject("subj01"))
 
 
 def test_a_subjects_numbers_are_carried_to_the_cortex_and_drawn(mapped, table):
-    maps, reason = mapping.cortical_maps(mapped)
+    maps, reason = mapping.maps_to_report(mapped)
     assert reason == ""
     assert maps.layers == LAYERS
     assert maps.region_names == tuple(STREAMS)
@@ -307,7 +296,7 @@ def test_a_subjects_numbers_are_carried_to_the_cortex_and_drawn(mapped, table):
 def test_without_transform_files_a_sentence_says_what_to_fetch(mapped, simulated_tree, tmp_path):
     shutil.copytree(simulated_tree, tmp_path / "tree", ignore=shutil.ignore_patterns("transforms"))
     recipe = with_settings(mapped.recipe, [f"data.path={tmp_path / 'tree'}"])
-    maps, reason = mapping.cortical_maps(Run(recipe, mapped.results).subject("subj01"))
+    maps, reason = mapping.maps_to_report(Run(recipe, mapped.results).subject("subj01"))
     assert maps is None
     assert "There are no maps:" in reason
     assert "aws s3 cp" in reason
@@ -316,7 +305,7 @@ def test_without_transform_files_a_sentence_says_what_to_fetch(mapped, simulated
 def test_voxels_without_a_place_in_a_volume_have_no_maps(mapped, monkeypatch):
     nowhere = replace(mapped.trials, voxel_index=None)
     monkeypatch.setattr(type(mapped), "facts", nowhere)
-    assert "no place in a volume" in mapping.cortical_maps(mapped)[1]
+    assert "no place in a volume" in mapping.maps_to_report(mapped)[1]
 
 
 def test_maps_are_exported_once_where_the_recipe_asks_for_them(mapped):

@@ -316,7 +316,7 @@ def subject(whole, tmp_path, known):
 
 
 def test_maps_of_vertices_need_no_transform_files(subject):
-    maps, reason = mapping.cortical_maps(subject)
+    maps, reason = mapping.maps_to_report(subject)
     assert reason == ""
     near = {side: at[:5][READ[10 * row : 10 * row + 5]] for row, (side, at) in enumerate(VERTICES.items())}
     expected = np.linspace(0, 0.9, 10, dtype=np.float32)

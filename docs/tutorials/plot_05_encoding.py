@@ -61,19 +61,15 @@ print(
 # All voxels, with a recipe
 # -------------------------
 # A run fits the encoding models of all ROIs, computes the significance of each voxel,
-# and writes ``encoding.csv`` and figures. This run has no more images than it needs:
-# only z is reconstructed.
+# and writes ``encoding.csv``.
 
 encode = {
     **sizes,
     "name": "encoding",
     "data.path": "out/tutorial/data",
-    "reconstruct.conditions": ["z"],
-    "evaluate.n_permutations": 0,
-    "evaluate.oracle": False,
     "encode.n_bootstrap": 200,
 }
-reseen.run(reseen.load_recipe("demo", encode), "out/encoding", until="report")
+results = reseen.run(reseen.load_recipe("demo", encode), "out/encoding", until="encode")
 table = pd.read_csv("out/encoding/encoding.csv")
 figure = reseen.plot.encoding(table, "features")
 
@@ -82,14 +78,16 @@ figure = reseen.plot.encoding(table, "features")
 #
 # Flat maps
 # ---------
-# The same run maps voxels to fsaverage with NSD's transform files. Coloured vertices
-# are significant at a false discovery rate of 5 %.
+# ``maps`` carries the numbers of the voxels to fsaverage5 with NSD's transform files.
+# Coloured vertices are significant at a false discovery rate of 5 %.
 
-figure, ax = plt.subplots(figsize=(9, 6), layout="constrained")
-ax.imshow(plt.imread("out/encoding/figures/subj01_features.png"))
-ax.axis("off")
+maps = results.maps()
+figure = reseen.plot.flat_map(maps, "z")
 
 # %%
+# ``maps.values["r/z"]["lh"]`` has the numbers themselves, one for each vertex. The
+# stage ``report`` also draws z and c beside each other, into the folder ``figures``.
+#
 # Maps of your own numbers
 # ------------------------
 # `reseen.plot.flat_map` draws any numbers on fsaverage5, 10,242 vertices for each

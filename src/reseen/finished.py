@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from reseen.applied import DecodersFolder
 from reseen.checks import count_statuses
 from reseen.conditions import features_of, main_condition
+from reseen.cortical import cortical_maps
+from reseen.datasets.opening import open_subject
 from reseen.decode.new_trials import ScalingRule
 from reseen.diagnosis import Diagnostics
 from reseen.errors import ResultsError
@@ -29,6 +31,8 @@ from reseen.tables import IMAGE_LEVELS, Level
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from reseen.plot import CorticalMaps
 
 Name = TypeVar("Name", bound=str)
 
@@ -221,6 +225,38 @@ class Results(DecodersFolder):
         """
         name = self._subject(subject)
         return retrieve(self, name, lambda condition: self.images(condition, name), size=size, device=device)
+
+    def maps(self, subject: str | None = None) -> CorticalMaps:
+        """Return the encoding results of a subject as maps, to be drawn by `reseen.plot.flat_map`.
+
+        The data of the run are read again, for the place of each voxel.
+
+        Parameters
+        ----------
+        subject
+            Name of the subject. Left out: the only one.
+
+        Raises
+        ------
+        ResultsError
+            If the run has no encoding models.
+        DataError
+            If the data cannot be read, or the voxels have no place in a volume.
+
+        Examples
+        --------
+        >>> maps = Results.read(encoding_run).maps()
+        >>> maps.names
+        ('z', 'progress=1')
+        >>> maps.values["r/z"]["lh"].shape
+        (10242,)
+        """
+        name = self._subject(subject)
+        if not self.encode_path(name).is_file():
+            message = f"{shown(self.path)} has no encoding models of {name}. Run the recipe up to encode."
+            raise ResultsError(message, where=self.encode_path(name))
+        trials = open_subject(self.data, name).trials
+        return cortical_maps(self, name, self.data, trials)
 
     def images(
         self, condition: str | None = None, subject: str | None = None, *, level: Level = "result"

@@ -6,9 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from reseen import plot, report
+from reseen.cortical import cortical_maps
 from reseen.datasets.derivatives import (
     Maps,
     check_placed,
@@ -18,69 +17,35 @@ from reseen.datasets.derivatives import (
     write_nifti,
     write_vertices,
 )
-from reseen.datasets.mapping import Volume, map_fs_lr, map_grid, map_surface, map_target
-from reseen.datasets.meshes import find_meshes
-from reseen.datasets.vertices import Vertices
+from reseen.datasets.mapping import map_fs_lr, map_grid, map_surface
 from reseen.errors import DataError
 from reseen.pipeline.context import SubjectRun
 from reseen.results import ResultsFolder
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from reseen.trials import Trials
 
 NOT_MAPPED = ("voxel_index", "alpha", "p")
 """Arrays of the voxels that are not written as maps; q, which is written, is computed from p."""
-APPROXIMATE = (
-    "from MNI152 to fsaverage by coordinates alone, which is off by several millimetres in the cortex of single people"
-)
 
 
-def cortical_maps(subject: SubjectRun) -> tuple[plot.CorticalMaps | None, str]:
-    """Map a subject's encoding results to what they are drawn on; if that is impossible, return None and the reason.
+def maps_to_report(subject: SubjectRun) -> tuple[plot.CorticalMaps | None, str]:
+    """Return the maps of a subject's encoding results; if there are none, None and the reason.
 
     The reason is empty if the recipe has no encoding models.
     """
-    trials, data = subject.facts, subject.run.data
     if not subject.recipe.encode.has_models:
         return None, ""
+    trials = subject.facts
     if trials.voxel_index is None or trials.volume_shape is None:
         return None, "There are no maps: these voxels have no place in a volume."
     try:
-        surface = map_target(data, subject.name, trials).coarse()
-        on = surface if isinstance(surface, Volume) else find_meshes(surface.space, data.surfaces)
+        return cortical_maps(subject.results, subject.name, subject.run.data, trials), ""
     except DataError as error:
         return None, f"There are no maps: {error}"
-    voxels, computed_by = subject.results.load_arrays(subject.results.encode_path(subject.name))
-    index = trials.voxel_index
-    values, significant, winners = {}, {}, {}
-    for name, array in voxels.items():  # "r/MODEL", "split/...", "q/MODEL", "winner/ANALYSIS", each (n_voxels,)
-        statistic, _, model = name.partition("/")
-        if statistic in ("r", "split"):
-            values[name] = surface.values(array, index)
-        elif statistic == "q":
-            significant[model] = surface.labels((array <= subject.recipe.encode.fdr).astype(np.int64), index)
-        elif statistic == "winner":
-            winners[model] = surface.labels(array, index)
-    maps = plot.CorticalMaps(
-        values=values,
-        significant=significant,
-        winners=winners,
-        layers=tuple(json.loads(computed_by.get("layers", "[]"))),
-        regions=surface.labels(_regions(trials), index),
-        region_names=tuple(trials.rois),
-        on=on,
-        note="" if data.is_nsd or isinstance(surface, Volume | Vertices) else APPROXIMATE,
-    )
-    return maps, ""
-
-
-def _regions(trials: Trials) -> NDArray[np.int64]:
-    """Return the number of each voxel's ROI, -1 outside; where ROIs overlap, the first in the order of the recipe."""
-    masks = np.stack(list(trials.rois.values()))
-    return np.where(masks.any(axis=0), masks.argmax(axis=0), -1)
 
 
 def write_figures(subject: SubjectRun, analyses: Sequence[report.AnalysisReport]) -> None:

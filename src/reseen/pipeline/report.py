@@ -15,7 +15,7 @@ from reseen.evaluate import run_checks
 from reseen.files import opening_tensors, shown
 from reseen.headline import Headline, choose, stimuli_of
 from reseen.pipeline.context import Run, SubjectRun
-from reseen.pipeline.maps import cortical_maps, save_figure, write_figures
+from reseen.pipeline.maps import maps_to_report, save_figure, write_figures
 from reseen.pipeline.stacks import Stacks
 from reseen.recipe import to_toml
 from reseen.results import VERSION_OF, load_captions
@@ -76,7 +76,7 @@ def report(run: Run) -> bool:
 
 def _report_subject(subject: SubjectRun, ranking: pd.DataFrame, encoding: pd.DataFrame) -> page.SubjectReport:
     run, trials = subject.run, subject.facts
-    cortical, no_maps = cortical_maps(subject)
+    cortical, no_maps = maps_to_report(subject)
     stacks = Stacks(subject, largest=THUMBNAIL)
     ids = stacks.stimulus_id
     images: dict[tuple[str, str], NDArray[np.uint8]] = {}

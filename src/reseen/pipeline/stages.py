@@ -12,6 +12,7 @@ from typing import Any
 from reseen.check import Inputs, require, with_precision
 from reseen.errors import RecipeError, ReseenError, ResultsError
 from reseen.executor import Executor, Progress, Serial
+from reseen.finished import Results
 from reseen.ldm.devices import check_device
 from reseen.pipeline.context import Run, SubjectRun
 from reseen.pipeline.decode import decode
@@ -98,7 +99,7 @@ def run(
     report_anew: bool = False,
     progress: Progress | None = None,
     executor: Executor | None = None,
-) -> ResultsFolder:
+) -> Results:
     """Run a recipe into a results folder, up to a stage; existing results are not computed again.
 
     A run that was stopped resumes, and writes the same files as an uninterrupted run.
@@ -121,6 +122,10 @@ def run(
         Callback ``(step, n_done, n_total)``.
     executor
         Executor of decoding and reconstruction (`reseen.executor.open_executor`); left out: this process.
+
+    Returns
+    -------
+    The results, as `reseen.Results.read` returns them; results of later stages are missing.
 
     Raises
     ------
@@ -157,7 +162,7 @@ def run(
         if report_anew:
             (results.path / "report.html").unlink(missing_ok=True)
         _run_stages(Run(recipe, results, device, progress=logged, executor=executor, inputs=inputs), wanted)
-    return results
+    return Results.read(out)
 
 
 def _run_stages(run: Run, wanted: Sequence[str]) -> None:
