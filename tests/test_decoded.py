@@ -9,6 +9,7 @@ import pytest
 from reseen import metrics
 from reseen.evaluate import (
     DIAGNOSTIC_COLUMNS,
+    diagnose_coverage,
     diagnose_features,
     diagnose_images,
     diagnose_repetitions,
@@ -293,6 +294,16 @@ def test_images_that_were_shown_once_have_no_repetitions(true):
     none = Features("c", true[:2], TEST[:2])
     whole = Features("c", true, np.arange(len(true)))
     assert diagnose_repetitions("s", none, none, whole, FOLDS, recipe=RECIPE, seed=0).empty
+
+
+def test_coverage_is_the_mean_over_items_at_each_nominal_coverage():
+    inside = {0.5: np.linspace(0.2, 0.6, 20), 0.95: np.full(20, 0.9)}
+    table = diagnose_coverage("s", "c", np.arange(20), inside, recipe=RECIPE, seed=0).set_index("setting")
+    assert list(table.index) == ["50 %", "95 %"]
+    assert table["value"].tolist() == pytest.approx([0.4, 0.9])
+    assert table.loc["50 %", "low"] < 0.4 < table.loc["50 %", "high"]
+    assert table["n"].tolist() == [20, 20]
+    assert diagnose_coverage("s", "c", np.arange(2), {0.5: np.ones(2)}, recipe=RECIPE, seed=0).empty
 
 
 def test_the_thirds_of_the_novelty_curve_hold_every_image_once(true, noisy):

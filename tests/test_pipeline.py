@@ -53,7 +53,7 @@ def test_a_run_ends_with_images_scores_and_a_report(finished):
     assert set(scores["level"]) == {"mismatched", "permuted", "result", "oracle"}
     reading = results.load_table("diagnostics")
     assert set(reading["feature"]) == {"z", "c", "zc images"}
-    of_features = {"n_way", "zero_shot", "novelty", "variance", "dimensions", "bottleneck", "repetitions"}
+    of_features = {"n_way", "zero_shot", "novelty", "variance", "dimensions", "bottleneck", "repetitions", "coverage"}
     assert set(reading["diagnostic"]) == of_features | {"samples"}
     report = (finished / "report.html").read_text(encoding="utf-8")
     assert len(report) > 10_000

@@ -84,6 +84,28 @@ def measure_coverage(
     ShapeError
         If the arrays do not fit each other.
     """
+    inside = inside_intervals(predicted, true, sd, coverages)
+    return [float(proportions.mean()) for proportions in inside]
+
+
+def inside_intervals(
+    predicted: NDArray[np.float32],
+    true: NDArray[np.float32],
+    sd: NDArray[np.float32],
+    coverages: Sequence[float] = COVERAGES,
+) -> NDArray[np.float64]:
+    """Return for each item the proportion of its true values in intervals of each nominal coverage.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(n_coverages, n_items)``, over the targets that vary in training.
+
+    Raises
+    ------
+    ShapeError
+        If the arrays do not fit each other.
+    """
     if predicted.shape != true.shape or sd.shape != predicted.shape[1:]:
         raise ShapeError(
             f"predictions have shape {predicted.shape}, true features {true.shape} and standard deviations {sd.shape}; "
@@ -97,5 +119,5 @@ def measure_coverage(
     for coverage in coverages:
         low, high = interval_of(predicted, sd, coverage)
         inside = (true >= low) & (true <= high)
-        found.append(float(inside[:, varies].mean()))
-    return found
+        found.append(inside[:, varies].mean(axis=1, dtype=np.float64))
+    return np.stack(found)

@@ -7,7 +7,7 @@ from reseen.evaluate.features import evaluate_features, nearest_training
 from reseen.evaluate.imagery import POOLED, SCORERS, score_imagery
 from reseen.evaluate.images import evaluate
 from reseen.evaluate.items import training_mean
-from reseen.evaluate.refits import AT_RANDOM, CLUSTERS, diagnose_left_out, diagnose_repetitions
+from reseen.evaluate.refits import AT_RANDOM, CLUSTERS, diagnose_coverage, diagnose_left_out, diagnose_repetitions
 from reseen.evaluate.retrieval import GALLERY, RETRIEVAL_PROTOCOLS, score_retrieval
 from reseen.evaluate.samples import diagnose_images
 from reseen.evaluate.statuses import run_checks
@@ -23,6 +23,7 @@ __all__ = [
     "POOLED",
     "RETRIEVAL_PROTOCOLS",
     "SCORERS",
+    "diagnose_coverage",
     "diagnose_features",
     "diagnose_images",
     "diagnose_left_out",

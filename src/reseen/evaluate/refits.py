@@ -1,9 +1,12 @@
-"""Diagnostics with other decoded features: from decoders fitted without a cluster, and from single repetitions."""
+"""Diagnostics with other decoded features: of decoders fitted without a cluster, of repetitions and single trials."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from reseen import metrics, statistics
 from reseen.evaluate.items import Folds, Row, items_of, row, table_of, training_mean, two_way_row
@@ -107,3 +110,41 @@ def diagnose_repetitions(
         items = items_of(ids, decoded, against, recipe, seed)
         rows.append(two_way_row("repetitions", setting, metrics.correlation_matrix(against, decoded), items))
     return table_of(subject, first.name, rows)
+
+
+def diagnose_coverage(
+    subject: str,
+    name: str,
+    stimulus_id: NDArray[np.int64],
+    inside: Mapping[float, Floats],
+    *,
+    recipe: EvaluateRecipe,
+    seed: int,
+) -> DataFrame:
+    """Compute how often the true features are in the intervals that a decoder gives for single trials.
+
+    Diagnostic ``coverage``; settings ``50 %``, ... are the nominal coverages. Intervals resample stimuli.
+
+    Parameters
+    ----------
+    subject, name
+        Names of the subject and of the feature, for the table.
+    stimulus_id
+        Shape ``(n_items,)``.
+    inside
+        Nominal coverage -> proportion of the targets of each item that are in its interval, ``(n_items,)``.
+    recipe, seed
+        See `diagnose_features`.
+
+    Returns
+    -------
+    A table of `DIAGNOSTIC_COLUMNS`; without rows where there are fewer than three items.
+    """
+    if len(stimulus_id) < 3:
+        return table_of(subject, name, [])
+    weights = statistics.bootstrap_weights(stimulus_id, recipe.n_bootstrap, seed=seed)
+    rows = []
+    for nominal, proportions in inside.items():
+        replicates = statistics.bootstrap_mean(proportions, weights)
+        rows.append(row("coverage", f"{100 * nominal:g} %", float(proportions.mean()), replicates, n=len(stimulus_id)))
+    return table_of(subject, name, rows)

@@ -1,4 +1,4 @@
-"""Controls of a full run: chance levels without responses, decoders without some images, and repetitions.
+"""Controls of a full run: chance levels without responses, decoders without some images, repetitions and single trials.
 
 Images of ``chance_mean`` are generated from the mean z and c of the training stimuli, those of ``chance_random`` from
 z and c of a random training stimulus for each test stimulus, and those of ``chance_noise`` from neither.
@@ -14,6 +14,7 @@ import numpy as np
 from reseen import diagnostics
 from reseen.conditions import STATES
 from reseen.decode import Decoder
+from reseen.decode.uncertainty import COVERAGES, inside_intervals, predictive_sd
 from reseen.evaluate import AT_RANDOM, CLUSTERS
 from reseen.features import Features
 from reseen.pipeline.context import SubjectRun
@@ -73,11 +74,40 @@ def repetitions(subject: SubjectRun, name: str) -> tuple[Features, Features]:
         if not len(repeated):
             continue
         others = np.setdiff1d(np.flatnonzero(np.isin(trials.stimulus_id, ids[count > 1])), repeated)
-        decoder = Decoder.from_arrays(*subject.results.load_arrays(subject.decode_path(f"{name}_fold{fold}")))
+        decoder = _decoder(subject, name, fold)
         number = None if split.group is None else np.full(len(repeated), fold)
         decoded_first.append(replace(decoder.predict(trials.take(repeated)), fold=number))
         decoded_others.append(replace(decoder.predict(trials.take(others).average()), fold=number))
     return _join(name, shape, decoded_first), _join(name, shape, decoded_others)
+
+
+def single_trials(subject: SubjectRun, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Decode the first presentation of each test stimulus, and compare its true features with the decoder's intervals.
+
+    Returns
+    -------
+    stimulus_id
+        Shape ``(n_items,)``; without items if the decoders do not know their uncertainty.
+    inside
+        Shape ``(n_coverages, n_items)``: the proportion of targets inside the intervals of each of ``COVERAGES``.
+    """
+    true, split = subject.true(name), subject.split
+    ids, inside = [np.empty(0, dtype=np.int64)], [np.empty((len(COVERAGES), 0))]
+    for fold in range(len(split.folds)):
+        decoder = _decoder(subject, name, fold)
+        sd = predictive_sd(decoder)
+        if sd is None:
+            continue
+        trials = subject.trials.take(split.test_rows(fold, subject.trials.stimulus_id))
+        _, first = np.unique(trials.stimulus_id, return_index=True)
+        predicted = decoder.predict(trials.take(first))
+        ids.append(predicted.stimulus_id)
+        inside.append(inside_intervals(predicted.array, true.rows(predicted.stimulus_id), sd))
+    return np.concatenate(ids), np.concatenate(inside, axis=1)
+
+
+def _decoder(subject: SubjectRun, name: str, fold: int) -> Decoder:
+    return Decoder.from_arrays(*subject.results.load_arrays(subject.decode_path(f"{name}_fold{fold}")))
 
 
 def _without_responses(subject: SubjectRun, name: str, level: Level) -> Features:

@@ -10,10 +10,11 @@ import numpy as np
 
 from reseen import evaluate as scores
 from reseen.decode import permute_ids, permuted_stimuli
+from reseen.decode.uncertainty import COVERAGES
 from reseen.headline import STIMULI_OF, Headline, choose, stimuli_category, stimuli_of
 from reseen.networks import EvaluationNetwork, Panel, load_evaluation_network, load_panel, prepare
 from reseen.pipeline.context import Run, SubjectRun
-from reseen.pipeline.controls import left_out, repetitions
+from reseen.pipeline.controls import left_out, repetitions, single_trials
 from reseen.pipeline.stacks import Stacks
 from reseen.pipeline.tables import make_table
 from reseen.protocols import PROTOCOLS, Protocol
@@ -150,6 +151,9 @@ def _diagnose_features(subject: SubjectRun, name: str) -> Iterator[pd.DataFrame]
     if subject.run.keeps_decoder(name):
         first, others = repetitions(subject, name)
         yield scores.diagnose_repetitions(subject.name, first, others, true, folds, recipe=recipe, seed=seed)
+        ids, inside = single_trials(subject, name)
+        by_coverage = dict(zip(COVERAGES, inside, strict=True))
+        yield scores.diagnose_coverage(subject.name, name, ids, by_coverage, recipe=recipe, seed=seed)
     if recipe.full and subject.run.fits_decoder(name):
         tested = {how: (features, part.folds) for how, (features, part) in left_out(subject, name).items()}
         yield scores.diagnose_left_out(subject.name, tested, true, recipe=recipe, seed=seed)

@@ -32,6 +32,11 @@ CURVES = {
         "Two-way identification of a third of the test images each, by their similarity to the nearest training image. "
         "A curve that rises from one half suggests retrieval of training images.",
     ),
+    "coverage": (
+        "Uncertainty of single trials",
+        "Proportion of true numbers in the intervals that the decoder gives for a single trial, by their nominal "
+        "coverage; dashed: equal. Below it, errors are larger than the decoder says.",
+    ),
 }
 
 
@@ -70,17 +75,25 @@ def _in_curve(diagnostic: str, setting: str) -> bool:
     return diagnostic in CURVES and (diagnostic != "novelty" or setting in THIRDS)
 
 
+def _dashed(curve: str, mine: Mapping[str, Mapping[Any, Any]]) -> tuple[float, ...]:
+    """Return what each number of a curve is compared with: its chance level, or the nominal coverage."""
+    if curve == "n_way":
+        return tuple(float(row["chance"]) for row in mine.values())
+    if curve == "coverage":
+        return tuple(float(setting.removesuffix(" %")) / 100 for setting in mine)
+    return (0.5,) * len(mine)
+
+
 def _chart(lines: Lines, curve: str, label: str) -> Any:
     """Return the chart of one diagnostic, with a curve for each feature."""
     drawn, summaries = [], []
     for feature in unique(key[0] for key in lines if key[1] == curve):
         mine = {key[2]: row for key, row in lines.items() if key[:2] == (feature, curve) and _in_curve(*key[1:])}
         columns: dict[str, tuple[float, ...]] = {}
-        for name in ("value", "low", "high", "chance"):
+        for name in ("value", "low", "high"):
             columns[name] = tuple(float(row[name]) for row in mine.values())
         value, low, high = columns["value"], columns["low"], columns["high"]
-        chance = columns["chance"] if curve == "n_way" else (0.5,) * len(mine)
-        drawn.append(Curve(feature, tuple(mine), value, low, high, chance))
+        drawn.append(Curve(feature, tuple(mine), value, low, high, _dashed(curve, mine)))
         values = ", ".join(f"{place} {percent(v)}" for place, v in zip(mine, value, strict=True))
         summaries.append(f"{feature}: {values}")
     return page_svg(curves(drawn), f"{label}. {'; '.join(summaries)}")
