@@ -20,7 +20,7 @@ from reseen.report.embed import evenly, image_uri, sprite_uri
 from reseen.report.encoding import AnalysisReport
 from reseen.report.gallery import sequence_strip
 from reseen.report.marks import read_marks, reading
-from reseen.tables import DIAGNOSTIC_COLUMNS, SCORE_COLUMNS
+from reseen.tables import DIAGNOSTIC_COLUMNS, RETRIEVAL_COLUMNS, SCORE_COLUMNS
 
 N = 12
 BAR_COLUMNS = ("roi", "row", "part", "value", "low", "high", "ceiling", "colour")
@@ -557,3 +557,42 @@ def test_the_page_allows_neither_scripts_nor_anything_from_elsewhere():
     page = report(contents())
     assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
     assert "<script" not in page
+
+
+def retrieval_table(*, value=0.5, low=0.3, size=N, permuted=0.1):
+    compared = (
+        ("z", "features", "", ("decoded", "true")),
+        ("zc", "classifier", "late", ("reconstruction", "original")),
+    )
+    numbers = value, low, 0.7, 1 / size, permuted, N
+    rows = [
+        ("subj01", name, protocol, network, layer, f"top1@{size}", *sides, *numbers)
+        for name, network, layer, named in compared
+        for protocol in ("builtin", "mindeye2")
+        for sides in (named, named[::-1])
+    ]
+    return pd.DataFrame(rows, columns=list(RETRIEVAL_COLUMNS))
+
+
+def test_retrieval_is_next_to_chance_and_the_permuted_level_and_says_how_large_the_gallery_is():
+    table = retrieval_table()
+    table.loc[(table["protocol"] == "mindeye2") & (table["query"] == "original"), "value"] = 0.6125
+    section = Page(report(contents(retrieval=table))).words.partition("top-1 accuracy in galleries of 12")[2]
+    assert (
+        "the most similar of 12 in 50 % of cases (95 % interval 30 % to 70 %). This is above chance (8 %)." in section
+    )
+    assert "permuted labels reach 10 %." in section
+    assert "Here a gallery has all 12 test stimuli, and its accuracy cannot be compared with theirs." in section
+    assert "Chance: 1 / 12 = 8 %" in section
+    *others, last = re.findall(r"\.\d\d .30 to .70 · permuted .10", section)
+    assert [last[:3], {each[:3] for each in others}, len(others)] == [".61", {".50"}, 7]  # in the last of four columns
+    assert "the classifier late" in section
+
+
+def test_retrieval_says_what_is_not_known_and_what_is_not_above_chance():
+    table = retrieval_table(low=0.0, size=300, permuted=np.nan)
+    words = Page(report(contents(retrieval=table))).words
+    assert "not different from chance" in words
+    assert "permuted unknown" in words
+    assert "cannot be compared" not in words
+    assert "top-1 accuracy" not in Page(report(contents())).words

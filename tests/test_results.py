@@ -60,7 +60,7 @@ def test_batch_size_and_data_path_may_change_between_runs(tmp_path):
 
 
 def test_a_recipe_that_scores_more_drops_the_tables_that_depend_on_it(tmp_path):
-    names = ("scores", "images", "diagnostics", "encoding", "captions")
+    names = ("scores", "images", "diagnostics", "retrieval", "encoding", "captions")
     ResultsFolder.open(tmp_path, Recipe()).close()
     (tmp_path / "subj01").mkdir()
     for folder in (tmp_path, tmp_path / "subj01"):

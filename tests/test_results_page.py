@@ -13,7 +13,7 @@ from reseen import compare, pipeline
 from reseen.applied.contents import Applied
 from reseen.raters import scoring
 from reseen.recipe import load_recipe
-from reseen.tables import IMAGERY_COLUMNS, RETRIEVAL_COLUMNS, TABLES
+from reseen.tables import IMAGERY_COLUMNS, TABLES
 
 PAGE = (Path(__file__).parents[1] / "docs/results_folder.md").read_text(encoding="utf-8")
 
@@ -136,7 +136,6 @@ def test_the_columns_of_tables_of_other_commands_are_in_the_page():
     items = Applied.items.fget.__code__.co_consts
     found = {
         "raters.csv": scoring.COLUMNS,
-        "retrieval.csv": RETRIEVAL_COLUMNS,
         "comparison.csv": compare.COLUMNS,
         "imagery.csv": IMAGERY_COLUMNS,
         "items.csv": next(names for names in items if isinstance(names, tuple)),

@@ -10,11 +10,16 @@ import pandas as pd
 import pytest
 from fields import raises_with
 
-from reseen import Results, open_subject
+from reseen import Results, Split, open_subject
+from reseen.decode import permuted_folds
 from reseen.errors import ShapeError
-from reseen.evaluate import RETRIEVAL_PROTOCOLS, score_retrieval, training_mean
+from reseen.evaluate import RETRIEVAL_PROTOCOLS, permuted_rows, score_retrieval, training_mean
+from reseen.features import Features
 from reseen.metrics import cosine_matrix, expected_top1, retrieval_top1
+from reseen.networks import Panel
 from reseen.networks.builtin import BuiltinNetwork
+from reseen.pipeline import evaluate
+from reseen.protocols import PROTOCOLS
 from reseen.tables import RETRIEVAL_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -133,6 +138,57 @@ def test_similarities_are_averaged_over_samples():
     np.testing.assert_allclose(table["value"][0], expected, atol=1e-12)
 
 
+def test_the_permuted_level_is_the_mean_over_permutations_of_each_alone():
+    rng = np.random.default_rng(5)
+    true = rng.normal(size=(12, 6))
+    first, second = true + rng.normal(size=true.shape), rng.normal(size=true.shape)
+    table = score_retrieval(true, true, np.arange(12), size=4, permuted=np.stack([first, second], axis=1))
+    alone = [score_retrieval(each, true, np.arange(12), size=4)["value"] for each in (first, second)]
+    np.testing.assert_allclose(table["permuted"], np.mean(alone, axis=0), atol=1e-12)
+    assert table["permuted"].nunique() == 4
+    assert score_retrieval(true, true, np.arange(12), size=4)["permuted"].isna().all()
+
+
+def test_samples_that_are_read_one_by_one_and_blocks_of_items_give_the_same_accuracies(monkeypatch):
+    rng = np.random.default_rng(6)
+    true = rng.normal(size=(23, 6))
+    samples = true[:, None] + rng.normal(size=(23, 3, 6))
+    expected = score_retrieval(samples, true, np.arange(23), size=5, permuted=samples)
+    monkeypatch.setattr("reseen.evaluate.retrieval._SIDE", 7)
+    parts = [samples[:, k] for k in range(3)]
+    pd.testing.assert_frame_equal(score_retrieval(parts, true, np.arange(23), size=5, permuted=parts), expected)
+
+
+def test_a_run_writes_the_table_that_the_command_computes(finished, monkeypatch):
+    results = Results.read(finished)
+    networks = tuple(evaluate.load_evaluation_network(name) for name in results.recipe.evaluate.networks)
+    # the run of the tests has untrained networks
+    monkeypatch.setattr("reseen.finished.panels_of", lambda *_, **__: [Panel(PROTOCOLS["builtin"], networks)])
+    written = results.load_table("retrieval")
+    assert tuple(written.columns) == RETRIEVAL_COLUMNS
+    assert set(written["metric"]) == {f"top1@{len(results.decoded('z'))}"}  # fewer items than 300
+    pd.testing.assert_frame_equal(written, results.retrieval(), check_exact=False, rtol=1e-12)
+    row = written.query("condition == 'zc' and query == 'original' and protocol == 'mindeye2'").iloc[0]
+    assert row["chance"] == 0.25
+    assert 0 <= row["permuted"] < 1
+
+
+def test_permuted_features_of_a_run_with_folds_have_the_training_mean_of_the_result():
+    split = Split.leave_out(np.arange(6), n_folds=3, seed=0)
+    rng = np.random.default_rng(0)
+    true = Features("z", rng.normal(5, 1, size=(6, 4)).astype(np.float32), np.arange(6))
+    folds = permuted_folds(split, np.arange(6), 0, 0)
+    fold = np.concatenate([np.full(len(test), k) for k, (_, test) in enumerate(split.folds)])
+    ids = np.concatenate([test for _, test in split.folds])
+    order = np.argsort(ids)
+    blank = Features("z", np.zeros((6, 4), dtype=np.float32), ids[order], fold[order])
+    predicted = Features("z", training_mean(blank, true, folds), ids[order], fold[order])
+    mean = training_mean(blank, true, split.folds)
+    assert np.abs(predicted.flat - mean).max() > 0.01
+    np.testing.assert_allclose(permuted_rows(predicted, true, folds, mean), mean, atol=1e-6)
+    assert permuted_folds(Split.fixed(np.arange(4), np.arange(4, 6)), np.arange(6), 0, 0) is None
+
+
 def test_a_finished_run_has_a_row_for_every_feature_layer_direction_and_protocol(finished):
     results = Results.read(finished)
     table = results.retrieval(size=3)
@@ -161,8 +217,9 @@ def test_activations_of_the_originals_are_computed_once_for_all_conditions(finis
     monkeypatch.setattr(BuiltinNetwork, "activations", recording)
     results.retrieval(size=3)
     n_items = len(results.decoded("z"))
-    conditions = [results.images(condition) for condition in results.recipe.reconstruct.conditions]
-    n_images = sum(stack.shape[0] * stack.shape[1] for stack in conditions)
+    conditions = results.recipe.reconstruct.conditions
+    stacks = [results.images(condition, level=level) for condition in conditions for level in ("result", "permuted")]
+    n_images = sum(stack.shape[0] * stack.shape[1] for stack in stacks)
     for name in {name for name, _ in seen}:
         assert sum(n for network, n in seen if network == name) == n_items + n_images
 

@@ -39,7 +39,7 @@ def test_a_table_is_checked_when_it_is_read(tmp_path, content, words):
     assert str(path) in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["scores", "images", "diagnostics", "encoding", "captions"])
+@pytest.mark.parametrize("name", ["scores", "images", "diagnostics", "retrieval", "encoding", "captions"])
 def test_a_table_without_one_of_its_columns_is_refused(tmp_path, name):
     columns = [column for column in TABLES[name] if column != "subject"]
     path = tmp_path / f"{name}.csv"

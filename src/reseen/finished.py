@@ -18,7 +18,7 @@ from reseen.datasets.opening import open_subject
 from reseen.decode.new_trials import ScalingRule
 from reseen.diagnosis import Diagnostics
 from reseen.errors import ResultsError
-from reseen.evaluate import GALLERY, run_checks
+from reseen.evaluate import GALLERY, panels_of, run_checks
 from reseen.export import ImageFiles, export_images, image_files
 from reseen.features import Features
 from reseen.files import shown
@@ -27,6 +27,7 @@ from reseen.live import N_STEPS, LiveDecoder, choose_condition, open_decoder
 from reseen.results import DecodedCaption, load_captions
 from reseen.retrieval import retrieve
 from reseen.scores import Scores
+from reseen.subject import Subject
 from reseen.tables import IMAGE_LEVELS, Level
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class Results(DecodersFolder):
         DataFrame
             Columns `reseen.tables.RETRIEVAL_COLUMNS`. Protocol ``builtin``: correlation, of features after their
             training mean is subtracted. ``mindeye2``: cosine of the numbers as they are. Both directions are named by
-            ``query`` and ``gallery``.
+            ``query`` and ``gallery``. A run writes the same table for galleries of 300, ``retrieval.csv``.
 
         Raises
         ------
@@ -224,7 +225,15 @@ class Results(DecodersFolder):
         (['top1@3'], ['builtin', 'mindeye2'])
         """
         name = self._subject(subject)
-        return retrieve(self, name, lambda condition: self.images(condition, name), size=size, device=device)
+        opened = open_subject(self.data, name)
+        return retrieve(
+            self,
+            Subject(lambda: opened.trials, opened.stimuli, opened.split, name=name),
+            lambda feature: self.feature_blocks(f"{name}/{feature}").load(),
+            lambda level, condition: self.images(condition, name, level=level),
+            panels_of(self.recipe.evaluate, device=device),
+            size=size,
+        )
 
     def maps(self, subject: str | None = None) -> CorticalMaps:
         """Return the encoding results of a subject as maps, to be drawn by `reseen.plot.flat_map`.

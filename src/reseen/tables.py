@@ -57,9 +57,9 @@ ENCODING_COLUMNS = (
 
 RETRIEVAL_COLUMNS = (
     *("subject", "condition", "protocol", "network", "layer", "metric", "query", "gallery"),
-    *("value", "low", "high", "chance", "n"),
+    *("value", "low", "high", "chance", "permuted", "n"),
 )
-"""Columns of a table of retrieval; see `reseen.Results.retrieval`."""
+"""Columns of ``retrieval.csv``; see `reseen.Results.retrieval`."""
 
 IMAGERY_COLUMNS = (
     *("subject", "condition", "network", "layer", "scorer", "targets", "task"),
@@ -73,13 +73,14 @@ CAPTION_COLUMNS = ("subject", "feature", "protocol", "metric", "level", "value",
 TRIAL_COLUMNS = ("stimulus_id", "image", "session", "run")
 """First columns of ``<subject>/trials.csv``; the further columns of a lab's trial table follow, as they are."""
 
-_MAY_LACK = ["value", "low", "high", "chance", "chance_sd", "p"]  # numbers that not every row has
+_MAY_LACK = ["value", "low", "high", "chance", "chance_sd", "permuted", "p"]  # numbers that not every row has
 _NUMBERS = (*_MAY_LACK, "n", "n_voxels", "stimulus_id")
 _COUNTS = ("n", "n_voxels", "stimulus_id")  # integers from 0
 TABLES = {
     "scores": SCORE_COLUMNS,
     "images": IMAGE_COLUMNS,
     "diagnostics": DIAGNOSTIC_COLUMNS,
+    "retrieval": RETRIEVAL_COLUMNS,
     "encoding": ENCODING_COLUMNS,
     "captions": CAPTION_COLUMNS,
     "trials": TRIAL_COLUMNS,
@@ -100,7 +101,7 @@ MOST_BYTES = 2 * 2**30
 WORDS = tuple(
     column
     for column in dict.fromkeys(
-        (*SCORE_COLUMNS, *IMAGE_COLUMNS, *DIAGNOSTIC_COLUMNS, *ENCODING_COLUMNS, *TRIAL_COLUMNS)
+        (*SCORE_COLUMNS, *IMAGE_COLUMNS, *DIAGNOSTIC_COLUMNS, *RETRIEVAL_COLUMNS, *ENCODING_COLUMNS, *TRIAL_COLUMNS)
     )
     if column not in _NUMBERS
 )

@@ -17,7 +17,7 @@ from reseen.datasets.new_trials import NewTrials, refuse_other_layouts
 from reseen.datasets.nsd_imagery import read_imagery
 from reseen.decode import Decoder
 from reseen.decode.new_trials import ScalingRule
-from reseen.evaluate import layer_activations, score_imagery
+from reseen.evaluate import layer_activations, panels_of, score_imagery
 from reseen.files import write_text, writing_folder
 from reseen.metrics import Floats, correlation_matrix
 from reseen.recipe import DataRecipe
@@ -160,12 +160,11 @@ def _image_matrices(
         presented,
         keys,
         lambda key: applied[key[0], key[1]].images[key[2]],
-        results.recipe.evaluate,
-        device=device,
+        panels_of(results.recipe.evaluate, device=device),
     )
     for one in found:
         # as in the protocol builtin: correlations are averaged over the samples of an item
-        samples = one.reconstructed.swapaxes(0, 1)
-        matrix = np.mean([correlation_matrix(one.presented, sample) for sample in samples], axis=0)
+        presented_rows = one.presented
+        matrix = np.mean([correlation_matrix(presented_rows, sample) for sample in one], axis=0)
         subject, task, condition = one.key
         yield subject, task, (condition, one.network, one.layer), matrix

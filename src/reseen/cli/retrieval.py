@@ -33,12 +33,13 @@ def retrieval(
 
     found = Results.read(results).retrieval(subject, size=size, device=device)
     table = Table("from", "compared by", "protocol", "query → gallery", title=f"Retrieval, {found['metric'].iloc[0]}")
-    for column in ("accuracy", "95 %", "chance", "n"):
+    for column in ("accuracy", "95 %", "permuted", "chance", "n"):
         table.add_column(column, justify="right")
     for row in found.to_dict("records"):
         words = [row["condition"], f"{row['network']} {row['layer']}".strip(), row["protocol"]]
         between = f"{number(row['low'])}–{number(row['high'])}"
-        numbers = [number(row["value"]), between, number(row["chance"]), str(row["n"])]
+        levels = [number(row["permuted"]), number(row["chance"])]
+        numbers = [number(row["value"]), between, *levels, str(row["n"])]
         table.add_row(*words, f"{row['query']} → {row['gallery']}", *numbers)
     if json != STDOUT:
         say_table(table)

@@ -16,14 +16,23 @@ import numpy as np
 
 from reseen.decode.decoder import Decoder
 from reseen.decode.estimators import FittedMap, make_estimator
-from reseen.decode.tasks import FitData, fit_all, only_voxels, permute_ids, permuted_stimuli, predict_all, rows_of
+from reseen.decode.tasks import (
+    FitData,
+    fit_all,
+    only_voxels,
+    permute_ids,
+    permuted_folds,
+    permuted_stimuli,
+    predict_all,
+    rows_of,
+)
 from reseen.executor import Executor, Serial
 from reseen.features import Features
 from reseen.recipe import DecodeRecipe, Rows
 from reseen.split import Split
 from reseen.trials import Trials
 
-__all__ = ["Decoder", "Decoding", "decode", "held_out", "permute_ids", "permuted_stimuli"]
+__all__ = ["Decoder", "Decoding", "decode", "held_out", "permute_ids", "permuted_folds", "permuted_stimuli"]
 
 
 def decode(

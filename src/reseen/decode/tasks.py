@@ -205,6 +205,28 @@ def permute_ids(
     return among[order[np.searchsorted(among, ids)]]
 
 
+def permuted_folds(
+    split: Split, stimulus_id: NDArray[np.int64], seed: int, permutation: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]] | None:
+    """Return each fold with the stimuli whose features its decoder was fitted on; None if they are those of the split.
+
+    Parameters
+    ----------
+    split
+        Training and test stimuli of each fold.
+    stimulus_id
+        Stimulus of each trial, ``(n_trials,)``.
+    seed, permutation
+        Which permutation.
+    """
+    permuted = permuted_stimuli(split, stimulus_id)
+    if permuted is None:
+        return None
+    trained = [np.intersect1d(train, stimulus_id) for train, _ in split.folds]
+    tested = [test for _, test in split.folds]
+    return [(permute_ids(ids, permuted, seed, permutation), test) for ids, test in zip(trained, tested, strict=True)]
+
+
 def only_voxels(trials: Trials, rois: Sequence[str] | None) -> Trials:
     """Keep only the betas of the voxels in the union of some ROIs, without other voxel data."""
     return replace(trials, betas=trials.betas[:, trials.roi(rois)], rois={}, ncsnr=None, voxel_index=None, scaling=None)

@@ -1,12 +1,12 @@
 """Score decoded features and reconstructions, and compute their diagnostics: a tidy table with one row per number."""
 
-from reseen.evaluate.activations import layer_activations
+from reseen.evaluate.activations import LayerActivations, layer_activations, panels_of
 from reseen.evaluate.captions import score_captions
 from reseen.evaluate.decoded import diagnose_features
 from reseen.evaluate.features import evaluate_features, nearest_training
 from reseen.evaluate.imagery import POOLED, SCORERS, score_imagery
 from reseen.evaluate.images import evaluate
-from reseen.evaluate.items import training_mean
+from reseen.evaluate.items import permuted_rows, training_mean
 from reseen.evaluate.refits import AT_RANDOM, CLUSTERS, diagnose_coverage, diagnose_left_out, diagnose_repetitions
 from reseen.evaluate.retrieval import GALLERY, RETRIEVAL_PROTOCOLS, score_retrieval
 from reseen.evaluate.samples import diagnose_images
@@ -23,6 +23,7 @@ __all__ = [
     "POOLED",
     "RETRIEVAL_PROTOCOLS",
     "SCORERS",
+    "LayerActivations",
     "diagnose_coverage",
     "diagnose_features",
     "diagnose_images",
@@ -32,6 +33,8 @@ __all__ = [
     "evaluate_features",
     "layer_activations",
     "nearest_training",
+    "panels_of",
+    "permuted_rows",
     "run_checks",
     "score_captions",
     "score_imagery",

@@ -67,6 +67,30 @@ def training_mean(decoded: Features, true: Features, folds: Folds) -> NDArray[np
     return mean
 
 
+def permuted_rows(
+    predicted: Features, true: Features, folds: Folds | None, mean: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return predictions of decoders fitted on permuted labels, with the training mean of the result.
+
+    With a fixed test set, both decoders have the same training mean. With folds, the permutation mixes the stimuli of
+    all folds, so that the means differ: the permuted one is replaced.
+
+    Parameters
+    ----------
+    predicted, true
+        Predictions by these decoders, and true features.
+    folds
+        Folds with the stimuli whose features were fitted (`reseen.decode.permuted_folds`); None for a fixed test set.
+    mean
+        Shape ``(n, n_targets)``: training mean of the result; see `training_mean`.
+
+    Returns
+    -------
+    Shape ``(n, n_targets)``.
+    """
+    return predicted.flat if folds is None else predicted.flat - training_mean(predicted, true, folds) + mean
+
+
 def mean_row(diagnostic: str, setting: str, values: Floats, items: Items, wrong: Floats | None = None) -> Row:
     """Return the row of a mean over items ``(n,)``; ``wrong``: their values by permutation, ``(n_permutations, n)``."""
     replicates = statistics.bootstrap_mean(values, items.weights)

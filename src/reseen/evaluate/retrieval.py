@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -22,9 +23,16 @@ RETRIEVAL_PROTOCOLS: tuple[RetrievalProtocol, ...] = get_args(RetrievalProtocol)
 """``builtin``: correlation, of decoded features after their training mean is subtracted. ``mindeye2``: cosine of the
 flattened numbers as they are, as in MindEye and MindEye2."""
 
+Samples = NDArray[np.floating] | Collection[NDArray[np.floating]]
+"""Features ``(n, d)`` or ``(n, n_samples, d)``, or a collection of samples ``(n, d)`` that are read one by one."""
+Compare = Callable[[NDArray[np.floating], NDArray[np.floating]], Floats]
+"""Similarity of each row of one array with each row of another."""
+_SIDE = 1024
+"""Items of either side that are compared together, for memory."""
+
 
 def score_retrieval(
-    decoded: NDArray[np.floating],
+    decoded: Samples,
     true: NDArray[np.floating],
     stimulus_id: NDArray[np.int64],
     *,
@@ -36,6 +44,7 @@ def score_retrieval(
     condition: str = "",
     network: str = FEATURES,
     layer: str = "",
+    permuted: Samples = (),
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> DataFrame:
@@ -48,7 +57,8 @@ def score_retrieval(
     Parameters
     ----------
     decoded
-        Shape ``(n, d)``, or ``(n, n_samples, d)``: similarities are then averaged over samples.
+        Shape ``(n, d)``, or several samples, ``(n, n_samples, d)`` or a collection of ``(n, d)``: similarities are then
+        averaged over samples.
     true
         Shape ``(n, d)``: true features or activations of the same items.
     stimulus_id
@@ -64,13 +74,17 @@ def score_retrieval(
         Names of the decoded and the true items.
     subject, condition, network, layer
         For the table.
+    permuted
+        The same from decoders that were fitted on permuted labels, one sample for each permutation. Accuracies are
+        averaged over permutations.
     n_bootstrap, seed
         Number of resamplings of stimuli behind each interval, and their seed.
 
     Returns
     -------
     A table of `reseen.tables.RETRIEVAL_COLUMNS`. Its metric is ``top1@<size>``. ``query`` and ``gallery`` name the
-    direction. ``chance`` is 1 / size. ``low`` and ``high`` are the middle 95 % of resamplings of stimuli.
+    direction. ``chance`` is 1 / size, the expectation for items in random order, and ``permuted`` is NaN without
+    permutations. ``low`` and ``high`` are the middle 95 % of resamplings of stimuli.
 
     Raises
     ------
@@ -87,38 +101,62 @@ def score_retrieval(
     """
     import pandas as pd
 
-    samples = decoded[:, None] if decoded.ndim == 2 else decoded
     unique, first, row = np.unique(stimulus_id, return_index=True, return_inverse=True)
     size = min(size, len(unique))
     weights = statistics.bootstrap_weights(stimulus_id, n_bootstrap, seed=seed)
     every = np.arange(len(stimulus_id))
-    rows = []
-    for protocol in protocols:
-        similarity = _similarity(samples, true, training_mean, protocol)  # (true, decoded)
+
+    def accuracies(similarity: Floats) -> tuple[Floats, Floats]:
+        """Return the accuracy of each item in both directions, by similarities ``(true, decoded)``."""
         forward = similarity.T[:, first], row, unique[None, :] != stimulus_id[:, None]
         backward = similarity, every, stimulus_id[None, :] != stimulus_id[:, None]
-        for (query, gallery), parts in ((sides, forward), (sides[::-1], backward)):
-            each = metrics.retrieval_top1(*parts, size)
+        return metrics.retrieval_top1(*forward, size), metrics.retrieval_top1(*backward, size)
+
+    together = _similarities(_samples(decoded), true, training_mean, protocols)
+    chance_levels: dict[RetrievalProtocol, list[list[float]]] = {protocol: [] for protocol in protocols}
+    for sample in _samples(permuted):
+        for protocol, similarity in _similarities([sample], true, training_mean, protocols).items():
+            chance_levels[protocol].append([float(each.mean()) for each in accuracies(similarity)])
+    rows = []
+    for protocol in protocols:
+        at_chance = np.mean(chance_levels[protocol], axis=0) if chance_levels[protocol] else (np.nan, np.nan)
+        found = zip((sides, sides[::-1]), accuracies(together[protocol]), at_chance, strict=True)
+        for (query, gallery), each, level in found:
             low, high = statistics.interval(statistics.bootstrap_mean(each, weights))
             words = (subject, condition, protocol, network, layer, f"top1@{size}", query, gallery)
-            rows.append((*words, float(each.mean()), low, high, 1 / size, len(each)))
+            rows.append((*words, float(each.mean()), low, high, 1 / size, float(level), len(each)))
     return pd.DataFrame(rows, columns=list(RETRIEVAL_COLUMNS))
 
 
-def _similarity(
-    samples: NDArray[np.floating],
+def _samples(given: Samples) -> Collection[NDArray[np.floating]]:
+    """Return a collection of samples, each ``(n, d)``."""
+    if not isinstance(given, np.ndarray):
+        return given
+    return [given] if given.ndim == 2 else list(given.swapaxes(0, 1))
+
+
+def _similarities(
+    samples: Collection[NDArray[np.floating]],
     true: NDArray[np.floating],
     training_mean: NDArray[np.floating] | float,
-    protocol: RetrievalProtocol,
-) -> Floats:
+    protocols: Sequence[RetrievalProtocol],
+) -> dict[RetrievalProtocol, Floats]:
     """Return the similarity of each true item with each decoded one, ``(n, n)``, averaged over samples."""
-    n_samples = samples.shape[1]
-    total: Floats = np.zeros((len(true), len(true)))
-    for sample in range(n_samples):
-        if protocol == "mindeye2":
-            total += metrics.cosine_matrix(true, samples[:, sample])
-        else:
-            # as identification of decoded features does
-            total += metrics.correlation_matrix(true - training_mean, samples[:, sample] - training_mean)
-    total /= n_samples
-    return total
+    found: dict[RetrievalProtocol, Floats] = {protocol: np.zeros((len(true), len(true))) for protocol in protocols}
+    for sample in samples:
+        for protocol, total in found.items():
+            if protocol == "mindeye2":
+                _add(total, true, sample, metrics.cosine_matrix)
+            else:
+                # as identification of decoded features does
+                _add(total, true - training_mean, sample - training_mean, metrics.correlation_matrix)
+    for total in found.values():
+        total /= len(samples)
+    return found
+
+
+def _add(total: Floats, true: NDArray[np.floating], decoded: NDArray[np.floating], compare: Compare) -> None:
+    """Add the similarities of all pairs to ``total``, ``(n, n)``, a block at a time."""
+    parts = [slice(start, start + _SIDE) for start in range(0, len(true), _SIDE)]
+    for rows, columns in product(parts, parts):
+        total[rows, columns] += compare(true[rows], decoded[columns])

@@ -1,4 +1,4 @@
-"""Evaluate: a subject's scores of decoded features and images, and its diagnostics."""
+"""Evaluate: a subject's scores of decoded features and images, its retrieval and its diagnostics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reseen import evaluate as scores
-from reseen.decode import permute_ids, permuted_stimuli
+from reseen.decode import permuted_folds
 from reseen.decode.uncertainty import COVERAGES
 from reseen.headline import STIMULI_OF, Headline, choose, stimuli_category, stimuli_of
 from reseen.networks import EvaluationNetwork, Panel, load_evaluation_network, load_panel, prepare
@@ -19,7 +19,9 @@ from reseen.pipeline.stacks import Stacks
 from reseen.pipeline.tables import make_table
 from reseen.protocols import PROTOCOLS, Protocol
 from reseen.results import SCORED_SIZE_OF, TEST_IMAGES_OF, load_captions
+from reseen.retrieval import retrieve
 from reseen.stimuli import image_digest
+from reseen.subject import Subject
 from reseen.tables import BUILTIN, PIXELS, SCORE_COLUMNS
 
 if TYPE_CHECKING:
@@ -42,11 +44,12 @@ def prepare_networks(run: Run) -> None:
 
 
 def evaluate(subject: SubjectRun) -> bool:
-    """Score decoded features and images, and diagnose them; return whether any table was missing."""
+    """Score and diagnose decoded features and images; return whether any table was missing."""
     scored = make_table(subject, "scores", _score)
     scored = make_table(subject, "images", _score_each_image) or scored
     if subject.recipe.decodes_captions:
         scored = make_table(subject, "captions", _score_captions) or scored
+    scored = make_table(subject, "retrieval", _score_retrieval) or scored
     return make_table(subject, "diagnostics", _diagnose) or scored
 
 
@@ -113,21 +116,24 @@ def _score_features(subject: SubjectRun) -> pd.DataFrame:
 
 
 def _permuted(subject: SubjectRun, name: str, permutation: int, mean: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return predictions of decoders fitted on permuted labels, with the training mean of the result.
-
-    With a fixed test set, both decoders have the same training mean. With folds, the permutation mixes the stimuli of
-    all folds, so that the means differ: the permuted one is replaced.
-    """
-    split, stimulus_id, seed = subject.split, subject.facts.stimulus_id, subject.recipe.seed
+    """Return predictions of decoders fitted on permuted labels, with the training mean of the result."""
     predicted = subject.decoded(name, permutation=permutation)
-    permuted = permuted_stimuli(split, stimulus_id)
-    if permuted is None:
-        return predicted.flat
-    folds = []
-    for train, test in split.folds:
-        trained = np.intersect1d(train, stimulus_id)
-        folds.append((permute_ids(trained, permuted, seed, permutation), test))
-    return predicted.flat - scores.training_mean(predicted, subject.true(name), folds) + mean
+    folds = permuted_folds(subject.split, subject.facts.stimulus_id, subject.recipe.seed, permutation)
+    return scores.permuted_rows(predicted, subject.true(name), folds, mean)
+
+
+def _score_retrieval(subject: SubjectRun) -> pd.DataFrame:
+    """Score retrieval in galleries of the default size, by every decoded feature and every network layer."""
+    stacks, run = Stacks(subject), subject.run
+    return retrieve(
+        subject.results,
+        Subject(lambda: subject.facts, subject.stimuli, subject.split, name=subject.name),
+        subject.true,
+        lambda level, condition: stacks[level, condition],
+        load_panels(run),
+        size=scores.GALLERY,
+        progress=run.counter(f"score retrieval of {subject.name}"),
+    )
 
 
 def _diagnose(subject: SubjectRun) -> pd.DataFrame:

@@ -62,6 +62,7 @@ def report(run: Run) -> bool:
         provenance=_provenance(run),
         encoding=encoding,
         captions=results.load_table("captions") if run.recipe.decodes_captions else None,
+        retrieval=results.load_table("retrieval"),
         recipe_text=to_toml(run.recipe),
     )
     examples = page.examples(contents)

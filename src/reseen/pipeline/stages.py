@@ -69,7 +69,11 @@ STAGES: dict[str, Stage] = {
     ),
     "reconstruct": Stage(reconstruct, ("decode",), (), ("*/images/*",)),
     "evaluate": Stage(
-        evaluate, ("reconstruct",), ("stimuli", "trials"), ("kept/*",), ("scores", "images", "diagnostics", "captions")
+        evaluate,
+        ("reconstruct",),
+        ("stimuli", "trials"),
+        ("kept/*",),
+        ("scores", "images", "diagnostics", "retrieval", "captions"),
     ),
     "report": Stage(
         report, ("encode", "evaluate"), ("stimuli", "trials"), ("report.html", "figures/*"), by_subject=False

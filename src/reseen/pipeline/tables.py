@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from reseen.pipeline.context import Run, SubjectRun
-from reseen.tables import CAPTION_COLUMNS, DIAGNOSTIC_COLUMNS, ENCODING_COLUMNS, IMAGE_COLUMNS, SCORE_COLUMNS
+from reseen.tables import (
+    CAPTION_COLUMNS,
+    DIAGNOSTIC_COLUMNS,
+    ENCODING_COLUMNS,
+    IMAGE_COLUMNS,
+    RETRIEVAL_COLUMNS,
+    SCORE_COLUMNS,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,6 +23,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "scores": SCORE_COLUMNS,
     "images": IMAGE_COLUMNS,
     "diagnostics": DIAGNOSTIC_COLUMNS,
+    "retrieval": RETRIEVAL_COLUMNS,
     "captions": CAPTION_COLUMNS,
 }
 """Columns of each table; a table of an older version with other columns is computed again."""

@@ -13,6 +13,7 @@ The argument has all contents of the page, so plain arrays are enough.
     gallery.py    presented and reconstructed images, denoising sequences
     scores.py     the table at the top and the charts
     diagnostic_section.py  the checks, curves and numbers of the diagnostics
+    retrieval_section.py  top-1 accuracy in random galleries
     caption_section.py  decoded captions and their scores
     encoding.py   encoding models: maps, values and a summary of each analysis
     page.py       the sections, rendered by report.html.j2

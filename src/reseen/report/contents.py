@@ -180,6 +180,8 @@ class ReportInput:
         Table of checks (`reseen.evaluate.run_checks`), or ``None``.
     captions
         Table of the scores of decoded captions (`reseen.evaluate.score_captions`), or ``None``.
+    retrieval
+        Table of retrieval (`reseen.retrieval.retrieve`), or ``None``.
     stimuli
         Category of the stimuli, see `reseen.headline.choose`.
     recipe_text
@@ -199,6 +201,7 @@ class ReportInput:
     diagnostics: pd.DataFrame | None = None
     checks: pd.DataFrame | None = None
     captions: pd.DataFrame | None = None
+    retrieval: pd.DataFrame | None = None
     stimuli: str = ""
     recipe_text: str | None = None
 

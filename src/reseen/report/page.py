@@ -18,6 +18,7 @@ from reseen.report.caption_section import LEVELS, caption_section
 from reseen.report.contents import ReportInput, SubjectReport
 from reseen.report.diagnostic_section import diagnostic_section
 from reseen.report.encoding import encoding_section
+from reseen.report.retrieval_section import retrieval_section
 from reseen.tables import DIAGNOSTIC_COLUMNS, SCORE_COLUMNS
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def report(contents: ReportInput) -> str:
         score_rows=table_rows(contents.scores, SCORE_COLUMNS),
         chance_levels=scores.chance_levels(found, head),
         published=scores.published(contents.scores),
+        retrieval=retrieval_section(contents.retrieval),
         diagnostics=_diagnostics(contents),
         diagnostic_columns=DIAGNOSTIC_COLUMNS[1:],
         alphas=[alpha for subject in contents.subjects for alpha in _alphas(subject)],

@@ -17,7 +17,8 @@
     ├── <subject>/captions.jsonl  decoded caption of each item and its oracle, where a condition has t
     ├── <subject>/images/     <level>/<condition>/<stimulus_id>_<sample>.png, with -t<item> for single trials
     ├── <subject>/encode/     voxels.safetensors: results of every encoding model for each voxel
-    ├── scores.csv            one score a row; diagnostics.csv and encoding.csv likewise; each subject's in its folder
+    ├── scores.csv            one score a row; retrieval.csv, diagnostics.csv and encoding.csv likewise; each subject's
+    │                         in its folder
     ├── captions.csv          scores of decoded captions, likewise, where a condition has t
     ├── images.csv            scores of each test image, likewise, which `reseen compare` pairs
     ├── raters/               index.html and design.json: a test of two alternatives for raters

@@ -193,13 +193,13 @@ class ResultsFolder(Journal):
 
     def _delete_tables(self, grown: Sequence[str]) -> None:
         """Delete the tables that depend on added settings, and all joined tables, which are joined again."""
-        names = {"scores", "images"} if "evaluate.protocols" in grown else set()
+        names = {"scores", "images", "retrieval"} if "evaluate.protocols" in grown else set()
         if "evaluate.full" in grown:
             names |= {"scores", "images", "diagnostics"}
         for subject in self.recipe.data.subjects:
             for name in names:
                 (self.path / subject / f"{name}.csv").unlink(missing_ok=True)
-        for name in ("encoding", "scores", "images", "diagnostics", "captions"):
+        for name in ("encoding", "scores", "images", "diagnostics", "retrieval", "captions"):
             (self.path / f"{name}.csv").unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------------------------ arrays
