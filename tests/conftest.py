@@ -141,6 +141,43 @@ def small_recipe(brain_file, tiny_model) -> Recipe:
     )
 
 
+@pytest.fixture(scope="session")
+def run_of_two(tiny_model, tmp_path_factory) -> Path:
+    """Folder of a run that decoded z and c of two simulated subjects with 12 shared stimuli; not to be written to."""
+    from reseen.recipe import SimulateRecipe
+    from reseen.simulate import simulate
+
+    root = tmp_path_factory.mktemp("two")
+    simulate(
+        root / "data",
+        SimulateRecipe(
+            n_subjects=2, n_sessions=2, trials_per_session=42, n_train=16, n_test=12, voxel_fraction=0.1, seed=4
+        ),
+    )
+    recipe = with_settings(
+        Recipe(name="two"),
+        [
+            "data.kind=nsd",
+            f"data.path={root / 'data'}",
+            'data.subjects=["subj01", "subj02"]',
+            'data.rois=["early", "ventral"]',
+            f"model.name={tiny_model}",
+            'decode.rois.z=["early"]',
+            'decode.rois.c=["ventral"]',
+            "decode.n_folds=2",
+            "decode.alphas=[1.0, 100.0]",
+            "reconstruct.n_samples=1",
+            "reconstruct.n_steps=2",
+            "evaluate.n_derangements=5",
+            "evaluate.n_bootstrap=50",
+        ],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pipeline.run(recipe, root / "results", until="decode")
+    return root / "results"
+
+
 @pytest.fixture
 def reseen(monkeypatch, capsys):
     """Run the command line in this process: exit code, stdout, stderr."""

@@ -444,7 +444,7 @@ def test_the_command_writes_a_folder_and_its_report(finished, new_file, reseen, 
     assert reseen("apply", finished, "--trials", new_file, "--no-images", "--condition", "z")[0] == 2
 
 
-def test_every_command_of_the_page_runs(finished, new_file, reseen, tmp_path, monkeypatch):
+def test_every_command_of_the_page_runs(finished, run_of_two, new_file, reseen, tmp_path, monkeypatch):
     import shutil
 
     text = (ROOT / "docs/new_trials.md").read_text(encoding="utf-8")
@@ -453,13 +453,17 @@ def test_every_command_of_the_page_runs(finished, new_file, reseen, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished, "out/a")
     shutil.copy(new_file, "scan.npz")
+    shutil.copytree(run_of_two, "out/two")
+    saved("session3.npz", load_nsd(Results.read(run_of_two).data.path, "subj02", zscore_sessions=False).trials)
     for line in lines:
         code, _, error = reseen(*shlex.split(line.replace("\\\n", " "), comments=True)[1:])
         assert code == 0, (line, error)
     assert Path("out/a-scan/report.html").is_file()
+    assert Path("out/two-align-subj02-from-subj01/report.html").is_file()
+    assert pd.read_csv("out/own/alignment.csv")["n_sessions"].unique().tolist() == [1, 2]
 
 
-def test_the_python_of_the_page_runs(finished, new_file, tmp_path, monkeypatch):
+def test_the_python_of_the_page_runs(finished, run_of_two, new_file, tmp_path, monkeypatch):
     import shutil
 
     text = (ROOT / "docs/new_trials.md").read_text(encoding="utf-8")
@@ -468,6 +472,7 @@ def test_the_python_of_the_page_runs(finished, new_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished, "out/a")
     shutil.copy(new_file, "scan.npz")
+    shutil.copytree(run_of_two, "out/two")
     names = {}
     for block in blocks:
         exec(block, names)

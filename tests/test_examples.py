@@ -28,12 +28,17 @@ WITHOUT_EXAMPLE = {"Diagnostics", "ReseenError", "LatentDiffusion", "denoise", "
     "name", [*sorted(set(reseen.__all__) - {"plot"}), *(f"plot.{name}" for name in reseen.plot.__all__)]
 )
 def test_the_examples_of_public_names_run(
-    name, simulated_tree, brain_file, trial_table, finished, tmp_path, monkeypatch
+    name, simulated_tree, brain_file, trial_table, finished, run_of_two, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     found = attrgetter(name)(reseen)
     module = importlib.import_module(getattr(found, "__module__", None) or found.__name__)
-    given = {"simulated_tree": simulated_tree, "own_data": brain_file, "finished_run": finished}
+    given = {
+        "simulated_tree": simulated_tree,
+        "own_data": brain_file,
+        "finished_run": finished,
+        "run_of_two": run_of_two,
+    }
     if name == "Results":
         given["encoding_run"] = tmp_path / "encoding"
         with ResultsFolder.open(given["encoding_run"], encoding_recipe(simulated_tree)) as results:

@@ -13,7 +13,7 @@ from reseen import compare, pipeline
 from reseen.applied.contents import Applied
 from reseen.raters import scoring
 from reseen.recipe import load_recipe
-from reseen.tables import IMAGERY_COLUMNS, TABLES
+from reseen.tables import ALIGNMENT_COLUMNS, IMAGERY_COLUMNS, TABLES
 
 PAGE = (Path(__file__).parents[1] / "docs/results_folder.md").read_text(encoding="utf-8")
 
@@ -138,6 +138,8 @@ def test_the_columns_of_tables_of_other_commands_are_in_the_page():
         "raters.csv": scoring.COLUMNS,
         "comparison.csv": compare.COLUMNS,
         "imagery.csv": IMAGERY_COLUMNS,
+        "alignment.csv": ALIGNMENT_COLUMNS,
+        "training_stimuli.csv": ["stimulus_id"],
         "items.csv": next(names for names in items if isinstance(names, tuple)),
     }
     for title, columns in found.items():

@@ -67,6 +67,12 @@ IMAGERY_COLUMNS = (
 )
 """Columns of a table of NSD-Imagery, protocol nsdimagery2025; see `reseen.Results.imagery`."""
 
+ALIGNMENT_COLUMNS = (
+    *("source", "target", "protocol", "through", "feature", "level", "n_sessions", "n_trials", "metric"),
+    *("value", "low", "high", "chance", "n"),
+)
+"""Columns of a table of an alignment of two subjects; see `reseen.Results.align`."""
+
 CAPTION_COLUMNS = ("subject", "feature", "protocol", "metric", "level", "value", "low", "high", "n")
 """Columns of ``captions.csv``: scores of decoded captions, if a condition has t."""
 

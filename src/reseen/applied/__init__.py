@@ -7,8 +7,10 @@
     contents.py   the results in memory, and the folder that has them
     folder.py     decoders and predictions of a results folder
     imagery.py    protocol nsdimagery2025: vision and imagery of all subjects
+    align_run.py  a subject decoded with the decoder of another one; alignment.py: the result, and its folder
 """
 
+from reseen.applied.alignment import AlignedSubject
 from reseen.applied.contents import Applied
 from reseen.applied.folder import DecodersFolder
 from reseen.applied.imagery import Imagery, apply_imagery
@@ -24,6 +26,7 @@ from reseen.applied.running import (
 from reseen.applied.scoring import stimuli_of_run
 
 __all__ = [
+    "AlignedSubject",
     "Applied",
     "DecodersFolder",
     "Imagery",

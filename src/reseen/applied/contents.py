@@ -92,8 +92,8 @@ class Applied:
         """Label of each item, such as ``"trial 3, stimulus 17"``."""
         averaged = self.n_repetitions.max(initial=1) > 1
         found = []
-        for row, (stimulus, count) in enumerate(zip(self.stimulus_id, self.n_repetitions, strict=True)):
-            what = f"item {row}, {count} trials" if averaged else f"trial {row}"
+        for row, (stimulus, count) in enumerate(zip(self.stimulus_id, self.n_repetitions.tolist(), strict=True)):
+            what = f"item {row}, {count} trial{'s' * (count != 1)}" if averaged else f"trial {row}"
             found.append(f"{what}, stimulus {stimulus}" if self.labelled else what)
         return found
 
@@ -124,21 +124,24 @@ class Applied:
 
     def report(self) -> str:
         """Return the report: one self-contained HTML page."""
-        return new_trials_report(
-            NewTrialsReport(
-                recipe_name=self.recipe_name,
-                subject=self.subject,
-                scaling=self.scaling,
-                labels=self.labels,
-                features={name: found.array.shape[1:] for name, found in self.features.items()},
-                images=self.images,
-                presented=self.presented,
-                sd={name: float(np.median(found)) for name, found in self.sd.items()},
-                coverage=self.coverage,
-                scores=None if self.scores is None else self.scores.table,
-                stimuli="" if self.scores is None else self.scores.stimuli,
-                notes=self.notes,
-            )
+        return new_trials_report(self.page)
+
+    @property
+    def page(self) -> NewTrialsReport:
+        """Contents of the report."""
+        return NewTrialsReport(
+            recipe_name=self.recipe_name,
+            subject=self.subject,
+            scaling=self.scaling,
+            labels=self.labels,
+            features={name: found.array.shape[1:] for name, found in self.features.items()},
+            images=self.images,
+            presented=self.presented,
+            sd={name: float(np.median(found)) for name, found in self.sd.items()},
+            coverage=self.coverage,
+            scores=None if self.scores is None else self.scores.table,
+            stimuli="" if self.scores is None else self.scores.stimuli,
+            notes=self.notes,
         )
 
     def save(self, folder: Path | str) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from reseen.applied.align_run import AlignmentPlan, Sessions, align_run, choose_features
+from reseen.applied.alignment import AlignedSubject, read_decoders
 from reseen.applied.contents import Applied
 from reseen.applied.imagery import Imagery, apply_imagery
 from reseen.applied.running import apply_run, choose_conditions, read_trials
 from reseen.conditions import decoded_features
 from reseen.datasets.new_trials import NewTrials
 from reseen.decode import Decoder
+from reseen.decode.alignment import AlignmentRoute
+from reseen.decode.alignment_levels import AlignmentLevel, AlignmentProtocol
 from reseen.decode.new_trials import ScalingRule
 from reseen.errors import ResultsError
 from reseen.files import shown
@@ -78,6 +82,7 @@ class DecodersFolder(ResultsFolder):
         conditions: Sequence[str] | None = None,
         scaling: ScalingRule | None = None,
         average: bool = False,
+        decoders: Path | str | None = None,
         device: str = "cpu",
         progress: Callable[[str, int, int], None] | None = None,
     ) -> Applied:
@@ -106,6 +111,9 @@ class DecodersFolder(ResultsFolder):
             sessions, else ``"training"``. Only ``"session"`` uses later trials.
         average
             Average the trials of each stimulus before the prediction.
+        decoders
+            Folder of decoders in place of those of the run, such as ``decoders/aligned`` of a folder that
+            `AlignedSubject.save` wrote.
         device
             Device of the model's networks.
         progress
@@ -136,14 +144,19 @@ class DecodersFolder(ResultsFolder):
         name = self._subject(subject)
         chosen = choose_conditions(self, conditions)
         needed = decoded_features(chosen or self.recipe.reconstruct.conditions)
-        decoders = {feature: self.decoders(feature, name) for feature in needed}
+        trained = None
+        fitted: Mapping[str, Sequence[Decoder]]
+        if decoders is None:
+            fitted = {feature: self.decoders(feature, name) for feature in needed}
+        else:
+            fitted, trained = read_decoders(Path(decoders), needed)
         if isinstance(trials, Trials):
             new = NewTrials(trials, labelled, stimuli)
         else:
-            new = read_trials(Path(trials), self, decoders, name)
+            new = read_trials(Path(trials), self, fitted, name)
         return apply_run(
             self,
-            decoders,
+            fitted,
             new,
             name,
             conditions=chosen,
@@ -151,7 +164,108 @@ class DecodersFolder(ResultsFolder):
             average=average,
             device=device,
             progress=progress,
+            trained=trained,
         )
+
+    def align(
+        self,
+        source: str,
+        target: str,
+        *,
+        protocol: AlignmentProtocol = "shared_split",
+        through: AlignmentRoute = "features",
+        features: Sequence[str] | None = None,
+        n_sessions: Sessions | None = None,
+        n_align: int | None = None,
+        n_test: int | None = None,
+        levels: Sequence[AlignmentLevel] | None = None,
+        seed: int = 0,
+        conditions: Sequence[str] | None = None,
+        device: str = "cpu",
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> AlignedSubject:
+        """Decode one subject of the run with the decoder of another one, next to its own data of equal minutes.
+
+        The source decoder is that of the run. If the run fitted it on test stimuli, or in several folds, it is fitted
+        anew without them. The betas of both subjects are read again.
+
+        Parameters
+        ----------
+        source, target
+            Names of the subject of the decoder, and of the subject that is decoded.
+        protocol, n_align, n_test, seed
+            As in `alignment_stimuli`. For ``"own_stimuli"``, ``n_test`` left out is a fifth of the target's own
+            stimuli, at most 300.
+        through
+            As in `align`.
+        features
+            Features to decode. Left out: those that the conditions need.
+        n_sessions
+            Numbers of sessions of the target, from its first one on, such as ``[1, 2, "all"]``: the places of the
+            curve. Left out: 1, 2, 4 and all.
+        levels
+            Levels of `compare_alignment`. Left out: ``aligned``, ``combined``, ``own_shared``, ``own_equal``,
+            ``own_full`` and ``permuted``; and ``identity`` if the data are in a common space, such as fsaverage.
+        conditions
+            Conditions of the images of test stimuli, from the decoders of the level ``aligned`` and the largest number
+            of sessions. Left out: that of the headline, if its features are decoded; an empty list: no images.
+        device
+            Device of the model's networks, and of the ridge unless it is ``"cpu"``.
+        progress
+            Callback ``(step, n_done, n_total)``.
+
+        Raises
+        ------
+        ResultsError
+            If a subject is not in the run, or its decoders or features are not stored.
+        ShapeError
+            If the subjects share no stimuli, or too few for the protocol; or ``identity`` is asked for and the voxels
+            differ.
+        DataError
+            If the target has fewer sessions, an id names different images, or the betas cannot be read.
+        RecipeError
+            If a feature, condition, protocol, route or level is unknown.
+
+        Examples
+        --------
+        >>> aligned = Results.read(run_of_two).align("subj01", "subj02", n_sessions=[1, "all"], conditions=["z"])
+        >>> aligned.table.query("metric == 'identification'")["n_sessions"].unique().tolist()
+        [1, 2]
+        >>> aligned.applied.images["z"].shape[:2], list(aligned.decoders)
+        ((4, 1), ['aligned', 'combined'])
+        """
+        one, other = self._two_subjects(source, target)
+        known = decoded_features(self.recipe.reconstruct.conditions)
+        chosen = choose_conditions(self, conditions)
+        names, chosen = choose_features(features, conditions, chosen, known)
+        decoders = {}
+        for feature in names:
+            fitted = self.decoders(feature, one)
+            decoders[feature] = [
+                decoder.set_params(device="numpy" if device == "cpu" else device) for decoder in fitted
+            ]
+        plan = AlignmentPlan(protocol, through, n_sessions, n_align, n_test, levels, seed)
+        return align_run(self, decoders, one, other, plan, conditions=chosen, device=device, progress=progress)
+
+    def _two_subjects(self, source: str, target: str) -> tuple[str, str]:
+        """Return the names of two subjects of the run."""
+        if len(self.subjects) < 2:
+            raise ResultsError(
+                f"{shown(self.path)} has one subject, {self.subjects[0]}; an alignment needs two. Add a subject to "
+                "data.subjects, or join runs of single subjects with reseen merge.",
+                where="subject",
+                expected=2,
+                found=1,
+            )
+        one, other = self._subject(source), self._subject(target)
+        if one == other:
+            raise ResultsError(
+                f"the source and the target are both {one}. Name two subjects of {', '.join(self.subjects)}.",
+                where="target",
+                expected=[name for name in self.subjects if name != one],
+                found=one,
+            )
+        return one, other
 
     def imagery(
         self,

@@ -41,6 +41,7 @@ def apply_run(
     average: bool,
     device: str,
     progress: Progress | None,
+    trained: NDArray[np.int64] | None = None,
 ) -> Applied:
     """Predict features of new trials, generate their images and score both; see `reseen.Results.apply`.
 
@@ -56,6 +57,8 @@ def apply_run(
         Name of the subject.
     conditions, scaling, average, device, progress
         As in `reseen.Results.apply`.
+    trained
+        Ids of stimuli that decoders of other origin were fitted on. Left out: the decoders are those of the run.
     """
     first = next(iter(decoders.values()))[0]
     rule = default_rule(first) if scaling is None else scaling
@@ -79,7 +82,7 @@ def apply_run(
         true = true_features(results, trials.stimuli, model, subject, ids, tuple(features))
         presented = None if stimuli is None else same_size(stimuli, ids)
         if trials.stimuli is None:
-            note_training(results, subject, ids, decoders, notes)
+            note_training(results, subject, ids, decoders, notes, trained)
         coverage = coverage_table(features, true, sd)
         scores = score_items(results, subject, decoders, features, true, images, presented, notes, device)
     return Applied(

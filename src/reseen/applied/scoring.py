@@ -75,11 +75,15 @@ def note_training(
     ids: NDArray[np.int64],
     decoders: Mapping[str, Sequence[Decoder]],
     notes: list[str],
+    fitted_on: NDArray[np.int64] | None,
 ) -> None:
-    """Note how many stimuli were training stimuli of the run."""
-    tested = results.load_features(results.decode_path(subject, next(iter(decoders)))).stimulus_id
-    several = any(len(fitted) > 1 for fitted in decoders.values())
-    trained = np.unique(ids) if several else np.setdiff1d(ids, tested)
+    """Note how many stimuli were training stimuli of the run, or of decoders that were fitted on other stimuli."""
+    if fitted_on is None:
+        tested = results.load_features(results.decode_path(subject, next(iter(decoders)))).stimulus_id
+        several = any(len(fitted) > 1 for fitted in decoders.values())
+        trained = np.unique(ids) if several else np.setdiff1d(ids, tested)
+    else:
+        trained = np.intersect1d(ids, fitted_on)
     if len(trained):
         notes.append(
             f"{len(trained):,} of {len(np.unique(ids)):,} stimuli were training stimuli of the decoders: their scores "

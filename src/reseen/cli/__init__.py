@@ -7,6 +7,7 @@
     recipes.py    the recipe of a command
     check.py      reseen check
     folders.py    reseen evaluate, for two folders of images
+    align.py      reseen align
     apply.py      reseen apply
     compare.py    reseen compare
     export.py     reseen export
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import reseen
+from reseen.cli.align import align
 from reseen.cli.apply import apply
 from reseen.cli.check import check
 from reseen.cli.compare import compare
@@ -245,7 +247,7 @@ def simulate(
     say(f"data set: {out}")
 
 
-for _command in (check, merge, apply, live, imagery, compare, retrieval, export):
+for _command in (check, merge, apply, align, live, imagery, compare, retrieval, export):
     app.command(cls=Command)(_command)
 app.add_typer(raters, name="raters")
 

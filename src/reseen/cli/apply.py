@@ -34,6 +34,10 @@ def apply(
     ] = None,
     no_images: Annotated[bool, typer.Option("--no-images", help="decode features only")] = False,
     average: Annotated[bool, typer.Option("--average", help="average the trials of each stimulus first")] = False,
+    decoders: Annotated[
+        Path | None,
+        typer.Option("--decoders", metavar="FOLDER", help="decoders of reseen align, in place of those of the run"),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="folder to write, new [default: RESULTS-FILE, beside RESULTS]")
     ] = None,
@@ -57,6 +61,7 @@ def apply(
             conditions=conditions,
             scaling=cast("ScalingRule | None", scaling),  # an unknown one is refused
             average=average,
+            decoders=decoders,
             device=device,
             progress=shown,
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -171,6 +171,9 @@ def align(
             labels = np.asarray((labels + features.rows(ids)) / 2, dtype=np.float32)
         decoder = Decoder(rois, alphas=alphas, n_folds=n_folds, seed=seed, device=device)
         decoder.fit(target_trials.select(ids), Features(source.feature_, labels[order], ids))
+        assert isinstance(decoder.map_, RidgeMap)
+        # residuals around decoded labels are smaller than those around the true feature, so they are no uncertainty
+        decoder.map_ = replace(decoder.map_, residual_variance=None)
         return Alignment(source, None, decoder, ids)
     betas = Features("betas", rows.betas[order], rows.stimulus_id)
     to_source = Decoder(rois, alphas=alphas, n_folds=n_folds, rescale_averages=False, seed=seed, device=device)
@@ -241,6 +244,14 @@ def shared_stimuli(source: Trials, target: Trials, stimuli: ArrayLike | None) ->
     shared = np.intersect1d(source.stimulus_id, target.stimulus_id)
     ids = shared if stimuli is None else np.unique(np.asarray(stimuli, dtype=np.int64))
     missing = np.setdiff1d(ids, shared)
+    if not len(shared):
+        raise ShapeError(
+            "The subjects share no stimuli: no stimulus_id is in the trials of both. An alignment needs stimuli that "
+            "both subjects saw, with the same ids.",
+            where="stimuli",
+            expected="shared stimuli",
+            found=[],
+        )
     if not len(ids) or len(missing):
         raise ShapeError(
             f"The subjects share {len(shared)} stimuli; {len(missing)} of the {len(ids)} alignment stimuli are not "

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reseen.decode.alignment import AlignmentRoute, align, shared_stimuli
 from reseen.decode.decoder import Decoder
-from reseen.errors import ShapeError
+from reseen.errors import RecipeError, ShapeError
 from reseen.features import Features
 from reseen.trials import Trials
 
 AlignmentProtocol = Literal["shared_split", "own_stimuli"]
 AlignmentLevel = Literal["aligned", "combined", "own_shared", "own_equal", "own_full", "permuted", "identity"]
 LEVELS: tuple[AlignmentLevel, ...] = ("aligned", "own_shared", "own_equal", "own_full", "permuted")
+PROTOCOLS: tuple[AlignmentProtocol, ...] = get_args(AlignmentProtocol)
 
 
 def alignment_stimuli(
-    source: Trials, target: Trials, protocol: AlignmentProtocol, *, n_align: int | None = None, seed: int = 0
+    source: Trials,
+    target: Trials,
+    protocol: AlignmentProtocol,
+    *,
+    n_align: int | None = None,
+    n_test: int | None = None,
+    seed: int = 0,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the ids of alignment stimuli and of test stimuli, both sorted, for a protocol.
 
@@ -34,13 +41,19 @@ def alignment_stimuli(
         and test on stimuli that only the target saw; scores are not comparable with published tables.
     n_align
         Number of alignment stimuli, chosen at random. Left out: 70 % of the shared stimuli, or all of them.
+    n_test
+        Number of test stimuli, chosen at random among those of the protocol. Left out: all of them. Own data need some
+        of the target's own stimuli for training.
     seed
-        Determines this choice.
+        Determines both choices.
 
     Raises
     ------
     ShapeError
-        If no stimulus is shared, or no test stimulus or fewer than ``n_align`` shared stimuli are there.
+        If no stimulus is shared, or no test stimulus or fewer than ``n_align`` shared stimuli or ``n_test`` test
+        stimuli are there.
+    RecipeError
+        If the protocol is unknown.
 
     Examples
     --------
@@ -50,13 +63,30 @@ def alignment_stimuli(
     >>> alignment_stimuli(one, other, "own_stimuli")
     (array([3, 4, 5]), array([6, 7, 8]))
     """
+    if protocol not in PROTOCOLS:
+        raise RecipeError(
+            f"there is no alignment protocol {protocol!r}; the protocols are {', '.join(PROTOCOLS)}.",
+            where="protocol",
+            expected=PROTOCOLS,
+            found=protocol,
+        )
     shared = shared_stimuli(source, target, None)
     own = np.setdiff1d(target.stimulus_id, source.stimulus_id)
     split = protocol == "shared_split"
     usual = round(0.7 * len(shared)) if split else len(shared)
     count = usual if n_align is None else n_align
-    chosen = np.sort(np.random.default_rng(seed).permutation(shared)[:count])
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.permutation(shared)[:count])
     test = np.setdiff1d(shared, chosen) if split else own
+    if n_test is not None and n_test > len(test):
+        raise ShapeError(
+            f"The protocol {protocol} has {len(test)} test stimuli; n_test is {n_test}. Choose a smaller n_test.",
+            where="n_test",
+            expected=len(test),
+            found=n_test,
+        )
+    if n_test is not None:
+        test = np.sort(rng.permutation(test)[:n_test])
     if count > len(shared) or not len(test):
         raise ShapeError(
             f"The protocol {protocol} has {len(shared)} shared stimuli, {count} alignment stimuli and {len(test)} test "
@@ -147,40 +177,75 @@ def compare_alignment(
     if not len(items):
         raise ShapeError("The target saw none of the test stimuli. Choose other test stimuli.", where="test", found=0)
     decoded: dict[str, Features] = {}
-    training: dict[AlignmentLevel, Trials] = {
-        "own_shared": target_trials.select(ids),
-        "own_equal": target_trials.select(np.setdiff1d(target_trials.stimulus_id, test_ids)),
-        "own_full": everything.select(np.setdiff1d(everything.stimulus_id, test_ids)),
-    }
     for level in levels:
-        if level == "identity":
-            decoded[level] = _identity(source, items)
-        elif level in training:
-            own = Decoder(**{**source.get_params(deep=False), "rois": rois})
-            decoded[level] = own.fit(training[level], features).predict(items)
-        else:
-            fitted = align(
-                source,
-                source_trials,
-                target_trials,
-                through="features" if level == "combined" else through,
-                features=features if level == "combined" else None,
-                rois=rois,
-                stimuli=ids,
-                alphas=source.alphas,
-                n_folds=source.n_folds,
-                device=source.device,
-                permute=level == "permuted",
-                seed=seed,
-            )
-            decoded[level] = fitted.predict(items)
+        decoder = fit_level(
+            level,
+            source,
+            source_trials,
+            target_trials,
+            features,
+            test=test_ids,
+            full_trials=everything,
+            stimuli=ids,
+            rois=rois,
+            through=through,
+            seed=seed,
+        )
+        decoded[level] = decoder.predict(items)
     return decoded
 
 
-def _identity(source: Decoder, items: Trials) -> Features:
-    """Predict from the target's voxels as if they were those of the source."""
-    mask = items.roi(source.rois)
-    index = None if items.voxel_index is None else items.voxel_index[mask]
+def fit_level(
+    level: AlignmentLevel,
+    source: Decoder,
+    source_trials: Trials,
+    target_trials: Trials,
+    features: Features,
+    *,
+    test: NDArray[np.int64],
+    full_trials: Trials,
+    stimuli: NDArray[np.int64],
+    rois: Sequence[str] | None,
+    through: AlignmentRoute,
+    seed: int,
+) -> Decoder:
+    """Return the decoder of one level; the parameters are those of `compare_alignment`.
+
+    ``test`` and ``stimuli`` are apart, and both subjects saw all of ``stimuli``.
+
+    Raises
+    ------
+    ShapeError
+        As in `align`; or if the level is ``"identity"`` and the voxels are not known to be the same.
+    """
+    if level == "identity":
+        _check_same_voxels(source, target_trials)
+        return source
+    if level in ("own_shared", "own_equal", "own_full"):
+        trials = full_trials if level == "own_full" else target_trials
+        kept = stimuli if level == "own_shared" else np.setdiff1d(trials.stimulus_id, test)
+        own = Decoder(**{**source.get_params(deep=False), "rois": rois})
+        return own.fit(trials.select(kept), features)
+    return align(
+        source,
+        source_trials,
+        target_trials,
+        through="features" if level == "combined" else through,
+        features=features if level == "combined" else None,
+        rois=rois,
+        stimuli=stimuli,
+        alphas=source.alphas,
+        n_folds=source.n_folds,
+        device=source.device,
+        permute=level == "permuted",
+        seed=seed,
+    ).decoder
+
+
+def _check_same_voxels(source: Decoder, target: Trials) -> None:
+    """Check that the target's voxels have the indices of those of the source decoder."""
+    mask = target.roi(source.rois)
+    index = None if target.voxel_index is None else target.voxel_index[mask]
     if index is None or source.voxel_index_ is None or not np.array_equal(index, source.voxel_index_):
         raise ShapeError(
             "The level identity needs the same voxels in both subjects; the indices differ or are unknown. Read both "
@@ -189,4 +254,3 @@ def _identity(source: Decoder, items: Trials) -> Features:
             expected=int(source.voxels_.sum()),
             found=None if index is None else len(index),
         )
-    return source.predict(items)

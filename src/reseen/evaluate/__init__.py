@@ -1,6 +1,7 @@
 """Score decoded features and reconstructions, and compute their diagnostics: a tidy table with one row per number."""
 
 from reseen.evaluate.activations import LayerActivations, layer_activations, panels_of
+from reseen.evaluate.alignment import describe_alignment, score_alignment
 from reseen.evaluate.captions import score_captions
 from reseen.evaluate.decoded import diagnose_features
 from reseen.evaluate.features import evaluate_features, nearest_training
@@ -24,6 +25,7 @@ __all__ = [
     "RETRIEVAL_PROTOCOLS",
     "SCORERS",
     "LayerActivations",
+    "describe_alignment",
     "diagnose_coverage",
     "diagnose_features",
     "diagnose_images",
@@ -36,6 +38,7 @@ __all__ = [
     "panels_of",
     "permuted_rows",
     "run_checks",
+    "score_alignment",
     "score_captions",
     "score_imagery",
     "score_retrieval",

@@ -116,6 +116,8 @@ def noise_ceilings(
 class Curve:
     """Proportion in [0, 1] at each named place; ``low`` and ``high`` may be NaN, and so may ``chance``.
 
+    ``colour`` is that of the curve and of its name; left out: the curve has the colour of the feature in its name.
+
     Examples
     --------
     >>> import reseen
@@ -129,6 +131,7 @@ class Curve:
     low: tuple[float, ...]
     high: tuple[float, ...]
     chance: tuple[float, ...]
+    colour: str = ""
 
 
 def curves(curves: Sequence[Curve], *, limits: tuple[float, float] = (0.0, 1.02), ax: Axes | None = None) -> Figure:
@@ -160,7 +163,7 @@ def curves(curves: Sequence[Curve], *, limits: tuple[float, float] = (0.0, 1.02)
     figure, axes = axes_of(ax, CHART_WIDTH, 2.1)
     axes.plot(list(chance.values()), color=colours.SOFT, lw=1.2, ls=(0, (4, 3)))
     for k, curve in enumerate(curves):
-        colour = colours.of_condition(curve.name.partition(" ")[0])
+        colour = curve.colour or colours.of_condition(curve.name.partition(" ")[0])
         # curves are shifted, so that intervals at one place do not overlap
         across = [places.index(place) + 0.05 * (k - (len(curves) - 1) / 2) for place in curve.places]
         axes.plot(across, curve.values, color=colour, lw=1.6)
@@ -184,8 +187,8 @@ def curves(curves: Sequence[Curve], *, limits: tuple[float, float] = (0.0, 1.02)
 
 def _name_ends(axes: Axes, curves: Sequence[Curve], n_places: int, limits: tuple[float, float]) -> None:
     """Write the names of curves at their last points, those of close points below each other."""
-    ends = [(curve.values[-1], curve.name) for curve in curves if math.isfinite(curve.values[-1])]
+    ends = [(curve.values[-1], curve.name, curve.colour) for curve in curves if math.isfinite(curve.values[-1])]
     least = math.inf
-    for value, name in sorted(ends, reverse=True):
+    for value, name, colour in sorted(ends, reverse=True):
         least = min(value, least - 0.09 * (limits[1] - limits[0]))
-        axes.text(n_places - 0.65, least, name, size=9, weight="bold", va="center")
+        axes.text(n_places - 0.65, least, name, size=9, weight="bold", va="center", color=colour or None)

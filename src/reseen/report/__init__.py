@@ -17,10 +17,12 @@ The argument has all contents of the page, so plain arrays are enough.
     caption_section.py  decoded captions and their scores
     encoding.py   encoding models: maps, values and a summary of each analysis
     page.py       the sections, rendered by report.html.j2
-    new_trials.py a page about new trials, rendered by new_trials.html.j2; both pages have the style of style.html.j2
+    new_trials.py a page about new trials, rendered by new_trials.html.j2
+    alignment.py  a page about an alignment, rendered by alignment.html.j2; all pages have the style of style.html.j2
 """
 
 from reseen.plot.wording import words
+from reseen.report.alignment import AlignmentReport, alignment_report
 from reseen.report.contents import DenoisingSequence, ReportInput, ShownCaption, SubjectReport
 from reseen.report.embed import image_uri
 from reseen.report.encoding import AnalysisReport, analysis_reports
@@ -31,6 +33,7 @@ from reseen.report.sample import Sample, declared_sample
 
 __all__ = [
     "SCALING_SENTENCES",
+    "AlignmentReport",
     "AnalysisReport",
     "DenoisingSequence",
     "NewTrialsReport",
@@ -38,6 +41,7 @@ __all__ = [
     "Sample",
     "ShownCaption",
     "SubjectReport",
+    "alignment_report",
     "analysis_reports",
     "declared_sample",
     "examples",

@@ -85,7 +85,7 @@ def new_trials_report(contents: NewTrialsReport) -> str:
         found = marks.read_marks(contents.scores)
         groups = scores.chart_groups(found, choose(contents.scores, contents.stimuli))
         rows = table_rows(contents.scores, SCORE_COLUMNS)
-    chosen = evenly(len(contents.labels), MOST_ITEMS)
+    items = shown_items(contents, MOST_ITEMS)
     return load_template("new_trials.html.j2").render(
         colours=colours.PAGE,
         recipe_name=contents.recipe_name,
@@ -94,18 +94,24 @@ def new_trials_report(contents: NewTrialsReport) -> str:
         scaling_sentence=SCALING_SENTENCES[contents.scaling],
         notes=contents.notes,
         n_items=len(contents.labels),
-        n_shown=len(chosen),
+        n_shown=len(items),
         features=[
             (name, " × ".join(map(str, shape)), f"{contents.sd[name]:.3g}" if name in contents.sd else "unknown")
             for name, shape in contents.features.items()
         ],
         coverage=[] if contents.coverage is None else table_rows(contents.coverage, list(contents.coverage.columns)),
-        items=[{"label": contents.labels[item], "cells": list(_cells(contents, item))} for item in chosen],
+        items=items,
         has_images=bool(contents.images) or contents.presented is not None,
         score_groups=groups,
         score_columns=SCORE_COLUMNS,
         score_rows=rows,
     )
+
+
+def shown_items(contents: NewTrialsReport, most: int) -> list[dict[str, Any]]:
+    """Return label and images of at most ``most`` items, evenly spaced, for ``items.html.j2``."""
+    chosen = evenly(len(contents.labels), most)
+    return [{"label": contents.labels[item], "cells": list(_cells(contents, item))} for item in chosen]
 
 
 def _cells(contents: NewTrialsReport, item: int) -> Iterator[dict[str, Any]]:
