@@ -10,7 +10,7 @@ import pytest
 from fields import raises_with
 
 from reseen import Decoder, Features, Results, alignment_stimuli, compare_alignment, load_nsd, plot
-from reseen.applied import align_run, folder
+from reseen.applied import align_plan, align_run, folder
 from reseen.errors import DataError, RecipeError, ResultsError, ShapeError
 from reseen.evaluate import describe_alignment, score_alignment
 from reseen.metrics import identification
@@ -223,7 +223,7 @@ def test_settings_that_do_not_fit_are_refused(results, settings, error, fields):
 
 def opened_as(monkeypatch, **changes):
     """Change the trials of the target when they are read."""
-    real = align_run.open_subject
+    real = align_plan.open_subject
 
     def opened(data, name):
         found = real(data, name)
@@ -232,7 +232,7 @@ def opened_as(monkeypatch, **changes):
             vars(found)["trials"] = replace(found.trials, **changed)
         return found
 
-    monkeypatch.setattr(align_run, "open_subject", opened)
+    monkeypatch.setattr(align_plan, "open_subject", opened)
 
 
 def test_subjects_without_shared_stimuli_are_refused(results, monkeypatch):

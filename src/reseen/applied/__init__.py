@@ -7,7 +7,8 @@
     contents.py   the results in memory, and the folder that has them
     folder.py     decoders and predictions of a results folder
     imagery.py    protocol nsdimagery2025: vision and imagery of all subjects
-    align_run.py  a subject decoded with the decoder of another one; alignment.py: the result, and its folder
+    align_run.py  a subject decoded with the decoder of another one; align_plan.py: its trials, stimuli and sessions
+    alignment.py  the result of align_run, and the folder that has it
 """
 
 from reseen.applied.alignment import AlignedSubject

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from reseen.applied.align_run import AlignmentPlan, Sessions, align_run, choose_features
+from reseen.applied.align_plan import AlignmentPlan, Sessions, choose_features
+from reseen.applied.align_run import align_run
 from reseen.applied.alignment import AlignedSubject, read_decoders
 from reseen.applied.contents import Applied
 from reseen.applied.imagery import Imagery, apply_imagery

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-    from reseen.applied.align_run import Sessions
+    from reseen.applied.align_plan import Sessions
     from reseen.decode.alignment import AlignmentRoute
     from reseen.decode.alignment_levels import AlignmentLevel, AlignmentProtocol
 
