@@ -118,8 +118,8 @@ def open_pair(results: ResultsFolder, source: str, target: str, plan: AlignmentP
     levels = usual if plan.levels is None else tuple(dict.fromkeys(plan.levels))
     if not levels or not set(levels) <= set(EVERY_LEVEL):
         raise RecipeError(
-            f"levels names {', '.join(levels) or 'none'}; the levels are {', '.join(EVERY_LEVEL)}. Choose one or more of "
-            "these.",
+            f"levels names {', '.join(levels) or 'none'}; the levels are {', '.join(EVERY_LEVEL)}. Choose one or more "
+            "of these.",
             where="levels",
             expected=EVERY_LEVEL,
             found=levels,
