@@ -159,3 +159,13 @@ def test_own_data_of_equal_minutes_are_all_trials_of_these_sessions() -> None:
         own = Decoder().fit(trials.select(np.setdiff1d(target.stimulus_id, test)), feature)
         expected = own.predict(target.select(test).average())
         np.testing.assert_array_equal(found[level].array, expected.array)
+
+
+def test_an_alignment_has_the_settings_of_the_source_decoder() -> None:
+    feature, source, target = subjects()
+    decoder = Decoder(share_alpha=True, rescale_averages=False).fit(source, feature)
+    found = align(decoder, source, target).decoder
+    assert found.get_params() == {**decoder.get_params(), "rois": None}
+    assert len(np.unique(found.map_.alpha)) == 1
+    through_voxels = align(decoder, source, target, through="voxels").to_source
+    assert len(np.unique(through_voxels.map_.alpha)) > 1  # one penalty for each source voxel

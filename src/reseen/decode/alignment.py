@@ -129,7 +129,7 @@ def align(
     stimuli
         Ids of the shared stimuli of the fit. Left out: all stimuli that both subjects saw.
     alphas, n_folds, seed, device
-        As in `Decoder`.
+        As in `Decoder`. Its other parameters are those of ``source``.
     permute
         Permute the stimuli of the source's betas before the fit: the chance level of an alignment.
 
@@ -164,19 +164,21 @@ def align(
     # in the units of the decoder's training trials first: averages have no session that could scale them
     rows = Trials(source.betas_of(shown), shown.stimulus_id, n_repetitions=shown.n_repetitions).average()
     order = np.random.default_rng(seed).permutation(len(ids)) if permute else np.arange(len(ids))
+    chosen = {"rois": rois, "alphas": alphas, "n_folds": n_folds, "seed": seed, "device": device}
+    params = {**source.get_params(deep=False), **chosen}
     if through == "features":
         counts = rows.n_repetitions if source.rescale_averages else None
         labels = source.map_.predict(rows.betas, n_repetitions=counts).reshape(len(ids), *source.shape_)
         if features is not None:
             labels = np.asarray((labels + features.rows(ids)) / 2, dtype=np.float32)
-        decoder = Decoder(rois, alphas=alphas, n_folds=n_folds, seed=seed, device=device)
+        decoder = Decoder(**params)
         decoder.fit(target_trials.select(ids), Features(source.feature_, labels[order], ids))
         assert isinstance(decoder.map_, RidgeMap)
         # residuals around decoded labels are smaller than those around the true feature, so they are no uncertainty
         decoder.map_ = replace(decoder.map_, residual_variance=None)
         return Alignment(source, None, decoder, ids)
     betas = Features("betas", rows.betas[order], rows.stimulus_id)
-    to_source = Decoder(rois, alphas=alphas, n_folds=n_folds, rescale_averages=False, seed=seed, device=device)
+    to_source = Decoder(**{**params, "rescale_averages": False, "share_alpha": False})
     to_source.fit(target_trials.select(ids), betas)
     assert isinstance(to_source.map_, RidgeMap)
     assert isinstance(source.map_, RidgeMap)
