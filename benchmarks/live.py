@@ -71,9 +71,9 @@ def measure(folder: Path, n_trials: int, gap: float, work: Path) -> list[dict[st
             time.sleep(1)
             before = processor_seconds(process.pid)
             times = feed(reseen.Results.read(folder), watched, n_trials, gap)
-            last = recording / f"trials/{n_trials - 1:05d}/image.json"
             deadline = time.monotonic() + 120
-            while not last.is_file() and time.monotonic() < deadline:
+            # images of newer trials are generated first, so that the last trial's may be complete before others
+            while len(list(recording.glob("trials/*/image.json"))) < n_trials and time.monotonic() < deadline:
                 time.sleep(0.1)
             spent = processor_seconds(process.pid) - before
         finally:
