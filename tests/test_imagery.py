@@ -15,7 +15,8 @@ from scipy.io import loadmat
 from scipy.stats import kstest
 
 from reseen import Decoder, Features, Results, Trials, pipeline
-from reseen.datasets.imagery_files import COLUMNS, RUNS, experiment_paths, pair_list_path, trials_path
+from reseen.datasets.experiment_files import experiment_paths
+from reseen.datasets.imagery_files import COLUMNS, RUNS, pair_list_path, trials_path
 from reseen.datasets.nsd_facts import NsdFiles
 from reseen.datasets.nsd_imagery import read_imagery
 from reseen.decode.new_trials import predict_new
@@ -252,15 +253,45 @@ def test_the_published_scorer_is_that_of_the_released_code_and_its_chance_is_bel
     assert table.loc["published", "chance"] == pytest.approx(0.5 - 1 / 11)
     assert table.loc["corrected", "chance"] == pytest.approx(0.5)
     assert np.mean(released) == pytest.approx(0.409, abs=0.005)
-    assert table["chance_sd"].to_numpy() == pytest.approx(np.std(released), abs=0.01)
+    identified = table.loc[["published", "corrected"], "chance_sd"]
+    assert identified.to_numpy() == pytest.approx(np.std(released), abs=0.01)
     perfect = score_imagery({"subj01": {"vision": np.eye(12)}}, ["A"] * 12, n_bootstrap=10)
-    assert perfect["value"].tolist() == pytest.approx([10 / 11, 1])
+    assert perfect["value"].tolist() == pytest.approx([10 / 11, 1, 1])
 
 
 def test_ties_are_half_in_the_corrected_scorer_and_lost_in_the_published_one():
     table = score_imagery({"subj01": {"vision": np.ones((12, 12))}}, ["A"] * 12, n_bootstrap=10)
-    assert table["value"].tolist() == pytest.approx([-1 / 11, 0.5])
-    assert table["p"].tolist() == pytest.approx([1, 1])
+    assert table["value"].tolist() == pytest.approx([-1 / 11, 0.5, 0])
+    assert table["p"].tolist() == pytest.approx([1, 1, 1])
+
+
+def test_the_margin_is_the_distance_to_the_mean_of_the_other_targets_and_0_at_chance():
+    rng = np.random.default_rng(2)
+    seen, imagined = np.eye(12) + rng.normal(size=(12, 12)) / 20, np.eye(12) / 2 + rng.normal(size=(12, 12)) / 20
+    table = score_imagery({"subj01": {"vision": seen, "imagery": imagined}}, SETS, n_bootstrap=200)
+    rows = table[table["targets"] == "A+B"].set_index(["scorer", "task"])
+    expected = np.mean([seen[j, j] - np.delete(seen[:, j], j).mean() for j in range(12)])
+    assert rows.loc[("margin", "vision"), "value"] == pytest.approx(expected)
+    # identification of both is perfect, and only the margin orders them
+    assert rows.loc[("corrected", "vision - imagery"), "value"] == 0
+    assert rows.loc[("margin", "vision - imagery"), "low"] > 0
+    assert rows.loc[("margin", "vision - imagery"), "p"] < 0.001
+    for task in ("vision", "imagery"):
+        row = rows.loc[("margin", task)]
+        assert row["chance"] == 0
+        assert row["low"] > 0
+        assert row["p"] == pytest.approx(1 / 10_001)
+        assert row["p_within_sets"] == pytest.approx(1 / 10_001)
+
+
+def test_p_of_the_margin_equals_that_of_all_permutations():
+    r = np.random.default_rng(5).normal(size=(6, 6))
+    margins = (6 * r - r.sum(axis=0)) / 5
+    every = [np.mean([margins[row, column] for column, row in enumerate(order)]) for order in permutations(range(6))]
+    row = score_imagery({"subj01": {"vision": r}}, ["A"] * 6, n_bootstrap=2).set_index("scorer").loc["margin"]
+    assert np.mean(every) == pytest.approx(0)
+    assert row["chance_sd"] == pytest.approx(np.std(every), rel=0.05)
+    assert row["p"] == pytest.approx(np.mean(np.array(every) >= row["value"] - 1e-9), abs=0.02)
 
 
 def test_p_is_uniform_where_nothing_is_decoded():
@@ -274,7 +305,8 @@ def test_p_is_uniform_where_nothing_is_decoded():
         row = table[(table["scorer"] == "corrected") & (table["targets"] == "A+B")].iloc[0]
         within.append(row["p_within_sets"])
         subjects = {f"s{k}": {"imagery": rng.normal(size=(12, 12))} for k in range(1 + number % 2)}
-        p.append(score_imagery(subjects, ["A"] * 12, n_bootstrap=2)["p"].iloc[-1])
+        table = score_imagery(subjects, ["A"] * 12, n_bootstrap=2)
+        p.append(table[table["scorer"] == "corrected"]["p"].iloc[-1])
     assert kstest(p, "uniform").pvalue > 0.01
     assert kstest(within, "uniform").pvalue > 0.01
 
@@ -417,8 +449,9 @@ def test_results_have_both_tasks_of_features_and_images(run_folder):
         right = np.diag(r)
         chosen = table[(table["network"] == "features") & (table["targets"] == "A+B") & (table["task"] == task)]
         expected = (r < right).sum() / 132
-        assert chosen["value"].tolist() == pytest.approx([expected - 1 / 11, expected])
-        assert chosen["chance"].tolist() == pytest.approx([0.5 - 1 / 11, 0.5])
+        margin = np.mean(right) - (r.sum() - right.sum()) / 132
+        assert chosen["value"].tolist() == pytest.approx([expected - 1 / 11, expected, margin], abs=1e-6)
+        assert chosen["chance"].tolist() == pytest.approx([0.5 - 1 / 11, 0.5, 0])
 
 
 def test_apply_takes_the_trials_of_one_task(run_folder, tmp_path):
@@ -459,7 +492,7 @@ def test_every_command_of_the_page_runs(run_folder, reseen, tmp_path, monkeypatc
     assert "published" in said
     assert "0.409" in said
     table = pd.read_csv("out/nsd-imagery/imagery.csv")
-    assert set(table["scorer"]) == {"published", "corrected"}
+    assert set(table["scorer"]) == {"published", "corrected", "margin"}
     assert Path("out/nsd-imagery/subj01-imagery/report.html").is_file()
     names = {}
     for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):

@@ -40,6 +40,7 @@ def score(
     condition: str = "",
     subject: str = "",
     stimuli: str = "",
+    subsets: Mapping[str, frozenset[int]] | None = None,
     seed: int = 0,
     n_bootstrap: int = 1000,
     n_pairings: int = 1000,
@@ -78,6 +79,8 @@ def score(
     stimuli
         Category of the originals, which decides about the headline: ``"scenes"`` for the drawn scenes of a simulated
         subject, ``"figures"`` or ``"images"``; left out: figures if there are at most 16 colours, else images.
+    subsets
+        Name -> ids of ``stimulus_id``: originals that are also scored by themselves, if there are three or more.
     seed, n_bootstrap, n_pairings
         Seed of all resampling; number of resamplings behind each interval, and of pairings behind each chance level
         and p.
@@ -136,7 +139,7 @@ def score(
         ids,
         stacks,
         [_panel(name, builtin, device) for name in names],
-        {},
+        subsets or {},
         EvaluateRecipe(n_derangements=n_pairings, n_bootstrap=n_bootstrap),
         seed,
         progress=lambda _, done, total: progress("score images", done, total) if progress else None,

@@ -84,7 +84,18 @@ def apply_run(
         if trials.stimuli is None:
             note_training(results, subject, ids, decoders, notes, trained)
         coverage = coverage_table(features, true, sd)
-        scores = score_items(results, subject, decoders, features, true, images, presented, notes, device)
+        scores = score_items(
+            results,
+            subject,
+            decoders,
+            features,
+            true,
+            images,
+            presented,
+            notes,
+            device,
+            subsets={} if trials.stimuli is None else trials.stimuli.subsets,
+        )
     return Applied(
         results.recipe.name,
         subject,

@@ -139,8 +139,10 @@ def score_items(
     presented: NDArray[np.uint8] | None,
     notes: list[str],
     device: str,
+    *,
+    subsets: Mapping[str, frozenset[int]],
 ) -> Scores | None:
-    """Score features and images with the settings of the run."""
+    """Score features and images with the settings of the run; stimuli of each subset are also scored by themselves."""
     import pandas as pd
 
     recipe, ids = results.recipe, next(iter(features.values())).stimulus_id
@@ -159,7 +161,7 @@ def score_items(
                 flat,
                 mean_features(decoders[name]),
                 stimulus_id=ids,
-                subsets={},
+                subsets=subsets,
                 recipe=recipe.evaluate,
                 seed=recipe.seed,
             )
@@ -172,6 +174,7 @@ def score_items(
             stimulus_id=ids,
             subject=subject,
             stimuli=category or stimuli_category(presented, drawn=False),
+            subsets=subsets,
             seed=recipe.seed,
             n_bootstrap=recipe.evaluate.n_bootstrap,
             n_pairings=recipe.evaluate.n_derangements,

@@ -65,13 +65,13 @@ def _files(inputs: Inputs) -> Iterator[Finding]:
                 yield Finding(f"extras of {subject}", found, absent=True)
             optional += [file for file in missing if not file.blocked]
         known.update({file.path: file for file in listed})
-    if not _is_nsds(section):
+    if not is_from_nsd(section):
         return
     # a blocked file may be intact, and masks of the user cannot be fetched
     bad = [file for file in known.values() if not file.ok and not file.blocked]
     needed = [file for file in bad if _names(section).can_fetch(file.path)]
     if needed or optional:
-        yield _fetch(section, needed, optional)
+        yield fetch(section, needed, optional)
 
 
 def _others(files: Sequence[FileCheck]) -> str:
@@ -100,24 +100,35 @@ def _needed(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> Findi
     """Return the number and size of a subject's files, and the problem of each that cannot be used."""
     what, root = f"data of {subject}", data.path or Path()
     bad = [file for file in files if not file.ok]
-    needed = f"{len(files)} files, {sum(file.needs for file in files) / GB:.3g} GB"
     if not bad:
-        return Finding(what, f"{needed}, in {root}: {_contents(data, subject, files)}")
+        return Finding(what, f"{count_files(files)}, in {root}: {_contents(data, subject, files)}")
+    found, more = describe_state(root, files)
+    here = list_subjects(root)
+    if subject not in here and here:
+        found += f"; the folder contains {', '.join(here)}"
+    if not all(file.blocked for file in bad) and (data.kind == "simulated" or _names(data).truth.exists()):
+        more.append("write the simulated subject again, into an empty folder: reseen simulate")
+    return Finding(what, found, tuple(more), _as_read(data, subject, bad[0]))
+
+
+def count_files(files: Sequence[FileCheck]) -> str:
+    """Return number and size of some files."""
+    return f"{len(files)} files, {sum(file.needs for file in files) / GB:.3g} GB"
+
+
+def describe_state(root: Path, files: Sequence[FileCheck]) -> tuple[str, list[str]]:
+    """Return how many of some files can be used, and lines with the problem of each other file."""
+    bad = [file for file in files if not file.ok]
     blocked = [file for file in bad if file.blocked]
     damaged = [file for file in bad if file.size is not None and not file.blocked]
     missing = [file for file in bad if file.size is None]
     groups = ((missing, "missing"), (damaged, "damaged"), (blocked, "not readable now"))
     counts = [f"{len(part)} {word}" for part, word in groups if part]
     where = f"{root}{'' if root.exists() else ', which does not exist'}"
-    found = f"{needed}, are needed in {where}: {len(files) - len(bad) or 'none'} complete, {', '.join(counts)}"
-    here = list_subjects(root)
-    if subject not in here and here:
-        found += f"; the folder contains {', '.join(here)}"
+    complete = len(files) - len(bad) or "none"
+    found = f"{count_files(files)}, are needed in {where}: {complete} complete, {', '.join(counts)}"
     more = [*_listed(root, missing), *(f"damaged  {file.note}" for file in damaged)]
-    more += [f"not readable  {file.note}" for file in blocked]
-    if (missing or damaged) and (data.kind == "simulated" or _names(data).truth.exists()):
-        more.append("write the simulated subject again, into an empty folder: reseen simulate")
-    return Finding(what, found, tuple(more), _as_read(data, subject, bad[0]))
+    return found, more + [f"not readable  {file.note}" for file in blocked]
 
 
 def _as_read(data: DataRecipe, subject: str, first: FileCheck) -> ReseenError:
@@ -137,7 +148,7 @@ def _contents(data: DataRecipe, subject: str, files: Sequence[FileCheck]) -> str
         return "; ".join(file.note for file in files)
     sessions = len({file.path.name.partition("betas_")[2] for file in files if "betas_session" in file.path.name})
     rois = [file.note for file in files if "voxels" in file.note]
-    of = f" of the {SUBJECTS[subject].n_sessions} that NSD has" if _is_nsds(data) and subject in SUBJECTS else ""
+    of = f" of the {SUBJECTS[subject].n_sessions} that NSD has" if is_from_nsd(data) and subject in SUBJECTS else ""
     return "; ".join([f"{sessions} sessions{of}", *rois])
 
 
@@ -154,7 +165,7 @@ def _listed(root: Path, missing: Sequence[FileCheck]) -> Iterator[str]:
         yield f"missing  {where}/{names}" + (f", {size / GB:.3g} GB" if size > GB / 10 else "")
 
 
-def _fetch(data: DataRecipe, needed: Sequence[FileCheck], optional: Sequence[FileCheck]) -> Finding:
+def fetch(data: DataRecipe, needed: Sequence[FileCheck], optional: Sequence[FileCheck]) -> Finding:
     """Return lines for a shell that fetch unusable files, after NSD's terms; refuse a disk that is too small."""
     names = _names(data)
     size, small = sum(file.needs for file in needed), any(not file.needs for file in (*needed, *optional))
@@ -178,7 +189,7 @@ def _names(data: DataRecipe, subject: str = "") -> NsdFiles:
     return NsdFiles(data.path or Path(), subject, data.space, data.betas)
 
 
-def _is_nsds(data: DataRecipe) -> bool:
+def is_from_nsd(data: DataRecipe) -> bool:
     """Return whether missing files can be fetched from NSD."""
     return data.kind == "nsd" and data.path is not None and not _names(data).truth.exists()
 

@@ -233,6 +233,9 @@ def simulate(
     with_imagery: Annotated[
         bool, typer.Option("--imagery", help="write a session of NSD-Imagery too: targets seen and imagined")
     ] = False,
+    with_synthetic: Annotated[
+        bool, typer.Option("--synthetic", help="write a session of NSD-synthetic too: noise, words and gratings")
+    ] = False,
     settings: SetOption = None,
 ) -> None:
     """Write simulated subjects as a data set.
@@ -243,7 +246,15 @@ def simulate(
 
     with progress() as shown:
         read = read_recipe(recipe, None, None, settings)
-        write_data_set(read, out, images=images, nifti=nifti, imagery=with_imagery, progress=shown)
+        write_data_set(
+            read,
+            out,
+            images=images,
+            nifti=nifti,
+            imagery=with_imagery,
+            synthetic=with_synthetic,
+            progress=shown,
+        )
     say(f"data set: {out}")
 
 

@@ -8,16 +8,24 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from reseen.cli.options import conditions_of
-from reseen.cli.terminal import progress, say
+from reseen.cli.tables import chance, number
+from reseen.cli.terminal import progress, say, say_table
 
 if TYPE_CHECKING:
     from reseen.decode.new_trials import ScalingRule
+    from reseen.scores import Scores
 
 
 def apply(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="results folder of a finished run")],
     trials: Annotated[
-        Path, typer.Option("--trials", metavar="FILE", help="new trials: .npz, a volume, or a recipe that names data")
+        Path,
+        typer.Option(
+            "--trials",
+            metavar="FILE",
+            help="new trials: .npz, a volume, a recipe that names data, or nsdsynthetic, nsdimagery-vision or "
+            "nsdimagery-imagery in the data folder of the run",
+        ),
     ],
     subject: Annotated[str | None, typer.Option("--subject", help="subject [default: the only one]")] = None,
     scaling: Annotated[
@@ -68,8 +76,35 @@ def apply(
     found.save(folder)
     for note in found.notes:
         say(f"note: {note}")
-    head = None if found.scores is None else found.scores.headline()
-    if head is not None:
-        say(f"headline: {head!r}")
+    if found.scores is not None:
+        _show_scores(found.scores)
     say(f"{len(found)} items, scaling {found.scaling}: {folder}")
     say(f"report: {folder / 'report.html'}")
+
+
+def _show_scores(scores: Scores) -> None:
+    """Print the headline; and where there are subsets of stimuli, identification in each, of features and headline."""
+    from rich.table import Table
+
+    from reseen.headline import choose
+    from reseen.tables import FEATURES, IDENTIFICATION
+
+    head = scores.headline()
+    if head is not None:
+        say(f"headline: {head!r}")
+    if set(scores.table["subset"]) == {"all"}:
+        return
+    rule = choose(scores.table, scores.stimuli)
+    of_images = [] if rule is None else [(rule.network, rule.layer)]
+    table = Table("stimuli", "from", "compared by", title="Identification of the original")
+    for column in ("result", "95 %", "p", "n"):
+        table.add_column(column, justify="right")
+    rows = scores.wide().reset_index()
+    rows = rows[(rows["metric"] == IDENTIFICATION) & (rows["direction"] == "original")]
+    for row in rows.sort_values("subset", key=lambda subset: subset != "all", kind="stable").to_dict("records"):
+        if (row["network"], row["layer"]) in [(FEATURES, ""), *of_images]:
+            interval = f"{number(row['low'])} to {number(row['high'])}"
+            by = f"{row['network']} {row['layer']}".strip()
+            words = (row["subset"], row["condition"], by)
+            table.add_row(*words, number(row["result"]), interval, chance(row["p"]), str(int(row["n"])))
+    say_table(table)

@@ -36,8 +36,9 @@ def imagery(
 ) -> None:
     """Decode NSD-Imagery, and score vision and imagery by the protocol nsdimagery2025.
 
-    Both scorers are shown: the published one, whose chance is one half minus 1 / (n - 1), and the corrected one. p is
-    exact, over all pairings of targets and reconstructions, pooled over subjects.
+    Both scorers are shown: the published one, whose chance is one half minus 1 / (n - 1), and the corrected one; and
+    the margin, the correlation with the right target minus the mean of the others. p of identification is exact, over
+    all pairings of targets and reconstructions, pooled over subjects.
     """
     from reseen.files import check_vacant
     from reseen.finished import Results

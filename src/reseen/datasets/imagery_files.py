@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from reseen.datasets.fsaverage import SIDES
 from reseen.datasets.nsd_facts import NsdFiles
 
 Task = Literal["vision", "imagery", "attention"]
 DecodedTask = Literal["vision", "imagery"]
 DECODED_TASKS: tuple[DecodedTask, ...] = get_args(DecodedTask)
 """Tasks whose events are labelled: a target was presented, or imagined."""
+NAME, TITLE, OPTION = "nsdimagery", "NSD-Imagery", "--imagery"
 SETS = ("A", "B", "C")
 """Sets of targets: A simple (bars and crosses), B complex (five natural scenes and one artwork), C words."""
 SETS_WITH_IMAGES = ("A", "B")
@@ -69,20 +69,6 @@ RUNS = tuple(
     )
 )
 """The 12 runs in the order of their betas: 9 runs of 48 and 3 of 96, 720 in total."""
-
-
-def experiment_paths(files: NsdFiles, name: str) -> tuple[Path, ...]:
-    """Return the betas of ``"nsdimagery"`` or ``"nsdsynthetic"``: left and right on a surface; else HDF5 or NIfTI.
-
-    The folder has the name of that of the main experiment after the name of the experiment, such as
-    ``nsdimagerybetas_fithrf``.
-    """
-    folder = files.betas_folder.with_name(f"{name}{files.betas}")
-    if files.on_surface:
-        suffix = "hdf5" if files.on_native else "mgh"
-        return tuple(folder / f"{side}.betas_{name}.{suffix}" for side in SIDES)
-    hdf5, nifti = folder / f"betas_{name}.hdf5", folder / f"betas_{name}.nii.gz"
-    return (nifti if nifti.exists() and not hdf5.exists() else hdf5,)
 
 
 def trials_path(files: NsdFiles, run: Run) -> Path:

@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 
 from reseen.datasets.array_files import read_npz
 from reseen.datasets.array_types import integers, labels, numbers
-from reseen.datasets.imagery_files import DECODED_TASKS, DecodedTask
+from reseen.datasets.experiments import READERS
 from reseen.datasets.nsd_facts import INT16_PER_PERCENT
-from reseen.datasets.nsd_imagery import read_imagery
 from reseen.datasets.opening import open_subject
 from reseen.datasets.volumes import peek, read_grid, read_volume, read_voxels
 from reseen.errors import DataError
@@ -34,8 +33,6 @@ from reseen.recipe import DataRecipe, load_recipe
 from reseen.stimuli import Stimuli
 from reseen.trials import Trials
 
-EXPERIMENTS: dict[str, DecodedTask] = {f"nsdimagery-{task}": task for task in DECODED_TASKS}
-"""Names of trials that are in the data folder of the run: ``nsdimagery-vision`` and ``nsdimagery-imagery``."""
 ARRAYS = ("betas", "voxel_index", "volume_shape", "session", "run", "stimulus_id")
 """Arrays of an npz file that are read."""
 NIFTI = (".nii", ".gz")
@@ -70,7 +67,7 @@ def read_new_trials(path: Path, subject: str, *, data: DataRecipe, voxel_index: 
     path
         A ``.npz`` file with the arrays of this module's table; a volume of betas (``.nii``, ``.nii.gz``, ``.hdf5``,
         ``.mgh``), whose trials are unlabelled; a recipe (``.toml``) whose section ``data`` names data of any layout; or
-        one of `EXPERIMENTS`, which are read from the data folder of the run.
+        one of `reseen.datasets.experiments.READERS`, such as ``nsdsynthetic``, from the data folder of the run.
     subject
         Name of the subject. A recipe with one subject of another name is read for this subject.
     data
@@ -85,10 +82,14 @@ def read_new_trials(path: Path, subject: str, *, data: DataRecipe, voxel_index: 
     RecipeError
         If the recipe is not valid.
     """
-    if str(path) in EXPERIMENTS and not path.exists():
-        return imagery_of_task(data, subject, EXPERIMENTS[str(path)], voxel_index)
+    if str(path) in READERS and not path.exists():
+        read = READERS[str(path)]
+        trials, stimuli = read(data, subject, refuse_other_layouts(data, voxel_index))
+        return NewTrials(trials, True, stimuli)
     if not path.exists():
-        raise DataError(f"there is no {shown(path)}. Name the file of the new trials.", where=path)
+        raise DataError(
+            f"there is no {shown(path)}. Name the file of the new trials, or one of {', '.join(READERS)}.", where=path
+        )
     if path.suffix == ".toml":
         return _read_recipe(path, subject)
     if path.suffix == ".npz":
@@ -110,20 +111,6 @@ def read_new_trials(path: Path, subject: str, *, data: DataRecipe, voxel_index: 
     return _read_volume(path, subject, data, voxel_index)
 
 
-def imagery_of_task(
-    data: DataRecipe, subject: str, task: DecodedTask, voxel_index: NDArray[np.int64] | None
-) -> NewTrials:
-    """Read the trials of NSD-Imagery of one task whose targets have images; see `reseen.datasets.nsd_imagery`.
-
-    Raises
-    ------
-    DataError
-        If the run's data are not in NSD's layout, or a file is missing or damaged.
-    """
-    found = read_imagery(data, subject, refuse_other_layouts(data, voxel_index))
-    return NewTrials(found.of_task(task), True, found.stimuli)
-
-
 def refuse_other_layouts(data: DataRecipe, voxel_index: NDArray[np.int64] | None) -> NDArray[np.int64]:
     """Return the indices of the voxels of decoders, if these were fitted on data in NSD's layout.
 
@@ -132,15 +119,21 @@ def refuse_other_layouts(data: DataRecipe, voxel_index: NDArray[np.int64] | None
     DataError
         If they were not.
     """
-    if not data.is_nsd or voxel_index is None:
+    refuse_other_kinds(data)
+    assert voxel_index is not None  # data in NSD's layout have volumes
+    return voxel_index
+
+
+def refuse_other_kinds(data: DataRecipe) -> None:
+    """Raise a DataError unless data are in NSD's layout."""
+    if not data.is_nsd:
         raise DataError(
-            f"the run was fitted on data of data.kind = {data.kind!r}; NSD-Imagery has the voxels of NSD. Use a run of "
-            'data.kind = "nsd" or "simulated".',
+            f"the run was fitted on data of data.kind = {data.kind!r}; these trials have the voxels of NSD. Use a run "
+            'of data.kind = "nsd" or "simulated".',
             where="data.kind",
             expected=("nsd", "simulated"),
             found=data.kind,
         )
-    return voxel_index
 
 
 def _read_recipe(path: Path, subject: str) -> NewTrials:

@@ -245,16 +245,7 @@ def read_events(
     DataError
         If a file is damaged, has another number of events, lacks a voxel, or has values that are not finite.
     """
-    headers = [peek(path) for path in paths]
-    for path, (found_events, _) in zip(paths, headers, strict=True):
-        if found_events != n_events:
-            raise DataError(
-                f"{path} holds {found_events} events; {n_events} are expected. Fetch it again.",
-                where=path,
-                expected=n_events,
-                found=found_events,
-            )
-    shape = total_shape(files, [found for _, found in headers])
+    shape = total_shape(files, [check_events(path, n_events) for path in paths])
     if len(index) and index[-1] >= np.prod(shape):
         raise DataError(
             f"{paths[0]} has the grid {shape}, and the decoders need the voxel {index[-1]:,}. Use the betas of the "
@@ -275,6 +266,25 @@ def read_events(
             where=paths[0],
         )
     return betas, shape
+
+
+def check_events(path: Path, n_events: int) -> Shape:
+    """Return the shape of the volume of a file of betas, after its header is compared with the number of events.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, truncated, or has another number of events.
+    """
+    found_events, shape = peek(path)
+    if found_events != n_events:
+        raise DataError(
+            f"{path} holds {found_events} events; {n_events} are expected. Fetch it again.",
+            where=path,
+            expected=n_events,
+            found=found_events,
+        )
+    return shape
 
 
 def close_gaps(betas: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:

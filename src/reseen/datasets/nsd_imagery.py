@@ -18,17 +18,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from reseen.datasets.experiment_files import ExperimentFile, experiment_paths, need_files
 from reseen.datasets.imagery_files import (
     LABEL_COLUMN,
     N_EVENTS,
+    NAME,
+    OPTION,
     RUNS,
     SETS,
     SETS_WITH_IMAGES,
     TARGETS_PER_SET,
+    TITLE,
     TRIALS_PER_RUN,
     DecodedTask,
     Run,
-    experiment_paths,
     pair_list_path,
     target_image_path,
     trials_path,
@@ -51,6 +54,7 @@ _ORIENTATIONS = {
     "crs": {0: "a plus sign", 45: "an x"},
 }
 """Words for the file names of set A, where 0 degrees is horizontal: the cue letter of ``bar_000`` is H, of 90 V."""
+_LABELLED = tuple(run for run in RUNS if run.task != "attention")
 
 
 @dataclass(frozen=True)
@@ -123,20 +127,10 @@ def read_imagery(data: DataRecipe, subject: str, voxel_index: NDArray[np.int64])
         missing.
     """
     files = NsdFiles(need_path(data), subject, data.space, data.betas)
-    betas_paths = experiment_paths(files, "nsdimagery")
-    labelled = [run for run in RUNS if run.task != "attention"]
-    need_files(
-        files,
-        "NSD-Imagery",
-        [
-            *betas_paths,
-            *(trials_path(files, run) for run in labelled),
-            *(pair_list_path(files, target_set) for target_set in SETS),
-        ],
-    )
+    betas_paths = experiment_paths(files, NAME)
+    need_files(files, TITLE, OPTION, [*betas_paths, *(file.path for file in list_imagery_files(files))])
     targets = tuple(target for target_set in SETS for target in _read_targets(files, target_set))
     images = [target for target in targets if target.target_set in SETS_WITH_IMAGES]
-    need_files(files, "NSD-Imagery", [target_image_path(files, t.target_set, t.name) for t in images])
     rows, stimulus_id, number, tasks = [], [], [], []
     first = 0
     for position, run in enumerate(RUNS, start=1):
@@ -160,24 +154,42 @@ def read_imagery(data: DataRecipe, subject: str, voxel_index: NDArray[np.int64])
     return ImageryTrials(trials, np.concatenate(tasks), targets, _stimuli(files, images))
 
 
-def need_files(files: NsdFiles, experiment: str, paths: Sequence[Path]) -> None:
-    """Check that files exist.
-
-    Raises
-    ------
-    DataError
-        If some do not. The message has the commands that download them.
-    """
-    missing = [path for path in paths if not path.exists()]
-    if missing:
-        commands = "\n".join(files.fetch_commands(missing))
-        raise DataError(
-            f"{missing[0]} is missing, and {len(missing) - 1} other files of {experiment}. Name data in NSD's layout "
-            f"that have them (reseen simulate --imagery writes simulated ones), or fetch them:\n{commands}",
-            where=missing[0],
-            expected=len(paths),
-            found=len(paths) - len(missing),
+def list_imagery_files(files: NsdFiles) -> list[ExperimentFile]:
+    """List the files of NSD-Imagery except betas; images are listed where the tables that name them can be read."""
+    found, images = [], []
+    for target_set in SETS:
+        found.append(
+            ExperimentFile(
+                pair_list_path(files, target_set),
+                partial(_describe_targets, files, target_set),
+            )
         )
+        if target_set in SETS_WITH_IMAGES:
+            images += _target_images(files, target_set)
+    for run in _LABELLED:
+        found.append(ExperimentFile(trials_path(files, run), partial(_describe_trials, files, run)))
+    return [*found, *(ExperimentFile(path, partial(_describe_image, path)) for path in images)]
+
+
+def _target_images(files: NsdFiles, target_set: str) -> list[Path]:
+    try:
+        targets = _read_targets(files, target_set)
+    except DataError:  # reported where the table is described or read
+        return []
+    return [target_image_path(files, target_set, target.name) for target in targets]
+
+
+def _describe_targets(files: NsdFiles, target_set: str) -> str:
+    return f"{len(_read_targets(files, target_set))} targets of set {target_set}"
+
+
+def _describe_trials(files: NsdFiles, run: Run) -> str:
+    targets = [target for target_set in SETS for target in _read_targets(files, target_set)]
+    return f"{len(_read_labels(files, run, targets))} trials of {run.task}, set {run.target_set}"
+
+
+def _describe_image(path: Path) -> str:
+    return "image of {} x {} pixels".format(*read_image(path).shape[:2])
 
 
 def _read_targets(files: NsdFiles, target_set: str) -> list[Target]:

@@ -61,12 +61,21 @@ def count_images(files: NsdFiles) -> int:
     DataError
         If it is missing, truncated or holds no images.
     """
-    with reading(files.stimuli), open_dataset(files.stimuli, "imgBrick") as bricks:
+    return count_images_of(files.stimuli)
+
+
+def count_images_of(path: Path) -> int:
+    """Return the number of images in one file of stimuli, dataset ``imgBrick``.
+
+    Raises
+    ------
+    DataError
+        As `count_images`.
+    """
+    with reading(path), open_dataset(path, "imgBrick") as bricks:
         shape, dtype = bricks.shape, bricks.dtype
     if len(shape) != 4 or shape[3] != 3 or dtype != np.uint8:
-        raise DataError(
-            f"{files.stimuli} holds images of shape {shape} and type {dtype}; (n, H, W, 3) uint8 is needed."
-        )
+        raise DataError(f"{path} holds images of shape {shape} and type {dtype}; (n, H, W, 3) uint8 is needed.")
     return int(shape[0])
 
 

@@ -21,11 +21,12 @@ from reseen.tables import IMAGERY_COLUMNS
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-Scorer = Literal["published", "corrected"]
+Scorer = Literal["published", "corrected", "margin"]
 SCORERS: tuple[Scorer, ...] = get_args(Scorer)
 """``published``: the released code counts ``sum(correlations < congruent) - 1`` of n - 1. The strict comparison never
 counts the right target itself, so that 1 is subtracted without need: every score is 1 / (n - 1) too low. ``corrected``:
-``sum(correlations < congruent)``, and a tie counts one half."""
+``sum(correlations < congruent)``, and a tie counts one half. ``margin``: the correlation with the right target minus
+the mean correlation with the other targets, which orders tasks where identification is perfect; chance is 0."""
 POOLED = "all"
 """Name in place of a subject for the mean over subjects."""
 DIFFERENCE = "vision - imagery"
@@ -33,12 +34,17 @@ DIFFERENCE = "vision - imagery"
 FEWEST_TARGETS = 3
 N_FLIPS = 2**12
 """Number of exchanges of a test of the difference; all of them, up to 12 targets."""
+N_PAIRINGS = 10_000
+"""Number of random pairings behind the null distribution of the margin."""
 _TIES: dict[Scorer, Ties] = {"published": "lose", "corrected": "half"}
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One subject's score of one task: values of each target, resampled scores, and exact null distributions."""
+    """One subject's score of one task: values of each target, resampled scores, and null distributions.
+
+    ``total`` and the null distributions are of half points, exactly; those of the margin are scores of random pairings.
+    """
 
     each: Floats
     replicates: Floats
@@ -78,7 +84,8 @@ def score_imagery(
     -------
     A table of `reseen.tables.IMAGERY_COLUMNS`. ``chance`` and ``chance_sd`` are mean and sd of the exact null
     distribution. ``p`` is the exact one-sided probability under all pairings; ``p_within_sets`` under pairings of
-    the same set only, which differences between runs cannot make small. Rows `DIFFERENCE` have a two-sided p: the
+    the same set only, which differences between runs cannot make small. Null distributions of the margin are those of
+    `N_PAIRINGS` random pairings. Rows `DIFFERENCE` have a two-sided p: the
     values of the two tasks are exchanged target by target. Rows `POOLED` are means over subjects.
 
     Raises
@@ -93,7 +100,8 @@ def score_imagery(
     >>> rng = np.random.default_rng(0)
     >>> seen, imagined = np.eye(6) + rng.normal(size=(6, 6)) / 9, rng.normal(size=(6, 6))
     >>> table = score_imagery({"subj01": {"vision": seen, "imagery": imagined}}, ["A"] * 6, n_bootstrap=100)
-    >>> table.query("task == 'vision'")[["scorer", "value", "chance"]].round(3).values.tolist()
+    >>> identified = table.query("task == 'vision' and scorer != 'margin'")
+    >>> identified[["scorer", "value", "chance"]].round(3).values.tolist()
     [['published', 0.8, 0.3], ['corrected', 1.0, 0.5]]
     """
     import pandas as pd
@@ -109,10 +117,14 @@ def score_imagery(
         weights = statistics.bootstrap_weights(items, n_bootstrap, seed=seed)
         for scorer in SCORERS:
             parts: dict[str, dict[str, _Part]] = {}
-            for subject, of_subject in correlations.items():
+            for number, (subject, of_subject) in enumerate(correlations.items()):
                 parts[subject] = {}
                 for task, matrix in of_subject.items():
-                    parts[subject][task] = _score(matrix[np.ix_(items, items)], sets[items], scorer, weights)
+                    r = matrix[np.ix_(items, items)]
+                    if scorer == "margin":
+                        parts[subject][task] = _score_margin(r, sets[items], weights, seed + number)
+                    else:
+                        parts[subject][task] = _score(r, sets[items], scorer, weights)
             pools = {subject: [of_subject] for subject, of_subject in parts.items()}
             if len(parts) > 1:
                 pools = {POOLED: list(parts.values()), **pools}
@@ -137,23 +149,40 @@ def _score(r: Floats, sets: NDArray[np.str_], scorer: Scorer, weights: Floats) -
     )
 
 
+def _score_margin(r: Floats, sets: NDArray[np.str_], weights: Floats, seed: int) -> _Part:
+    """Score the margin of one task of one subject."""
+    n = len(r)
+    off = r * (1 - np.eye(n))
+    # a target that a resampling contains twice is not compared with itself, as in `bootstrap_identification`
+    others = statistics.ratio(weights @ off, weights.sum(axis=1, keepdims=True) - weights)
+    each = np.diagonal(r) - off.sum(axis=0) / (n - 1)
+    # with pairing q, reconstruction j belongs to target q_j: (n r_qj - sum of column j) / (n - 1)
+    every = (n * r - r.sum(axis=0)) / (n - 1)
+    columns, groups = np.arange(n), np.unique(sets, return_inverse=True)[1]
+    null, within = (every[_pairings(by, seed), columns].mean(axis=1) for by in (np.zeros(n, dtype=np.int64), groups))
+    replicates = statistics.ratio(np.nansum(weights * (np.diagonal(r) - others), axis=1), weights.sum(axis=1))
+    return _Part(each, replicates, 0, null, within)
+
+
+def _pairings(groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Draw the target of each reconstruction, within its group, ``(N_PAIRINGS, n)``."""
+    rng = np.random.default_rng([seed, 6])
+    order = np.argsort(groups + rng.random((N_PAIRINGS, len(groups))), axis=1)  # positions, group by group
+    rows = np.empty_like(order)
+    rows[:, np.argsort(groups, kind="stable")] = order
+    return rows
+
+
 def _rows(pool: list[dict[str, _Part]], scorer: Scorer, n: int, seed: int) -> list[tuple[object, ...]]:
     """Return the numbers of each task, and of the difference between vision and imagery, for a pool of subjects."""
     shift = -1 / (n - 1) if scorer == "published" else 0.0
-    full = 2 * n * (n - 1) * len(pool)  # half points of perfect identification
     found: list[tuple[object, ...]] = []
     for task in pool[0]:
         parts = [of_subject[task] for of_subject in pool]
         value = float(np.mean([part.each.mean() for part in parts])) + shift
         replicates = np.mean([part.replicates for part in parts], axis=0) + shift
         low, high = statistics.interval_around(value, replicates, n)
-        total = sum(part.total for part in parts)
-        null = metrics.pooled_distribution([part.null for part in parts])
-        within = metrics.pooled_distribution([part.null_within for part in parts])
-        scores = np.arange(len(null)) / full + shift
-        chance = float(scores @ null)
-        chance_sd = float(np.sqrt(((scores - chance) ** 2) @ null))
-        p, p_within = metrics.tail_probability(null, total), metrics.tail_probability(within, total)
+        chance, chance_sd, p, p_within = _test_margin(parts, value) if scorer == "margin" else _test(parts, shift, n)
         found.append((task, value, low, high, chance, chance_sd, p, p_within, len(pool), n))
     if {"vision", "imagery"} <= set(pool[0]):
         each = np.mean([part["vision"].each - part["imagery"].each for part in pool], axis=0)
@@ -162,3 +191,23 @@ def _rows(pool: list[dict[str, _Part]], scorer: Scorer, n: int, seed: int) -> li
         p = float(statistics.sign_flip_p(each[:, None], N_FLIPS, seed=seed)[0])
         found.append((DIFFERENCE, float(each.mean()), low, high, 0.0, np.nan, p, np.nan, len(pool), n))
     return found
+
+
+def _test(parts: Sequence[_Part], shift: float, n: int) -> tuple[float, float, float, float]:
+    """Return mean and sd of the exact null distribution of identification, and p of both types of pairings."""
+    full = 2 * n * (n - 1) * len(parts)  # half points of perfect identification
+    total = sum(part.total for part in parts)
+    null = metrics.pooled_distribution([part.null for part in parts])
+    within = metrics.pooled_distribution([part.null_within for part in parts])
+    scores = np.arange(len(null)) / full + shift
+    chance = float(scores @ null)
+    chance_sd = float(np.sqrt(((scores - chance) ** 2) @ null))
+    return chance, chance_sd, metrics.tail_probability(null, total), metrics.tail_probability(within, total)
+
+
+def _test_margin(parts: Sequence[_Part], value: float) -> tuple[float, float, float, float]:
+    """Return the mean of the margin under all pairings, which is 0, its sd, and p of both types of pairings."""
+    null, within = (np.mean(samples, axis=0) for samples in zip(*((x.null, x.null_within) for x in parts), strict=True))
+    reached = value - 1e-12  # tolerates rounding
+    p, p_within = ((1 + np.sum(samples >= reached)) / (1 + len(samples)) for samples in (null, within))
+    return 0.0, float(null.std()), float(p), float(p_within)

@@ -11,6 +11,7 @@
     noise.py                           measurement noise
     experiment.py                      NSD's design, table of images and behavioural responses
     imagery.py imagery_layout.py       session of NSD-Imagery, and its files
+    synthetic.py synthetic_images.py synthetic_layout.py    session of NSD-synthetic, its images and files
     subject.py layout.py               one subject's files; all of NSD's files
     simulation.py                      simulate(): runs all of these from one seed
     data_set.py                        a data set as a folder that is complete or absent

@@ -56,6 +56,7 @@ def write_data_set(
     images: Path | None = None,
     nifti: bool = False,
     imagery: bool = False,
+    synthetic: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Write the data set of a recipe as `simulate` does; the folder, empty or absent before, is complete or absent.
@@ -66,4 +67,6 @@ def write_data_set(
         If the folder is not empty, or cannot be written.
     """
     with writing_folder(out) as part:
-        simulate(part, recipe.simulate, images=images, nifti=nifti, imagery=imagery, progress=progress)
+        simulate(
+            part, recipe.simulate, images=images, nifti=nifti, imagery=imagery, synthetic=synthetic, progress=progress
+        )

@@ -19,7 +19,7 @@ from reseen.simulate.attributes import describe
 from reseen.simulate.cortex import Cortex
 from reseen.simulate.filters import SIDE
 from reseen.simulate.images import Shown
-from reseen.simulate.noise import SESSION_GAIN_SPREAD, Scanner, measure_session
+from reseen.simulate.noise import Scanner, measure_session, sample_day
 from reseen.simulate.painting import draw_scene
 from reseen.simulate.scenes import KINDS, Scene, sample_scene
 
@@ -174,8 +174,7 @@ def scan_imagery(
     if not informative:
         seen[:], imagined[:] = seen.mean(axis=0), imagined.mean(axis=0)
     n_voxels = len(scanner.noise_sd)
-    gain = 1 + SESSION_GAIN_SPREAD * rng.normal(size=(1, n_voxels))
-    day = replace(scanner, session_gain=gain)
+    day = sample_day(scanner, rng)
     noisier = replace(day, noise_sd=IMAGERY_NOISE * scanner.noise_sd)
     betas, condition, cue = [], [], []
     for run in RUNS:

@@ -12,6 +12,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from reseen.datasets.experiment_files import experiment_paths
 from reseen.datasets.imagery_files import (
     COLUMNS,
     RUNS,
@@ -19,7 +20,6 @@ from reseen.datasets.imagery_files import (
     SETS_WITH_IMAGES,
     TARGETS_PER_SET,
     Run,
-    experiment_paths,
     pair_list_path,
     target_image_path,
     trials_path,

@@ -75,7 +75,7 @@ def write_tree(
     longest = max(subjects, key=lambda subject: sum(map(len, subject.stimulus_id)))
     with _writing(root):
         files = NsdFiles(root, subjects[0].name, SPACE, BETAS)
-        _write_images(files.stimuli, images)
+        write_images(files.stimuli, images)
         _write_captions(files, images, captions, coco_id)
         write_design(files.design, order, subjectim, shared, longest.stimulus_id)
         write_stim_info(files.stim_info, coco_id, shared, subjects)
@@ -177,7 +177,8 @@ def in_folder(path: Path) -> Path:
     return path
 
 
-def _write_images(path: Path, images: NDArray[np.uint8]) -> None:
+def write_images(path: Path, images: NDArray[np.uint8]) -> None:
+    """Write images ``(n, H, W, 3)`` as the dataset ``imgBrick``."""
     import h5py
 
     free = shutil.disk_usage(in_folder(path).parent).free

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -142,6 +142,12 @@ def _krylov_vectors(centred: NDArray[np.float64], n_most: int) -> NDArray[np.flo
     beside *= turn[:-1] * turn[1:]
     vectors = np.linalg.eigh(np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1))[1]
     return np.asarray((basis.T * turn) @ vectors)
+
+
+def sample_day(scanner: Scanner, rng: Generator) -> Scanner:
+    """Return the scanner on another day: one session, whose voxels have gains of their own."""
+    gain = 1 + SESSION_GAIN_SPREAD * rng.normal(size=(1, len(scanner.noise_sd)))
+    return replace(scanner, session_gain=gain)
 
 
 def measure_session(scanner: Scanner, session: int, signal: Array, rng: Generator) -> tuple[Array, NDArray[np.bool_]]:

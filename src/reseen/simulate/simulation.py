@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -27,10 +27,16 @@ from reseen.simulate.layout import BETAS, SPACE, write_tree
 from reseen.simulate.noise import Scanner, measure_ncsnr, measure_session, sample_scanner
 from reseen.simulate.subject import SubjectTree
 from reseen.simulate.surfaces import surface_labels, surface_transforms
+from reseen.simulate.synthetic import plan_synthetic, scan_synthetic
+from reseen.simulate.synthetic_images import draw_colours, draw_synthetic
+from reseen.simulate.synthetic_layout import write_shared, write_synthetic
 from reseen.simulate.voxels import sample_cortex, sample_ncsnr
 
 Progress = Callable[[str, int, int], None]
-_PURPOSES = ("images", "order", "cortex", "ncsnr", "noise", "session", "targets", "imagery")
+_PURPOSES = (
+    *("images", "order", "cortex", "ncsnr", "noise", "session", "targets", "imagery"),
+    *("synthetic images", "synthetic order", "synthetic colours", "synthetic"),
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,10 @@ class SimulatedSubject:
     ncsnr: NDArray[np.float32]
 
 
+WriteSession = Callable[[list[SimulatedSubject], list[SubjectTree]], None]
+"""Function that simulates and writes the session of another experiment, for all subjects."""
+
+
 def simulate(
     out: Path,
     recipe: SimulateRecipe,
@@ -75,6 +85,7 @@ def simulate(
     images: Path | None = None,
     nifti: bool = False,
     imagery: bool = False,
+    synthetic: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Write a data set of simulated subjects; the same recipe and images write the same bytes.
@@ -93,6 +104,9 @@ def simulate(
         Also write the betas as NIfTI.
     imagery
         Also write a session of NSD-Imagery for each subject; see `reseen.simulate.imagery`. Other files do not change.
+    synthetic
+        Also write a session of NSD-synthetic for each subject; see `reseen.simulate.synthetic`. Other files do not
+        change.
     progress
         Function of the current step, the amount done and the total.
 
@@ -111,8 +125,13 @@ def simulate(
         )
     tell = progress or _no_progress
     anatomy, shown, subjects = simulated_subjects(recipe, images=images, progress=tell)
-    targets = draw_targets(shown, _rng(recipe.seed, "targets")) if imagery else None
-    _write(out, recipe, shown, anatomy, subjects, targets, nifti=nifti, tell=tell)
+    sessions: list[WriteSession] = []
+    if imagery:
+        targets = draw_targets(shown, _rng(recipe.seed, "targets"))
+        sessions.append(partial(_write_imagery, out, recipe, targets, nifti=nifti))
+    if synthetic:
+        sessions.append(partial(_write_synthetic, out, recipe, nifti=nifti))
+    _write(out, recipe, shown, anatomy, subjects, sessions, nifti=nifti, tell=tell)
 
 
 def simulated_subjects(
@@ -214,7 +233,7 @@ def _write(
     shown: Shown,
     anatomy: Anatomy,
     subjects: list[SimulatedSubject],
-    targets: DrawnTargets | None,
+    sessions: Sequence[WriteSession],
     *,
     nifti: bool,
     tell: Progress,
@@ -251,8 +270,8 @@ def _write(
     )
     truth = out / "truth"
     try:
-        if targets is not None:
-            _write_imagery(out, recipe, targets, subjects, trees, nifti=nifti)
+        for write_session in sessions:
+            write_session(subjects, trees)
         truth.mkdir(parents=True, exist_ok=True)
         (truth / "images.json").write_text(json.dumps(shown.descriptions), encoding="utf-8")
         for subject in subjects:
@@ -286,6 +305,20 @@ def _write_imagery(
         rng = _rng(recipe.seed, "imagery", number)
         scan = scan_imagery(targets, subject.cortex, subject.scanner, subject.responses.signal, rng)
         write_imagery(NsdFiles(out, subject.name, SPACE, BETAS), tree, scan, nifti=nifti)
+
+
+def _write_synthetic(
+    out: Path, recipe: SimulateRecipe, subjects: list[SimulatedSubject], trees: list[SubjectTree], *, nifti: bool
+) -> None:
+    """Simulate and write the session of NSD-synthetic of each subject; all have one order of trials."""
+    images = draw_synthetic(_rng(recipe.seed, "synthetic images"))
+    design = plan_synthetic(_rng(recipe.seed, "synthetic order"))
+    write_shared(NsdFiles(out, subjects[0].name, SPACE, BETAS), images, design)
+    for number, (subject, tree) in enumerate(zip(subjects, trees, strict=True)):
+        colours = draw_colours(_rng(recipe.seed, "synthetic colours", number))
+        rng = _rng(recipe.seed, "synthetic", number)
+        betas = scan_synthetic(images, colours, design, subject.cortex, subject.scanner, rng)
+        write_synthetic(NsdFiles(out, subject.name, SPACE, BETAS), tree, colours, betas, nifti=nifti)
 
 
 def _write_truth(path: Path, anatomy: Anatomy, subject: SimulatedSubject) -> None:
