@@ -29,7 +29,8 @@ def test_every_command_of_a_page_is_one_and_its_recipe_takes_the_settings(page: 
     for name, *words in typed(page):
         assert name in commands, (page.name, name)
         found = commands[name].make_context(name, words).params
-        if isinstance(found.get("recipe"), str):
+        of_results = found.get("trials") and str(found["recipe"]).startswith("out/") if name == "check" else False
+        if isinstance(found.get("recipe"), str) and not of_results:
             with_settings(load_recipe(found["recipe"]), found.get("settings") or [])
 
 

@@ -447,6 +447,43 @@ def write_transforms(folder: Path) -> Kind:
     return Kind("NSD, transforms", (*files.transforms(), files.roi("streams")), read)
 
 
+def write_experiments(folder: Path) -> Kind:
+    """Write the sessions of NSD-Imagery and NSD-synthetic in a tree in NSD's layout."""
+    from reseen.datasets.experiments import EXPERIMENTS, experiment_inventory
+    from reseen.datasets.imagery_files import RUNS
+    from reseen.datasets.nsd_imagery import read_imagery
+    from reseen.datasets.nsd_synthetic import read_synthetic
+    from reseen.simulate.imagery import DrawnTargets, ImageryScan
+    from reseen.simulate.imagery_layout import write_imagery, write_targets
+    from reseen.simulate.subject import SubjectTree
+    from reseen.simulate.synthetic import plan_synthetic
+    from reseen.simulate.synthetic_images import SyntheticImages
+    from reseen.simulate.synthetic_layout import write_shared, write_synthetic
+
+    rng, index = np.random.default_rng(1), np.arange(20)
+    files = _write_tree(folder)
+    kept = set(_files(folder))
+    subject = SubjectTree(SUBJECT, [], [], SHAPE, index, {}, np.zeros(20, dtype=np.float32))
+    names = tuple(f"image{number}" for number in range(284))
+    images = SyntheticImages(rng.uniform(size=(220, 4, 6, 3)), names, names, names, np.zeros((284, 1), np.float32))
+    write_shared(files, images, plan_synthetic(rng))
+    betas = rng.normal(size=(744, 20)).astype(np.float32)
+    write_synthetic(files, subject, rng.uniform(size=(64, 4, 6, 3)), betas, nifti=False)
+    small = rng.integers(0, 256, (18, 8, 8, 3), dtype=np.uint8)
+    write_targets(files, DrawnTargets(tuple(f"bar_{number:03d}.png" for number in range(18)), small, small, None))
+    labels = tuple(rng.permutation(np.arange(48) % 6) for _ in RUNS)
+    write_imagery(files, subject, ImageryScan(betas[:720], labels, labels), nifti=False)
+    recipe = _tree_recipe(folder)
+
+    def read() -> Any:
+        listed = [experiment_inventory(recipe, SUBJECT, experiment) for experiment in EXPERIMENTS.values()]
+        found = read_synthetic(recipe, SUBJECT, index), read_imagery(recipe, SUBJECT, index)
+        shown = [one.stimuli.image(number) for one in found for number in (0, 11)]
+        return [file.ok for files in listed for file in files], shown, [one.trials.betas for one in found]
+
+    return Kind("NSD, experiments", tuple(path for path in _files(folder) if path not in kept), read)
+
+
 def write_check(folder: Path) -> Kind:
     """Write a tree in NSD's layout that `check` looks at, with a small model."""
     from tiny_ldm import write_tiny_ldm
@@ -634,6 +671,7 @@ BUILDERS: dict[str, Callable[[Path], Kind | Iterable[Kind] | None]] = {
     "nsd": write_nsd,
     "nifti": write_nifti,
     "transforms": write_transforms,
+    "experiments": write_experiments,
     "check": write_check,
     "fsaverage": write_fsaverage,
     "truth": write_truth,

@@ -247,7 +247,8 @@ def _read_table(files: NsdFiles) -> tuple[list[str], list[str]]:
         if missing:
             raise DataError(f"{path} lacks the column {missing[0]}. Fetch it again.", where=path, expected=missing[0])
         rows: list[dict[str, Any]] = list(table)
-        names, classes = ([(row[column] or "").strip() for row in rows] for column in (_IMAGE, _CLASS))
+        names = [(row[_IMAGE] or "").strip() for row in rows]
+        classes = [(row[_CLASS] or "").strip() for row in rows]
         numbers = [int(float(row[_NUMBER])) for row in rows] if _NUMBER in (table.fieldnames or ()) else []
     if len(rows) != N_IMAGES or not all(classes) or (numbers and set(np.diff(numbers).tolist()) != {1}):
         raise DataError(
