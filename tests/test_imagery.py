@@ -284,6 +284,18 @@ def test_the_margin_is_the_distance_to_the_mean_of_the_other_targets_and_0_at_ch
         assert row["p_within_sets"] == pytest.approx(1 / 10_001)
 
 
+def test_several_subjects_have_an_interval_over_subjects_too():
+    rng = np.random.default_rng(6)
+    subjects = {f"s{k}": {"vision": np.eye(12) + rng.normal(size=(12, 12)) / 2} for k in range(5)}
+    table = score_imagery(subjects, ["A"] * 12, n_bootstrap=2)
+    rows = table[table["scorer"] == "margin"].set_index("subject")
+    each = rows.loc[list(subjects), "value"].to_numpy()
+    half = 2.776 * each.std(ddof=1) / np.sqrt(5)  # Student's t with 4 degrees of freedom
+    assert rows.loc["all", "low_subjects"] == pytest.approx(each.mean() - half, abs=1e-4)
+    assert rows.loc["all", "high_subjects"] == pytest.approx(each.mean() + half, abs=1e-4)
+    assert rows.loc["s0", ["low_subjects", "high_subjects"]].isna().all()
+
+
 def test_p_of_the_margin_equals_that_of_all_permutations():
     r = np.random.default_rng(5).normal(size=(6, 6))
     margins = (6 * r - r.sum(axis=0)) / 5

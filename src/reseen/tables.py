@@ -63,7 +63,8 @@ RETRIEVAL_COLUMNS = (
 
 IMAGERY_COLUMNS = (
     *("subject", "condition", "network", "layer", "scorer", "targets", "task"),
-    *("value", "low", "high", "chance", "chance_sd", "p", "p_within_sets", "n_subjects", "n"),
+    *("value", "low", "high", "low_subjects", "high_subjects"),
+    *("chance", "chance_sd", "p", "p_within_sets", "n_subjects", "n"),
 )
 """Columns of a table of NSD-Imagery, protocol nsdimagery2025; see `reseen.Results.imagery`."""
 

@@ -82,7 +82,8 @@ def score_imagery(
 
     Returns
     -------
-    A table of `reseen.tables.IMAGERY_COLUMNS`. ``chance`` and ``chance_sd`` are mean and sd of the exact null
+    A table of `reseen.tables.IMAGERY_COLUMNS`. ``low`` and ``high`` are the interval over targets; ``low_subjects`` and
+    ``high_subjects`` that over subjects (Student's t), NaN for one subject. ``chance`` and ``chance_sd`` are mean and sd of the exact null
     distribution. ``p`` is the exact one-sided probability under all pairings; ``p_within_sets`` under pairings of
     the same set only, which differences between runs cannot make small. Null distributions of the margin are those of
     `N_PAIRINGS` random pairings. Rows `DIFFERENCE` have a two-sided p: the
@@ -179,17 +180,21 @@ def _rows(pool: list[dict[str, _Part]], scorer: Scorer, n: int, seed: int) -> li
     found: list[tuple[object, ...]] = []
     for task in pool[0]:
         parts = [of_subject[task] for of_subject in pool]
-        value = float(np.mean([part.each.mean() for part in parts])) + shift
+        values = np.array([part.each.mean() for part in parts]) + shift
+        value = float(values.mean())
         replicates = np.mean([part.replicates for part in parts], axis=0) + shift
         low, high = statistics.interval_around(value, replicates, n)
         chance, chance_sd, p, p_within = _test_margin(parts, value) if scorer == "margin" else _test(parts, shift, n)
-        found.append((task, value, low, high, chance, chance_sd, p, p_within, len(pool), n))
+        limits = (low, high, *statistics.t_interval(values))
+        found.append((task, value, *limits, chance, chance_sd, p, p_within, len(pool), n))
     if {"vision", "imagery"} <= set(pool[0]):
-        each = np.mean([part["vision"].each - part["imagery"].each for part in pool], axis=0)
+        differences = np.array([part["vision"].each - part["imagery"].each for part in pool])
+        each = differences.mean(axis=0)
         replicates = np.mean([part["vision"].replicates - part["imagery"].replicates for part in pool], axis=0)
         low, high = statistics.interval_around(float(each.mean()), replicates, n)
         p = float(statistics.sign_flip_p(each[:, None], N_FLIPS, seed=seed)[0])
-        found.append((DIFFERENCE, float(each.mean()), low, high, 0.0, np.nan, p, np.nan, len(pool), n))
+        limits = (low, high, *statistics.t_interval(differences.mean(axis=1)))
+        found.append((DIFFERENCE, float(each.mean()), *limits, 0.0, np.nan, p, np.nan, len(pool), n))
     return found
 
 
