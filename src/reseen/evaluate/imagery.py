@@ -83,11 +83,11 @@ def score_imagery(
     Returns
     -------
     A table of `reseen.tables.IMAGERY_COLUMNS`. ``low`` and ``high`` are the interval over targets; ``low_subjects`` and
-    ``high_subjects`` that over subjects (Student's t), NaN for one subject. ``chance`` and ``chance_sd`` are mean and sd of the exact null
-    distribution. ``p`` is the exact one-sided probability under all pairings; ``p_within_sets`` under pairings of
-    the same set only, which differences between runs cannot make small. Null distributions of the margin are those of
-    `N_PAIRINGS` random pairings. Rows `DIFFERENCE` have a two-sided p: the
-    values of the two tasks are exchanged target by target. Rows `POOLED` are means over subjects.
+    ``high_subjects`` that over subjects (Student's t), NaN for one subject. ``chance`` and ``chance_sd`` are mean and
+    sd of the exact null distribution. ``p`` is the exact one-sided probability under all pairings; ``p_within_sets``
+    under pairings of the same set only, which differences between runs cannot make small. Null distributions of the
+    margin are those of `N_PAIRINGS` random pairings. Rows `DIFFERENCE` have a two-sided p: the values of the two tasks
+    are exchanged target by target. Rows `POOLED` are means over subjects.
 
     Raises
     ------
