@@ -62,7 +62,8 @@ def _show(table: pd.DataFrame) -> None:
 
     main = table[(table["subject"] == table["subject"].iloc[0]) & (table["targets"] == table["targets"].iloc[0])]
     first = main.iloc[0]
-    title = f"NSD-Imagery, {first['n']} targets, subjects: {first['n_subjects']} ({first['subject']})"
+    who = f"subjects: {first['n_subjects']} ({first['subject']})"
+    title = f"NSD-Imagery, {first['n']} targets, {who}, intervals over targets"
     shown = Table("from", "compared by", "scorer", title=title)
     for column in ("vision", "p", "imagery", "p", "vision - imagery", "chance"):
         shown.add_column(column, justify="right")
