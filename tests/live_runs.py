@@ -68,7 +68,7 @@ def decode_files(results, folder, out, *, patience=0.0, stimuli=None, limit=None
         source = FolderSource(
             folder,
             lambda path: read(path, results, decoder),
-            used=[record.file for record in recording.trials],
+            used={record.file: (record.size, record.modified) for record in recording.trials},
             bad=states(recording),
             patience=patience,
         )

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from fields import raises_with
 from PIL import Image
+from results_page import check_files
 
 from reseen import Decoder, Features, Results, Trials, load_nsd, pipeline
 from reseen.decode.new_trials import (
@@ -433,6 +434,11 @@ def test_the_command_writes_a_folder_and_its_report(finished, new_file, reseen, 
     np.testing.assert_array_equal(saved_z["z"], expected.features["z"].array)
     np.testing.assert_array_equal(np.asarray(Image.open(out / "images/zc/00003_1.png")), expected.images["zc"][3, 1])
     assert pd.read_csv(out / "items.csv")["stimulus_id"].tolist() == expected.stimulus_id.tolist()
+    check_files("Files of reseen apply", out)
+    log = (out / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert re.search(r"^20\S+ start: apply .*, process \d+ on ", log[0])
+    assert any("reconstruct" in line or "generate" in line for line in log[1:-1])
+    assert " end: apply " in log[-1]
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page == expected.report()
     assert page.count("<img") == 20 * (1 + 2)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fields import raises_with
+from results_page import check_files
 from scipy.io import loadmat
 from scipy.stats import kstest
 
@@ -503,6 +504,10 @@ def test_every_command_of_the_page_runs(run_folder, reseen, tmp_path, monkeypatc
         said += out
     assert "published" in said
     assert "0.409" in said
+    check_files("Files of reseen imagery", Path("out/nsd-imagery"))
+    log = Path("out/nsd-imagery/log.txt").read_text(encoding="utf-8").splitlines()
+    assert " start: imagery of " in log[0]
+    assert " end: imagery of " in log[-1]
     table = pd.read_csv("out/nsd-imagery/imagery.csv")
     assert set(table["scorer"]) == {"published", "corrected", "margin"}
     assert Path("out/nsd-imagery/subj01-imagery/report.html").is_file()

@@ -1,8 +1,10 @@
 """Live decoding without a server: the decoder, the folder that is watched, the recording and its replay."""
 
 import json
+import re
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,15 +13,22 @@ from live_runs import NoStimuli, decode_files, one, read, run_of, states, write_
 from PIL import Image
 
 from reseen import load_nsd
+from reseen.check.costs import _steps
 from reseen.decode.new_trials import RunningScaling, running_statistics
+from reseen.defaults import LIVE_STEPS
 from reseen.errors import DataError, ModelError, RecipeError, ResultsError, ShapeError
+from reseen.ldm.sampling import evaluations_per_step
 from reseen.live import Board, FolderSource, KnownStimuli, LiveSession, Recording, replay, voxels_needed
 from reseen.live.arrivals import Arrival, BadFile
 from reseen.live.confidence import confidence_of
+from reseen.live.opening import fast_recipe
 from reseen.live.replay import LONGEST_PAUSE, schedule
 from reseen.live.watching import in_order
+from reseen.recipe import ReconstructRecipe
 from reseen.reconstruction import generate
 
+ROOT = Path(__file__).resolve().parents[1]
+PERFORMANCE = (ROOT / "docs/performance.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -184,6 +193,57 @@ def test_a_half_written_file_is_read_once_it_is_complete(results, raw, tmp_path)
     assert path.read_bytes() == content
 
 
+def test_a_file_that_changes_while_it_is_read_is_not_used_until_it_is_complete(results, raw, tmp_path):
+    decoder = results.live(condition="zc", images=False)
+    path = write_trial(tmp_path, 0, one(raw, 0))
+
+    def read_and_change(found):
+        trials = read(found, results, decoder)
+        if not changed:
+            changed.append(write_trial(tmp_path, 0, one(raw, 1)))
+        return trials
+
+    changed = []
+    source = FolderSource(tmp_path, read_and_change)
+    (found,) = polled(source)
+    assert changed == [path]
+    np.testing.assert_array_equal(found.trials.trials.betas, one(raw, 1).betas)
+
+
+def test_a_file_that_changes_after_it_was_decoded_is_reported_once_also_after_a_restart(results, raw, tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    write_trial(folder, 0, one(raw, 0))
+    write_trial(folder, 1, one(raw, 1))
+    decode_files(results, folder, out, images=False)
+    write_trial(folder, 0, one(raw, 2))
+    (folder / "trial1.npz").unlink()  # moved away: no reason for a message
+    recording, _ = decode_files(results, folder, out, images=False)
+    assert [(bad.file, "changed after it was decoded" in bad.error) for bad in recording.bad] == [("trial0.npz", True)]
+    np.testing.assert_array_equal(recording.betas(0), Recording.read(out).betas(0))
+    again, _ = decode_files(results, folder, out, images=False)
+    assert [len(again.trials), len(again.bad)] == [2, 1]
+
+
+def test_the_time_of_arrival_is_the_last_change_of_the_file_between_two_polls(results, raw, tmp_path, monkeypatch):
+    source = source_of(tmp_path, results)
+    source.poll()
+    time.sleep(0.3)
+    write_trial(tmp_path, 0, one(raw, 0))
+    landed = time.monotonic()
+    time.sleep(0.5)  # such as while an image is generated
+    (found,) = polled(source)
+    assert abs(found.seen - landed) < 0.2
+    write_trial(tmp_path, 1, one(raw, 1))
+    before = time.monotonic()
+    (there_before,) = polled(
+        FolderSource(tmp_path, source._read, used={"trial0.npz": (found.state.size, found.state.modified)}), 2
+    )
+    assert there_before.seen >= before  # waiting before the start is no latency
+    state = replace(found.state, changed=time.time() + 3600)  # the clock of a disk in the network is wrong
+    assert [state.landed(5.0, 9.0), replace(state, changed=0.0).landed(5.0, 9.0)] == [9.0, 5.0]
+
+
 def test_a_file_is_read_only_when_two_polls_find_it_unchanged(results, raw, tmp_path):
     source = source_of(tmp_path, results)
     write_trial(tmp_path, 0, one(raw, 0))
@@ -295,12 +355,66 @@ def test_no_image_is_generated_between_the_two_polls_of_a_new_file_and_no_trial_
     assert [len(recording.trials), len(recording.images)] == [2, 2]
 
 
+def test_the_image_of_the_start_alone_is_generated_once(results, raw, tmp_path, monkeypatch):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    write_trial(folder, 0, one(raw, 0))
+    conditions = []
+    monkeypatch.setattr(
+        "reseen.live.decoding.generate",
+        lambda *given, **how: (conditions.append(given[1]), generate(*given, **how)),
+    )
+    decoder = results.live(condition="z", n_steps=2)
+    board = Board()
+    with Recording.open(tmp_path / "out", {}, voxels_needed(decoder)) as recording:
+        source = FolderSource(folder, lambda path: read(path, results, decoder))
+        session = LiveSession(source, decoder, recording, board, NoStimuli())
+        for _ in range(4):
+            session.step()
+    assert conditions == ["z"]
+    assert [message.get("shown") for message in board.since(0)] == [None, True]
+
+
+def test_pending_images_keep_nothing_in_memory_but_their_numbers(results, raw, tmp_path):
+    decoder = results.live(condition="zc", n_steps=2)
+    with Recording.open(tmp_path / "out", {}, voxels_needed(decoder)) as recording:
+        session = LiveSession(
+            FolderSource(tmp_path, lambda path: read(path, results, decoder)), decoder, recording, Board(), NoStimuli()
+        )
+        for row in range(3):
+            write_trial(tmp_path, row, one(raw, row))
+        while session.n_pending < 3:
+            session.step()
+        assert all(isinstance(kept, float) for kept in session._pending.values())
+        expected = results.apply(raw.take(np.arange(3)), scaling="causal", conditions=[]).features["c"].array
+        found = np.stack([recording.feature(number, "c") for number in range(3)])  # before any image
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_new_trials_images_and_bad_files_are_logged(results, raw, tmp_path):
+    decoder, lines = results.live(condition="zc", n_steps=2), []
+    write_trial(tmp_path, 0, one(raw, 0))
+    (tmp_path / "bad.npz").write_bytes(b"damaged")
+    with Recording.open(tmp_path / "out", {}, voxels_needed(decoder)) as recording:
+        source = FolderSource(tmp_path, lambda path: read(path, results, decoder), patience=0.0)
+        session = LiveSession(source, decoder, recording, Board(), NoStimuli(), log=lines.append)
+        for _ in range(6):
+            session.step()
+    assert [re.sub(r"\d+\.\d+", "T", line)[:32] for line in lines] == [
+        f"bad.npz cannot be used: {tmp_path}"[:32],
+        "trial 0, trial0.npz: z after T s",
+        "trial 0: image after T s",
+    ]
+
+
 def test_a_session_that_is_resumed_gives_the_features_of_an_unbroken_one(results, raw, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     for row in range(7):
         write_trial(folder, row, one(raw, row))
     whole, _ = decode_files(results, folder, tmp_path / "whole")
+    decode_files(results, folder, tmp_path / "parts", limit=1)
+    (tmp_path / "parts/trials/00000/c.npy").unlink()  # as though it was killed between two files
     for limit in (3, 2, None):  # stopped twice, in the middle of pending images
         parts, _ = decode_files(results, folder, tmp_path / "parts", limit=limit)
     assert len(parts.trials) == 7
@@ -403,6 +517,25 @@ def test_a_replay_publishes_the_messages_of_the_recording_at_their_times(results
     assert len(stopped.since(0)) == 1
     with raises_with(RecipeError, where="speed", found=0):
         replay(recording, board, lambda: False, speed=0)
+
+
+def test_the_counted_time_of_a_full_size_trial_is_that_of_the_pages(results):
+    counts = PERFORMANCE.partition("### Counts")[2].partition("###")[0]
+    parts = dict(re.findall(r"^\| ([^|]+) \| ([\d., ]+) \|$", counts, re.MULTILINE))
+    unet = float(parts["U-Net, one evaluation"])
+    decode, encode = (float(number) for number in parts["decode 512 pixels, encode 512 pixels"].split(", "))
+    small = float(parts["decode 320 pixels, encode 320 pixels"].split(", ")[0])
+    n_steps = _steps("zc", fast_recipe(ReconstructRecipe(), LIVE_STEPS))
+    n_evaluations = n_steps * evaluations_per_step(results.live(condition="zc").model, 7.5)
+    assert n_evaluations == 16
+    image = small + encode + n_evaluations * unet + decode + 2 * 7604 * 59_136 / 1e12
+    z = small + 2 * 7604 * 6400 / 1e12
+    assert f"| **z, together** | **{z:.2f}** |" in PERFORMANCE
+    assert f"| **image of zc, together, after z** | **{image:.2f}** |" in PERFORMANCE
+    page = (ROOT / "docs/live.md").read_text(encoding="utf-8")
+    assert f"100 TFLOP/s sustained | {z / 100:.2f} s | {(z + image) / 100:.2f} s | counted, not measured |" in page
+    assert f"20 TFLOP/s | {z / 20:.2f} s | {(z + image) / 20:.2f} s | counted, not measured |" in page
+    assert f"after {z + image:.2f} TFLOP: {(z + image) / 100:.2f} s" in PERFORMANCE
 
 
 def test_the_states_of_bad_files_survive_a_restart(results, tmp_path):

@@ -19,6 +19,7 @@ import pytest
 from browser import Browser, find_chromium
 from fields import raises_with
 from live_runs import decode_files, one, run_of, write_trial
+from results_page import check_files
 
 from reseen import Results, load_nsd
 from reseen.errors import RecipeError
@@ -225,6 +226,10 @@ def test_a_command_that_is_killed_and_started_again_loses_and_repeats_nothing(re
         code, said = second.end()
     assert (code, "8 trials" in said) == (0, True), said
     recording = Recording.read(out)
+    check_files("Files of reseen live", out)
+    log = (out / "log.txt").read_text(encoding="utf-8")
+    assert [log.count(f" trial {number}, trial{number}.npz: z after ") for number in range(8)] == [1] * 8
+    assert [log.count(word) for word in (" start: live decoding of ", " end: live decoding of ")] == [2, 1]
     assert [record.file for record in recording.trials] == [f"trial{row}.npz" for row in range(8)]
     assert recording.pending == []
     assert all(not record.error for record in recording.images.values())
@@ -266,7 +271,7 @@ def write_series(raw, folder):
     (folder / "events.tsv").write_text("onset\tduration\n4\t3\n12\t3\n20\t3\n")
 
 
-def test_a_series_is_decoded_by_the_command(results, raw, tmp_path):
+def test_a_series_is_decoded_by_the_command_and_its_replay_writes_nothing(results, raw, tmp_path):
     write_series(raw, tmp_path)
     words = (results.path, "--from-series", tmp_path / "bold.nii", "--events", tmp_path / "events.tsv")
     with Command(*words, "--out", tmp_path / "out", "--n-trials", 3, "--steps", 2) as running:
@@ -275,6 +280,11 @@ def test_a_series_is_decoded_by_the_command(results, raw, tmp_path):
     recording = Recording.read(tmp_path / "out")
     assert [record.file for record in recording.trials] == [f"bold.nii, trial {k}" for k in range(3)]
     assert recording.feature(2, "z").shape == results.decoder("z").shape_
+    (tmp_path / "out/.key").unlink()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    with Command("--replay", tmp_path / "out", "--speed", 100) as running:
+        assert len(events(running.address(), 3)) == 3
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
 
 
 @pytest.mark.parametrize(

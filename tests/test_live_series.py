@@ -1,5 +1,7 @@
 """Live decoding of a series that grows: the estimate of one trial, and the file."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -170,6 +172,37 @@ def test_series_and_tables_that_cannot_be_used_are_refused(tmp_path):
     (tmp_path / "text.nii").write_bytes(b"no NIfTI file" * 100)
     (bad,) = polled(SeriesSource(tmp_path / "text.nii", events, np.arange(4)))
     assert isinstance(bad, BadFile)
+
+
+def test_an_error_that_stays_is_reported_once_while_the_series_grows_and_after_a_restart(tmp_path):
+    series, events = known_signal()[0], events_of(tmp_path / "events.tsv")
+    path, found = tmp_path / "bold.nii", []
+    source = SeriesSource(path, events, np.array([5, 24]))
+    for n_volumes in range(12, 16):
+        write_series(path, series[:n_volumes])
+        found += polled(source, 3)
+    assert [type(each) for each in found] == [BadFile]
+    assert polled(SeriesSource(path, events, np.array([5, 24]), reported=found[0].error)) == []
+    write_series(path, series)
+    assert [type(each) for each in polled(SeriesSource(path, events, np.array([5, 23]), reported="another"))][:1] == [
+        Arrival
+    ]
+
+
+def test_the_time_of_arrival_is_the_last_change_of_the_series_when_the_volumes_of_the_trial_were_there(tmp_path):
+    series, events = known_signal()[0], events_of(tmp_path / "events.tsv")
+    path = write_series(tmp_path / "bold.nii", series[:4])
+    source = SeriesSource(path, events, np.arange(4))
+    assert source.poll() is None
+    time.sleep(0.2)
+    write_series(path, series)  # all trials are ready at once
+    landed = time.monotonic()
+    time.sleep(0.3)
+    found = []
+    while len(found) < 6:
+        time.sleep(0.05)
+        found += polled(source, 1)
+    assert max(abs(each.seen - landed) for each in found) < 0.15
 
 
 @pytest.mark.parametrize("tr", [None, 3.2])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from results_page import files_of, names, patterns, section, table
 from safetensors import safe_open
 
 from reseen import compare, pipeline
@@ -14,36 +15,6 @@ from reseen.applied.contents import Applied
 from reseen.raters import scoring
 from reseen.recipe import load_recipe
 from reseen.tables import ALIGNMENT_COLUMNS, IMAGERY_COLUMNS, TABLES
-
-PAGE = (Path(__file__).parents[1] / "docs/results_folder.md").read_text(encoding="utf-8")
-
-
-def section(title: str) -> str:
-    (found,) = re.findall(rf"^#+ {re.escape(title)}\n(.*?)(?=^#|\Z)", PAGE, re.DOTALL | re.MULTILINE)
-    return found
-
-
-def table(text: str) -> list[list[str]]:
-    """Return the cells of the first table of a text, without its head."""
-    first = re.search(r"(?:^\|.*\|$\n?)+", text, re.MULTILINE)
-    rows = re.findall(r"^\|(.*)\|$", first[0], re.MULTILINE) if first else []
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)] for row in rows if not re.fullmatch(r"[-| ]+", row)]
-
-
-def names(cell: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", cell)
-
-
-def patterns(cells: list[str]) -> list[str]:
-    """Return the patterns of the files of one row; a folder includes everything in it, a figure also its SVG."""
-    found = []
-    for name in names(cells[0]):
-        pattern = re.sub(r"<\w+>", "*", name)
-        found += [f"{pattern}*" if name.endswith("/") else pattern]
-        if pattern.endswith(".png") and "svg" in cells[1]:
-            found.append(pattern.replace(".png", ".svg"))
-    return found
-
 
 FILES = [(patterns(cells), cells[2]) for cells in table(section("Files"))[1:]]
 OF_A_FULL_RUN = ("chance_*", "clusters", "without_*")
@@ -67,10 +38,6 @@ def everything(random_networks, tmp_path_factory) -> Path:
         warnings.simplefilter("ignore")
         pipeline.run(load_recipe("tiny", settings), folder)
     return folder
-
-
-def files_of(folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
 
 def test_every_file_of_a_run_is_in_the_page(finished, everything):

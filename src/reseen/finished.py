@@ -16,14 +16,15 @@ from reseen.conditions import features_of, main_condition
 from reseen.cortical import cortical_maps
 from reseen.datasets.opening import open_subject
 from reseen.decode.new_trials import ScalingRule
+from reseen.defaults import GALLERY, LIVE_STEPS
 from reseen.diagnosis import Diagnostics
 from reseen.errors import ResultsError
-from reseen.evaluate import GALLERY, panels_of, run_checks
+from reseen.evaluate import panels_of, run_checks
 from reseen.export import ImageFiles, export_images, image_files
 from reseen.features import Features
 from reseen.files import shown
 from reseen.headline import stimuli_of
-from reseen.live import N_STEPS, LiveDecoder, choose_condition, open_decoder
+from reseen.live import LiveDecoder, choose_condition, open_decoder
 from reseen.results import DecodedCaption, load_captions
 from reseen.retrieval import retrieve
 from reseen.scores import Scores
@@ -134,7 +135,7 @@ class Results(DecodersFolder):
         *,
         condition: str | None = None,
         scaling: ScalingRule = "causal",
-        n_steps: int = N_STEPS,
+        n_steps: int = LIVE_STEPS,
         images: bool = True,
         device: str = "cpu",
     ) -> LiveDecoder:

@@ -58,11 +58,12 @@ def apply(
     """
     from reseen.files import check_vacant
     from reseen.finished import Results
+    from reseen.pipeline.log import logging
 
     conditions = conditions_of(condition, no_images=no_images)
     folder = out or results.resolve().with_name(f"{results.resolve().name}-{trials.name.partition('.')[0]}")
     check_vacant(folder)
-    with progress() as shown:
+    with progress() as shown, logging(folder, f"apply {results} to {trials} on {device}", shown) as logged:
         found = Results.read(results).apply(
             trials,
             subject,
@@ -71,9 +72,9 @@ def apply(
             average=average,
             decoders=decoders,
             device=device,
-            progress=shown,
+            progress=logged,
         )
-    found.save(folder)
+        found.save(folder)
     for note in found.notes:
         say(f"note: {note}")
     if found.scores is not None:

@@ -42,13 +42,14 @@ def imagery(
     """
     from reseen.files import check_vacant
     from reseen.finished import Results
+    from reseen.pipeline.log import logging
 
     conditions = conditions_of(condition, no_images=no_images)
     folder = out or results.resolve().with_name(f"{results.resolve().name}-imagery")
     check_vacant(folder)
-    with progress() as shown:
-        found = Results.read(results).imagery(subject, data=data, conditions=conditions, device=device, progress=shown)
-    found.save(folder)
+    with progress() as shown, logging(folder, f"imagery of {results} on {device}", shown) as logged:
+        found = Results.read(results).imagery(subject, data=data, conditions=conditions, device=device, progress=logged)
+        found.save(folder)
     if json is not None:
         write_records(json, found.table)
     if json != STDOUT:

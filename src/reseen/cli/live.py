@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from reseen.cli.terminal import say
+from reseen.defaults import LIVE_DELAY, LIVE_PORT, LIVE_STEPS
 
 if TYPE_CHECKING:
     from reseen.decode.new_trials import ScalingRule
@@ -44,17 +45,17 @@ def live(
     scaling: Annotated[
         str, typer.Option("--scaling", help="standardise by: causal (trials so far) or training (training sessions)")
     ] = "causal",
-    steps: Annotated[int, typer.Option("--steps", help="steps of the sampler")] = 10,
+    steps: Annotated[int, typer.Option("--steps", help="steps of the sampler")] = LIVE_STEPS,
     no_images: Annotated[bool, typer.Option("--no-images", help="decode features only")] = False,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="folder of the recording; an existing one is resumed [default: RESULTS-live]"),
     ] = None,
-    port: Annotated[int, typer.Option("--port", help="port of the page on 127.0.0.1; 0: any free one")] = 8765,
+    port: Annotated[int, typer.Option("--port", help="port of the page on 127.0.0.1; 0: any free one")] = LIVE_PORT,
     n_trials: Annotated[
         int | None, typer.Option("--n-trials", help="stop when so many trials are recorded [default: never]")
     ] = None,
-    delay: Annotated[float, typer.Option("--delay", help="seconds from onset to estimate, of a series")] = 8.0,
+    delay: Annotated[float, typer.Option("--delay", help="seconds from onset to estimate, of a series")] = LIVE_DELAY,
     tr: Annotated[
         float | None, typer.Option("--tr", help="seconds between two volumes of the series [default: of its header]")
     ] = None,
@@ -139,7 +140,7 @@ def _folder_source(read: Results, decoder: LiveDecoder, watch: Path, recording: 
     return FolderSource(
         watch,
         lambda path: read_trials(path, read, decoder.decoders, decoder.subject),
-        used=[record.file for record in recording.trials],
+        used={record.file: (record.size, record.modified) for record in recording.trials},
         bad={bad.file: FileState(bad.inode, bad.size, bad.modified) for bad in recording.bad},
     )
 
@@ -151,7 +152,10 @@ def _series_source(
     from reseen.live import SeriesSource, voxels_needed
 
     used = [record.file for record in recording.trials] + [bad.file for bad in recording.bad]
-    return SeriesSource(series, events, voxels_needed(decoder), repetition_time=tr, delay=delay, used=used)
+    errors = [bad.error for bad in recording.bad if bad.file == series.name]
+    reported = errors[-1] if errors else ""
+    voxels = voxels_needed(decoder)
+    return SeriesSource(series, events, voxels, repetition_time=tr, delay=delay, used=used, reported=reported)
 
 
 def _decode(
@@ -164,14 +168,18 @@ def _decode(
     settings: dict[str, Any],
 ) -> None:
     """Decode trials until a signal, or until there are enough."""
-    from reseen.live import Board, KnownStimuli, LiveSession, Recording, voxels_needed
+    from reseen.live import Board, KnownStimuli, LiveSession, Recording, read_key, voxels_needed
+    from reseen.pipeline.log import LogFile, logging
 
     board = Board()
-    with Recording.open(folder, settings, voxels_needed(decoder)) as recording:
-        stimuli = KnownStimuli(read, decoder.subject, decoder.first)
-        session = LiveSession(open_source(recording), decoder, recording, board, stimuli, n_trials=n_trials)
+    with (
+        Recording.open(folder, settings, voxels_needed(decoder)) as recording,
+        logging(folder, f"live decoding of {settings['source']}", None),
+    ):
+        stimuli, log = KnownStimuli(read, decoder.subject, decoder.first), LogFile(folder).note
+        session = LiveSession(open_source(recording), decoder, recording, board, stimuli, n_trials=n_trials, log=log)
         about = _about(settings, stimuli.notes)
-        with _page(board, folder, listening, about):
+        with _page(board, folder, read_key(folder), listening, about):
             say(f"recording: {folder} ({len(recording.trials)} trials)")
 
             def enough() -> bool:
@@ -187,23 +195,23 @@ def _decode(
 
 def _replay(folder: Path, port: int, speed: float) -> None:
     """Show a recording again, and keep the page until a signal."""
-    from reseen.live import Board, Recording, listen, replay
+    from reseen.live import Board, Recording, draw_key, listen, replay
 
     recording, board = Recording.read(folder), Board()
     about = _about(recording.settings, [])
     about["facts"].append(f"Replay of a recording of {len(recording.trials)} trials, speed {speed:g}.")
-    with _page(board, folder, listen(port), about):
+    with _page(board, folder, draw_key(), listen(port), about):  # nothing is written to the recording
         replay(recording, board, lambda: False, speed=speed)
         say("the replay is over; Ctrl-C ends the page")
         threading.Event().wait()
 
 
 @contextmanager
-def _page(board: Board, folder: Path, listening: socket.socket, about: dict[str, Any]) -> Iterator[None]:
+def _page(board: Board, folder: Path, key: str, listening: socket.socket, about: dict[str, Any]) -> Iterator[None]:
     """Serve the page and print its address."""
-    from reseen.live import read_key, serving
+    from reseen.live import serving
 
-    with serving(board, folder, read_key(folder), about, listening) as address:
+    with serving(board, folder, key, about, listening) as address:
         say(f"page: {address}")
         yield
 

@@ -10,11 +10,14 @@ import typer
 from reseen.cli.options import JsonOption
 from reseen.cli.tables import STDOUT, number, write_records
 from reseen.cli.terminal import say, say_table
+from reseen.defaults import GALLERY
 
 
 def retrieval(
     results: Annotated[Path, typer.Argument(metavar="RESULTS", help="results folder of a finished run")],
-    size: Annotated[int, typer.Option("--size", min=2, help="number of items in a gallery; at most all stimuli")] = 300,
+    size: Annotated[
+        int, typer.Option("--size", min=2, help="number of items in a gallery; at most all stimuli")
+    ] = GALLERY,
     subject: Annotated[str | None, typer.Option("--subject", help="subject [default: the only one]")] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="also write the table to this file")] = None,
     json: JsonOption = None,

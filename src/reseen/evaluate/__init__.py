@@ -9,7 +9,7 @@ from reseen.evaluate.imagery import POOLED, SCORERS, score_imagery
 from reseen.evaluate.images import evaluate
 from reseen.evaluate.items import permuted_rows, training_mean
 from reseen.evaluate.refits import AT_RANDOM, CLUSTERS, diagnose_coverage, diagnose_left_out, diagnose_repetitions
-from reseen.evaluate.retrieval import GALLERY, RETRIEVAL_PROTOCOLS, score_retrieval
+from reseen.evaluate.retrieval import RETRIEVAL_PROTOCOLS, score_retrieval
 from reseen.evaluate.samples import diagnose_images
 from reseen.evaluate.statuses import run_checks
 from reseen.tables import DIAGNOSTIC_COLUMNS
@@ -20,7 +20,6 @@ __all__ = [
     "CLUSTERS",
     "COLUMNS",
     "DIAGNOSTIC_COLUMNS",
-    "GALLERY",
     "POOLED",
     "RETRIEVAL_PROTOCOLS",
     "SCORERS",

@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen import metrics, statistics
+from reseen.defaults import GALLERY
 from reseen.metrics import Floats
 from reseen.tables import FEATURES, RETRIEVAL_COLUMNS
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-GALLERY = 300
-"""Size of the galleries of MindEye, and the default one."""
 RetrievalProtocol = Literal["builtin", "mindeye2"]
 RETRIEVAL_PROTOCOLS: tuple[RetrievalProtocol, ...] = get_args(RetrievalProtocol)
 """``builtin``: correlation, of decoded features after their training mean is subtracted. ``mindeye2``: cosine of the

@@ -18,20 +18,17 @@
 
 from reseen.live.board import Board
 from reseen.live.decoding import LIVE_RULES, LiveDecoder, LiveTrial
-from reseen.live.opening import N_STEPS, choose_condition, open_decoder
+from reseen.live.opening import choose_condition, open_decoder
 from reseen.live.recording import Recording
 from reseen.live.replay import replay
-from reseen.live.series import DELAY, SeriesSource
-from reseen.live.server import PORT, listen, read_key, serving
+from reseen.live.series import SeriesSource
+from reseen.live.server import draw_key, listen, read_key, serving
 from reseen.live.session import LiveSession, voxels_needed
 from reseen.live.stimuli import KnownStimuli
 from reseen.live.watching import FolderSource
 
 __all__ = [
-    "DELAY",
     "LIVE_RULES",
-    "N_STEPS",
-    "PORT",
     "Board",
     "FolderSource",
     "KnownStimuli",
@@ -41,6 +38,7 @@ __all__ = [
     "Recording",
     "SeriesSource",
     "choose_condition",
+    "draw_key",
     "listen",
     "open_decoder",
     "read_key",

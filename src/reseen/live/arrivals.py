@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -17,17 +18,36 @@ class FileState:
     ----------
     inode, size, modified
         Inode, size in bytes, and time of change in ns.
+    changed
+        Time of the last change or renaming in seconds since 1970; it is not compared.
     """
 
     inode: int
     size: int
     modified: int
+    changed: float = field(default=0.0, compare=False)
 
     @classmethod
     def of(cls, path: Path) -> FileState:
         """Return the state of a file; raise an OSError if it is not there."""
         found = path.stat()
-        return cls(found.st_ino, found.st_size, found.st_mtime_ns)
+        return cls(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns / 1e9)
+
+    def landed(self, before: float | None, now: float) -> float:
+        """Return the time of the last change or renaming, by `time.monotonic`.
+
+        Clocks of other machines may differ, and an image may have been generated between two polls: the time is
+        between the previous poll and this one.
+
+        Parameters
+        ----------
+        before, now
+            Times of the previous poll and of the one that found the file in this state. None: there was none, and the
+            file was there before; ``now`` is returned.
+        """
+        if before is None:
+            return now
+        return min(max(now - (time.time() - self.changed), before), now)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +61,7 @@ class Arrival:
     trials
         The trial.
     seen
-        Time at which the trial was there completely, by `time.monotonic`.
+        Time of the last change of its file, by `time.monotonic`; see `FileState.landed`.
     state
         State of its file.
     """

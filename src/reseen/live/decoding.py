@@ -181,7 +181,7 @@ class LiveDecoder:
             Shape ``(image_size, image_size, 3)``, RGB.
         """
         start = in_role(self.condition, "start")
-        return None if start is None or self.model is None else self._generate(trial, start)
+        return None if start is None or self.model is None else self._generate(trial.features, start)
 
     def image(self, trial: LiveTrial) -> NDArray[np.uint8]:
         """Return the image of a trial, one sample, after its remaining features are decoded.
@@ -197,7 +197,11 @@ class LiveDecoder:
             If there is no model, or the image is not finite.
         """
         self.complete(trial)
-        return self._generate(trial, self.condition)
+        return self.image_of(trial.features)
+
+    def image_of(self, features: Mapping[str, Features]) -> NDArray[np.uint8]:
+        """Return the image of the features of one trial; see `image`."""
+        return self._generate(features, self.condition)
 
     def reliability(self, feature: str) -> float | None:
         """Return the median over the numbers of a feature of R² of held-out single training trials, if it is known."""
@@ -263,14 +267,14 @@ class LiveDecoder:
         mean = parts[0] if len(parts) == 1 else np.stack(parts).mean(axis=0, dtype=np.float64).astype(np.float32)
         trial.features[name] = Features(name, mean, np.array([trial.stimulus_id]))
 
-    def _generate(self, trial: LiveTrial, condition: str) -> NDArray[np.uint8]:
+    def _generate(self, features: Mapping[str, Features], condition: str) -> NDArray[np.uint8]:
         if self.model is None:
             raise ModelError("this decoder has no model, so that it generates no images. Open it with images=True.")
         made: list[NDArray[np.uint8]] = []
         generate(
             self.model,
             condition,
-            {name: trial.features[name] for name in features_of(condition)},
+            {name: features[name] for name in features_of(condition)},
             recipe=self._recipe,
             seed=self._seed,
             subject=self.subject,

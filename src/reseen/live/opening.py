@@ -15,8 +15,6 @@ from reseen.live.decoding import LiveDecoder
 from reseen.recipe import ReconstructRecipe
 from reseen.results import ResultsFolder
 
-N_STEPS = 10
-"""Default number of steps of the fast sampler."""
 ROWS = 2
 """Rows that run together on a CPU: one image, with and without its conditioning."""
 

@@ -12,7 +12,7 @@ function element(name, text, attributes = {}) {
   return made;
 }
 
-const seconds = (value) => (value === null ? "after a restart" : `${value.toFixed(2)} s`);
+const seconds = (value) => (value === null ? "after a restart" : `${value.toFixed(2)}\u00a0s`);
 const path = (number, name) => `trials/${number}/${name}.png`;
 
 function frame(number, name, isThere, instead, alt) {
@@ -152,7 +152,7 @@ function start() {
   stream.addEventListener("message", (event) => take(JSON.parse(event.data)));
   stream.addEventListener("error", () => {
     part("state").textContent = "no connection: reseen live was stopped, or is busy";
-    part("state").className = "";
+    part("state").className = "lost";
   });
 }
 

@@ -7,7 +7,7 @@
     trials/00007/trial.json     file, session, stimulus, times and confidence; see `TrialRecord`
     trials/00007/betas.npy      betas of the trial as they arrived, (n_voxels,)
     trials/00007/z.npy, z.png   feature and image of the start
-    trials/00007/c.npy          other features, once the image is there
+    trials/00007/c.npy          other features
     trials/00007/zc.png         image
     trials/00007/image.json     written last: time of the image; see `ImageRecord`
     bad/00000.json              files that cannot be used; see `BadRecord`
@@ -42,15 +42,16 @@ class TrialRecord:
     file
         Name of its file.
     size, modified
-        Size of the file in bytes, and time of its last change in ns.
+        Size of the file in bytes, and time of its last change in ns, by which a later change is noticed.
     session
         Session of the trial.
     stimulus_id
         Stimulus, or None if it is unknown.
     arrived
-        Time at which the trial was there, in seconds since 1970.
+        Time at which the trial was there, in seconds since 1970: the last change of its file, or the start of the
+        program if the file was there before.
     seconds
-        Seconds from then until the feature of the start and its image were recorded.
+        Seconds from then until the feature of the start and its image were there.
     confidence
         Numbers of `reseen.live.confidence`.
     """
@@ -198,17 +199,19 @@ class Recording:
             write_json(part / "trial.json", asdict(record))
         self.trials.append(record)
 
+    def add_features(self, number: int, features: Mapping[str, NDArray[np.float32]]) -> None:
+        """Write the other features of a trial; `ResultsError` as in `add_trial`."""
+        for name, array in features.items():
+            _save(self.folder(number) / f"{name}.npy", array)
+
     def add_image(
         self,
         number: int,
         record: ImageRecord,
-        features: Mapping[str, NDArray[np.float32]],
         images: Mapping[str, NDArray[np.uint8]],
     ) -> None:
-        """Write the image and the other features of a trial; `ResultsError` as in `add_trial`."""
+        """Write the image of a trial; `ResultsError` as in `add_trial`."""
         folder = self.folder(number)
-        for name, array in features.items():
-            _save(folder / f"{name}.npy", array)
         for name, image in images.items():
             _save_image(folder / f"{name}.png", image)
         write_json(folder / "image.json", asdict(record))

@@ -21,13 +21,11 @@ from numpy.typing import NDArray
 from reseen.datasets.lab.single_trials import OTHERS, TRIAL, Events, Scan, design_matrix
 from reseen.datasets.lab.table import read_columns
 from reseen.datasets.new_trials import NewTrials, check_grid
+from reseen.defaults import LIVE_DELAY
 from reseen.errors import DataError
 from reseen.files import reading, shown
 from reseen.live.arrivals import Arrival, BadFile, FileState
 from reseen.trials import Trials
-
-DELAY = 8.0
-"""Default time from the onset of a trial to its estimate, in seconds: the response peaks after 5 to 6 s."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +140,8 @@ class SeriesSource:
         Time from the onset of a trial to its estimate, in seconds.
     used
         Names of trials that were decoded before.
+    reported
+        Error of the series that was reported last; it is not reported again for each new volume.
 
     Raises
     ------
@@ -156,8 +156,9 @@ class SeriesSource:
         voxel_index: NDArray[np.int64],
         *,
         repetition_time: float | None = None,
-        delay: float = DELAY,
+        delay: float = LIVE_DELAY,
         used: Iterable[str] = (),
+        reported: str = "",
     ) -> None:
         if path.suffix != ".nii":
             raise DataError(
@@ -168,7 +169,8 @@ class SeriesSource:
             )
         if not delay > 0:
             raise DataError(
-                f"the delay is {delay:g} s. The response follows the onset: give seconds above 0, such as {DELAY:g}.",
+                f"the delay is {delay:g} s. The response follows the onset: give seconds above 0, such as "
+                f"{LIVE_DELAY:g}.",
                 where="delay",
                 expected="> 0",
                 found=delay,
@@ -182,6 +184,9 @@ class SeriesSource:
         self._header: _Header | None = None
         self._volumes = np.empty((0, len(voxel_index)))  # those that were read so far
         self._refused: FileState | None = None
+        self._reported = reported
+        self._landed: dict[int, float] = {}  # time at which the volumes of a trial were there
+        self._polled: float | None = None
 
     def poll(self) -> Arrival | BadFile | None:
         """Return the next trial whose delay is over, or None."""
@@ -192,12 +197,16 @@ class SeriesSource:
             now, state = time.monotonic(), FileState.of(self._path)
         except OSError:  # not there yet, or a disk of the network is away
             return None
+        landed, self._polled = state.landed(self._polled, now), now
         if state == self._refused:
             return None
         try:
-            return self._next(ready[0], state, now)
+            return self._next(ready, state, landed)
         except DataError as error:
             self._refused = state
+            if str(error) == self._reported:
+                return None
+            self._reported = str(error)
             return BadFile(self._path.name, str(error), state)
 
     def reject(self, arrival: Arrival) -> None:
@@ -207,16 +216,20 @@ class SeriesSource:
     def _name(self, number: int) -> str:
         return f"{self._path.name}, trial {number}"
 
-    def _next(self, number: int, state: FileState, now: float) -> Arrival | None:
+    def _next(self, ready: list[int], state: FileState, landed: float) -> Arrival | None:
         if self._header is None:
             self._header = _read_header(self._path, state.size, self._time)
         header = self._header
         if header is None:
             return None
-        last = (self._events.onset[number] + self._delay) / header.repetition_time
-        # up to the first volume at or after this time; a model needs two volumes
-        n_used = max(int(np.ceil(last - 1e-6)) + 1, 2)
-        if header.count(state.size) < n_used:
+        n_volumes = header.count(state.size)
+        n_needed = {number: self._n_needed(number, header.repetition_time) for number in ready}
+        for number, n in n_needed.items():
+            if n <= n_volumes:
+                self._landed.setdefault(number, landed)
+        number = ready[0]
+        n_used = n_needed[number]
+        if n_volumes < n_used:
             return None
         if n_used > len(self._volumes):
             new = header.read(self._path, len(self._volumes), n_used, self._voxels)
@@ -226,7 +239,13 @@ class SeriesSource:
         ids = np.array([number if known is None else known[number]])
         trials = Trials(beta[None], ids, voxel_index=self._voxels, volume_shape=header.volume, rois={})
         self._used.add(self._name(number))
-        return Arrival(self._name(number), NewTrials(trials, known is not None), now, state)
+        self._reported = ""
+        return Arrival(self._name(number), NewTrials(trials, known is not None), self._landed.pop(number), state)
+
+    def _n_needed(self, number: int, repetition_time: float) -> int:
+        """Return the number of volumes up to the first one at or after the delay of a trial; a model needs two."""
+        last = (self._events.onset[number] + self._delay) / repetition_time
+        return max(int(np.ceil(last - 1e-6)) + 1, 2)
 
 
 @dataclass(frozen=True)

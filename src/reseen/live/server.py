@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 ADDRESS = "127.0.0.1"
-PORT = 8765
-"""Default port."""
 POLL = 0.05
 """Seconds between two checks for new messages."""
 KEEP_ALIVE = 15.0
@@ -45,6 +43,11 @@ KEY = ".key"
 """File of a recording with the key of its page, readable by its owner only."""
 
 
+def draw_key() -> str:
+    """Return a random key."""
+    return secrets.token_urlsafe(16)
+
+
 def read_key(folder: Path) -> str:
     """Return the key of a recording's page; the first call draws it.
 
@@ -58,7 +61,7 @@ def read_key(folder: Path) -> str:
         if not path.exists() or not path.read_text(encoding="ascii").strip():
             path.unlink(missing_ok=True)
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-                file.write(secrets.token_urlsafe(16))
+                file.write(draw_key())
         return path.read_text(encoding="ascii").strip()
     except OSError as error:
         raise ResultsError(f"cannot write {path}: {error.strerror}.", where=path) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -58,6 +58,8 @@ class LiveSession:
         Presented images and true features.
     n_trials
         Largest number of recorded trials; later ones stay in the source.
+    log
+        Called with a sentence about each new trial, image and bad file.
     """
 
     def __init__(
@@ -69,12 +71,13 @@ class LiveSession:
         stimuli: Stimuli,
         *,
         n_trials: int | None = None,
+        log: Callable[[str], None] | None = None,
     ) -> None:
-        self._n_trials = n_trials
+        self._n_trials, self._log = n_trials, log
         self._source, self._decoder, self._recording = source, decoder, recording
         self._board, self._stimuli = board, stimuli
         self._voxels, self._start = voxels_needed(decoder), in_role(decoder.condition, "start")
-        self._pending: dict[int, tuple[LiveTrial, float | None]] = {}
+        self._pending: dict[int, float | None] = {}  # number -> time of arrival; features are on disk
         self._resume()
 
     @property
@@ -136,9 +139,12 @@ class LiveSession:
             if done is not None:
                 self._board.publish(image_message(record.number, done, folder, self._decoder.condition))
                 continue
+            if all((folder / f"{name}.npy").is_file() for name in self._decoder.decoders):
+                self._pending[record.number] = None
+                continue
             array = self._recording.feature(record.number, first)
             trial.features[first] = Features(first, array[None], np.array([trial.stimulus_id]))
-            self._pending[record.number] = (trial, None)
+            self._complete(trial, None)
         for bad in self._recording.bad:
             self._board.publish(bad_message(bad))
 
@@ -170,7 +176,8 @@ class LiveSession:
         betas = _in_order_of(self._voxels, given.trials)
         self._recording.add_trial(record, betas, {first: trial.features[first].array[0]}, images)
         self._board.publish(trial_message(record, self._recording.folder(trial.number), self._start))
-        self._pending[trial.number] = (trial, arrival.seen)
+        self._note(f"trial {trial.number}, {arrival.name}: {first} after {seconds:.2f} s")
+        self._complete(trial, arrival.seen)
 
     def _start_images(self, trial: LiveTrial, known: int | None) -> dict[str, NDArray[np.uint8]]:
         """Return the image of the start and the presented image, those that exist."""
@@ -184,25 +191,54 @@ class LiveSession:
             images[PRESENTED] = self._stimuli.image(known)
         return {name: image for name, image in images.items() if image is not None}
 
-    def _add_image(self, number: int) -> None:
-        """Decode the other features of a trial, generate its image, record and publish them."""
-        trial, seen = self._pending.pop(number)
-        images, error = {}, ""
+    def _complete(self, trial: LiveTrial, seen: float | None) -> None:
+        """Decode and record the other features of a trial, so that its image needs nothing in memory."""
         try:
             self._decoder.complete(trial)
-            if self._decoder.model is not None:
-                images[self._decoder.condition] = self._decoder.image(trial)
-        except ReseenError as failed:  # such as an image that is not finite: the next trial may succeed
-            error = str(failed)
-        record = ImageRecord(None if seen is None else time.monotonic() - seen, error)
+        except ReseenError as failed:
+            self._end(trial.number, seen, {}, str(failed))
+            return
         others = {name: found.array[0] for name, found in trial.features.items() if name != self._decoder.first}
-        self._recording.add_image(number, record, others, images)
+        self._recording.add_features(trial.number, others)
+        self._pending[trial.number] = seen
+
+    def _add_image(self, number: int) -> None:
+        """Generate the image of a trial from its recorded features; that of the start alone may be there already."""
+        seen, condition = self._pending.pop(number), self._decoder.condition
+        images, error = {}, ""
+        is_there = condition == self._start and (self._recording.folder(number) / f"{condition}.png").is_file()
+        if self._decoder.model is not None and not is_there:
+            try:
+                images[condition] = self._decoder.image_of(self._features(number))
+            except ReseenError as failed:  # such as an image that is not finite: the next trial may succeed
+                error = str(failed)
+        self._end(number, seen, images, error)
+
+    def _features(self, number: int) -> dict[str, Features]:
+        """Read the features of a trial; its stimulus, or its number, determines the noise of the image."""
+        stimulus = self._recording.trials[number].stimulus_id
+        ids = np.array([number if stimulus is None else stimulus])
+        names = self._decoder.decoders
+        return {name: Features(name, self._recording.feature(number, name)[None], ids) for name in names}
+
+    def _end(self, number: int, seen: float | None, images: Mapping[str, NDArray[np.uint8]], error: str) -> None:
+        """Record and publish the image of a trial, or the reason why there is none."""
+        record = ImageRecord(None if seen is None else time.monotonic() - seen, error)
+        self._recording.add_image(number, record, images)
         self._board.publish(image_message(number, record, self._recording.folder(number), self._decoder.condition))
+        after = "" if record.seconds is None else f" after {record.seconds:.2f} s"
+        if error or self._decoder.model is not None:
+            self._note(f"trial {number}: {f'no image: {error}' if error else f'image{after}'}")
+
+    def _note(self, text: str) -> None:
+        if self._log is not None:
+            self._log(text)
 
     def _refuse(self, name: str, error: str, state: FileState) -> None:
         """Record and publish a file that cannot be used."""
         record = BadRecord(name, state.inode, state.size, state.modified, error, time.time())
         self._recording.add_bad(record)
+        self._note(f"{name} cannot be used: {error}")
         self._board.publish(bad_message(record))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from reseen import evaluate as scores
 from reseen.decode import permuted_folds
 from reseen.decode.uncertainty import COVERAGES
+from reseen.defaults import GALLERY
 from reseen.headline import STIMULI_OF, Headline, choose, stimuli_category, stimuli_of
 from reseen.networks import EvaluationNetwork, Panel, load_evaluation_network, load_panel, prepare
 from reseen.pipeline.context import Run, SubjectRun
@@ -131,7 +132,7 @@ def _score_retrieval(subject: SubjectRun) -> pd.DataFrame:
         subject.true,
         lambda level, condition: stacks[level, condition],
         load_panels(run),
-        size=scores.GALLERY,
+        size=GALLERY,
         progress=run.counter(f"score retrieval of {subject.name}"),
     )
 

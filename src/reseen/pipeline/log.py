@@ -1,4 +1,4 @@
-"""Log: dated lines of progress, in ``log.txt`` and on a standard error that is no terminal."""
+"""Log: dated lines of a run or another command, in ``log.txt`` and on a standard error that is no terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reseen.check.costs import duration
 from reseen.executor import Progress
 
 LOG = "log.txt"
-"""Name of the log of a results folder; every run appends to it, and it is no part of the results."""
+"""Name of the log of a folder; every command that writes the folder appends to it, and it is no part of the results."""
 
 SECONDS_BETWEEN = 30.0
 """Minimum of the seconds between two lines about the same step."""
@@ -67,42 +67,64 @@ def _remaining(seconds: float, n_done: int, n_left: int) -> str:
     return f", about {duration(seconds / n_done * n_left)} left"
 
 
-@contextmanager
-def logging(folder: Path, what: str, progress: Progress | None) -> Iterator[Progress]:
-    """Append lines about a run to the log of its results folder, and yield the run's progress callback.
+class LogFile:
+    """Log of a folder. Lines are kept until the folder has files: one that is written at the end is empty before.
 
     Parameters
     ----------
     folder
-        The results folder.
+        The folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / LOG
+        self._waiting: list[str] = []
+
+    def write(self, line: str) -> None:
+        """Append a line."""
+        self._waiting.append(" ".join(line.splitlines()) + "\n")
+        if os.path.lexists(self._path) and not self._path.is_file():
+            return
+        with suppress(OSError):  # on a full disk a run continues without its log
+            if not any(self._path.parent.iterdir()):
+                return
+            with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.writelines(self._waiting)
+            self._waiting.clear()
+
+    def note(self, text: str) -> None:
+        """Append a text after the time."""
+        self.write(dated(text))
+
+
+@contextmanager
+def logging(folder: Path, what: str, progress: Progress | None) -> Iterator[Progress]:
+    """Append lines about a command to the log of the folder that it writes, and yield its progress callback.
+
+    Parameters
+    ----------
+    folder
+        The folder.
     what
-        Description of the run.
+        Description of the command.
     progress
         Another progress callback, which gets the same calls.
     """
-
-    def write(line: str) -> None:
-        path = folder / LOG
-        if os.path.lexists(path) and not path.is_file():
-            return
-        # on a full disk a run continues without its log
-        with suppress(OSError), path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(" ".join(line.splitlines()) + "\n")
-
-    lines = Lines(write)
+    log = LogFile(folder)
+    lines = Lines(log.write)
 
     def both(step: str, n_done: int, n_total: int) -> None:
         lines(step, n_done, n_total)
         if progress is not None:
             progress(step, n_done, n_total)
 
-    write(dated(f"start: {what}, process {os.getpid()} on {socket.gethostname()}"))
+    log.note(f"start: {what}, process {os.getpid()} on {socket.gethostname()}")
     try:
         yield both
     except BaseException as error:
         name = type(error).__name__
         # a signal is an exception of the command line, whose text is the name of the signal
         reason = str(error) if name == "Stopped" else f"{name}: {error}"
-        write(dated(f"stopped by {reason}"))
+        log.note(f"stopped by {reason}")
         raise
-    write(dated(f"end: {what}"))
+    log.note(f"end: {what}")
