@@ -423,6 +423,11 @@ def test_predictions_of_several_folds_are_averaged(small_recipe, random_networks
     assert found.notes[0].startswith("8 of 8 stimuli")
 
 
+def results_mean(finished, feature):
+    """Mean of the training features of a decoder."""
+    return Results.read(finished).decoder(feature).map_.intercept
+
+
 def test_the_command_writes_a_folder_and_its_report(finished, new_file, reseen, tmp_path):
     out = tmp_path / "applied"
     code, said, _ = reseen("apply", finished, "--trials", new_file, "--condition", "zc", "--out", out)
@@ -435,6 +440,16 @@ def test_the_command_writes_a_folder_and_its_report(finished, new_file, reseen, 
     np.testing.assert_array_equal(np.asarray(Image.open(out / "images/zc/00003_1.png")), expected.images["zc"][3, 1])
     assert pd.read_csv(out / "items.csv")["stimulus_id"].tolist() == expected.stimulus_id.tolist()
     check_files("Files of reseen apply", out)
+    found = pd.read_csv(out / "retrieval.csv", keep_default_na=False)
+    assert set(found["metric"]) == {"top1@8"}
+    assert set(found["condition"]) == {"z", "c", "zc"}
+    mean = results_mean(finished, "z")
+    true = expected.true["z"].reshape(20, -1) - mean
+    similarity = np.corrcoef(true, expected.features["z"].flat - mean)[:20, 20:]
+    _, first = np.unique(expected.stimulus_id, return_index=True)
+    right = expected.stimulus_id[first][similarity[first].argmax(axis=0)] == expected.stimulus_id
+    row = found.query("condition == 'z' and query == 'decoded' and protocol == 'builtin'")
+    np.testing.assert_allclose(row["value"].item(), right.mean(), atol=1e-9)
     log = (out / "log.txt").read_text(encoding="utf-8").splitlines()
     assert re.search(r"^20\S+ start: apply .*, process \d+ on ", log[0])
     assert any("reconstruct" in line or "generate" in line for line in log[1:-1])
@@ -442,6 +457,7 @@ def test_the_command_writes_a_folder_and_its_report(finished, new_file, reseen, 
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page == expected.report()
     assert page.count("<img") == 20 * (1 + 2)
+    assert "top-1 accuracy" in page.lower()
     assert "A prediction therefore depends on the other trials of the session." in page
     assert "<script" not in page
     again, _, error = reseen("apply", finished, "--trials", new_file, "--out", out)

@@ -54,6 +54,8 @@ class Applied:
         None without known stimuli.
     scores
         Scores of features and images; None without known stimuli.
+    retrieval
+        Retrieval, with the columns `reseen.tables.RETRIEVAL_COLUMNS`; None without known stimuli.
     notes
         Facts that limit the interpretation.
     true
@@ -72,6 +74,7 @@ class Applied:
     sd: Mapping[str, NDArray[np.float32]]
     coverage: pd.DataFrame | None
     scores: Scores | None
+    retrieval: pd.DataFrame | None
     notes: tuple[str, ...]
     true: Mapping[str, NDArray[np.float32]]
 
@@ -140,6 +143,7 @@ class Applied:
             sd={name: float(np.median(found)) for name, found in self.sd.items()},
             coverage=self.coverage,
             scores=None if self.scores is None else self.scores.table,
+            retrieval=self.retrieval,
             stimuli="" if self.scores is None else self.scores.stimuli,
             notes=self.notes,
         )
@@ -148,8 +152,8 @@ class Applied:
         """Write features, images, scores and the report into a new folder, completely or not at all.
 
         ``features/z.npz`` has the arrays ``z``, ``stimulus_id`` and, if it is known, ``sd``. Images are
-        ``images/zc/<item>_<sample>.png``; ``items.csv`` has the stimulus of each item. ``scores.csv`` and
-        ``coverage.csv`` exist for known stimuli; ``report.html`` always.
+        ``images/zc/<item>_<sample>.png``; ``items.csv`` has the stimulus of each item. ``scores.csv``,
+        ``retrieval.csv`` and ``coverage.csv`` exist for known stimuli; ``report.html`` always.
 
         Raises
         ------
@@ -170,6 +174,8 @@ class Applied:
             write_text(part / "items.csv", to_csv(self.items))
             if self.scores is not None:
                 write_text(part / "scores.csv", to_csv(self.scores.table))
+            if self.retrieval is not None:
+                write_text(part / "retrieval.csv", to_csv(self.retrieval))
             if self.coverage is not None:
                 write_text(part / "coverage.csv", to_csv(self.coverage))
             write_text(part / "report.html", self.report())

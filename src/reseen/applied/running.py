@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reseen.applied.contents import Applied
-from reseen.applied.scoring import coverage_table, note_training, same_size, score_items, stimuli_of_run, true_features
+from reseen.applied.scoring import (
+    coverage_table,
+    note_training,
+    retrieve_items,
+    same_size,
+    score_items,
+    stimuli_of_run,
+    true_features,
+)
 from reseen.conditions import decoded_features, features_of, main_condition
 from reseen.datasets.new_trials import NewTrials, read_new_trials
 from reseen.decode import Decoder
@@ -75,7 +83,7 @@ def apply_run(
     }
     single = not average and trials.trials.n_repetitions.max() == 1
     sd = uncertainty_of(decoders) if single else {}
-    presented, scores, coverage = None, None, None
+    presented, scores, retrieval, coverage = None, None, None, None
     true: dict[str, NDArray[np.float32]] = {}
     if trials.labelled:
         stimuli = trials.stimuli if trials.stimuli is not None else stimuli_of_run(results, subject, notes)
@@ -96,6 +104,7 @@ def apply_run(
             device,
             subsets={} if trials.stimuli is None else trials.stimuli.subsets,
         )
+        retrieval = retrieve_items(results, subject, decoders, features, true, images, presented, device)
     return Applied(
         results.recipe.name,
         subject,
@@ -109,6 +118,7 @@ def apply_run(
         sd,
         coverage,
         scores,
+        retrieval,
         tuple(notes),
         true,
     )

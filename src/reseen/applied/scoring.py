@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from reseen.datasets.opening import open_subject
 from reseen.decode import Decoder
 from reseen.decode.uncertainty import COVERAGES, measure_coverage
 from reseen.errors import DataError, ReseenError
-from reseen.evaluate import evaluate_features
+from reseen.evaluate import evaluate_features, layer_activations, panels_of, score_retrieval
 from reseen.features import Features
 from reseen.files import shown
 from reseen.headline import stimuli_category, stimuli_of
@@ -182,3 +183,40 @@ def score_items(
         )
         tables.append(scored.table)
     return Scores(pd.concat(tables, ignore_index=True), stimuli=category)
+
+
+def retrieve_items(
+    results: ResultsFolder,
+    subject: str,
+    decoders: Mapping[str, Sequence[Decoder]],
+    features: Mapping[str, Features],
+    true: Mapping[str, NDArray[np.float32]],
+    images: Mapping[str, NDArray[np.uint8]],
+    presented: NDArray[np.uint8] | None,
+    device: str,
+) -> pd.DataFrame | None:
+    """Score retrieval by features and network layers, with the settings of the run; None for too few stimuli."""
+    import pandas as pd
+
+    recipe, ids = results.recipe, next(iter(features.values())).stimulus_id
+    if len(np.unique(ids)) < FEWEST_STIMULI:
+        return None
+    score_one = partial(score_retrieval, subject=subject, n_bootstrap=recipe.evaluate.n_bootstrap, seed=recipe.seed)
+    tables = []
+    for name, found in features.items():
+        flat, mean = true[name].reshape(len(ids), -1), mean_features(decoders[name])
+        tables.append(score_one(found.flat, flat, ids, training_mean=mean, condition=name))
+    if images and presented is not None:
+        panels = panels_of(recipe.evaluate, device=device)
+        for layer in layer_activations(presented, images, images.__getitem__, panels):
+            found_images = score_one(
+                layer,
+                layer.presented,
+                ids,
+                sides=("reconstruction", "original"),
+                condition=layer.key,
+                network=layer.network,
+                layer=layer.layer,
+            )
+            tables.append(found_images)
+    return pd.concat(tables, ignore_index=True)

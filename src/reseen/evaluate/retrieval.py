@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from itertools import product
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,13 @@ RETRIEVAL_PROTOCOLS: tuple[RetrievalProtocol, ...] = get_args(RetrievalProtocol)
 """``builtin``: correlation, of decoded features after their training mean is subtracted. ``mindeye2``: cosine of the
 flattened numbers as they are, as in MindEye and MindEye2."""
 
-Samples = NDArray[np.floating] | Collection[NDArray[np.floating]]
-"""Features ``(n, d)`` or ``(n, n_samples, d)``, or a collection of samples ``(n, d)`` that are read one by one."""
+
+class SampleReader(Sized, Iterable[NDArray[np.floating]], Protocol):
+    """Samples ``(n, d)`` that are read one by one, such as a list or `reseen.evaluate.LayerActivations`."""
+
+
+Samples = NDArray[np.floating] | SampleReader
+"""Features ``(n, d)`` or ``(n, n_samples, d)``, or samples ``(n, d)`` that are read one by one."""
 Compare = Callable[[NDArray[np.floating], NDArray[np.floating]], Floats]
 """Similarity of each row of one array with each row of another."""
 _SIDE = 1024
@@ -127,7 +132,7 @@ def score_retrieval(
     return pd.DataFrame(rows, columns=list(RETRIEVAL_COLUMNS))
 
 
-def _samples(given: Samples) -> Collection[NDArray[np.floating]]:
+def _samples(given: Samples) -> SampleReader:
     """Return a collection of samples, each ``(n, d)``."""
     if not isinstance(given, np.ndarray):
         return given
@@ -135,7 +140,7 @@ def _samples(given: Samples) -> Collection[NDArray[np.floating]]:
 
 
 def _similarities(
-    samples: Collection[NDArray[np.floating]],
+    samples: SampleReader,
     true: NDArray[np.floating],
     training_mean: NDArray[np.floating] | float,
     protocols: Sequence[RetrievalProtocol],

@@ -14,6 +14,7 @@ from reseen.plot import colours
 from reseen.report import marks, scores
 from reseen.report.embed import evenly, image_uri
 from reseen.report.page import load_template, table_rows
+from reseen.report.retrieval_section import retrieval_section
 from reseen.tables import SCORE_COLUMNS
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class NewTrialsReport:
         Measured coverage of intervals, with the columns feature, nominal, measured and n; None if unknown.
     scores
         Table with the columns of ``scores.csv``; None without known stimuli.
+    retrieval
+        Table of retrieval (`reseen.evaluate.score_retrieval`); None without known stimuli.
     stimuli
         Category of the stimuli, which decides about the headline.
     notes
@@ -74,6 +77,7 @@ class NewTrialsReport:
     sd: Mapping[str, float]
     coverage: pd.DataFrame | None
     scores: pd.DataFrame | None
+    retrieval: pd.DataFrame | None
     stimuli: str
     notes: Sequence[str]
 
@@ -105,6 +109,7 @@ def new_trials_report(contents: NewTrialsReport) -> str:
         score_groups=groups,
         score_columns=SCORE_COLUMNS,
         score_rows=rows,
+        retrieval=retrieval_section(contents.retrieval),
     )
 
 

@@ -45,6 +45,7 @@ def retrieval_section(table: pd.DataFrame | None) -> list[dict[str, Any]]:
                 "size": _size(one),
                 "chance": wording.percent(one["chance"]),
                 "clipped": one["metric"] != USUAL,
+                "permuted": one["permuted"] == one["permuted"],
                 "readings": [
                     _reading(name, cells) for (name, network, _), cells in found.items() if network == FEATURES
                 ],
@@ -81,9 +82,9 @@ def _cell(row: Mapping[Any, Any] | None) -> tuple[str, str]:
     if row is None:
         return "–", ""
     known = row["permuted"] == row["permuted"]
-    level = f"permuted {wording.correlation(row['permuted'])}" if known else "permuted unknown"
+    level = f" · permuted {wording.correlation(row['permuted'])}" if known else ""
     low, high = wording.correlation(row["low"]), wording.correlation(row["high"])
-    return wording.correlation(row["value"]), f"{low} to {high} · {level}"
+    return wording.correlation(row["value"]), f"{low} to {high}{level}"
 
 
 def _reading(name: str, cells: Mapping[Where, Mapping[Any, Any]]) -> str:
