@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -84,43 +83,12 @@ copybutton_exclude = ".linenos, .gp, .go"
 nitpicky = True
 
 
-SHORT = {"np": "numpy", "pd": "pandas"}
-"""Names by which annotations call a module."""
-
-
-def public_name(target: str) -> str | None:
-    """Return the public name of an object of reseen, ``""`` if it has no page, ``None`` if there is no such object."""
-    first, _, rest = target.partition(".")
-    if first in reseen.__all__ and rest:  # an attribute: the page of its class describes it
-        found = getattr(reseen, first)
-        return f"reseen.{first}" if hasattr(found, rest) or rest in (found.__doc__ or "") else None
-    last = target.rpartition(".")[2]
-    for prefix, names in (("reseen", reseen.__all__), ("reseen.plot", reseen.plot.__all__)):
-        if last in names and (target == last or target.startswith("reseen.")):
-            return f"{prefix}.{last}"
-    return "" if not rest or is_importable(f"{SHORT.get(first, first)}.{rest}") else None
-
-
-def is_importable(target: str) -> bool:
-    """Return whether a dotted name is a module, or an attribute of one."""
-    parts = target.split(".")
-    for n_parts in range(len(parts), 0, -1):
-        try:
-            found: Any = importlib.import_module(".".join(parts[:n_parts]))
-            for part in parts[n_parts:]:
-                found = getattr(found, part)
-        except (ImportError, AttributeError):
-            continue
-        return True
-    return False
-
-
 def resolve(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     """Link a name of reseen to the page of its public name; print the names of other libraries as code."""
     target = node.get("reftarget", "")
     if node.get("refdomain") != "py":
         return None
-    name = public_name(target)
+    name = reference_pages.public_name(target)
     if name is None:
         return None
     if name:

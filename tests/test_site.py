@@ -1,8 +1,10 @@
 """The site: every page is in its navigation, generated pages are complete, and tutorials use public names only."""
 
 import ast
+import inspect
 import re
 import tomllib
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,27 @@ def test_the_reference_has_a_page_for_every_public_name(generated):
         kind = "class" if isinstance(getattr(reseen, name, None), type) else ""
         assert f":: reseen.{name}\n" in generated[f"api/reseen.{name}.rst"], kind
         assert f"   reseen.{name}\n" in generated["api/index.rst"]
+
+
+def docstrings(name):
+    """Docstrings of a public name and of its public members."""
+    found = attrgetter(name)(reseen)
+    members = inspect.getmembers(found) if isinstance(found, type) else []
+    here = [found, *(member for key, member in members if not key.startswith("_"))]
+    return [inspect.getdoc(each) or "" for each in here if "reseen" in str(getattr(each, "__module__", ""))]
+
+
+@pytest.mark.parametrize(
+    "name", [*sorted(set(reseen.__all__) - {"plot"}), *(f"plot.{name}" for name in reseen.plot.__all__)]
+)
+def test_dotted_names_in_public_docstrings_exist(name):
+    named = {found for text in docstrings(name) for found in re.findall(r"(?<![`\w])`(\w+\.[\w.]+)`(?!`)", text)}
+    assert {found for found in named if reference_pages.public_name(found) is None} == set()
+
+
+def test_a_dotted_name_that_does_not_exist_is_found():
+    assert reference_pages.public_name("AlignedSubject.save") is None
+    assert reference_pages.public_name("Results.apply") == "reseen.Results"
 
 
 def test_a_public_name_without_a_group_is_refused(monkeypatch):

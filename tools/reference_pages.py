@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,8 @@ GROUPS = {
 }
 """Public names by purpose, in the order of the reference; `plot` has a group of its own."""
 SAMPLES = {"mean_r": "correlations are averaged", "each": "each is scored separately"}
+SHORT = {"np": "numpy", "pd": "pandas"}
+"""Names by which annotations call a module."""
 ROOT_PAGES = ("CONTRIBUTING", "CODE_OF_CONDUCT", "SECURITY", "CHANGELOG")
 """Pages in the repository's root that the site has too."""
 
@@ -75,6 +78,33 @@ def object_page(name: str) -> str:
         lines += ["   :members:", "   :inherited-members: BaseModel, Exception"]
     lines += ["", f".. minigallery:: reseen.{name}", "   :add-heading: Tutorials that use it", "   :heading-level: -"]
     return "\n".join([*lines, ""])
+
+
+def public_name(target: str) -> str | None:
+    """Return the public name of an object of reseen, ``""`` if it has no page, ``None`` if there is no such object."""
+    first, _, rest = target.partition(".")
+    if first in reseen.__all__ and rest:  # an attribute: the page of its class describes it
+        found = getattr(reseen, first)
+        return f"reseen.{first}" if hasattr(found, rest) or rest in (found.__doc__ or "") else None
+    last = target.rpartition(".")[2]
+    for prefix, names in (("reseen", reseen.__all__), ("reseen.plot", reseen.plot.__all__)):
+        if last in names and (target == last or target.startswith("reseen.")):
+            return f"{prefix}.{last}"
+    return "" if not rest or is_importable(f"{SHORT.get(first, first)}.{rest}") else None
+
+
+def is_importable(target: str) -> bool:
+    """Return whether a dotted name is a module, or an attribute of one."""
+    parts = target.split(".")
+    for n_parts in range(len(parts), 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(parts[:n_parts]))
+            for part in parts[n_parts:]:
+                found = getattr(found, part)
+        except (ImportError, AttributeError):
+            continue
+        return True
+    return False
 
 
 def heading(title: str, underline: str) -> list[str]:

@@ -114,7 +114,7 @@ class DecodersFolder(ResultsFolder):
             Average the trials of each stimulus before the prediction.
         decoders
             Folder of decoders in place of those of the run, such as ``decoders/aligned`` of a folder that
-            `AlignedSubject.save` wrote.
+            ``reseen align`` wrote.
         device
             Device of the model's networks.
         progress
