@@ -67,6 +67,17 @@ def test_dotted_names_in_public_docstrings_exist(name):
     assert {found for found in named if reference_pages.public_name(found) is None} == set()
 
 
+def test_the_first_line_of_a_property_has_no_colon():
+    """The site prints what precedes a colon as the type of the property."""
+    public = [getattr(reseen, name) for name in reseen.__all__]
+    found = []
+    for kind in (each for each in public if isinstance(each, type)):
+        for key, member in inspect.getmembers(kind, lambda each: isinstance(each, property)):
+            first = (inspect.getdoc(member) or "").partition("\n")[0]
+            found += [f"{kind.__name__}.{key}"] if ": " in first else []
+    assert found == []
+
+
 def test_a_dotted_name_that_does_not_exist_is_found():
     assert reference_pages.public_name("AlignedSubject.save") is None
     assert reference_pages.public_name("Results.apply") == "reseen.Results"

@@ -90,7 +90,7 @@ class Results(DecodersFolder):
 
     @property
     def caption_scores(self) -> pd.DataFrame:
-        """Scores of the decoded captions of all subjects: the table ``captions.csv``, if a condition has t."""
+        """Scores of the decoded captions of all subjects (table ``captions.csv``), if a condition has t."""
         return self.load_table("captions")
 
     def captions(self, subject: str | None = None) -> list[DecodedCaption]:

@@ -286,7 +286,7 @@ class Recipe(Section):
 
     @property
     def decodes_captions(self) -> bool:
-        """Whether captions are decoded and scored: a condition has t."""
+        """Whether captions are decoded and scored, as a condition has t."""
         return "t" in decoded_features(self.reconstruct.conditions)
 
     @property
@@ -304,7 +304,7 @@ class Recipe(Section):
 
     @property
     def n_permuted(self) -> int:
-        """Number of times that decoders are fitted on permuted labels: none with predictions of other software."""
+        """Number of times that decoders are fitted on permuted labels; 0 with predictions of other software."""
         return 0 if self.decode.predictions is not None else self.evaluate.n_permutations
 
     @model_validator(mode="after")

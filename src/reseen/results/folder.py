@@ -174,7 +174,7 @@ class ResultsFolder(Journal):
 
     @property
     def fingerprint(self) -> str:
-        """Digest of everything that could change a result: recipe, data, model, versions."""
+        """Digest of recipe, data, model and versions, which is everything that could change a result."""
         return digest({"recipe": identity(self.recipe), "provenance": self.provenance})
 
     def _claim_versions(self) -> None:
