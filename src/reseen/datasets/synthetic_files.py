@@ -32,7 +32,7 @@ MOST_TRIALS = 107
 N_EVENTS = N_RUNS * TRIALS_PER_RUN
 IMAGE_SIZE = (714, 1360)
 """Height and width. The middle square of 714 pixels is the area in which the main experiment showed its images."""
-COLUMNS = (*("Image number", "Image", "Image subclass number", "Image subclass", "Image class number", "Image class"),)
+COLUMNS = ("Image number", "Image", "Image subclass number", "Image subclass", "Image class number", "Image class")
 """Columns of the table of images, one row for each image."""
 CAPTIONS = {
     "Noise": "black and white noise",

@@ -7,7 +7,7 @@ z and c of a random training stimulus for each test stimulus, and those of ``cha
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -62,52 +62,54 @@ def left_out(subject: SubjectRun, name: str) -> dict[str, tuple[Features, Split]
     return {how: (subject.stored(f"{stem}_{name}"), _split(subject, how)) for how, stem in _FILE.items()}
 
 
-def repetitions(subject: SubjectRun, name: str) -> tuple[Features, Features]:
-    """Decode the first presentation of each repeated test stimulus, and the mean of its other presentations."""
-    shape = subject.true(name).array.shape[1:]
+class Presentations(NamedTuple):
+    """Test stimuli decoded from some of their presentations.
+
+    Parameters
+    ----------
+    first, others
+        Features of each repeated stimulus: from its first presentation, and from the mean of the others.
+    stimulus_id
+        Shape ``(n_items,)``: all test stimuli; without items if the decoders do not know their uncertainty.
+    inside
+        Shape ``(n_coverages, n_items)``: from the first presentation, the proportion of true numbers inside the
+        decoder's intervals of each of ``COVERAGES``.
+    """
+
+    first: Features
+    others: Features
+    stimulus_id: NDArray[np.int64]
+    inside: NDArray[np.float64]
+
+
+def decode_presentations(subject: SubjectRun, name: str) -> Presentations:
+    """Decode single presentations of the test stimuli, and compare the true features with the decoder's intervals."""
+    true, split = subject.true(name), subject.split
     decoded_first, decoded_others = [], []
-    split = subject.split
+    tested, inside = [np.empty(0, dtype=np.int64)], [np.empty((len(COVERAGES), 0))]
     for fold in range(len(split.folds)):
+        decoder = Decoder.from_arrays(*subject.results.load_arrays(subject.decode_path(f"{name}_fold{fold}")))
         trials = subject.trials.take(split.test_rows(fold, subject.trials.stimulus_id))
         ids, first, count = np.unique(trials.stimulus_id, return_index=True, return_counts=True)
+        sd = predictive_sd(decoder)
+        if sd is not None:
+            predicted = decoder.predict(trials.take(first)).array
+            tested.append(ids)
+            inside.append(inside_intervals(predicted, true.rows(ids), sd))
         repeated = first[count > 1]
         if not len(repeated):
             continue
         others = np.setdiff1d(np.flatnonzero(np.isin(trials.stimulus_id, ids[count > 1])), repeated)
-        decoder = _decoder(subject, name, fold)
         number = None if split.group is None else np.full(len(repeated), fold)
         decoded_first.append(replace(decoder.predict(trials.take(repeated)), fold=number))
         decoded_others.append(replace(decoder.predict(trials.take(others).average()), fold=number))
-    return _join(name, shape, decoded_first), _join(name, shape, decoded_others)
-
-
-def single_trials(subject: SubjectRun, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Decode the first presentation of each test stimulus, and compare its true features with the decoder's intervals.
-
-    Returns
-    -------
-    stimulus_id
-        Shape ``(n_items,)``; without items if the decoders do not know their uncertainty.
-    inside
-        Shape ``(n_coverages, n_items)``: the proportion of targets inside the intervals of each of ``COVERAGES``.
-    """
-    true, split = subject.true(name), subject.split
-    ids, inside = [np.empty(0, dtype=np.int64)], [np.empty((len(COVERAGES), 0))]
-    for fold in range(len(split.folds)):
-        decoder = _decoder(subject, name, fold)
-        sd = predictive_sd(decoder)
-        if sd is None:
-            continue
-        trials = subject.trials.take(split.test_rows(fold, subject.trials.stimulus_id))
-        _, first = np.unique(trials.stimulus_id, return_index=True)
-        predicted = decoder.predict(trials.take(first))
-        ids.append(predicted.stimulus_id)
-        inside.append(inside_intervals(predicted.array, true.rows(predicted.stimulus_id), sd))
-    return np.concatenate(ids), np.concatenate(inside, axis=1)
-
-
-def _decoder(subject: SubjectRun, name: str, fold: int) -> Decoder:
-    return Decoder.from_arrays(*subject.results.load_arrays(subject.decode_path(f"{name}_fold{fold}")))
+    shape = true.array.shape[1:]
+    return Presentations(
+        _join(name, shape, decoded_first),
+        _join(name, shape, decoded_others),
+        np.concatenate(tested),
+        np.concatenate(inside, axis=1),
+    )
 
 
 def _without_responses(subject: SubjectRun, name: str, level: Level) -> Features:

@@ -15,7 +15,7 @@ from reseen.defaults import GALLERY
 from reseen.headline import STIMULI_OF, Headline, choose, stimuli_category, stimuli_of
 from reseen.networks import EvaluationNetwork, Panel, load_evaluation_network, load_panel, prepare
 from reseen.pipeline.context import Run, SubjectRun
-from reseen.pipeline.controls import left_out, repetitions, single_trials
+from reseen.pipeline.controls import decode_presentations, left_out
 from reseen.pipeline.stacks import Stacks
 from reseen.pipeline.tables import make_table
 from reseen.protocols import PROTOCOLS, Protocol
@@ -156,11 +156,12 @@ def _diagnose_features(subject: SubjectRun, name: str) -> Iterator[pd.DataFrame]
     categories = subject.stimuli.categories
     yield scores.diagnose_features(subject.name, decoded, true, folds, categories=categories, recipe=recipe, seed=seed)
     if subject.run.keeps_decoder(name):
-        first, others = repetitions(subject, name)
-        yield scores.diagnose_repetitions(subject.name, first, others, true, folds, recipe=recipe, seed=seed)
-        ids, inside = single_trials(subject, name)
-        by_coverage = dict(zip(COVERAGES, inside, strict=True))
-        yield scores.diagnose_coverage(subject.name, name, ids, by_coverage, recipe=recipe, seed=seed)
+        found = decode_presentations(subject, name)
+        yield scores.diagnose_repetitions(
+            subject.name, found.first, found.others, true, folds, recipe=recipe, seed=seed
+        )
+        by_coverage = dict(zip(COVERAGES, found.inside, strict=True))
+        yield scores.diagnose_coverage(subject.name, name, found.stimulus_id, by_coverage, recipe=recipe, seed=seed)
     if recipe.full and subject.run.fits_decoder(name):
         tested = {how: (features, part.folds) for how, (features, part) in left_out(subject, name).items()}
         yield scores.diagnose_left_out(subject.name, tested, true, recipe=recipe, seed=seed)
